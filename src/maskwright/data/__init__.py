@@ -1,0 +1,1 @@
+"""Pairs of files to batches: pairing, checks, splits, augmentation."""

@@ -1,0 +1,1 @@
+"""Reading and writing pixels and masks; knows no network and no Keras."""

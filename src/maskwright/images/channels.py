@@ -1,0 +1,49 @@
+"""Gray for colour and colour for gray, where nothing is lost."""
+
+from pathlib import Path
+
+import numpy as np
+
+from maskwright.images.errors import WrongChannels
+
+_NAMES = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
+
+
+def to_channels(image: np.ndarray, channels: int, *, file: str | Path) -> np.ndarray:
+    """``image`` (h, w, c) with ``channels`` channels, (h, w, channels), its values unchanged.
+
+    Gray becomes RGB by repetition, RGB with three equal channels becomes gray, and an alpha channel that is opaque
+    everywhere goes. ``file`` is named in the error.
+
+    Raises:
+        WrongChannels: any other change, which would invent or lose something.
+
+    >>> to_channels(np.array([[[7]]], "uint8"), 3, file="cell.png").tolist()
+    [[[7, 7, 7]]]
+    """
+    found = image.shape[-1]
+    if found == channels:
+        return image
+    if found in (2, 4) and channels in (1, 3):
+        return to_channels(_without_alpha(image, channels, file), channels, file=file)
+    if (found, channels) == (1, 3):
+        return np.repeat(image, 3, axis=-1)
+    if (found, channels) == (3, 1) and (image == image[..., :1]).all():
+        return image[..., :1]
+    raise _wrong(image, channels, file, "Convert the image, or train for its number of channels.")
+
+
+def _without_alpha(image: np.ndarray, channels: int, file: str | Path) -> np.ndarray:
+    opaque = 1 if image.dtype.kind == "f" else np.iinfo(image.dtype).max
+    if (image[..., -1] == opaque).all():
+        return image[..., :-1]
+    raise _wrong(image, channels, file, "Save the image without transparency, on a plain background.")
+
+
+def _wrong(image: np.ndarray, channels: int, file: str | Path, remedy: str) -> WrongChannels:
+    return WrongChannels(file=file, found=_named(image.shape[-1]), expected=_named(channels), remedy=remedy)
+
+
+def _named(channels: int) -> str:
+    count = "1 channel" if channels == 1 else f"{channels} channels"
+    return f"{count} ({_NAMES[channels]})" if channels in _NAMES else count

@@ -1,0 +1,133 @@
+"""Writing results so that a file is either whole or not there."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+from PIL import Image
+
+from maskwright.errors import wrong_argument
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """A hidden path beside ``path``, with the same suffix, that takes its place when the block ends well.
+
+    Missing parent folders are created. What the block wrote is on the disk before it takes the name, so that an
+    interruption at any moment leaves the old file or the new one. If the block or the replacement fails in any way,
+    what it wrote is removed and ``path`` is as it was.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     with atomic_path(Path(folder, "new", "a.txt")) as temporary:
+    ...         written = temporary.write_text("whole")
+    ...     Path(folder, "new", "a.txt").read_text()
+    'whole'
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_mask(path: str | Path, values: np.ndarray) -> None:
+    """Write a mask as a PNG that ``read_mask`` reads back equal.
+
+    ``values`` is (h, w) of integers 0 to 65535 or booleans, written with 8 bits where they fit and else with 16, or
+    (h, w, 3) of uint8 colours.
+
+    Raises:
+        WrongArgument: another shape, type or range, or a name that does not end in .png.
+    """
+    path = _with_suffix(path, ".png")
+    if values.ndim == 2 and values.size and values.dtype.kind in "bui":
+        values = _narrowed(values)
+    elif not _are_colours(values):
+        raise wrong_argument("values", _described(values), expected="(h, w) integers or (h, w, 3) uint8 colours")
+    with atomic_path(path) as temporary:
+        Image.fromarray(values).save(temporary, format="PNG")
+
+
+def write_image(path: str | Path, rgb: np.ndarray) -> None:
+    """Write (h, w, 3) uint8 colours in the format of the name's suffix, .png and .jpg among others.
+
+    Raises:
+        WrongArgument: another shape or type, or a suffix of no format that Pillow writes.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise wrong_argument("path", str(path), expected="the suffix of an image format, such as .png or .jpg")
+    if not _are_colours(rgb):
+        raise wrong_argument("rgb", _described(rgb), expected="(h, w, 3) uint8 colours")
+    with atomic_path(path) as temporary:
+        Image.fromarray(rgb).save(temporary)
+
+
+def write_probabilities(path: str | Path, probabilities: np.ndarray) -> None:
+    """Write class probabilities (h, w, classes) as a float32 TIFF: one deflated page a class, axes CYX.
+
+    tifffile reads it as (classes, h, w); Fiji opens it as a stack with one slice a class.
+
+    Raises:
+        WrongArgument: not a float array of three axes, or a name that does not end in .tif or .tiff.
+    """
+    import tifffile
+
+    path = _with_suffix(path, ".tif", ".tiff")
+    if probabilities.ndim != 3 or not np.issubdtype(probabilities.dtype, np.floating):
+        raise wrong_argument("probabilities", _described(probabilities), expected="floats of shape (h, w, classes)")
+    planes = np.ascontiguousarray(np.moveaxis(probabilities, -1, 0), np.float32)
+    with atomic_path(path) as temporary:
+        tifffile.imwrite(temporary, planes, photometric="minisblack", compression="zlib", metadata={"axes": "CYX"})
+
+
+def write_text(path: str | Path, text: str) -> None:
+    r"""Write ``text`` as UTF-8 with ``\n`` line ends on every system."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: str | Path, data: object) -> None:
+    """Write ``data`` as indented JSON, keys in the order given; NaN and infinity become null, which JSON has."""
+    write_text(path, json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _finite(data: object) -> object:
+    if isinstance(data, Mapping):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def _with_suffix(path: str | Path, *suffixes: str) -> Path:
+    path = Path(path)
+    if path.suffix.lower() not in suffixes:
+        raise wrong_argument("path", str(path), expected=f"a name that ends in {' or '.join(suffixes)}")
+    return path
+
+
+def _narrowed(values: np.ndarray) -> np.ndarray:
+    least, greatest = int(values.min()), int(values.max())
+    if least < 0 or greatest > 65535:
+        raise wrong_argument("values", f"{least} to {greatest}", expected="0 to 65535, the range of a PNG")
+    return values.astype(np.uint8 if greatest < 256 else np.uint16)
+
+
+def _are_colours(array: np.ndarray) -> bool:
+    return array.ndim == 3 and array.shape[2] == 3 and array.size > 0 and array.dtype == np.uint8
+
+
+def _described(array: np.ndarray) -> str:
+    return f"{array.dtype} array of shape {array.shape}"

@@ -1,0 +1,233 @@
+"""Pre-activation ResNets: every unit normalises and rectifies before it convolves.
+
+Sources: He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, for the order of layers;
+Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, for the SE variants.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final, Literal, NamedTuple, Protocol
+
+import keras
+from keras import layers
+
+from maskwright.errors import one_of, wrong_argument
+from maskwright.networks.checks import (
+    ImageShape,
+    check_classes,
+    check_image_format,
+    check_input_shape,
+    check_known_sides,
+    is_positive_integer,
+)
+
+FirstUnit = Literal["identity", "projection"]
+BlockName = Literal["basic", "bottleneck"]
+
+STAGE_FILTERS: Final = (64, 128, 256, 512)
+LEAST_SIDE_WITH_TOP: Final = 197
+PROJECTS_FIRST_UNIT: Final[Mapping[str, bool]] = {"identity": False, "projection": True}
+
+batch_norm = partial(layers.BatchNormalization, momentum=0.99, epsilon=2e-5)
+
+
+def conv(x: keras.KerasTensor, filters: int, *, size: int, name: str, stride: int = 1) -> keras.KerasTensor:
+    """A convolution without bias; explicit padding keeps even sides halving the same way on every backend."""
+    if size > 1:
+        x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+    kernel = {"use_bias": False, "kernel_initializer": "he_uniform"}
+    return layers.Conv2D(filters, size, strides=stride, name=name, **kernel)(x)
+
+
+def bn_relu(x: keras.KerasTensor, number: int, *, prefix: str = "") -> keras.KerasTensor:
+    """Batch normalisation and ReLU, the ``number``-th pair of the unit whose names start with ``prefix``."""
+    return layers.Activation("relu", name=f"{prefix}relu{number}")(batch_norm(name=f"{prefix}bn{number}")(x))
+
+
+class Branch(Protocol):
+    """The convolutions of a unit, from its first ReLU to just before the add."""
+
+    def __call__(self, x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
+        """Append the branch to ``x``."""
+        ...
+
+
+def basic_branch(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
+    """Two 3x3 convolutions, the first with the unit's stride."""
+    x = conv(x, filters, size=3, stride=stride, name=f"{prefix}conv1")
+    return conv(bn_relu(x, 2, prefix=prefix), filters, size=3, name=f"{prefix}conv2")
+
+
+def bottleneck_branch(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
+    """1x1, 3x3 with the unit's stride, and 1x1 to four times the filters."""
+    x = conv(x, filters, size=1, name=f"{prefix}conv1")
+    x = conv(bn_relu(x, 2, prefix=prefix), filters, size=3, stride=stride, name=f"{prefix}conv2")
+    return conv(bn_relu(x, 3, prefix=prefix), 4 * filters, size=1, name=f"{prefix}conv3")
+
+
+class Block(NamedTuple):
+    """A kind of residual unit: its branch, and how many times wider than its filters its output is."""
+
+    branch: Branch
+    expansion: int
+
+
+BLOCKS: Final[Mapping[str, Block]] = {
+    "basic": Block(basic_branch, expansion=1),
+    "bottleneck": Block(bottleneck_branch, expansion=4),
+}
+
+
+def squeeze_and_excite(x: keras.KerasTensor, *, prefix: str, reduction: int = 16) -> keras.KerasTensor:
+    """Scale each channel by a gate in (0, 1) that all channels' means decide."""
+    channels = x.shape[-1]
+    conv1x1 = partial(layers.Conv2D, kernel_size=1, kernel_initializer="he_uniform")
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{prefix}se_pool")(x)  # (n, 1, 1, channels)
+    gate = conv1x1(channels // reduction, activation="relu", name=f"{prefix}se_reduce")(gate)
+    gate = conv1x1(channels, activation="sigmoid", name=f"{prefix}se_expand")(gate)
+    return layers.Multiply(name=f"{prefix}se_scale")([x, gate])
+
+
+def residual_unit(
+    x: keras.KerasTensor, filters: int, *, block: Block, stride: int, project: bool, squeeze: bool, prefix: str
+) -> keras.KerasTensor:
+    """One unit: BN and ReLU, a shortcut (projected where asked, or where the shape changes), the branch, the add."""
+    shortcut, x = x, bn_relu(x, 1, prefix=prefix)
+    width = filters * block.expansion
+    if project or stride > 1 or shortcut.shape[-1] != width:
+        # The projection reads the normalised tensor: the published weights were trained so.
+        shortcut = conv(x, width, size=1, stride=stride, name=f"{prefix}sc")
+    x = block.branch(x, filters, stride=stride, prefix=prefix)
+    if squeeze:
+        x = squeeze_and_excite(x, prefix=prefix)
+    return layers.Add(name=f"{prefix}add")([x, shortcut])
+
+
+def build_resnet(
+    *,
+    units: tuple[int, int, int, int],
+    block: BlockName = "basic",
+    first_unit: FirstUnit = "identity",
+    squeeze_excitation: bool = False,
+    input_shape: ImageShape = (224, 224, 3),
+    input_tensor: keras.KerasTensor | None = None,
+    include_top: bool = True,
+    classes: int = 1000,
+    name: str = "resnet",
+) -> keras.Model:
+    """A pre-activation ResNet of four stages with 64, 128, 256 and 512 filters.
+
+    Takes images (n, height, width, channels) with values 0-255, which its first layer normalises. Returns
+    probabilities (n, classes) with the top; without it features (n, ceil(height / 32), ceil(width / 32), 512),
+    four times as many channels for bottlenecks.
+
+    Args:
+        units: Residual units of each stage, each at least 1.
+        block: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
+        first_unit: Shortcut of the very first unit: ``"identity"`` adds the pooled tensor itself, ``"projection"``
+            a 1x1 convolution, as the published ImageNet weights expect. Bottlenecks widen, so they always project.
+        squeeze_excitation: Gate the channels of each unit's branch just before its add (reduction 16).
+        input_shape: Height, width and channels. With the top at least 197 pixels a side; without it sides may be None.
+        input_tensor: Build on this tensor instead; the model then starts from its source inputs, and
+            ``input_shape`` is not read.
+        include_top: Append global average pooling and a softmax classifier.
+        classes: Outputs of the top.
+        name: Name of the model.
+
+    Raises:
+        UnknownChoice: ``block`` or ``first_unit`` is none of the words above.
+        WrongArgument: ``units``, ``input_shape`` or ``classes`` cannot be used.
+
+    >>> encoder = build_resnet(units=(1, 1, 1, 1), include_top=False, input_shape=(64, 96, 3))
+    >>> encoder.output_shape
+    (None, 2, 3, 512)
+    """
+    unit = partial(residual_unit, block=one_of("block", block, BLOCKS), squeeze=squeeze_excitation)
+    project_first = one_of("first_unit", first_unit, PROJECTS_FIRST_UNIT)
+    if len(units) != len(STAGE_FILTERS) or not all(map(is_positive_integer, units)):
+        raise wrong_argument("units", units, expected="four integers of at least 1, one a stage")
+    check_classes(classes)
+    check_image_format()
+    shape = input_shape if input_tensor is None else input_tensor.shape[1:]
+    check_input_shape(shape)
+    if include_top:
+        check_known_sides(shape, least=LEAST_SIDE_WITH_TOP)
+
+    source = keras.Input(shape, name="data") if input_tensor is None else input_tensor
+    x = batch_norm(scale=False, name="bn_data")(source)
+    x = conv(x, 64, size=7, stride=2, name="conv0")  # (n, h/2, w/2, 64)
+    x = bn_relu(x, 0)
+    x = layers.ZeroPadding2D(1, name="pooling0_pad")(x)
+    x = layers.MaxPooling2D(3, strides=2, name="pooling0")(x)  # (n, h/4, w/4, 64)
+    for stage, (filters, count) in enumerate(zip(STAGE_FILTERS, units, strict=True), start=1):
+        for number in range(1, count + 1):
+            stride = 2 if number == 1 and stage > 1 else 1  # stage 1 comes after the pooling, which has already halved
+            project = project_first and stage == number == 1
+            x = unit(x, filters, stride=stride, project=project, prefix=f"stage{stage}_unit{number}_")
+    x = bn_relu(x, 1)  # (n, h/32, w/32, 512), or 2048 channels for bottlenecks
+    if include_top:
+        x = layers.GlobalAveragePooling2D(name="pool1")(x)
+        x = layers.Dense(classes, name="fc1")(x)
+        x = layers.Activation("softmax", dtype="float32", name="softmax")(x)
+    inputs = keras.utils.get_source_inputs(source)
+    return keras.Model(inputs if len(inputs) > 1 else inputs[0], x, name=name)
+
+
+class ResNetVariant(Protocol):
+    """A ResNet whose units are settled: `build_resnet` with what is left to choose."""
+
+    def __call__(
+        self,
+        *,
+        first_unit: FirstUnit = "identity",
+        input_shape: ImageShape = (224, 224, 3),
+        input_tensor: keras.KerasTensor | None = None,
+        include_top: bool = True,
+        classes: int = 1000,
+    ) -> keras.Model:
+        """Build the network; arguments and errors are those of `build_resnet`."""
+        ...
+
+
+def _variant(
+    name: str, *, units: tuple[int, int, int, int], block: BlockName = "basic", squeeze_excitation: bool = False
+) -> ResNetVariant:
+    def build(
+        *,
+        first_unit: FirstUnit = "identity",
+        input_shape: ImageShape = (224, 224, 3),
+        input_tensor: keras.KerasTensor | None = None,
+        include_top: bool = True,
+        classes: int = 1000,
+    ) -> keras.Model:
+        return build_resnet(
+            units=units,
+            block=block,
+            squeeze_excitation=squeeze_excitation,
+            first_unit=first_unit,
+            input_shape=input_shape,
+            input_tensor=input_tensor,
+            include_top=include_top,
+            classes=classes,
+            name=name.lower(),
+        )
+
+    build.__name__ = build.__qualname__ = name
+    build.__doc__ = f"""{name}: {units} {block} units a stage{", with squeeze-and-excitation" * squeeze_excitation}.
+
+    Arguments, shapes and errors are those of `build_resnet`.
+
+    >>> encoder = {name}(include_top=False, input_shape=(None, None, 3))
+    >>> encoder.name
+    {name.lower()!r}
+    """
+    return build
+
+
+ResNet18 = _variant("ResNet18", units=(2, 2, 2, 2))
+ResNet34 = _variant("ResNet34", units=(3, 4, 6, 3))
+ResNet50 = _variant("ResNet50", units=(3, 4, 6, 3), block="bottleneck")
+ResNet101 = _variant("ResNet101", units=(3, 4, 23, 3), block="bottleneck")
+ResNet152 = _variant("ResNet152", units=(3, 8, 36, 3), block="bottleneck")
+SEResNet18 = _variant("SEResNet18", units=(2, 2, 2, 2), squeeze_excitation=True)
+SEResNet34 = _variant("SEResNet34", units=(3, 4, 6, 3), squeeze_excitation=True)

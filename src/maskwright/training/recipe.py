@@ -1,0 +1,284 @@
+"""The recipe: everything a training run depends on, as one validated, frozen record and one YAML file."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+
+from maskwright.errors import InputError
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+R = TypeVar("R", bound="Section")
+
+
+class WrongRecipe(InputError):
+    """A recipe, or a ``--set``, that cannot be used."""
+
+    text = "{source}: {problems}"
+
+
+def parse_duration(given: object) -> object:
+    """Seconds in a duration such as ``"20m"``, ``"1h30m"``, ``"90s"`` or a plain number of seconds.
+
+    >>> parse_duration("1h30m")
+    5400.0
+    """
+    if not isinstance(given, str):
+        return given
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhd])", given.strip().lower())
+    if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*([smhd])|\s", "", given.strip().lower()):
+        try:
+            return float(given)
+        except ValueError:
+            raise ValueError("expected a duration such as 90s, 20m or 1h30m") from None
+    return sum(float(number) * SECONDS[unit] for number, unit in parts)
+
+
+def _value(given: object) -> object:
+    """A mask value as a number where it is one: YAML and JSON write the keys of a mapping as text."""
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
+
+
+MaskValue = Annotated[int | str, BeforeValidator(_value)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A part of the recipe: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataRecipe(Section):
+    """Which files, what their mask values mean, and which of them are held out."""
+
+    images: Path
+    """Folder of training images."""
+    masks: Path
+    """Folder of training masks, paired with the images by file stem."""
+    val_images: Path | None = None
+    """Folder of validation images; without it a share of the training pairs is held out."""
+    val_masks: Path | None = None
+    """Folder of validation masks."""
+    mask_suffix: str = ""
+    """What mask stems carry beyond the image's stem, e.g. `_mask`."""
+    classes: PositiveInt | tuple[str, ...] | None = None
+    """Number of classes, or their names in order of mask value; found from the masks if absent."""
+    ignore: MaskValue | None = None
+    """Mask value (or "#rrggbb") of pixels that are neither learned nor scored."""
+    mask_values: dict[MaskValue, str] | None = None
+    """What each mask value (or "#rrggbb") means: a class name, `background` or `ignored`. Overrides `classes`."""
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the pairs held out where no validation folders are given, stratified by mask coverage."""
+
+    @model_validator(mode="after")
+    def _validation_folders_come_in_pairs(self) -> "DataRecipe":
+        if (self.val_images is None) != (self.val_masks is None):
+            raise ValueError("val_images and val_masks must be given together")
+        return self
+
+
+class NetworkRecipe(Section):
+    """The graph."""
+
+    backbone: str = "resnet34"
+    """Encoder, by name."""
+    first_unit: Literal["projection", "identity"] = "projection"
+    """Shortcut of the encoder's first unit: `identity` is the article's graph, `projection` the published weights'."""
+    decoder_block: str = "upsampling"
+    """`upsampling` (nearest, then two convolutions) or `transpose` (transposed convolution, then one)."""
+    decoder_filters: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (256, 128, 64, 32, 16)
+    """Filters of the five decoder blocks, deepest first."""
+
+
+class AugmentationRecipe(Section):
+    """Random changes of each training patch; geometric ones move image and mask together."""
+
+    flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = "horizontal"
+    """Mirror images, each with probability one half."""
+    zoom: Share = 0.25
+    """Largest relative change of scale, in either direction."""
+    rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
+    """Largest rotation in either direction, degrees."""
+    brightness: Share = 0.2
+    """Largest shift of intensity, as a share of the value range."""
+    contrast: Share = 0.2
+    """Largest relative change of contrast."""
+
+
+class TrainingRecipe(Section):
+    """How the network is trained, and for how long."""
+
+    time_budget: Duration | None = None
+    """Seconds (or `20m`, `1h30m`) for the whole command; the learning rate follows the clock so that it ends on time."""
+    epochs: PositiveInt | None = None
+    """Passes over the training pixels. Without this and `time_budget`, the run takes 30 minutes."""
+    batch_size: PositiveInt = 8
+    """Patches a step."""
+    patch: tuple[PositiveInt, PositiveInt] | None = None
+    """Height and width of a training patch in pixels, multiples of 32; chosen from the images if absent."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate of AdamW."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    """Decoupled weight decay of AdamW."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Share of the run over which the rate rises to its peak; then it falls along a half cosine."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Largest norm of the gradient of all weights together."""
+    loss: dict[str, float] = Field(default={"cross_entropy": 1.0, "dice": 1.0}, min_length=1)
+    """Losses by name, each with its weight in the sum."""
+    batchnorm_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    """Momentum of batch normalisation while training. Keras' 0.99 forgets its start only after some 500 steps."""
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
+    """What the network computes in while training; `auto` is bfloat16 where the processor or GPU has it."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of weights, order, patches and augmentation."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "TrainingRecipe":
+        if self.time_budget is not None and self.epochs is not None:
+            raise ValueError("give time_budget or epochs, not both")
+        if self.patch is not None and any(side % 32 for side in self.patch):
+            raise ValueError("patch: both sides must be multiples of 32")
+        return self
+
+
+class Recipe(Section):
+    """Everything a training run depends on.
+
+    >>> Recipe.from_dict({"data": {"images": "i", "masks": "m"}}).training.batch_size
+    8
+    """
+
+    data: DataRecipe
+    network: NetworkRecipe = NetworkRecipe()
+    augmentation: AugmentationRecipe = AugmentationRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, object], *, source: str = "recipe") -> "Recipe":
+        """Validate nested ``fields``.
+
+        Raises:
+            WrongRecipe: A field is unknown (the nearest name is suggested), missing or has a value that cannot be used.
+        """
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise WrongRecipe(source=source, problems="; ".join(_explain(cls, error))) from None
+
+    @classmethod
+    def load(cls, file: Path) -> "Recipe":
+        """Read a recipe from its YAML file; raises as `from_dict` does."""
+        return cls.from_dict(read_yaml(file), source=str(file))
+
+    def changed(self, section: str, **fields: object) -> "Recipe":
+        """A copy in which ``fields`` of one section have other values."""
+        return self.model_copy(update={section: getattr(self, section).model_copy(update=fields)})
+
+    def to_yaml(self) -> str:
+        """The recipe as a YAML file, each field under a comment that documents it."""
+        lines = ["# Everything this training run depends on. Train again with:  maskwright train --recipe FILE --out RUN"]
+        values = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            section = field.annotation
+            if not (isinstance(section, type) and issubclass(section, Section)):
+                raise TypeError(name)
+            lines += ["", f"{name}:  # {section.__doc__}"]
+            for key, entry in section.model_fields.items():
+                # JSON is YAML, and keeps every value on its line.
+                lines += [f"  # {entry.description}", f"  {key}: {json.dumps(values[name][key], ensure_ascii=False)}"]
+        return "\n".join(lines) + "\n"
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping in a YAML file, read without constructing any object.
+
+    Raises:
+        WrongRecipe: The file is missing, is no YAML or holds no mapping.
+    """
+    try:
+        fields = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WrongRecipe(source=file, problems="no such file; expected a recipe in YAML") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise WrongRecipe(source=file, problems=f"cannot be read as YAML ({reason})") from None
+    if not isinstance(fields, dict):
+        raise WrongRecipe(source=file, problems=f"holds {type(fields).__name__}, expected a mapping of sections")
+    return fields
+
+
+def merge(fields: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings merged, the later ones winning; ``None`` does not win.
+
+    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": None}})
+    {'a': {'b': 3, 'c': 2}}
+    """
+    merged: dict[str, Any] = dict(fields)
+    for other in others:
+        for key, value in other.items():
+            nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            if nested and key in Recipe.model_fields:
+                merged[key] = merge(merged[key], value)
+            elif value is not None:
+                merged[key] = value
+    return merged
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """``["training.batch_size=4"]`` as nested fields; values are read as YAML.
+
+    Raises:
+        WrongRecipe: A setting has no ``=``, or its name has no section.
+
+    >>> parse_settings(["training.patch=[64, 96]"])
+    {'training': {'patch': [64, 96]}}
+    """
+    fields: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        section, dot, key = name.strip().partition(".")
+        if not equals or not dot:
+            near = [path for path in _paths(Recipe) if path.endswith(f".{name.strip()}")]
+            hint = f" Did you mean {near[0]}={value}?" if near else ""
+            raise WrongRecipe(source=f"--set {setting}", problems=f"expected section.field=value.{hint}")
+        try:
+            fields.setdefault(section, {})[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise WrongRecipe(source=f"--set {setting}", problems=f"cannot read the value {value!r} as YAML") from None
+    return fields
+
+
+def _paths(section: type[Section], prefix: str = "") -> list[str]:
+    """Dotted names of every field."""
+    names: list[str] = []
+    for name, field in section.model_fields.items():
+        kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        inner = next((kind for kind in kinds if issubclass(kind, Section)), None)
+        names += _paths(inner, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return names
+
+
+def _explain(recipe: type[Section], error: ValidationError) -> list[str]:
+    """One line a problem, in words that name the field."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        path = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _paths(recipe)
+            near = get_close_matches(path, known, n=1, cutoff=0.5) or [k for k in known if k.endswith(f".{path}")]
+            hint = f"; did you mean {near[0]}?" if near else ""
+            lines.append(f"unknown field {path}{hint}")
+        elif problem["type"] == "missing":
+            lines.append(f"{path} is missing")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            lines.append(f"{path}={problem['input']!r}: {message}" if not isinstance(problem["input"], dict) else f"{path}: {message}")
+    return lines

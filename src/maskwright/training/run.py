@@ -1,0 +1,170 @@
+"""A run: the folder a training writes, and the names of what lies in it."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskwright.data.pairs import Pair
+from maskwright.errors import InputError
+from maskwright.images.write import write_text
+from maskwright.inference.bundle import BUNDLE_FILE
+from maskwright.inference.engine import NETWORK_FILE, NotARun
+from maskwright.training.recipe import Recipe
+
+RECIPE_FILE = "recipe.yaml"
+
+
+class OutputHoldsARun(InputError):
+    """The output folder already holds a run."""
+
+    text = "{folder}: holds a run already; add --resume to go on with it, --overwrite to replace it, or name another folder."
+
+
+class OutputNotEmpty(InputError):
+    """The output folder holds files that no training wrote."""
+
+    text = "{folder}: is not empty and holds no run (it has {found}); name a new folder, nothing in this one is touched."
+
+
+class NothingToResume(InputError):
+    """``--resume`` without a run to go on with."""
+
+    text = "{folder}: nothing to resume, {found}; leave --resume out to start a new run."
+
+
+class OtherRecipe(InputError):
+    """``--resume`` with options that are not the run's."""
+
+    text = "{folder}: cannot resume with other settings ({found}); leave them out, or start a new run in another folder."
+
+
+@dataclass(frozen=True)
+class Run:
+    """The paths of a run; see `docs/runs.md` for what each holds."""
+
+    folder: Path
+
+    @property
+    def recipe(self) -> Path:
+        return self.folder / RECIPE_FILE
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / BUNDLE_FILE
+
+    @property
+    def split(self) -> Path:
+        return self.folder / "split.csv"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / "history.csv"
+
+    @property
+    def network(self) -> Path:
+        return self.folder / NETWORK_FILE
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoints" / "last.npz"
+
+    @property
+    def last_network(self) -> Path:
+        return self.folder / "checkpoints" / "last.keras"
+
+    @property
+    def contact_sheet(self) -> Path:
+        return self.folder / "augmented.png"
+
+    @property
+    def validation(self) -> Path:
+        return self.folder / "validation"
+
+    @property
+    def scores(self) -> Path:
+        return self.folder / "scores.json"
+
+    @property
+    def facts(self) -> Path:
+        return self.folder / "run.json"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Run":
+        """The run in ``folder``.
+
+        Raises:
+            NotARun: The folder is missing or holds no recipe.
+        """
+        run = cls(Path(folder))
+        if not run.recipe.is_file():
+            found = f"{RECIPE_FILE} is missing" if run.folder.is_dir() else "there is no such folder"
+            raise NotARun(folder=folder, found=found, expected=RECIPE_FILE)
+        return run
+
+    @classmethod
+    def create(cls, folder: str | Path, *, overwrite: bool) -> "Run":
+        """A new run in ``folder``; files are removed only from an old run, and only if ``overwrite`` says so.
+
+        Raises:
+            OutputHoldsARun: There is a run, and no leave to replace it.
+            OutputNotEmpty: The folder holds something else, or is a file.
+        """
+        run = cls(Path(folder))
+        if run.folder.exists() and not run.folder.is_dir():
+            raise OutputNotEmpty(folder=folder, found="a file of that name")
+        found = sorted(path.name for path in run.folder.iterdir()) if run.folder.is_dir() else []
+        if found and not run.recipe.is_file():
+            raise OutputNotEmpty(folder=folder, found=", ".join(found[:5]))
+        if found and not overwrite:
+            raise OutputHoldsARun(folder=folder)
+        if found:
+            run._clear()
+        run.folder.mkdir(parents=True, exist_ok=True)
+        return run
+
+    def _clear(self) -> None:
+        """Remove what a training wrote, the recipe last: until then the folder is still known as a run."""
+        for path in sorted(self.validation.rglob("*.png")):
+            path.unlink()
+        written = (self.checkpoint, self.last_network, self.network, self.bundle, self.split, self.history)
+        for path in (*written, self.contact_sheet, self.scores, self.facts, self.report, self.recipe):
+            path.unlink(missing_ok=True)
+
+    def read_recipe(self) -> Recipe:
+        """The recipe, every choice filled in."""
+        return Recipe.load(self.recipe)
+
+    def read_split(self) -> dict[str, list[Pair]]:
+        """The pairs of each side, ``train`` and ``validation``."""
+        sides: dict[str, list[Pair]] = {"train": [], "validation": []}
+        with self.split.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                sides[row["split"]].append(Pair(row["name"], Path(row["image"]), Path(row["mask"])))
+        return sides
+
+    def write_split(self, *, train: Sequence[Pair], validation: Sequence[Pair]) -> None:
+        """Store which pair is on which side."""
+        sides = [(pair, "train") for pair in train] + [(pair, "validation") for pair in validation]
+        rows = [{"name": p.name, "split": side, "image": str(p.image), "mask": str(p.mask)} for p, side in sides]
+        write_csv(self.split, rows)
+
+    def read_facts(self) -> dict[str, Any]:
+        """What is known of how the run went: versions, machine, seconds, steps."""
+        return json.loads(self.facts.read_text(encoding="utf-8"))
+
+
+def write_csv(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of equal keys, atomically; ``None`` is an empty cell."""
+    text = io.StringIO(newline="")
+    sink = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    sink.writeheader()
+    sink.writerows(rows)
+    write_text(file, text.getvalue())

@@ -1,0 +1,91 @@
+"""How far a run is, by steps or by the clock, and the learning rate that goes with it."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+def learning_rate(progress: float, *, peak: float, warmup: float) -> float:
+    """The rate at ``progress`` in [0, 1]: a straight rise to ``peak`` over ``warmup``, then a half cosine to zero.
+
+    Loshchilov and Hutter, "SGDR" (2017), without restarts.
+
+    >>> [round(learning_rate(p, peak=1.0, warmup=0.2), 3) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if progress < warmup:
+        return peak * progress / warmup
+    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+
+
+class Schedule(Protocol):
+    """When a run ends."""
+
+    def progress(self, step: int) -> float:
+        """How much of the run lies behind ``step`` steps, 0 to 1; the run ends at 1."""
+        ...
+
+    def seconds_left(self, step: int) -> float | None:
+        """Time until the last step, if it can be told."""
+        ...
+
+
+@dataclass
+class Stopwatch:
+    """Seconds since the command began, those of interrupted sittings included."""
+
+    started: float
+    before: float = 0.0
+    now: Callable[[], float] = time.monotonic
+
+    def seconds(self) -> float:
+        """Seconds so far."""
+        return self.before + self.now() - self.started
+
+
+@dataclass
+class BySteps:
+    """A run of a fixed number of steps."""
+
+    total: int
+    stopwatch: Stopwatch
+    first: int = 0
+
+    def __post_init__(self) -> None:
+        self._begun = self.stopwatch.seconds()
+
+    def progress(self, step: int) -> float:
+        """See `Schedule`."""
+        return step / self.total
+
+    def seconds_left(self, step: int) -> float | None:
+        """See `Schedule`."""
+        done = step - self.first
+        return (self.stopwatch.seconds() - self._begun) / done * (self.total - step) if done else None
+
+
+@dataclass
+class ByClock:
+    """A run that ends ``budget`` seconds after the command began; ``reserve`` of them are kept for what follows the steps.
+
+    The reserve may grow as costs are measured; progress never falls back.
+    """
+
+    budget: float
+    stopwatch: Stopwatch
+    reserve: float = 0.0
+    _furthest: float = 0.0
+
+    def progress(self, step: int) -> float:
+        """See `Schedule`."""
+        del step
+        available = max(self.budget - self.reserve, 1e-9)
+        self._furthest = max(self._furthest, min(1.0, self.stopwatch.seconds() / available))
+        return self._furthest
+
+    def seconds_left(self, step: int) -> float | None:
+        """See `Schedule`."""
+        del step
+        return max(0.0, self.budget - self.reserve - self.stopwatch.seconds())
