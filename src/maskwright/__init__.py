@@ -1,1 +1,54 @@
-"""Maskwright: folders of images and masks in, a trained U-Net and masks for new images out."""
+"""Maskwright: folders of images and masks in, a trained U-Net and masks for new images out.
+
+The names below load what they need when they are first used, so that predicting starts without a training framework.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskwright import losses, metrics, networks
+    from maskwright.errors import InputError
+    from maskwright.networks import (
+        ResNet18,
+        ResNet34,
+        ResNet50,
+        ResNet101,
+        ResNet152,
+        SEResNet18,
+        SEResNet34,
+        Unet,
+        backbones,
+        build_backbone,
+        build_resnet,
+        build_unet,
+    )
+    from maskwright.segmenter import Segmenter
+
+__version__ = version("maskwright")
+
+_HOMES = {
+    "Segmenter": "maskwright.segmenter",
+    "InputError": "maskwright.errors",
+    **dict.fromkeys(("losses", "metrics", "networks"), "maskwright"),
+    **dict.fromkeys(
+        (
+            *("Unet", "build_unet", "backbones", "build_backbone", "build_resnet"),
+            *("ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152", "SEResNet18", "SEResNet34"),
+        ),
+        "maskwright.networks",
+    ),
+}
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'maskwright' has no attribute {name!r}")
+    home = _HOMES[name]
+    return import_module(f"{home}.{name}") if home == "maskwright" else getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

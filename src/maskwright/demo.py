@@ -14,12 +14,12 @@ Field = NDArray[np.float64]  # (h, w)
 Light = NDArray[np.float64]  # (h, w, 3), linear, 1 is the brightest the camera records
 
 CLASSES: Final = ("cell", "fibre")
-CELL_RADIUS: Final = (9.0, 16.0)
-FIBRE_RADIUS: Final = (2.6, 4.2)
+CELL_RADIUS: Final = (12.0, 18.0)
+FIBRE_RADIUS: Final = (3.8, 5.4)
 
 # Every object glows in a random mixture of two stains, whatever its class: colour does not tell cells from fibres.
 _STAINS: Final = np.array([[0.05, 0.62, 0.70], [0.86, 0.22, 0.62]])
-_BRIGHTNESS: Final = (0.35, 0.75)
+_BRIGHTNESS: Final = (0.45, 0.8)
 _SMALLEST: Final = 32
 _LARGEST: Final = 4096
 
@@ -34,7 +34,13 @@ class Scene(NamedTuple):
 
 
 def draw_demo(
-    folder: str | Path, *, training: int = 48, validation: int = 12, new: int = 6, size: tuple[int, int] = (160, 192), seed: int = 0
+    folder: str | Path,
+    *,
+    training: int = 48,
+    validation: int = 12,
+    new: int = 6,
+    size: tuple[int, int] = (160, 192),
+    seed: int = 0,
 ) -> None:
     """Draw three sets of pairs below ``folder``: ``train``, ``val`` and ``new``, each with ``images`` and ``masks``.
 
@@ -112,24 +118,30 @@ def _draw_cells(rng: np.random.Generator, light: Light, mask: NDArray[np.uint8])
     nearest = away.argmin(axis=0)
     away.sort(axis=0)
     depth = np.minimum(-away[0], (away[1] - away[0]) / 2)  # pixels to the cell's own membrane
-    grain = 0.9 * np.exp(0.5 * _noise(rng, size, 2.2))
+    grain = 0.85 * np.exp(0.6 * _noise(rng, size, 2.2))
     nuclei = rng.uniform(0.5, 1.3, len(radii))[nearest]
     body = np.where(depth > 0.45 * radii[nearest], nuclei, 1.0) * grain + 0.6 * np.exp(-((depth / 1.5) ** 2))
     colours = np.stack([_glow(rng) for _ in radii])[nearest]
     inside = away[0] < 0
-    return _over(light, _blur(inside, 1) * 0.85, colours * body[..., None]), np.where(inside, 1, mask).astype(np.uint8)
+    return _lay_on(light, inside, colours * body[..., None]), np.where(inside, 1, mask).astype(np.uint8)
 
 
 def _draw_fibre(rng: np.random.Generator, light: Light, mask: NDArray[np.uint8]) -> tuple[Light, NDArray[np.uint8]]:
     """A strand over whatever lies there."""
     inside, along, across = _fibre(rng, mask.shape)
-    twist, strands = rng.uniform(-0.25, 0.25), rng.uniform(1.5, 2.5)
-    body = 1.05 + 0.45 * np.cos(np.pi * strands * across + twist * along) + 0.15 * _noise(rng, mask.shape, 4)
-    return _over(light, _blur(inside > 0, 1) * 0.85, _glow(rng) * body[..., None]), np.where(inside > 0, 2, mask).astype(np.uint8)
+    twist, strands = rng.uniform(-0.25, 0.25), rng.uniform(1.8, 2.6)
+    body = 1.1 + 0.6 * np.cos(np.pi * strands * across + twist * along) + 0.15 * _noise(rng, mask.shape, 4)
+    return _lay_on(light, inside > 0, _glow(rng) * body[..., None]), np.where(inside > 0, 2, mask).astype(np.uint8)
+
+
+def _lay_on(light: Light, inside: NDArray[np.bool_], glow: Light) -> Light:
+    """An object in focus, which takes some light from what is next to it."""
+    shaded = light * (1 - 0.5 * _blur(inside, 4))[..., None]
+    return _over(shaded, 0.95 * _blur(inside, 1), glow)
 
 
 def _fibre(rng: np.random.Generator, size: tuple[int, ...]) -> tuple[Field, Field, Field]:
-    """Where a strand is (above 0), how far along it a pixel lies (pixels) and how far across (-1 to 1 from edge to edge)."""
+    """Where a strand is (above 0), and each pixel's place along it (pixels) and across it (-1 to 1, edge to edge)."""
     (down, right), (y, x) = _direction(rng), rng.uniform((0, 0), size)
     rows, columns = np.indices(size)
     along = (rows - y) * down + (columns - x) * right
@@ -157,14 +169,14 @@ def _photograph(rng: np.random.Generator, light: Light) -> NDArray[np.uint8]:
     """Uneven lighting, the lens, the camera's noise and its 8 bits."""
     lamp = np.clip(1 + 0.35 * _noise(rng, light.shape[:2], 120), 0.45, 1.6) * rng.uniform(0.8, 1.2)
     seen = np.stack([_blur(channel * lamp, 1) for channel in np.moveaxis(light, -1, 0)], axis=-1)
-    noisy = seen + np.sqrt(0.003 * seen + 0.0004) * rng.standard_normal(seen.shape)
+    noisy = seen + np.sqrt(0.002 * seen + 0.0003) * rng.standard_normal(seen.shape)
     return np.round(255 * np.sqrt(np.clip(noisy, 0, 1))).astype(np.uint8)
 
 
 def _haze(rng: np.random.Generator, size: tuple[int, int]) -> Light:
     """Background light: two stains, each in clouds of its own."""
     clouds = [0.5 * _noise(rng, size, 70) + 0.3 * _noise(rng, size, 25) + 0.15 * _noise(rng, size, 6) for _ in _STAINS]
-    return np.clip(0.16 + 0.14 * np.stack(clouds, axis=-1), 0.02, None) @ _STAINS
+    return np.clip(0.15 + 0.12 * np.stack(clouds, axis=-1), 0.02, None) @ _STAINS
 
 
 def _glow(rng: np.random.Generator) -> NDArray[np.float64]:

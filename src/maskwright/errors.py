@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; ``str(error)`` names it, what was found, what was expected and what to do.
+    """Something the user gave cannot be used; the text names it, what was found, what was expected and what to do.
 
     Subclasses set ``text``, a format string over the keyword arguments they are raised with.
     """

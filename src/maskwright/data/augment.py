@@ -57,7 +57,7 @@ class KerasAugmentation:
         self.layers = layers
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
-        """See `Augmentation`. Masks move by nearest neighbour: the labels that come out are among those that went in."""
+        """See `Augmentation`. Masks move by nearest neighbour: no label comes out that did not go in."""
         if not self.layers:
             return images, masks
         generator = keras.random.SeedGenerator(seed)
@@ -94,7 +94,7 @@ class CallableAugmentation:
         return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
 
     def _one(self, image: Images, mask: Masks, seed: int) -> tuple[Images, Masks]:
-        np.random.seed(seed)  # noqa: NPY002 - what most augmentation libraries and users' functions draw from
+        np.random.seed(seed)
         answer = self.change(image=image.copy(), mask=mask.copy())
         if isinstance(answer, Mapping):
             answer = answer.get("image"), answer.get("mask")

@@ -1,9 +1,10 @@
 """What the values of a mask stand for: a class, the background, or nothing that counts."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, Field, field_validator
@@ -106,6 +107,18 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
         """The word for a raw value, or None; among colours a number is a grey."""
         return self.words.get(grey(value) if self._coloured and isinstance(value, int) else value)
 
+    def count_words(self, counts: Mapping[Value, int]) -> Counter[str]:
+        """Pixels of each word, from the pixels of each raw value; values without a word are left out.
+
+        >>> MaskValues(words={0: "background", 1: "cell", 2: "cell"}).count_words({0: 5, 1: 2, 2: 1})
+        Counter({'background': 5, 'cell': 3})
+        """
+        words = Counter[str]()
+        for value, pixels in counts.items():
+            if (word := self.word(value)) is not None:
+                words[word] += pixels
+        return words
+
     def encode(self, mask: np.ndarray, *, file: str | Path) -> np.ndarray:
         """Label indices, (h, w) uint8, with `IGNORED` where a pixel does not count.
 
@@ -142,16 +155,21 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
         ignored = next((value for value, word in self.words.items() if word == IGNORED_WORD), None)
         if ignored is not None:
             codes[IGNORED] = code(ignored)
-        strange = np.setdiff1d(indices, list(codes))
-        if strange.size:
-            raise wrong_argument("indices", int(strange[0]), expected=f"label indices {joined(codes)}")
+        strange = [index for index in count_values(indices.ravel()) if index not in codes]
+        if strange:
+            raise wrong_argument("indices", strange[0], expected=f"label indices {joined(codes)}")
         table = np.zeros(IGNORED + 1, np.result_type(*map(np.min_scalar_type, codes.values())))
         table[list(codes)] = list(codes.values())
         return unpacked(table[indices]) if self._coloured else table[indices]
 
     def wrong(self, unexpected: Mapping[Value, int], *, file: str | Path) -> WrongMaskValues:
         """The error for a ``file`` that holds ``unexpected`` values, so many pixels of each."""
-        return wrong_values(unexpected, words=self.words, file=file)
+        shown = as_colours(unexpected) if self._coloured else unexpected
+        return wrong_values(shown, words=self.words, file=file)
+
+    def with_palette(self, palette: Mapping[int, Colour]) -> Self:
+        """The same table with the colours that ``palette`` gives to its numbers."""
+        return self.model_copy(update={"palette": {v: colour for v, colour in palette.items() if v in self.words}})
 
     @property
     def _coloured(self) -> bool:

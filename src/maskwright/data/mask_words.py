@@ -105,7 +105,8 @@ def _loaded(file: Path) -> Mapping[Any, object]:
             file, "no file of that name", "a file, or value=word pairs such as 0=background,255=cell"
         ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise _wrong(file, f"a file that cannot be read ({error})", "YAML or JSON") from error
+        reason = " ".join(str(error).split())
+        raise _wrong(file, f"a file that cannot be read ({reason})", "YAML or JSON") from error
     if not isinstance(words, Mapping):
         hint = "In YAML, put colours in quotes: a bare # starts a comment."
         raise _wrong(file, "no table", "lines such as 0: background", hint=hint)

@@ -19,7 +19,7 @@ class AmbiguousName(InputError):
 class NoPairs(InputError):
     """Two folders that share no name."""
 
-    text = "{images}: no image has a mask in {masks}; images are called {image}, masks {mask}. {remedy}"
+    text = "{images}: no image has a mask of its name in {masks}; found {image} and {mask}. {remedy}"
 
 
 class SameFolder(InputError):
@@ -92,12 +92,13 @@ def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = ""
         or _beginning_hint(images_alone, masks_alone)
     )
     if not shared:
+        ending = f", with {mask_suffix!r} at the end" if mask_suffix else ""
         raise NoPairs(
             images=images,
             masks=masks,
-            image=_example(images_alone, image_names),
-            mask=_example(masks_alone, mask_names),
-            remedy=hint or "Name each mask as its image is named.",
+            image=_example("image", image_names),
+            mask=_example("mask", mask_names),
+            remedy=hint or f"Name each mask as its image{ending}.",
         )
     return Pairing(
         pairs=tuple(Pair(name, image_names[name], mask_names[mask_of[name]]) for name in shared),
@@ -123,8 +124,8 @@ def _names(folder: Path, *, other: Path) -> dict[str, Path]:
     return named
 
 
-def _example(names: Collection[str], files: Mapping[str, Path]) -> str:
-    return repr(files[next(iter(names))].name) if names else "nothing"
+def _example(noun: str, files: Mapping[str, Path]) -> str:
+    return f"{noun}s such as {next(iter(files.values())).name!r}" if files else f"no {noun}s"
 
 
 def _case_hint(images: Collection[str], masks: Collection[str], mask_suffix: str) -> str:

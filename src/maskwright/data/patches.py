@@ -1,8 +1,9 @@
 """Pairs of files to batches of patches, in an order that is a pure function of seed and step."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ class Patches:
         """The same in unit scale, before normalisation: what a person can look at."""
         first = step * self.batch_size
         cut = [self._cut(place) for place in range(first, first + self.batch_size)]
-        images, masks = (np.stack(side) for side in zip(*cut, strict=True))
+        images, masks = np.stack([image for image, _ in cut]), np.stack([mask for _, mask in cut])
         return self.augmentation(images, masks, seed=_draw((self.seed, 2, step)))
 
     def _cut(self, place: int) -> Batch:
@@ -108,7 +109,7 @@ class Patches:
         unit = self.normalisation.to_unit(image[window])
         return _reflected(unit, self.patch), _reflected(labels[window], self.patch)
 
-    def stream(self, first: int, *, ahead: int = 3) -> Iterator[Batch]:
+    def stream(self, first: int, *, ahead: int = 3) -> Generator[Batch]:
         """Batches from step ``first`` on, for ever, prepared ``ahead`` in a thread while the network computes."""
         with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
             waiting = [pool.submit(self.batch, step) for step in range(first, first + ahead)]
@@ -130,7 +131,7 @@ def patches_in(size: tuple[int, int], patch: tuple[int, int]) -> int:
     return math.ceil(size[0] * size[1] / (patch[0] * patch[1]))
 
 
-def _reflected(array: NDArray[np.generic], size: tuple[int, int]) -> NDArray[np.generic]:
+def _reflected(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Reflected at the bottom and right up to ``size``."""
     short = [max(0, length - side) for side, length in zip(array.shape, size, strict=False)]
     if not any(short):

@@ -83,7 +83,7 @@ def propose(
     words = _colour_words(counts, classes) if coloured else _number_words(counts, names)
     if void is not None:
         words = {**words, void: IGNORED_WORD}
-    return parse_mask_values(words).model_copy(update={"palette": {} if coloured else dict(palette or {})})
+    return parse_mask_values(words).with_palette(palette or {})
 
 
 def _names(classes: int | Sequence[str] | None) -> list[str] | None:
@@ -139,10 +139,11 @@ def _colour_words(counts: Mapping[Value, int], classes: int | Sequence[str] | No
         return words
     if not isinstance(classes, int) and len(classes) == 1 == len(beside_black):
         return {**words, beside_black[0]: classes[0]}
+    count = classes if isinstance(classes, int) else len(classes)
     raise WrongMaskValues(
         file="The masks",
         found=counted(counts),
-        expected=f"{classes if isinstance(classes, int) else len(classes)} classes, and to be told which colour is which",
+        expected=f"{count} classes, and to be told which colour is which",
         remedy=f"Name every colour with --mask-values {quote(','.join(f'{value}=NAME' for value in counts))}.",
         values=(),
     )

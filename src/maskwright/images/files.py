@@ -133,5 +133,6 @@ def _kinds(files: Iterable[Path]) -> str:
     counts = Counter(path.suffix.lower() or "without a suffix" for path in files)
     if not counts:
         return "no files"
-    shown = ", ".join(f"{kind} ({count})" for kind, count in counts.most_common(_SHOWN))
+    ranked = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
+    shown = ", ".join(f"{kind} ({count})" for kind, count in ranked[:_SHOWN])
     return f"{counts.total()} other files: {shown}"

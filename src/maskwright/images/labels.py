@@ -18,11 +18,11 @@ BACKGROUND_COLOUR: Final[Colour] = (0, 0, 0)
 _FIRST: Final[tuple[Colour, ...]] = (
     (230, 159, 0),
     (86, 180, 233),
+    (204, 121, 167),
     (0, 158, 115),
+    (213, 94, 0),
     (240, 228, 66),
     (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
 )
 
 # Machado, Oliveira and Fernandes (2009), severity 1: how linear RGB is seen without the first or second cone type.
@@ -61,15 +61,15 @@ class Label(BaseModel, frozen=True, extra="forbid"):
     name: str = Field(min_length=1, description="Name shown to people.")
     value: int = Field(description="Number written into id masks.")
     colour: Colour = Field(description="Red, green and blue, 0 to 255, in overlays and colour masks.")
-    background: bool = Field(False, description="Whether this is the class of everything that is nothing else.")
+    background: bool = Field(default=False, description="Whether this is the class of everything that is nothing else.")
 
 
 def distinct_colours(n: int) -> tuple[Colour, ...]:
     """The first ``n`` of one fixed row of colours, for classes that come without their own (``0 <= n <= 254``).
 
     No two are equal and none is black, which is left to the background. The first seven are those of Okabe and Ito;
-    each later one is the colour farthest, in Oklab, from black, white and all before it, as seen by the
-    least discerning of normal, protanopic and deuteranopic eyes. Asking for more never changes those already given.
+    each later one, neither dark nor pale nor gray, is the farthest in Oklab from all before it as seen by the least
+    discerning of normal, protanopic and deuteranopic eyes. Asking for more never changes those already given.
 
     >>> distinct_colours(2)
     ((230, 159, 0), (86, 180, 233))
@@ -79,12 +79,15 @@ def distinct_colours(n: int) -> tuple[Colour, ...]:
 
 @cache
 def _row() -> tuple[Colour, ...]:
-    levels = np.linspace(0, 255, 12).round()
+    levels = np.linspace(0, 255, 16).round()
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
+    lightness, green_red, blue_yellow = _seen(candidates)[0].T
+    vivid = (lightness > 0.4) & (lightness < 0.93) & (np.hypot(green_red, blue_yellow) > 0.08)
+    candidates = candidates[vivid]
     seen = _seen(candidates)
     chosen = list(_FIRST)
     nearest = np.full(len(candidates), np.inf)
-    for taken in _seen(np.array([(0, 0, 0), (255, 255, 255), *_FIRST])).swapaxes(0, 1):
+    for taken in _seen(np.array(_FIRST)).swapaxes(0, 1):
         nearest = np.minimum(nearest, _distance(seen, taken))
     while len(chosen) < IGNORED - 1:
         farthest = int(nearest.argmax())

@@ -30,8 +30,8 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
     array([-2.,  2.], dtype=float32)
     """
 
-    low: FiniteFloat = Field(0.0, description="Float pixel value that becomes 0; integers use their own range.")
-    high: FiniteFloat = Field(1.0, description="Float pixel value that becomes 1.")
+    low: FiniteFloat = Field(default=0.0, description="Float pixel value that becomes 0; integers use their own range.")
+    high: FiniteFloat = Field(default=1.0, description="Float pixel value that becomes 1.")
     mean: tuple[FiniteFloat, ...] = Field(min_length=1, description="Mean of each channel, unit scale.")
     std: tuple[Spread, ...] = Field(min_length=1, description="Standard deviation of each channel, unit scale.")
 
@@ -72,7 +72,11 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
         """
         if image.ndim < 1 or image.shape[-1] != self.channels:
             raise wrong_argument("image", f"array of shape {image.shape}", expected=f"{self.channels} channels, last")
-        return (self.to_unit(image) - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
+        return self.standardise(self.to_unit(image))
+
+    def standardise(self, unit: np.ndarray) -> np.ndarray:
+        """``(unit - mean) / std`` of pixels in the unit scale, (..., channels), as float32."""
+        return (unit - np.array(self.mean, np.float32)) / np.array(self.std, np.float32)
 
     @classmethod
     def measure(cls, images: Iterable[np.ndarray]) -> Self:

@@ -57,7 +57,9 @@ def _opened(file: Path) -> Iterator[Any]:
 
     with decoding(file), tifffile.TiffFile(file) as tiff:
         pictures = [series for series in tiff.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
-        if len(pictures) != 1:
+        if not pictures:
+            raise _damaged(file, "a TIFF header and no picture", "a picture")
+        if len(pictures) > 1:
             raise _stacked(file, f"{len(pictures)} pictures")
         (series,) = pictures
         if sorted(series.axes) not in (["X", "Y"], ["C", "X", "Y"], ["S", "X", "Y"]):

@@ -99,7 +99,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_json(path: str | Path, data: object) -> None:
-    """Write ``data`` as indented JSON, keys in the order given; NaN and infinity become null, which JSON has."""
+    """Write ``data`` as indented JSON, keys in the order given; NaN and infinity, which JSON lacks, become null."""
     write_text(path, json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

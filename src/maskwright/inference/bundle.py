@@ -25,7 +25,7 @@ class UnreadableBundle(InputError):
 class WrongPixels(InputError):
     """An image whose values are of another kind than those the network was trained on."""
 
-    text = "{file}: pixels are {found}, but the network was trained on {expected}; convert the image to {expected} first."
+    text = "{file}: pixels are {found}, but the network was trained on {expected}; convert the image to {expected}."
 
 
 class Bundle(BaseModel):
@@ -41,8 +41,8 @@ class Bundle(BaseModel):
     activation: Literal["sigmoid", "softmax"]
     threshold: float = Field(0.5, ge=0, le=1, description="With a sigmoid: a pixel above it belongs to the class.")
     multiple: int = Field(32, ge=1, description="The network takes heights and widths that are multiples of this.")
-    tile: int = Field(1024, gt=0, description="Images with more than tile x tile pixels are predicted in tiles, pixels.")
-    margin: int = Field(128, ge=0, description="What is predicted and thrown away on each inner side of a tile, pixels.")
+    tile: int = Field(1024, gt=0, description="Images of more than tile x tile pixels are predicted in tiles.")
+    margin: int = Field(128, ge=0, description="Pixels thrown away on each inner side of a tile.")
 
     @model_validator(mode="after")
     def _consistent(self) -> "Bundle":
@@ -62,7 +62,7 @@ class Bundle(BaseModel):
         """Whether label 0 is the background, which scores list but leave out of the mean."""
         return self.labels[0].background
 
-    def prepare(self, image: NDArray[np.generic], *, file: object = "image") -> NDArray[np.float32]:
+    def prepare(self, image: NDArray[np.generic], *, file: str | Path = "image") -> NDArray[np.float32]:
         """An image as read, (h, w, c), as the network takes it: the channels it knows, normalised float32.
 
         Raises:
@@ -74,7 +74,7 @@ class Bundle(BaseModel):
         return self.normalisation(to_channels(image, self.channels, file=file))
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Label indices, (..., h, w), from probabilities, (..., h, w, outputs). Equal probabilities: the first label."""
+        """Label indices, (..., h, w), from probabilities, (..., h, w, outputs); of equals, the first."""
         if self.activation == "sigmoid":
             return (probabilities[..., 0] > self.threshold).astype(np.uint8)
         return probabilities.argmax(axis=-1).astype(np.uint8)

@@ -18,7 +18,7 @@ class Engine(Protocol):
     bundle: Bundle
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c), with h and w multiples of the bundle's."""
+        """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c) of sides the bundle allows."""
         ...
 
 

@@ -118,8 +118,8 @@ def _predict_file(job: Job, source: Path, goal: Path) -> Result:
     except InputError as error:
         return Result(source, error=error)
     if job.overlay:
-        picture = to_display(image, normalisation=bundle.normalisation)
-        write_image(overlay_path(goal), overlay(picture, indices, bundle.labels))
+        picture = to_display(image, bundle.normalisation)
+        write_image(overlay_path(goal), overlay(picture, indices, labels=bundle.labels))
     # The result itself comes last: where it is there, all of it is there.
     if probabilities is None:
         write_mask(goal, bundle.values(indices))
@@ -136,7 +136,7 @@ def _claim(out: Path, job: Job, goals: list[Path], *, overwrite: bool) -> bool:
     if earlier == key and not overwrite:
         return True
     if there and not overwrite:
-        found = "holds results of another network or other settings" if earlier else f"holds {there} files of these names"
+        found = "holds another network's results" if earlier else f"holds {there} files of these names"
         raise OutputsExist(folder=out, found=found)
     write_json(manifest, key)
     return False

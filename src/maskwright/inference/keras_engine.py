@@ -41,8 +41,8 @@ def load_keras_engine(file: Path, bundle: Bundle) -> KerasEngine:
         network = keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever the damaged part happens to upset
         raise UnreadableNetwork(file=file, found=" ".join(str(error).split())[:200]) from None
-    shapes = network.input_shape[-1], network.output_shape[-1]
-    if shapes != (bundle.channels, bundle.outputs):
-        found = f"it has {shapes[0]} input and {shapes[1]} output channels, its bundle says {bundle.channels} and {bundle.outputs}"
+    has, says = (network.input_shape[-1], network.output_shape[-1]), (bundle.channels, bundle.outputs)
+    if has != says:
+        found = f"it has {has[0]} input and {has[1]} output channels, its bundle says {says[0]} and {says[1]}"
         raise UnreadableNetwork(file=file, found=found)
     return KerasEngine(network, bundle)

@@ -1,6 +1,7 @@
 """One image of any size through an engine: padded, tiled if large, cropped back."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ Pixels = NDArray[np.generic]
 Place = tuple[slice, slice]
 
 
-def predict_probabilities(engine: Engine, image: Pixels, *, file: object = "image") -> NDArray[np.float32]:
+def predict_probabilities(engine: Engine, image: Pixels, *, file: str | Path = "image") -> NDArray[np.float32]:
     """Probabilities, (h, w, outputs) in [0, 1], of an image as read, (h, w, c), of any size from 1 x 1 up.
 
     An image of more than tile x tile pixels is predicted in overlapping tiles whose borders are thrown away.
@@ -26,7 +27,7 @@ def predict_probabilities(engine: Engine, image: Pixels, *, file: object = "imag
     return whole
 
 
-def predict_indices(engine: Engine, image: Pixels, *, file: object = "image") -> NDArray[np.uint8]:
+def predict_indices(engine: Engine, image: Pixels, *, file: str | Path = "image") -> NDArray[np.uint8]:
     """Label indices, (h, w), decided tile by tile, so that no probabilities of a whole large image are held.
 
     Raises:
@@ -38,7 +39,7 @@ def predict_indices(engine: Engine, image: Pixels, *, file: object = "image") ->
     return whole
 
 
-def _predict_parts(engine: Engine, image: Pixels, file: object) -> Iterator[tuple[Place, NDArray[np.float32]]]:
+def _predict_parts(engine: Engine, image: Pixels, file: str | Path) -> Iterator[tuple[Place, NDArray[np.float32]]]:
     """Places that cover the image once, each with its probabilities."""
     bundle = engine.bundle
     height, width = image.shape[:2]

@@ -1,1 +1,90 @@
-"""What a network is taught to minimise: each a pure function and its thin Keras object; knows networks not at all."""
+"""What a network is taught to minimise: each a pure function and its thin Keras object; knows networks not at all.
+
+Losses add and scale, ``0.5 * CategoricalCELoss(ignore=255) + DiceLoss(ignore=255)``, and the result serialises.
+"""
+
+from maskwright.losses.base import ScaledLoss, SegmentationLoss, SumOfLosses
+from maskwright.losses.combinations import (
+    LOSSES,
+    bce_dice_loss,
+    bce_jaccard_loss,
+    binary_crossentropy,
+    binary_focal_dice_loss,
+    binary_focal_jaccard_loss,
+    binary_focal_loss,
+    categorical_crossentropy,
+    categorical_focal_dice_loss,
+    categorical_focal_jaccard_loss,
+    categorical_focal_loss,
+    cce_dice_loss,
+    cce_jaccard_loss,
+    dice_loss,
+    find_loss,
+    jaccard_loss,
+)
+from maskwright.losses.lovasz import LovaszHingeLoss, LovaszSoftmaxLoss, lovasz_hinge, lovasz_softmax
+from maskwright.losses.matthews import MCCLoss, mcc
+from maskwright.losses.pixel import (
+    BinaryCELoss,
+    BinaryFocalLoss,
+    CategoricalCELoss,
+    CategoricalFocalLoss,
+    binary_cross_entropy,
+    binary_focal,
+    categorical_cross_entropy,
+    categorical_focal,
+)
+from maskwright.losses.region import (
+    DiceLoss,
+    FocalTverskyLoss,
+    JaccardLoss,
+    TverskyLoss,
+    dice,
+    focal_tversky,
+    jaccard,
+    tversky,
+)
+
+__all__ = [
+    "LOSSES",
+    "BinaryCELoss",
+    "BinaryFocalLoss",
+    "CategoricalCELoss",
+    "CategoricalFocalLoss",
+    "DiceLoss",
+    "FocalTverskyLoss",
+    "JaccardLoss",
+    "LovaszHingeLoss",
+    "LovaszSoftmaxLoss",
+    "MCCLoss",
+    "ScaledLoss",
+    "SegmentationLoss",
+    "SumOfLosses",
+    "TverskyLoss",
+    "bce_dice_loss",
+    "bce_jaccard_loss",
+    "binary_cross_entropy",
+    "binary_crossentropy",
+    "binary_focal",
+    "binary_focal_dice_loss",
+    "binary_focal_jaccard_loss",
+    "binary_focal_loss",
+    "categorical_cross_entropy",
+    "categorical_crossentropy",
+    "categorical_focal",
+    "categorical_focal_dice_loss",
+    "categorical_focal_jaccard_loss",
+    "categorical_focal_loss",
+    "cce_dice_loss",
+    "cce_jaccard_loss",
+    "dice",
+    "dice_loss",
+    "find_loss",
+    "focal_tversky",
+    "jaccard",
+    "jaccard_loss",
+    "lovasz_hinge",
+    "lovasz_softmax",
+    "mcc",
+    "tversky",
+]

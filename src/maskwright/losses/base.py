@@ -9,7 +9,7 @@ from typing import Any, final
 
 import keras
 
-from maskwright.losses.options import Option, checked, refuse_sample_weight
+from maskwright.losses.options import CHECKS, Option, checked_number, refuse_sample_weight
 from maskwright.losses.targets import Tensor
 
 register = keras.saving.register_keras_serializable(package="maskwright")
@@ -52,7 +52,7 @@ class SegmentationLoss(keras.losses.Loss, ABC):
         return SumOfLosses([*_terms(self), *_terms(other)])
 
     def __mul__(self, factor: float) -> SegmentationLoss:
-        return ScaledLoss(self, factor=float(factor)) if isinstance(factor, Real) else NotImplemented
+        return ScaledLoss(self, factor=factor) if isinstance(factor, Real) else NotImplemented
 
     __rmul__ = __mul__
 
@@ -63,7 +63,7 @@ class FunctionLoss(SegmentationLoss):
     def __init__(self, function: Callable[..., Tensor], *, name: str, **options: object) -> None:
         super().__init__(name=name)
         self._function = function
-        self.options: Mapping[str, Option] = {option: checked(option, given) for option, given in options.items()}
+        self.options: Mapping[str, Option] = {option: CHECKS[option](given) for option, given in options.items()}
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The loss of the batch, a scalar."""
@@ -107,8 +107,7 @@ class ScaledLoss(SegmentationLoss):
     """
 
     def __init__(self, loss: SegmentationLoss, *, factor: float, name: str | None = None) -> None:
-        checked("factor", factor)
-        self.loss, self.factor = loss, factor
+        self.loss, self.factor = loss, checked_number("factor", factor)
         super().__init__(name=name or f"{factor:g}_times_{loss.name}")
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:

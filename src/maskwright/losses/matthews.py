@@ -18,7 +18,46 @@ def mcc(y_true: Tensor, y_pred: Tensor, *, smooth: float = SMOOTH, **options: Un
         rejected = pixels.known * (1 - pixels.truth) * (1 - pixels.guess)
         rejections = count(rejected, per_image=options.get("per_image", False)) + smooth
         hits, false_alarms, misses = (each + smooth for each in counts)
-        found_sides = ops.sqrt_product = None
-        return found_sides
+        sides = (hits + false_alarms) * (hits + misses) * (rejections + false_alarms) * (rejections + misses)
+        defined = sides > 0
+        agreement = hits * rejections - false_alarms * misses
+        return ops.where(defined, agreement / ops.sqrt(ops.where(defined, sides, 1.0)), 0.0)
 
     return loss_of_score(y_true, y_pred, score, **options)
+
+
+@final
+@register
+class MCCLoss(FunctionLoss):
+    """1 - Matthews' correlation coefficient (Abhishek and Hamarneh 2021), between 0 and 2.
+
+    With hits h, false alarms f, misses m and rightly rejected pixels r, each a sum of probabilities plus ``smooth``,
+    the coefficient is (h r - f m) / sqrt((h + f) (h + m) (r + f) (r + m)). A class that fills the truth, or has no
+    pixel in it, has no correlation: there the coefficient is between 0 and 1/2 (0 for ``smooth=0``), and the loss
+    teaches little; add a `DiceLoss` where such batches are common. The options are those of `RegionOptions`.
+
+    >>> loss = MCCLoss(smooth=0)
+    >>> truth, guess = [[[1, 1, 1, 0, 0, 0]]], [[[[1.0], [1.0], [0.0], [1.0], [0.0], [0.0]]]]
+    >>> round(float(loss(truth, guess)), 4)  # 1 - (2 * 2 - 1 * 1) / sqrt(3 * 3 * 3 * 3)
+    0.6667
+    """
+
+    def __init__(
+        self,
+        *,
+        class_weights: ClassWeights = None,
+        class_indexes: ClassIndexes = None,
+        per_image: bool = False,
+        smooth: float = SMOOTH,
+        ignore: int | None = None,
+        name: str = "mcc_loss",
+    ) -> None:
+        super().__init__(
+            mcc,
+            name=name,
+            class_weights=class_weights,
+            class_indexes=class_indexes,
+            per_image=per_image,
+            smooth=smooth,
+            ignore=ignore,
+        )

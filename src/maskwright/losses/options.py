@@ -1,35 +1,41 @@
 """The options that losses and metrics share: what they mean, and what cannot be given."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from numbers import Integral, Real
+from types import MappingProxyType
 from typing import TypeAlias, TypedDict
 
 from maskwright.errors import wrong_argument
 
 ClassIndexes: TypeAlias = int | Sequence[int] | None
 ClassWeights: TypeAlias = Sequence[float] | None
-Option: TypeAlias = float | bool | list[float] | list[int] | None
-
-NUMBERS = frozenset({"alpha", "beta", "gamma", "smooth", "factor"})
-"""Options that are finite numbers from 0 up."""
+Option: TypeAlias = float | Sequence[float] | None
 
 
-class PixelOptions(TypedDict, total=False):
-    """Options of every loss.
+class ReadOptions(TypedDict, total=False):
+    """Which pixels and classes count.
 
-    - ``class_weights``: one weight for each (chosen) class, by which its share of the mean is multiplied.
     - ``class_indexes``: the channels that count, a number or several; all by default.
     - ``ignore``: the id of truth pixels that weigh nothing and get no gradient.
     """
 
-    class_weights: Sequence[float] | None
     class_indexes: Sequence[int] | None
     ignore: int | None
 
 
+class PixelOptions(ReadOptions, total=False):
+    """Options of every loss: `ReadOptions`, and what a class weighs.
+
+    - ``class_weights``: one weight for each (chosen) class, by which its share of the mean is multiplied.
+    """
+
+    class_weights: Sequence[float] | None
+
+
 class RegionOptions(PixelOptions, total=False):
-    """Options of the losses that compare regions, beside those of every loss.
+    """Options of the losses that compare regions: `PixelOptions`, and what a region is.
 
     - ``per_image``: compare image by image and take the mean, rather than the batch as one large image.
     """
@@ -51,33 +57,64 @@ def refuse_sample_weight() -> None:
     )
 
 
-def checked(option: str, given: object) -> Option:
-    """An option as plain numbers and lists, fit for a configuration.
+def checked_weights(given: object) -> list[float] | None:
+    """Weights of classes as a list.
 
     Raises:
-        WrongArgument: A negative or infinite number, a repeated or negative class.
+        WrongArgument: They are not several numbers, or one is negative or infinite.
     """
-    if option == "class_weights" and given is not None:
-        return _checked_weights(given)
-    if option == "class_indexes" and given is not None:
-        return _checked_indexes(given)
-    if option in NUMBERS and not _is_weight(given):
-        raise wrong_argument(option, given, expected="a finite number from 0 up")
-    return given  # type: ignore[return-value]
+    if given is None:
+        return None
+    if not isinstance(given, Iterable):
+        raise wrong_argument("class_weights", given, expected="a number for each class")
+    return [checked_number("class_weights", weight) for weight in given]
 
 
-def _checked_weights(given: object) -> list[float]:
-    if not isinstance(given, Iterable) or not all(_is_weight(weight) for weight in (weights := list(given))):
-        raise wrong_argument("class_weights", given, expected="a finite number from 0 up for each class")
-    return [float(weight) for weight in weights]
+def checked_indexes(given: object) -> list[int] | None:
+    """Channels as a list; a single number is one channel.
 
-
-def _checked_indexes(given: object) -> list[int]:
+    Raises:
+        WrongArgument: There is none, one twice, or one below 0.
+    """
+    if given is None:
+        return None
     indexes = list(given) if isinstance(given, Iterable) else [given]
-    if not all(isinstance(index, Integral) and index >= 0 for index in indexes) or not 0 < len(indexes) == len(set(indexes)):
+    channels = [int(index) for index in indexes if isinstance(index, Integral) and int(index) >= 0]
+    if not 0 < len(set(channels)) == len(indexes):
         raise wrong_argument("class_indexes", given, expected="the numbers of one or more channels, each once")
-    return [int(index) for index in indexes]
+    return channels
 
 
-def _is_weight(given: object) -> bool:
-    return isinstance(given, Real) and math.isfinite(given) and given >= 0
+def checked_id(given: object) -> int | None:
+    """The id to ignore, if any.
+
+    Raises:
+        WrongArgument: It is no whole number.
+    """
+    if given is not None and not isinstance(given, Integral):
+        raise wrong_argument("ignore", given, expected="the id of pixels to leave out, a whole number")
+    return None if given is None else int(given)
+
+
+def checked_number(option: str, given: object) -> float:
+    """A finite number from 0 up.
+
+    Raises:
+        WrongArgument: It is something else.
+    """
+    if not isinstance(given, Real) or not 0 <= float(given) < math.inf:
+        raise wrong_argument(option, given, expected="a finite number from 0 up")
+    return float(given)
+
+
+CHECKS: Mapping[str, Callable[[object], Option]] = MappingProxyType(
+    {
+        "class_weights": checked_weights,
+        "class_indexes": checked_indexes,
+        "ignore": checked_id,
+        "per_image": bool,
+        "from_logits": bool,
+        **{option: partial(checked_number, option) for option in ("alpha", "beta", "gamma", "smooth")},
+    }
+)
+"""From any option to its value as plain numbers and lists, fit for a configuration."""

@@ -14,7 +14,7 @@ from keras import ops
 from maskwright.errors import wrong_argument
 from maskwright.losses.base import FunctionLoss, register
 from maskwright.losses.counts import SMOOTH, Counts, f_score_index, mean_of_present, soft_counts, tversky_index
-from maskwright.losses.options import ClassIndexes, ClassWeights, RegionOptions
+from maskwright.losses.options import ClassIndexes, ClassWeights, ReadOptions, RegionOptions
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 Score: TypeAlias = Callable[[Pixels, Counts], Tensor]
@@ -77,12 +77,11 @@ def loss_of_score(
     score: Score,
     *,
     class_weights: ClassWeights = None,
-    class_indexes: ClassIndexes = None,
     per_image: bool = False,
-    ignore: int | None = None,
+    **options: Unpack[ReadOptions],
 ) -> Tensor:
     """1 minus the weighted mean of a score over the classes that are there, a scalar; 0 if none is."""
-    pixels = read_pixels(y_true, y_pred, ignore=ignore, class_indexes=class_indexes)
+    pixels = read_pixels(y_true, y_pred, **options)
     counts = soft_counts(pixels, per_image=per_image)
     mean, found = mean_of_present(score(pixels, counts), counts.present, class_weights=class_weights)
     return ops.where(found, 1 - mean, 0.0)

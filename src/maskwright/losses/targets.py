@@ -78,10 +78,8 @@ def _is_one_hot(truth: Tensor, prediction: tuple[int | None, ...]) -> bool:
     found = _static_shape(truth)
     if found is None:
         raise _wrong_truth(None, prediction, "Give the data set's masks a known number of axes.")
-    if len(found) not in (3, 4) or found[-1:] == (None,) * (len(found) - 3):
-        raise _wrong_truth(found, prediction, "Give one id a pixel, or one channel a class.")
-    if len(found) == 4 and found[-1] not in (1, prediction[-1]):
-        raise _wrong_truth(found, prediction, "The network must have one output channel for each class of the masks.")
+    if len(found) not in (3, 4) or (len(found) == 4 and found[-1] not in (1, prediction[-1])):
+        raise _wrong_truth(found, prediction, "Give one id a pixel, or one channel for each channel of the network.")
     if any(a != b for a, b in zip(found[:3], prediction[:3], strict=True) if a is not None and b is not None):
         raise _wrong_truth(found, prediction, "Masks and predictions must have the same height and width.")
     return len(found) == 4 and found[-1] == prediction[-1] != 1

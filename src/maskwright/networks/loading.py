@@ -37,5 +37,5 @@ def load_weights(network: keras.Model, file: WeightsFile, *, argument: str) -> N
         raise MissingWeights(argument=argument, given=given, hint=hint)
     try:
         network.load_weights(given)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise UnusableWeights(argument=argument, given=given, network=network.name) from error

@@ -42,8 +42,7 @@ def connect(
     Blocks beyond the last skip only enlarge. Raises what `build_unet` raises for sizes, classes and activation.
     """
     check_image_format()
-    for images in backbone.inputs:
-        check_divisible_sides(images.shape[1:], by=prod(rates))
+    check_divisible_sides(backbone.inputs[0].shape[1:], by=prod(rates))
     x = backbone.output
     if isinstance(backbone.layers[-1], layers.MaxPooling2D):
         # A VGG ends in a bare pooling: these two take the place of the convolutions a deeper stage would have.

@@ -2,7 +2,6 @@
 
 import json
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +20,7 @@ class UnreadableCheckpoint(InputError):
 
 def save_checkpoint(file: Path, network: keras.Model, state: dict[str, Any]) -> None:
     """Store the network's variables, its optimizer's, and ``state`` (anything JSON holds)."""
-    arrays = {
-        f"{part}/{place}": keras.ops.convert_to_numpy(variable)
-        for part, variables in _variables(network).items()
-        for place, variable in enumerate(variables)
-    }
+    arrays = {name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(network).items()}
     with atomic_path(file) as temporary:
         np.savez(temporary, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
 
@@ -43,7 +38,9 @@ def load_checkpoint(file: Path, network: keras.Model) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableCheckpoint(file=file, found=f"it is damaged ({error})") from None
     expected = {
-        f"{part}/{place}": variable for part, variables in _variables(network).items() for place, variable in enumerate(variables)
+        f"{part}/{place}": variable
+        for part, variables in _variables(network).items()
+        for place, variable in enumerate(variables)
     }
     shapes = {name: tuple(variable.shape) for name, variable in expected.items()}
     if shapes != {name: array.shape for name, array in arrays.items()}:
@@ -53,5 +50,6 @@ def load_checkpoint(file: Path, network: keras.Model) -> dict[str, Any]:
     return state
 
 
-def _variables(network: keras.Model) -> dict[str, Sequence[keras.Variable]]:
-    return {"network": network.variables, "optimizer": network.optimizer.variables}
+def _variables(network: keras.Model) -> dict[str, keras.Variable]:
+    parts = {"network": network.variables, "optimizer": network.optimizer.variables}
+    return {f"{part}/{place}": variable for part, all_of in parts.items() for place, variable in enumerate(all_of)}

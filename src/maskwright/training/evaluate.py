@@ -1,7 +1,7 @@
 """How good an engine's masks are, through the very path that predicting takes."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,8 @@ from maskwright.images.read import read_image, read_mask
 from maskwright.inference.engine import Engine
 from maskwright.inference.predict import predict_indices
 from maskwright.metrics.scores import Scores, confusion_matrix
+
+IdMask = NDArray[np.uint8]
 
 
 class SizesDiffer(InputError):
@@ -34,14 +36,19 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores over all pixels of a set, and image by image."""
+    """Scores over all pixels of a set, and image by image; pairs that could not be used are in ``failures`` alone."""
 
     scores: Scores
     images: tuple[ImageScore, ...]
+    failures: tuple[InputError, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As stored in ``scores.json``."""
-        return {"scores": self.scores.model_dump(mode="json"), "images": [vars(image) for image in self.images]}
+        return {
+            "scores": self.scores.model_dump(mode="json"),
+            "images": [asdict(image) for image in self.images],
+            "failures": [str(failure) for failure in self.failures],
+        }
 
 
 def evaluate_pairs(
@@ -49,33 +56,42 @@ def evaluate_pairs(
     pairs: Iterable[Pair],
     *,
     mask_values: MaskValues,
-    seen: Callable[[Pair, NDArray[np.uint8]], None] = lambda pair, indices: None,
+    seen: Callable[[Pair, IdMask | None], None] = lambda pair, indices: None,
 ) -> Evaluation:
-    """Predict every image whole and compare with its mask.
+    """Predict every image whole and compare with its mask. A pair that cannot be used is kept as a failure.
 
     Args:
         engine: What predicts.
         pairs: Images and masks.
         mask_values: What the values of the masks mean.
-        seen: Called with every pair and its predicted label indices, (h, w).
-
-    Raises:
-        SizesDiffer: An image and its mask differ in size.
-        InputError: A file cannot be read or used.
+        seen: Called after every pair with its predicted label indices, (h, w), or None if it failed.
     """
     names = [label.name for label in engine.bundle.labels]
     background = engine.bundle.background
     total = np.zeros((len(names), len(names)), np.int64)
-    images = []
+    images, failures = [], []
     for pair in pairs:
-        image, truth = read_image(pair.image), mask_values.encode(read_mask(pair.mask), file=pair.mask)
-        if image.shape[:2] != truth.shape:
-            sizes = {"image_size": "x".join(map(str, image.shape[:2])), "mask_size": "x".join(map(str, truth.shape))}
-            raise SizesDiffer(image=pair.image, mask=pair.mask, **sizes)
-        guess = predict_indices(engine, image, file=pair.image)
+        try:
+            truth, guess = _predicted(engine, pair, mask_values)
+        except InputError as error:
+            failures.append(error)
+            seen(pair, None)
+            continue
         confusion = confusion_matrix(truth, guess, classes=len(names), ignore=IGNORED)
         one = Scores.from_confusion(confusion, names, background=background)
         images.append(ImageScore(pair.name, one.mean_iou, one.pixel_accuracy))
         total += confusion
         seen(pair, guess)
-    return Evaluation(Scores.from_confusion(total, names, background=background), tuple(images))
+    return Evaluation(Scores.from_confusion(total, names, background=background), tuple(images), tuple(failures))
+
+
+def _predicted(engine: Engine, pair: Pair, mask_values: MaskValues) -> tuple[IdMask, IdMask]:
+    """Truth and prediction of a pair, as label indices."""
+    image, truth = read_image(pair.image), mask_values.encode(read_mask(pair.mask), file=pair.mask)
+    if image.shape[:2] != truth.shape:
+        raise SizesDiffer(image=pair.image, image_size=_size(image), mask=pair.mask, mask_size=_size(truth))
+    return truth, predict_indices(engine, image, file=pair.image)
+
+
+def _size(array: NDArray[np.generic]) -> str:
+    return f"{array.shape[0]} x {array.shape[1]}"

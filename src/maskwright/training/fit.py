@@ -32,7 +32,10 @@ _CLOSING_SECONDS = 15.0
 class LossNotFinite(InputError):
     """The loss became NaN or infinite."""
 
-    text = "The loss became {found} at step {step}; the weights are lost, {run} keeps the best so far. Lower training.learning_rate (it is {rate})."
+    text = (
+        "The loss became {found} at step {step}; {run} keeps the best network so far. "
+        "Lower training.learning_rate (the rate was {rate})."
+    )
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 import contextlib
 import platform
 from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import add
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +13,8 @@ import keras
 from maskwright.errors import one_of
 from maskwright.images.labels import IGNORED
 from maskwright.inference.bundle import Bundle
-from maskwright.losses import LOSSES, SegmentationLoss
+from maskwright.losses.base import SegmentationLoss
+from maskwright.losses.combinations import LOSSES
 from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.unet import build_unet
 from maskwright.training.recipe import NetworkRecipe, TrainingRecipe
@@ -50,28 +53,24 @@ def compile_for_training(network: keras.Model, recipe: TrainingRecipe) -> None:
         recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    # XLA is slower than oneDNN's kernels for convolutions on a CPU, and takes longer to the first step.
-    jit = False if keras.backend.backend() == "tensorflow" else "auto"
-    network.compile(optimizer=optimizer, loss=build_loss(recipe.loss), jit_compile=jit)
+    network.compile(optimizer=optimizer, loss=build_loss(recipe.loss, outputs=network.output_shape[-1]))
     optimizer.build(network.trainable_variables)
 
 
-def build_loss(weights: Mapping[str, float]) -> SegmentationLoss:
-    """The weighted sum of named losses, over all pixels but the ignored.
+def build_loss(weights: Mapping[str, float], *, outputs: int) -> SegmentationLoss:
+    """The weighted sum of named losses over all pixels but the ignored, for a network of so many output channels.
 
     Raises:
         UnknownChoice: A name is no loss.
     """
-    terms = [weight * one_of("training.loss", name, LOSSES)(ignore=IGNORED) for name, weight in weights.items()]
-    total = terms[0]
-    for term in terms[1:]:
-        total = total + term
-    return total
+    heads = {name: one_of("training.loss", name, LOSSES) for name in weights}
+    terms: list[SegmentationLoss] = [head(outputs, ignore=IGNORED) * weights[name] for name, head in heads.items()]
+    return reduce(add, terms)
 
 
-def choose_precision(wanted: str) -> Precision:
+def choose_precision(wanted: Literal["auto", "float32", "mixed_bfloat16"]) -> Precision:
     """What to compute in: bfloat16 where this machine has it in hardware and the backend gains by it."""
-    if wanted == "float32" or wanted == "mixed_bfloat16":
+    if wanted != "auto":
         return wanted
     fast = keras.backend.backend() in ("tensorflow", "torch") and _has_bfloat16()
     return "mixed_bfloat16" if fast else "float32"

@@ -5,15 +5,23 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from maskwright.errors import InputError
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-R = TypeVar("R", bound="Section")
 
 
 class WrongRecipe(InputError):
@@ -46,6 +54,7 @@ def _value(given: object) -> object:
 
 MaskValue = Annotated[int | str, BeforeValidator(_value)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Folder = Annotated[Path, AfterValidator(Path.absolute)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -58,13 +67,13 @@ class Section(BaseModel):
 class DataRecipe(Section):
     """Which files, what their mask values mean, and which of them are held out."""
 
-    images: Path
+    images: Folder
     """Folder of training images."""
-    masks: Path
+    masks: Folder
     """Folder of training masks, paired with the images by file stem."""
-    val_images: Path | None = None
+    val_images: Folder | None = None
     """Folder of validation images; without it a share of the training pairs is held out."""
-    val_masks: Path | None = None
+    val_masks: Folder | None = None
     """Folder of validation masks."""
     mask_suffix: str = ""
     """What mask stems carry beyond the image's stem, e.g. `_mask`."""
@@ -91,7 +100,7 @@ class NetworkRecipe(Section):
     """Encoder, by name."""
     first_unit: Literal["projection", "identity"] = "projection"
     """Shortcut of the encoder's first unit: `identity` is the article's graph, `projection` the published weights'."""
-    decoder_block: str = "upsampling"
+    decoder_block: Literal["upsampling", "transpose"] = "upsampling"
     """`upsampling` (nearest, then two convolutions) or `transpose` (transposed convolution, then one)."""
     decoder_filters: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (256, 128, 64, 32, 16)
     """Filters of the five decoder blocks, deepest first."""
@@ -116,7 +125,7 @@ class TrainingRecipe(Section):
     """How the network is trained, and for how long."""
 
     time_budget: Duration | None = None
-    """Seconds (or `20m`, `1h30m`) for the whole command; the learning rate follows the clock so that it ends on time."""
+    """Seconds, or `20m`, `1h30m`, for the whole command; the learning rate follows the clock so that it ends then."""
     epochs: PositiveInt | None = None
     """Passes over the training pixels. Without this and `time_budget`, the run takes 30 minutes."""
     batch_size: PositiveInt = 8
@@ -184,7 +193,9 @@ class Recipe(Section):
 
     def to_yaml(self) -> str:
         """The recipe as a YAML file, each field under a comment that documents it."""
-        lines = ["# Everything this training run depends on. Train again with:  maskwright train --recipe FILE --out RUN"]
+        lines = [
+            "# Everything this training run depends on. Train again with:  maskwright train --recipe FILE --out RUN"
+        ]
         values = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():
             section = field.annotation
@@ -279,6 +290,6 @@ def _explain(recipe: type[Section], error: ValidationError) -> list[str]:
         elif problem["type"] == "missing":
             lines.append(f"{path} is missing")
         else:
-            message = problem["msg"].removeprefix("Value error, ")
-            lines.append(f"{path}={problem['input']!r}: {message}" if not isinstance(problem["input"], dict) else f"{path}: {message}")
+            found = "" if isinstance(problem["input"], dict) else f"={problem['input']!r}"
+            lines.append(f"{path}{found}: {problem['msg'].removeprefix('Value error, ')}")
     return lines

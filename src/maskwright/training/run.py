@@ -21,25 +21,25 @@ RECIPE_FILE = "recipe.yaml"
 class OutputHoldsARun(InputError):
     """The output folder already holds a run."""
 
-    text = "{folder}: holds a run already; add --resume to go on with it, --overwrite to replace it, or name another folder."
+    text = "{folder}: holds a run; add --resume to go on with it, --overwrite to replace it, or name another folder."
 
 
 class OutputNotEmpty(InputError):
     """The output folder holds files that no training wrote."""
 
-    text = "{folder}: is not empty and holds no run (it has {found}); name a new folder, nothing in this one is touched."
+    text = "{folder}: is not empty and holds no run (it has {found}); name a new folder, this one is left alone."
 
 
 class NothingToResume(InputError):
     """``--resume`` without a run to go on with."""
 
-    text = "{folder}: nothing to resume, {found}; leave --resume out to start a new run."
+    text = "{folder}: nothing to resume, {found}; start a new run without --resume (and --overwrite to replace it)."
 
 
 class OtherRecipe(InputError):
     """``--resume`` with options that are not the run's."""
 
-    text = "{folder}: cannot resume with other settings ({found}); leave them out, or start a new run in another folder."
+    text = "{folder}: cannot resume with other settings ({found}); leave them out, or start a run in another folder."
 
 
 @dataclass(frozen=True)
@@ -50,50 +50,62 @@ class Run:
 
     @property
     def recipe(self) -> Path:
+        """The recipe, every choice filled in."""
         return self.folder / RECIPE_FILE
 
     @property
     def bundle(self) -> Path:
+        """The contract with predicting."""
         return self.folder / BUNDLE_FILE
 
     @property
     def split(self) -> Path:
+        """Which pair is on which side."""
         return self.folder / "split.csv"
 
     @property
     def history(self) -> Path:
+        """A line an epoch."""
         return self.folder / "history.csv"
 
     @property
     def network(self) -> Path:
+        """The best network, float32, for images of any size."""
         return self.folder / NETWORK_FILE
 
     @property
     def checkpoint(self) -> Path:
+        """All it takes to go on."""
         return self.folder / "checkpoints" / "last.npz"
 
     @property
     def last_network(self) -> Path:
+        """The network of the last step."""
         return self.folder / "checkpoints" / "last.keras"
 
     @property
     def contact_sheet(self) -> Path:
+        """A batch of augmented pairs."""
         return self.folder / "augmented.png"
 
     @property
     def validation(self) -> Path:
+        """Predicted masks of the validation images."""
         return self.folder / "validation"
 
     @property
     def scores(self) -> Path:
+        """Scores of the best network on the validation pairs."""
         return self.folder / "scores.json"
 
     @property
     def facts(self) -> Path:
+        """How the run went: versions, machine, time. Written last."""
         return self.folder / "run.json"
 
     @property
     def report(self) -> Path:
+        """The page to look at."""
         return self.folder / "report.html"
 
     @classmethod
@@ -110,8 +122,8 @@ class Run:
         return run
 
     @classmethod
-    def create(cls, folder: str | Path, *, overwrite: bool) -> "Run":
-        """A new run in ``folder``; files are removed only from an old run, and only if ``overwrite`` says so.
+    def planned(cls, folder: str | Path, *, overwrite: bool) -> "Run":
+        """A run that may be written to ``folder``; nothing is touched yet.
 
         Raises:
             OutputHoldsARun: There is a run, and no leave to replace it.
@@ -125,10 +137,29 @@ class Run:
             raise OutputNotEmpty(folder=folder, found=", ".join(found[:5]))
         if found and not overwrite:
             raise OutputHoldsARun(folder=folder)
-        if found:
-            run._clear()
-        run.folder.mkdir(parents=True, exist_ok=True)
         return run
+
+    @classmethod
+    def interrupted(cls, folder: str | Path) -> "Run":
+        """The run in ``folder``, to go on with.
+
+        Raises:
+            NothingToResume: There is no run, or it is complete.
+        """
+        run = cls(Path(folder))
+        if not run.recipe.is_file():
+            raise NothingToResume(folder=folder, found="there is no run")
+        if run.facts.is_file() and run.read_facts().get("stopped_by") == "schedule":
+            raise NothingToResume(folder=folder, found="the run is complete")
+        if not (run.split.is_file() and run.bundle.is_file()):
+            raise NothingToResume(folder=folder, found="the run ended before it began to train")
+        return run
+
+    def begin(self) -> None:
+        """Make the folder, and remove what an older run wrote there; other files are left alone."""
+        if self.recipe.is_file():
+            self._clear()
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def _clear(self) -> None:
         """Remove what a training wrote, the recipe last: until then the folder is still known as a run."""

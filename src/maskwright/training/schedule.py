@@ -68,9 +68,10 @@ class BySteps:
 
 @dataclass
 class ByClock:
-    """A run that ends ``budget`` seconds after the command began; ``reserve`` of them are kept for what follows the steps.
+    """A run that ends ``budget`` seconds after the command began.
 
-    The reserve may grow as costs are measured; progress never falls back.
+    ``reserve`` of them are kept for what follows the last step, and may change as costs are measured; progress never
+    falls back.
     """
 
     budget: float

@@ -1,0 +1,309 @@
+"""The command line: each command reads its options, calls into the package, and prints what came back."""
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from maskwright.errors import InputError
+
+if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --help answers at once
+    from rich.console import Console
+
+    from maskwright.training.recipe import Recipe
+
+STARTED = time.monotonic()
+
+app = typer.Typer(
+    help="Folders of images and masks in; a trained U-Net, masks for images of any size and a page of results out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+
+Images = Annotated[Path, typer.Option("--images", help="Folder of images.", show_default=False)]
+Masks = Annotated[Path, typer.Option("--masks", help="Folder of masks, named as their images.", show_default=False)]
+Optional = {"show_default": False}
+ValImages = Annotated[Path | None, typer.Option("--val-images", help="Folder of validation images.", **Optional)]
+ValMasks = Annotated[Path | None, typer.Option("--val-masks", help="Folder of validation masks.", **Optional)]
+Classes = Annotated[
+    str | None, typer.Option("--classes", help="Their number, or names with commas in order of mask value.", **Optional)
+]
+Ignore = Annotated[str | None, typer.Option("--ignore", help="Mask value of pixels that do not count.", **Optional)]
+MaskValuesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mask-values", help='"0=background,255=cell", with `#rrggbb` for colours, or a YAML file of it.', **Optional
+    ),
+]
+MaskSuffix = Annotated[
+    str | None, typer.Option("--mask-suffix", help="What mask names have after the image's, e.g. `_mask`.", **Optional)
+]
+Run = Annotated[Path, typer.Argument(help="Folder of a training run.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run, new or empty.", show_default=False)],
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of training images.", **Optional)] = None,
+    masks: Annotated[Path | None, typer.Option("--masks", help="Folder of training masks.", **Optional)] = None,
+    val_images: ValImages = None,
+    val_masks: ValMasks = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    mask_values: MaskValuesOption = None,
+    mask_suffix: MaskSuffix = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option("--time-budget", help="Time for the whole command: 90s, 20m, 1h30m.", **Optional),
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training pixels.", **Optional)] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="YAML file of a recipe.", **Optional)] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="section.field=value of the recipe; may be repeated.", **Optional)
+    ] = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, by its own recipe.")] = False,
+) -> None:
+    """Train a U-Net on a folder of images and a folder of masks.
+
+    Without `--epochs` and `--time-budget` it takes 30 minutes.
+    """
+    from maskwright.training.recipe import Recipe, merge, parse_settings, read_yaml
+
+    given = {
+        "data": _data_fields(images, masks, val_images, val_masks, classes, ignore, mask_values, mask_suffix),
+        "training": {"time_budget": time_budget, "epochs": epochs},
+    }
+    fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
+    if resume:
+        _refuse_changes(out, fields)
+        _train(None, out, overwrite=False)
+    else:
+        _train(Recipe.from_dict(fields, source=str(recipe or "options")), out, overwrite=overwrite)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    images: Images,
+    masks: Masks,
+    mask_suffix: MaskSuffix = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.", **Optional)] = None,
+) -> None:
+    """Score a run on a folder of images and masks."""
+    from maskwright.console import score_table
+    from maskwright.images.write import write_json
+    from maskwright.segmenter import Segmenter
+
+    segmenter = Segmenter.load(run)
+    with _counting() as count:
+        evaluation = segmenter.evaluate(images, masks, mask_suffix=mask_suffix, progress=count)
+    _console().print(score_table(evaluation.scores, title=f"{len(evaluation.images)} images of {images}"))
+    if json_file is not None:
+        write_json(json_file, evaluation.to_json())
+        _say(f"scores:  {json_file}")
+    _end_with(evaluation.failures, of=len(evaluation.images) + len(evaluation.failures))
+
+
+@app.command()
+def predict(
+    run: Run,
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders of images, or globs.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the masks.", show_default=False)],
+    output: Annotated[
+        Literal["ids", "probabilities"],
+        typer.Option("--output", help="PNGs of mask values, or float32 TIFFs with a page for each class."),
+    ] = "ids",
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the classes over each image.")] = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a mask for every image. Called again, it goes on where it was."""
+    from maskwright.segmenter import Segmenter
+
+    segmenter = Segmenter.load(run)
+    with _counting() as count:
+        results = segmenter.predict_files(
+            inputs, out, output=output, overlay=overlay, overwrite=overwrite, done=lambda n, total, _: count(n, total)
+        )
+    already = sum(result.already_done for result in results)
+    failures = [result.error for result in results if result.error is not None]
+    kept = f", {already} of them from before" if already else ""
+    _say(f"masks:   {out} ({len(results) - len(failures)}{kept})")
+    _end_with(failures, of=len(results))
+
+
+@app.command()
+def check(
+    images: Images,
+    masks: Masks,
+    val_images: ValImages = None,
+    val_masks: ValMasks = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    mask_values: MaskValuesOption = None,
+    mask_suffix: MaskSuffix = None,
+) -> None:
+    """Look for all that would spoil a training: unpaired, damaged, mismatched or duplicate files, strange masks."""
+    from maskwright.console import balance_table, print_problems, summary_table
+    from maskwright.training.prepare import check_data
+    from maskwright.training.recipe import Recipe
+
+    data = _data_fields(images, masks, val_images, val_masks, classes, ignore, mask_values, mask_suffix)
+    console = _console()
+    with _counting("Reading pairs") as count:
+        report, *_ = check_data(Recipe.from_dict({"data": data}, source="options").data, progress=count)
+    console.print(summary_table(report))
+    if report.proposed is not None:
+        console.print(balance_table(report))
+    print_problems(console, report)
+    fatal = len(report.fatal)
+    _say(f"{fatal} fatal, {len(report.warnings)} warnings" if report.problems else "No problems found.")
+    raise typer.Exit(1 if fatal else 0)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the masks.")] = Path("demo"),
+    time_budget: Annotated[str, typer.Option("--time-budget", help="How long the training may take.")] = "150s",
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw a small data set, train on it, evaluate, predict, and say where to look."""
+    from maskwright.demo import draw_demo
+    from maskwright.training.recipe import Recipe
+
+    data, run = out / "data", out / "run"
+    draw_demo(data)
+    fields = {
+        "data": {"images": data / "train/images", "masks": data / "train/masks"}
+        | {"val_images": data / "val/images", "val_masks": data / "val/masks"}
+        | {"mask_values": {0: "background", 1: "cell", 2: "fibre"}},
+        "augmentation": {"flip": "horizontal_and_vertical"},
+        "training": {"time_budget": time_budget, "patch": (128, 128)},
+    }
+    _train(Recipe.from_dict(fields), run, overwrite=overwrite)
+    evaluate(run, data / "new/images", data / "new/masks", json_file=out / "new.json")
+    predict(run, [str(data / "new/images")], out / "masks", overlay=True, overwrite=overwrite)
+    _say(
+        f"Open {run / 'report.html'} in a browser; {out / 'masks'} has the masks and overlays of images not trained on."
+    )
+
+
+def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
+    """Train, or resume where there is no recipe, and say where the results are."""
+    from maskwright.console import ConsoleNarrator
+    from maskwright.segmenter import Segmenter
+    from maskwright.training.run import Run
+
+    Segmenter.train_recipe(recipe, out, overwrite=overwrite, narrator=ConsoleNarrator(_console()), started=STARTED)
+    run = Run.open(out)
+    _say(f"network: {run.network}")
+    _say(f"report:  {run.report}")
+    if run.read_facts()["stopped_by"] == "interrupt":
+        _say(f"Interrupted; the best network so far is saved. Go on with: maskwright train --resume --out {out}")
+        raise typer.Exit(130)
+
+
+def _data_fields(
+    images: Path | None,
+    masks: Path | None,
+    val_images: Path | None,
+    val_masks: Path | None,
+    classes: str | None,
+    ignore: str | None,
+    mask_values: str | None,
+    mask_suffix: str | None,
+) -> dict[str, object]:
+    """The recipe's data section from options; None where nothing was said."""
+    from maskwright.data.mask_values import parse_mask_values
+
+    names = None if classes is None else tuple(name.strip() for name in classes.split(","))
+    return {
+        "images": images,
+        "masks": masks,
+        "val_images": val_images,
+        "val_masks": val_masks,
+        "classes": int(names[0]) if names and len(names) == 1 and names[0].isdecimal() else names,
+        "ignore": ignore,
+        "mask_values": None if mask_values is None else dict(parse_mask_values(mask_values).words),
+        "mask_suffix": mask_suffix,
+    }
+
+
+def _refuse_changes(out: Path, given: Mapping[str, Mapping[str, object]]) -> None:
+    """What a run was started with cannot be changed when it is resumed."""
+    from maskwright.training.recipe import Recipe, merge
+    from maskwright.training.run import OtherRecipe, Run
+
+    saved = Run.interrupted(out).read_recipe()
+    before = saved.model_dump()
+    now = Recipe.from_dict(merge(before, given), source="options").model_dump()
+    # Classes and ignored value became the table of mask values when the run began.
+    changed = [
+        f"{section}.{name}={now[section][name]} is not {value}"
+        for section, fields in before.items()
+        for name, value in fields.items()
+        if now[section][name] != value and (section, name) not in (("data", "classes"), ("data", "ignore"))
+    ]
+    if changed:
+        raise OtherRecipe(folder=out, found="; ".join(changed))
+
+
+def _console() -> "Console":
+    from rich.console import Console
+
+    return Console()
+
+
+def _say(text: str) -> None:
+    _console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _counting(what: str = "Predicting") -> Iterator[Callable[[int, int], None]]:
+    """A bar that counts files."""
+    from maskwright.console import counting_bar
+
+    with counting_bar(_console()) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _end_with(failures: Sequence[InputError], *, of: int) -> None:
+    """Name the files that failed, last, where they are seen; any at all makes the command fail."""
+    if failures:
+        for failure in failures:
+            sys.stderr.write(f"failed: {failure}\n")
+        sys.stderr.write(f"error: {len(failures)} of {of} files failed; the others are done\n")
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run a command; a mistake of the user becomes one message on standard error and a non-zero exit code."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _fail(
+                f"{error.filename or 'the output'}: no space left on the device; free some and give the command again"
+            )
+        _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        _fail("interrupted", code=130)
+
+
+def _fail(message: str, *, code: int = 1) -> None:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(code)

@@ -1,0 +1,197 @@
+"""What people read in a terminal: plans, progress, scores and problems, drawn with Rich."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from maskwright.data.check import Report
+from maskwright.data.mask_values import table as mask_value_rows
+from maskwright.metrics.scores import Scores
+from maskwright.training.fit import Progress as TrainingProgress
+from maskwright.training.narrate import Plan
+
+
+class ConsoleNarrator:
+    """A training's narrator that writes to a terminal, or plain lines where there is none."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar = progress_bar(console, "{task.fields[note]}")
+        self._task = self._bar.add_task("Reading", total=1, note="")
+
+    def reading(self, done: int, total: int) -> None:
+        """Move the bar."""
+        self._bar.start()
+        self._bar.update(self._task, description="Reading pairs", completed=done, total=total)
+
+    def plan(self, plan: Plan) -> None:
+        """Print the table of what was found and chosen."""
+        self._bar.stop()
+        if plan.report is not None:
+            print_problems(self.console, plan.report)
+        self.console.print(plan_table(plan))
+        self._bar = progress_bar(self.console, "{task.fields[note]}")
+        self._task = self._bar.add_task("Training", total=1.0, note="first step, the slowest")
+        self._bar.start()
+
+    def step(self, progress: TrainingProgress) -> None:
+        """Move the bar."""
+        left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
+        note = f"step {progress.step}, loss {progress.loss:.3f}{left}"
+        self._bar.update(self._task, completed=progress.share, note=note)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Print the epoch's line."""
+        loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
+        reached = row["val_mean_iou"]
+        validated = "" if reached is None else f"  validation mean IoU [bold]{reached:.4f}[/]"
+        line = f"epoch {row['epoch']:>3}  step {row['step']:>5}  {clock(row['seconds'])}  loss {loss}{validated}"
+        self.console.print(line, highlight=False)
+
+    def verified(self, scores: Scores, trained: float) -> None:
+        """Print the scores."""
+        self._bar.stop()
+        self.console.print(score_table(scores, title="Validation, by the saved run opened afresh"))
+
+
+def progress_bar(console: Console, note: str) -> Progress:
+    """A bar that leaves no trace when it is done; nothing at all where there is no terminal."""
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn(note)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def counting_bar(console: Console) -> Progress:
+    """A bar that counts files."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def plan_table(plan: Plan) -> Table:
+    """What was found in the data, what was chosen, and what it will take here."""
+    prepared, training = plan.prepared, plan.prepared.recipe.training
+    bundle, cost = prepared.bundle, plan.cost
+    patch = training.patch or (0, 0)
+    if training.time_budget is not None:
+        steps = int(training.time_budget / cost.step_seconds)
+        duration = f"{clock(training.time_budget)} by the clock, about {steps} steps of {cost.step_seconds:.2f} s"
+    else:
+        seconds = (plan.steps or 0) * cost.step_seconds
+        duration = f"about {clock(seconds)}: {plan.steps} steps of {cost.step_seconds:.2f} s, and validation"
+    rows = [
+        (
+            "images",
+            f"{len(prepared.train)} to train on, {len(prepared.validation)} held out, {_sizes(prepared.train_sizes)}",
+        ),
+        ("pixels", f"{bundle.channels} channel{'s' * (bundle.channels > 1)} of {', '.join(bundle.pixels)}"),
+        ("masks", _describe_masks(plan)),
+        ("network", f"U-Net, {prepared.recipe.network.backbone}, {cost.parameters / 1e6:.1f} million parameters"),
+        ("training", f"{training.batch_size} patches of {patch[0]} x {patch[1]} a step, {plan.precision}"),
+        ("loss", _loss(training.loss)),
+        ("time", duration),
+        ("memory", f"about {cost.memory_bytes / 1e9:.1f} GB"),
+        ("into", str(plan.run.folder)),
+    ]
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, text in rows:
+        table.add_row(f"[bold]{name}[/]", escape(text))
+    return table
+
+
+def score_table(scores: Scores, *, title: str) -> Table:
+    """Scores per class and over all, absent classes named."""
+    table = Table(title=escape(title), title_justify="left", caption_justify="left")
+    table.add_column("class")
+    for name in ("IoU", "F-score", "precision", "recall", "pixels"):
+        table.add_column(name, justify="right")
+    for row in scores.classes:
+        numbers = (_number(value) for value in (row.iou, row.f_score, row.precision, row.recall))
+        table.add_row(escape(row.name), *numbers, f"{row.truth_pixels:,}")
+    table.add_section()
+    table.add_row("[bold]mean IoU[/]", f"[bold]{_number(scores.mean_iou)}[/]", "", "", "", "")
+    table.add_row("pixel accuracy", _number(scores.pixel_accuracy), "", "", "", "")
+    if scores.absent:
+        names = ", ".join(scores.absent)
+        table.caption = escape(f"Left out of the mean, in neither truth nor prediction: {names}")
+    return table
+
+
+def summary_table(report: Report) -> Table:
+    """What the folders hold."""
+    table = Table()
+    for name in ("set", "pairs", "heights", "widths", "channels", "pixels"):
+        table.add_column(name)
+    sets = [("training", report.train)] + ([("validation", report.validation)] if report.validation else [])
+    for name, summary in sets:
+        extents = (str(low) if low == high else f"{low}-{high}" for low, high in (summary.heights, summary.widths))
+        channels = "differ" if summary.channels is None else str(summary.channels)
+        table.add_row(name, str(summary.pairs), *extents, channels, ", ".join(summary.dtypes))
+    return table
+
+
+def balance_table(report: Report) -> Table:
+    """What each mask value stands for, and how much of it there is."""
+    values = report.proposed
+    if values is None:
+        raise ValueError("a report without mask values has no table")
+    sets = [("training", report.train)] + ([("validation", report.validation)] if report.validation else [])
+    table = Table(title=f"Masks: {values.kind}", title_justify="left")
+    table.add_column("value")
+    table.add_column("stands for")
+    for name, _ in sets:
+        table.add_column(f"{name} pixels", justify="right")
+        table.add_column("share", justify="right")
+        table.add_column("images", justify="right")
+    shares = [{row.name: row for row in summary.balance} for _, summary in sets]
+    for row in mask_value_rows(values, {}):
+        cells = []
+        for by_name in shares:
+            balance = by_name.get(row.word or "")
+            cells += [f"{balance.pixels:,}", f"{balance.share:.2%}", str(balance.masks)] if balance else ["0", "", "0"]
+        table.add_row(str(row.value), escape(str(row.word)), *cells)
+    return table
+
+
+def print_problems(console: Console, report: Report) -> None:
+    """One line a problem, the fatal ones first."""
+    for problem in report.problems:
+        style, word = ("bold red", "fatal") if problem.severity == "fatal" else ("yellow", "warning")
+        console.print(f"[{style}]{word}[/]: {escape(problem.message)}", highlight=False)
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> clock(7), clock(75), clock(3700)
+    ('7 s', '1 min 15 s', '1 h 02 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
+    smallest, largest = min(sizes), max(sizes)
+    text = f"{smallest[0]} x {smallest[1]}"
+    return text if smallest == largest else f"{text} to {largest[0]} x {largest[1]}"
+
+
+def _describe_masks(plan: Plan) -> str:
+    values = plan.prepared.mask_values
+    words = list(values.words.items())
+    shown = ", ".join(f"{value} = {word}" for value, word in words[:12])
+    return f"{values.kind}: {shown}" + (f" and {len(words) - 12} more" if len(words) > 12 else "")
+
+
+def _loss(weights: Mapping[str, float]) -> str:
+    return " + ".join(name if weight == 1 else f"{weight:g} {name}" for name, weight in weights.items())

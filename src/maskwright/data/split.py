@@ -1,0 +1,98 @@
+"""One set of pairs to two, for training and for validation, with masks alike on both sides."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from maskwright.data.mask_values import MaskValues
+from maskwright.data.mask_words import BACKGROUND_WORD, IGNORED_WORD
+from maskwright.data.pixel_values import Value
+from maskwright.errors import InputError, wrong_argument
+
+
+class TooFewToSplit(InputError):
+    """Fewer than two pairs, or pairs that all belong together."""
+
+    text = "The data set: found {found}; expected at least two groups, one for each side. Add pairs."
+
+
+def split(
+    names: Sequence[str],
+    coverage: Mapping[str, float],
+    *,
+    fraction: float,
+    seed: int,
+    groups: Mapping[str, str] | None = None,
+) -> tuple[list[str], list[str]]:
+    """Names for training and names for validation, each sorted, stratified by how much of a mask its classes cover.
+
+    The groups are sorted by coverage, cut into as many runs as the smaller side gets groups, and one of each run is
+    drawn for it. The answer depends on the set of names, their coverage, groups and the seed, not on their order.
+
+    Args:
+        names: What to split; each once.
+        coverage: Share of each mask that its classes cover, 0 to 1, such as `mask_coverage` gives.
+        fraction: Share for validation, above 0 and below 1; rounded to whole groups, at least one a side.
+        seed: Decides the draw.
+        groups: Group of a name, for pairs that must stay on one side, such as identical images; a name without
+            one is a group of its own.
+
+    Raises:
+        TooFewToSplit: there are fewer than two groups.
+        WrongArgument: ``fraction`` out of range, or a name that comes twice.
+
+    >>> split(["a", "b", "c", "d"], {"a": 0.0, "b": 0.1, "c": 0.8, "d": 0.9}, fraction=0.5, seed=1)
+    (['b', 'd'], ['a', 'c'])
+    """
+    if not 0 < fraction < 1:
+        raise wrong_argument("fraction", fraction, expected="a number above 0 and below 1")
+    if len(set(names)) < len(names):
+        raise wrong_argument("names", Counter(names).most_common(1)[0][0], expected="each name once")
+    members: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        members[(groups or {}).get(name, name)].append(name)
+    if len(members) < 2:
+        found = f"{len(names)} pair{'s' * (len(names) != 1)} of {len(members)} group{'s' * (len(members) != 1)}"
+        raise TooFewToSplit(found=found)
+    generator = np.random.default_rng(seed)
+    shuffled = [list(members.values())[place] for place in generator.permutation(len(members))]
+    ordered = sorted(shuffled, key=lambda group: sum(coverage[name] for name in group) / len(group))
+
+    validation_groups = min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)
+    drawn_groups = min(validation_groups, len(ordered) - validation_groups)
+    runs = np.array_split(np.arange(len(ordered)), drawn_groups)
+    drawn = {name for run in runs for name in ordered[generator.choice(run)]}
+    rest = set(names) - drawn
+    train, validation = (rest, drawn) if drawn_groups == validation_groups else (drawn, rest)
+    return sorted(train), sorted(validation)
+
+
+def mask_coverage(masks: Mapping[str, Mapping[Value, int]], mask_values: MaskValues) -> dict[str, float]:
+    """Share of each mask's pixels, 0 to 1 and without the ignored, that the classes beside the background cover.
+
+    Where no value is background, the commonest class of all masks stands in for it. A mask of ignored pixels alone
+    has 0.
+
+    Args:
+        masks: Pixels of each raw value, by the name of the mask.
+        mask_values: What the values stand for.
+
+    >>> table = MaskValues(words={0: "background", 1: "cell", 255: "ignored"})
+    >>> mask_coverage({"a": {0: 6, 1: 2, 255: 92}}, table)
+    {'a': 0.25}
+    """
+    pixels = {name: mask_values.count_words(values) for name, values in masks.items()}
+    total = sum(pixels.values(), start=Counter[str]())
+    del total[IGNORED_WORD]
+    common = (
+        BACKGROUND_WORD
+        if BACKGROUND_WORD in mask_values.words.values()
+        else max(total, key=total.__getitem__, default="")
+    )
+    return {name: _share(counts, common) for name, counts in pixels.items()}
+
+
+def _share(pixels: Counter[str], common: str) -> float:
+    labelled = pixels.total() - pixels[IGNORED_WORD]
+    return 1 - pixels[common] / labelled if labelled else 0.0

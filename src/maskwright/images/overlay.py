@@ -1,0 +1,102 @@
+"""Any image as a picture for the eye, and classes drawn over it."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from maskwright.errors import wrong_argument
+from maskwright.images.labels import IGNORED, Colour, Label
+from maskwright.images.normalise import Normalisation
+
+HATCH: Final[Colour] = (150, 150, 150)
+_HATCH_EVERY, _HATCH_WIDTH = 8, 2  # pixels
+
+
+def to_display(image: np.ndarray, normalisation: Normalisation | None = None) -> np.ndarray:
+    """Any image (h, w, c) as (h, w, 3) uint8: gray repeated, alpha dropped, of many channels the first three.
+
+    8-bit images keep their values. Others are stretched: from three standard deviations below to three above the mean
+    of ``normalisation``, so that images of one set stay comparable, or else between the 0.5th and the 99.5th
+    percentile of the image itself.
+
+    >>> to_display(np.array([[[9]]], "uint8")).tolist()
+    [[[9, 9, 9]]]
+    """
+    shown = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+    if shown.dtype == np.uint8:
+        return np.ascontiguousarray(shown)
+    if normalisation is None:
+        unit = shown.astype(np.float32)
+        low, high = np.percentile(unit, (0.5, 99.5))
+    else:
+        unit = normalisation.to_unit(shown)
+        mean, std = np.array(normalisation.mean), np.array(normalisation.std)
+        low, high = max(0.0, (mean - 3 * std).min()), min(1.0, (mean + 3 * std).max())
+    stretched = (unit - low) / max(high - low, np.finfo(np.float32).tiny)
+    return (np.clip(stretched, 0, 1) * 255).round().astype(np.uint8)
+
+
+def overlay(
+    image: np.ndarray, indices: np.ndarray, *, labels: Sequence[Label], alpha: float = 0.45, outline: bool = True
+) -> np.ndarray:
+    """The classes of ``indices`` in their colours over an RGB picture, (h, w, 3) uint8.
+
+    ``image`` is (h, w, 3) uint8; ``indices`` (h, w) holds positions in ``labels``, or ``IGNORED``. ``alpha`` is the
+    share of the class colour, 0 to 1. Outlines are one pixel wide and in the full colour. Background is left clear,
+    ignored pixels are hatched in gray.
+
+    Raises:
+        WrongArgument: shapes that differ, or an index that is in no label.
+
+    >>> road = Label(name="road", value=1, colour=(200, 0, 0))
+    >>> overlay(np.zeros((1, 1, 3), "uint8"), np.array([[0]]), labels=[road], alpha=0.5, outline=False).tolist()
+    [[[100, 0, 0]]]
+    """
+    if image.shape != (*indices.shape, 3):
+        raise wrong_argument("indices", f"array of shape {indices.shape}", expected=f"shape {image.shape[:2]}")
+    _check_indices(indices, labels)
+    classes = class_pixels(indices, labels)
+    colours = np.zeros((IGNORED + 1, 3), np.uint8)
+    colours[: len(labels)] = [label.colour for label in labels]
+    picture = blended(image, colours[indices], where=classes, alpha=alpha)
+    if outline:
+        edges = _edges(np.where(classes, indices.astype(np.int16), -1))
+        picture[edges] = colours[indices[edges]]
+    return hatched(picture, where=indices == IGNORED)
+
+
+def class_pixels(indices: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
+    """Where ``indices`` (h, w) is a class: neither ignored nor background."""
+    clear = [index for index, label in enumerate(labels) if label.background]
+    return ~np.isin(indices, [*clear, IGNORED])
+
+
+def blended(image: np.ndarray, colours: np.ndarray, *, where: np.ndarray, alpha: float) -> np.ndarray:
+    """A copy of ``image`` (h, w, 3) with the share ``alpha`` of ``colours``, (h, w, 3) or (3,), at ``where`` (h, w)."""
+    colours = np.broadcast_to(colours, image.shape)
+    picture = image.copy()
+    picture[where] = ((1 - alpha) * image[where] + alpha * colours[where]).round().astype(np.uint8)
+    return picture
+
+
+def hatched(image: np.ndarray, *, where: np.ndarray) -> np.ndarray:
+    """A copy of ``image`` (h, w, 3) with thin gray diagonals at ``where`` (h, w)."""
+    diagonal = np.add.outer(*map(np.arange, where.shape))
+    picture = image.copy()
+    picture[where & (diagonal % _HATCH_EVERY < _HATCH_WIDTH)] = HATCH
+    return picture
+
+
+def _edges(classes: np.ndarray) -> np.ndarray:
+    """Pixels beside one of a lower number, so that a border between two classes is one pixel wide."""
+    padded = np.pad(classes, 1, mode="edge")
+    beside = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return classes > np.minimum.reduce(beside)
+
+
+def _check_indices(indices: np.ndarray, labels: Sequence[Label]) -> None:
+    unknown = np.setdiff1d(indices, [*range(len(labels)), IGNORED])
+    if unknown.size:
+        expected = f"0 to {len(labels) - 1}, or {IGNORED} where ignored"
+        raise wrong_argument("indices", ", ".join(map(str, unknown[:5])), expected=expected)

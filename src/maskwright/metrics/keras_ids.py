@@ -1,0 +1,45 @@
+"""Probabilities to classes: the likeliest channel, or one channel above a threshold."""
+
+from typing import NamedTuple
+
+from keras import ops
+
+from maskwright.errors import wrong_argument
+from maskwright.losses.targets import Tensor, read_pixels
+
+
+class Ids(NamedTuple):
+    """Truth and guess as classes, each (n, h, w); what they hold where a pixel is not known means nothing."""
+
+    truth: Tensor  # int32
+    guess: Tensor  # int32
+    known: Tensor  # bool
+
+
+def read_ids(y_true: Tensor, y_pred: Tensor, *, classes: int, ignore: int | None, threshold: float) -> Ids:
+    """The classes of a batch, from whatever `read_pixels` understands.
+
+    Args:
+        y_true: Ids or one-hot maps.
+        y_pred: Probabilities (n, h, w, c), c being ``classes``, or 1 for a single class and its background.
+        classes: Number of classes, background included.
+        ignore: The id of truth pixels that are not known; those whose id is no class are not known either.
+        threshold: One channel above it is class 1, otherwise class 0.
+
+    Raises:
+        WrongArgument: The channels do not fit the classes.
+    """
+    truth, guess, known = read_pixels(y_true, y_pred, ignore=ignore)
+    channels = guess.shape[-1]
+    if channels == 1 and classes == 2:
+        return Ids(_int32(truth[..., 0] > 0.5), _int32(guess[..., 0] > threshold), known[..., 0] > 0)
+    if channels != classes:
+        raise wrong_argument(
+            "classes", classes, expected=f"{2 if channels == 1 else channels} for a prediction of {channels} channels"
+        )
+    known = ops.logical_and(known[..., 0] > 0, ops.max(truth, axis=-1) > 0.5)
+    return Ids(_int32(ops.argmax(truth, axis=-1)), _int32(ops.argmax(guess, axis=-1)), known)
+
+
+def _int32(values: Tensor) -> Tensor:
+    return ops.cast(values, "int32")

@@ -1,0 +1,195 @@
+"""The friendly object: trained from folders or opened from a run, it predicts, evaluates and writes masks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.errors import wrong_argument
+from maskwright.images.read import read_image
+from maskwright.inference.engine import NETWORK_FILE, Engine, open_engine
+from maskwright.inference.folder import Job, Output, Result, predict_files
+from maskwright.inference.predict import predict_indices, predict_probabilities
+
+if TYPE_CHECKING:  # training loads Keras, which predicting may not need
+    from maskwright.data.mask_values import MaskValues
+    from maskwright.training.evaluate import Evaluation
+    from maskwright.training.narrate import Narrator
+    from maskwright.training.recipe import Recipe
+
+Picture = str | Path | NDArray[np.generic]
+
+
+@final
+class Segmenter:
+    """A trained network with all it takes to use it. Made by `train` or `load`."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self.engine = engine
+        self.folder = folder
+
+    @classmethod
+    def train(
+        cls,
+        images: str | Path,
+        masks: str | Path,
+        *,
+        out: str | Path,
+        classes: int | Sequence[str] | None = None,
+        ignore: int | str | None = None,
+        time_budget: str | float | None = None,
+        epochs: int | None = None,
+        recipe: Mapping[str, Mapping[str, object]] | None = None,
+        augmentation: Callable[..., Any] | None = None,
+        overwrite: bool = False,
+        narrator: Narrator | None = None,
+    ) -> Segmenter:
+        """Train on a folder of images and a folder of masks, into the run ``out``, and open what came of it.
+
+        Args:
+            images: Folder of images.
+            masks: Folder of masks, named as their images.
+            out: The run's folder, new or empty.
+            classes: Number of classes or their names, in order of mask value; found from the masks if absent.
+            ignore: Mask value of pixels that do not count.
+            time_budget: Seconds, or a text such as ``"20m"``.
+            epochs: Passes over the training pixels, in place of ``time_budget``.
+            recipe: Any other field of the recipe, by section: ``{"training": {"batch_size": 4}}``.
+            augmentation: ``callable(image=..., mask=...)`` in place of the recipe's, see `CallableAugmentation`.
+            overwrite: Replace a run that is there already.
+            narrator: What is told of the progress; nothing if absent.
+
+        Raises:
+            InputError: The folders, the recipe or ``out`` cannot be used.
+        """
+        from maskwright.training.recipe import Recipe, merge
+
+        given = {
+            "data": {"images": images, "masks": masks, "classes": classes, "ignore": ignore},
+            "training": {"time_budget": time_budget, "epochs": epochs},
+        }
+        complete = Recipe.from_dict(merge(recipe or {}, given))
+        return cls.train_recipe(complete, out, overwrite=overwrite, augmentation=augmentation, narrator=narrator)
+
+    @classmethod
+    def train_recipe(
+        cls,
+        recipe: Recipe | None,
+        out: str | Path,
+        *,
+        overwrite: bool = False,
+        augmentation: Callable[..., Any] | None = None,
+        narrator: Narrator | None = None,
+        started: float | None = None,
+    ) -> Segmenter:
+        """Train as ``recipe`` says, or, where it is None, go on with the interrupted run in ``out``; then report.
+
+        Arguments and errors are those of `maskwright.training.train.train`.
+        """
+        from maskwright.data.augment import CallableAugmentation
+        from maskwright.report.page import write_report
+        from maskwright.training.train import resume, train
+
+        change = None if augmentation is None else CallableAugmentation(augmentation)
+        if recipe is None:
+            run = resume(out, augmentation=change, narrator=narrator, started=started)
+        else:
+            run = train(recipe, out, overwrite=overwrite, augmentation=change, narrator=narrator, started=started)
+        write_report(run.folder)
+        return cls.load(run.folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Segmenter:
+        """Open a run.
+
+        Raises:
+            NotARun, UnreadableBundle, UnreadableNetwork: The folder cannot be used.
+        """
+        return cls(open_engine(folder), Path(folder))
+
+    def predict(self, image: Picture) -> NDArray[np.integer]:
+        """The mask of an image of any size: (h, w), in the values the training masks had.
+
+        Args:
+            image: A file, or pixels (h, w) or (h, w, c) of the training images' dtype.
+
+        Raises:
+            ImageFault: The file cannot be read.
+            WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+        """
+        pixels, name = _pixels(image)
+        return self.engine.bundle.values(predict_indices(self.engine, pixels, file=name))
+
+    def predict_probabilities(self, image: Picture) -> NDArray[np.float32]:
+        """Probabilities in [0, 1] of an image of any size, (h, w, classes); one channel where there is one class.
+
+        Raises as `predict` does.
+        """
+        pixels, name = _pixels(image)
+        return predict_probabilities(self.engine, pixels, file=name)
+
+    def predict_files(
+        self,
+        inputs: Iterable[str | Path],
+        out: str | Path,
+        *,
+        output: Output = "ids",
+        overlay: bool = False,
+        overwrite: bool = False,
+        done: Callable[[int, int, Result], None] = lambda number, total, result: None,
+    ) -> list[Result]:
+        """Predict files, folders and globs into ``out``; see `maskwright.inference.folder.predict_files`."""
+        weights = hashlib.sha256((self.folder / NETWORK_FILE).read_bytes()).hexdigest()
+        job = Job(self.engine, weights, output=output, overlay=overlay)
+        return predict_files(job, inputs, Path(out), overwrite=overwrite, done=done)
+
+    def evaluate(
+        self,
+        images: str | Path,
+        masks: str | Path,
+        *,
+        mask_suffix: str | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation:
+        """Predict every image of a folder and score it against its mask, whose values mean what they meant in training.
+
+        Args:
+            images: Folder of images.
+            masks: Folder of masks, named as their images.
+            mask_suffix: What mask stems carry beyond the image's; as in training if absent.
+            progress: Called with the images done and all images, after each one.
+
+        Raises:
+            InputError: The folders cannot be paired, or a file cannot be read or used.
+        """
+        from maskwright.data.mask_values import parse_mask_values
+        from maskwright.data.pairs import pair_folders
+        from maskwright.training.evaluate import evaluate_pairs
+        from maskwright.training.run import Run
+
+        data = Run.open(self.folder).read_recipe().data
+        values: MaskValues = parse_mask_values(data.mask_values or {})
+        pairs = pair_folders(images, masks, mask_suffix=data.mask_suffix if mask_suffix is None else mask_suffix).pairs
+        finished = 0
+
+        def count(*_: object) -> None:
+            nonlocal finished
+            finished += 1
+            if progress is not None:
+                progress(finished, len(pairs))
+
+        return evaluate_pairs(self.engine, pairs, mask_values=values, seen=count)
+
+
+def _pixels(image: Picture) -> tuple[NDArray[np.generic], str]:
+    """Pixels (h, w, c), and what to call them in an error."""
+    if not isinstance(image, np.ndarray):
+        return read_image(image), str(image)
+    if image.ndim not in (2, 3) or not image.size:
+        raise wrong_argument("image", f"an array of shape {image.shape}", expected="(h, w) or (h, w, c), not empty")
+    return (image[..., None] if image.ndim == 2 else image), "image"

@@ -1,0 +1,162 @@
+"""From a recipe and folders to everything that is fixed before the first step; the data is read and checked here."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.data.check import Report, ScannedSet, check
+from maskwright.data.mask_values import MaskValues, parse_mask_values
+from maskwright.data.pairs import Pair, pair_folders
+from maskwright.data.scan import Scanned, scan
+from maskwright.data.split import mask_coverage, split
+from maskwright.errors import InputError
+from maskwright.images.channels import to_channels
+from maskwright.images.normalise import Normalisation
+from maskwright.images.read import image_size, read_image
+from maskwright.inference.bundle import Bundle
+from maskwright.training.recipe import DataRecipe, Recipe
+from maskwright.training.run import Run
+
+DEFAULT_SECONDS = 30 * 60.0
+_LEAST_PATCH, _MOST_PATCH, _MULTIPLE = 64, 256, 32
+_MEASURED_IMAGES = 200
+_CACHE_SHARE = 0.25
+_CACHE_FALLBACK = 2 * 2**30
+
+ScanProgress = Callable[[int, int], None]
+
+
+class UnusableData(InputError):
+    """What the check found to be fatal."""
+
+    text = "The data cannot be trained on:\n{problems}"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe with every choice made, and the pairs it stands for; sizes are (height, width) in pixels."""
+
+    recipe: Recipe
+    bundle: Bundle
+    mask_values: MaskValues
+    train: tuple[Pair, ...]
+    validation: tuple[Pair, ...]
+    train_sizes: tuple[tuple[int, int], ...]
+    validation_sizes: tuple[tuple[int, int], ...]
+
+    @property
+    def cache_bytes(self) -> int:
+        """Room for decoded training pairs: what they need, up to a quarter of this machine's memory."""
+        width = self.bundle.channels * max(np.dtype(kind).itemsize for kind in self.bundle.pixels) + 1
+        needed = sum(height * length * width for height, length in self.train_sizes)
+        return min(needed, int(_CACHE_SHARE * _memory()))
+
+
+def check_data(
+    data: DataRecipe, *, progress: ScanProgress | None = None
+) -> tuple[Report, ScannedSet, ScannedSet | None]:
+    """Pair, read and check the recipe's folders; the sets that were read come with the report.
+
+    Raises:
+        InputError: The folders cannot be paired, or the table of mask values not understood.
+    """
+    train = _scanned(data.images, data.masks, data.mask_suffix, progress)
+    validation = None
+    if data.val_images is not None and data.val_masks is not None:
+        validation = _scanned(data.val_images, data.val_masks, data.mask_suffix, progress)
+    given = None if data.mask_values is None else parse_mask_values(data.mask_values)
+    return check(train, validation, mask_values=given, classes=data.classes, ignore=data.ignore), train, validation
+
+
+def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Prepared, Report]:
+    """Read and check the data, and choose what the recipe leaves open.
+
+    Raises:
+        UnusableData: The check found something fatal; every problem is named.
+        InputError: The folders cannot be paired, or the table of mask values not understood.
+    """
+    report, train, validation = check_data(recipe.data, progress=progress)
+    if report.fatal or report.proposed is None or report.train.channels is None:
+        raise UnusableData(problems="\n".join(f"- {problem.message}" for problem in report.fatal))
+    values = report.proposed
+    if validation is not None:
+        sides = tuple(train.scanned), tuple(validation.scanned)
+    else:
+        sides = _split(train.scanned, values, share=recipe.data.validation_share, seed=recipe.training.seed)
+    train_pairs, validation_pairs = (tuple(one.pair for one in side) for side in sides)
+    train_sizes, validation_sizes = (tuple(one.image.size for one in side if one.image) for side in sides)
+    channels = report.train.channels
+    bundle = Bundle(
+        channels=channels,
+        pixels=report.train.dtypes,
+        normalisation=Normalisation.measure(_some(train_pairs, channels)),
+        labels=values.labels,
+        activation="sigmoid" if values.channels == 1 else "softmax",
+    )
+    # From here on the words say it all: what was said with classes and ignore is in them.
+    complete = recipe.changed("data", mask_values=dict(values.words), classes=None, ignore=None)
+    if recipe.training.patch is None:
+        complete = complete.changed("training", patch=choose_patch(train_sizes))
+    if recipe.training.epochs is None and recipe.training.time_budget is None:
+        complete = complete.changed("training", time_budget=DEFAULT_SECONDS)
+    prepared = Prepared(complete, bundle, values, train_pairs, validation_pairs, train_sizes, validation_sizes)
+    return prepared, report
+
+
+def prepared_before(run: Run) -> Prepared:
+    """What an interrupted run was started with; no image is decoded.
+
+    Raises:
+        InputError: A file of the run, or an image it was trained on, is gone or damaged.
+    """
+    recipe, bundle, sides = run.read_recipe(), Bundle.read(run.folder), run.read_split()
+    train, validation = tuple(sides["train"]), tuple(sides["validation"])
+    sizes = (tuple(image_size(pair.image) for pair in side) for side in (train, validation))
+    return Prepared(recipe, bundle, parse_mask_values(recipe.data.mask_values or {}), train, validation, *sizes)
+
+
+def choose_patch(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The patch for images of these sizes: as high and wide as the median image, in multiples of 32 from 64 to 256.
+
+    >>> choose_patch([(360, 480)] * 3), choose_patch([(101, 101)])
+    ((256, 256), (128, 128))
+    """
+    rows, columns = (
+        min(max(-int(median) // _MULTIPLE * -_MULTIPLE, _LEAST_PATCH), _MOST_PATCH)
+        for median in np.median(sizes, axis=0)
+    )
+    return rows, columns
+
+
+def _scanned(images: Path, masks: Path, mask_suffix: str, progress: ScanProgress | None) -> ScannedSet:
+    pairing = pair_folders(images, masks, mask_suffix=mask_suffix)
+    return ScannedSet(pairing, scan(pairing.pairs, progress=progress))
+
+
+def _split(
+    scanned: Sequence[Scanned], values: MaskValues, *, share: float, seed: int
+) -> tuple[tuple[Scanned, ...], tuple[Scanned, ...]]:
+    """Both sides of one set; identical images stay on one of them."""
+    by_name = {one.pair.name: one for one in scanned}
+    coverage = mask_coverage({name: one.mask.values for name, one in by_name.items() if one.mask is not None}, values)
+    groups = {name: one.image.digest for name, one in by_name.items() if one.image is not None}
+    train, validation = split(list(by_name), coverage, fraction=share, seed=seed, groups=groups)
+    return tuple(by_name[name] for name in train), tuple(by_name[name] for name in validation)
+
+
+def _some(pairs: Sequence[Pair], channels: int) -> Iterator[NDArray[np.generic]]:
+    """Training images to measure, spread evenly over the set."""
+    places = np.unique(np.linspace(0, len(pairs) - 1, _MEASURED_IMAGES).round().astype(int))
+    return (to_channels(read_image(pairs[place].image), channels, file=pairs[place].image) for place in places)
+
+
+def _memory() -> int:
+    """Bytes of memory this machine has; a modest guess where it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return int(_CACHE_FALLBACK / _CACHE_SHARE)

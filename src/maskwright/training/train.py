@@ -1,0 +1,234 @@
+"""One training from beginning to end: prepare, fit, save, and prove that what was saved is what was trained."""
+
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.data.augment import Augmentation, KerasAugmentation, layers_for
+from maskwright.data.check import Report
+from maskwright.data.pairs import Pair
+from maskwright.data.patches import PairReader, Patches
+from maskwright.errors import InputError
+from maskwright.images.overlay import to_display
+from maskwright.images.sheet import contact_sheet
+from maskwright.images.write import write_image, write_json, write_mask, write_text
+from maskwright.inference.engine import Engine, open_engine
+from maskwright.inference.keras_engine import KerasEngine
+from maskwright.metrics.scores import Scores
+from maskwright.training.cost import estimate_cost
+from maskwright.training.evaluate import Evaluation, evaluate_pairs
+from maskwright.training.fit import Outcome, Trainer
+from maskwright.training.narrate import Narrator, Plan, Silent
+from maskwright.training.network import build_network, choose_precision, compile_for_training
+from maskwright.training.prepare import Prepared, choose_patch, prepare, prepared_before
+from maskwright.training.recipe import Recipe
+from maskwright.training.run import Run
+from maskwright.training.schedule import Stopwatch
+
+# Two float32 evaluations of one network agree to rounding; anything more is another network.
+_TOLERANCE = 1e-4
+
+
+class SavedIsNotTrained(InputError):
+    """The saved run does not reproduce the score of training."""
+
+    text = (
+        "{run}: the saved network scores {saved:.4f} mean IoU where training reached {trained:.4f}. "
+        "Do not use this run; please report it."
+    )
+
+
+def train(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    augmentation: Augmentation | None = None,
+    narrator: Narrator | None = None,
+    started: float | None = None,
+) -> Run:
+    """Train as ``recipe`` says, into the folder ``out``. Nothing is written before the data has been found usable.
+
+    Args:
+        recipe: Everything the training depends on.
+        out: The run's folder, new or empty.
+        overwrite: Replace a run that is there already.
+        augmentation: In place of the recipe's.
+        narrator: What is told of the progress.
+        started: When the command began, on the clock of `time.monotonic`; a time budget counts from there.
+
+    Raises:
+        OutputHoldsARun, OutputNotEmpty: ``out`` cannot be used.
+        UnusableData: The data has a fatal fault.
+        LossNotFinite: The training diverged.
+        SavedIsNotTrained: The saved run does not give the score of training.
+    """
+    stopwatch = Stopwatch(time.monotonic() if started is None else started)
+    narrator = narrator or Silent()
+    run = Run.planned(out, overwrite=overwrite)
+    prepared, report = prepare(recipe, progress=narrator.reading)
+    networks = _build_networks(prepared)
+    run.begin()
+    write_text(run.recipe, prepared.recipe.to_yaml())
+    run.write_split(train=prepared.train, validation=prepared.validation)
+    prepared.bundle.write(run.folder, write_text)
+    return _train(run, prepared, networks, augmentation, narrator, stopwatch, report=report)
+
+
+def resume(
+    out: str | Path,
+    *,
+    augmentation: Augmentation | None = None,
+    narrator: Narrator | None = None,
+    started: float | None = None,
+) -> Run:
+    """Go on with the run in ``out`` from its last checkpoint, as its own recipe says; arguments as of `train`.
+
+    Raises:
+        NothingToResume: There is no run, or it is complete.
+        UnreadableCheckpoint: The checkpoint is damaged.
+        LossNotFinite, SavedIsNotTrained: As `train` does.
+    """
+    stopwatch = Stopwatch(time.monotonic() if started is None else started)
+    run = Run.interrupted(out)
+    prepared = prepared_before(run)
+    return _train(run, prepared, _build_networks(prepared), augmentation, narrator or Silent(), stopwatch, report=None)
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """The network that learns, on patches, and its float32 twin for images of any size, which is what is saved."""
+
+    learning: keras.Model
+    serving: KerasEngine
+    precision: str
+
+
+def _build_networks(prepared: Prepared) -> _Networks:
+    recipe = prepared.recipe
+    keras.utils.set_random_seed(recipe.training.seed)
+    precision = choose_precision(recipe.training.precision)
+    learning = build_network(recipe.network, prepared.bundle, precision=precision, size=recipe.training.patch)
+    compile_for_training(learning, recipe.training)
+    serving = KerasEngine(build_network(recipe.network, prepared.bundle), prepared.bundle)
+    return _Networks(learning, serving, precision)
+
+
+def _build_patches(prepared: Prepared, augmentation: Augmentation | None) -> Patches:
+    training = prepared.recipe.training
+    return Patches(
+        PairReader(
+            prepared.train,
+            channels=prepared.bundle.channels,
+            mask_values=prepared.mask_values,
+            cache_bytes=prepared.cache_bytes,
+        ),
+        sizes=prepared.train_sizes,
+        patch=training.patch or choose_patch(prepared.train_sizes),
+        batch_size=training.batch_size,
+        seed=training.seed,
+        normalisation=prepared.bundle.normalisation,
+        augmentation=augmentation or KerasAugmentation(layers_for(**prepared.recipe.augmentation.model_dump())),
+    )
+
+
+def _train(
+    run: Run,
+    prepared: Prepared,
+    networks: _Networks,
+    augmentation: Augmentation | None,
+    narrator: Narrator,
+    stopwatch: Stopwatch,
+    *,
+    report: Report | None,
+) -> Run:
+    training = prepared.recipe.training
+    patches = _build_patches(prepared, augmentation)
+    _write_contact_sheet(run, prepared, patches)
+    cost = estimate_cost(networks.learning, batch_size=training.batch_size, cache_bytes=prepared.cache_bytes)
+    steps = training.epochs and training.epochs * patches.steps_per_epoch
+    narrator.plan(Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run))
+    trainer = Trainer(
+        networks.learning,
+        networks.serving,
+        patches=patches,
+        validate=lambda engine: _evaluate(engine, prepared).scores,
+        validation_pixels=sum(height * width for height, width in prepared.validation_sizes),
+        run=run,
+        recipe=training,
+        stopwatch=stopwatch,
+    )
+    trainer.resume()
+    outcome = trainer.fit(narrator.step, narrator.epoch)
+    scores = _verify(run, prepared, trained=outcome.state.best or 0.0)
+    narrator.verified(scores, outcome.state.best or 0.0)
+    write_json(run.facts, _facts(networks, outcome, scores, seconds=stopwatch.seconds()))
+    return run
+
+
+def _evaluate(
+    engine: Engine, prepared: Prepared, *, seen: Callable[[Pair, NDArray[np.uint8] | None], None] | None = None
+) -> Evaluation:
+    """Scores on the validation pairs; they were checked, so one that fails now was changed meanwhile."""
+    options = {} if seen is None else {"seen": seen}
+    evaluation = evaluate_pairs(engine, prepared.validation, mask_values=prepared.mask_values, **options)
+    for failure in evaluation.failures:
+        raise failure
+    return evaluation
+
+
+def _verify(run: Run, prepared: Prepared, *, trained: float) -> Scores:
+    """Open the run as any later command will, predict the validation images as `predict` will, and compare."""
+    engine = open_engine(run.folder)
+
+    def keep(pair: Pair, indices: NDArray[np.uint8] | None) -> None:
+        if indices is not None:
+            write_mask(run.validation / f"{pair.name}.png", engine.bundle.values(indices))
+
+    evaluation = _evaluate(engine, prepared, seen=keep)
+    saved = evaluation.scores.mean_iou or 0.0
+    if not abs(saved - trained) <= _TOLERANCE:
+        raise SavedIsNotTrained(run=run.folder, saved=saved, trained=trained)
+    write_json(run.scores, evaluation.to_json())
+    return evaluation.scores
+
+
+def _write_contact_sheet(run: Run, prepared: Prepared, patches: Patches) -> None:
+    """The first batch as the network will see it, so that a wrong pairing or a shifted mask shows at a glance."""
+    images, masks = patches.augmented(0)
+    shown = np.stack([to_display((image * 255).round().astype(np.uint8)) for image in images])
+    write_image(run.contact_sheet, contact_sheet(shown, masks, prepared.bundle.labels))
+
+
+def _facts(networks: _Networks, outcome: Outcome, scores: Scores, *, seconds: float) -> dict[str, Any]:
+    """What a later reader needs to place the numbers."""
+    backend = keras.backend.backend()
+    return {
+        "command": " ".join(["maskwright", *sys.argv[1:]]),
+        "stopped_by": outcome.stopped_by,
+        "seconds": round(seconds, 1),
+        "steps": outcome.state.step,
+        "best_step": outcome.state.best_step,
+        "validation_mean_iou": scores.mean_iou,
+        "validation_pixel_accuracy": scores.pixel_accuracy,
+        "parameters": networks.learning.count_params(),
+        "precision": networks.precision,
+        "backend": backend,
+        "versions": {
+            "maskwright": version("maskwright"),
+            "keras": keras.__version__,
+            backend: sys.modules[backend].__version__,
+            "python": platform.python_version(),
+        },
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }

@@ -1,0 +1,298 @@
+"""Every kind of mistake in a data set is found, told apart from what is legal, and said with its files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from maskwright.data.check import Report, ScannedSet, check
+from maskwright.data.mask_values import parse_mask_values
+from maskwright.data.mask_words import WrongMaskTable
+from maskwright.data.pairs import Pairing, pair_folders
+from maskwright.data.scan import scan
+from maskwright.data.summary import Balance
+from maskwright.errors import WrongArgument
+from tests.data.painted import paint, touch
+
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+RANDOM = np.random.default_rng(11)
+HALF = [[0, 0], [255, 255]]
+
+
+def noise(*shape: int) -> np.ndarray:
+    return RANDOM.integers(0, 256, shape, np.uint8)
+
+
+def folders(root: Path, images: Mapping[str, Any], masks: Mapping[str, Any]) -> ScannedSet:
+    """A scanned set of painted files; a dict is the arguments of `paint`."""
+    for folder, files in (("images", images), ("masks", masks)):
+        for name, pixels in files.items():
+            paint(root / folder / name, **(pixels if isinstance(pixels, dict) else {"pixels": pixels}))
+    return scanned_set(root)
+
+
+def scanned_set(root: Path) -> ScannedSet:
+    pairing = pair_folders(root / "images", root / "masks")
+    return ScannedSet(pairing, scan(pairing.pairs))
+
+
+def problem(report: Report, kind: str) -> tuple[str, list[str], str]:
+    """The one problem of its kind: (severity, names of its files, message)."""
+    (found,) = [one for one in report.problems if one.kind == kind]
+    return found.severity, sorted(path.name for path in found.files), found.message
+
+
+def test_a_sound_data_set_has_no_problem_and_is_summarised(tmp_path):
+    data = folders(
+        tmp_path,
+        {"a.png": noise(2, 2), "b.png": noise(4, 3, 3), "c.png": noise(2, 6, 3)},
+        {"a.png": HALF, "b.png": [[0, 0, 255]] * 4, "c.png": np.repeat(HALF, 3, axis=1)},
+    )
+    report = check(data)
+    assert report.problems == ()
+    assert report.proposed is not None
+    assert report.proposed.text == "0=background,255=foreground"
+    summary = report.train
+    assert (summary.pairs, summary.heights, summary.widths) == (3, (2, 4), (2, 6))
+    assert (summary.channels, summary.dtypes) == (3, ("uint8",))  # grey becomes RGB
+    assert summary.balance == (Balance("background", 16, 16 / 28, 3), Balance("foreground", 12, 12 / 28, 3))
+    assert report.validation is None
+
+
+def test_ignored_pixels_have_a_row_of_the_balance(tmp_path):
+    data = folders(tmp_path, {"a.png": noise(1, 4)}, {"a.png": [[0, 1, 2, 2]]})
+    balance = check(data, classes=2, ignore=2).train.balance
+    assert [(row.name, row.share, row.masks) for row in balance] == [
+        ("class_0", 0.25, 1),
+        ("class_1", 0.25, 1),
+        ("ignored", 0.5, 1),
+    ]
+
+
+def test_files_without_a_partner_are_left_out_with_a_warning(tmp_path):
+    data = folders(tmp_path, {"a.png": noise(2, 2), "B.png": noise(2, 2)}, {"a.png": HALF, "b.png": HALF})
+    severity, files, message = problem(check(data), "unpaired")
+    assert (severity, files) == ("warning", ["B.png", "b.png"])
+    assert message.startswith("1 image without a mask and 1 mask without an image are left out: ")
+    assert message.endswith("Names that differ in letter case do not pair, as 'B' and 'b': rename one side.")
+
+
+def test_nothing_paired_is_fatal():
+    pairing = Pairing(pairs=(), images_alone=(Path("a.png"),), masks_alone=(Path("x.png"), Path("y.png")))
+    report = check(ScannedSet(pairing, []))
+    assert problem(report, "unpaired") == (
+        "fatal",
+        ["a.png", "x.png", "y.png"],
+        "No image has a mask: found 1 image and 2 masks; expected pairs of one name.",
+    )
+    assert report.proposed is None
+    assert (report.train.heights, report.train.channels) == ((0, 0), None)
+
+
+def test_unreadable_files_are_fatal_and_the_first_are_explained(tmp_path):
+    touch(tmp_path, *(f"images/{number}.png" for number in range(4)))
+    for number in range(4):
+        paint(tmp_path / f"masks/{number}.png", HALF)
+    data = scanned_set(tmp_path)
+    severity, files, message = problem(check(data), "unreadable")
+    assert (severity, files) == ("fatal", ["0.png", "1.png", "2.png", "3.png"])
+    assert message.count("an empty file") == 3
+    assert message.endswith(" And 1 more.")
+
+
+def test_masks_of_another_size_are_fatal_and_a_turned_one_is_recognised(tmp_path):
+    data = folders(
+        tmp_path,
+        {"a.png": noise(2, 2), "b.png": noise(3, 2), "c.png": noise(4, 4)},
+        {"a.png": HALF, "b.png": [[0, 0, 0], [255, 255, 0]], "c.png": HALF},
+    )
+    severity, files, message = problem(check(data), "sizes")
+    assert (severity, files) == ("fatal", ["b.png", "c.png"])
+    assert message.startswith("2 masks of another size than the image. ")
+    assert "b.png: found 2 x 3 pixels (height x width); expected 3 x 2. One of the two lies on its side." in message
+
+
+def test_a_mask_of_another_shape_is_not_called_turned(tmp_path):
+    message = problem(check(folders(tmp_path, {"a.png": noise(4, 4)}, {"a.png": HALF})), "sizes")[2]
+    assert message.endswith(
+        "found 2 x 2 pixels (height x width); expected 4 x 4. Export masks at the size of their images."
+    )
+
+
+def test_channels_that_cannot_be_made_equal_are_fatal(tmp_path):
+    seen_through = noise(2, 2, 4) // 2
+    data = folders(
+        tmp_path,
+        {"a.png": noise(2, 2, 3), "b.png": seen_through, "c.png": noise(2, 2, 3)},
+        {"a.png": HALF, "b.png": HALF, "c.png": HALF},
+    )
+    report = check(data)
+    severity, files, message = problem(report, "channels")
+    assert (severity, files) == ("fatal", ["b.png"])
+    assert message.startswith("1 image with other channels than the rest: ")
+    assert message.endswith("b.png: found 4 channels; expected 3. Convert them, or leave them out.")
+    assert report.train.channels is None
+
+
+def test_number_types_that_differ_are_a_warning(tmp_path):
+    data = folders(
+        tmp_path,
+        {"a.tif": noise(2, 2), "b.tif": noise(2, 2), "c.tif": noise(2, 2).astype(np.uint16)},
+        {"a.png": HALF, "b.png": HALF, "c.png": HALF},
+    )
+    severity, files, message = problem(check(data), "dtypes")
+    assert (severity, files) == ("warning", ["c.tif"])
+    assert "c.tif: found uint16; expected uint8. Check that black and white mean the same in all." in message
+
+
+def test_palette_masks_beside_rgb_masks_are_fatal(tmp_path):
+    data = folders(
+        tmp_path,
+        {"a.png": noise(1, 2), "b.png": noise(1, 2)},
+        {
+            "a.png": {"pixels": [[0, 1]], "palette": [0, 0, 0, 255, 0, 0]},
+            "b.png": [[[0, 0, 0], [255, 0, 0]]],
+        },
+    )
+    severity, files, message = problem(check(data), "mixed masks")
+    assert (severity, files) == ("fatal", ["a.png"])
+    assert message.startswith("Masks of two kinds: found 1 palette mask such as ")
+    assert message.endswith("b.png; expected one kind. Convert palette masks to RGB.")
+
+
+def test_palettes_that_differ_are_a_warning(tmp_path):
+    data = folders(
+        tmp_path,
+        {"a.png": noise(1, 2), "b.png": noise(1, 2), "c.png": noise(1, 2)},
+        {
+            "a.png": {"pixels": [[0, 1]], "palette": [0, 0, 0, 255, 0, 0]},
+            "b.png": {"pixels": [[0, 0]], "palette": [0, 0, 0, 9, 9, 9]},  # 1 is not in use
+            "c.png": {"pixels": [[0, 1]], "palette": [0, 0, 0, 0, 255, 0]},
+        },
+    )
+    report = check(data)
+    severity, files, message = problem(report, "palettes")
+    assert (severity, files) == ("warning", ["a.png", "c.png"])
+    assert message.startswith("Palettes differ: 1 is the colour (255, 0, 0) in ")
+    assert report.proposed is not None
+    assert report.proposed.kind == "palette"
+
+
+def test_values_outside_a_given_table_are_fatal_and_name_their_files(tmp_path):
+    data = folders(tmp_path, {"a.png": noise(1, 3), "b.png": noise(1, 3)}, {"a.png": [[0, 1, 1]], "b.png": [[0, 1, 7]]})
+    table = parse_mask_values("0=background,1=cell")
+    report = check(data, mask_values=table)
+    severity, files, message = problem(report, "mask values")
+    assert (severity, files) == ("fatal", ["b.png"])
+    assert "b.png: found value 7 (1 pixels); expected 0 background, 1 cell." in message
+    assert report.proposed == table
+    assert report.fatal == [report.problems[0]]
+
+
+def test_values_outside_the_classes_are_fatal_and_name_their_files(tmp_path):
+    data = folders(tmp_path, {"a.png": noise(1, 3), "b.png": noise(1, 3)}, {"a.png": [[0, 1, 1]], "b.png": [[0, 1, 7]]})
+    report = check(data, classes=2)
+    severity, files, message = problem(report, "mask values")
+    assert (severity, files) == ("fatal", ["b.png"])
+    assert message.endswith("--mask-values 0=class_0,1=class_1,7=NAME, or give --ignore 7.")
+    assert report.proposed is None
+    assert report.train.balance == ()
+    assert check(data, classes=2, ignore=7).fatal == []
+
+
+def test_masks_of_one_value_are_fatal_all_of_them(tmp_path):
+    data = folders(tmp_path, {"a.png": noise(1, 2), "b.png": noise(1, 2)}, {"a.png": [[0, 0]], "b.png": [[0, 0]]})
+    severity, files, message = problem(check(data), "mask values")
+    assert (severity, files) == ("fatal", ["a.png", "b.png"])
+    assert "found only value 0 (4 pixels)" in message
+
+
+def test_constant_masks_are_counted_by_what_they_show(tmp_path):
+    masks = {"a.png": [[0, 255]], "b.png": [[0, 0]], "c.png": [[255, 255]], "d.png": [[0, 0]]}
+    data = folders(tmp_path, {name: noise(1, 2) for name in masks}, masks)
+    severity, files, message = problem(check(data), "constant masks")
+    assert (severity, files) == ("warning", ["b.png", "c.png", "d.png"])
+    assert message.startswith("3 of 4 masks with one class all over (2 background, 1 foreground): ")
+
+
+def test_classes_that_training_never_shows_are_named(tmp_path):
+    train = folders(tmp_path / "t", {"a.png": noise(1, 2)}, {"a.png": [[0, 1]]})
+    validation = folders(tmp_path / "v", {"a.png": noise(1, 3)}, {"a.png": [[0, 2, 3]]})
+    report = check(train, validation, classes=["sky", "road", "car", "dog", "cat"])
+    assert problem(report, "unseen classes") == (
+        "warning",
+        [],
+        "Not in any training mask: car, dog, cat. The network cannot learn what it is not shown.",
+    )
+    assert report.validation is not None
+    assert [row.masks for row in report.validation.balance] == [1, 0, 1, 1, 0]
+
+
+def test_values_of_validation_masks_are_part_of_the_proposal(tmp_path):
+    train = folders(tmp_path / "t", {"a.png": noise(1, 2)}, {"a.png": [[0, 1]]})
+    validation = folders(tmp_path / "v", {"a.png": noise(1, 2)}, {"a.png": [[0, 2]]})
+    proposed = check(train, validation).proposed
+    assert proposed is not None
+    assert proposed.text == "0=class_0,1=class_1,2=class_2"
+
+
+def test_copies_within_a_set_are_a_warning(tmp_path):
+    picture = noise(2, 2)
+    data = folders(
+        tmp_path,
+        {"a.png": picture, "b.bmp": picture, "c.png": noise(2, 2)},
+        {"a.png": HALF, "b.png": HALF, "c.png": HALF},
+    )
+    severity, files, message = problem(check(data), "duplicates")
+    assert (severity, files) == ("warning", ["a.png", "b.bmp"])
+    assert message.startswith("1 picture given more than once, such as ")
+
+
+def test_copies_across_sets_are_a_loud_warning(tmp_path):
+    picture = noise(2, 2)
+    train = folders(tmp_path / "t", {"a.png": picture, "b.png": noise(2, 2)}, {"a.png": HALF, "b.png": HALF})
+    validation = folders(tmp_path / "v", {"x.png": noise(2, 2), "y.png": picture}, {"x.png": HALF, "y.png": HALF})
+    report = check(train, validation)
+    severity, files, message = problem(report, "leak")
+    assert (severity, files) == ("warning", ["a.png", "y.png"])
+    assert message.startswith("LEAK: 1 picture of 2 in validation also in training, such as ")
+    assert report.warnings == list(report.problems)
+
+
+def test_fatal_problems_come_first(tmp_path):
+    picture = noise(2, 2)
+    data = folders(tmp_path, {"a.png": picture, "b.png": picture}, {"a.png": HALF, "b.png": [[0, 255]]})
+    assert [one.kind for one in check(data).problems] == ["sizes", "duplicates"]
+
+
+def test_classes_beside_a_table_are_refused(tmp_path):
+    data = folders(tmp_path, {"a.png": noise(2, 2)}, {"a.png": HALF})
+    table = parse_mask_values("0=background,255=cell")
+    with pytest.raises(WrongArgument, match="classes=2: expected nothing beside mask_values"):
+        check(data, mask_values=table, classes=2)
+    with pytest.raises(WrongArgument, match="ignore=0: expected nothing beside mask_values"):
+        check(data, mask_values=table, ignore=0)
+
+
+def test_a_mistake_in_the_arguments_is_no_problem_of_the_files(tmp_path):
+    data = folders(tmp_path, {"a.png": noise(2, 2)}, {"a.png": HALF})
+    with pytest.raises(WrongMaskTable, match="--ignore"):
+        check(data, ignore="void")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs the data sets in {SHARED.name}, beside the repository")
+@pytest.mark.parametrize(
+    ("folder", "pairs", "text", "channels"),
+    [
+        ("camvid/val", 101, ",".join(f"{value}=class_{value}" for value in range(12)), 3),
+        ("membrane", 30, "0=background,255=foreground", 1),
+    ],
+)
+def test_real_data_sets_are_understood(folder, pairs, text, channels):
+    report = check(scanned_set(SHARED / folder))
+    assert report.problems == ()
+    assert report.proposed is not None
+    assert report.proposed.text == text
+    assert (report.train.pairs, report.train.channels) == (pairs, channels)

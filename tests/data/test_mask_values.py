@@ -1,0 +1,219 @@
+"""Raw mask values to label indices and back, by a table in words."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from pydantic import ValidationError
+
+from maskwright.data.mask_values import MaskValues, TableRow, WrongMaskValues, parse_mask_values, table
+from maskwright.errors import WrongArgument
+from maskwright.images.labels import IGNORED
+
+ROAD = MaskValues(words={7: "road", 2: "background", 300: "car", 8: "road", 255: "ignored"})
+TOWN = MaskValues(words={"#800000": "house", "#000000": "background", "#ffffff": "ignored", "#010203": "tree"})
+
+
+def test_labels_are_the_background_then_classes_as_first_named():
+    labels = [(label.name, label.value, label.background) for label in ROAD.labels]
+    assert labels == [("background", 2, True), ("road", 7, False), ("car", 300, False)]
+
+
+def test_labels_of_colours_are_numbered_and_keep_their_colours():
+    labels = [(label.name, label.value, label.colour) for label in TOWN.labels]
+    assert labels == [("background", 0, (0, 0, 0)), ("house", 1, (128, 0, 0)), ("tree", 2, (1, 2, 3))]
+
+
+def test_each_number_gets_the_index_of_its_label():
+    mask = np.array([[2, 7, 8], [300, 255, 2]])
+    for dtype in (np.uint16, np.int32, np.int64):
+        indices = ROAD.encode(mask.astype(dtype), file="m.png")
+        assert indices.dtype == np.uint8
+        assert indices.tolist() == [[0, 1, 1], [2, 255, 0]]
+
+
+def test_each_colour_gets_the_index_of_its_label():
+    mask = np.uint8([[[128, 0, 0], [0, 0, 0]], [[255, 255, 255], [1, 2, 3]]])
+    assert TOWN.encode(mask, file="m.png").tolist() == [[1, 0], [255, 2]]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_a_mask_of_greys_among_colour_masks_is_read_as_colours(dtype):
+    assert TOWN.encode(np.array([[0, 255]], dtype), file="m.png").tolist() == [[0, 255]]
+
+
+def test_negative_numbers_may_be_ignored():
+    nodata = MaskValues(words={-1: "ignored", 0: "background", 1: "lake"})
+    assert nodata.encode(np.int32([[-1, 1, 0]]), file="m.tif").tolist() == [[255, 1, 0]]
+    assert nodata.decode(np.uint8([255, 1])).tolist() == [-1, 1]
+
+
+def test_the_most_labels_are_254_and_none_meets_the_ignored():
+    many = MaskValues(words={value: f"class_{value}" for value in range(254)} | {254: "ignored"})
+    mask = np.arange(255, dtype=np.uint8)[None]
+    assert many.encode(mask, file="m.png").tolist() == [[*range(254), IGNORED]]
+    with pytest.raises(WrongMaskValues, match="value 255"):
+        many.encode(np.uint8([[255]]), file="m.png")
+
+
+@st.composite
+def tables(draw):
+    values = draw(st.one_of(
+        st.lists(st.integers(-5, 70_000), min_size=2, max_size=20, unique=True),
+        st.lists(st.integers(0, 2**24 - 1).map(lambda code: f"#{code:06x}"), min_size=2, max_size=20, unique=True),
+    ))  # fmt: skip
+    words = ["background", *(f"class_{number}" for number in range(1, len(values)))]
+    return MaskValues(words=dict(zip(values, words, strict=True)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables(), st.data())
+def test_decoding_and_encoding_gives_back_every_label(mask_values, data):
+    labels = st.integers(0, len(mask_values.labels) - 1)
+    indices = data.draw(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2), elements=labels))
+    assert np.array_equal(mask_values.encode(mask_values.decode(indices), file="m.png"), indices)
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables())
+def test_a_table_survives_json_and_its_own_text(mask_values):
+    assert MaskValues.model_validate_json(mask_values.model_dump_json()) == mask_values
+    again = parse_mask_values(mask_values.text)
+    assert list(again.words.items()) == list(mask_values.words.items())
+
+
+def test_order_and_palette_survive_json():
+    again = MaskValues.model_validate(json.loads(ROAD.with_palette({7: (1, 2, 3)}).model_dump_json()))
+    assert again.labels == ROAD.labels
+    assert again.palette == {7: (1, 2, 3)}
+
+
+def test_decoding_takes_the_first_value_of_a_class_in_the_smallest_type():
+    raw = ROAD.decode(np.uint8([[0, 1, 2, 255]]))
+    assert raw.dtype == np.uint16
+    assert raw.tolist() == [[2, 7, 300, 255]]
+    assert MaskValues(words={0: "background", 255: "cell"}).decode(np.uint8([1])).dtype == np.uint8
+
+
+def test_decoding_takes_the_first_of_several_ignored_values():
+    twice = MaskValues(words={9: "ignored", 0: "background", 1: "cell", 4: "ignored"})
+    assert twice.decode(np.uint8([255])).tolist() == [9]
+
+
+def test_decoding_colours_gives_their_pixels():
+    assert TOWN.decode(np.uint8([[1, 255]])).tolist() == [[[128, 0, 0], [255, 255, 255]]]
+
+
+@pytest.mark.parametrize("strange", [2, 255, -1])
+def test_an_index_that_is_no_label_is_refused(strange):
+    with pytest.raises(WrongArgument, match=rf"indices={strange}: expected label indices 0, 1\."):
+        MaskValues(words={0: "background", 1: "cell"}).decode(np.array([0, strange]))
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "channels"),
+    [
+        ({0: "background", 255: "cell"}, "0/255", 1),
+        ({0: "background", 65535: "cell"}, "0/255", 1),
+        ({0: "day", 255: "night"}, "0/255", 2),
+        ({0: "background", 1: "cell", 2: "cell"}, "ids", 1),
+        ({1: "background", 2: "cell"}, "ids", 1),
+        ({0: "background", 1: "cell", 2: "wall"}, "ids", 3),
+        ({0: "background", 1: "cell", 2: "ignored"}, "ids", 1),
+        ({"#000000": "background", "#ff0000": "cell"}, "colours", 1),
+    ],
+)
+def test_kind_and_channels(words, kind, channels):
+    assert MaskValues(words=words).kind == kind
+    assert MaskValues(words=words).channels == channels
+
+
+def test_palette_colours_are_kept_where_they_can_be_told_apart():
+    cells = MaskValues(words={0: "background", 1: "cell", 2: "wall"})
+    vivid = cells.with_palette({0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 9: (1, 1, 1)})
+    assert vivid.kind == "palette"
+    assert [label.colour for label in vivid.labels] == [(0, 0, 0), (128, 0, 0), (0, 128, 0)]
+
+
+@pytest.mark.parametrize("palette", [{0: (0, 0, 0), 1: (1, 1, 1), 2: (2, 2, 2)}, {0: (0, 0, 0), 1: (128, 0, 0)}])
+def test_a_grey_ramp_or_half_a_palette_gives_way_to_visible_colours(palette):
+    colours = [label.colour for label in MaskValues(words={0: "background", 1: "a", 2: "b"}, palette=palette).labels]
+    assert colours[0] == (0, 0, 0)
+    assert all(max(colour) > 100 for colour in colours[1:])
+    assert len(set(colours)) == 3
+
+
+def test_an_unknown_number_is_named_with_its_pixels_and_both_ways_out():
+    cell = MaskValues(words={0: "background", 255: "cell"})
+    with pytest.raises(WrongMaskValues) as error:
+        cell.encode(np.uint8([[0, 7, 7], [255, 7, 0]]), file="dir/7.png")
+    assert str(error.value) == (
+        "dir/7.png: found value 7 (3 pixels); expected 0 background, 255 cell. Name every value, or call it ignored, "
+        "with --mask-values 0=background,255=cell,7=NAME, or give --ignore 7."
+    )
+
+
+def test_a_0_255_mask_beside_ids_is_told_its_way_out():
+    ids = MaskValues(words={0: "background", 1: "cell"})
+    with pytest.raises(WrongMaskValues, match=r"7\.png: found value 255 .*--mask-values 0=background,1=cell,255=NAME"):
+        ids.encode(np.uint8([[0, 255]]), file="7.png")
+
+
+def test_an_unknown_colour_is_named_and_quoted_for_the_shell():
+    with pytest.raises(WrongMaskValues, match=r"found value #0000ff \(1 pixels\).*--ignore '#0000ff'\."):
+        TOWN.encode(np.uint8([[[0, 0, 255], [0, 0, 0]]]), file="m.png")
+
+
+def test_an_unknown_grey_among_colours_is_named_as_a_colour():
+    with pytest.raises(WrongMaskValues, match=r"found value #070707 \(2 pixels\).*#070707=NAME"):
+        TOWN.encode(np.uint8([[7, 7, 0]]), file="m.png")
+
+
+def test_colours_where_numbers_are_expected():
+    with pytest.raises(WrongMaskValues, match=r"values #000000 \(2 pixels\), #0a141e .*numbers or as colours"):
+        ROAD.encode(np.uint8([[[0, 0, 0], [0, 0, 0], [10, 20, 30]]]), file="m.png")
+
+
+def test_a_number_too_large_for_a_grey_where_colours_are_expected():
+    with pytest.raises(WrongMaskValues, match=r"value 256 .*numbers or as colours"):
+        TOWN.encode(np.uint16([[0, 256]]), file="m.png")
+
+
+def test_a_smear_of_values_is_told_of_jpeg():
+    with pytest.raises(WrongMaskValues, match=r"and 90 more; .* JPEG or from smooth resizing: save masks as PNG"):
+        MaskValues(words={0: "background", 1: "cell"}).encode(np.arange(100, dtype=np.uint8)[None], file="m.png")
+
+
+def test_many_names_are_sent_to_a_file():
+    wide = MaskValues(words={value: f"class_{value}" for value in range(30)})
+    with pytest.raises(
+        WrongMaskValues, match=r"and 22 more\. .* with --mask-values and a YAML file, or give --ignore 99"
+    ):
+        wide.encode(np.uint8([[99]]), file="m.png")
+
+
+def test_a_table_given_in_code_is_checked_too():
+    with pytest.raises(ValidationError, match="found 1 classes"):
+        MaskValues(words={0: "background"})
+
+
+def test_the_printed_table_has_every_value_and_its_share():
+    rows = table(ROAD, {2: 60, 7: 20, 300: 0, 255: 10, 99: 10})
+    assert rows == [
+        TableRow(7, "road", 20, 0.2),
+        TableRow(2, "background", 60, 0.6),
+        TableRow(300, "car", 0, 0.0),
+        TableRow(8, "road", 0, 0.0),
+        TableRow(255, "ignored", 10, 0.1),
+        TableRow(99, None, 10, 0.1),
+    ]
+
+
+def test_the_printed_table_counts_greys_with_their_colour():
+    assert table(TOWN, {0: 30, "#000000": 10, "#800000": 40})[:2] == [
+        TableRow("#800000", "house", 40, 0.5),
+        TableRow("#000000", "background", 40, 0.5),
+    ]

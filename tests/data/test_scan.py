@@ -1,0 +1,113 @@
+"""A scan tells what files hold, each read once, and goes on past those that cannot be read."""
+
+import threading
+from collections import Counter
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskwright.data import scan as scan_module
+from maskwright.data.pairs import Pair, pair_folders
+from maskwright.data.scan import MOST_VALUES, ImageFacts, MaskFacts, scan
+from maskwright.images.errors import ImageFault
+from tests.data.painted import paint
+
+RANDOM = np.random.default_rng(3)
+
+
+def facts(image: Path, mask: Path) -> tuple[ImageFacts, MaskFacts]:
+    (scanned,) = scan([Pair("a", image, mask)])
+    assert scanned.image is not None
+    assert scanned.mask is not None
+    assert scanned.failures == {}
+    return scanned.image, scanned.mask
+
+
+def test_facts_of_a_pair(tmp_path):
+    pixels = RANDOM.integers(0, 256, (5, 7, 3), np.uint8)
+    image, mask = facts(paint(tmp_path / "a.png", pixels), paint(tmp_path / "m.png", [[0, 3, 3], [200, 0, 3]]))
+    assert (image.size, image.channels, image.dtype) == ((5, 7), 3, "uint8")
+    assert (mask.size, mask.values, mask.palette) == ((2, 3), {0: 2, 3: 3, 200: 1}, {})
+
+
+def test_the_digest_is_of_type_shape_and_pixels(tmp_path):
+    pixels = RANDOM.integers(0, 256, (4, 6, 3), np.uint8)
+    mask = paint(tmp_path / "m.png", [[0]])
+    as_png, as_tiff = (facts(paint(tmp_path / name, pixels), mask)[0].digest for name in ("a.png", "a.tif"))
+    assert as_png == as_tiff == sha256(b"uint8 (4, 6, 3)" + pixels.tobytes()).hexdigest()
+    others = [pixels.swapaxes(0, 1), pixels.reshape(6, 4, 3), pixels.astype(np.uint16), pixels ^ 1]
+    digests = {facts(paint(tmp_path / f"{n}.tif", other), mask)[0].digest for n, other in enumerate(others)}
+    assert len(digests | {as_png}) == 5
+
+
+@pytest.mark.parametrize(
+    ("alpha", "channels"), [([[255, 255]], 3), ([[255, 254]], 4)], ids=["opaque", "partly transparent"]
+)
+def test_an_opaque_alpha_is_no_channel(tmp_path, alpha, channels):
+    pixels = np.dstack([np.zeros((1, 2, 3), int), alpha])
+    assert facts(paint(tmp_path / "a.png", pixels), paint(tmp_path / "m.png", [[0]]))[0].channels == channels
+
+
+def test_colours_are_counted_as_colours(tmp_path):
+    mask = paint(tmp_path / "m.png", [[[255, 0, 0], [0, 0, 0], [255, 0, 0]]])
+    assert facts(paint(tmp_path / "a.png", [[0]]), mask)[1].values == {"#000000": 1, "#ff0000": 2}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_counts_are_those_of_numpy_whatever_the_type(tmp_path, dtype):
+    values = RANDOM.choice([0, 1, 77, 255], (30, 40)).astype(dtype)
+    mask = paint(tmp_path / "m.tif", values)
+    expected = Counter(values.ravel().tolist())
+    assert facts(paint(tmp_path / "a.png", [[0]]), mask)[1].values == expected
+
+
+def test_a_palette_is_kept_for_the_numbers_in_use(tmp_path):
+    mask = paint(tmp_path / "m.png", [[0, 2]], palette=[0, 0, 0, 128, 0, 0, 0, 128, 0])
+    _, scanned = facts(paint(tmp_path / "a.png", [[0]]), mask)
+    assert scanned.values == {0: 1, 2: 1}
+    assert scanned.palette == {0: (0, 0, 0), 2: (0, 128, 0)}
+
+
+def test_a_picture_given_as_a_mask_does_not_fill_the_memory(tmp_path):
+    pixels = RANDOM.integers(0, 256, (64, 64, 3), np.uint8)
+    values = facts(paint(tmp_path / "a.png", [[0]]), paint(tmp_path / "m.png", pixels))[1].values
+    assert len(values) == MOST_VALUES
+
+
+def test_unreadable_files_are_kept_beside_what_could_be_read(tmp_path):
+    good, broken = paint(tmp_path / "a.png", RANDOM.integers(0, 256, (40, 40), np.uint8)), tmp_path / "broken.png"
+    broken.write_bytes(good.read_bytes()[:-200])
+    first, second, third = scan([Pair("1", good, broken), Pair("2", broken, good), Pair("3", good, good)])
+    assert (first.image is None, first.mask is None, list(first.failures)) == (False, True, [broken])
+    assert (second.image is None, second.mask is None, list(second.failures)) == (True, False, [broken])
+    assert third.failures == {}
+    assert isinstance(first.failures[broken], ImageFault)
+    assert "broken.png" in str(first.failures[broken])
+
+
+def test_every_file_is_read_once_in_the_order_of_the_pairs(tmp_path, monkeypatch):
+    for number in range(12):
+        paint(tmp_path / f"i/{number}.png", [[number]])
+        paint(tmp_path / f"m/{number}.png", [[number]])
+    reads, lock = Counter(), threading.Lock()
+    for name in ("read_image", "read_mask"):
+
+        def counting(path, reader=getattr(scan_module, name)):
+            with lock:
+                reads[path] += 1
+            return reader(path)
+
+        monkeypatch.setattr(scan_module, name, counting)
+    pairs = pair_folders(tmp_path / "i", tmp_path / "m").pairs[::-1]
+    calls = []
+    scanned = scan(pairs, progress=lambda done, total: calls.append((done, total)))
+    assert [one.pair for one in scanned] == list(pairs)
+    assert [one.mask.values for one in scanned] == [{int(pair.name): 1} for pair in pairs]
+    assert reads == {file: 1 for pair in pairs for file in (pair.image, pair.mask)}
+    assert calls == [(done, 12) for done in range(1, 13)]
+
+
+def test_nothing_to_scan():
+    assert scan([]) == []

@@ -1,0 +1,102 @@
+"""A split puts every name on one side, alike masks on both, and says the same whatever the order."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maskwright.data.mask_values import MaskValues
+from maskwright.data.split import TooFewToSplit, mask_coverage, split
+from maskwright.errors import WrongArgument
+
+names_and_coverage = st.dictionaries(st.text(min_size=1, max_size=6), st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=2)
+fractions = st.floats(0.001, 0.999)
+
+
+@settings(max_examples=80, deadline=None)
+@given(names_and_coverage, fractions, st.integers(0, 2**31), st.randoms(use_true_random=False))
+def test_every_name_is_on_one_side_in_any_order(coverage, fraction, seed, random):
+    names = list(coverage)
+    train, validation = split(names, coverage, fraction=fraction, seed=seed)
+    assert sorted(train + validation) == sorted(names)
+    assert min(len(train), len(validation)) >= 1
+    assert len(validation) == min(max(round(len(names) * fraction), 1), len(names) - 1)
+    shuffled = random.sample(names, len(names))
+    mapping = {name: coverage[name] for name in reversed(shuffled)}
+    assert split(shuffled, mapping, fraction=fraction, seed=seed) == (train, validation)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=2, max_size=40), fractions, st.integers(0, 99))
+def test_groups_stay_together(group_of, fraction, seed):
+    names = [f"n{number}" for number in range(len(group_of))]
+    groups = {name: f"g{group}" for name, group in zip(names, group_of, strict=True)}
+    coverage = {name: number / len(names) for number, name in enumerate(names)}
+    if len(set(group_of)) < 2:
+        with pytest.raises(TooFewToSplit, match=r"of 1 group; expected at least two groups"):
+            split(names, coverage, fraction=fraction, seed=seed, groups=groups)
+        return
+    train, validation = split(names, coverage, fraction=fraction, seed=seed, groups=groups)
+    assert sorted(train + validation) == sorted(names)
+    assert {groups[name] for name in train}.isdisjoint(groups[name] for name in validation)
+    assert train
+    assert validation
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("fraction", [0.2, 0.8])
+def test_every_tenth_of_the_coverages_gives_its_share(seed, fraction):
+    coverage = {f"{number:03}": (number * 37 % 100) / 100 for number in range(100)}  # 0.00 to 0.99, out of order
+    _, validation = split(list(coverage), coverage, fraction=fraction, seed=seed)
+    tenths = [sum(tenth / 10 <= coverage[name] < (tenth + 1) / 10 for name in validation) for tenth in range(10)]
+    assert tenths == [round(10 * fraction)] * 10
+
+
+def test_the_seed_decides_and_another_draws_otherwise():
+    coverage = {f"{number}": 0.5 for number in range(50)}
+    draws = [split(list(coverage), coverage, fraction=0.2, seed=seed) for seed in (1, 1, 2)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_equal_coverages_are_drawn_from_everywhere():
+    coverage = {f"{number:02}": 0.0 for number in range(40)}
+    draws = [split(list(coverage), coverage, fraction=0.5, seed=seed)[1] for seed in range(30)]
+    neighbours = sum("00" in drawn and "01" in drawn for drawn in draws)  # never, if runs followed the names
+    assert neighbours > 0
+    assert all(any(name in drawn for drawn in draws) for name in coverage)
+
+
+def test_a_name_without_a_group_is_its_own():
+    coverage = {"a": 0.0, "b": 0.0, "c": 0.0}
+    train, validation = split(list("abc"), coverage, fraction=0.1, seed=0, groups={"a": "same", "b": "same"})
+    assert sorted([train, validation]) == [["a", "b"], ["c"]]
+
+
+@pytest.mark.parametrize("names", [[], ["a"]])
+def test_fewer_than_two_names_cannot_be_split(names):
+    with pytest.raises(
+        TooFewToSplit, match=rf"found {len(names)} pairs? of {len(names)} groups?; expected at least two"
+    ):
+        split(names, {"a": 0.5}, fraction=0.5, seed=0)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 20, float("nan")])
+def test_a_fraction_leaves_something_on_both_sides(fraction):
+    with pytest.raises(WrongArgument, match=r"fraction=.*: expected a number above 0 and below 1"):
+        split(["a", "b"], {"a": 0, "b": 1}, fraction=fraction, seed=0)
+
+
+def test_a_name_given_twice_is_refused():
+    with pytest.raises(WrongArgument, match="names='b': expected each name once"):
+        split(["a", "b", "b"], {"a": 0, "b": 1}, fraction=0.5, seed=0)
+
+
+def test_coverage_is_the_share_of_classes_among_what_counts():
+    table = MaskValues(words={0: "background", 1: "cell", 2: "wall", 9: "ignored"})
+    masks = {"half": {0: 4, 1: 1, 2: 3, 9: 100}, "none": {0: 5}, "all": {1: 5}, "void": {9: 5}}
+    assert mask_coverage(masks, table) == {"half": 0.5, "none": 0.0, "all": 1.0, "void": 0.0}
+
+
+def test_without_a_background_the_commonest_class_stands_in():
+    table = MaskValues(words={0: "sky", 1: "road", 2: "tree"})
+    assert mask_coverage({"a": {0: 1, 1: 3}, "b": {2: 1, 1: 9}}, table) == pytest.approx({"a": 0.25, "b": 0.1})
+    assert mask_coverage({"a": {}}, table) == {"a": 0.0}

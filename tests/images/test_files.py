@@ -1,0 +1,110 @@
+"""Which files are meant."""
+
+from pathlib import Path
+
+import pytest
+
+from maskwright.images import IMAGE_SUFFIXES, expand_inputs, image_files
+from maskwright.images.files import EmptyFolder, MissingFolder, MissingInputs, NotAFolder, SameOutput
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.png", "a.JPG", "sub/c.tiff", "sub/deep/d.webp", ".hidden.png", ".git/e.png", "notes.txt", "m.npy"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+def relative(pairs: list[tuple[Path, Path]]) -> list[str]:
+    return [output.as_posix() for _, output in pairs]
+
+
+def test_images_below_a_folder_in_order(folder):
+    found = [path.relative_to(folder).as_posix() for path in image_files(folder)]
+    assert found == ["a.JPG", "b.png", "sub/c.tiff", "sub/deep/d.webp"]
+    assert image_files(str(folder)) == image_files(folder)
+
+
+def test_a_hidden_folder_may_be_asked_for_itself(folder):
+    assert [path.name for path in image_files(folder / ".git")] == ["e.png"]
+
+
+def test_suffixes_of_every_format_read():
+    assert {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"} == IMAGE_SUFFIXES
+
+
+def test_a_missing_folder_names_the_part_that_exists(folder):
+    with pytest.raises(MissingFolder, match=rf"sbu/x: found nothing .*spelling; {folder} exists\."):
+        image_files(folder / "sbu" / "x")
+
+
+def test_a_file_is_no_folder(folder):
+    with pytest.raises(NotAFolder, match=rf"b\.png: found a file; expected a folder .*holds it: {folder}\."):
+        image_files(folder / "b.png")
+
+
+def test_a_folder_without_images_tells_what_it_holds(tmp_path):
+    with pytest.raises(EmptyFolder, match="found no files; expected images"):
+        image_files(tmp_path)
+    for name in ("a.npy", "b.NPY", "c.txt", "README", ".hidden.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(
+        EmptyFolder, match=r"found 4 other files: \.npy \(2\), \.txt \(1\), without a suffix \(1\); .*\.png"
+    ):
+        image_files(tmp_path)
+
+
+def test_files_folders_and_globs_keep_their_own_relative_paths(folder):
+    (folder / "other").mkdir()
+    (folder / "other" / "z.png").touch()
+    assert relative(expand_inputs([folder / "b.png"])) == ["b.png"]
+    assert relative(expand_inputs([folder / "sub"])) == ["c.tiff", "deep/d.webp"]
+    assert relative(expand_inputs([str(folder / "*.png")])) == ["b.png"]
+    assert relative(expand_inputs([str(folder / "s*" / "*.tiff")])) == ["sub/c.tiff"]
+    assert relative(expand_inputs([str(folder / "sub" / "**" / "*.*")])) == ["c.tiff", "deep/d.webp"]
+    assert relative(expand_inputs([str(folder / "sub" / "**")])) == ["c.tiff", "deep/d.webp"]
+    assert relative(expand_inputs([folder / "other", folder / "a.JPG"])) == ["z.png", "a.JPG"]
+
+
+def test_a_relative_glob(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert expand_inputs(["*.png", "sub/*.tiff"]) == [
+        (Path("b.png"), Path("b.png")),
+        (Path("sub/c.tiff"), Path("c.tiff")),
+    ]
+
+
+def test_a_name_with_brackets_is_a_name_first(tmp_path):
+    (tmp_path / "a[1].png").touch()
+    assert relative(expand_inputs([tmp_path / "a[1].png"])) == ["a[1].png"]
+
+
+def test_a_file_named_twice_counts_once(folder):
+    pairs = expand_inputs([folder / "b.png", folder, folder / "sub" / ".." / "b.png"])
+    assert relative(pairs) == ["b.png", "a.JPG", "sub/c.tiff", "sub/deep/d.webp"]
+
+
+def test_two_results_of_one_name_are_refused(folder):
+    (folder / "a.png").touch()
+    with pytest.raises(SameOutput, match=r"a\.JPG and .*a\.png: both would be written as a; .*Rename one of them"):
+        expand_inputs([folder])
+    (folder / "d.png").touch()
+    with pytest.raises(SameOutput, match="both would be written as d"):
+        expand_inputs([folder / "d.png", folder / "sub" / "deep"])
+
+
+def test_dots_inside_a_name_do_not_make_two_names_one(tmp_path):
+    for name in ("scan.1.png", "scan.2.png"):
+        (tmp_path / name).touch()
+    assert relative(expand_inputs([tmp_path])) == ["scan.1.png", "scan.2.png"]
+
+
+def test_everything_missing_is_listed_at_once(folder):
+    with pytest.raises(MissingInputs, match=r"none\.png, .*\*\.bmp: no such .*these 2 inputs\."):
+        expand_inputs([folder / "none.png", folder / "b.png", folder / "*.bmp"])
+    with pytest.raises(MissingInputs, match=r"9\.gif and 2 more: no such"):
+        expand_inputs([folder / f"{number}.gif" for number in range(12)])
+    with pytest.raises(MissingInputs, match=r"spelling of this input\."):
+        expand_inputs([folder / "*.txt"])

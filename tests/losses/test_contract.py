@@ -1,0 +1,157 @@
+"""What holds for every loss: ids or one-hot, ignored pixels, degenerate masks, half precision, saving, training."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from maskwright.errors import WrongArgument
+from maskwright.losses import (
+    BinaryCELoss,
+    BinaryFocalLoss,
+    CategoricalCELoss,
+    CategoricalFocalLoss,
+    DiceLoss,
+    FocalTverskyLoss,
+    JaccardLoss,
+    LovaszHingeLoss,
+    LovaszSoftmaxLoss,
+    MCCLoss,
+    TverskyLoss,
+)
+
+SOFTMAX = {
+    "jaccard": lambda **options: JaccardLoss(**options),
+    "jaccard without smoothing": lambda **options: JaccardLoss(smooth=0, **options),
+    "jaccard per image": lambda **options: JaccardLoss(per_image=True, **options),
+    "dice": lambda **options: DiceLoss(2.0, [1.0, 2.0, 3.0], **options),
+    "tversky": lambda **options: TverskyLoss(alpha=0.2, beta=0.9, smooth=0, **options),
+    "focal tversky": lambda **options: FocalTverskyLoss(gamma=3.0, **options),
+    "mcc": lambda **options: MCCLoss(**options),
+    "mcc without smoothing": lambda **options: MCCLoss(smooth=0, **options),
+    "categorical cross entropy": lambda **options: CategoricalCELoss(class_indexes=[0, 2], **options),
+    "categorical focal": lambda **options: CategoricalFocalLoss(0.4, 1.0, **options),
+    "lovasz softmax": lambda **options: LovaszSoftmaxLoss(per_image=True, **options),
+    "sum": lambda **options: 0.5 * CategoricalCELoss(**options) + DiceLoss(per_image=True, **options) * 2,
+}
+SIGMOID = {
+    "jaccard": lambda **options: JaccardLoss(**options),
+    "dice": lambda **options: DiceLoss(per_image=True, smooth=0, **options),
+    "focal tversky": lambda **options: FocalTverskyLoss(**options),
+    "mcc": lambda **options: MCCLoss(**options),
+    "binary cross entropy": lambda **options: BinaryCELoss(**options),
+    "binary focal": lambda **options: BinaryFocalLoss(0.4, 0.5, **options),
+    "lovasz hinge": lambda **options: LovaszHingeLoss(per_image=True, **options),
+    "lovasz softmax": lambda **options: LovaszSoftmaxLoss(**options),
+}
+EVERY = [pytest.param(make, 3, id=name) for name, make in SOFTMAX.items()] + [
+    pytest.param(make, 1, id=f"{name}, one channel") for name, make in SIGMOID.items()
+]
+
+
+def batch(channels, seed=1):
+    random = np.random.default_rng(seed)
+    return random.integers(0, max(channels, 2), (2, 5, 6)), random.uniform(0.05, 0.95, (2, 5, 6, channels))
+
+
+def one_hot(ids, channels):
+    return ids[..., None] if channels == 1 else np.eye(channels)[ids]
+
+
+@pytest.mark.parametrize(("make", "channels"), EVERY)
+def test_ids_of_any_type_and_one_hot_maps_are_the_same_truth(make, channels):
+    ids, guess = batch(channels)
+    loss = make()
+    expected = float(loss(one_hot(ids, channels), guess))
+    for kind in ("uint8", "int32", "int64", "float32", "float16"):
+        assert float(loss(ids.astype(kind), guess)) == pytest.approx(expected, rel=1e-6)
+        assert float(loss(ids[..., None].astype(kind), guess)) == pytest.approx(expected, rel=1e-6)
+    if channels == 1:
+        assert float(loss(ids.astype(bool), guess)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("make", "channels"), EVERY)
+def test_ignored_pixels_weigh_as_if_cut_off_and_get_no_gradient(make, channels, gradient):
+    ids, guess = batch(channels)
+    marked = ids.copy()
+    marked[:, :, 4:] = 255
+    loss = make(ignore=255)
+    assert float(loss(marked, guess)) == pytest.approx(float(make()(ids[:, :, :4], guess[:, :, :4])), rel=1e-5)
+    slope = gradient(loss, marked, guess)
+    assert np.all(slope[:, :, 4:] == 0)
+    np.testing.assert_allclose(slope[:, :, :4], gradient(make(), ids[:, :, :4], guess[:, :, :4]), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("make", "channels"), EVERY)
+def test_degenerate_batches_give_finite_values_and_gradients(make, channels, dtype, gradient):
+    ids, _ = batch(channels)
+    size = (2, 4, 4)
+    last = max(channels, 2) - 1
+    right = one_hot(np.full(size, last), channels).astype(float)
+    for truth, guess in {
+        "all one class, found": (np.full(size, last), right),
+        "all one class, missed": (np.full(size, last), 1 - right),
+        "empty, and nothing predicted": (np.zeros(size), np.zeros((*size, channels))),
+        "empty, and everything predicted": (np.zeros(size), np.ones((*size, channels))),
+        "all ignored": (np.full(size, 255), np.full((*size, channels), 0.5)),
+        "one pixel": (np.ones((1, 1, 1)), np.full((1, 1, 1, channels), 0.5)),
+        "undecided": (ids, np.full((*ids.shape, channels), 0.5)),
+    }.values():
+        loss = make(ignore=255)
+        assert np.isfinite(float(loss(truth, ops.convert_to_tensor(guess, dtype=dtype))))
+        assert np.all(np.isfinite(gradient(loss, truth, guess, dtype=dtype)))
+
+
+@pytest.mark.parametrize(("make", "channels"), EVERY)
+def test_with_no_known_pixel_the_loss_is_0_and_teaches_nothing(make, channels, gradient):
+    truth, guess = np.full((2, 4, 4), 7), batch(channels)[1][:, :4, :4]
+    assert float(make(ignore=7)(truth, guess)) == 0
+    assert np.all(gradient(make(ignore=7), truth, guess) == 0)
+
+
+@pytest.mark.parametrize(("make", "channels"), EVERY)
+def test_half_precision_predictions_are_computed_on_in_float32(make, channels):
+    ids, guess = batch(channels)
+    half = ops.convert_to_tensor(guess, dtype="bfloat16")
+    loss = make()(ids, half)
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    assert float(loss) == float(make()(ids, ops.cast(half, "float32")))
+
+
+@pytest.mark.parametrize(("make", "channels"), EVERY)
+def test_a_loss_comes_back_from_its_configuration(make, channels):
+    ids, guess = batch(channels)
+    ids[0, 0, 0] = 255
+    loss = make(ignore=255, name="mine") if make is not SOFTMAX["sum"] else make(ignore=255)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(again) is type(loss)
+    assert again.name == loss.name
+    assert again.get_config() == loss.get_config()
+    assert float(again(ids, guess)) == float(loss(ids, guess))
+
+
+@pytest.mark.parametrize(("make", "channels"), EVERY)
+def test_weights_of_samples_are_refused(make, channels):
+    ids, guess = batch(channels)
+    with pytest.raises(WrongArgument, match=r"sample_weight.*scored as a whole.*class_weights=.*ignore="):
+        make()(ids, guess, sample_weight=np.ones(2))
+
+
+@pytest.mark.parametrize(("table", "channels"), [(SOFTMAX, 3), (SIGMOID, 1)])
+def test_a_compiled_network_of_open_size_learns_from_every_loss_and_saves_it(table, channels, tmp_path):
+    keras.utils.set_random_seed(1)
+    ids, _ = batch(channels)
+    pixels = np.random.default_rng(2).normal(size=(2, 5, 6, 1))
+    image = keras.Input((None, None, 1))
+    head = keras.layers.Conv2D(channels, 1, activation="softmax" if channels > 1 else "sigmoid")
+    network = keras.Model(image, head(image))
+    losses = [make() for make in table.values()]
+    together = sum(losses[1:], start=losses[0])
+    network.compile("sgd", loss=together)
+    before = float(together(ids, network.predict(pixels, verbose=0)))
+    assert network.fit(pixels, ids, epochs=2, verbose=0).history["loss"][0] == pytest.approx(before, rel=1e-5)
+    assert float(together(ids, network.predict(pixels, verbose=0))) < before
+    network.save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras")
+    assert again.evaluate(pixels, ids, verbose=0) == pytest.approx(network.evaluate(pixels, ids, verbose=0), rel=1e-5)

@@ -1,0 +1,73 @@
+"""A network saved on one backend answers the same on the others."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from maskwright.networks import Unet, build_resnet, build_unet
+from maskwright.networks.backbones import BACKBONES
+from maskwright.networks.unet import BlockType
+from tests.networks.randomise import answer, difference, randomise
+
+SKIPS = BACKBONES["resnet34"].skips
+HERE = keras.backend.backend()
+MODULES = {"tensorflow": "tensorflow", "jax": "jax", "torch": "torch"}
+
+
+def small(*, block_type: BlockType = "upsampling", use_batchnorm: bool = True, **resnet: Any) -> keras.Model:
+    encoder = build_resnet(units=(1, 1, 1, 1), include_top=False, input_shape=(None, None, 3), **resnet)
+    return build_unet(
+        encoder, 2, SKIPS, (32, 32, 16, 16, 8), block_type=block_type, use_batchnorm=use_batchnorm, activation="linear"
+    )
+
+
+NETWORKS: dict[str, Callable[[], keras.Model]] = {
+    "resnet34": lambda: Unet("resnet34", activation="linear"),
+    "bottleneck": lambda: small(block="bottleneck"),
+    "squeeze": lambda: small(squeeze_excitation=True, first_unit="projection"),
+    "transpose": lambda: small(block_type="transpose"),
+    "biased": lambda: small(block_type="transpose", use_batchnorm=False),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each network saved, and its answer to the same images on this session's backend."""
+    here = tmp_path_factory.mktemp("networks")
+    images = np.random.default_rng(1).normal(size=(2, 64, 64, 3)).astype("float32")
+    np.save(here / "images.npy", images)
+    for name, build in NETWORKS.items():
+        network = randomise(build())
+        network.save(here / f"{name}.keras")
+        np.save(here / f"{name}.npy", answer(network, images))
+    return here
+
+
+@pytest.fixture(scope="module", params=sorted(set(MODULES) - {HERE}))
+def other(request: pytest.FixtureRequest, folder: Path) -> str:
+    """Another backend, after one fresh process on it has answered with every saved network."""
+    backend = str(request.param)
+    if importlib.util.find_spec(MODULES[backend]) is None:
+        pytest.skip(f"{backend} is not installed")
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"}
+    env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = (
+        "1"  # JAX compiles every shape's initialiser; this takes a third of the time
+    )
+    subprocess.run([sys.executable, "-m", "tests.networks.answer_again", str(folder)], check=True, cwd=root, env=env)
+    return backend
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_saved_network_answers_the_same_on_another_backend(name, other, folder):
+    ours, theirs = np.load(folder / f"{name}.npy"), np.load(folder / f"{name}.{other}.npy")
+    assert ours.shape[:3] == (2, 64, 64)
+    assert difference(ours, theirs) < 1e-4

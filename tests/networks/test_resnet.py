@@ -1,0 +1,181 @@
+"""The graphs of the article and of the reference library: counts, names, order, shapes, constants."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from maskwright.errors import UnknownChoice, WrongArgument
+from maskwright.networks import ResNet18, ResNet34, build_resnet
+from tests.networks.randomise import answer, randomise
+
+
+@pytest.fixture(scope="module")
+def article() -> keras.Model:
+    return ResNet34(first_unit="identity", include_top=False, input_shape=(224, 224, 3))
+
+
+def tiny(**options: Any) -> keras.Model:
+    return build_resnet(**{"units": (1, 1, 1, 1), "include_top": False, "input_shape": (64, 64, 3), **options})
+
+
+def test_the_articles_resnet34_has_157_layers_and_its_parameters(article):
+    assert len(article.layers) == 157
+    assert article.count_params() == 21_298_377
+    assert article.output_shape == (None, 7, 7, 512)
+
+
+def test_tops_add_their_classifier_to_the_count():
+    assert ResNet34(first_unit="identity").count_params() == 21_811_377
+    assert ResNet18(first_unit="identity").count_params() == 11_695_793
+
+
+def test_the_articles_indices_name_the_four_bridges(article):
+    taps = [(article.layers[i].name, article.layers[i].output.shape[1:]) for i in (128, 73, 36, 5)]
+    assert taps == [
+        ("stage4_unit1_relu1", (14, 14, 256)),
+        ("stage3_unit1_relu1", (28, 28, 128)),
+        ("stage2_unit1_relu1", (56, 56, 64)),
+        ("relu0", (112, 112, 64)),
+    ]
+
+
+def test_layers_come_in_the_articles_order():
+    names = [layer.name for layer in tiny(first_unit="identity").layers]
+    assert names[:17] == [
+        *("data", "bn_data", "conv0_pad", "conv0", "bn0", "relu0", "pooling0_pad", "pooling0"),
+        *("stage1_unit1_bn1", "stage1_unit1_relu1", "stage1_unit1_conv1_pad", "stage1_unit1_conv1"),
+        *("stage1_unit1_bn2", "stage1_unit1_relu2", "stage1_unit1_conv2_pad", "stage1_unit1_conv2"),
+        "stage1_unit1_add",
+    ]
+    assert names[-2:] == ["bn1", "relu1"]
+
+
+def test_a_bottleneck_is_1x1_then_3x3_with_the_stride_then_1x1():
+    network = tiny(block="bottleneck")
+    convs = [network.get_layer(f"stage3_unit1_conv{i}") for i in (1, 2, 3)]
+    assert [conv.kernel_size for conv in convs] == [(1, 1), (3, 3), (1, 1)]
+    assert [conv.strides for conv in convs] == [(1, 1), (2, 2), (1, 1)]
+    assert [conv.filters for conv in convs] == [256, 256, 1024]
+    assert network.get_layer("stage3_unit1_sc").filters == 1024
+    assert network.output_shape == (None, 2, 2, 2048)
+
+
+def test_a_top_pools_then_classifies():
+    network = ResNet18(input_shape=(197, 200, 3), classes=7)
+    assert [layer.name for layer in network.layers[-4:]] == ["relu1", "pool1", "fc1", "softmax"]
+    probabilities = answer(randomise(network), np.ones((2, 197, 200, 3), "float32"))
+    assert probabilities.shape == (2, 7)
+    np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
+
+
+def test_only_the_projection_form_projects_in_the_first_unit():
+    def projected(**options: Any) -> list[str]:
+        return [layer.name for layer in tiny(**options).layers if layer.name.endswith("_sc")]
+
+    later = ["stage2_unit1_sc", "stage3_unit1_sc", "stage4_unit1_sc"]
+    assert projected(first_unit="identity") == later
+    assert projected(first_unit="projection") == ["stage1_unit1_sc", *later]
+    assert projected(first_unit="identity", block="bottleneck") == ["stage1_unit1_sc", *later]
+
+
+@pytest.mark.parametrize(("stage", "stride"), [(1, 1), (2, 2), (3, 2), (4, 2)])
+def test_a_projection_reads_the_first_relu_with_the_units_stride(stage, stride):
+    network = tiny(first_unit="projection")
+    projection = network.get_layer(f"stage{stage}_unit1_sc")
+    assert projection.input is network.get_layer(f"stage{stage}_unit1_relu1").output
+    assert (projection.kernel_size, projection.strides) == ((1, 1), (stride, stride))
+
+
+def test_an_identity_shortcut_is_the_units_own_input():
+    network = tiny(units=(2, 1, 1, 1), first_unit="identity")
+    assert network.get_layer("stage1_unit1_add").input[1] is network.get_layer("pooling0").output
+    assert network.get_layer("stage1_unit2_add").input[1] is network.get_layer("stage1_unit1_add").output
+
+
+def test_normalisations_have_the_articles_constants(article):
+    for layer in article.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            assert (layer.momentum, layer.epsilon, layer.center) == (0.99, 2e-5, True)
+            assert layer.scale == (layer.name != "bn_data")
+
+
+def test_convolutions_are_explicitly_padded_unbiased_and_he_uniform(article):
+    for layer in article.layers:
+        if isinstance(layer, layers.Conv2D):
+            assert (layer.padding, layer.use_bias) == ("valid", False)
+            assert isinstance(layer.kernel_initializer, keras.initializers.HeUniform)
+            side = layer.kernel_size[0]
+            if side > 1:
+                padding = article.get_layer(f"{layer.name}_pad")
+                assert layer.input is padding.output
+                assert padding.padding == ((side // 2, side // 2),) * 2
+    assert article.get_layer("conv0").kernel_size == (7, 7)
+    assert article.get_layer("pooling0_pad").padding == ((1, 1), (1, 1))
+    assert article.get_layer("pooling0").pool_size == (3, 3)
+
+
+def test_squeeze_and_excitation_gates_the_branch_just_before_the_add():
+    network = tiny(squeeze_excitation=True)
+    for stage, channels in enumerate((64, 128, 256, 512), start=1):
+        unit = f"stage{stage}_unit1"
+        reduce, scale = network.get_layer(f"{unit}_se_reduce"), network.get_layer(f"{unit}_se_scale")
+        assert reduce.filters == channels // 16
+        assert scale.input[0] is network.get_layer(f"{unit}_conv2").output
+        assert network.get_layer(f"{unit}_add").input[0] is scale.output
+
+
+def test_it_can_stand_on_another_tensor_and_starts_from_its_source():
+    grey = keras.Input((64, 64, 1), name="grey")
+    colours = layers.Conv2D(3, 1, name="to_colours")(grey)
+    network = tiny(input_tensor=colours)
+    assert [layer.name for layer in network.layers[:3]] == ["grey", "to_colours", "bn_data"]
+    assert network.count_params() == tiny().count_params() + 3 + 3
+    assert answer(network, np.zeros((1, 64, 64, 1), "float32")).shape == (1, 2, 2, 512)
+
+
+def test_two_sources_stay_two_inputs():
+    pair = [keras.Input((64, 64, 3), name="before"), keras.Input((64, 64, 3), name="after")]
+    network = tiny(input_tensor=layers.Concatenate()(pair))
+    assert [tensor.name for tensor in network.inputs] == ["before", "after"]
+
+
+def test_sides_may_be_unknown_without_a_top_and_default_to_224():
+    assert tiny(input_shape=(None, None, 4)).input_shape == (None, None, None, 4)
+    assert ResNet18(include_top=False).input_shape == (None, 224, 224, 3)
+
+
+@pytest.mark.parametrize("shape", [(196, 224, 3), (224, 196, 3), (None, 224, 3), (224, None, 3)])
+def test_a_top_needs_known_sides_of_at_least_197(shape):
+    with pytest.raises(WrongArgument, match=r"^input_shape=.*known height and width of at least 197 pixels"):
+        ResNet18(input_shape=shape)
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 64, 3, 1), (64, 64, None), (0, 64, 3), (64, 6.4, 3), 64])
+def test_an_input_shape_is_height_width_channels(shape):
+    with pytest.raises(WrongArgument, match=r"^input_shape=.*\(height, width, channels\), positive integers"):
+        tiny(input_shape=shape)
+
+
+@pytest.mark.parametrize("units", [(2, 2, 2), (2, 2, 2, 0)])
+def test_units_are_four_counts(units):
+    with pytest.raises(WrongArgument, match=r"^units=.*four integers of at least 1, one a stage"):
+        tiny(units=units)
+
+
+def test_words_are_looked_up():
+    with pytest.raises(UnknownChoice, match=r"^block='basics' .*basic, bottleneck\. Did you mean 'basic'\?"):
+        tiny(block="basics")
+    with pytest.raises(UnknownChoice, match=r"^first_unit='projected' .*identity, projection\. Did you mean 'proj"):
+        tiny(first_unit="projected")
+
+
+def test_channels_first_is_refused_with_its_remedy():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(WrongArgument, match=r"expected 'channels_last'\. Call keras\.config\.set_image_data_for"):
+            tiny()
+    finally:
+        keras.config.set_image_data_format("channels_last")

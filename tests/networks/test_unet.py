@@ -1,0 +1,268 @@
+"""The U-Net's decoder: names, counts, sizes, precision, and what it refuses."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from maskwright.errors import UnknownChoice, WrongArgument
+from maskwright.networks import ResNet18, ResNet34, SkipSizeMismatch, Unet, build_resnet, build_unet
+from maskwright.networks.backbones import BACKBONES
+from tests.networks.randomise import answer, randomise
+
+SKIPS = BACKBONES["resnet18"].skips
+
+
+@pytest.fixture(scope="module")
+def encoder() -> keras.Model:
+    return build_resnet(units=(1, 1, 1, 1), include_top=False, input_shape=(64, 96, 3), name="encoder")
+
+
+def decoder_names(network: keras.Model) -> list[str]:
+    names = [layer.name for layer in network.layers]
+    return names[names.index("relu1") + 1 :]
+
+
+def test_unet_of_resnet34_is_the_reference_librarys():
+    network = Unet("resnet34")
+    assert len(network.layers) == 199
+    assert network.count_params() == 24_456_154
+    assert network.input_shape == (None, None, None, 3)
+    assert network.output_shape == (None, None, None, 1)
+
+
+def test_the_articles_call_by_indices_bridges_the_four_named_layers():
+    encoder = ResNet34(first_unit="identity", include_top=False, input_shape=(224, 224, 3))
+    network = build_unet(encoder, 1, [128, 73, 36, 5])
+    assert network.output_shape == (None, 224, 224, 1)
+    for level, skip in enumerate(SKIPS):
+        joined = network.get_layer(f"decoder_stage{level}_concat").input
+        assert joined[0] is network.get_layer(f"decoder_stage{level}_upsampling").output
+        assert joined[1] is network.get_layer(skip).output
+
+
+def test_an_upsampling_decoder_has_the_reference_names(encoder):
+    pairs = [[f"decoder_stage{i}{half}_{part}" for half in "ab" for part in ("conv", "bn", "relu")] for i in range(5)]
+    heads = [[f"decoder_stage{i}_upsampling", f"decoder_stage{i}_concat"] for i in range(4)]
+    expected = [name for i in range(4) for name in [*heads[i], *pairs[i]]]
+    expected += ["decoder_stage4_upsampling", *pairs[4], "final_conv", "sigmoid"]
+    assert decoder_names(build_unet(encoder, 1, SKIPS)) == expected
+
+
+def test_a_transpose_decoder_has_the_reference_names(encoder):
+    names = decoder_names(build_unet(encoder, 1, SKIPS[:1], (16, 8), n_upsample_blocks=2, block_type="transpose"))
+    first = ["decoder_stage0a_transpose", "decoder_stage0a_bn", "decoder_stage0a_relu", "decoder_stage0_concat"]
+    assert names[:7] == [*first, *(f"decoder_stage0b_{part}" for part in ("conv", "bn", "relu"))]
+    assert "decoder_stage1_concat" not in names
+
+
+@pytest.mark.parametrize("block_type", ["upsampling", "transpose"])
+@pytest.mark.parametrize("use_batchnorm", [True, False])
+def test_decoder_convolutions_have_a_bias_only_without_normalisation(encoder, block_type, use_batchnorm):
+    network = build_unet(encoder, 1, SKIPS, block_type=block_type, use_batchnorm=use_batchnorm)
+    decoder = [layer for layer in network.layers if layer.name.startswith("decoder_")]
+    convs = [layer for layer in decoder if isinstance(layer, layers.Conv2D | layers.Conv2DTranspose)]
+    assert len(convs) == 10
+    assert {conv.use_bias for conv in convs} == {not use_batchnorm}
+    norms = [layer for layer in decoder if isinstance(layer, layers.BatchNormalization)]
+    assert len(norms) == (10 if use_batchnorm else 0)
+    assert {(norm.momentum, norm.epsilon) for norm in norms} <= {(0.99, 1e-3)}
+
+
+def test_decoder_kernels_strides_and_initialisers(encoder):
+    network = build_unet(encoder, 3, SKIPS, block_type="transpose")
+    transpose, conv = network.get_layer("decoder_stage1a_transpose"), network.get_layer("decoder_stage1b_conv")
+    assert (transpose.kernel_size, transpose.strides, transpose.padding) == ((4, 4), (2, 2), "same")
+    assert (conv.kernel_size, conv.padding, conv.filters) == ((3, 3), "same", 128)
+    assert isinstance(conv.kernel_initializer, keras.initializers.HeUniform)
+    upsampling = build_unet(encoder, 3, SKIPS).get_layer("decoder_stage2_upsampling")
+    assert (upsampling.size, upsampling.interpolation) == ((2, 2), "nearest")
+
+
+def test_the_head_is_a_biased_glorot_convolution_and_its_activation(encoder):
+    network = build_unet(encoder, 3, SKIPS, activation="softmax")
+    head, activation = network.layers[-2:]
+    assert (head.name, head.filters, head.kernel_size, head.padding) == ("final_conv", 3, (3, 3), "same")
+    assert head.use_bias
+    assert isinstance(head.kernel_initializer, keras.initializers.GlorotUniform)
+    assert (type(activation), activation.name) == (layers.Activation, "softmax")
+
+
+@pytest.mark.parametrize(("given", "name"), [(None, "linear"), (keras.activations.tanh, "tanh")])
+def test_an_activation_may_be_none_or_a_function(encoder, given, name):
+    assert build_unet(encoder, 1, SKIPS, activation=given).layers[-1].name == name
+
+
+@pytest.fixture
+def mixed_precision():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_float16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.usefixtures("mixed_precision")
+def test_under_mixed_precision_the_head_computes_in_float32():
+    network = Unet("resnet18", input_shape=(32, 32, 3), activation="softmax", classes=2)
+    precision = {layer.name: layer.compute_dtype for layer in network.layers}
+    assert (precision["conv0"], precision["decoder_stage4b_conv"]) == ("float16", "float16")
+    assert (precision["final_conv"], precision["softmax"]) == ("float32", "float32")
+    assert answer(network, np.zeros((1, 32, 32, 3), "float32")).dtype == np.float32
+
+
+@pytest.mark.parametrize("size", [(32, 96), (64, 32)])
+def test_sizes_left_open_take_any_multiple_of_32(open_unet, size):
+    masks = answer(open_unet, np.zeros((1, *size, 3), "float32"))
+    assert masks.shape == (1, *size, 2)
+
+
+@pytest.fixture(scope="module")
+def open_unet() -> keras.Model:
+    return Unet("resnet18", classes=2, decoder_filters=(16, 16, 8, 8, 8))
+
+
+def test_its_config_holds_all_of_it(open_unet):
+    again = keras.Model.from_config(open_unet.get_config())
+    again.set_weights(randomise(open_unet).get_weights())
+    images = np.random.default_rng(2).normal(size=(1, 32, 64, 3)).astype("float32")
+    np.testing.assert_allclose(answer(again, images), answer(open_unet, images), rtol=1e-6)
+
+
+def test_a_vgg_gets_two_centre_convolutions_of_512():
+    vgg = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 64, 3))
+    skips = ["block5_conv3", "block4_conv3", "block3_conv3", "block2_conv2", "block1_conv2"]
+    network = build_unet(vgg, 1, skips)
+    names = [layer.name for layer in network.layers]
+    centre = [f"center_block{i}_{part}" for i in (1, 2) for part in ("conv", "bn", "relu")]
+    start = names.index("block5_pool") + 1
+    assert names[start : start + 7] == [*centre, "decoder_stage0_upsampling"]
+    assert [network.get_layer(f"center_block{i}_conv").filters for i in (1, 2)] == [512, 512]
+    assert network.output_shape == (None, 32, 64, 1)
+
+
+def test_blocks_and_rates_decide_the_output_size(encoder):
+    assert build_unet(encoder, 1, SKIPS, n_upsample_blocks=4).output_shape == (None, 32, 48, 1)
+    assert build_unet(encoder, 1, [], upsample_rates=(4, 8), n_upsample_blocks=2).output_shape == (None, 64, 96, 1)
+
+
+def test_fewer_decoder_filters_take_fewer_default_skips():
+    network = Unet("resnet18", input_shape=(64, 64, 3), decoder_filters=(16, 8, 4))
+    assert network.output_shape == (None, 16, 16, 1)
+    assert network.get_layer("decoder_stage2_concat").input[1] is network.get_layer("stage2_unit1_relu1").output
+
+
+def test_unet_has_the_reference_librarys_arguments_in_order():
+    signature = inspect.signature(Unet).parameters
+    names = "backbone_name input_shape classes activation weights encoder_weights encoder_freeze encoder_features"
+    assert list(signature) == [
+        *names.split(),
+        *("decoder_block_type", "decoder_filters", "decoder_use_batchnorm"),
+    ]
+    defaults = {name: parameter.default for name, parameter in signature.items()}
+    del defaults["backbone_name"]
+    assert list(defaults.values()) == [
+        *((None, None, 3), 1, "sigmoid", None, None, False, "default"),
+        *("upsampling", (256, 128, 64, 32, 16), True),
+    ]
+
+
+def test_unet_passes_its_decoder_arguments_on():
+    network = Unet(
+        "resnet18",
+        input_shape=(None, None, 1),
+        encoder_features=["stage4_unit1_relu1"],
+        decoder_block_type="transpose",
+        decoder_filters=(16, 8),
+        decoder_use_batchnorm=False,
+    )
+    assert decoder_names(network) == [
+        *("decoder_stage0a_transpose", "decoder_stage0a_relu", "decoder_stage0_concat"),
+        *("decoder_stage0b_conv", "decoder_stage0b_relu", "decoder_stage1a_transpose", "decoder_stage1a_relu"),
+        *("decoder_stage1b_conv", "decoder_stage1b_relu", "final_conv", "sigmoid"),
+    ]
+    assert network.input_shape == (None, None, None, 1)
+
+
+def test_a_frozen_encoder_trains_only_its_normalisations():
+    network = Unet("resnet18", encoder_freeze=True)
+    trained = {layer.name for layer in network.layers if layer.trainable_weights}
+    in_encoder = {name for name in trained if not name.startswith(("decoder_", "final_conv"))}
+    normalisations = {f"stage{s}_unit{u}_bn{i}" for s in (1, 2, 3, 4) for u in (1, 2) for i in (1, 2)}
+    assert in_encoder == normalisations | {"bn_data", "bn0", "bn1"}
+    assert trained - in_encoder >= {"decoder_stage0a_conv", "decoder_stage4b_bn", "final_conv"}
+
+
+def test_a_skip_that_is_no_layer_is_told_the_nearest(encoder):
+    with pytest.raises(
+        WrongArgument, match=r"^skip_connection_layers='stage4_relu1': .*of encoder, .*'stage4_unit1_re"
+    ):
+        build_unet(encoder, 1, ["stage4_relu1"])
+
+
+@pytest.mark.parametrize("index", [-1, 1000])
+def test_a_skip_index_lies_in_the_encoder(encoder, index):
+    last = len(encoder.layers) - 1
+    with pytest.raises(WrongArgument, match=rf"^skip_connection_layers={index}: .*an index from 0 to {last}\.$"):
+        build_unet(encoder, 1, [index])
+
+
+def test_skips_are_a_list_of_at_most_one_a_block(encoder):
+    with pytest.raises(WrongArgument, match=r"^skip_connection_layers=\[5, 5, 5\]: expected at most 2 layers"):
+        build_unet(encoder, 1, [5, 5, 5], n_upsample_blocks=2)
+    with pytest.raises(WrongArgument, match=r"^encoder_features='relu0': expected a list"):
+        Unet("resnet18", encoder_features="relu0")
+
+
+def test_skips_from_shallow_to_deep_are_refused(encoder):
+    with pytest.raises(SkipSizeMismatch, match=r"decoder_stage0 is 32 x 48 pixels and .* map 4 x 6\. .*deep to shall"):
+        build_unet(encoder, 1, SKIPS[::-1])
+
+
+@pytest.mark.parametrize("argument", ["decoder_filters", "upsample_rates"])
+@pytest.mark.parametrize("values", [(2, 2), (2, 2, 0), ()])
+def test_every_block_needs_its_filters_and_rate(encoder, argument, values):
+    with pytest.raises(WrongArgument, match=rf"^{argument}=\[.*at least 1 for each of the 3 decoder blocks"):
+        build_unet(encoder, 1, SKIPS[:3], n_upsample_blocks=3, **{argument: values})
+
+
+def test_there_is_at_least_one_block(encoder):
+    with pytest.raises(WrongArgument, match=r"^n_upsample_blocks=0: expected an integer of at least 1"):
+        build_unet(encoder, 1, [], n_upsample_blocks=0)
+    with pytest.raises(WrongArgument, match=r"^decoder_filters=\[\]: "):
+        Unet("resnet18", decoder_filters=())
+
+
+@pytest.mark.parametrize("classes", [0, -1, 1.0, True])
+def test_classes_are_counted_from_one(encoder, classes):
+    with pytest.raises(WrongArgument, match=r"^classes=.*: expected an integer of at least 1"):
+        build_unet(encoder, classes, SKIPS)
+
+
+def test_numpy_integers_count(encoder):
+    assert build_unet(encoder, np.int64(2), SKIPS).output_shape[-1] == 2  # type: ignore[arg-type]
+
+
+def test_words_are_looked_up(encoder):
+    with pytest.raises(UnknownChoice, match=r"^block_type='upsample' .*one of upsampling, transpose\. Did you mean"):
+        build_unet(encoder, 1, SKIPS, block_type="upsample")  # type: ignore[arg-type]
+    with pytest.raises(UnknownChoice, match=r"^activation='sigmod' .*softmax.* Did you mean 'sigmoid'\?"):
+        build_unet(encoder, 1, SKIPS, activation="sigmod")
+    with pytest.raises(UnknownChoice, match=r"^backbone_name='resnet43' .* Did you mean 'resnet34'\?"):
+        Unet("resnet43")
+    with pytest.raises(UnknownChoice, match=r"^decoder_block_type='transposed' .* Did you mean 'transpose'\?"):
+        Unet("resnet18", decoder_block_type="transposed")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shape", [(72, 64, 3), (64, 72, 3), (None, 48, 3)])
+def test_known_sides_are_multiples_of_32(shape):
+    with pytest.raises(WrongArgument, match=r"^input_shape=.*multiples of 32 pixels, or None"):
+        Unet("resnet18", input_shape=shape)
+
+
+def test_a_backbone_with_a_top_is_no_backbone():
+    with pytest.raises(WrongArgument, match=r"^backbone=.*one output, a map .* Build it with include_top=False"):
+        build_unet(ResNet18(), 1, SKIPS)
+    with pytest.raises(WrongArgument, match=r"^backbone='resnet18': expected a functional Keras model"):
+        build_unet("resnet18", 1, SKIPS)
