@@ -20,8 +20,7 @@ FIBRE_RADIUS: Final = (3.8, 5.4)
 # Every object glows in a random mixture of two stains, whatever its class: colour does not tell cells from fibres.
 _STAINS: Final = np.array([[0.05, 0.62, 0.70], [0.86, 0.22, 0.62]])
 _BRIGHTNESS: Final = (0.45, 0.8)
-_SMALLEST: Final = 32
-_LARGEST: Final = 4096
+_SMALLEST: Final = 16
 
 
 class Scene(NamedTuple):
@@ -53,11 +52,11 @@ def draw_demo(
         training: Pairs to train on.
         validation: Pairs to validate with.
         new: Pairs that no training sees.
-        size: Height and width in pixels, 32 to 4096 each.
+        size: Height and width in pixels, at least 32 each.
         seed: Not negative.
 
     Raises:
-        WrongArgument: A number is negative, or a side is out of range.
+        WrongArgument: A number is negative, or a side is too short.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -69,6 +68,7 @@ def draw_demo(
     for name, given in {**counts, "seed": seed}.items():
         if given < 0:
             raise wrong_argument(name, given, expected="a number that is not negative")
+    _check_sides(size, least=2 * _SMALLEST)
     for index, (subfolder, count) in enumerate(zip(("train", "val", "new"), counts.values(), strict=True)):
         for number in range(count):
             odd = (size[0] - 9 + 14 * (number % 6), size[1] + 11 + 18 * (number % 6))
@@ -85,10 +85,9 @@ def draw_scene(rng: np.random.Generator, *, size: tuple[int, int]) -> Scene:
     bright and of the same colours, and so are the blurred shapes, out of focus, that belong to the background.
 
     Raises:
-        WrongArgument: a side is under 32 or over 4096 pixels.
+        WrongArgument: a side is under 16 pixels.
     """
-    if not all(_SMALLEST <= side <= _LARGEST for side in size):
-        raise wrong_argument("size", size, expected=f"sides of {_SMALLEST} to {_LARGEST} pixels")
+    _check_sides(size, least=_SMALLEST)
     area = size[0] * size[1] / (160 * 192)
     rows, columns = np.indices(size)
     light = _haze(rng, size)
@@ -103,6 +102,11 @@ def draw_scene(rng: np.random.Generator, *, size: tuple[int, int]) -> Scene:
     for _ in range(max(1, round(4 * area))):
         light, mask = _draw_fibre(rng, light, mask)
     return Scene(_photograph(rng, _draw_dust(rng, light, count=round(12 * area))), mask)
+
+
+def _check_sides(size: tuple[int, int], *, least: int) -> None:
+    if min(size) < least:
+        raise wrong_argument("size", size, expected=f"sides of at least {least} pixels")
 
 
 def _draw_cells(rng: np.random.Generator, light: Light, mask: NDArray[np.uint8]) -> tuple[Light, NDArray[np.uint8]]:

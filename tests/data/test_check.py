@@ -186,7 +186,7 @@ def test_values_outside_a_given_table_are_fatal_and_name_their_files(tmp_path):
     report = check(data, mask_values=table)
     severity, files, message = problem(report, "mask values")
     assert (severity, files) == ("fatal", ["b.png"])
-    assert "b.png: found value 7 (1 pixels); expected 0 background, 1 cell." in message
+    assert "b.png: found value 7 (1 pixel); expected 0 background, 1 cell." in message
     assert report.proposed == table
     assert report.fatal == [report.problems[0]]
 

@@ -91,7 +91,7 @@ def test_every_file_is_read_once_in_the_order_of_the_pairs(tmp_path, monkeypatch
     for number in range(12):
         paint(tmp_path / f"i/{number}.png", [[number]])
         paint(tmp_path / f"m/{number}.png", [[number]])
-    reads, lock = Counter(), threading.Lock()
+    reads, lock = Counter[Path](), threading.Lock()
     for name in ("read_image", "read_mask"):
 
         def counting(path, reader=getattr(scan_module, name)):
@@ -104,7 +104,7 @@ def test_every_file_is_read_once_in_the_order_of_the_pairs(tmp_path, monkeypatch
     calls = []
     scanned = scan(pairs, progress=lambda done, total: calls.append((done, total)))
     assert [one.pair for one in scanned] == list(pairs)
-    assert [one.mask.values for one in scanned] == [{int(pair.name): 1} for pair in pairs]
+    assert [one.mask and one.mask.values for one in scanned] == [{int(pair.name): 1} for pair in pairs]
     assert reads == {file: 1 for pair in pairs for file in (pair.image, pair.mask)}
     assert calls == [(done, 12) for done in range(1, 13)]
 

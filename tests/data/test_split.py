@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskwright.data.mask_values import MaskValues
+from maskwright.data.pixel_values import Value
 from maskwright.data.split import TooFewToSplit, mask_coverage, split
 from maskwright.errors import WrongArgument
 
@@ -92,7 +93,12 @@ def test_a_name_given_twice_is_refused():
 
 def test_coverage_is_the_share_of_classes_among_what_counts():
     table = MaskValues(words={0: "background", 1: "cell", 2: "wall", 9: "ignored"})
-    masks = {"half": {0: 4, 1: 1, 2: 3, 9: 100}, "none": {0: 5}, "all": {1: 5}, "void": {9: 5}}
+    masks: dict[str, dict[Value, int]] = {
+        "half": {0: 4, 1: 1, 2: 3, 9: 100},
+        "none": {0: 5},
+        "all": {1: 5},
+        "void": {9: 5},
+    }
     assert mask_coverage(masks, table) == {"half": 0.5, "none": 0.0, "all": 1.0, "void": 0.0}
 
 

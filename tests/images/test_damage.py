@@ -180,6 +180,15 @@ def test_a_tiff_without_a_picture(tmp_path, reader):
         reader(tmp_path / "a.tif")
 
 
+def test_a_tiff_that_decodes_to_another_shape(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.zeros((4, 5, 3), np.uint8), photometric="rgb", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tiff_file:
+        tiff_file.pages[0].tags["BitsPerSample"].overwrite((0, 0, 0))
+    with pytest.raises(DamagedImage, match=r"found pixels of shape .*expected shape \(4, 5, 3\), as its header says"):
+        read_image(path)
+
+
 def test_want_of_memory_is_not_blamed_on_the_file(tmp_path, monkeypatch):
     path = saved(tmp_path / "a.png", smooth(3, 4))
 

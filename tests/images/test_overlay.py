@@ -5,6 +5,7 @@ import pytest
 
 from maskwright.errors import WrongArgument
 from maskwright.images import IGNORED, Label, Normalisation, overlay, panel, to_display
+from maskwright.images.overlay import HATCH
 from maskwright.images.panel import CONFUSED, FALSE_ALARM, MISSED
 from tests.images.painted import noise
 
@@ -62,6 +63,14 @@ def test_the_border_of_two_classes_is_one_pixel_wide():
     np.testing.assert_array_equal(drawn[1], expected)
 
 
+def test_a_hole_of_one_pixel_stays_clear():
+    indices = np.ones((3, 3), int)
+    indices[1, 1] = 0
+    drawn = overlay(np.full((3, 3, 3), 100, np.uint8), indices, labels=LABELS)
+    np.testing.assert_array_equal(drawn[1, 1], (100, 100, 100))
+    np.testing.assert_array_equal(drawn[0, 1], LABELS[1].colour)
+
+
 def test_ignored_pixels_are_hatched_and_have_no_outline():
     drawn = overlay(np.zeros((8, 8, 3), np.uint8), np.full((8, 8), IGNORED), labels=LABELS)
     assert np.unique(drawn).tolist() == [0, 150]
@@ -96,6 +105,9 @@ def test_each_mistake_has_its_colour_and_ignored_pixels_have_none():
     assert count(mistakes, FALSE_ALARM) == tiles
     assert count(mistakes, MISSED) == tiles
     assert count(mistakes, CONFUSED) == 2 * tiles
+    legend = picture[322:]
+    for colour in (FALSE_ALARM, MISSED, CONFUSED, HATCH, LABELS[1].colour):
+        assert count(legend, colour) >= 80
 
 
 def test_the_four_tiles_stand_side_by_side():

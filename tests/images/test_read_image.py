@@ -104,8 +104,11 @@ def test_the_content_tells_the_format_and_not_the_name(tmp_path):
         np.testing.assert_array_equal(read_image(saved(tmp_path / name, gray, format=form))[..., 0], gray)
 
 
-def test_pixels_can_be_written_to_and_lie_in_order(tmp_path):
-    pixels = read_image(saved(tmp_path / "a.png", noise(5, 7, 3)))
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_pixels_can_be_written_to_and_lie_in_order(tmp_path, orientation):
+    tags = Image.Exif()
+    tags[274] = orientation
+    pixels = read_image(saved(tmp_path / "a.png", noise(5, 7, 3), exif=tags))
     assert pixels.flags.writeable
     assert pixels.flags.c_contiguous
 

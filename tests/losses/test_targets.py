@@ -16,6 +16,14 @@ def known(truth, guess, ignore):
     return ops.convert_to_numpy(read_pixels(truth, guess, ignore=ignore).known).ravel().tolist()
 
 
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int32", "int64", "float16", "float32", "float64"])
+def test_ids_of_any_type_are_the_same_classes(kind):
+    ids = np.array([[[0, 2, 1, 255]]], dtype=kind)
+    for truth in (ids, ids[..., None]):
+        pixels = read_pixels(truth, np.zeros((1, 1, 4, 3)), ignore=255)
+        np.testing.assert_array_equal(pixels.truth[0, 0], [[1, 0, 0], [0, 0, 1], [0, 1, 0], [0, 0, 0]])
+
+
 def test_ignored_pixels_of_ids():
     assert known(np.int32([[[0, -1, 1]]]), HALF, -1) == [1, 0, 1]
     assert known(np.uint8([[[0, 255, 1]]]), HALF[..., :1], 255) == [1, 0, 1]

@@ -52,10 +52,10 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def batch():
-    """Truth (2, 3, 4, 3) one-hot with every class in every image, and probabilities that need not sum to 1."""
+    """Truth (2, 5, 6, 3) one-hot with every class in every image, and probabilities that need not sum to 1."""
     random = np.random.default_rng(7)
-    ids = np.stack([random.permutation(np.arange(12) % 3).reshape(3, 4) for _ in range(2)])
-    return np.eye(3)[ids], random.uniform(0.05, 0.95, (2, 3, 4, 3))
+    ids = np.stack([random.permutation(np.arange(30) % 3).reshape(5, 6) for _ in range(2)])
+    return np.eye(3)[ids], random.uniform(0.05, 0.95, (2, 5, 6, 3))
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -69,7 +69,7 @@ def as_colours(counts: Mapping[Value, int]) -> dict[Value, int]:
 
 def counted(counts: Mapping[Value, int]) -> str:
     """The commonest values and their pixels, in words."""
-    shown = joined(f"{value} ({pixels} pixels)" for value, pixels in Counter(counts).most_common())
+    shown = joined(f"{value} ({pixels} pixel{'s' * (pixels != 1)})" for value, pixels in Counter(counts).most_common())
     return f"{'values' if len(counts) > 1 else 'value'} {shown}"
 
 

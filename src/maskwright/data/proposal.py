@@ -43,7 +43,7 @@ def propose(
 
     Zero and one other number are the background and one class (``classes`` 1 or not given) or two classes (2).
     ``classes`` of N are otherwise the numbers 0 to N-1. Without ``classes`` every value is a class of its own, black
-    is the background, and 255 beside three or more small ids is ignored.
+    is the background, and 255 beside two or more ids below 64 is ignored.
 
     Args:
         counts: Pixels of each raw value, in all masks together.

@@ -101,13 +101,12 @@ def _orientation(image: ImageFile, stream: IO[bytes]) -> int:
 
 def _png_exif(stream: IO[bytes]) -> bytes:
     """The eXIf block of a PNG, wherever it stands, found by stepping over the other blocks."""
-    with _kept_position(stream):
-        stream.seek(8)
-        while len(head := stream.read(8)) == 8:
-            length, name = struct.unpack(">I4s", head)
-            if name == b"eXIf":
-                return stream.read(length)
-            stream.seek(length + 4, os.SEEK_CUR)
+    stream.seek(8)
+    while len(head := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", head)
+        if name == b"eXIf":
+            return stream.read(length)
+        stream.seek(length + 4, os.SEEK_CUR)
     return b""
 
 
@@ -115,17 +114,9 @@ def _png_depth(image: ImageFile, stream: IO[bytes]) -> tuple[int, int]:
     """(bits of a sample, colour type) of a PNG; (8, 0) for every other format."""
     if not isinstance(image, PngImagePlugin.PngImageFile):
         return 8, 0
-    with _kept_position(stream):
-        stream.seek(24)  # signature 8, length and name 8, width and height 8
-        bits, colour_type = stream.read(2)
+    stream.seek(24)  # signature 8, length and name 8, width and height 8
+    bits, colour_type = stream.read(2)
     return bits, colour_type
-
-
-@contextmanager
-def _kept_position(stream: IO[bytes]) -> Iterator[None]:
-    position = stream.tell()
-    yield
-    stream.seek(position)
 
 
 def _decoded_16_bits(stream: IO[bytes]) -> np.ndarray:

@@ -16,7 +16,8 @@ Place = tuple[slice, slice]
 def predict_probabilities(engine: Engine, image: Pixels, *, file: str | Path = "image") -> NDArray[np.float32]:
     """Probabilities, (h, w, outputs) in [0, 1], of an image as read, (h, w, c), of any size from 1 x 1 up.
 
-    An image of more than tile x tile pixels is predicted in overlapping tiles whose borders are thrown away.
+    An image is reflected up to the sizes the network takes, and cropped back. One of more than tile x tile pixels is
+    predicted in overlapping tiles whose inner borders are thrown away.
 
     Raises:
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
@@ -43,17 +44,14 @@ def _predict_parts(engine: Engine, image: Pixels, file: str | Path) -> Iterator[
     """Places that cover the image once, each with its probabilities."""
     bundle = engine.bundle
     height, width = image.shape[:2]
-    tile = bundle.tile if height * width > bundle.tile**2 else max(height, width)
-    for rows, columns in grid(height, width, tile=tile, margin=bundle.margin):
-        window = image[rows.start : rows.stop, columns.start : columns.stop]
-        predicted = _predict_padded(engine, bundle.prepare(window, file=file))
-        kept = tuple(slice(span.first - span.start, span.last - span.start) for span in (rows, columns))
-        yield (slice(rows.first, rows.last), slice(columns.first, columns.last)), predicted[kept]
-
-
-def _predict_padded(engine: Engine, prepared: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Reflect up to sizes the network takes, predict, crop."""
-    height, width = prepared.shape[:2]
-    multiple = engine.bundle.multiple
-    padding = ((0, -height % multiple), (0, -width % multiple), (0, 0))
-    return engine(np.pad(prepared, padding, mode="reflect")[None])[0, :height, :width]
+    # Reflected before it is cut, so that tiles see at the image's borders what one pass over the whole would see.
+    padding = ((0, -height % bundle.multiple), (0, -width % bundle.multiple), (0, 0))
+    padded = np.pad(image, padding, mode="reflect")
+    tile = bundle.tile if height * width > bundle.tile**2 else max(padded.shape[:2])
+    for rows, columns in grid(*padded.shape[:2], tile=tile, margin=bundle.margin):
+        window = padded[rows.start : rows.stop, columns.start : columns.stop]
+        predicted = engine(bundle.prepare(window, file=file)[None])[0]
+        place = slice(rows.first, min(rows.last, height)), slice(columns.first, min(columns.last, width))
+        down, right = rows.first - rows.start, columns.first - columns.start
+        kept = predicted[down : down + place[0].stop - rows.first, right : right + place[1].stop - columns.first]
+        yield place, kept

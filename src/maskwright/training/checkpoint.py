@@ -37,11 +37,7 @@ def load_checkpoint(file: Path, network: keras.Model) -> dict[str, Any]:
         state = json.loads(arrays.pop("state").tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UnreadableCheckpoint(file=file, found=f"it is damaged ({error})") from None
-    expected = {
-        f"{part}/{place}": variable
-        for part, variables in _variables(network).items()
-        for place, variable in enumerate(variables)
-    }
+    expected = _variables(network)
     shapes = {name: tuple(variable.shape) for name, variable in expected.items()}
     if shapes != {name: array.shape for name, array in arrays.items()}:
         raise UnreadableCheckpoint(file=file, found="its weights are those of another network")

@@ -38,6 +38,12 @@ class LossNotFinite(InputError):
     )
 
 
+class BudgetTooShort(InputError):
+    """The time was up before the first step."""
+
+    text = "A time budget of {budget:g} s is too short: {taken:.0f} s went by before the first step. Give more."
+
+
 @dataclass(frozen=True)
 class Progress:
     """What a watcher of the loop is told at every step."""
@@ -55,6 +61,8 @@ class State:
     """Where a training stands; all of it is in the checkpoint."""
 
     step: int = 0
+    began: float | None = None
+    """Seconds on the stopwatch when the first step, which traces the network, was done."""
     seconds: float = 0.0
     best: float | None = None
     best_step: int = 0
@@ -117,6 +125,7 @@ class Trainer:
         """Train until the schedule ends or the user interrupts.
 
         Raises:
+            BudgetTooShort: The time was up before the first step.
             LossNotFinite: The loss became NaN or infinite.
         """
         schedule = self._schedule()
@@ -146,6 +155,8 @@ class Trainer:
             stopped_by = "interrupt"
         finally:
             batches.close()
+        if not self.state.step:
+            raise BudgetTooShort(budget=self.recipe.time_budget or 0.0, taken=self.stopwatch.seconds())
         self._end_epoch(losses, epoch_done, validate=True, last=True)
         return Outcome(self.state, stopped_by, self._validation_seconds or 0.0)
 
@@ -161,17 +172,18 @@ class Trainer:
 
     def _schedule(self) -> Schedule:
         if self.recipe.time_budget is not None:
-            return ByClock(self.recipe.time_budget, self.stopwatch, reserve=_CLOSING_SECONDS)
+            return ByClock(self.recipe.time_budget, self.stopwatch, began=self.state.began, reserve=_CLOSING_SECONDS)
         total = (self.recipe.epochs or 0) * self.patches.steps_per_epoch
         return BySteps(total, self.stopwatch, first=self.state.step)
 
     def _plan_the_end(self, schedule: Schedule, step_seconds: float) -> None:
         """Keep as much of the clock as the last validation, and the one through the saved network, will take."""
-        if isinstance(schedule, ByClock):
-            if self._validation_seconds is None and self.state.step < 2:
-                return  # the first step is mostly tracing and says nothing
+        if self.state.began is None:
+            self.state.began = self.stopwatch.seconds()
+        elif isinstance(schedule, ByClock):
+            schedule.began = self.state.began
             validation = self._validation_seconds or self._validation_steps * step_seconds
-            schedule.reserve = max(_CLOSING_SECONDS + 2 * validation, 0.02 * schedule.budget)
+            schedule.reserve = _CLOSING_SECONDS + 2 * validation
 
     def _validation_is_due(self) -> bool:
         if self.recipe.epochs is not None or self._validation_seconds is None:

@@ -70,23 +70,28 @@ class BySteps:
 class ByClock:
     """A run that ends ``budget`` seconds after the command began.
 
-    ``reserve`` of them are kept for what follows the last step, and may change as costs are measured; progress never
-    falls back.
+    Progress counts from ``began``, when reading the data and tracing the network were done, so that neither eats into
+    the schedule. ``reserve`` seconds are kept for what follows the last step, and may change as costs are measured.
+    Progress never falls back.
     """
 
     budget: float
     stopwatch: Stopwatch
+    began: float | None = None
     reserve: float = 0.0
     _furthest: float = 0.0
 
     def progress(self, step: int) -> float:
         """See `Schedule`."""
         del step
-        available = max(self.budget - self.reserve, 1e-9)
-        self._furthest = max(self._furthest, min(1.0, self.stopwatch.seconds() / available))
+        if self.seconds_left(0) == 0:
+            return 1.0
+        if self.began is not None:
+            now, end = self.stopwatch.seconds(), self.budget - self.reserve
+            self._furthest = max(self._furthest, (now - self.began) / (end - self.began))
         return self._furthest
 
-    def seconds_left(self, step: int) -> float | None:
+    def seconds_left(self, step: int) -> float:
         """See `Schedule`."""
         del step
         return max(0.0, self.budget - self.reserve - self.stopwatch.seconds())

@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskwright.data.augment import KerasAugmentation, layers_for
+from maskwright.data.mask_values import MaskValues
+from maskwright.data.pairs import Pair
+from maskwright.data.patches import PairReader, Patches, patches_in
+from maskwright.images.normalise import Normalisation
+
+VALUES = MaskValues(words={0: "background", 9: "cell", 200: "ignored"})
+NORMALISATION = Normalisation(mean=(0.5,), std=(0.25,))
+
+
+def make(folder, sizes, *, patch=(32, 32), batch_size=4, seed=0, cache_bytes=10**9, layers=()):
+    """Pairs whose image is 1 where the mask is a cell, and whose grey elsewhere tells which image it is."""
+    pairs = []
+    for number, size in enumerate(sizes):
+        generator = np.random.default_rng(number)
+        mask = generator.choice([0, 9, 200], size).astype(np.uint8)
+        image = np.where(mask == 9, 255, 10 * number).astype(np.uint8)
+        for kind, pixels in (("image", image), ("mask", mask)):
+            Image.fromarray(pixels).save(folder / f"{number}_{kind}.png")
+        pairs.append(Pair(str(number), folder / f"{number}_image.png", folder / f"{number}_mask.png"))
+    reader = PairReader(pairs, channels=1, mask_values=VALUES, cache_bytes=cache_bytes)
+    return Patches(
+        reader,
+        sizes=sizes,
+        patch=patch,
+        batch_size=batch_size,
+        seed=seed,
+        normalisation=NORMALISATION,
+        augmentation=KerasAugmentation(layers),
+    )
+
+
+def test_a_patch_is_a_piece_of_the_image_with_its_labels(tmp_path):
+    images, masks = make(tmp_path, [(40, 50)]).batch(0)
+    assert images.shape == (4, 32, 32, 1)
+    assert images.dtype == np.float32
+    assert set(np.unique(masks)) == {0, 1, 255}  # background, cell, ignored
+    np.testing.assert_allclose(images[..., 0][masks == 1], (1 - 0.5) / 0.25)
+    np.testing.assert_allclose(images[..., 0][masks != 1], (0 - 0.5) / 0.25)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(tmp_path):
+    sizes = [(40, 50), (64, 64), (33, 90)]
+    layers = layers_for(flip="horizontal", zoom=0.3, brightness=0.2)
+    one, other = (make(tmp_path, sizes, layers=layers, cache_bytes=room) for room in (10**9, 0))
+    expected = [one.batch(step) for step in range(5)]
+    for step in (4, 0, 2):  # in another order, by another object, without a cache
+        np.testing.assert_array_equal(other.batch(step)[0], expected[step][0])
+        np.testing.assert_array_equal(other.batch(step)[1], expected[step][1])
+    assert (make(tmp_path, sizes, layers=layers, seed=1).batch(0)[0] != expected[0][0]).any()
+
+
+def test_the_stream_goes_on_where_it_is_told(tmp_path):
+    patches = make(tmp_path, [(40, 50), (64, 64)])
+    stream = patches.stream(3)
+    for step in (3, 4, 5):
+        np.testing.assert_array_equal(next(stream)[0], patches.batch(step)[0])
+    stream.close()
+
+
+def test_a_failure_in_the_thread_reaches_the_caller(tmp_path):
+    patches = make(tmp_path, [(40, 50)], cache_bytes=0)
+    (tmp_path / "0_image.png").unlink()
+    with pytest.raises(ValueError, match=r"0_image\.png"):
+        next(patches.stream(0))
+
+
+def test_an_epoch_shows_each_image_as_often_as_patches_fit(tmp_path):
+    sizes = [(32, 32), (64, 64), (16, 16)]  # 1, 4 and 1 patches
+    patches = make(tmp_path, sizes, batch_size=3)
+    assert patches.steps_per_epoch == 2
+    greys = [int(image[mask != 1].max().round()) for step in range(2) for image, mask in zip(*_raw(patches, step))]
+    assert sorted(greys) == [0, 10, 10, 10, 10, 20]
+
+
+def _raw(patches, step):
+    images, masks = patches.augmented(step)
+    return images[..., 0] * 255, masks
+
+
+def test_a_smaller_image_is_reflected_up_to_the_patch(tmp_path):
+    patches = make(tmp_path, [(10, 20)], patch=(32, 32), batch_size=1)
+    images, masks = _raw(patches, 0)
+    np.testing.assert_array_equal(masks[0, 10:19], masks[0, 8::-1][:9])
+    np.testing.assert_array_equal(images[0][:, 20:32], images[0][:, 18:6:-1])
+
+
+@pytest.mark.parametrize(("size", "count"), [((1, 1), 1), ((32, 32), 1), ((33, 32), 2), ((96, 96), 9)])
+def test_patches_in_an_image(size, count):
+    assert patches_in(size, (32, 32)) == count

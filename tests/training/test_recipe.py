@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from maskwright.training.recipe import Recipe, WrongRecipe, merge, parse_duration, parse_settings
+
+DATA = {"images": "/i", "masks": "/m"}
+
+
+def test_the_yaml_of_a_recipe_reads_back_as_the_same_recipe(tmp_path):
+    recipe = Recipe.from_dict(
+        {
+            "data": DATA | {"mask_values": {0: "background", 255: "Zelle, groß"}, "ignore": "#ff0000"},
+            "network": {"decoder_filters": [8, 8, 4, 4, 2]},
+            "training": {"time_budget": "1h30m", "patch": [64, 96], "loss": {"lovasz": 0.5}},
+        }
+    )
+    (tmp_path / "r.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    assert Recipe.load(tmp_path / "r.yaml") == recipe
+    assert recipe.training.time_budget == 5400
+    assert list(recipe.data.mask_values) == [0, 255]  # numbers, though JSON and YAML keep keys as text
+
+
+def test_every_field_is_documented_in_the_yaml():
+    lines = Recipe.from_dict({"data": DATA}).to_yaml().splitlines()
+    fields = [number for number, line in enumerate(lines) if line.startswith("  ") and not line.startswith("  #")]
+    assert len(fields) > 25
+    for number in fields:
+        assert lines[number - 1].startswith("  # ")
+        assert len(lines[number - 1]) > 10
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"data": DATA | {"imagse": 1}}, r"unknown field data\.imagse; did you mean data\.images\?"),
+        ({"data": DATA, "batch_size": 4}, r"unknown field batch_size; did you mean training\.batch_size\?"),
+        ({"data": {"images": "/i"}}, r"data\.masks is missing"),
+        ({"data": DATA, "training": {"batch_size": 0}}, r"training\.batch_size=0: .*greater than 0"),
+        ({"data": DATA, "training": {"time_budget": "soon"}}, r"training\.time_budget='soon': expected a duration"),
+        ({"data": DATA, "training": {"time_budget": 60, "epochs": 1}}, r"give time_budget or epochs, not both"),
+        ({"data": DATA, "training": {"patch": [64, 65]}}, r"both sides must be multiples of 32"),
+        ({"data": DATA | {"val_images": "/v"}}, r"val_images and val_masks must be given together"),
+    ],
+)
+def test_a_mistake_is_named_with_its_field(fields, message):
+    with pytest.raises(WrongRecipe, match=f"my.yaml: .*{message}"):
+        Recipe.from_dict(fields, source="my.yaml")
+
+
+def test_all_mistakes_are_said_at_once():
+    with pytest.raises(WrongRecipe, match=r"data\.masks is missing; .*batch_size=0"):
+        Recipe.from_dict({"data": {"images": "/i"}, "training": {"batch_size": 0}})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1\n- 2", "holds list, expected a mapping"),
+        ("a: [", "cannot be read as YAML"),
+        ("!!python/object/apply:os.system ['true']", "cannot be read as YAML"),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(WrongRecipe, match=rf"r\.yaml: .*{message}"):
+        Recipe.load(tmp_path / "r.yaml")
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(WrongRecipe, match=r"nowhere\.yaml: no such file"):
+        Recipe.load(Path("nowhere.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("1d", 86400), ("1.5h", 5400), ("75", 75), (8, 8)],
+)
+def test_durations(given, seconds):
+    assert parse_duration(given) == seconds
+
+
+@pytest.mark.parametrize("given", ["", "20x", "m20", "20m!", "-5"])
+def test_other_texts_are_no_durations(given):
+    with pytest.raises(WrongRecipe, match="time_budget"):
+        Recipe.from_dict({"data": DATA, "training": {"time_budget": given}})
+
+
+def test_settings_are_read_as_yaml_and_win_over_the_file():
+    settings = parse_settings(["training.loss={dice: 2}", "network.backbone=resnet18", "training.seed=3"])
+    merged = merge({"data": DATA, "training": {"seed": 1, "batch_size": 2, "loss": {"cross_entropy": 1}}}, settings)
+    recipe = Recipe.from_dict(merged)
+    assert (recipe.training.seed, recipe.training.batch_size) == (3, 2)
+    assert recipe.network.backbone == "resnet18"
+    assert recipe.training.loss == {"dice": 2.0}  # a loss is replaced whole, not mixed with the file's
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.batch_size", r"expected section\.field=value"),
+        ("batch_size=4", r"Did you mean training\.batch_size=4\?"),
+        ("training.loss={", "as YAML"),
+    ],
+)
+def test_a_setting_that_cannot_be_read_says_how(setting, message):
+    with pytest.raises(WrongRecipe, match=message):
+        parse_settings([setting])
+
+
+def test_paths_are_kept_whole_so_that_a_run_is_understood_from_anywhere():
+    assert Recipe.from_dict({"data": {"images": "i", "masks": "m"}}).data.images == Path.cwd() / "i"
+
+
+def test_a_comment_in_the_yaml_cannot_end_in_the_values():
+    recipe = Recipe.from_dict({"data": DATA | {"mask_values": {0: "a # b", 1: 'c"d: {'}}})
+    assert Recipe.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe

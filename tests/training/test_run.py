@@ -1,0 +1,82 @@
+import pytest
+
+from maskwright.data.pairs import Pair
+from maskwright.images.write import write_json
+from maskwright.inference.engine import NotARun
+from maskwright.training.run import NothingToResume, OutputHoldsARun, OutputNotEmpty, Run
+
+
+def started(folder):
+    run = Run.planned(folder, overwrite=False)
+    run.begin()
+    for file in (run.recipe, run.bundle, run.split, run.network, run.validation / "deep/a.png", run.checkpoint):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("old")
+    return run
+
+
+def test_a_new_or_an_empty_folder_becomes_a_run(tmp_path):
+    assert not Run.planned(tmp_path / "new", overwrite=False).folder.exists()  # planning touches nothing
+    assert started(tmp_path / "new").folder.is_dir()
+    (tmp_path / "empty").mkdir()
+    assert started(tmp_path / "empty").recipe.exists()
+
+
+def test_a_run_is_not_replaced_without_leave(tmp_path):
+    run = started(tmp_path / "run")
+    with pytest.raises(OutputHoldsARun, match=r"run: holds a run; add --resume .* --overwrite"):
+        Run.planned(run.folder, overwrite=False)
+
+
+def test_overwriting_removes_the_old_run_and_nothing_else(tmp_path):
+    run = started(tmp_path / "run")
+    (run.folder / "notes.txt").write_text("mine")
+    Run.planned(run.folder, overwrite=True).begin()
+    left = sorted(str(path.relative_to(run.folder)) for path in run.folder.rglob("*") if path.is_file())
+    assert left == ["notes.txt"]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_of_something_else_is_never_touched(tmp_path, overwrite):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputNotEmpty, match=r"holds no run \(it has thesis\.txt\)"):
+        Run.planned(tmp_path, overwrite=overwrite)
+
+
+def test_a_file_is_no_folder_for_a_run(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputNotEmpty, match="a file of that name"):
+        Run.planned(tmp_path / "file", overwrite=True)
+
+
+def test_only_a_run_that_was_interrupted_is_gone_on_with(tmp_path):
+    with pytest.raises(NothingToResume, match="there is no run"):
+        Run.interrupted(tmp_path / "none")
+    run = started(tmp_path / "run")
+    assert Run.interrupted(run.folder) == run
+    write_json(run.facts, {"stopped_by": "interrupt"})
+    assert Run.interrupted(run.folder) == run
+    write_json(run.facts, {"stopped_by": "schedule"})
+    with pytest.raises(NothingToResume, match="the run is complete"):
+        Run.interrupted(run.folder)
+
+
+def test_a_run_that_never_began_to_train_is_started_anew(tmp_path):
+    run = started(tmp_path / "run")
+    run.split.unlink()
+    with pytest.raises(NothingToResume, match="ended before it began to train"):
+        Run.interrupted(run.folder)
+
+
+def test_opening_says_what_is_missing(tmp_path):
+    with pytest.raises(NotARun, match=r"nowhere: not a run: there is no such folder"):
+        Run.open(tmp_path / "nowhere")
+    with pytest.raises(NotARun, match=r"recipe\.yaml is missing"):
+        Run.open(tmp_path)
+
+
+def test_the_split_reads_back_with_any_names(tmp_path):
+    run = started(tmp_path / "run")
+    pairs = [Pair(name, tmp_path / f"{name}.png", tmp_path / f"m {name}.png") for name in ("a,b", 'c"d', "é/f")]
+    run.write_split(train=pairs[:2], validation=pairs[2:])
+    assert run.read_split() == {"train": pairs[:2], "validation": pairs[2:]}
