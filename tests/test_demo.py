@@ -72,6 +72,13 @@ def test_a_picture_depends_on_its_seed_and_place_alone(tmp_path):
     assert all((a != b).any() for i, a in enumerate(images) for b in images[:i])
 
 
+def test_a_picture_is_the_same_on_every_machine(tmp_path):
+    draw_demo(tmp_path, training=1, validation=0, new=0)
+    files = drawn(tmp_path)
+    assert np.bincount(files["train/masks/000.png"].ravel()).tolist() == [19655, 6123, 4942]
+    assert files["train/images/000.png"].mean(axis=(0, 1)) == pytest.approx([105.748, 94.579, 122.522], abs=1e-3)
+
+
 def test_masks_hold_background_cells_and_fibres(scenes):
     assert all(set(np.unique(s.mask)) == {0, CELL, FIBRE} for s in scenes)
     shares = np.bincount(np.concatenate([s.mask.ravel() for s in scenes])) / (len(scenes) * SIZE[0] * SIZE[1])
@@ -108,14 +115,14 @@ def test_no_threshold_finds_the_classes(pixels):
         rules = product(range(3), range(10, 250, 10), (np.greater, np.less))
         found = [side(colours[:, channel], level) for channel, level, side in rules]
         reached.append(max((f & (classes == c)).sum() / (f | (classes == c)).sum() for f in found))
-    assert np.mean(reached) < 0.4
+    assert np.mean(reached) < 0.3
 
 
 def test_the_nearest_mean_colour_does_not_find_the_classes(pixels):
     colours, classes = pixels
     means = np.stack([colours[classes == c].mean(axis=0) for c in (0, CELL, FIBRE)])
     guess = ((colours[:, None] - means) ** 2).sum(axis=-1).argmin(axis=1)
-    assert mean_iou(guess, classes) < 0.4
+    assert mean_iou(guess, classes) < 0.3
 
 
 def test_not_even_the_likeliest_class_of_every_colour_finds_them(pixels):
@@ -123,7 +130,7 @@ def test_not_even_the_likeliest_class_of_every_colour_finds_them(pixels):
     codes = (colours // 16).astype(int) @ (256, 16, 1)
     counts = np.stack([np.bincount(codes[classes == c], minlength=4096) for c in (0, CELL, FIBRE)])
     for likelihood in (counts, counts / counts.sum(axis=1, keepdims=True)):
-        assert mean_iou(likelihood.argmax(axis=0)[codes], classes) < 0.4
+        assert mean_iou(likelihood.argmax(axis=0)[codes], classes) < 0.3
 
 
 def test_a_picture_uses_the_range_of_its_pixels(scenes):

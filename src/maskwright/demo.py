@@ -13,7 +13,6 @@ from maskwright.images.write import write_image, write_mask
 Field = NDArray[np.float64]  # (h, w)
 Light = NDArray[np.float64]  # (h, w, 3), linear, 1 is the brightest the camera records
 
-CLASSES: Final = ("cell", "fibre")
 CELL_RADIUS: Final = (12.0, 18.0)
 FIBRE_RADIUS: Final = (3.8, 5.4)
 

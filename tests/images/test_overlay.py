@@ -107,7 +107,7 @@ def test_each_mistake_has_its_colour_and_ignored_pixels_have_none():
     assert count(mistakes, CONFUSED) == 2 * tiles
     legend = picture[322:]
     for colour in (FALSE_ALARM, MISSED, CONFUSED, HATCH, LABELS[1].colour):
-        assert count(legend, colour) >= 80
+        assert (legend == colour).all(axis=2).sum() >= 100  # a swatch; edges of letters have a few such pixels at most
 
 
 def test_the_four_tiles_stand_side_by_side():

@@ -19,25 +19,25 @@ REGION = [JaccardLoss, DiceLoss, TverskyLoss, FocalTverskyLoss, LovaszSoftmaxLos
 @pytest.mark.parametrize("kind", REGION)
 def test_a_class_in_neither_is_left_out(kind):
     random = np.random.default_rng(1)
-    ids, guess = random.integers(0, 2, (2, 4, 4)), random.uniform(0.1, 0.9, (2, 4, 4, 3))
+    ids, guess = random.integers(0, 2, (2, 5, 6)), random.uniform(0.1, 0.9, (2, 5, 6, 3))
     guess[..., 2] = 0
     assert float(kind()(ids, guess)) == pytest.approx(float(kind()(np.eye(2)[ids], guess[..., :2])), rel=1e-6)
 
 
 @pytest.mark.parametrize("kind", [*REGION, LovaszHingeLoss])
 def test_nothing_in_either_costs_nothing(kind):
-    assert float(kind()(np.zeros((2, 4, 4)), np.zeros((2, 4, 4, 1)))) == 0
+    assert float(kind()(np.zeros((2, 5, 6)), np.zeros((2, 5, 6, 1)))) == 0
 
 
 @pytest.mark.parametrize("kind", [JaccardLoss, DiceLoss, TverskyLoss, FocalTverskyLoss, LovaszSoftmaxLoss])
 def test_predicting_everything_on_an_empty_image_costs_everything_and_is_unlearned(kind, gradient):
-    truth = np.zeros((1, 4, 4))
-    assert float(kind()(truth, np.ones((1, 4, 4, 1)))) == pytest.approx(1, abs=1e-4)
-    assert gradient(kind(), truth, np.full((1, 4, 4, 1), 0.01)).max() > 0
+    truth = np.zeros((2, 5, 6))
+    assert float(kind()(truth, np.ones((2, 5, 6, 1)))) == pytest.approx(1, abs=1e-4)
+    assert gradient(kind(), truth, np.full((2, 5, 6, 1), 0.01)).max() > 0
 
 
 def test_matthews_is_not_won_on_an_empty_image():
-    assert float(MCCLoss()(np.zeros((1, 4, 4)), np.full((1, 4, 4, 1), 0.5))) > 0.9
+    assert float(MCCLoss()(np.zeros((2, 5, 6)), np.full((2, 5, 6, 1), 0.5))) > 0.9
 
 
 def test_per_image_a_class_is_averaged_over_the_images_that_have_it():

@@ -112,6 +112,12 @@ def test_under_mixed_precision_the_head_computes_in_float32():
     assert answer(network, np.zeros((1, 32, 32, 3), "float32")).dtype == np.float32
 
 
+@pytest.mark.usefixtures("mixed_precision")
+def test_under_mixed_precision_a_classifiers_probabilities_are_float32():
+    precision = {layer.name: layer.compute_dtype for layer in ResNet18().layers}
+    assert (precision["fc1"], precision["softmax"]) == ("float16", "float32")
+
+
 @pytest.mark.parametrize("size", [(32, 96), (64, 32)])
 def test_sizes_left_open_take_any_multiple_of_32(open_unet, size):
     masks = answer(open_unet, np.zeros((1, *size, 3), "float32"))

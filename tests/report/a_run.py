@@ -40,15 +40,19 @@ def write_run(folder: Path, *, data: Path) -> Path:
 
 
 def write_pairs(folder: Path, data: Path) -> None:
-    """White images, masks all of class 1, and predictions: class 1 for the best image, background for the others."""
+    """Images each of a gray of their own, masks all of class 1; the best prediction is class 1, the others nothing."""
     lines = ["name,split,image,mask", "t,train,t.png,t.png"]
-    for name in IMAGE_SCORES:
+    for number, name in enumerate(IMAGE_SCORES):
         image, mask, guess = data / f"images/{name}.png", data / f"masks/{name}.png", folder / f"validation/{name}.png"
-        for file, pixels in ((image, (255, 255, 255)), (mask, 1), (guess, int(name == "a/09"))):
+        for file, pixels in ((image, (gray(number),) * 3), (mask, 1), (guess, int(name == "a/09"))):
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB" if file is image else "L", (SIDE, SIDE), pixels).save(file)
         lines.append(f"{name},validation,{image},{mask}")
     (folder / "split.csv").write_text("\n".join(lines) + "\n")
+
+
+def gray(number: int) -> int:
+    return 20 * number
 
 
 def bundle() -> dict[str, Any]:

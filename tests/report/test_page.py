@@ -16,7 +16,7 @@ from maskwright.inference.engine import NotARun
 from maskwright.report import write_report
 from maskwright.report.contents import DamagedRunFile
 from tests.report.a_page import Page
-from tests.report.a_run import GHOST, HOSTILE, MATHS, write_run
+from tests.report.a_run import GHOST, HOSTILE, MATHS, gray, write_run
 
 
 @pytest.fixture
@@ -88,8 +88,10 @@ def test_six_worst_and_three_best_images_are_shown_in_order(page):
     assert captions == [*worst, ("a/09", "0.950"), ("a/08", "0.850"), ("a/07", "0.750")]
 
 
-def test_a_panel_shows_the_mistakes_of_its_own_image(page):
+def test_a_panel_shows_its_own_image_and_mistakes(page):
     panels = [decoded(source) for source in page.sources if source.startswith("data:image/webp")][:9]
+    shown = [np.median(picture[60:200, 100:200]) for picture in panels]  # the first tile
+    assert shown == pytest.approx([gray(number) for number in (1, 2, 3, 4, 5, 6, 10, 9, 8)], abs=4)
     missed, right = (np.median(panels[at][60:200, -200:-100], axis=(0, 1)) for at in (0, 6))
     assert missed[2] > missed[0] + 100  # blue: every pixel of the worst image is missed
     assert np.ptp(right) < 10  # gray: none of the best image is wrong

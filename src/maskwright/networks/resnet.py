@@ -35,8 +35,8 @@ def conv(x: keras.KerasTensor, filters: int, *, size: int, name: str, stride: in
     """A convolution without bias; explicit padding keeps even sides halving the same way on every backend."""
     if size > 1:
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-    kernel = {"use_bias": False, "kernel_initializer": "he_uniform"}
-    return layers.Conv2D(filters, size, strides=stride, name=name, **kernel)(x)
+    unbiased = partial(layers.Conv2D, use_bias=False, kernel_initializer="he_uniform")
+    return unbiased(filters, size, strides=stride, name=name)(x)
 
 
 def bn_relu(x: keras.KerasTensor, number: int, *, prefix: str = "") -> keras.KerasTensor:

@@ -1,0 +1,55 @@
+"""What several tests share: a drawn data set, a run trained on it for a moment, and the command line."""
+
+import sys
+
+import pytest
+
+SMALL_RECIPE = {
+    "network": {"backbone": "resnet18", "decoder_filters": [16, 16, 8, 8, 8]},
+    "training": {"batch_size": 4, "patch": [64, 64], "precision": "float32"},
+}
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory):
+    """The demo's data set, few and small: train, val and new, each with images and masks."""
+    from maskwright.demo import draw_demo
+
+    folder = tmp_path_factory.mktemp("drawn")
+    draw_demo(folder, training=8, validation=3, new=2, size=(64, 96))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(drawn, tmp_path_factory):
+    """A complete run: two epochs of a small network."""
+    from maskwright.segmenter import Segmenter
+
+    return Segmenter.train(
+        drawn / "train/images",
+        drawn / "train/masks",
+        out=tmp_path_factory.mktemp("runs") / "run",
+        classes=["background", "cell", "fibre"],
+        epochs=2,
+        recipe=SMALL_RECIPE,
+    )
+
+
+@pytest.fixture()
+def maskwright_command(monkeypatch, capsys):
+    """Runs a command in this process: its exit code, standard output and standard error."""
+
+    def run(*arguments):
+        from maskwright.cli import main
+
+        monkeypatch.setattr(sys, "argv", ["maskwright", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        try:
+            main()
+            code = 0
+        except SystemExit as ending:
+            code = ending.code or 0
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -1,0 +1,84 @@
+"""The tree is the architecture: imports point one way, and predicting needs no training framework until it has one."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import maskwright
+
+SOURCE = Path(maskwright.__file__).parent
+
+# What each part may import, beside itself. Doors stand outside all parts.
+ALLOWED = {
+    "errors": set(),
+    "images": {"errors"},
+    "networks": {"errors"},
+    "losses": {"errors"},
+    "metrics": {"errors", "losses"},
+    "inference": {"errors", "images"},
+    "data": {"errors", "images"},
+    "training": {"errors", "images", "networks", "losses", "metrics", "inference", "data"},
+    "report": {"errors", "images", "metrics", "inference", "data", "training"},
+    "demo": {"errors", "images"},
+    "console": {"data", "metrics", "training"},
+    "segmenter": {"errors", "images", "inference", "data", "training", "report"},
+    "cli": {"errors", "images", "data", "training", "console", "segmenter", "demo"},
+    "__init__": {"errors", "losses", "metrics", "networks", "segmenter"},
+}
+
+
+def part_of(file):
+    relative = file.relative_to(SOURCE)
+    return relative.parts[0] if len(relative.parts) > 1 else relative.stem
+
+
+def imported_parts(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name.split(".")[1] for name in names if name.startswith("maskwright."))
+
+
+def test_every_part_has_its_place():
+    assert {part_of(file) for file in SOURCE.rglob("*.py")} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda file: str(file.relative_to(SOURCE)))
+def test_imports_point_one_way(file):
+    part = part_of(file)
+    assert set(imported_parts(file)) - {part} <= ALLOWED[part]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "maskwright",
+        "maskwright.cli",
+        "maskwright.segmenter",
+        "maskwright.inference.folder",
+        "maskwright.images.read",
+        "maskwright.metrics.scores",
+        "maskwright.data.check",
+        "maskwright.report.page",
+    ],
+)
+def test_no_training_framework_is_loaded_by(module):
+    code = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert module in loaded
+    assert not {"keras", "tensorflow", "jax", "torch"} & set(loaded)
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in maskwright.__all__:
+        value = getattr(maskwright, name)
+        assert name == "__version__" or value.__doc__
+    with pytest.raises(AttributeError, match="no attribute 'Unett'"):
+        maskwright.Unett  # noqa: B018

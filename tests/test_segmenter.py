@@ -1,0 +1,149 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskwright.errors import InputError
+from maskwright.segmenter import Segmenter
+from maskwright.training.recipe import Recipe
+from maskwright.training.run import OutputHoldsARun, Run
+from maskwright.training.train import SavedIsNotTrained
+from tests.conftest import SMALL_RECIPE
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def test_a_run_holds_all_a_later_command_needs(trained):
+    run = Run(trained.folder)
+    for file in (run.recipe, run.bundle, run.split, run.history, run.network, run.last_network, run.contact_sheet):
+        assert file.is_file(), file
+    for file in (run.scores, run.facts, run.report, run.checkpoint):
+        assert file.is_file(), file
+    assert not list(run.folder.rglob(".*"))  # nothing half-written is left
+
+
+def test_the_recipe_of_a_run_says_what_was_chosen(trained):
+    recipe = Run(trained.folder).read_recipe()
+    assert recipe.data.mask_values == {0: "background", 1: "cell", 2: "fibre"}
+    assert recipe.training.epochs == 2
+    assert recipe.network.backbone == "resnet18"
+
+
+def test_history_and_scores_tell_of_one_and_the_same_network(trained):
+    run = Run(trained.folder)
+    with run.history.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["epoch"]) for row in rows] == [1, 2]
+    best = max(float(row["val_mean_iou"]) for row in rows)
+    stored = json.loads(run.scores.read_text())["scores"]["mean_iou"]
+    assert stored == pytest.approx(best, abs=1e-4)
+    assert run.read_facts()["validation_mean_iou"] == stored
+
+
+def test_the_stored_masks_and_the_stored_score_agree(trained, drawn):
+    """The score again, by other arithmetic, from the files alone."""
+    run = Run(trained.folder)
+    pairs = run.read_split()["validation"]
+    truth = np.concatenate([read(pair.mask).ravel() for pair in pairs])
+    guess = np.concatenate([read(run.validation / f"{pair.name}.png").ravel() for pair in pairs])
+    ious = []
+    for value in (1, 2):
+        both, either = (truth == value) & (guess == value), (truth == value) | (guess == value)
+        ious += [both.sum() / either.sum()] if either.any() else []
+    assert json.loads(run.scores.read_text())["scores"]["mean_iou"] == pytest.approx(np.mean(ious), abs=1e-9)
+
+
+def test_predicting_is_what_validation_did(trained):
+    run = Run(trained.folder)
+    for pair in run.read_split()["validation"]:
+        np.testing.assert_array_equal(trained.predict(pair.image), read(run.validation / f"{pair.name}.png"))
+
+
+def test_pixels_and_files_give_the_same_mask(trained, drawn):
+    file = next((drawn / "new/images").iterdir())
+    np.testing.assert_array_equal(trained.predict(file), trained.predict(read(file)))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (65, 64)])
+def test_any_size_is_predicted(trained, size):
+    image = np.zeros((*size, 3), np.uint8)
+    probabilities = trained.predict_probabilities(image)
+    assert trained.predict(image).shape == size
+    assert probabilities.shape == (*size, 3)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+
+
+def test_evaluating_the_validation_images_gives_the_score_of_training(trained, drawn, tmp_path):
+    for pair in Run(trained.folder).read_split()["validation"]:
+        for kind, file in (("images", pair.image), ("masks", pair.mask)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            (tmp_path / kind / file.name).write_bytes(file.read_bytes())
+    evaluation = trained.evaluate(tmp_path / "images", tmp_path / "masks")
+    stored = json.loads(Run(trained.folder).scores.read_text())["scores"]
+    assert evaluation.scores.model_dump(mode="json") == stored
+
+
+def test_an_array_that_is_no_image_is_refused(trained):
+    with pytest.raises(InputError, match=r"image='an array of shape \(0, 4\)'"):
+        trained.predict(np.zeros((0, 4), np.uint8))
+
+
+def test_a_run_is_not_replaced_without_leave(trained, drawn):
+    before = (trained.folder / "model.keras").stat()
+    with pytest.raises(OutputHoldsARun):
+        Segmenter.train(drawn / "train/images", drawn / "train/masks", out=trained.folder, epochs=1)
+    assert (trained.folder / "model.keras").stat() == before
+
+
+def test_training_takes_a_users_augmentation_and_gray_images_with_one_class(tmp_path):
+    for name in range(4):
+        generator = np.random.default_rng(name)
+        mask = (np.add.outer(np.arange(40), np.arange(50)) % 20 < 10) * np.uint8(255)
+        image = (mask // 2 + generator.integers(0, 60, mask.shape)).astype(np.uint8)
+        for kind, pixels in (("images", image), ("masks", mask)):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / kind / f"{name}.png")
+    calls = []
+
+    def noticed(image, mask):
+        calls.append((image.shape, mask.shape))
+        return image, mask
+
+    segmenter = Segmenter.train(
+        tmp_path / "images",
+        tmp_path / "masks",
+        out=tmp_path / "run",
+        epochs=1,
+        recipe=SMALL_RECIPE | {"training": SMALL_RECIPE["training"] | {"loss": {"lovasz": 1.0}}},
+        augmentation=noticed,
+    )
+    assert ((64, 64, 1), (64, 64)) in calls
+    bundle = segmenter.engine.bundle
+    assert (bundle.channels, bundle.outputs, bundle.activation) == (1, 1, "sigmoid")
+    predicted = segmenter.predict(tmp_path / "images/0.png")
+    assert predicted.shape == (40, 50)
+    assert set(np.unique(predicted)) <= {0, 255}  # the values of the training masks
+
+
+def test_a_run_whose_saved_network_is_not_the_trained_one_fails_loudly(drawn, tmp_path, monkeypatch):
+    """The saved file is spoilt behind training's back, as a wrong normalisation or a lost layer would spoil it."""
+    from maskwright.training import fit
+
+    save = fit.Trainer._save_network
+
+    def spoilt(self, file):
+        network = self.engine.network
+        weights = network.get_weights()
+        network.set_weights([-weight for weight in weights])
+        save(self, file)
+        network.set_weights(weights)
+
+    monkeypatch.setattr(fit.Trainer, "_save_network", spoilt)
+    data = {"images": drawn / "train/images", "masks": drawn / "train/masks"}
+    recipe = Recipe.from_dict(SMALL_RECIPE | {"data": data, "training": SMALL_RECIPE["training"] | {"epochs": 1}})
+    with pytest.raises(SavedIsNotTrained, match=r"run: the saved network scores .* where training reached"):
+        Segmenter.train_recipe(recipe, tmp_path / "run")
