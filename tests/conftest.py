@@ -35,7 +35,7 @@ def trained(drawn, tmp_path_factory):
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def maskwright_command(monkeypatch, capsys):
     """Runs a command in this process: its exit code, standard output and standard error."""
 

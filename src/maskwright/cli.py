@@ -155,12 +155,12 @@ def check(
     """Look for all that would spoil a training: unpaired, damaged, mismatched or duplicate files, strange masks."""
     from maskwright.console import balance_table, print_problems, summary_table
     from maskwright.training.prepare import check_data
-    from maskwright.training.recipe import Recipe
+    from maskwright.training.recipe import Recipe, merge
 
     data = _data_fields(images, masks, val_images, val_masks, classes, ignore, mask_values, mask_suffix)
     console = _console()
     with _counting("Reading pairs") as count:
-        report, *_ = check_data(Recipe.from_dict({"data": data}, source="options").data, progress=count)
+        report, *_ = check_data(Recipe.from_dict(merge({"data": data}), source="options").data, progress=count)
     console.print(summary_table(report))
     if report.proposed is not None:
         console.print(balance_table(report))
@@ -297,7 +297,7 @@ def main() -> None:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             _fail(
-                f"{error.filename or 'the output'}: no space left on the device; free some and give the command again"
+                f"{error.filename or 'the output'}: no space left on the device; free some and try again"
             )
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
     except KeyboardInterrupt:

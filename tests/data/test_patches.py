@@ -73,7 +73,11 @@ def test_an_epoch_shows_each_image_as_often_as_patches_fit(tmp_path):
     sizes = [(32, 32), (64, 64), (16, 16)]  # 1, 4 and 1 patches
     patches = make(tmp_path, sizes, batch_size=3)
     assert patches.steps_per_epoch == 2
-    greys = [int(image[mask != 1].max().round()) for step in range(2) for image, mask in zip(*_raw(patches, step), strict=True)]
+    greys = [
+        int(image[mask != 1].max().round())
+        for step in range(2)
+        for image, mask in zip(*_raw(patches, step), strict=True)
+    ]
     assert sorted(greys) == [0, 10, 10, 10, 10, 20]
 
 

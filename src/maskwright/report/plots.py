@@ -8,6 +8,7 @@ from io import BytesIO
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from maskwright.report.contents import Epoch
 from maskwright.report.words import count, score
@@ -54,6 +55,7 @@ def _curve(points: Sequence[tuple[int, float | None]], label: str, *, mark_great
     with _figure() as (figure, axes):
         axes.plot(*zip(*known, strict=True), color=_LINE, marker="o" if len(known) <= _MARKED_UP_TO else "")
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axes.set_ylabel(label)
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
         axes.set_ylim(bottom=0)

@@ -57,14 +57,11 @@ def rows(facts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from rows(value)
-        elif isinstance(value, bool | str):
-            yield name.replace("_", " "), str(value)
-        elif isinstance(value, int):
-            yield name.replace("_", " "), count(value)
         else:
-            yield name.replace("_", " "), _plain(value)
+            yield name.replace("_", " "), _said(value)
 
 
-def _plain(value: object) -> str:
-    missing = value is None or (isinstance(value, float) and not math.isfinite(value))
-    return NOTHING if missing else str(value)
+def _said(value: object) -> str:
+    if value is None or isinstance(value, float):
+        return NOTHING if value is None or not math.isfinite(value) else f"{value:.6g}"
+    return count(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -226,20 +226,20 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return fields
 
 
-def merge(fields: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings merged, the later ones winning; ``None`` does not win.
+def merge(*fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections merged field by field, the later ones winning; ``None`` says nothing and does not win.
 
-    >>> merge({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "c": None}})
-    {'a': {'b': 3, 'c': 2}}
+    >>> merge({"data": {"images": "a", "masks": "b"}}, {"data": {"images": "c", "masks": None}})
+    {'data': {'images': 'c', 'masks': 'b'}}
     """
-    merged: dict[str, Any] = dict(fields)
-    for other in others:
-        for key, value in other.items():
-            nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-            if nested and key in Recipe.model_fields:
-                merged[key] = merge(merged[key], value)
-            elif value is not None:
-                merged[key] = value
+    merged: dict[str, Any] = {}
+    for given in fields:
+        for section, value in given.items():
+            if isinstance(value, Mapping) and isinstance(merged.get(section, {}), dict):
+                said = {name: entry for name, entry in value.items() if entry is not None}
+                merged[section] = merged.get(section, {}) | said
+            else:
+                merged[section] = value  # no section at all, which validation will say
     return merged
 
 
