@@ -1,7 +1,6 @@
 """The command line: each command reads its options, calls into the package, and prints what came back."""
 
 import errno
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,8 +101,10 @@ def evaluate(
     """Score a run on a folder of images and masks."""
     from maskwright.console import score_table
     from maskwright.images.write import write_json
+    from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
 
+    load_keras_quietly()
     segmenter = Segmenter.load(run)
     with _counting() as count:
         evaluation = segmenter.evaluate(images, masks, mask_suffix=mask_suffix, progress=count)
@@ -127,8 +128,10 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a mask for every image. Called again, it goes on where it was."""
+    from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
 
+    load_keras_quietly()
     segmenter = Segmenter.load(run)
     with _counting() as count:
         results = segmenter.predict_files(
@@ -163,7 +166,7 @@ def check(
         report, *_ = check_data(Recipe.from_dict(merge({"data": data}), source="options").data, progress=count)
     console.print(summary_table(report))
     if report.proposed is not None:
-        console.print(balance_table(report))
+        console.print(balance_table(report, report.proposed))
     print_problems(console, report)
     fatal = len(report.fatal)
     _say(f"{fatal} fatal, {len(report.warnings)} warnings" if report.problems else "No problems found.")
@@ -200,8 +203,11 @@ def demo(
 def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
     """Train, or resume where there is no recipe, and say where the results are."""
     from maskwright.console import ConsoleNarrator
+    from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
     from maskwright.training.run import Run
+
+    load_keras_quietly()
 
     Segmenter.train_recipe(recipe, out, overwrite=overwrite, narrator=ConsoleNarrator(_console()), started=STARTED)
     run = Run.open(out)
@@ -288,18 +294,16 @@ def _end_with(failures: Sequence[InputError], *, of: int) -> None:
 
 def main() -> None:
     """Run a command; a mistake of the user becomes one message on standard error and a non-zero exit code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("MPLBACKEND", "Agg")
     try:
         app()
     except InputError as error:
         _fail(str(error))
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            _fail(
-                f"{error.filename or 'the output'}: no space left on the device; free some and try again"
-            )
+            _fail(f"{error.filename or 'the output'}: no space left on the device; free some and try again")
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed; networks need Keras and a backend: pip install 'maskwright[tensorflow]'")
     except KeyboardInterrupt:
         _fail("interrupted", code=130)
 

@@ -1,18 +1,23 @@
 """What people read in a terminal: plans, progress, scores and problems, drawn with Rich."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from maskwright.data.check import Report
-from maskwright.data.mask_values import table as mask_value_rows
+from maskwright.data.mask_values import MaskValues
 from maskwright.metrics.scores import Scores
-from maskwright.training.fit import Progress as TrainingProgress
-from maskwright.training.narrate import Plan
+
+if TYPE_CHECKING:  # these load Keras, which checking data does not need
+    from maskwright.training.fit import Progress as TrainingProgress
+    from maskwright.training.narrate import Plan
+
+_MOST_FILES = 20
 
 
 class ConsoleNarrator:
@@ -28,7 +33,7 @@ class ConsoleNarrator:
         self._bar.start()
         self._bar.update(self._task, description="Reading pairs", completed=done, total=total)
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: "Plan") -> None:
         """Print the table of what was found and chosen."""
         self._bar.stop()
         if plan.report is not None:
@@ -38,7 +43,7 @@ class ConsoleNarrator:
         self._task = self._bar.add_task("Training", total=1.0, note="first step, the slowest")
         self._bar.start()
 
-    def step(self, progress: TrainingProgress) -> None:
+    def step(self, progress: "TrainingProgress") -> None:
         """Move the bar."""
         left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
         note = f"step {progress.step}, loss {progress.loss:.3f}{left}"
@@ -70,7 +75,7 @@ def counting_bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def plan_table(plan: Plan) -> Table:
+def plan_table(plan: "Plan") -> Table:
     """What was found in the data, what was chosen, and what it will take here."""
     prepared, training = plan.prepared, plan.prepared.recipe.training
     bundle, cost = prepared.bundle, plan.cost
@@ -103,7 +108,9 @@ def plan_table(plan: Plan) -> Table:
 
 def score_table(scores: Scores, *, title: str) -> Table:
     """Scores per class and over all, absent classes named."""
-    table = Table(title=escape(title), title_justify="left", caption_justify="left")
+    table = Table(
+        title=escape(title), title_justify="left", caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
     table.add_column("class")
     for name in ("IoU", "F-score", "precision", "recall", "pixels"):
         table.add_column(name, justify="right")
@@ -121,7 +128,7 @@ def score_table(scores: Scores, *, title: str) -> Table:
 
 def summary_table(report: Report) -> Table:
     """What the folders hold."""
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("set", "pairs", "heights", "widths", "channels", "pixels"):
         table.add_column(name)
     sets = [("training", report.train)] + ([("validation", report.validation)] if report.validation else [])
@@ -132,34 +139,35 @@ def summary_table(report: Report) -> Table:
     return table
 
 
-def balance_table(report: Report) -> Table:
+def balance_table(report: Report, values: MaskValues) -> Table:
     """What each mask value stands for, and how much of it there is."""
-    values = report.proposed
-    if values is None:
-        raise ValueError("a report without mask values has no table")
-    sets = [("training", report.train)] + ([("validation", report.validation)] if report.validation else [])
-    table = Table(title=f"Masks: {values.kind}", title_justify="left")
-    table.add_column("value")
+    sets = [("train", report.train)] + ([("val", report.validation)] if report.validation else [])
+    table = Table(title=f"Masks: {values.kind}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("value", justify="right")
     table.add_column("stands for")
     for name, _ in sets:
-        table.add_column(f"{name} pixels", justify="right")
-        table.add_column("share", justify="right")
-        table.add_column("images", justify="right")
+        for column in (f"{name} pixels", "share", "images"):
+            table.add_column(column, justify="right", no_wrap=True)
     shares = [{row.name: row for row in summary.balance} for _, summary in sets]
-    for row in mask_value_rows(values, {}):
-        cells = []
+    for value, word in values.words.items():
+        cells: list[str] = []
         for by_name in shares:
-            balance = by_name.get(row.word or "")
-            cells += [f"{balance.pixels:,}", f"{balance.share:.2%}", str(balance.masks)] if balance else ["0", "", "0"]
-        table.add_row(str(row.value), escape(str(row.word)), *cells)
+            row = by_name.get(word)
+            cells += [f"{row.pixels:,}", f"{row.share:.2%}", str(row.masks)] if row else ["0", "", "0"]
+        table.add_row(str(value), escape(word), *cells)
     return table
 
 
 def print_problems(console: Console, report: Report) -> None:
-    """One line a problem, the fatal ones first."""
+    """Every problem, the fatal ones first, with the files that have it."""
     for problem in report.problems:
         style, word = ("bold red", "fatal") if problem.severity == "fatal" else ("yellow", "warning")
-        console.print(f"[{style}]{word}[/]: {escape(problem.message)}", highlight=False)
+        console.print(f"[{style}]{word}[/]: {escape(problem.message)}", highlight=False, soft_wrap=True)
+        unnamed = [str(file) for file in problem.files if str(file) not in problem.message]
+        for file in unnamed[:_MOST_FILES]:
+            console.print(f"  {file}", highlight=False, markup=False, soft_wrap=True)
+        if len(unnamed) > _MOST_FILES:
+            console.print(f"  and {len(unnamed) - _MOST_FILES} more")
 
 
 def clock(seconds: float) -> str:
@@ -186,7 +194,7 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
     return text if smallest == largest else f"{text} to {largest[0]} x {largest[1]}"
 
 
-def _describe_masks(plan: Plan) -> str:
+def _describe_masks(plan: "Plan") -> str:
     values = plan.prepared.mask_values
     words = list(values.words.items())
     shown = ", ".join(f"{value} = {word}" for value, word in words[:12])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maskwright.data import problems as rules
-from maskwright.data.mask_values import MaskValues
+from maskwright.data.mask_values import MOST_PROPOSED, MaskValues
 from maskwright.data.pairs import Pairing
 from maskwright.data.pixel_values import Value
 from maskwright.data.problems import Problem
@@ -110,9 +110,11 @@ def _total(scanned: Sequence[Scanned]) -> Counter[Value]:
 
 
 def _no_table(error: ImageFault, scanned: Sequence[Scanned]) -> Problem:
-    """The problem that `propose` met, with the masks that hold the values it names, or all masks."""
+    """The problem that `propose` met, with the masks that hold the values it names, or too many, or all masks."""
     masks = masks_of(scanned)
     values = error.fields.get("values")
     strange = set(values) if isinstance(values, tuple) else set()
-    files = tuple(file for file, mask in masks.items() if not strange.isdisjoint(mask.values)) or tuple(masks)
+    naming = tuple(file for file, mask in masks.items() if not strange.isdisjoint(mask.values))
+    crowded = tuple(file for file, mask in masks.items() if len(mask.values) > MOST_PROPOSED)
+    files = naming or crowded or tuple(masks)
     return Problem("mask values", "fatal", files, str(error))

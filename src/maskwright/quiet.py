@@ -1,0 +1,35 @@
+"""Frameworks that talk of themselves while they load, kept from the terminal of people who did not ask."""
+
+import logging
+import os
+import sys
+import tempfile
+
+
+def load_keras_quietly() -> None:
+    """Import Keras and its backend; what native code prints meanwhile is shown only if the import fails.
+
+    TensorFlow writes to the file descriptor before any of its settings is read, so nothing less helps.
+
+    Raises:
+        ImportError: Keras or its backend is not installed.
+    """
+    for name in ("tensorflow", "tifffile", "jax"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as said:
+        kept = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            import keras
+
+            keras.ops.convert_to_numpy(keras.ops.ones(1))  # starts the backend, which talks again
+        except ImportError:
+            said.seek(0)
+            os.write(kept, said.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
