@@ -176,6 +176,7 @@ class Recall(BatchScore):
         return tversky_index(counts, alpha=0.0, beta=1.0, smooth=self.smooth)
 
 
+# Each of these is one object with one state; two networks measured in turns need metrics of their own.
 iou_score = IOUScore()
 f1_score = FScore(beta=1)
 f2_score = FScore(beta=2)

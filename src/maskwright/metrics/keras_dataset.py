@@ -45,7 +45,7 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
             num_segments=self.classes**2,
         )
         high, low = self.digits[0], self.digits[1] + ops.reshape(counts, (self.classes, self.classes))
-        self.digits.assign(ops.stack([high + low // CARRY, low % CARRY]))
+        self.digits.assign(ops.stack([high, low % CARRY]))
 
     def confusion(self) -> NDArray[np.int64]:
         """Pixels by class of the truth (rows) and of the guess (columns), for `Scores.from_confusion`."""

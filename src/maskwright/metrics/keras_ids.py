@@ -31,12 +31,12 @@ def read_ids(y_true: Tensor, y_pred: Tensor, *, classes: int, ignore: int | None
     """
     truth, guess, known = read_pixels(y_true, y_pred, ignore=ignore)
     channels = guess.shape[-1]
-    if channels == 1 and classes == 2:
-        return Ids(_int32(truth[..., 0] > 0.5), _int32(guess[..., 0] > threshold), known[..., 0] > 0)
-    if channels != classes:
+    if classes != max(channels, 2):
         raise wrong_argument(
-            "classes", classes, expected=f"{2 if channels == 1 else channels} for a prediction of {channels} channels"
+            "classes", classes, expected=f"{max(channels, 2)}, as the prediction has {channels} channels"
         )
+    if channels == 1:
+        return Ids(_int32(truth[..., 0] > 0.5), _int32(guess[..., 0] > threshold), known[..., 0] > 0)
     known = ops.logical_and(known[..., 0] > 0, ops.max(truth, axis=-1) > 0.5)
     return Ids(_int32(ops.argmax(truth, axis=-1)), _int32(ops.argmax(guess, axis=-1)), known)
 

@@ -1,0 +1,194 @@
+"""The Keras metrics of batches and of data sets are the counts of NumPy, are saved, and run compiled."""
+
+import keras
+import numpy as np
+import pytest
+
+from maskwright import metrics
+from maskwright.errors import WrongArgument
+from maskwright.losses import BinaryCELoss, CategoricalCELoss
+from maskwright.metrics import (
+    BoundaryFScore,
+    FScore,
+    IOUScore,
+    MeanIoU,
+    PixelAccuracy,
+    Precision,
+    Recall,
+    SaltScore,
+    Scores,
+    confusion_matrix,
+)
+from maskwright.metrics.keras_dataset import CARRY
+
+random = np.random.default_rng(6)
+TRUTH = np.stack([random.permutation(np.arange(30) % 3).reshape(5, 6) for _ in range(2)])
+GUESS = random.uniform(0.05, 0.95, (2, 5, 6, 3))
+
+
+def score(kind, truth, guess, *, weights=1.0, smooth=1e-5, per_image=False, beta=1.0):
+    """The reference library's formulas, on one-hot truth."""
+    axes = (1, 2) if per_image else (0, 1, 2)
+    hits = (truth * guess).sum(axes)
+    false_alarms, misses = guess.sum(axes) - hits, truth.sum(axes) - hits
+    b = beta**2
+    above, below = {
+        "iou": (hits, hits + false_alarms + misses),
+        "f": ((1 + b) * hits, (1 + b) * hits + b * misses + false_alarms),
+        "precision": (hits, hits + false_alarms),
+        "recall": (hits, hits + misses),
+    }[kind]
+    scores = (above + smooth) / (below + smooth)
+    return ((scores.mean(0) if per_image else scores) * weights).mean()
+
+
+@pytest.mark.parametrize(
+    ("kind", "metric"), [("iou", IOUScore), ("f", FScore), ("precision", Precision), ("recall", Recall)]
+)
+def test_the_score_of_a_batch_is_the_reference_library_s(kind, metric):
+    truth = np.eye(3)[TRUTH]
+    weights = [0.5, 2.0, 0.7]
+    assert float(metric()(TRUTH, GUESS)) == pytest.approx(score(kind, truth, GUESS), rel=1e-5)
+    loaded = metric(class_weights=weights, per_image=True, smooth=0.4)(TRUTH, GUESS)
+    assert float(loaded) == pytest.approx(
+        score(kind, truth, GUESS, weights=weights, per_image=True, smooth=0.4), rel=1e-5
+    )
+    chosen = metric(class_indexes=[2, 0], threshold=0.4)(TRUTH, GUESS)
+    assert float(chosen) == pytest.approx(score(kind, truth[..., [2, 0]], GUESS[..., [2, 0]] > 0.4), rel=1e-5)
+
+
+def test_beta_charges_misses():
+    assert float(FScore(beta=2)(TRUTH, GUESS)) == pytest.approx(score("f", np.eye(3)[TRUTH], GUESS, beta=2), rel=1e-5)
+
+
+def test_ignored_pixels_do_not_count_for_a_threshold_either():
+    marked = np.where(np.arange(6) < 4, TRUTH, 255)
+    expected = score("iou", np.eye(3)[TRUTH[..., :4]], GUESS[..., :4, :] > 0.3)
+    assert float(IOUScore(threshold=0.3, ignore=255)(marked, GUESS)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_value_is_the_mean_over_batches_without_those_that_are_empty():
+    metric = IOUScore(smooth=0, threshold=0.5)
+    assert np.isnan(float(metric.result()))
+    truth = np.uint8([[[1, 1, 0]]])
+    metric.update_state(truth, np.float32([[[[0.9], [0.2], [0.4]]]]))  # 1/2
+    metric.update_state(truth * 0, np.zeros((1, 1, 3, 1)))  # neither truth nor prediction
+    metric.update_state(truth, np.float32([[[[0.9], [0.9], [0.9]]]]))  # 2/3
+    assert float(metric.result()) == pytest.approx((1 / 2 + 2 / 3) / 2)
+    metric.reset_state()
+    metric.update_state(truth * 0, np.zeros((1, 1, 3, 1)))
+    assert np.isnan(float(metric.result()))
+
+
+def test_the_reference_library_s_instances_have_its_names_and_values():
+    truth = np.eye(3)[TRUTH]
+    for name, called, expected in (
+        ("iou_score", "iou_score", score("iou", truth, GUESS)),
+        ("f1_score", "f1-score", score("f", truth, GUESS)),
+        ("f2_score", "f2-score", score("f", truth, GUESS, beta=2)),
+        ("precision", "precision", score("precision", truth, GUESS)),
+        ("recall", "recall", score("recall", truth, GUESS)),
+    ):
+        metric = getattr(metrics, name)
+        metric.reset_state()
+        assert metric.name == called
+        assert float(metric(TRUTH, GUESS)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_scores_of_a_data_set_are_those_of_its_confusion_matrix(background):
+    guess = np.concatenate([GUESS, np.zeros((2, 5, 6, 1))], axis=-1)
+    truth = TRUTH.copy()
+    truth[0, :2] = 255
+    mean_iou, accuracy = MeanIoU(4, ignore=255, background=background), PixelAccuracy(4, ignore=255)
+    for image in range(2):
+        mean_iou.update_state(truth[image : image + 1], guess[image : image + 1])
+        accuracy.update_state(truth[image : image + 1], guess[image : image + 1])
+    confusion = confusion_matrix(truth, guess.argmax(-1), classes=4, ignore=255)
+    np.testing.assert_array_equal(mean_iou.confusion(), confusion)
+    expected = Scores.from_confusion(confusion, ["a", "b", "c", "d"], background=background)
+    assert float(mean_iou.result()) == pytest.approx(expected.mean_iou)
+    assert float(accuracy.result()) == pytest.approx(expected.pixel_accuracy)
+    assert expected.absent == ("d",)
+
+
+def test_one_channel_is_two_classes_at_a_threshold():
+    truth, guess = np.uint8([[[1, 1, 1, 0, 0]]]), np.float32([0.9, 0.6, 0.1, 0.7, 0.2]).reshape(1, 1, 5, 1)
+    for threshold, expected in ((0.5, 2 / 4), (0.65, 1 / 4), (0.05, 3 / 5)):
+        assert float(MeanIoU(2, background=True, threshold=threshold)(truth, guess)) == pytest.approx(expected)
+
+
+def test_one_hot_truth_and_ids_that_are_no_class():
+    accuracy = PixelAccuracy(3)
+    assert float(accuracy(np.eye(3)[TRUTH], GUESS)) == pytest.approx((GUESS.argmax(-1) == TRUTH).mean())
+    accuracy.reset_state()
+    assert float(accuracy([[[0, 9]]], [[[[0.8, 0.1, 0.1], [0.8, 0.1, 0.1]]]])) == 1
+
+
+def test_counts_stay_exact_beyond_the_whole_numbers_of_a_tensor():
+    metric = PixelAccuracy(2)
+    metric.digits.assign(np.int32([[[5, 0], [0, 0]], [[CARRY - 1, 0], [0, 3]]]))
+    metric.update_state([[[0, 0, 1]]], [[[[0.1], [0.1], [0.9]]]])
+    np.testing.assert_array_equal(metric.confusion(), [[6 * CARRY + 1, 0], [0, 4]])
+
+
+def test_before_any_pixel_scores_are_unknown():
+    assert np.isnan(float(MeanIoU(3).result()))
+    assert np.isnan(float(PixelAccuracy(3).result()))
+
+
+def test_channels_that_do_not_fit_the_classes_are_refused():
+    with pytest.raises(WrongArgument, match="classes=4: expected 3, as the prediction has 3 channels"):
+        MeanIoU(4).update_state(TRUTH, GUESS)
+    with pytest.raises(WrongArgument, match="classes=1: expected 2, as the prediction has 1 channels"):
+        PixelAccuracy(1).update_state(TRUTH, GUESS[..., :1])
+
+
+SOFTMAX = [
+    IOUScore([1, 2, 3], [2, 0, 1], threshold=0.4, per_image=True, smooth=0.1, ignore=255, name="mine"),
+    FScore(0.5, class_indexes=1),
+    Precision(threshold=0.2),
+    Recall(smooth=2.0),
+    MeanIoU(3, ignore=255, background=True, name="other"),
+    PixelAccuracy(3, ignore=1),
+    BoundaryFScore(3, tolerance=1, background=True),
+    BoundaryFScore(3, name="with_default_tolerance"),
+]
+SIGMOID = [MeanIoU(2, threshold=0.3), SaltScore(threshold=0.4, ignore=3), BoundaryFScore(2, threshold=0.4), Recall()]
+
+
+@pytest.mark.parametrize("metric", SOFTMAX + SIGMOID, ids=lambda metric: metric.name)
+def test_a_metric_comes_back_from_its_configuration(metric):
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert type(again) is type(metric)
+    assert again.get_config() == metric.get_config()
+    guess = GUESS if metric in SOFTMAX else GUESS[..., :1]
+    truth = TRUTH if metric in SOFTMAX else TRUTH % 2
+    metric.reset_state()
+    assert float(again(truth, guess)) == float(metric(truth, guess))
+
+
+@pytest.mark.parametrize("metric", SOFTMAX, ids=lambda metric: metric.name)
+def test_weights_of_samples_are_refused(metric):
+    with pytest.raises(WrongArgument, match=r"sample_weight.*scored as a whole"):
+        metric.update_state(TRUTH, GUESS, sample_weight=np.ones(2))
+
+
+@pytest.mark.parametrize(("table", "channels"), [(SOFTMAX, 3), (SIGMOID, 1)])
+def test_a_compiled_network_measures_and_saves_every_metric(table, channels, tmp_path):
+    keras.utils.set_random_seed(1)
+    image = keras.Input((5, 6, 1))
+    head = keras.layers.Conv2D(channels, 1, activation="softmax" if channels > 1 else "sigmoid")
+    network = keras.Model(image, head(image))
+    for metric in table:
+        metric.reset_state()
+    network.compile(loss=CategoricalCELoss() if channels > 1 else BinaryCELoss(), metrics=table)
+    pixels, truth = random.normal(size=(2, 5, 6, 1)), TRUTH if channels > 1 else TRUTH % 2
+    measured = network.evaluate(pixels, truth, verbose=0, return_dict=True)
+    guess = network.predict_on_batch(pixels)
+    for metric in table:
+        metric.reset_state()
+        assert measured[metric.name] == pytest.approx(float(metric(truth, guess)), rel=1e-5), metric.name
+    network.save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras")
+    assert again.get_compile_config() == network.get_compile_config()
