@@ -137,7 +137,7 @@ def test_training_on_broken_data_is_one_clear_error_and_leaves_nothing(breakage,
     [
         (["--set", "training.batchsize=2"], r"unknown field training.batchsize; did you mean training.batch_size?"),
         (["--set", "network.backbone=resnet33", "--epochs", "1"], "network.backbone='resnet33' is not known"),
-        (["--set", "training.loss={dise: 1}", "--epochs", "1"], "training.loss='dise' is not known"),
+        (["--set", "training.loss={dise: 1}", "--epochs", "1"], "loss='dise' is not known"),
         (["--epochs", "1", "--time-budget", "5m"], "give time_budget or epochs, not both"),
         (["--time-budget", "soon"], "expected a duration such as 90s, 20m or 1h30m"),
         (["--recipe", "nowhere.yaml"], "nowhere.yaml: no such file"),

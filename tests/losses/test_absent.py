@@ -1,5 +1,7 @@
 """Classes and images in neither truth nor prediction are left out of a loss; those falsely predicted are not."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,21 @@ def test_per_image_a_class_is_averaged_over_the_images_that_have_it():
     expected = 1 - (np.mean(of_class_0) + np.mean(of_class_1)) / 2
     assert float(JaccardLoss(per_image=True, smooth=0)(ids, guess)) == pytest.approx(expected)
     assert float(LovaszSoftmaxLoss(per_image=True)(ids, guess)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("kind", [*REGION, LovaszHingeLoss, partial(LovaszHingeLoss, from_logits=True)])
+def test_per_image_an_image_of_ignored_pixels_is_left_out(kind):
+    random = np.random.default_rng(2)
+    ids, guess = random.integers(0, 2, (2, 5, 6)), random.uniform(0.1, 0.9, (2, 5, 6, 1))
+    loss = kind(per_image=True, ignore=255)
+    first_twice = float(loss(ids[[0, 0]], guess[[0, 0]]))
+    ids[1] = 255
+    assert float(loss(ids, guess)) == pytest.approx(first_twice, rel=1e-6)
+
+
+def test_an_ignored_pixel_with_the_largest_error_on_an_empty_image_does_no_harm():
+    truth, logits = np.uint8([[[255, 0, 0]]]), np.float32([0, -0.5, -3]).reshape(1, 1, 3, 1)
+    assert float(LovaszHingeLoss(from_logits=True, ignore=255)(truth, logits)) == 0.5  # the error of the second pixel
 
 
 def test_weights_go_with_their_classes_when_one_is_left_out():

@@ -45,6 +45,7 @@ SIGMOID = {
     "binary cross entropy": lambda **options: BinaryCELoss(**options),
     "binary focal": lambda **options: BinaryFocalLoss(0.4, 0.5, **options),
     "lovasz hinge": lambda **options: LovaszHingeLoss(per_image=True, **options),
+    "lovasz hinge from logits": lambda **options: LovaszHingeLoss(from_logits=True, **options),
     "lovasz softmax": lambda **options: LovaszSoftmaxLoss(**options),
 }
 EVERY = [pytest.param(make, 3, id=name) for name, make in SOFTMAX.items()] + [
@@ -90,7 +91,7 @@ def test_degenerate_batches_give_finite_values_and_gradients(make, channels, dty
         "empty, and nothing predicted": (np.zeros(size), np.zeros((*size, channels))),
         "empty, and everything predicted": (np.zeros(size), np.ones((*size, channels))),
         "all ignored": (np.full(size, 255), np.full((*size, channels), 0.5)),
-        "one pixel": (np.ones((1, 1, 1)), np.full((1, 1, 1, channels), 0.5)),
+        "one pixel": (np.where(np.arange(60).reshape(size) == 37, 1, 255), np.full((*size, channels), 0.5)),
         "undecided": (ids, np.full((*ids.shape, channels), 0.5)),
     }.values():
         loss = make(ignore=255)

@@ -9,7 +9,15 @@ import pytest
 
 from maskwright import losses
 from maskwright.errors import UnknownChoice, WrongArgument
-from maskwright.losses import LOSSES, CategoricalCELoss, DiceLoss, FocalTverskyLoss, JaccardLoss, SumOfLosses, find_loss
+from maskwright.losses import (
+    LOSSES,
+    CategoricalCELoss,
+    DiceLoss,
+    FocalTverskyLoss,
+    JaccardLoss,
+    SumOfLosses,
+    loss_of_words,
+)
 from tests.losses import reference
 
 random = np.random.default_rng(11)
@@ -112,24 +120,34 @@ def test_the_reference_library_s_names_have_its_values(name):
 def test_every_word_makes_a_loss_for_its_head(word, channels):
     truth = TRUTH.argmax(-1) % max(channels, 2)
     truth[0, 0, 0] = 255
-    weights = [2.0] * channels
-    loss = find_loss(word, channels=channels, class_weights=weights, ignore=255)
-    config = loss.get_config()
-    assert (config["class_weights"], config["ignore"]) == (weights, 255)
+    loss = loss_of_words({word: 1}, channels=channels, class_weights=[2.0] * channels, ignore=255)
     right = truth[..., None] == (1 if channels == 1 else np.arange(3))
     nearly_right, nearly_wrong = np.where(right, 0.9, 0.1), np.where(right, 0.1, 0.9)
     assert float(loss(truth, nearly_right)) < float(loss(truth, nearly_wrong))
+    elsewhere = nearly_wrong.copy()
+    elsewhere[0, 0, 0] = 0.123  # the ignored pixel
+    assert float(loss(truth, elsewhere)) == pytest.approx(float(loss(truth, nearly_wrong)))
+    unweighted = loss_of_words({word: 1}, channels=channels, ignore=255)
+    assert abs(float(loss(truth, nearly_wrong)) - float(unweighted(truth, nearly_wrong))) > 1e-3
 
 
-def test_words_add():
-    loss = find_loss("cross_entropy + dice", channels=3)
-    assert float(loss(TRUTH, GUESS)) == pytest.approx(float(losses.cce_dice_loss(TRUTH, GUESS)))
-    assert find_loss("cross_entropy+jaccard", channels=1).name == losses.bce_jaccard_loss.name
+def test_words_add_with_their_weights():
+    loss = loss_of_words({"dice": 2, "jaccard": 0.5}, channels=3)
+    expected = 2 * float(losses.dice_loss(TRUTH, GUESS)) + 0.5 * float(losses.jaccard_loss(TRUTH, GUESS))
+    assert float(loss(TRUTH, GUESS)) == pytest.approx(expected)
+
+
+def test_the_word_for_cross_entropy_costs_a_pixel_the_same_however_many_classes_there_are():
+    truth = np.zeros((1, 2, 2), int)
+    for channels in (2, 5):
+        guess = np.full((1, 2, 2, channels), 0.5 / (channels - 1))
+        guess[..., 0] = 0.5
+        assert float(loss_of_words({"cross_entropy": 1}, channels=channels)(truth, guess)) == pytest.approx(np.log(2))
 
 
 def test_an_unknown_word_is_told_the_nearest():
     with pytest.raises(UnknownChoice, match=r"loss='dise' is not known; expected one of cross_entropy, .*'dice'\?"):
-        find_loss("cross_entropy + dise", channels=3)
+        loss_of_words({"dise": 1}, channels=3)
 
 
 def test_every_public_name_is_there():

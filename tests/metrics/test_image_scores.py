@@ -81,16 +81,16 @@ def test_boundaries_are_compared_of_one_image_at_a_time():
         boundary_f_score(np.zeros((4, 4)), np.zeros((4, 4)), classes=2, tolerance=-1)
 
 
-@pytest.mark.parametrize("background", [False, True])
-def test_the_keras_boundary_score_is_the_mean_over_images_then_classes(background):
+@pytest.mark.parametrize(("background", "tolerance"), [(False, 1), (True, 1.5)])
+def test_the_keras_boundary_score_is_the_mean_over_images_then_classes(background, tolerance):
     truths, guesses = blobs(3, images=4), blobs(3, images=4)
     truths[0], guesses[0] = 1, 1  # no boundary at all in this image
     truths[1, :6] = 255
-    metric = BoundaryFScore(4, tolerance=1.5, ignore=255, background=background)
+    metric = BoundaryFScore(4, tolerance=tolerance, ignore=255, background=background)
     for batch in (slice(0, 2), slice(2, 4)):
         metric.update_state(truths[batch], np.eye(4)[guesses[batch]])
     each = [
-        boundary_f_score(truth, guess, classes=4, tolerance=1.5, ignore=255)[background:]
+        boundary_f_score(truth, guess, classes=4, tolerance=tolerance, ignore=255)[background:]
         for truth, guess in zip(truths, guesses, strict=True)
     ]
     assert float(metric.result()) == pytest.approx(np.nanmean(np.nanmean(np.array(each)[:, :-1], axis=0)), rel=1e-5)

@@ -122,7 +122,8 @@ def test_one_hot_truth_and_ids_that_are_no_class():
     accuracy = PixelAccuracy(3)
     assert float(accuracy(np.eye(3)[TRUTH], GUESS)) == pytest.approx((GUESS.argmax(-1) == TRUTH).mean())
     accuracy.reset_state()
-    assert float(accuracy([[[0, 9]]], [[[[0.8, 0.1, 0.1], [0.8, 0.1, 0.1]]]])) == 1
+    accuracy.update_state([[[2, 9]]], [[[[0.1, 0.1, 0.8], [0.1, 0.8, 0.1]]]])
+    np.testing.assert_array_equal(accuracy.confusion(), np.diag([0, 0, 1]))
 
 
 def test_counts_stay_exact_beyond_the_whole_numbers_of_a_tensor():
@@ -130,6 +131,12 @@ def test_counts_stay_exact_beyond_the_whole_numbers_of_a_tensor():
     metric.digits.assign(np.int32([[[5, 0], [0, 0]], [[CARRY - 1, 0], [0, 3]]]))
     metric.update_state([[[0, 0, 1]]], [[[[0.1], [0.1], [0.9]]]])
     np.testing.assert_array_equal(metric.confusion(), [[6 * CARRY + 1, 0], [0, 4]])
+
+
+@pytest.mark.parametrize("kind", [IOUScore, SaltScore, lambda **options: MeanIoU(2, **options)])
+def test_a_threshold_is_no_less_than_0(kind):
+    with pytest.raises(WrongArgument, match=r"threshold=-0.5: expected a finite number from 0 up"):
+        kind(threshold=-0.5)
 
 
 def test_before_any_pixel_scores_are_unknown():
@@ -182,7 +189,7 @@ def test_a_compiled_network_measures_and_saves_every_metric(table, channels, tmp
     network = keras.Model(image, head(image))
     for metric in table:
         metric.reset_state()
-    network.compile(loss=CategoricalCELoss() if channels > 1 else BinaryCELoss(), metrics=table)
+    network.compile("sgd", loss=CategoricalCELoss() if channels > 1 else BinaryCELoss(), metrics=table)
     pixels, truth = random.normal(size=(2, 5, 6, 1)), TRUTH if channels > 1 else TRUTH % 2
     measured = network.evaluate(pixels, truth, verbose=0, return_dict=True)
     guess = network.predict_on_batch(pixels)

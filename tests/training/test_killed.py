@@ -35,7 +35,7 @@ def wait_for(process, condition, seconds=240):
     pytest.fail("the training did not get there")
 
 
-@pytest.fixture()
+@pytest.fixture
 def options(drawn, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(json.dumps(SMALL_RECIPE))  # JSON is YAML

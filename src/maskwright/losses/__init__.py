@@ -19,8 +19,8 @@ from maskwright.losses.combinations import (
     cce_dice_loss,
     cce_jaccard_loss,
     dice_loss,
-    find_loss,
     jaccard_loss,
+    loss_of_words,
 )
 from maskwright.losses.lovasz import LovaszHingeLoss, LovaszSoftmaxLoss, lovasz_hinge, lovasz_softmax
 from maskwright.losses.matthews import MCCLoss, mcc
@@ -79,10 +79,10 @@ __all__ = [
     "cce_jaccard_loss",
     "dice",
     "dice_loss",
-    "find_loss",
     "focal_tversky",
     "jaccard",
     "jaccard_loss",
+    "loss_of_words",
     "lovasz_hinge",
     "lovasz_softmax",
     "mcc",

@@ -23,8 +23,6 @@ class SegmentationLoss(keras.losses.Loss, ABC):
     the whole expression. Sample weights are refused: a batch is scored as a whole.
     """
 
-    __array_ufunc__ = None  # so that a NumPy number times a loss is left to the loss
-
     def __init__(self, *, name: str) -> None:
         super().__init__(name=name, dtype="float32")
 

@@ -31,22 +31,29 @@ categorical_focal_jaccard_loss = categorical_focal_loss + jaccard_loss
 
 
 class Heads(NamedTuple):
-    """The class of loss a word stands for, by the head of the network."""
+    """The loss a word stands for, by the head of the network."""
 
     sigmoid: Callable[..., SegmentationLoss]
     softmax: Callable[..., SegmentationLoss]
+    a_class: bool = False
+    """Whether the softmax loss is a mean over classes, which makes it the smaller the more classes there are."""
 
     def __call__(
         self, channels: int, *, class_weights: Sequence[float] | None = None, ignore: int | None = None
     ) -> SegmentationLoss:
-        """The loss for a head of so many channels: one is a sigmoid, several are a softmax."""
-        return (self.sigmoid if channels == 1 else self.softmax)(class_weights=class_weights, ignore=ignore)
+        """The loss for a head of so many channels: one is a sigmoid, several are a softmax.
+
+        A word means the same whatever the number of classes: a loss of the reference library that is a mean over
+        classes as well as pixels is multiplied by their number.
+        """
+        loss = (self.sigmoid if channels == 1 else self.softmax)(class_weights=class_weights, ignore=ignore)
+        return loss * channels if self.a_class and channels > 1 else loss
 
 
 LOSSES: Mapping[str, Heads] = MappingProxyType(
     {
-        "cross_entropy": Heads(BinaryCELoss, CategoricalCELoss),
-        "focal": Heads(BinaryFocalLoss, CategoricalFocalLoss),
+        "cross_entropy": Heads(BinaryCELoss, CategoricalCELoss, a_class=True),
+        "focal": Heads(BinaryFocalLoss, CategoricalFocalLoss, a_class=True),
         "dice": Heads(DiceLoss, DiceLoss),
         "jaccard": Heads(JaccardLoss, JaccardLoss),
         "tversky": Heads(TverskyLoss, TverskyLoss),
@@ -55,25 +62,32 @@ LOSSES: Mapping[str, Heads] = MappingProxyType(
         "lovasz": Heads(LovaszHingeLoss, LovaszSoftmaxLoss),
     }
 )
-"""Words for losses."""
+"""Words for losses, as settings have them."""
 
 
-def find_loss(
-    words: str, *, channels: int, class_weights: Sequence[float] | None = None, ignore: int | None = None
+def loss_of_words(
+    weights: Mapping[str, float],
+    *,
+    channels: int,
+    class_weights: Sequence[float] | None = None,
+    ignore: int | None = None,
 ) -> SegmentationLoss:
-    """The loss a word of `LOSSES` stands for, or the sum of several: ``"cross_entropy + dice"``.
+    """The weighted sum of the losses that words of `LOSSES` stand for.
 
     Args:
-        words: One or more words, with ``+`` between them.
+        weights: Word to weight, at least one.
         channels: Output channels of the network; one is a sigmoid, several are a softmax.
         class_weights: One weight for each channel.
         ignore: The id of truth pixels that weigh nothing.
 
     Raises:
         UnknownChoice: A word stands in no row.
+        WrongArgument: A weight is negative or not finite.
 
-    >>> find_loss("cross_entropy + dice", channels=3, ignore=255).name
-    'categorical_crossentropy_plus_dice_loss'
+    >>> loss_of_words({"dice": 1, "lovasz": 0.5}, channels=1).name
+    'dice_loss_plus_0.5_times_lovasz_hinge_loss'
     """
-    factories = [one_of("loss", word.strip(), LOSSES) for word in words.split("+")]
-    return reduce(add, (make(channels, class_weights=class_weights, ignore=ignore) for make in factories))
+    heads = {word: one_of("loss", word, LOSSES) for word in weights}
+    terms = [head(channels, class_weights=class_weights, ignore=ignore) for head in heads.values()]
+    scaled = (term if weight == 1 else term * weight for term, weight in zip(terms, weights.values(), strict=True))
+    return reduce(add, scaled)

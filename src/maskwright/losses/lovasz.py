@@ -78,7 +78,7 @@ def _jaccard_steps(yes: Tensor, no: Tensor) -> Tensor:
     right = ops.sum(yes, axis=1, keepdims=True) - ops.cumsum(yes, axis=1)
     union = ops.sum(yes, axis=1, keepdims=True) + ops.cumsum(no, axis=1)
     miss = yes / ops.maximum(union, 1.0)
-    false_alarm = ops.where(union > 1, right / ops.maximum(union * (union - 1), 1.0), 1.0)
+    false_alarm = ops.where(union > 1, right, 1.0) / ops.maximum(union * (union - 1), 1.0)
     return miss + no * false_alarm
 
 

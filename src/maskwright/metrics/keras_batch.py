@@ -53,7 +53,8 @@ class BatchScore(MeanOfScores):
         super().__init__(name=name or self.default_name)
         self.class_weights = checked_weights(class_weights)
         self.class_indexes = checked_indexes(class_indexes)
-        self.threshold, self.per_image = threshold, per_image
+        self.threshold = None if threshold is None else checked_number("threshold", threshold)
+        self.per_image = per_image
         self.smooth = checked_number("smooth", smooth)
         self.ignore = checked_id(ignore)
 
@@ -65,7 +66,7 @@ class BatchScore(MeanOfScores):
         """The score of a batch, (1,), and whether it has one, (1,)."""
         pixels = read_pixels(y_true, y_pred, ignore=self.ignore, class_indexes=self.class_indexes)
         if self.threshold is not None:
-            pixels = pixels._replace(guess=pixels.known * ops.cast(pixels.guess > self.threshold, "float32"))
+            pixels = pixels._replace(guess=ops.cast(pixels.guess > self.threshold, "float32"))
         counts = soft_counts(pixels, per_image=self.per_image)
         mean, found = mean_of_present(self.index(counts), counts.present, class_weights=self.class_weights)
         return ops.reshape(mean, (1,)), ops.reshape(found, (1,))

@@ -9,7 +9,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from maskwright.losses.base import register
-from maskwright.losses.options import checked_id, refuse_sample_weight
+from maskwright.losses.options import checked_id, checked_number, refuse_sample_weight
 from maskwright.losses.targets import Tensor
 from maskwright.metrics.keras_ids import read_ids
 
@@ -27,7 +27,8 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
 
     def __init__(self, classes: int, *, ignore: int | None, threshold: float, name: str) -> None:
         super().__init__(name=name, dtype="float32")
-        self.classes, self.ignore, self.threshold = classes, checked_id(ignore), threshold
+        self.classes, self.ignore = classes, checked_id(ignore)
+        self.threshold = checked_number("threshold", threshold)
         self.digits = self.add_variable((2, classes, classes), initializer="zeros", dtype="int32", name="confusion")
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
@@ -45,7 +46,7 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
             num_segments=self.classes**2,
         )
         high, low = self.digits[0], self.digits[1] + ops.reshape(counts, (self.classes, self.classes))
-        self.digits.assign(ops.stack([high, low % CARRY]))
+        self.digits.assign(ops.stack([high + low // CARRY, low % CARRY]))
 
     def confusion(self) -> NDArray[np.int64]:
         """Pixels by class of the truth (rows) and of the guess (columns), for `Scores.from_confusion`."""

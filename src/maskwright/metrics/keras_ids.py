@@ -9,7 +9,7 @@ from maskwright.losses.targets import Tensor, read_pixels
 
 
 class Ids(NamedTuple):
-    """Truth and guess as classes, each (n, h, w); what they hold where a pixel is not known means nothing."""
+    """Truth and guess as classes, each (n, h, w); both are 0 where a pixel is ignored."""
 
     truth: Tensor  # int32
     guess: Tensor  # int32

@@ -43,7 +43,7 @@ class BoundaryFScore(MeanOfScores):
         super().__init__(name=name, classes=classes - background)
         self.tolerance = None if tolerance is None else checked_number("tolerance", tolerance)
         self.classes, self.ignore = classes, checked_id(ignore)
-        self.background, self.threshold = background, threshold
+        self.background, self.threshold = background, checked_number("threshold", threshold)
 
     def scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of the scores of a batch and their number, each (classes that count,)."""
@@ -87,12 +87,12 @@ class SaltScore(MeanOfScores):
 
     def __init__(self, *, ignore: int | None = None, threshold: float = 0.5, name: str = "salt_score") -> None:
         super().__init__(name=name)
-        self.ignore, self.threshold = checked_id(ignore), threshold
+        self.ignore, self.threshold = checked_id(ignore), checked_number("threshold", threshold)
 
     def scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of the scores of a batch, (1,), and the number of its images, (1,)."""
-        truth, guess, known = read_ids(y_true, y_pred, classes=2, ignore=self.ignore, threshold=self.threshold)
-        truth, guess = (ops.logical_and(known, ids > 0) for ids in (truth, guess))
+        truth, guess, _ = read_ids(y_true, y_pred, classes=2, ignore=self.ignore, threshold=self.threshold)
+        truth, guess = truth > 0, guess > 0
         hits, union = (
             ops.sum(ops.cast(pixels, "int32"), axis=(1, 2), keepdims=True)[..., 0]
             for pixels in (ops.logical_and(truth, guess), ops.logical_or(truth, guess))

@@ -2,9 +2,7 @@
 
 import contextlib
 import platform
-from collections.abc import Iterator, Mapping
-from functools import reduce
-from operator import add
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,8 +11,7 @@ import keras
 from maskwright.errors import one_of
 from maskwright.images.labels import IGNORED
 from maskwright.inference.bundle import Bundle
-from maskwright.losses.base import SegmentationLoss
-from maskwright.losses.combinations import LOSSES
+from maskwright.losses.combinations import loss_of_words
 from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.unet import build_unet
 from maskwright.training.recipe import NetworkRecipe, TrainingRecipe
@@ -45,7 +42,11 @@ def build_network(
 
 
 def compile_for_training(network: keras.Model, recipe: TrainingRecipe) -> None:
-    """Give the network its optimizer and loss, and its batch normalisations the recipe's momentum."""
+    """Give the network its optimizer and loss, and its batch normalisations the recipe's momentum.
+
+    Raises:
+        UnknownChoice: The recipe names a loss that does not exist.
+    """
     for layer in network.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = recipe.batchnorm_momentum
@@ -53,19 +54,9 @@ def compile_for_training(network: keras.Model, recipe: TrainingRecipe) -> None:
         recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    network.compile(optimizer=optimizer, loss=build_loss(recipe.loss, outputs=network.output_shape[-1]))
+    loss = loss_of_words(recipe.loss, channels=network.output_shape[-1], ignore=IGNORED)
+    network.compile(optimizer=optimizer, loss=loss)
     optimizer.build(network.trainable_variables)
-
-
-def build_loss(weights: Mapping[str, float], *, outputs: int) -> SegmentationLoss:
-    """The weighted sum of named losses over all pixels but the ignored, for a network of so many output channels.
-
-    Raises:
-        UnknownChoice: A name is no loss.
-    """
-    heads = {name: one_of("training.loss", name, LOSSES) for name in weights}
-    terms: list[SegmentationLoss] = [head(outputs, ignore=IGNORED) * weights[name] for name, head in heads.items()]
-    return reduce(add, terms)
 
 
 def choose_precision(wanted: Literal["auto", "float32", "mixed_bfloat16"]) -> Precision:

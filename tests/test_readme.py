@@ -1,0 +1,63 @@
+"""The README's own commands and code, run as they stand but for the time they would take."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+QUICK = (
+    "--epochs 1 --classes background,cell,fibre --set network.backbone=resnet18 "
+    "--set training.patch=[64,64] --set training.batch_size=4"
+)
+
+pytestmark = pytest.mark.skipif(not README.exists(), reason="installed without its README")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@pytest.fixture
+def folders(drawn, tmp_path, monkeypatch):
+    """The folders the README speaks of."""
+    for name, source in {
+        "data/images": "train/images",
+        "data/masks": "train/masks",
+        "new-images": "new/images",
+        "test/images": "new/images",
+        "test/masks": "new/masks",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).symlink_to(drawn / source)
+    (tmp_path / "new-images/one.png").symlink_to(drawn / "new/images/000.png")
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    (drawn / "new/images/one.png").unlink()
+
+
+def test_the_commands_and_then_the_python_of_the_readme(folders, maskwright_command):
+    lines = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ maskwright")]
+    assert [line.split()[1] for line in lines] == ["check", "train", "predict", "evaluate"]
+    for line in lines:
+        arguments = shlex.split(line.replace("--time-budget 20m", QUICK))[1:]
+        code, _, err = maskwright_command(*arguments)
+        assert code == 0, (line, err)
+    assert Path("run/report.html").is_file()
+    assert len(list(Path("masks").glob("*.overlay.png"))) == 2  # one.png is another name of 000.png
+
+    (training,) = (block for block in blocks("python") if "Segmenter.train" in block)
+    quick = 'epochs=1, overwrite=True, recipe={"training": {"patch": (64, 64), "batch_size": 4}}'
+    names = {}
+    exec(training.replace('time_budget="20m"', quick), names)  # noqa: S102 - our own README
+    assert names["mask"].ndim == 2
+    assert 0 <= names["scores"].mean_iou <= 1
+
+
+def test_the_keras_code_of_the_readme():
+    (code,) = (block for block in blocks("python") if "mw.Unet" in block)
+    names = {}
+    exec(code, names)  # noqa: S102 - our own README
+    assert names["model"].output_shape == (None, None, None, 11)
+    assert names["article"].output_shape == (None, 224, 224, 1)
