@@ -176,7 +176,7 @@ def check(
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the masks.")] = Path("demo"),
-    time_budget: Annotated[str, typer.Option("--time-budget", help="How long the training may take.")] = "150s",
+    time_budget: Annotated[str, typer.Option("--time-budget", help="How long the training may take.")] = "170s",
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a small data set, train on it, evaluate, predict, and say where to look."""

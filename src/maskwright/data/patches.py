@@ -89,12 +89,18 @@ class Patches:
         images, masks = self.augmented(step)
         return self.normalisation.standardise(images), masks
 
+    def plain(self, step: int) -> NDArray[np.float32]:
+        """The images of step ``step``, normalised, as they would be without augmentation."""
+        return self.normalisation.standardise(self._cut_batch(step)[0])
+
     def augmented(self, step: int) -> Batch:
-        """The same in unit scale, before normalisation: what a person can look at."""
+        """The batch of step ``step`` in unit scale, before normalisation: what a person can look at."""
+        return self.augmentation(*self._cut_batch(step), seed=_draw((self.seed, 2, step)))
+
+    def _cut_batch(self, step: int) -> Batch:
         first = step * self.batch_size
         cut = [self._cut(place) for place in range(first, first + self.batch_size)]
-        images, masks = np.stack([image for image, _ in cut]), np.stack([mask for _, mask in cut])
-        return self.augmentation(images, masks, seed=_draw((self.seed, 2, step)))
+        return np.stack([image for image, _ in cut]), np.stack([mask for _, mask in cut])
 
     def _cut(self, place: int) -> Batch:
         """One patch: the image by the epoch's own order, the corner by chance."""

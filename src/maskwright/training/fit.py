@@ -15,6 +15,7 @@ from maskwright.images.write import atomic_path
 from maskwright.inference.keras_engine import KerasEngine
 from maskwright.metrics.scores import Scores
 from maskwright.training.checkpoint import load_checkpoint, save_checkpoint
+from maskwright.training.recalibrate import Recalibration
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.run import Run, write_csv
 from maskwright.training.schedule import ByClock, BySteps, Schedule, Stopwatch, learning_rate
@@ -109,6 +110,7 @@ class Trainer:
         self.recipe = recipe
         self.stopwatch = stopwatch
         self.state = State()
+        self._recalibrate = Recalibration(network)
         patch_pixels = math.prod(patches.patch) * patches.batch_size
         self._validation_steps = _FIRST_GUESS * validation_pixels / patch_pixels
         self._validation_seconds: float | None = None
@@ -219,6 +221,7 @@ class Trainer:
 
     def _validated(self) -> dict[str, Any]:
         started = time.perf_counter()
+        self._recalibrate(map(self.patches.plain, range(self.recipe.recalibration_steps)))
         self.engine.network.set_weights(self.network.get_weights())
         scores = self.validate(self.engine)
         reached = scores.mean_iou if scores.mean_iou is not None else 0.0

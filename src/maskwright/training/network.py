@@ -42,14 +42,11 @@ def build_network(
 
 
 def compile_for_training(network: keras.Model, recipe: TrainingRecipe) -> None:
-    """Give the network its optimizer and loss, and its batch normalisations the recipe's momentum.
+    """Give the network its optimizer and loss.
 
     Raises:
         UnknownChoice: The recipe names a loss that does not exist.
     """
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = recipe.batchnorm_momentum
     optimizer = keras.optimizers.AdamW(
         recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm
     )

@@ -142,8 +142,8 @@ class TrainingRecipe(Section):
     """Largest norm of the gradient of all weights together."""
     loss: dict[str, float] = Field(default={"cross_entropy": 1.0, "dice": 1.0}, min_length=1)
     """Losses by name, each with its weight in the sum."""
-    batchnorm_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    """Momentum of batch normalisation while training. Keras' 0.99 forgets its start only after some 500 steps."""
+    recalibration_steps: PositiveInt = 8
+    """Batches of patches without augmentation that batch normalisation is measured on before each validation."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     """What the network computes in while training; `auto` is bfloat16 where the processor or GPU has it."""
     seed: Annotated[int, Field(ge=0)] = 0
