@@ -165,3 +165,15 @@ def test_a_wrong_number_is_refused_before_anything_is_drawn(tmp_path, given, wor
     with pytest.raises(WrongArgument, match=words):
         draw_demo(tmp_path, **given)
     assert not drawn(tmp_path)
+
+
+def test_the_demo_runs_from_drawing_to_overlays(tmp_path, maskwright_command):
+    code, out, err = maskwright_command("demo", "--out", tmp_path / "demo", "--time-budget", "40s")
+    assert code == 0, err
+    for file in ("run/model.keras", "run/report.html", "new.json", "masks/000.png", "masks/000.overlay.png"):
+        assert (tmp_path / "demo" / file).is_file(), file
+    assert "mean IoU" in out
+    assert f"Open {tmp_path / 'demo/run/report.html'} in a browser" in out
+    code, _, err = maskwright_command("demo", "--out", tmp_path / "demo")
+    assert code == 1
+    assert "--overwrite" in err

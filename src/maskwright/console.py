@@ -1,5 +1,6 @@
 """What people read in a terminal: plans, progress, scores and problems, drawn with Rich."""
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # these load Keras, which checking data does not need
     from maskwright.training.narrate import Plan
 
 _MOST_FILES = 20
+_SAY_EVERY = 30.0  # seconds between lines of progress in a log, where there is no bar
 
 
 class ConsoleNarrator:
@@ -27,6 +29,7 @@ class ConsoleNarrator:
         self.console = console
         self._bar = progress_bar(console, "{task.fields[note]}")
         self._task = self._bar.add_task("Reading", total=1, note="")
+        self._said_at = time.monotonic()
 
     def reading(self, done: int, total: int) -> None:
         """Move the bar."""
@@ -48,14 +51,19 @@ class ConsoleNarrator:
         left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
         note = f"step {progress.step}, loss {progress.loss:.3f}{left}"
         self._bar.update(self._task, completed=progress.share, note=note)
+        if not self.console.is_terminal and time.monotonic() - self._said_at > _SAY_EVERY:
+            self._say(f"{progress.share:.0%}  {note}")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print the epoch's line."""
         loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
         reached = row["val_mean_iou"]
         validated = "" if reached is None else f"  validation mean IoU [bold]{reached:.4f}[/]"
-        line = f"epoch {row['epoch']:>3}  step {row['step']:>5}  {clock(row['seconds'])}  loss {loss}{validated}"
+        self._say(f"epoch {row['epoch']:>3}  step {row['step']:>5}  {clock(row['seconds'])}  loss {loss}{validated}")
+
+    def _say(self, line: str) -> None:
         self.console.print(line, highlight=False)
+        self._said_at = time.monotonic()
 
     def verified(self, scores: Scores, trained: float) -> None:
         """Print the scores."""
