@@ -24,7 +24,7 @@ ALLOWED = {
     "report": {"errors", "images", "metrics", "inference", "data", "training"},
     "demo": {"errors", "images"},
     "console": {"data", "metrics", "training"},
-    "quiet": set(),
+    "quiet": {"errors"},
     "segmenter": {"errors", "images", "inference", "data", "training", "report"},
     "cli": {"errors", "images", "data", "training", "console", "quiet", "segmenter", "demo"},
     "__init__": {"errors", "losses", "metrics", "networks", "segmenter"},

@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --he
     from maskwright.training.recipe import Recipe
 
 STARTED = time.monotonic()
+_OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # Python's, TensorFlow's and torch's
 
 app = typer.Typer(
     help="Folders of images and masks in; a trained U-Net, masks for images of any size and a page of results out.",
@@ -112,6 +113,9 @@ def evaluate(
     if json_file is not None:
         write_json(json_file, evaluation.to_json())
         _say(f"scores:  {json_file}")
+    if evaluation.left_out:
+        shown = ", ".join(str(file) for file in evaluation.left_out[:5])
+        _say(f"warning: {len(evaluation.left_out)} files without a partner were not scored, such as {shown}")
     _end_with(evaluation.failures, of=len(evaluation.images) + len(evaluation.failures))
 
 
@@ -182,8 +186,10 @@ def demo(
     """Draw a small data set, train on it, evaluate, predict, and say where to look."""
     from maskwright.demo import draw_demo
     from maskwright.training.recipe import Recipe
+    from maskwright.training.run import Run
 
     data, run = out / "data", out / "run"
+    Run.planned(run, overwrite=overwrite)
     draw_demo(data)
     fields = {
         "data": {"images": data / "train/images", "masks": data / "train/masks"}
@@ -209,7 +215,8 @@ def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
 
     load_keras_quietly()
 
-    Segmenter.train_recipe(recipe, out, overwrite=overwrite, narrator=ConsoleNarrator(_console()), started=STARTED)
+    with ConsoleNarrator(_console()) as narrator:
+        Segmenter.train_recipe(recipe, out, overwrite=overwrite, narrator=narrator, started=STARTED)
     run = Run.open(out)
     _say(f"network: {run.network}")
     _say(f"report:  {run.report}")
@@ -304,10 +311,12 @@ def main() -> None:
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; networks need Keras and a backend: pip install 'maskwright[tensorflow]'")
-    except KeyboardInterrupt:
-        _fail("interrupted", code=130)
+    except Exception as error:
+        if type(error).__name__ not in _OUT_OF_MEMORY:
+            raise
+        _fail("out of memory; lower training.batch_size or training.patch with --set, or close other programs")
 
 
-def _fail(message: str, *, code: int = 1) -> None:
+def _fail(message: str) -> None:
     sys.stderr.write(f"error: {message}\n")
-    sys.exit(code)
+    sys.exit(1)

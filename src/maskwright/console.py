@@ -31,6 +31,13 @@ class ConsoleNarrator:
         self._task = self._bar.add_task("Reading", total=1, note="")
         self._said_at = time.monotonic()
 
+    def __enter__(self) -> "ConsoleNarrator":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away, and give the cursor back, however the training ended."""
+        self._bar.stop()
+
     def reading(self, done: int, total: int) -> None:
         """Move the bar."""
         self._bar.start()
@@ -156,13 +163,9 @@ def balance_table(report: Report, values: MaskValues) -> Table:
     for name, _ in sets:
         for column in (f"{name} pixels", "share", "images"):
             table.add_column(column, justify="right", no_wrap=True)
-    shares = [{row.name: row for row in summary.balance} for _, summary in sets]
-    for value, word in values.words.items():
-        cells: list[str] = []
-        for by_name in shares:
-            row = by_name.get(word)
-            cells += [f"{row.pixels:,}", f"{row.share:.2%}", str(row.masks)] if row else ["0", "", "0"]
-        table.add_row(str(value), escape(word), *cells)
+    for rows in zip(*(summary.balance for _, summary in sets), strict=True):
+        cells = [cell for row in rows for cell in (f"{row.pixels:,}", f"{row.share:.2%}", str(row.masks))]
+        table.add_row(str(rows[0].value), escape(rows[0].word), *cells)
     return table
 
 

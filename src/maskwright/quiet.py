@@ -5,6 +5,8 @@ import os
 import sys
 import tempfile
 
+from maskwright.errors import wrong_argument
+
 
 def load_keras_quietly() -> None:
     """Import Keras and its backend; what native code prints meanwhile is shown only if the import fails.
@@ -13,6 +15,7 @@ def load_keras_quietly() -> None:
 
     Raises:
         ImportError: Keras or its backend is not installed.
+        WrongArgument: The environment names a backend that does not exist.
     """
     for name in ("tensorflow", "tifffile", "jax"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -26,6 +29,10 @@ def load_keras_quietly() -> None:
             import keras
 
             keras.ops.convert_to_numpy(keras.ops.ones(1))  # starts the backend, which talks again
+        except ValueError as error:  # what Keras raises for a backend it does not know
+            raise wrong_argument(
+                "KERAS_BACKEND", os.environ.get("KERAS_BACKEND"), expected="tensorflow, jax or torch"
+            ) from error
         except ImportError:
             said.seek(0)
             os.write(kept, said.read())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -17,6 +18,7 @@ from maskwright.inference.folder import Job, Output, Result, predict_files
 from maskwright.inference.predict import predict_indices, predict_probabilities
 
 if TYPE_CHECKING:  # training loads Keras, which predicting may not need
+    from maskwright.data.check import Report
     from maskwright.data.mask_values import MaskValues
     from maskwright.training.evaluate import Evaluation
     from maskwright.training.narrate import Narrator
@@ -40,8 +42,11 @@ class Segmenter:
         masks: str | Path,
         *,
         out: str | Path,
+        val_images: str | Path | None = None,
+        val_masks: str | Path | None = None,
         classes: int | Sequence[str] | None = None,
         ignore: int | str | None = None,
+        mask_values: Mapping[int | str, str] | None = None,
         time_budget: str | float | None = None,
         epochs: int | None = None,
         recipe: Mapping[str, Mapping[str, object]] | None = None,
@@ -55,8 +60,11 @@ class Segmenter:
             images: Folder of images.
             masks: Folder of masks, named as their images.
             out: The run's folder, new or empty.
+            val_images: Folder of validation images; a fifth of the pairs is held out if absent.
+            val_masks: Folder of their masks.
             classes: Number of classes or their names, in order of mask value; found from the masks if absent.
             ignore: Mask value of pixels that do not count.
+            mask_values: What each value means, a class name, ``background`` or ``ignored``; in place of both.
             time_budget: Seconds, or a text such as ``"20m"``.
             epochs: Passes over the training pixels, in place of ``time_budget``.
             recipe: Any other field of the recipe, by section: ``{"training": {"batch_size": 4}}``.
@@ -70,7 +78,15 @@ class Segmenter:
         from maskwright.training.recipe import Recipe, merge
 
         given = {
-            "data": {"images": images, "masks": masks, "classes": classes, "ignore": ignore},
+            "data": {
+                "images": images,
+                "masks": masks,
+                "val_images": val_images,
+                "val_masks": val_masks,
+                "classes": classes,
+                "ignore": ignore,
+                "mask_values": mask_values,
+            },
             "training": {"time_budget": time_budget, "epochs": epochs},
         }
         complete = Recipe.from_dict(merge(recipe or {}, given))
@@ -102,6 +118,31 @@ class Segmenter:
             run = train(recipe, out, overwrite=overwrite, augmentation=change, narrator=narrator, started=started)
         write_report(run.folder)
         return cls.load(run.folder)
+
+    @classmethod
+    def resume(
+        cls, out: str | Path, *, augmentation: Callable[..., Any] | None = None, narrator: Narrator | None = None
+    ) -> Segmenter:
+        """Go on with the interrupted run in ``out``, by its own recipe, and open what came of it.
+
+        Raises:
+            NothingToResume: There is no run, or it is complete.
+            OtherRecipe: The run was started with another augmentation.
+        """
+        return cls.train_recipe(None, out, augmentation=augmentation, narrator=narrator)
+
+    @staticmethod
+    def check(images: str | Path, masks: str | Path, **data: object) -> Report:
+        """Everything that would spoil a training on these folders; ``data`` are fields of the recipe's data section.
+
+        Raises:
+            InputError: The folders cannot be paired, or a field is wrong.
+        """
+        from maskwright.training.prepare import check_data
+        from maskwright.training.recipe import Recipe
+
+        recipe = Recipe.from_dict({"data": {"images": images, "masks": masks, **data}}, source="arguments")
+        return check_data(recipe.data)[0]
 
     @classmethod
     def load(cls, folder: str | Path) -> Segmenter:
@@ -174,16 +215,17 @@ class Segmenter:
 
         data = Run.open(self.folder).read_recipe().data
         values: MaskValues = parse_mask_values(data.mask_values or {})
-        pairs = pair_folders(images, masks, mask_suffix=data.mask_suffix if mask_suffix is None else mask_suffix).pairs
+        pairing = pair_folders(images, masks, mask_suffix=data.mask_suffix if mask_suffix is None else mask_suffix)
         finished = 0
 
         def count(*_: object) -> None:
             nonlocal finished
             finished += 1
             if progress is not None:
-                progress(finished, len(pairs))
+                progress(finished, len(pairing.pairs))
 
-        return evaluate_pairs(self.engine, pairs, mask_values=values, seen=count)
+        evaluation = evaluate_pairs(self.engine, pairing.pairs, mask_values=values, seen=count)
+        return replace(evaluation, left_out=(*pairing.images_alone, *pairing.masks_alone))
 
 
 def _pixels(image: Picture) -> tuple[NDArray[np.generic], str]:

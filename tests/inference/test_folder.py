@@ -79,7 +79,7 @@ def test_an_image_that_changed_is_done_again(images, tmp_path):
 @pytest.mark.parametrize("other", [Job(Brightness(), "y"), Job(Brightness(threshold=0.9), "x")])
 def test_results_of_another_network_or_threshold_are_not_taken_for_these(images, tmp_path, other):
     predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
-    with pytest.raises(OutputsExist, match=r"out: holds another network's results; name another folder"):
+    with pytest.raises(OutputsExist, match=r"out: holds results of another network or settings; name another folder"):
         predict_files(other, [images], tmp_path / "out")
     assert not any(result.already_done for result in predict_files(other, [images], tmp_path / "out", overwrite=True))
 

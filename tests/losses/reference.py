@@ -1,9 +1,36 @@
 """The published formulas in float64 NumPy, on (n, h, w, c) truth and probabilities; no code of the package is used.
 
-They know neither ignored pixels nor absent classes.
+They know neither ignored pixels nor absent classes; `over_known` and `over_present` know them for them.
 """
 
 import numpy as np
+
+
+def over_known(formula, truth, guess, known):
+    """A formula of pixels, over the known ones, (n, h, w); 0 without any."""
+    return formula(truth[known], guess[known]) if known.any() else 0.0
+
+
+def over_present(formula, truth, guess, known, *, weights=None, per_image=False, threshold=0.5):
+    """1 minus the mean score of the classes with a pixel true or decided for, each scored alone; 0 without any."""
+    images, *_, classes = truth.shape
+    of_image = [known & (np.arange(images) == image)[:, None, None] for image in range(images)]
+    scores = []
+    for k in range(classes):
+        true, predicted = truth[..., k] > 0, guess[..., k] > threshold if classes == 1 else guess.argmax(-1) == k
+        costs = [
+            formula(truth[rows][:, k].reshape(1, -1, 1, 1), guess[rows][:, k].reshape(1, -1, 1, 1))
+            for rows in (of_image if per_image else [known])
+            if (rows & (true | predicted)).any()
+        ]
+        if costs:
+            scores.append((1 - np.mean(costs)) * (1 if weights is None else weights[k]))
+    return 1 - np.mean(scores) if scores else 0.0
+
+
+def _inside(guess):
+    """Probabilities as far from 0 and 1 as logarithms here are taken, in the float32 the losses compute in."""
+    return np.clip(guess.astype("float32"), np.float32(1e-7), np.float32(1 - 1e-7)).astype("float64")
 
 
 def _counts(truth, guess, per_image):
@@ -43,25 +70,30 @@ def matthews(truth, guess, *, smooth=1e-5):
     for channel in range(truth.shape[-1]):
         t, p = truth[..., channel].ravel(), guess[..., channel].ravel()
         table = np.array([[t @ p, (1 - t) @ p], [t @ (1 - p), (1 - t) @ (1 - p)]]) + smooth
-        coefficients.append(np.linalg.det(table) / np.sqrt(np.prod(table.sum(0)) * np.prod(table.sum(1))))
+        sides = np.prod(table.sum(0)) * np.prod(table.sum(1))
+        coefficients.append(np.linalg.det(table) / np.sqrt(sides) if sides else 0.0)
     return 1 - np.mean(coefficients)
 
 
 def binary_cross_entropy(truth, guess):
+    guess = _inside(guess)
     return -np.mean(np.log(np.where(truth == 1, guess, 1 - guess)))
 
 
 def categorical_cross_entropy(truth, guess, *, weights=1.0):
-    return -np.mean(truth * np.log(guess / guess.sum(-1, keepdims=True)) * weights)
+    share = guess / np.maximum(guess.sum(-1, keepdims=True), 1e-7)
+    return -np.mean(truth * np.log(_inside(share)) * weights)
 
 
 def binary_focal(truth, guess, *, alpha, gamma):
+    guess = _inside(guess)
     of_class = -alpha * (1 - guess) ** gamma * np.log(guess)
     of_rest = -(1 - alpha) * guess**gamma * np.log(1 - guess)
     return np.mean(np.where(truth == 1, of_class, of_rest))
 
 
 def categorical_focal(truth, guess, *, alpha, gamma):
+    guess = _inside(guess)
     return -np.mean(truth * alpha * (1 - guess) ** gamma * np.log(guess))
 
 
@@ -79,7 +111,11 @@ def lovasz(errors, truth):
 
 
 def lovasz_hinge(truth, guess):
-    logits = np.log(guess / (1 - guess))
+    logits = np.log(_inside(guess)) - np.log(1 - _inside(guess))
+    return lovasz_hinge_of_logits(truth, logits)
+
+
+def lovasz_hinge_of_logits(truth, logits):
     errors = np.maximum(0, 1 - logits * (2 * truth - 1))
     return np.mean([lovasz(errors[..., k], truth[..., k]) for k in range(truth.shape[-1])])
 

@@ -38,6 +38,13 @@ def test_a_sum_of_sums_is_one_sum_with_a_name_made_of_its_terms():
     assert len(loss.losses) == 3
 
 
+def test_python_s_sum_of_losses_is_their_sum():
+    terms = [DiceLoss(), JaccardLoss(), CategoricalCELoss()]
+    assert sum(terms).get_config() == (terms[0] + terms[1] + terms[2]).get_config()
+    with pytest.raises(TypeError, match="unsupported operand"):
+        1 + terms[0]
+
+
 def test_a_nested_expression_comes_back_from_its_configuration():
     loss = 0.5 * (DiceLoss(beta=2, ignore=255) + 0.25 * JaccardLoss([1, 2, 3], [2, 0, 1])) + CategoricalCELoss()
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))

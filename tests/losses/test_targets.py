@@ -5,7 +5,15 @@ import pytest
 from keras import ops
 
 from maskwright.errors import WrongArgument
-from maskwright.losses import BinaryCELoss, CategoricalCELoss, CategoricalFocalLoss, DiceLoss
+from maskwright.losses import (
+    BinaryCELoss,
+    BinaryFocalLoss,
+    CategoricalCELoss,
+    CategoricalFocalLoss,
+    DiceLoss,
+    LovaszHingeLoss,
+    MCCLoss,
+)
 from maskwright.losses.pixel import OneChannel
 from maskwright.losses.targets import WrongPredictionShape, WrongTruthShape, read_pixels
 
@@ -50,6 +58,24 @@ def test_a_not_a_number_under_an_ignored_pixel_does_no_harm():
 def test_soft_truth_of_one_channel_is_taken_as_it_is():
     loss = BinaryCELoss()(np.float32([[[0.25]]]), np.float32([[[[0.6]]]]))
     assert float(loss) == pytest.approx(-0.25 * np.log(0.6) - 0.75 * np.log(0.4))
+
+
+@pytest.mark.parametrize("kind", [BinaryCELoss, BinaryFocalLoss, DiceLoss, MCCLoss, LovaszHingeLoss])
+def test_masks_of_0_and_255_are_masks_of_0_and_1(kind):
+    ids, guess = np.uint8([[[0, 1, 1, 7]]]), np.float32([0.2, 0.7, 0.4, 0.9]).reshape(1, 1, 4, 1)
+    of_ones = float(kind(ignore=7)(ids, guess))
+    assert of_ones > 0
+    assert float(kind(ignore=7)(np.where(ids == 1, 255, ids), guess)) == of_ones
+    assert float(kind(ignore=255)(np.where(ids == 7, 255, ids), guess)) == of_ones  # ignored first
+
+
+def test_pixels_are_decided_for_the_largest_of_all_channels_or_for_one_above_the_threshold():
+    guess = np.float32([[[[0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.9, 0.1, 0.0]]]])
+    pixels = read_pixels(np.uint8([[[0, 1, 255]]]), guess, ignore=255, class_indexes=[2, 0])
+    np.testing.assert_array_equal(pixels.decided[0, 0], [[1, 0], [0, 0], [0, 0]])
+    for threshold, expected in ((0.5, [0, 0, 0]), (0.25, [0, 1, 0])):
+        pixels = read_pixels(np.uint8([[[0, 1, 255]]]), guess[..., :1], ignore=255, threshold=threshold)
+        np.testing.assert_array_equal(pixels.decided[0, 0, :, 0], expected)
 
 
 @pytest.mark.parametrize(

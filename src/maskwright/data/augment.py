@@ -14,7 +14,9 @@ Masks = NDArray[np.uint8]
 
 
 class Augmentation(Protocol):
-    """What changes a batch: equal seeds give equal changes."""
+    """What changes a batch: equal seeds give equal changes. ``name`` is how a recipe records it."""
+
+    name: str
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
         """Images (n, h, w, c) in [0, 1] and masks (n, h, w) of label indices, changed together."""
@@ -53,6 +55,8 @@ def layers_for(
 class KerasAugmentation:
     """Keras image layers, one after the other, as an `Augmentation`."""
 
+    name = "keras"
+
     def __init__(self, layers: Sequence[keras.layers.Layer]) -> None:
         self.layers = layers
 
@@ -65,8 +69,8 @@ class KerasAugmentation:
         for layer in self.layers:
             data = {"images": pixels, "segmentation_masks": labels}
             change = layer.get_random_transformation(data, training=True, seed=generator)
-            pixels = layer.transform_images(pixels, transformation=change, training=True)
-            labels = layer.transform_segmentation_masks(labels, transformation=change, training=True)
+            pixels = layer.transform_images(pixels, transformation=_copied(change), training=True)
+            labels = layer.transform_segmentation_masks(labels, transformation=_copied(change), training=True)
         return _numpy(pixels, np.float32), _numpy(labels, np.uint8)[..., 0]
 
 
@@ -110,6 +114,11 @@ class CallableAugmentation:
 
     def _wrong(self, found: str, image: Images, mask: Masks) -> WrongAugmentation:
         return WrongAugmentation(name=self.name, found=found, image=image.shape, mask=mask.shape)
+
+
+def _copied(change: Any) -> Any:
+    """On torch Keras' affine layers write into what describes their change, so image and mask get one each."""
+    return keras.tree.map_structure(lambda leaf: keras.ops.copy(leaf) if keras.ops.is_tensor(leaf) else leaf, change)
 
 
 def _numpy(tensor: Any, dtype: type[np.generic]) -> NDArray[Any]:

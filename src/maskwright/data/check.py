@@ -57,9 +57,10 @@ def check(
 ) -> Report:
     """Every problem of the files to train on and to validate with.
 
-    Fatal are: no pair; files that cannot be read; a mask of another size than its image; channels that cannot be
-    made equal without loss; palette masks beside RGB masks; values that are no class. The rest are warnings. So is
-    an image in both sets: its scores flatter, yet nothing breaks, and some train on their validation set on purpose.
+    Fatal are: files that cannot be read; a mask of another size than its image; channels that cannot be made equal
+    without loss; float images beside integer ones; palette masks beside RGB masks; values that are no class, or
+    classes of values that cannot be written. The rest are warnings. So is an image in both sets: its scores flatter,
+    yet nothing breaks, and some train on their validation set on purpose.
 
     Args:
         train: The training files.
@@ -93,6 +94,7 @@ def check(
             found.append(_no_table(error, everything))
     if mask_values is not None:
         found += [*rules.strange_values(everything, mask_values), *rules.constant_masks(everything, mask_values)]
+        found += rules.unwritable_values(everything, mask_values)
         found += rules.unseen_classes(train.scanned, mask_values)
     return Report(
         problems=tuple(sorted(found, key=lambda problem: problem.severity != "fatal")),

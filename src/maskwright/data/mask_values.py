@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from shlex import quote
-from typing import Any, Final, Literal, NamedTuple, Self
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, Field, field_validator
@@ -20,9 +20,7 @@ from maskwright.data.pixel_values import (
     joined,
     packed,
     rgb,
-    unpacked,
 )
-from maskwright.errors import wrong_argument
 from maskwright.images.errors import ImageFault
 from maskwright.images.labels import BACKGROUND_COLOUR, IGNORED, Colour, Label, distinct_colours
 
@@ -36,15 +34,6 @@ _MOST_ON_A_LINE = 24
 
 class WrongMaskValues(ImageFault):
     """A mask with values that no class, the background or ``ignored`` accounts for."""
-
-
-class TableRow(NamedTuple):
-    """One raw value: its word (None where there is none), its pixels, and their share of all pixels, 0 to 1."""
-
-    value: Value
-    word: str | None
-    pixels: int
-    share: float
 
 
 class MaskValues(BaseModel, frozen=True, extra="forbid"):
@@ -140,28 +129,6 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
             raise self.wrong(count_values(mask, where=unknown), file=file)
         return indices
 
-    def decode(self, indices: np.ndarray) -> np.ndarray:
-        """Raw values for label indices of any shape: (...) of the smallest integer type, or (..., 3) uint8 colours.
-
-        A class of several values gets the first of them, and so do ignored pixels.
-
-        Raises:
-            WrongArgument: an index that is no label, or `IGNORED` where ``words`` ignores nothing.
-
-        >>> MaskValues(words={0: "background", 1000: "cell"}).decode(np.array([0, 1]))
-        array([   0, 1000], dtype=uint16)
-        """
-        codes = {index: code(value) for index, value in enumerate(first_values(self.words).values())}
-        ignored = next((value for value, word in self.words.items() if word == IGNORED_WORD), None)
-        if ignored is not None:
-            codes[IGNORED] = code(ignored)
-        strange = [index for index in count_values(indices.ravel()) if index not in codes]
-        if strange:
-            raise wrong_argument("indices", strange[0], expected=f"label indices {joined(codes)}")
-        table = np.zeros(IGNORED + 1, np.result_type(*map(np.min_scalar_type, codes.values())))
-        table[list(codes)] = list(codes.values())
-        return unpacked(table[indices]) if self._coloured else table[indices]
-
     def wrong(self, unexpected: Mapping[Value, int], *, file: str | Path) -> WrongMaskValues:
         """The error for a ``file`` that holds ``unexpected`` values, so many pixels of each."""
         shown = as_colours(unexpected) if self._coloured else unexpected
@@ -209,22 +176,6 @@ def parse_mask_values(given: str | Path | Mapping[Any, object]) -> MaskValues:
     'colours'
     """
     return MaskValues(words=read_words(given))
-
-
-def table(mask_values: MaskValues, counts: Mapping[Value, int]) -> list[TableRow]:
-    """What ``counts``, pixels of each raw value, come to: first the values with a word, then those without.
-
-    >>> table(MaskValues(words={0: "background", 1: "cell"}), {0: 30, 1: 10})[1]
-    TableRow(value=1, word='cell', pixels=10, share=0.25)
-    """
-    if mask_values.kind == "colours":
-        counts = as_colours(counts)
-    total = sum(counts.values()) or 1
-    strangers = [value for value in counts if value not in mask_values.words]
-    return [
-        TableRow(value, mask_values.words.get(value), counts.get(value, 0), counts.get(value, 0) / total)
-        for value in [*mask_values.words, *strangers]
-    ]
 
 
 def wrong_values(unexpected: Mapping[Value, int], *, words: Mapping[Value, str], file: str | Path) -> WrongMaskValues:

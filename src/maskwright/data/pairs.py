@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from unicodedata import normalize
 
 from maskwright.errors import InputError, wrong_argument
 from maskwright.images.files import IMAGE_SUFFIXES, image_files
@@ -74,11 +75,12 @@ def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = ""
     images, masks = Path(images), Path(masks)
     if Path(mask_suffix).suffix.lower() in IMAGE_SUFFIXES:
         raise wrong_argument("mask_suffix", mask_suffix, expected="an ending without the file type")
+    same = images.resolve() == masks.resolve()
+    if same and not mask_suffix:
+        names = {_name(path, images) for path in image_files(images)}
+        raise SameFolder(folder=images, remedy=_ending_hint(names, names) or "Give that ending with --mask-suffix.")
     image_names, mask_names = _names(images, other=masks), _names(masks, other=images)
-    if images.resolve() == masks.resolve():
-        if not mask_suffix:
-            remedy = _ending_hint(image_names, mask_names) or "Give that ending with --mask-suffix."
-            raise SameFolder(folder=images, remedy=remedy)
+    if same:
         image_names = {name: path for name, path in image_names.items() if not name.endswith(mask_suffix)}
         mask_names = {name: path for name, path in mask_names.items() if name.endswith(mask_suffix)}
 
@@ -114,14 +116,17 @@ def _names(folder: Path, *, other: Path) -> dict[str, Path]:
     inner = there.relative_to(here) if there != here and there.is_relative_to(here) else None
     named: dict[str, Path] = {}
     for path in image_files(folder):
-        relative = path.relative_to(folder)
-        if inner is not None and relative.is_relative_to(inner):
+        if inner is not None and path.is_relative_to(folder / inner):
             continue
-        name = relative.with_suffix("").as_posix()
+        name = _name(path, folder)
         if name in named:
             raise AmbiguousName(first=named[name], second=path, name=name)
         named[name] = path
     return named
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).with_suffix("").as_posix()
 
 
 def _example(noun: str, files: Mapping[str, Path]) -> str:
@@ -129,12 +134,21 @@ def _example(noun: str, files: Mapping[str, Path]) -> str:
 
 
 def _case_hint(images: Collection[str], masks: Collection[str], mask_suffix: str) -> str:
-    folded = {name.casefold(): name for name in images}
+    folded = {_folded(name): name for name in images}
     for name in masks:
-        image = folded.get(name.removesuffix(mask_suffix).casefold())
+        image = folded.get(_folded(name.removesuffix(mask_suffix)))
         if image is not None:
-            return f"Names that differ in letter case do not pair, as {image!r} and {name!r}: rename one side."
+            difference = (
+                "letter case"
+                if image.casefold() == name.removesuffix(mask_suffix).casefold()
+                else "the coding of accents"
+            )
+            return f"Names that differ in {difference} do not pair, as {image!r} and {name!r}: rename one side."
     return ""
+
+
+def _folded(name: str) -> str:
+    return normalize("NFC", name.casefold())
 
 
 def _ending_hint(images: Collection[str], masks: Collection[str]) -> str:

@@ -15,6 +15,8 @@ from maskwright.images.channels import to_channels
 from maskwright.images.normalise import Normalisation
 from maskwright.images.read import read_image, read_mask
 
+_LONGEST_EPOCH = 250
+
 Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
@@ -81,8 +83,8 @@ class Patches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that show about as many pixels as the images hold, once."""
-        return math.ceil(len(self._draws) / self.batch_size)
+        """Steps that show about as many pixels as the images hold, once; at most 250, so that news is never far."""
+        return min(math.ceil(len(self._draws) / self.batch_size), _LONGEST_EPOCH)
 
     def batch(self, step: int) -> Batch:
         """Images (n, h, w, c), normalised, and label indices (n, h, w), of step ``step``."""

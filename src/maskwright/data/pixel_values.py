@@ -17,11 +17,6 @@ def packed(colours: np.ndarray) -> np.ndarray:
     return (red << 16) | (green << 8) | blue
 
 
-def unpacked(codes: np.ndarray) -> np.ndarray:
-    """The colours (..., 3) uint8 that `packed` made numbers of."""
-    return np.stack([codes >> 16 & 255, codes >> 8 & 255, codes & 255], axis=-1).astype(np.uint8)
-
-
 def code(value: Value) -> int:
     """A raw value as the number that stands for it: itself, or a packed colour."""
     return int(value[1:], 16) if isinstance(value, str) else value

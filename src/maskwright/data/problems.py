@@ -29,6 +29,7 @@ Kind = Literal[
     "leak",
 ]
 _EXAMPLES = 3
+_LARGEST = 65535  # a PNG has at most 16 bits a channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,10 @@ class Problem:
 
 
 def unpaired(pairing: Pairing) -> Iterator[Problem]:
-    """Images without a mask and masks without an image; fatal where nothing pairs."""
+    """Images without a mask and masks without an image, where others do pair."""
     alone = (*pairing.images_alone, *pairing.masks_alone)
-    images, masks = _count(pairing.images_alone, "image"), _count(pairing.masks_alone, "mask")
-    if not pairing.pairs:
-        message = f"No image has a mask: found {images} and {masks}; expected pairs of one name. {pairing.hint}"
-        yield Problem("unpaired", "fatal", alone, message.strip())
-    elif alone:
+    if alone:
+        images, masks = _count(pairing.images_alone, "image"), _count(pairing.masks_alone, "mask")
         message = (
             f"{images} without a mask and {masks} without an image are left out: {_examples(alone)}. {pairing.hint}"
         )
@@ -92,17 +90,23 @@ def channels(scanned: Sequence[Scanned]) -> Iterator[Problem]:
 
 
 def dtypes(scanned: Sequence[Scanned]) -> Iterator[Problem]:
-    """Images of different number types, whose ranges may not be comparable."""
+    """Images of different number types: integers of 8 and 16 bits may be comparable, floats beside them never are."""
     images = images_of(scanned)
     counts = Counter(image.dtype for image in images.values())
     if len(counts) > 1:
         usual = counts.most_common(1)[0][0]
         odd = {file: image.dtype for file, image in images.items() if image.dtype != usual}
+        floats = any(dtype.startswith("float") for dtype in counts)
+        remedy = (
+            "Floats have no scale in common with integers: convert these images, or leave them out."
+            if floats
+            else "Check that black and white mean the same in all."
+        )
         message = (
             f"{_count(odd, 'image')} of another number type than the rest: {_examples(odd)}: found "
-            f"{joined(sorted(set(odd.values())))}; expected {usual}. Check that black and white mean the same in all."
+            f"{joined(sorted(set(odd.values())))}; expected {usual}. {remedy}"
         )
-        yield Problem("dtypes", "warning", tuple(odd), message)
+        yield Problem("dtypes", "fatal" if floats else "warning", tuple(odd), message)
 
 
 def mixed_masks(scanned: Sequence[Scanned]) -> Iterator[Problem]:
@@ -143,6 +147,19 @@ def strange_values(scanned: Sequence[Scanned], mask_values: MaskValues) -> Itera
         files += [file] * bool(found)
     if files:
         yield Problem("mask values", "fatal", tuple(files), str(mask_values.wrong(strange, file=_examples(files))))
+
+
+def unwritable_values(scanned: Sequence[Scanned], mask_values: MaskValues) -> Iterator[Problem]:
+    """Classes of a value that the masks to be written, PNG files, cannot hold."""
+    unfit = {label.value: label.name for label in mask_values.labels if not 0 <= label.value <= _LARGEST}
+    if unfit:
+        files = tuple(file for file, mask in masks_of(scanned).items() if not unfit.keys().isdisjoint(mask.values))
+        message = (
+            f"Classes of values that no PNG mask can hold: found {joined(f'{v} {name}' for v, name in unfit.items())}; "
+            f"expected 0 to {_LARGEST}. Change these values in the masks, or, where they are no classes, call them "
+            "ignored with --ignore or --mask-values."
+        )
+        yield Problem("mask values", "fatal", files, message)
 
 
 def constant_masks(scanned: Sequence[Scanned], mask_values: MaskValues) -> Iterator[Problem]:

@@ -15,8 +15,8 @@ _VOID = 255  # the id that most data sets with more than one class give to pixel
 _NEAR = 16  # JPEG moves a flat 0 or 255 by about this much beside an edge
 _MOSTLY = 0.9
 _BLURRED = (
-    "They look like masks of two values saved as JPEG or resized smoothly: "
-    "save them again as PNG, and resize masks by nearest neighbour."
+    "They look like masks of two values saved as JPEG or resized smoothly: save them again as PNG, and resize masks "
+    "by nearest neighbour. If each value is a class, say so with --mask-values."
 )
 _PICTURES = (
     "Check that they are masks, not pictures, saved as PNG and never resized smoothly; "
@@ -29,7 +29,7 @@ class OneMaskValue(ImageFault):
 
 
 class TooManyMaskValues(ImageFault):
-    """Masks with more values than classes are likely to have."""
+    """Masks with more values than classes are likely to have, or with two that are smeared."""
 
 
 def propose(
@@ -53,7 +53,8 @@ def propose(
 
     Raises:
         OneMaskValue: fewer than two values are left to tell apart.
-        TooManyMaskValues: more than 64 values, and no ``classes``: masks saved as JPEG or resized with smoothing.
+        TooManyMaskValues: more than 64 values, and no ``classes``; or 0 and 255 smeared into values close to both,
+            as masks of two values are when they are saved as JPEG or resized with smoothing.
         WrongMaskValues: values that ``classes`` does not account for.
         WrongArgument, WrongMaskTable: ``classes`` or ``ignore`` makes no sense.
 
@@ -78,8 +79,9 @@ def propose(
             expected="two or more",
             remedy="Check that this is the folder of masks and that they are not empty.",
         )
-    if len(counts) > MOST_PROPOSED and (coloured or names is None):
-        raise _too_many(counts)
+    smeared = _smeared(counts)
+    if smeared or (len(counts) > MOST_PROPOSED and (coloured or names is None)):
+        raise _too_many(counts, smeared)
     words = _colour_words(counts, classes) if coloured else _number_words(counts, names)
     if void is not None:
         words = {**words, void: IGNORED_WORD}
@@ -149,15 +151,25 @@ def _colour_words(counts: Mapping[Value, int], classes: int | Sequence[str] | No
     )
 
 
-def _too_many(counts: Mapping[Value, int]) -> TooManyMaskValues:
-    numbers = {value: pixels for value, pixels in counts.items() if isinstance(value, int)}
-    near = sum(pixels for value, pixels in numbers.items() if value <= _NEAR or _VOID - _NEAR <= value <= _VOID)
-    share = near / sum(counts.values())
-    remedy = _BLURRED if share > _MOSTLY else _PICTURES
-    near_ends = f", {share:.0%} of the pixels within {_NEAR} of 0 or 255" if numbers else ""
+def _smeared(counts: Mapping[Value, int]) -> tuple[Value, ...]:
+    """The values just above 0 and just below 255, if there are both and hardly a pixel is far from those two."""
+    above = [value for value in counts if value in range(1, _NEAR + 1)]
+    below = [value for value in counts if value in range(_VOID - _NEAR, _VOID)]
+    return (*above, *below) if above and below and _near_ends(counts) >= _MOSTLY else ()
+
+
+def _near_ends(counts: Mapping[Value, int]) -> float:
+    ends = {*range(_NEAR + 1), *range(_VOID - _NEAR, _VOID + 1)}
+    return sum(pixels for value, pixels in counts.items() if value in ends) / sum(counts.values())
+
+
+def _too_many(counts: Mapping[Value, int], smeared: tuple[Value, ...]) -> TooManyMaskValues:
+    numbers = any(isinstance(value, int) for value in counts)
+    share = f", {_near_ends(counts):.0%} of the pixels within {_NEAR} of 0 or 255" if numbers else ""
     return TooManyMaskValues(
         file="The masks",
-        found=f"{len(counts)} different values{near_ends}",
-        expected=f"at most {MOST_PROPOSED}, one for each class",
-        remedy=remedy,
+        found=f"{len(counts)} different values{share}",
+        expected="0 and 255 alone" if smeared else f"at most {MOST_PROPOSED}, one for each class",
+        remedy=_BLURRED if smeared else _PICTURES,
+        values=smeared,
     )

@@ -17,7 +17,7 @@ from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
 from maskwright.images.errors import WrongChannels
 from maskwright.images.labels import Colour
-from maskwright.images.read import mask_palette, read_image, read_mask
+from maskwright.images.read import read_image, read_mask_and_palette
 
 MOST_VALUES: Final = 1024
 """Values of one mask that are kept; a mask with more holds a picture, and its rarest values tell nothing."""
@@ -120,9 +120,8 @@ def _channels(image: np.ndarray, file: Path) -> int:
 
 
 def _mask_facts(file: Path) -> MaskFacts:
-    mask = read_mask(file)
+    mask, colours = read_mask_and_palette(file)
     values = dict(Counter(count_values(mask)).most_common(MOST_VALUES))
-    colours = mask_palette(file) if mask.ndim == 2 else None
     palette = {} if colours is None else _used(colours, values)
     height, width = mask.shape[:2]
     return MaskFacts((height, width), values, palette)

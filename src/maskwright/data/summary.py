@@ -5,15 +5,16 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from maskwright.data.mask_values import MaskValues
-from maskwright.data.mask_words import IGNORED_WORD, first_values
+from maskwright.data.pixel_values import Value, as_colours
 from maskwright.data.scan import ImageFacts, Scanned, images_of, masks_of
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One class, the background or ``ignored``: its pixels, its share of all pixels (0 to 1), the masks it is in."""
+    """One raw value of the masks: its word, its pixels, their share of all pixels (0 to 1), the masks it is in."""
 
-    name: str
+    value: Value
+    word: str
     pixels: int
     share: float
     masks: int
@@ -24,9 +25,8 @@ class Summary:
     """A scanned data set.
 
     ``heights`` and ``widths`` are (least, greatest), pixels. ``channels`` is what every image can be brought to
-    without loss, None where there is no such number. ``balance`` has a row for each label, then one for ``ignored``
-    if the masks' table has that; it is empty while nobody knows what the values stand for. What could not be read
-    counts in ``pairs`` only.
+    without loss, None where there is no such number. ``balance`` has a row for each value in the table of mask values;
+    it is empty while nobody knows what the values stand for. What could not be read counts in ``pairs`` only.
     """
 
     pairs: int
@@ -60,13 +60,13 @@ def common_channels(images: Collection[ImageFacts]) -> int | None:
 
 
 def _balance(scanned: Sequence[Scanned], mask_values: MaskValues) -> tuple[Balance, ...]:
-    pixels, masks = Counter[str](), Counter[str]()
+    pixels, masks = Counter[Value](), Counter[Value]()
     for mask in masks_of(scanned).values():
-        words = mask_values.count_words(mask.values)
-        pixels.update(words)
-        masks.update(words.keys())
-    names = list(first_values(mask_values.words))
-    if IGNORED_WORD in mask_values.words.values():
-        names.append(IGNORED_WORD)
+        counts = as_colours(mask.values) if mask_values.kind == "colours" else mask.values
+        pixels.update(counts)
+        masks.update(counts.keys())
     total = pixels.total() or 1
-    return tuple(Balance(name, pixels[name], pixels[name] / total, masks[name]) for name in names)
+    return tuple(
+        Balance(value, word, pixels[value], pixels[value] / total, masks[value])
+        for value, word in mask_values.words.items()
+    )

@@ -7,7 +7,7 @@ from maskwright.images.labels import IGNORED, Label, distinct_colours
 from maskwright.images.normalise import Normalisation
 from maskwright.images.overlay import overlay, to_display
 from maskwright.images.panel import panel
-from maskwright.images.read import image_size, mask_palette, read_image, read_mask
+from maskwright.images.read import image_size, read_image, read_mask, read_mask_and_palette
 from maskwright.images.stored import MAX_PIXELS
 from maskwright.images.write import (
     atomic_path,
@@ -30,11 +30,11 @@ __all__ = [
     "expand_inputs",
     "image_files",
     "image_size",
-    "mask_palette",
     "overlay",
     "panel",
     "read_image",
     "read_mask",
+    "read_mask_and_palette",
     "to_channels",
     "to_display",
     "write_image",

@@ -1,5 +1,6 @@
 """Which files are meant: the images of a folder, and the files, folders and globs of a command line."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
@@ -58,8 +59,8 @@ def image_files(folder: str | Path) -> list[Path]:
         EmptyFolder: it holds no image; the message counts what it holds instead.
     """
     folder = Path(folder)
-    if not folder.exists():
-        there = next((parent for parent in folder.parents if parent.is_dir()), None)
+    if not _exists(folder):
+        there = next((parent for parent in folder.parents if _exists(parent) and parent.is_dir()), None)
         raise MissingFolder(file=folder, hint=f"; {there} exists" if there else "")
     if not folder.is_dir():
         raise NotAFolder(file=folder, parent=folder.parent)
@@ -83,7 +84,7 @@ def expand_inputs(inputs: Iterable[str | Path]) -> list[tuple[Path, Path]]:
         EmptyFolder: a folder holds no image.
     """
     paths = [Path(given) for given in inputs]
-    missing = [str(given) for given in paths if not given.exists() and not _matches(given)]
+    missing = [str(given) for given in paths if not _exists(given) and not _matches(given)]
     if missing:
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         count = "this input" if len(missing) == 1 else f"these {len(missing)} inputs"
@@ -102,13 +103,13 @@ def expand_inputs(inputs: Iterable[str | Path]) -> list[tuple[Path, Path]]:
 
 
 def _expanded(given: Path) -> Iterator[tuple[Path, Path]]:
-    if given.is_dir():
-        yield from ((file, file.relative_to(given)) for file in image_files(given))
-    elif given.exists():
-        yield given, Path(given.name)
-    else:
+    if not _exists(given):
         base = _fixed_part(given)
         yield from ((file, file.relative_to(base)) for file in _matches(given))
+    elif given.is_dir():
+        yield from ((file, file.relative_to(given)) for file in image_files(given))
+    else:
+        yield given, Path(given.name)
 
 
 def _matches(pattern: Path) -> list[Path]:
@@ -119,6 +120,11 @@ def _matches(pattern: Path) -> list[Path]:
 
 def _fixed_part(pattern: Path) -> Path:
     return next(parent for parent in pattern.parents if not has_magic(str(parent)))
+
+
+def _exists(path: Path) -> bool:
+    # Unlike Path.exists, this is false, and raises nothing, for names that no file can have.
+    return os.path.exists(path)  # noqa: PTH110
 
 
 def _is_image(path: Path) -> bool:

@@ -1,5 +1,6 @@
 """The doors to image files: pixels of an image, values of a mask, and the size of either."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -52,31 +53,33 @@ def read_mask(path: str | Path) -> np.ndarray:
         WrongMask: fractions, transparency, 16-bit colours, values beyond 32 bits, or another number of channels.
         ImageFault: the file cannot be read; as for `read_image`.
     """
+    return read_mask_and_palette(path)[0]
+
+
+def read_mask_and_palette(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """The values that `read_mask` gives, and the colours (k, 3) uint8 of the indices 0 to k - 1 of a palette file.
+
+    The palette is None for a file without one.
+
+    Raises:
+        WrongMask, ImageFault: as for `read_mask`.
+    """
     file = Path(path)
     stored = _stored(file)
+    palette = None if stored.palette is None else stored.palette[:, :3]
     values = _opaque(file, upright(stored.samples, stored.orientation))
     if values.shape[2] == 3 and (values[..., :1] == values).all():
         values = values[..., :1]
     if values.shape[2] == 1:
-        return np.ascontiguousarray(_ids(file, values[..., 0]))
+        return np.ascontiguousarray(_ids(file, values[..., 0])), palette
     if values.shape[2] == 3 and values.dtype == np.uint8:
-        return np.ascontiguousarray(values)
+        return np.ascontiguousarray(values), palette
     raise WrongMask(
         file=file,
         found=f"{values.shape[2]} channels of {values.dtype}",
         expected="one channel of class ids, or RGB colours of 8 bits",
         remedy="Save the mask as a PNG of one channel.",
     )
-
-
-def mask_palette(path: str | Path) -> np.ndarray | None:
-    """The colours (k, 3) uint8 of the indices 0 to k - 1 of a palette file; None for a file without a palette.
-
-    Raises:
-        ImageFault: the file cannot be read; as for `read_image`.
-    """
-    palette = _stored(Path(path)).palette
-    return None if palette is None else palette[:, :3]
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -95,18 +98,21 @@ def _stored(file: Path) -> Stored:
 
 def _is_tiff(file: Path) -> bool:
     expected = "an image file"
-    if file.is_dir():
+    if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for names that no file can have
         raise NotAnImage(file=file, found="a folder", expected=expected, remedy="Give the files in it.")
     try:
         with file.open("rb") as stream:
             start = stream.read(4)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL in the name
         raise MissingImage(
             file=file, found="nothing of that name", expected=expected, remedy="Check the spelling."
         ) from error
     except OSError as error:
         raise UnreadableImage(
-            file=file, found=error.strerror, expected="a file that may be read", remedy="Check its permissions."
+            file=file,
+            found=error.strerror,
+            expected="a file that may be read",
+            remedy="Check its name and permissions.",
         ) from error
     if not start:
         raise NotAnImage(file=file, found="an empty file", expected=expected, remedy="Copy or export it again.")

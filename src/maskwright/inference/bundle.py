@@ -82,7 +82,8 @@ class Bundle(BaseModel):
     def values(self, indices: NDArray[np.uint8]) -> NDArray[np.integer]:
         """Mask values, as the training masks had them, from label indices of any shape."""
         table = np.array([label.value for label in self.labels])
-        return table.astype(np.min_scalar_type(table.max()))[indices]
+        smallest = np.result_type(np.min_scalar_type(table.min()), np.min_scalar_type(table.max()))
+        return table.astype(smallest)[indices]
 
     def write(self, folder: Path, write: Callable[[Path, str], None]) -> None:
         """Store as ``folder/bundle.json`` through ``write``."""

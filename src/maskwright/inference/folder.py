@@ -92,7 +92,7 @@ def predict_files(
     going_on = _claim(out, job, [goal for _, goal in goals], overwrite=overwrite)
     results = []
     for number, (source, goal) in enumerate(goals, start=1):
-        if going_on and _is_done(goal, source, out / MANIFEST):
+        if going_on and _is_done(goal, source, out / MANIFEST) and (not job.overlay or overlay_path(goal).exists()):
             result = Result(source, goal, already_done=True)
         else:
             result = _predict_file(job, source, goal)
@@ -136,7 +136,7 @@ def _claim(out: Path, job: Job, goals: list[Path], *, overwrite: bool) -> bool:
     if earlier == key and not overwrite:
         return True
     if there and not overwrite:
-        found = "holds another network's results" if earlier else f"holds {there} files of these names"
+        found = "holds results of another network or settings" if earlier else f"holds {there} files of these names"
         raise OutputsExist(folder=out, found=found)
     write_json(manifest, key)
     return False

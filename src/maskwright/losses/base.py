@@ -49,6 +49,9 @@ class SegmentationLoss(keras.losses.Loss, ABC):
             return NotImplemented
         return SumOfLosses([*_terms(self), *_terms(other)])
 
+    def __radd__(self, other: object) -> SegmentationLoss:
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # where sum() starts
+
     def __mul__(self, factor: float) -> SegmentationLoss:
         return ScaledLoss(self, factor=factor) if isinstance(factor, Real) else NotImplemented
 

@@ -1,6 +1,6 @@
 """Soft counts of hits, false alarms and misses, and the mean over the classes that are there.
 
-Classes found in neither truth nor prediction are left out, by the rule stated in `maskwright.metrics`.
+Classes found in neither truth nor decided prediction are left out, by the rule stated in `maskwright.metrics`.
 """
 
 from collections.abc import Sequence
@@ -22,20 +22,23 @@ class Counts(NamedTuple):
     false_alarms: Tensor  # false positives
     misses: Tensor  # false negatives
 
-    @property
-    def present(self) -> Tensor:
-        """Where a class is found in the truth or in the prediction, (images, classes)."""
-        return self.hits + self.false_alarms + self.misses > 0
-
 
 def soft_counts(pixels: Pixels, *, per_image: bool = False) -> Counts:
     """Count each class with the probabilities as they are, over the batch or image by image."""
-    truth, guess, _ = pixels
+    truth, guess = pixels.truth, pixels.guess
     return Counts(
         hits=count(truth * guess, per_image=per_image),
         false_alarms=count((1 - truth) * guess, per_image=per_image),
         misses=count(truth * (1 - guess), per_image=per_image),
     )
+
+
+def present(pixels: Pixels, *, per_image: bool) -> Tensor:
+    """Where a class has a true pixel or one decided for it, (images, classes), or (1, classes) over the batch.
+
+    Probabilities do not tell: those of a softmax are nowhere 0, and no class would ever be absent.
+    """
+    return count(pixels.truth + pixels.decided, per_image=per_image) > 0
 
 
 def count(maps: Tensor, *, per_image: bool) -> Tensor:
@@ -62,15 +65,15 @@ def f_score_index(counts: Counts, *, beta: float, smooth: float) -> Tensor:
 
 
 def mean_of_present(
-    values: Tensor, present: Tensor, *, class_weights: Sequence[float] | None = None
+    values: Tensor, found: Tensor, *, class_weights: Sequence[float] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The mean of (images, classes) values where present, and whether any is: two scalars.
+    """The mean of (images, classes) values where found (`present`), and whether any is: two scalars.
 
     Each class is averaged over the images that have it, multiplied by its weight, and averaged over the classes
     that are there; so a class weighs the same however many images show it. Without any the mean is 0.
     """
-    by_class, found = _mean_where(values, present)
-    return _mean_where(by_class * weights_of_classes(class_weights, int(values.shape[-1])), found)
+    by_class, somewhere = _mean_where(values, found)
+    return _mean_where(by_class * weights_of_classes(class_weights, int(values.shape[-1])), somewhere)
 
 
 def weights_of_classes(class_weights: Sequence[float] | None, classes: int) -> Tensor:

@@ -3,8 +3,8 @@
 Errors of the pixels are sorted, largest first, and each is multiplied by what its pixel adds to the Jaccard loss when
 all the pixels before it are wrong too. Truth is read as yes or no (above 0.5).
 
-Classes in neither truth nor prediction are left out (see `maskwright.metrics`), with nothing left the loss is 0. So a
-class with no true pixel that is predicted all the same counts: it costs its largest error.
+Classes in neither truth nor decided prediction are left out (see `maskwright.metrics`), with nothing left the loss is
+0. A class with no true pixel for which a pixel is decided counts: it costs its largest error, and only there it learns.
 """
 
 from typing import Unpack, final
@@ -12,7 +12,7 @@ from typing import Unpack, final
 from keras import ops
 
 from maskwright.losses.base import FunctionLoss, register
-from maskwright.losses.counts import mean_of_present
+from maskwright.losses.counts import mean_of_present, present
 from maskwright.losses.options import ClassIndexes, ClassWeights, ReadOptions
 from maskwright.losses.pixel import NEAR
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
@@ -28,10 +28,9 @@ def lovasz_hinge(
     **options: Unpack[ReadOptions],
 ) -> Tensor:
     """The function of `LovaszHingeLoss`, a scalar."""
-    pixels = read_pixels(y_true, y_pred, **options)
-    if from_logits:
-        logits, pixels = pixels.guess, pixels._replace(guess=pixels.known * ops.sigmoid(pixels.guess))
-    else:
+    pixels = read_pixels(y_true, y_pred, threshold=0.0 if from_logits else 0.5, **options)
+    logits = pixels.guess
+    if not from_logits:
         guess = ops.clip(pixels.guess, NEAR, 1 - NEAR)
         logits = ops.log(guess) - ops.log(1 - guess)
     errors = ops.relu(1 - logits * (2 * _yes(pixels.truth) - 1))
@@ -57,14 +56,12 @@ def _mean_of_extensions(errors: Tensor, pixels: Pixels, *, class_weights: ClassW
         shape = ops.shape(maps)
         return ops.reshape(maps, (shape[0] if per_image else 1, -1, shape[-1]))
 
-    truth, guess, known = rows(pixels.truth), rows(pixels.guess), rows(pixels.known)
-    yes, no = _yes(truth), known * (1 - _yes(truth))
-    errors = rows(errors)
+    yes, known, errors = rows(_yes(pixels.truth)), rows(pixels.known), rows(errors)
+    no = known * (1 - yes)
     order = ops.argsort(-errors, axis=1)
     steps = _jaccard_steps(ops.take_along_axis(yes, order, axis=1), ops.take_along_axis(no, order, axis=1))
     extensions = ops.sum(ops.take_along_axis(errors, order, axis=1) * steps, axis=1)
-    present = ops.max(truth + guess, axis=1) > 0
-    mean, _ = mean_of_present(extensions, present, class_weights=class_weights)
+    mean, _ = mean_of_present(extensions, present(pixels, per_image=per_image), class_weights=class_weights)
     return mean
 
 

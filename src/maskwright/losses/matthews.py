@@ -34,7 +34,7 @@ class MCCLoss(FunctionLoss):
     With hits h, false alarms f, misses m and rightly rejected pixels r, each a sum of probabilities plus ``smooth``,
     the coefficient is (h r - f m) / sqrt((h + f) (h + m) (r + f) (r + m)). A class that fills the truth, or has no
     pixel in it, has no correlation: there the coefficient is between 0 and 1/2 (0 for ``smooth=0``), and the loss
-    teaches little; add a `DiceLoss` where such batches are common. The options are those of `RegionOptions`.
+    teaches little; add cross entropy where such batches are common. The options are those of `RegionOptions`.
 
     >>> loss = MCCLoss(smooth=0)
     >>> truth, guess = [[[1, 1, 1, 0, 0, 0]]], [[[[1.0], [1.0], [0.0], [1.0], [0.0], [0.0]]]]

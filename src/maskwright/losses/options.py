@@ -96,6 +96,17 @@ def checked_id(given: object) -> int | None:
     return None if given is None else int(given)
 
 
+def checked_classes(given: object) -> int:
+    """The number of classes.
+
+    Raises:
+        WrongArgument: It is no whole number from 1 up.
+    """
+    if not isinstance(given, Integral) or int(given) < 1:
+        raise wrong_argument("classes", given, expected="the number of classes, background included")
+    return int(given)
+
+
 def checked_number(option: str, given: object) -> float:
     """A finite number from 0 up.
 

@@ -1,9 +1,11 @@
 """Losses that compare regions by their soft counts: Jaccard, Dice, Tversky, focal Tversky.
 
 Each is 1 minus the mean over classes of a score times the class's weight, as in the reference library: weights whose
-mean is 1 keep it within [0, 1], others shift it by a constant. Classes in neither truth nor prediction are left out
-(see `maskwright.metrics`); with nothing left the loss is 0. A class with no true pixel that is predicted all the same
-is not left out: its score is about 0, so that false alarms on an empty image cost.
+mean is 1 keep it within [0, 1], others shift it by a constant. Classes in neither truth nor decided prediction are left
+out (see `maskwright.metrics`); with nothing left the loss is 0. A class with no true pixel for which a pixel is decided
+is not left out: its score is about 0. Such false alarms cost everything but teach almost nothing: where nothing is to
+be hit, the slope is ``smooth`` over the square of the predicted pixels, and 0 once no pixel is decided. Where empty
+images are common, add cross entropy.
 """
 
 from collections.abc import Callable
@@ -13,7 +15,7 @@ from keras import ops
 
 from maskwright.errors import wrong_argument
 from maskwright.losses.base import FunctionLoss, register
-from maskwright.losses.counts import SMOOTH, Counts, f_score_index, mean_of_present, soft_counts, tversky_index
+from maskwright.losses.counts import SMOOTH, Counts, f_score_index, mean_of_present, present, soft_counts, tversky_index
 from maskwright.losses.options import ClassIndexes, ClassWeights, ReadOptions, RegionOptions
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
@@ -83,7 +85,9 @@ def loss_of_score(
     """1 minus the weighted mean of a score over the classes that are there, a scalar; 0 if none is."""
     pixels = read_pixels(y_true, y_pred, **options)
     counts = soft_counts(pixels, per_image=per_image)
-    mean, found = mean_of_present(score(pixels, counts), counts.present, class_weights=class_weights)
+    mean, found = mean_of_present(
+        score(pixels, counts), present(pixels, per_image=per_image), class_weights=class_weights
+    )
     return ops.where(found, 1 - mean, 0.0)
 
 

@@ -29,22 +29,30 @@ class Pixels(NamedTuple):
     truth: Tensor  # (n, h, w, c): one-hot, or soft values in [0, 1]
     guess: Tensor  # (n, h, w, c): probabilities
     known: Tensor  # (n, h, w, 1): 1, or 0 where the truth is ignored
+    decided: Tensor  # (n, h, w, c): 1 for the largest channel of a known pixel, or for an only one above a threshold
 
 
 def read_pixels(
-    y_true: Tensor, y_pred: Tensor, *, ignore: int | None = None, class_indexes: Sequence[int] | None = None
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    ignore: int | None = None,
+    class_indexes: Sequence[int] | None = None,
+    threshold: float = 0.5,
 ) -> Pixels:
     """Truth and prediction in one layout, without the ignored pixels and the classes not chosen.
 
     Args:
         y_true: One-hot maps (n, h, w, c) when c > 1; otherwise ids, (n, h, w) or (n, h, w, 1), of any type.
-            With one channel the ids are 0 and 1, or soft values between them. With several, an id that is no
-            class belongs to none: whatever is predicted there is a false alarm.
+            With one channel the ids are 0 and 1, or soft values between them; what is above 1 is read as 1, so
+            that masks of 0 and 255 are masks. With several, an id that is no class belongs to none: whatever is
+            predicted there is a false alarm.
         y_pred: (n, h, w, c) of any floating type; computed on in float32.
         ignore: The id of pixels that weigh nothing. In one-hot truth these are the pixels whose channel ``ignore``
             is set or, where there is no such channel, the pixels with no channel set (which is what one-hot
             encoding makes of an id beyond the classes).
-        class_indexes: The channels to keep, in this order; all of them by default.
+        class_indexes: The channels to keep, in this order; all of them by default. A pixel is decided before.
+        threshold: An only channel is decided for above it.
 
     Raises:
         WrongPredictionShape: ``y_pred`` has no four axes, or an unknown number of channels.
@@ -66,12 +74,16 @@ def read_pixels(
     known = _known(truth, ignore, one_hot=one_hot)
     if not one_hot and channels > 1:
         truth = _float32(ops.equal(truth, ops.arange(channels, dtype="float32")))
-    truth, guess = ops.where(known, truth, 0.0), ops.where(known, guess, 0.0)
+    truth, guess, known = ops.where(known, truth, 0.0), ops.where(known, guess, 0.0), _float32(known)
+    if channels == 1:
+        truth, decided = ops.clip(truth, 0.0, 1.0), known * _float32(guess > threshold)
+    else:
+        decided = known * ops.one_hot(ops.argmax(guess, axis=-1), channels, dtype="float32")
     if class_indexes is not None:
         if not set(class_indexes) <= set(range(channels)):
             raise wrong_argument("class_indexes", list(class_indexes), expected=f"channels from 0 to {channels - 1}")
-        truth, guess = (ops.take(maps, list(class_indexes), axis=-1) for maps in (truth, guess))
-    return Pixels(truth, guess, _float32(known))
+        truth, guess, decided = (ops.take(maps, list(class_indexes), axis=-1) for maps in (truth, guess, decided))
+    return Pixels(truth, guess, known, decided)
 
 
 def _is_one_hot(truth: Tensor, prediction: tuple[int | None, ...]) -> bool:

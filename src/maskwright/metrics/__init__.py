@@ -1,8 +1,10 @@
 """How good masks are: counts in NumPy for whole data sets, Keras objects for training.
 
-The rule about what is absent, which losses follow too: a class (or an image, where images are scored one by one) with
-no hit, no false alarm and no miss, so found in neither truth nor prediction, is left out of the mean and, where there
-is a place for it, named. A class with no true pixel that is predicted all the same is not absent: its score is 0.
+The rule about what is absent, which losses follow too: a class (or an image, where images are scored one by one) that
+has no true pixel and for which no known pixel is decided, so found in neither truth nor prediction, is left out of the
+mean and, where there is a place for it, named. A pixel is decided for its largest channel or, where there is only one,
+for it above 0.5 or the threshold given; a little probability everywhere, as a softmax leaves, makes no class present.
+A class with no true pixel that is decided for all the same is not absent: its IoU is 0.
 If nothing is left, a score is unknown (NaN, or None in a `Scores`) and a loss is 0.
 
 Importing this package loads no Keras; its Keras objects are loaded when first asked for.

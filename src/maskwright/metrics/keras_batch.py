@@ -11,7 +11,7 @@ from typing import final
 from keras import ops
 
 from maskwright.losses.base import register
-from maskwright.losses.counts import SMOOTH, Counts, f_score_index, mean_of_present, soft_counts, tversky_index
+from maskwright.losses.counts import SMOOTH, Counts, f_score_index, mean_of_present, present, soft_counts, tversky_index
 from maskwright.losses.options import (
     ClassIndexes,
     ClassWeights,
@@ -30,7 +30,7 @@ class BatchScore(MeanOfScores):
     Args:
         class_weights: One weight for each (chosen) class, by which its score is multiplied before the mean.
         class_indexes: The channels that count, a number or several; all by default.
-        threshold: Probabilities above it count as 1, others as 0; by default they count as they are.
+        threshold: Probabilities above it count as 1 and are decisions, others as 0; by default they count as they are.
         per_image: Score image by image and take the mean, rather than the batch as one large image.
         smooth: Pixels added to both sides of each fraction.
         ignore: The id of truth pixels that weigh nothing.
@@ -66,9 +66,11 @@ class BatchScore(MeanOfScores):
         """The score of a batch, (1,), and whether it has one, (1,)."""
         pixels = read_pixels(y_true, y_pred, ignore=self.ignore, class_indexes=self.class_indexes)
         if self.threshold is not None:
-            pixels = pixels._replace(guess=ops.cast(pixels.guess > self.threshold, "float32"))
+            decided = ops.cast(pixels.guess > self.threshold, "float32")
+            pixels = pixels._replace(guess=decided, decided=decided)
         counts = soft_counts(pixels, per_image=self.per_image)
-        mean, found = mean_of_present(self.index(counts), counts.present, class_weights=self.class_weights)
+        there = present(pixels, per_image=self.per_image)
+        mean, found = mean_of_present(self.index(counts), there, class_weights=self.class_weights)
         return ops.reshape(mean, (1,)), ops.reshape(found, (1,))
 
     def get_config(self) -> dict[str, object]:
@@ -121,6 +123,7 @@ class FScore(BatchScore):
         ignore: int | None = None,
         name: str | None = None,
     ) -> None:
+        beta = checked_number("beta", beta)
         super().__init__(
             class_weights,
             class_indexes,
@@ -130,7 +133,7 @@ class FScore(BatchScore):
             ignore=ignore,
             name=name or f"f{beta:g}-score",
         )
-        self.beta = checked_number("beta", beta)
+        self.beta = beta
 
     def index(self, counts: Counts) -> Tensor:
         """The F-score of each (image, class)."""
@@ -146,7 +149,7 @@ class FScore(BatchScore):
 class Precision(BatchScore):
     """Hits / (hits + false alarms), the mean over batches; see `BatchScore`.
 
-    A class that is in the truth and predicted nowhere has precision 1: it raised no false alarm.
+    A class that is in the truth and predicted nowhere has precision 1: it raised no false alarm. (`Scores` has None.)
 
     >>> round(float(Precision(threshold=0.3)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
     0.5
@@ -164,7 +167,7 @@ class Precision(BatchScore):
 class Recall(BatchScore):
     """Hits / (hits + misses), the mean over batches; see `BatchScore`.
 
-    A class that is predicted and not in the truth has recall 1: it missed nothing.
+    A class that is predicted and not in the truth has recall 1: it missed nothing. (`Scores` has None.)
 
     >>> round(float(Recall(threshold=0.1)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
     1.0

@@ -9,7 +9,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from maskwright.losses.base import register
-from maskwright.losses.options import checked_id, checked_number, refuse_sample_weight
+from maskwright.losses.options import checked_classes, checked_id, checked_number, refuse_sample_weight
 from maskwright.losses.targets import Tensor
 from maskwright.metrics.keras_ids import read_ids
 
@@ -27,9 +27,11 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
 
     def __init__(self, classes: int, *, ignore: int | None, threshold: float, name: str) -> None:
         super().__init__(name=name, dtype="float32")
-        self.classes, self.ignore = classes, checked_id(ignore)
+        self.classes, self.ignore = checked_classes(classes), checked_id(ignore)
         self.threshold = checked_number("threshold", threshold)
-        self.digits = self.add_variable((2, classes, classes), initializer="zeros", dtype="int32", name="confusion")
+        self.digits = self.add_variable(
+            (2, self.classes, self.classes), initializer="zeros", dtype="int32", name="confusion"
+        )
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         """Count a batch.

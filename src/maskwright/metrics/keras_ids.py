@@ -29,7 +29,7 @@ def read_ids(y_true: Tensor, y_pred: Tensor, *, classes: int, ignore: int | None
     Raises:
         WrongArgument: The channels do not fit the classes.
     """
-    truth, guess, known = read_pixels(y_true, y_pred, ignore=ignore)
+    truth, guess, known, _ = read_pixels(y_true, y_pred, ignore=ignore)
     channels = guess.shape[-1]
     if classes != max(channels, 2):
         raise wrong_argument(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
 from maskwright.losses.base import register
-from maskwright.losses.options import checked_id, checked_number
+from maskwright.losses.options import checked_classes, checked_id, checked_number
 from maskwright.losses.targets import Tensor
 from maskwright.metrics.boundary import tolerance_in_pixels
 from maskwright.metrics.keras_ids import read_ids
@@ -40,7 +40,7 @@ class BoundaryFScore(MeanOfScores):
         threshold: float = 0.5,
         name: str = "boundary_f_score",
     ) -> None:
-        super().__init__(name=name, classes=classes - background)
+        super().__init__(name=name, classes=checked_classes(classes) - background)
         self.tolerance = None if tolerance is None else checked_number("tolerance", tolerance)
         self.classes, self.ignore = classes, checked_id(ignore)
         self.background, self.threshold = background, checked_number("threshold", threshold)

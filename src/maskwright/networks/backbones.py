@@ -6,10 +6,11 @@ from difflib import get_close_matches
 from typing import Final
 
 import keras
+import numpy as np
 from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
-from maskwright.networks.checks import ImageShape
+from maskwright.networks.checks import MAP, ImageShape, is_map
 from maskwright.networks.resnet import (
     FirstUnit,
     ResNet18,
@@ -89,24 +90,27 @@ def skip_tensors(backbone: keras.Model, skips: Sequence[Skip], *, argument: str,
         most: Decoder blocks there are to take a skip.
 
     Raises:
-        WrongArgument: no layer has this name (the nearest is suggested) or index, a string where a list belongs,
-            or more skips than blocks.
+        WrongArgument: no layer has this name (the nearest is suggested) or index, something else where a list
+            belongs, more skips than blocks, or a layer that gives no map.
     """
-    if isinstance(skips, str):
+    if isinstance(skips, str) or not isinstance(skips, Sequence):
         raise wrong_argument(argument, skips, expected="a list of layer names or indices, from deep to shallow")
     if len(skips) > most:
         raise wrong_argument(argument, list(skips), expected=f"at most {most} layers, one a decoder block")
-    return [_layer(backbone, skip, argument=argument).output for skip in skips]
+    return [_output(backbone, skip, argument=argument) for skip in skips]
 
 
-def _layer(backbone: keras.Model, skip: Skip, *, argument: str) -> layers.Layer:
+def _output(backbone: keras.Model, skip: Skip, *, argument: str) -> keras.KerasTensor:
     by_name = {layer.name: layer for layer in backbone.layers}
     by_key = by_name | dict(enumerate(backbone.layers))
-    if skip not in by_key:
+    if not isinstance(skip, str | int | np.integer) or skip not in by_key:
         near = get_close_matches(str(skip), by_name, n=1)
         expected = f"the name of a layer of {backbone.name}, or an index from 0 to {len(by_name) - 1}"
         raise wrong_argument(argument, skip, expected=expected, hint=f"Did you mean {near[0]!r}?" if near else "")
-    return by_key[skip]
+    output = by_key[skip].output
+    if not is_map(output):
+        raise wrong_argument(argument, skip, expected=f"a layer whose output is a map {MAP}")
+    return output
 
 
 def freeze_encoder(encoder: keras.Model) -> None:

@@ -17,7 +17,8 @@ class SkipSizeMismatch(InputError):
 
     text = (
         "the skip connection of {block} is {found} pixels and the block's own map {expected}. "
-        "Give skip connections from deep to shallow, and an image size that the backbone halves evenly."
+        "Give skip connections from deep to shallow, rates that undo the backbone's strides, and an image size that "
+        "these strides divide."
     )
 
 

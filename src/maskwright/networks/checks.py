@@ -1,6 +1,7 @@
 """Checks every network makes of what it is asked to be, before a layer is built."""
 
 from collections.abc import Sequence
+from typing import Final, TypeGuard
 
 import keras
 import numpy as np
@@ -8,11 +9,22 @@ import numpy as np
 from maskwright.errors import wrong_argument
 
 ImageShape = Sequence[int | None]
+MAP: Final = "(n, height, width, channels)"
+
+
+def is_map(value: object) -> bool:
+    """Whether ``value`` is a symbolic tensor of four axes, `MAP`."""
+    return isinstance(value, keras.KerasTensor) and len(value.shape) == 4
 
 
 def is_positive_integer(value: object) -> bool:
     """Whether ``value`` is a whole number of at least 1; NumPy's integers count, booleans do not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
+
+
+def are_positive_integers(values: object) -> TypeGuard[Sequence[int]]:
+    """Whether ``values`` is a list or tuple, possibly empty, of whole numbers of at least 1."""
+    return isinstance(values, Sequence) and all(map(is_positive_integer, values))
 
 
 def check_image_format() -> None:
@@ -26,7 +38,7 @@ def check_image_format() -> None:
         raise wrong_argument("image_data_format", found, expected="'channels_last'", hint=remedy)
 
 
-def check_input_shape(shape: ImageShape) -> None:
+def check_input_shape(shape: ImageShape, *, argument: str) -> None:
     """Require (height, width, channels), where height and width may be None.
 
     Raises:
@@ -37,10 +49,10 @@ def check_input_shape(shape: ImageShape) -> None:
         if is_positive_integer(channels) and all(side is None or is_positive_integer(side) for side in sides):
             return
     expected = "(height, width, channels), positive integers, of which height and width may be None"
-    raise wrong_argument("input_shape", shape, expected=expected)
+    raise wrong_argument(argument, shape, expected=expected)
 
 
-def check_known_sides(shape: ImageShape, *, least: int) -> None:
+def check_known_sides(shape: ImageShape, *, least: int, argument: str) -> None:
     """Require a height and a width that are known and not below ``least`` pixels, as a classifier's top does.
 
     Raises:
@@ -48,7 +60,7 @@ def check_known_sides(shape: ImageShape, *, least: int) -> None:
     """
     if any(side is None or side < least for side in shape[:2]):
         expected = f"a known height and width of at least {least} pixels when include_top=True"
-        raise wrong_argument("input_shape", tuple(shape), expected=expected)
+        raise wrong_argument(argument, tuple(shape), expected=expected)
 
 
 def check_divisible_sides(shape: ImageShape, *, by: int) -> None:

@@ -31,8 +31,8 @@ def load_weights(network: keras.Model, file: WeightsFile, *, argument: str) -> N
         MissingWeights: ``file`` is not an existing ``.weights.h5`` file.
         UnusableWeights: Keras cannot read it, or its arrays do not fit the network.
     """
-    given = fspath(file)
-    if not given.endswith(".weights.h5") or not Path(given).is_file():
+    given = fspath(file) if isinstance(file, PathLike) else file
+    if not isinstance(given, str) or not given.endswith(".weights.h5") or not Path(given).is_file():
         hint = " Published weights are not available in this version: pass None." if given == "imagenet" else ""
         raise MissingWeights(argument=argument, given=given, hint=hint)
     try:

@@ -13,12 +13,14 @@ from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
 from maskwright.networks.checks import (
+    MAP,
     ImageShape,
+    are_positive_integers,
     check_classes,
     check_image_format,
     check_input_shape,
     check_known_sides,
-    is_positive_integer,
+    is_map,
 )
 
 FirstUnit = Literal["identity", "projection"]
@@ -136,7 +138,7 @@ def build_resnet(
 
     Raises:
         UnknownChoice: ``block`` or ``first_unit`` is none of the words above.
-        WrongArgument: ``units``, ``input_shape`` or ``classes`` cannot be used.
+        WrongArgument: ``units``, ``input_shape``, ``input_tensor`` or ``classes`` cannot be used.
 
     >>> encoder = build_resnet(units=(1, 1, 1, 1), include_top=False, input_shape=(64, 96, 3))
     >>> encoder.output_shape
@@ -144,14 +146,17 @@ def build_resnet(
     """
     unit = partial(residual_unit, block=one_of("block", block, BLOCKS), squeeze=squeeze_excitation)
     project_first = one_of("first_unit", first_unit, PROJECTS_FIRST_UNIT)
-    if len(units) != len(STAGE_FILTERS) or not all(map(is_positive_integer, units)):
+    if not are_positive_integers(units) or len(units) != len(STAGE_FILTERS):
         raise wrong_argument("units", units, expected="four integers of at least 1, one a stage")
     check_classes(classes)
     check_image_format()
-    shape = input_shape if input_tensor is None else input_tensor.shape[1:]
-    check_input_shape(shape)
+    if input_tensor is None:
+        argument, shape = "input_shape", input_shape
+    else:
+        argument, shape = "input_tensor", _image_shape(input_tensor)
+    check_input_shape(shape, argument=argument)
     if include_top:
-        check_known_sides(shape, least=LEAST_SIDE_WITH_TOP)
+        check_known_sides(shape, least=LEAST_SIDE_WITH_TOP, argument=argument)
 
     source = keras.Input(shape, name="data") if input_tensor is None else input_tensor
     x = batch_norm(scale=False, name="bn_data")(source)
@@ -171,6 +176,14 @@ def build_resnet(
         x = layers.Activation("softmax", dtype="float32", name="softmax")(x)
     inputs = keras.utils.get_source_inputs(source)
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], x, name=name)
+
+
+def _image_shape(tensor: keras.KerasTensor) -> ImageShape:
+    if not is_map(tensor):
+        given = tensor if isinstance(tensor, keras.KerasTensor) else type(tensor)  # an array's values say nothing
+        raise wrong_argument("input_tensor", given, expected=f"a symbolic Keras tensor {MAP}")
+    shape: ImageShape = tensor.shape[1:]
+    return shape
 
 
 class ResNetVariant(Protocol):

@@ -5,8 +5,7 @@ arguments and layer names of the reference library segmentation_models 1.0.1.
 """
 
 from collections.abc import Sequence
-from math import prod
-from typing import Literal
+from typing import Final, Literal
 
 import keras
 from keras import layers
@@ -15,15 +14,20 @@ from maskwright.errors import one_of, wrong_argument
 from maskwright.networks.backbones import BACKBONES, Skip, freeze_encoder, skip_tensors
 from maskwright.networks.blocks import DECODER_BLOCKS, DecoderBlock, conv_bn_relu
 from maskwright.networks.checks import (
+    MAP,
     ImageShape,
+    are_positive_integers,
     check_divisible_sides,
     check_image_format,
+    is_map,
     is_positive_integer,
 )
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.loading import WeightsFile, load_weights
 
 BlockType = Literal["upsampling", "transpose"]
+
+ENCODER_STRIDE: Final = 32  # every encoder of the table halves five times
 
 
 def connect(
@@ -39,11 +43,12 @@ def connect(
 ) -> keras.Model:
     """The graph itself: ``backbone``, one ``block`` for each of ``filters`` and ``rates``, the head.
 
-    Blocks beyond the last skip only enlarge. Raises what `build_unet` raises for sizes, classes and activation.
+    Blocks beyond the last skip only enlarge. Raises what `build_unet` raises for classes, activation and a skip's size.
     """
     check_image_format()
-    check_divisible_sides(backbone.inputs[0].shape[1:], by=prod(rates))
-    x = backbone.output
+    # A Sequential has no `input` and `output` before it is called.
+    source = backbone.inputs[0] if isinstance(backbone, keras.Sequential) else backbone.input
+    (x,) = backbone.outputs
     if isinstance(backbone.layers[-1], layers.MaxPooling2D):
         # A VGG ends in a bare pooling: these two take the place of the convolutions a deeper stage would have.
         x = conv_bn_relu(x, 512, use_batchnorm=use_batchnorm, name="center_block1")
@@ -52,7 +57,7 @@ def connect(
     for level, (skip, width, rate) in enumerate(zip(padded_skips, filters, rates, strict=True)):
         name = f"decoder_stage{level}"
         x = block(x, skip, filters=width, rate=rate, use_batchnorm=use_batchnorm, name=name)  # (n, h*rate, w*rate, f)
-    return keras.Model(backbone.input, mask_head(x, classes, activation=activation), name="unet")
+    return keras.Model(source, mask_head(x, classes, activation=activation), name="unet")
 
 
 def build_unet(
@@ -66,10 +71,10 @@ def build_unet(
     activation: Activation = "sigmoid",
     use_batchnorm: bool = True,
 ) -> keras.Model:
-    """A U-Net on any functional Keras model whose output is a feature map.
+    """A U-Net on any functional or built sequential Keras model whose output is a feature map.
 
     Takes the backbone's images, (n, height, width, channels); returns (n, height, width, classes) in float32, when
-    the rates undo the backbone's halvings. Sides must be multiples of the product of the rates.
+    the rates undo the backbone's strides and these divide height and width.
 
     Args:
         backbone: The encoder. One that ends in a max pooling, as a VGG does, gets two more convolutions of 512.
@@ -85,8 +90,8 @@ def build_unet(
 
     Raises:
         UnknownChoice: ``block_type`` or ``activation`` is unknown.
-        WrongArgument: another argument cannot be used, or the backbone's known sides are not such multiples.
-        SkipSizeMismatch: a skip's known size is not its block's, so the order or the rates are wrong.
+        WrongArgument: another argument cannot be used.
+        SkipSizeMismatch: a skip's known size is not its block's, so the order, the rates or the image size are wrong.
 
     >>> from maskwright.networks import ResNet18
     >>> encoder = ResNet18(include_top=False, input_shape=(64, 96, 3))
@@ -156,10 +161,12 @@ def Unet(
     """
     encoder = one_of("backbone_name", backbone_name, BACKBONES)
     block = one_of("decoder_block_type", decoder_block_type, DECODER_BLOCKS)
-    filters = _per_block("decoder_filters", decoder_filters, blocks=len(decoder_filters))
-    features = encoder.skips[: len(filters)] if encoder_features == "default" else encoder_features
+    filters = _per_block("decoder_filters", decoder_filters, blocks=None)
+    by_default = isinstance(encoder_features, str) and encoder_features == "default"
+    features = encoder.skips[: len(filters)] if by_default else encoder_features
 
     backbone = encoder.build(first_unit="projection", input_shape=input_shape, include_top=False)
+    check_divisible_sides(input_shape, by=ENCODER_STRIDE)
     if encoder_weights is not None:
         load_weights(backbone, encoder_weights, argument="encoder_weights")
     if encoder_freeze:
@@ -179,16 +186,15 @@ def Unet(
     return network
 
 
-def _per_block(argument: str, values: Sequence[int], *, blocks: int) -> list[int]:
-    chosen = list(values)[:blocks]
-    if not chosen or len(chosen) < blocks or not all(map(is_positive_integer, chosen)):
-        expected = f"an integer of at least 1 for each of the {max(blocks, 1)} decoder blocks"
-        raise wrong_argument(argument, list(values), expected=expected)
-    return chosen
+def _per_block(argument: str, values: Sequence[int], *, blocks: int | None) -> Sequence[int]:
+    if not are_positive_integers(values) or len(values) < (blocks or 1):
+        which = "each decoder block" if blocks is None else f"each of the {blocks} decoder blocks"
+        raise wrong_argument(argument, values, expected=f"a list with an integer of at least 1 for {which}")
+    return values[:blocks]
 
 
 def _check_backbone(backbone: keras.Model) -> None:
-    features = getattr(backbone, "output", None)
-    if not isinstance(features, keras.KerasTensor) or len(features.shape) != 4:
-        expected = "a functional Keras model with one output, a map (n, height, width, channels)"
+    outputs = getattr(backbone, "outputs", None)
+    if not isinstance(backbone, keras.Model) or not outputs or len(outputs) > 1 or not is_map(outputs[0]):
+        expected = f"a functional or built sequential Keras model with one output, a map {MAP}"
         raise wrong_argument("backbone", backbone, expected=expected, hint="Build it with include_top=False.")

@@ -36,13 +36,15 @@ class Shown:
 
 
 def worst_and_best(images: Sequence[ImageScore]) -> tuple[list[ImageScore], list[ImageScore]]:
-    """The six images of least mean IoU, worst first, and of the others the three of greatest, best first.
+    """At most six images of least mean IoU, worst first, and at most three of greatest, best first; none is in both.
 
-    Images without a score are in neither; ties go by name.
+    A third of few images is best, one of two. Images without a score are in neither; ties go by name.
     """
     scored = [(image.mean_iou, image.name, image) for image in images if image.mean_iou is not None]
     ranked = [image for _, _, image in sorted(scored, key=lambda entry: entry[:2])]
-    return ranked[:WORST], ranked[WORST:][::-1][:BEST]
+    best = min(BEST, max(len(ranked) // 3, 1)) if len(ranked) > 1 else 0
+    rest = len(ranked) - best
+    return ranked[:rest][:WORST], ranked[rest:][::-1]
 
 
 def panels(
@@ -56,8 +58,11 @@ def panels(
     predicted = MaskValues(words={label.value: label.name for label in bundle.labels})
     shown = []
     for image in images:
+        pair = pair_of.get(image.name)
+        if pair is None:
+            shown.append(Shown(image, None, f"{run.split} has no such image."))
+            continue
         try:
-            pair = pair_of[image.name]
             mask_values = parse_mask_values(recipe.data.mask_values or {})
             guess_file = run.validation / f"{image.name}.png"
             picture = panel(
@@ -67,8 +72,6 @@ def panels(
                 labels=bundle.labels,
             )
             shown.append(Shown(image, picture_source(picture)))
-        except KeyError:
-            shown.append(Shown(image, None, f"{run.split} has no such image."))
         except InputError as error:
             shown.append(Shown(image, None, str(error)))
     return shown

@@ -9,7 +9,7 @@ import numpy as np
 
 _MEASURED_SIDE = 2048
 # Of the rate of a large matrix product, what a whole training step reaches.
-_EFFICIENCY = 0.7
+_EFFICIENCY = 0.6
 # A backward pass computes two products for each one of the forward pass.
 _PASSES = 3
 # Weights, gradients and AdamW's two moments, float32 each.

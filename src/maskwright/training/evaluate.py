@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ class Evaluation:
     scores: Scores
     images: tuple[ImageScore, ...]
     failures: tuple[InputError, ...] = ()
+    left_out: tuple[Path, ...] = ()
+    """Images without a mask and masks without an image."""
 
     def to_json(self) -> dict[str, Any]:
         """As stored in ``scores.json``."""
@@ -48,6 +51,7 @@ class Evaluation:
             "scores": self.scores.model_dump(mode="json"),
             "images": [asdict(image) for image in self.images],
             "failures": [str(failure) for failure in self.failures],
+            "left_out": [str(file) for file in self.left_out],
         }
 
 

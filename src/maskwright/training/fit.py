@@ -1,7 +1,6 @@
 """The loop: batches into a network until the schedule ends, with validation, the best weights kept, and checkpoints."""
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,7 @@ import keras
 from maskwright.data.patches import Patches
 from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
-from maskwright.inference.keras_engine import KerasEngine
+from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
 from maskwright.metrics.scores import Scores
 from maskwright.training.checkpoint import load_checkpoint, save_checkpoint
 from maskwright.training.recalibrate import Recalibration
@@ -34,27 +33,28 @@ class LossNotFinite(InputError):
     """The loss became NaN or infinite."""
 
     text = (
-        "The loss became {found} at step {step}; {run} keeps the best network so far. "
-        "Lower training.learning_rate (the rate was {rate})."
+        "The loss became {found} at step {step} of {run}, at a learning rate of {rate}. "
+        "Train again with --overwrite and a lower training.learning_rate."
     )
 
 
 class BudgetTooShort(InputError):
     """The time was up before the first step."""
 
-    text = "A time budget of {budget:g} s is too short: {taken:.0f} s went by before the first step. Give more."
+    text = (
+        "A time budget of {budget:g} s is too short: {taken:.0f} s went by before the first step, and the proof at the "
+        "end takes its time. Give more, with --overwrite."
+    )
 
 
 @dataclass(frozen=True)
 class Progress:
     """What a watcher of the loop is told at every step."""
 
-    epoch: int
     step: int
     share: float
     seconds_left: float | None
     loss: float
-    step_seconds: float
 
 
 @dataclass
@@ -76,7 +76,6 @@ class Outcome:
 
     state: State
     stopped_by: str
-    validation_seconds: float
 
 
 class Trainer:
@@ -112,7 +111,7 @@ class Trainer:
         self.state = State()
         self._recalibrate = Recalibration(network)
         patch_pixels = math.prod(patches.patch) * patches.batch_size
-        self._validation_steps = _FIRST_GUESS * validation_pixels / patch_pixels
+        self._steps_a_validation = _FIRST_GUESS * validation_pixels / patch_pixels
         self._validation_seconds: float | None = None
         self._validated_at = stopwatch.seconds()
         self._saved_at = stopwatch.seconds()
@@ -122,6 +121,9 @@ class Trainer:
         if self.run.checkpoint.exists():
             self.state = State(**load_checkpoint(self.run.checkpoint, self.network))
             self.stopwatch.before = self.state.seconds
+            if self.run.network.exists() and self.run.network.stat().st_mtime > self.run.checkpoint.stat().st_mtime:
+                # Killed after a better network was saved and before the checkpoint knew.
+                self.state.best = self._reached(load_keras_engine(self.run.network, self.engine.bundle))[0]
 
     def fit(self, watch: Callable[[Progress], None], epoch_done: Callable[[Mapping[str, Any]], None]) -> Outcome:
         """Train until the schedule ends or the user interrupts.
@@ -136,31 +138,31 @@ class Trainer:
         batches = self.patches.stream(self.state.step)
         try:
             while (share := schedule.progress(self.state.step)) < 1:
-                started = time.perf_counter()
+                started = self.stopwatch.seconds()
                 losses.append(self._step(next(batches), share))
-                taken = time.perf_counter() - started
+                taken = self.stopwatch.seconds() - started
                 self._plan_the_end(schedule, taken)
                 watch(
                     Progress(
-                        epoch=self.state.step // self.patches.steps_per_epoch,
                         step=self.state.step,
                         share=schedule.progress(self.state.step),
                         seconds_left=schedule.seconds_left(self.state.step),
                         loss=losses[-1],
-                        step_seconds=taken,
                     )
                 )
                 if self.state.step % self.patches.steps_per_epoch == 0 and schedule.progress(self.state.step) < 1:
-                    self._end_epoch(losses, epoch_done, validate=self._validation_is_due())
+                    self._end_epoch(losses, epoch_done, validate=self._validation_is_due(schedule))
                     losses.clear()
         except KeyboardInterrupt:
+            if not self.state.step:
+                raise
             stopped_by = "interrupt"
         finally:
             batches.close()
         if not self.state.step:
             raise BudgetTooShort(budget=self.recipe.time_budget or 0.0, taken=self.stopwatch.seconds())
         self._end_epoch(losses, epoch_done, validate=True, last=True)
-        return Outcome(self.state, stopped_by, self._validation_seconds or 0.0)
+        return Outcome(self.state, stopped_by)
 
     def _step(self, batch: tuple[Any, Any], share: float) -> float:
         self.network.optimizer.learning_rate = rate = learning_rate(
@@ -184,14 +186,16 @@ class Trainer:
             self.state.began = self.stopwatch.seconds()
         elif isinstance(schedule, ByClock):
             schedule.began = self.state.began
-            validation = self._validation_seconds or self._validation_steps * step_seconds
-            schedule.reserve = _CLOSING_SECONDS + 2 * validation
+            if self._validation_seconds is None:
+                self._validation_seconds = self._steps_a_validation * step_seconds
+            schedule.reserve = _CLOSING_SECONDS + 2 * self._validation_seconds
 
-    def _validation_is_due(self) -> bool:
-        if self.recipe.epochs is not None or self._validation_seconds is None:
+    def _validation_is_due(self, schedule: Schedule) -> bool:
+        if not isinstance(schedule, ByClock):
             return True
         since = self.stopwatch.seconds() - self._validated_at
-        return self._validation_seconds <= _VALIDATION_SHARE * since
+        cost = self._validation_seconds or 0.0
+        return cost <= _VALIDATION_SHARE * since and cost < schedule.seconds_left(self.state.step)
 
     def _end_epoch(
         self,
@@ -208,7 +212,7 @@ class Trainer:
             "learning_rate": float(f"{float(self.network.optimizer.learning_rate):.6g}"),
             "loss": round(math.fsum(losses) / len(losses), 6) if losses else None,
         }
-        row |= self._validated() if validate else self._unvalidated()
+        row |= self._validated() if validate else self._columns(None)
         self.state.seconds = self.stopwatch.seconds()
         self.state.history.append(row)
         write_csv(self.run.history, self.state.history)
@@ -220,20 +224,21 @@ class Trainer:
             self._save_network(self.run.last_network)
 
     def _validated(self) -> dict[str, Any]:
-        started = time.perf_counter()
+        started = self.stopwatch.seconds()
         self._recalibrate(map(self.patches.plain, range(self.recipe.recalibration_steps)))
         self.engine.network.set_weights(self.network.get_weights())
-        scores = self.validate(self.engine)
-        reached = scores.mean_iou if scores.mean_iou is not None else 0.0
-        if self.state.best is None or reached > self.state.best:
-            self.state.best, self.state.best_step = reached, self.state.step
+        reached, scores = self._reached(self.engine)
+        if self.state.best is None or reached >= self.state.best:
             self._save_network(self.run.network)
-        self._validation_seconds = time.perf_counter() - started
+            self.state.best, self.state.best_step = reached, self.state.step
+        self._validation_seconds = self.stopwatch.seconds() - started
         self._validated_at = self.stopwatch.seconds()
         return self._columns(scores)
 
-    def _unvalidated(self) -> dict[str, Any]:
-        return self._columns(None)
+    def _reached(self, engine: KerasEngine) -> tuple[float, Scores]:
+        """The score networks are chosen by, and all others; no class at all counts as 0."""
+        scores = self.validate(engine)
+        return scores.mean_iou or 0.0, scores
 
     def _columns(self, scores: Scores | None) -> dict[str, Any]:
         names = [label.name for label in self.engine.bundle.labels]

@@ -155,8 +155,11 @@ def _some(pairs: Sequence[Pair], channels: int) -> Iterator[NDArray[np.generic]]
 
 
 def _memory() -> int:
-    """Bytes of memory this machine has; a modest guess where it does not say."""
+    """Bytes of memory this machine, or the container, has; a modest guess where neither says."""
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
         return int(_CACHE_FALLBACK / _CACHE_SHARE)
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text(encoding="ascii").strip() if limit.is_file() else ""
+    return min(installed, int(text)) if text.isdecimal() else installed

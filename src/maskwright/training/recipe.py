@@ -53,9 +53,9 @@ def _value(given: object) -> object:
 
 
 MaskValue = Annotated[int | str, BeforeValidator(_value)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=30, allow_inf_nan=False)]
 Folder = Annotated[Path, AfterValidator(Path.absolute)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -119,6 +119,8 @@ class AugmentationRecipe(Section):
     """Largest shift of intensity, as a share of the value range."""
     contrast: Share = 0.2
     """Largest relative change of contrast."""
+    custom: str | None = None
+    """Name of the Python callable that takes the place of all these; recorded, it must be given again to resume."""
 
 
 class TrainingRecipe(Section):
@@ -145,7 +147,7 @@ class TrainingRecipe(Section):
     recalibration_steps: PositiveInt = 8
     """Batches of patches without augmentation that batch normalisation is measured on before each validation."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
-    """What the network computes in while training; `auto` is bfloat16 where the processor or GPU has it."""
+    """What the network computes in while training; `auto` is bfloat16 where the processor multiplies it."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of weights, order, patches and augmentation."""
 
@@ -237,8 +239,11 @@ def merge(*fields: Mapping[str, Any]) -> dict[str, Any]:
         for section, value in given.items():
             if isinstance(value, Mapping) and isinstance(merged.get(section, {}), dict):
                 said = {name: entry for name, entry in value.items() if entry is not None}
+                if {"epochs", "time_budget"} & said.keys():  # whichever is said last decides how long
+                    merged.get(section, {}).pop("epochs", None)
+                    merged.get(section, {}).pop("time_budget", None)
                 merged[section] = merged.get(section, {}) | said
-            else:
+            elif value is not None:
                 merged[section] = value  # no section at all, which validation will say
     return merged
 

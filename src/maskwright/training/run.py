@@ -44,7 +44,7 @@ class OtherRecipe(InputError):
 
 @dataclass(frozen=True)
 class Run:
-    """The paths of a run; see `docs/runs.md` for what each holds."""
+    """The paths of a run; see `docs/training.md` for what each holds."""
 
     folder: Path
 
@@ -132,7 +132,7 @@ class Run:
         run = cls(Path(folder))
         if run.folder.exists() and not run.folder.is_dir():
             raise OutputNotEmpty(folder=folder, found="a file of that name")
-        found = sorted(path.name for path in run.folder.iterdir()) if run.folder.is_dir() else []
+        found = sorted(path.name for path in run.folder.iterdir() if path.name[0] != ".") if run.folder.is_dir() else []
         if found and not run.recipe.is_file():
             raise OutputNotEmpty(folder=folder, found=", ".join(found[:5]))
         if found and not overwrite:
@@ -149,7 +149,7 @@ class Run:
         run = cls(Path(folder))
         if not run.recipe.is_file():
             raise NothingToResume(folder=folder, found="there is no run")
-        if run.facts.is_file() and run.read_facts().get("stopped_by") == "schedule":
+        if run.report.is_file() and run.facts.is_file() and run.read_facts().get("stopped_by") == "schedule":
             raise NothingToResume(folder=folder, found="the run is complete")
         if not (run.split.is_file() and run.bundle.is_file()):
             raise NothingToResume(folder=folder, found="the run ended before it began to train")

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -32,11 +33,11 @@ from maskwright.training.narrate import Narrator, Plan, Silent
 from maskwright.training.network import build_network, choose_precision, compile_for_training
 from maskwright.training.prepare import Prepared, choose_patch, prepare, prepared_before
 from maskwright.training.recipe import Recipe
-from maskwright.training.run import Run
+from maskwright.training.run import OtherRecipe, Run
 from maskwright.training.schedule import Stopwatch
 
-# Two float32 evaluations of one network agree to rounding; anything more is another network.
-_TOLERANCE = 1e-4
+# Two float32 evaluations of one network agree to rounding, which may turn a few pixels; more is another network.
+_TOLERANCE = 1e-3
 
 
 class SavedIsNotTrained(InputError):
@@ -76,6 +77,7 @@ def train(
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     narrator = narrator or Silent()
     run = Run.planned(out, overwrite=overwrite)
+    recipe = recipe.changed("augmentation", custom=_name(augmentation))
     prepared, report = prepare(recipe, progress=narrator.reading)
     networks = _build_networks(prepared)
     run.begin()
@@ -96,13 +98,21 @@ def resume(
 
     Raises:
         NothingToResume: There is no run, or it is complete.
+        OtherRecipe: The run was started with another augmentation.
         UnreadableCheckpoint: The checkpoint is damaged.
         LossNotFinite, SavedIsNotTrained: As `train` does.
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     run = Run.interrupted(out)
     prepared = prepared_before(run)
+    before, now = prepared.recipe.augmentation.custom, _name(augmentation)
+    if before != now:
+        raise OtherRecipe(folder=out, found=f"augmentation {now or 'of the recipe'}, not {before or 'of the recipe'}")
     return _train(run, prepared, _build_networks(prepared), augmentation, narrator or Silent(), stopwatch, report=None)
+
+
+def _name(augmentation: Augmentation | None) -> str | None:
+    return None if augmentation is None else augmentation.name
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,8 @@ def _build_patches(prepared: Prepared, augmentation: Augmentation | None) -> Pat
         batch_size=training.batch_size,
         seed=training.seed,
         normalisation=prepared.bundle.normalisation,
-        augmentation=augmentation or KerasAugmentation(layers_for(**prepared.recipe.augmentation.model_dump())),
+        augmentation=augmentation
+        or KerasAugmentation(layers_for(**prepared.recipe.augmentation.model_dump(exclude={"custom"}))),
     )
 
 
@@ -214,7 +225,7 @@ def _facts(networks: _Networks, outcome: Outcome, scores: Scores, *, seconds: fl
     """What a later reader needs to place the numbers."""
     backend = keras.backend.backend()
     return {
-        "command": " ".join(["maskwright", *sys.argv[1:]]),
+        "command": shlex.join(["maskwright", *sys.argv[1:]]),
         "stopped_by": outcome.stopped_by,
         "seconds": round(seconds, 1),
         "steps": outcome.state.step,
