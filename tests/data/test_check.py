@@ -1,18 +1,22 @@
 """Every kind of mistake in a data set is found, told apart from what is legal, and said with its files."""
 
+import re
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from maskwright.console import balance_table
 from maskwright.data.check import Report, ScannedSet, check
 from maskwright.data.mask_values import parse_mask_values
 from maskwright.data.mask_words import WrongMaskTable
-from maskwright.data.pairs import Pairing, pair_folders
+from maskwright.data.pairs import pair_folders
 from maskwright.data.scan import scan
-from maskwright.data.summary import Balance
+from maskwright.data.summary import Balance, Summary
 from maskwright.errors import WrongArgument
 from tests.data.painted import paint, touch
 
@@ -57,18 +61,57 @@ def test_a_sound_data_set_has_no_problem_and_is_summarised(tmp_path):
     summary = report.train
     assert (summary.pairs, summary.heights, summary.widths) == (3, (2, 4), (2, 6))
     assert (summary.channels, summary.dtypes) == (3, ("uint8",))  # grey becomes RGB
-    assert summary.balance == (Balance("background", 16, 16 / 28, 3), Balance("foreground", 12, 12 / 28, 3))
+    assert summary.balance == (Balance(0, "background", 16, 16 / 28, 3), Balance(255, "foreground", 12, 12 / 28, 3))
     assert report.validation is None
 
 
 def test_ignored_pixels_have_a_row_of_the_balance(tmp_path):
     data = folders(tmp_path, {"a.png": noise(1, 4)}, {"a.png": [[0, 1, 2, 2]]})
     balance = check(data, classes=2, ignore=2).train.balance
-    assert [(row.name, row.share, row.masks) for row in balance] == [
+    assert [(row.word, row.share, row.masks) for row in balance] == [
         ("class_0", 0.25, 1),
         ("class_1", 0.25, 1),
         ("ignored", 0.5, 1),
     ]
+
+
+def test_values_of_one_class_are_counted_apart_and_as_shares_of_every_pixel(tmp_path):
+    masks = {"a.png": [[0, 7, 7, 8]], "b.png": [[0, 0, 8, 99]]}
+    data = folders(tmp_path, {name: noise(1, 4) for name in masks}, masks)
+    table = parse_mask_values("7=road,0=background,8=road,9=car")
+    assert check(data, mask_values=table).train.balance == (
+        Balance(7, "road", 2, 0.25, 1),
+        Balance(0, "background", 3, 0.375, 2),
+        Balance(8, "road", 2, 0.25, 2),
+        Balance(9, "car", 0, 0.0, 0),
+    )
+
+
+def test_a_mask_of_greys_counts_with_the_colours(tmp_path):
+    masks = {"a.png": [[[255, 0, 0], [0, 0, 0]]], "b.png": [[0, 0]]}
+    data = folders(tmp_path, {name: noise(1, 2) for name in masks}, masks)
+    assert check(data).train.balance == (
+        Balance("#000000", "background", 3, 0.75, 2),
+        Balance("#ff0000", "#ff0000", 1, 0.25, 1),
+    )
+
+
+def test_the_balance_is_printed_by_value_on_80_columns():
+    table = parse_mask_values("#800000=a long name of a building,#000000=background,#800001=a long name of a building")
+    shares = (1_234_567_890, 0.5, 1000), (1_234_567_889, 0.4999, 999), (246_913, 0.0001, 12)
+    balance = tuple(Balance(*item, *row) for item, row in zip(table.words.items(), shares, strict=True))
+    one = Summary(1000, (1, 1), (1, 1), 1, ("uint8",), balance)
+    console = Console(file=StringIO(), width=80)
+    console.print(balance_table(Report((), table, one, one), table))
+    text = console.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    for value, pixels, share, masks in [
+        ("#800000", "1,234,567,890", "50.00%", "1000"),
+        ("#000000", "1,234,567,889", "49.99%", "999"),
+        ("#800001", "246,913", "0.01%", "12"),
+    ]:
+        (line,) = [line for line in text.splitlines() if value in line]
+        assert re.findall(r"[\d,]{2,}(?!\S)|[\d.]+%", line.split(value)[1]) == [pixels, share, masks] * 2
 
 
 def test_files_without_a_partner_are_left_out_with_a_warning(tmp_path):
@@ -77,18 +120,6 @@ def test_files_without_a_partner_are_left_out_with_a_warning(tmp_path):
     assert (severity, files) == ("warning", ["B.png", "b.png"])
     assert message.startswith("1 image without a mask and 1 mask without an image are left out: ")
     assert message.endswith("Names that differ in letter case do not pair, as 'B' and 'b': rename one side.")
-
-
-def test_nothing_paired_is_fatal():
-    pairing = Pairing(pairs=(), images_alone=(Path("a.png"),), masks_alone=(Path("x.png"), Path("y.png")))
-    report = check(ScannedSet(pairing, []))
-    assert problem(report, "unpaired") == (
-        "fatal",
-        ["a.png", "x.png", "y.png"],
-        "No image has a mask: found 1 image and 2 masks; expected pairs of one name.",
-    )
-    assert report.proposed is None
-    assert (report.train.heights, report.train.channels) == ((0, 0), None)
 
 
 def test_unreadable_files_are_fatal_and_the_first_are_explained(tmp_path):
@@ -100,6 +131,7 @@ def test_unreadable_files_are_fatal_and_the_first_are_explained(tmp_path):
     assert (severity, files) == ("fatal", ["0.png", "1.png", "2.png", "3.png"])
     assert message.count("an empty file") == 3
     assert message.endswith(" And 1 more.")
+    assert (check(data).train.heights, check(data).train.channels) == ((0, 0), None)
 
 
 def test_masks_of_another_size_are_fatal_and_a_turned_one_is_recognised(tmp_path):
@@ -147,6 +179,18 @@ def test_number_types_that_differ_are_a_warning(tmp_path):
     assert "c.tif: found uint16; expected uint8. Check that black and white mean the same in all." in message
 
 
+def test_floats_beside_integers_are_fatal_wherever_they_are(tmp_path):
+    train = folders(tmp_path / "t", {"a.tif": noise(2, 2), "b.tif": noise(2, 2)}, {"a.png": HALF, "b.png": HALF})
+    validation = folders(tmp_path / "v", {"c.tif": noise(2, 2).astype(np.float32)}, {"c.png": HALF})
+    severity, files, message = problem(check(train, validation), "dtypes")
+    assert (severity, files) == ("fatal", ["c.tif"])
+    assert message.endswith(
+        "c.tif: found float32; expected uint8. Floats have no scale in common with integers: convert these images, "
+        "or leave them out."
+    )
+    assert check(validation).problems == ()
+
+
 def test_palette_masks_beside_rgb_masks_are_fatal(tmp_path):
     data = folders(
         tmp_path,
@@ -189,6 +233,20 @@ def test_values_outside_a_given_table_are_fatal_and_name_their_files(tmp_path):
     assert "b.png: found value 7 (1 pixel); expected 0 background, 1 cell." in message
     assert report.proposed == table
     assert report.fatal == [report.problems[0]]
+
+
+@pytest.mark.parametrize(("value", "ignored"), [(-1, True), (100_000, True), (65_536, False), (65_535, None)])
+def test_classes_of_values_that_cannot_be_written_are_fatal_unless_ignored(tmp_path, value, ignored):
+    masks = {"a.tif": np.int32([[0, 1]]), "b.tif": np.int32([[1, value]])}
+    data = folders(tmp_path, {name: noise(1, 2) for name in masks}, masks)
+    report = check(data)
+    if ignored is None:
+        assert report.fatal == []
+        return
+    severity, files, message = problem(report, "mask values")
+    assert (severity, files) == ("fatal", ["b.tif"])
+    assert f"found {value} class_{value}; expected 0 to 65535. Change these values in the masks" in message
+    assert check(data, ignore=value).fatal == []
 
 
 def test_values_outside_the_classes_are_fatal_and_name_their_files(tmp_path):

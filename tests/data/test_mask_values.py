@@ -1,4 +1,4 @@
-"""Raw mask values to label indices and back, by a table in words."""
+"""Raw mask values to label indices, by a table in words."""
 
 import json
 
@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import array_shapes, arrays
 from pydantic import ValidationError
 
-from maskwright.data.mask_values import MaskValues, TableRow, WrongMaskValues, parse_mask_values, table
-from maskwright.errors import WrongArgument
+from maskwright.data.mask_values import MaskValues, WrongMaskValues, parse_mask_values
 from maskwright.images.labels import IGNORED
 
 ROAD = MaskValues(words={7: "road", 2: "background", 300: "car", 8: "road", 255: "ignored"})
@@ -52,7 +50,6 @@ def test_a_mask_of_greys_among_colour_masks_is_read_as_colours(dtype):
 def test_negative_numbers_may_be_ignored():
     nodata = MaskValues(words={-1: "ignored", 0: "background", 1: "lake"})
     assert nodata.encode(np.array([[-1, 1, 0]], np.int32), file="m.tif").tolist() == [[255, 1, 0]]
-    assert nodata.decode(u8([255, 1])).tolist() == [-1, 1]
 
 
 def test_the_most_labels_are_254_and_none_meets_the_ignored():
@@ -74,14 +71,6 @@ def tables(draw):
 
 
 @settings(max_examples=60, deadline=None)
-@given(tables(), st.data())
-def test_decoding_and_encoding_gives_back_every_label(mask_values, data):
-    labels = st.integers(0, len(mask_values.labels) - 1)
-    indices = data.draw(arrays(np.uint8, array_shapes(min_dims=2, max_dims=2), elements=labels))
-    assert np.array_equal(mask_values.encode(mask_values.decode(indices), file="m.png"), indices)
-
-
-@settings(max_examples=60, deadline=None)
 @given(tables())
 def test_a_table_survives_json_and_its_own_text(mask_values):
     assert MaskValues.model_validate_json(mask_values.model_dump_json()) == mask_values
@@ -93,28 +82,6 @@ def test_order_and_palette_survive_json():
     again = MaskValues.model_validate(json.loads(ROAD.with_palette({7: (1, 2, 3)}).model_dump_json()))
     assert again.labels == ROAD.labels
     assert again.palette == {7: (1, 2, 3)}
-
-
-def test_decoding_takes_the_first_value_of_a_class_in_the_smallest_type():
-    raw = ROAD.decode(u8([[0, 1, 2, 255]]))
-    assert raw.dtype == np.uint16
-    assert raw.tolist() == [[2, 7, 300, 255]]
-    assert MaskValues(words={0: "background", 255: "cell"}).decode(u8([1])).dtype == np.uint8
-
-
-def test_decoding_takes_the_first_of_several_ignored_values():
-    twice = MaskValues(words={9: "ignored", 0: "background", 1: "cell", 4: "ignored"})
-    assert twice.decode(u8([255])).tolist() == [9]
-
-
-def test_decoding_colours_gives_their_pixels():
-    assert TOWN.decode(u8([[1, 255]])).tolist() == [[[128, 0, 0], [255, 255, 255]]]
-
-
-@pytest.mark.parametrize("strange", [2, 255, -1])
-def test_an_index_that_is_no_label_is_refused(strange):
-    with pytest.raises(WrongArgument, match=rf"indices={strange}: expected label indices 0, 1\."):
-        MaskValues(words={0: "background", 1: "cell"}).decode(np.array([0, strange]))
 
 
 @pytest.mark.parametrize(
@@ -207,22 +174,3 @@ def test_many_names_are_sent_to_a_file():
 def test_a_table_given_in_code_is_checked_too():
     with pytest.raises(ValidationError, match="found 1 classes"):
         MaskValues(words={0: "background"})
-
-
-def test_the_printed_table_has_every_value_and_its_share():
-    rows = table(ROAD, {2: 60, 7: 20, 300: 0, 255: 10, 99: 10})
-    assert rows == [
-        TableRow(7, "road", 20, 0.2),
-        TableRow(2, "background", 60, 0.6),
-        TableRow(300, "car", 0, 0.0),
-        TableRow(8, "road", 0, 0.0),
-        TableRow(255, "ignored", 10, 0.1),
-        TableRow(99, None, 10, 0.1),
-    ]
-
-
-def test_the_printed_table_counts_greys_with_their_colour():
-    assert table(TOWN, {0: 30, "#000000": 10, "#800000": 40})[:2] == [
-        TableRow("#800000", "house", 40, 0.5),
-        TableRow("#000000", "background", 40, 0.5),
-    ]

@@ -121,6 +121,16 @@ def test_names_that_differ_in_letter_case_do_not_pair_and_are_pointed_out(tmp_pa
     assert pairing.hint == "Names that differ in letter case do not pair, as 'IMG_1' and 'img_1': rename one side."
 
 
+def test_names_with_accents_coded_in_two_ways_are_pointed_out(tmp_path):
+    images, masks = touch(tmp_path / "i", "caf\u00e9.jpg", "b.jpg"), touch(tmp_path / "m", "cafe\u0301.png", "b.png")
+    hint = pair_folders(images, masks).hint
+    assert hint.startswith("Names that differ in the coding of accents do not pair, as ")
+    with pytest.raises(NoPairs, match="the coding of accents"):
+        pair_folders(
+            touch(tmp_path / "j", "caf\u00e9.jpg"), touch(tmp_path / "n", "cafe\u0301_gt.png"), mask_suffix="_gt"
+        )
+
+
 def test_one_folder_for_both_asks_for_the_suffix_it_sees(tmp_path):
     touch(tmp_path, "a.jpg", "a_mask.png", "b.jpg", "b_mask.png")
     with pytest.raises(SameFolder, match=r"given for both images and masks.*Give --mask-suffix _mask: 2 of 4 names"):
@@ -130,6 +140,11 @@ def test_one_folder_for_both_asks_for_the_suffix_it_sees(tmp_path):
 def test_one_folder_for_both_without_a_visible_suffix(tmp_path):
     with pytest.raises(SameFolder, match=r"expected two folders, .* Give that ending with --mask-suffix\."):
         pair_folders(touch(tmp_path, "a.jpg", "b.jpg"), tmp_path)
+
+
+def test_one_folder_of_pairs_that_differ_in_file_type_is_not_told_to_remove_any(tmp_path):
+    with pytest.raises(SameFolder, match=r"given for both images and masks; expected two folders"):
+        pair_folders(touch(tmp_path, "a.jpg", "a.png", "b.jpg", "b.png"), tmp_path)
 
 
 def test_one_folder_with_a_suffix_is_images_and_masks(tmp_path):

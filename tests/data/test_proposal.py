@@ -1,6 +1,10 @@
 """What mask values are taken to mean before anyone has said it."""
 
+from io import BytesIO
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from maskwright.data.mask_values import WrongMaskValues
 from maskwright.data.mask_words import WrongMaskTable
@@ -112,10 +116,40 @@ def test_jpeg_masks_of_two_values_are_recognised():
     with pytest.raises(TooManyMaskValues) as error:
         propose(counts | {0: 60, 255: 60})  # 440 near of 480
     assert str(error.value) == (
-        "The masks: found 74 different values, 92% of the pixels within 16 of 0 or 255; expected at most 64, one for "
-        "each class. They look like masks of two values saved as JPEG or resized smoothly: save them again as PNG, "
-        "and resize masks by nearest neighbour."
+        "The masks: found 74 different values, 92% of the pixels within 16 of 0 or 255; expected 0 and 255 alone. "
+        "They look like masks of two values saved as JPEG or resized smoothly: save them again as PNG, and resize "
+        "masks by nearest neighbour. If each value is a class, say so with --mask-values."
     )
+
+
+@pytest.mark.parametrize("classes", [None, 1, 2, 254, ["cell"]])
+@pytest.mark.parametrize("quality", [75, 90, 95, 100])
+def test_a_mask_of_two_values_saved_as_jpeg_is_no_mask_of_many_classes(quality, classes):
+    rows, columns = np.mgrid[:256, :256]
+    disc = Image.fromarray(np.uint8(255 * ((rows - 120) ** 2 + (columns - 130) ** 2 < 80**2)))
+    file = BytesIO()
+    disc.save(file, format="JPEG", quality=quality)
+    values, pixels = np.unique(np.asarray(Image.open(file)), return_counts=True)
+    assert len(values) > 2
+    counts = dict(zip(values.tolist(), pixels.tolist(), strict=True))
+    with pytest.raises(TooManyMaskValues, match="saved as JPEG or resized smoothly"):
+        propose(counts, classes=classes)
+    with pytest.raises(TooManyMaskValues, match="saved as JPEG or resized smoothly"):
+        propose(counts, classes=classes, ignore=255)
+
+
+@pytest.mark.parametrize(
+    ("counts", "arguments"),
+    [
+        (even(*range(12), 255), {}),
+        (even(*range(12), 255), {"classes": 12, "ignore": 255}),
+        (even(0, 1, 254), {"ignore": 254}),
+        (even(0, 254, 255), {}),
+        (even(0, 8, *range(100, 110), 245, 255), {}),  # most are far from both ends
+    ],
+)
+def test_small_ids_and_the_ignored_255_are_no_jpeg(counts, arguments):
+    assert len(propose(counts, **arguments).words) == len(counts)
 
 
 def test_pictures_given_as_masks_are_recognised():

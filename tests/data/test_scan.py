@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskwright.data import scan as scan_module
 from maskwright.data.pairs import Pair, pair_folders
 from maskwright.data.scan import MOST_VALUES, ImageFacts, MaskFacts, scan
+from maskwright.images import read as read_module
 from maskwright.images.errors import ImageFault
 from tests.data.painted import paint
 
@@ -87,19 +87,18 @@ def test_unreadable_files_are_kept_beside_what_could_be_read(tmp_path):
     assert "broken.png" in str(first.failures[broken])
 
 
-def test_every_file_is_read_once_in_the_order_of_the_pairs(tmp_path, monkeypatch):
+def test_every_file_is_decoded_once_in_the_order_of_the_pairs(tmp_path, monkeypatch):
     for number in range(12):
         paint(tmp_path / f"i/{number}.png", [[number]])
         paint(tmp_path / f"m/{number}.png", [[number]])
-    reads, lock = Counter[Path](), threading.Lock()
-    for name in ("read_image", "read_mask"):
+    reads, lock, decode = Counter[Path](), threading.Lock(), read_module.read_raster
 
-        def counting(path, reader=getattr(scan_module, name)):
-            with lock:
-                reads[path] += 1
-            return reader(path)
+    def counting(path):
+        with lock:
+            reads[path] += 1
+        return decode(path)
 
-        monkeypatch.setattr(scan_module, name, counting)
+    monkeypatch.setattr(read_module, "read_raster", counting)
     pairs = pair_folders(tmp_path / "i", tmp_path / "m").pairs[::-1]
     calls = []
     scanned = scan(pairs, progress=lambda done, total: calls.append((done, total)))

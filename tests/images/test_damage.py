@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskwright.images import image_size, mask_palette, read_image, read_mask
+from maskwright.images import image_size, read_image, read_mask, read_mask_and_palette
 from maskwright.images.errors import (
     DamagedImage,
     ImageFault,
@@ -21,7 +21,7 @@ from maskwright.images.errors import (
 )
 from tests.images.painted import block, png_16, png_header, saved, smooth
 
-READERS = [read_image, read_mask, mask_palette, image_size]
+READERS = [read_image, read_mask, read_mask_and_palette, image_size]
 
 
 @pytest.fixture(params=READERS, ids=lambda reader: reader.__name__)
@@ -32,6 +32,10 @@ def reader(request):
 def test_a_missing_file(tmp_path, reader):
     with pytest.raises(MissingImage, match=r"none\.png: found nothing of that name; expected an image file. Check"):
         reader(tmp_path / "none.png")
+    with pytest.raises(MissingImage):
+        reader("a\0.png")
+    with pytest.raises(UnreadableImage, match=r"found File name too long; .* Check name and permissions\."):
+        reader(tmp_path / ("n" * 300 + ".png"))
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(MissingImage):
         reader(tmp_path / "file" / "a.png")
@@ -62,7 +66,7 @@ def test_a_file_that_may_not_be_read(tmp_path, reader, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(UnreadableImage, match=r"a\.png: found Permission denied; .*Check its permissions"):
+    with pytest.raises(UnreadableImage, match=r"a\.png: found Permission denied; .*Check name and permissions"):
         reader(path)
 
 

@@ -40,6 +40,14 @@ def test_a_missing_folder_names_the_part_that_exists(folder):
         image_files(folder / "sbu" / "x")
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "a\0b"], ids=["too long", "NUL"])
+def test_a_name_that_no_file_can_have_is_missing(folder, name):
+    with pytest.raises(MissingFolder, match=rf"{folder} exists\."):
+        image_files(folder / name / "x")
+    with pytest.raises(MissingInputs):
+        expand_inputs([folder / name])
+
+
 def test_a_file_is_no_folder(folder):
     with pytest.raises(NotAFolder, match=rf"b\.png: found a file; expected a folder .*holds it: {folder}\."):
         image_files(folder / "b.png")

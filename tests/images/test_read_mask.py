@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskwright.images import image_size, mask_palette, read_image, read_mask
+from maskwright.images import image_size, read_image, read_mask, read_mask_and_palette
 from maskwright.images.errors import WrongMask
 from tests.images.painted import noise, png, png_16, saved
 
@@ -39,19 +39,20 @@ def test_few_bits_are_ids_and_not_brightness(tmp_path, bits, row, expected):
 
 def test_a_palette_is_indices_and_its_colours_can_be_asked(tmp_path):
     path = saved(tmp_path / "a.png", palette_picture(), transparency=0)
-    np.testing.assert_array_equal(read_mask(path), [[0, 2], [1, 2]])
-    palette = mask_palette(path)
+    values, palette = read_mask_and_palette(path)
+    np.testing.assert_array_equal(values, [[0, 2], [1, 2]])
+    np.testing.assert_array_equal(read_mask(path), values)
     assert palette is not None
     np.testing.assert_array_equal(palette[:3], [[0, 0, 0], [128, 0, 0], [0, 128, 0]])
-    assert mask_palette(saved(tmp_path / "b.png", noise(2, 2))) is None
+    assert read_mask_and_palette(saved(tmp_path / "b.png", noise(2, 2)))[1] is None
 
 
 def test_a_palette_in_a_tiff(tmp_path):
     colours = np.zeros((3, 256), np.uint16)
     colours[:, 7] = 257 * np.array((10, 20, 30))
     tifffile.imwrite(tmp_path / "a.tif", np.full((2, 3), 7, np.uint8), photometric="palette", colormap=colours)
-    np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), np.full((2, 3), 7))
-    palette = mask_palette(tmp_path / "a.tif")
+    values, palette = read_mask_and_palette(tmp_path / "a.tif")
+    np.testing.assert_array_equal(values, np.full((2, 3), 7))
     assert palette is not None
     assert palette[7].tolist() == [10, 20, 30]
 

@@ -32,6 +32,11 @@ def test_masks_come_in_the_smallest_type_that_holds_their_values():
     assert bundle(labels=(ROAD, SKY), activation="softmax").values(np.uint8([0, 1])).dtype == np.uint16
 
 
+def test_values_that_no_mask_file_holds_are_kept_for_the_writer_to_refuse():
+    nodata = Label(name="nodata", value=-1, colour=(7, 8, 9))
+    assert bundle(labels=(nodata, SKY), activation="softmax").values(np.uint8([0, 1])).tolist() == [-1, 300]
+
+
 def test_images_are_normalised_as_in_training():
     measured = bundle(normalisation=Normalisation(mean=(0.2,), std=(0.4,)))
     assert measured.prepare(np.uint8([[[255]], [[0]]])).ravel().tolist() == pytest.approx([2.0, -0.5])

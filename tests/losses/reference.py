@@ -29,8 +29,8 @@ def over_present(formula, truth, guess, known, *, weights=None, per_image=False,
 
 
 def _inside(guess):
-    """Probabilities as far from 0 and 1 as logarithms here are taken, in the float32 the losses compute in."""
-    return np.clip(guess.astype("float32"), np.float32(1e-7), np.float32(1 - 1e-7)).astype("float64")
+    """Probabilities kept as far from 0 and 1 as the losses keep them, with the largest that float32 has there."""
+    return np.clip(guess, 1e-7, float(np.float32(1 - 1e-7)))
 
 
 def _counts(truth, guess, per_image):

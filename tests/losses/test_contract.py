@@ -1,6 +1,6 @@
 """What holds for every loss: ids or one-hot, ignored pixels, degenerate masks, half precision, saving, training."""
 
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 import keras
@@ -22,6 +22,7 @@ from maskwright.losses import (
     MCCLoss,
     TverskyLoss,
 )
+from tests.losses import reference
 
 SOFTMAX = {
     "jaccard": lambda **options: JaccardLoss(**options),
@@ -78,25 +79,73 @@ def test_ignored_pixels_weigh_as_if_cut_off_and_get_no_gradient(make, channels, 
     assert np.all(gradient(loss, marked, guess)[:, :, 4:] == 0)
 
 
+def pixels(formula, **options):
+    return partial(reference.over_known, partial(formula, **options))
+
+
+def regions(formula, *, per_image=False, weights=None, threshold=0.5, **options):
+    formula = partial(formula, **options)
+    return partial(reference.over_present, formula, per_image=per_image, weights=weights, threshold=threshold)
+
+
+def cross_entropy_plus_twice_dice(*batch):
+    cross_entropy, dice = pixels(reference.categorical_cross_entropy), regions(reference.dice, per_image=True)
+    return 0.5 * cross_entropy(*batch) + 2 * dice(*batch)
+
+
+VALUES_OF_SOFTMAX = {
+    "jaccard": regions(reference.jaccard),
+    "jaccard without smoothing": regions(reference.jaccard, smooth=0),
+    "jaccard per image": regions(reference.jaccard, per_image=True),
+    "dice": regions(reference.dice, beta=2.0, weights=[1.0, 2.0, 3.0]),
+    "tversky": regions(reference.tversky, alpha=0.2, beta=0.9, smooth=0),
+    "focal tversky": regions(reference.tversky, alpha=0.3, beta=0.7, exponent=1 / 3),
+    "mcc": regions(reference.matthews),
+    "mcc without smoothing": regions(reference.matthews, smooth=0),
+    "categorical cross entropy": pixels(
+        lambda truth, guess: reference.categorical_cross_entropy(truth[:, [0, 2]], guess[:, [0, 2]])
+    ),
+    "categorical focal": pixels(reference.categorical_focal, alpha=0.4, gamma=1.0),
+    "lovasz softmax": regions(reference.lovasz_softmax, per_image=True),
+    "sum": cross_entropy_plus_twice_dice,
+}
+VALUES_OF_SIGMOID = {
+    "jaccard": regions(reference.jaccard),
+    "dice": regions(reference.dice, per_image=True, smooth=0),
+    "focal tversky": regions(reference.tversky, alpha=0.3, beta=0.7, exponent=0.75),
+    "mcc": regions(reference.matthews),
+    "binary cross entropy": pixels(reference.binary_cross_entropy),
+    "binary focal": pixels(reference.binary_focal, alpha=0.4, gamma=0.5),
+    "lovasz hinge": regions(reference.lovasz_hinge, per_image=True),
+    "lovasz hinge from logits": regions(reference.lovasz_hinge_of_logits, threshold=0),
+    "lovasz softmax": regions(reference.lovasz_softmax),
+}
+EVERY_VALUE = [pytest.param(SOFTMAX[name], VALUES_OF_SOFTMAX[name], 3, id=name) for name in SOFTMAX] + [
+    pytest.param(SIGMOID[name], VALUES_OF_SIGMOID[name], 1, id=f"{name}, one channel") for name in SIGMOID
+]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize(("make", "channels"), EVERY)
-def test_degenerate_batches_give_finite_values_and_gradients(make, channels, dtype, gradient):
+@pytest.mark.parametrize(("make", "value", "channels"), EVERY_VALUE)
+def test_degenerate_batches_have_the_value_of_the_formula_and_finite_gradients(make, value, channels, dtype, gradient):
     ids, _ = batch(channels)
     size = ids.shape
     last = max(channels, 2) - 1
     right = one_hot(np.full(size, last), channels).astype(float)
-    for truth, guess in {
+    for case, (truth, guess) in {
         "all one class, found": (np.full(size, last), right),
         "all one class, missed": (np.full(size, last), 1 - right),
-        "empty, and nothing predicted": (np.zeros(size), np.zeros((*size, channels))),
-        "empty, and everything predicted": (np.zeros(size), np.ones((*size, channels))),
+        "empty, and nothing predicted": (np.zeros(size, int), np.zeros((*size, channels))),
+        "empty, and everything predicted": (np.zeros(size, int), np.ones((*size, channels))),
         "all ignored": (np.full(size, 255), np.full((*size, channels), 0.5)),
-        "one pixel": (np.where(np.arange(60).reshape(size) == 37, 1, 255), np.full((*size, channels), 0.5)),
+        "one pixel": (np.where(np.arange(60).reshape(size) == 37, 1, 255), np.full((*size, channels), 0.75)),
         "undecided": (ids, np.full((*ids.shape, channels), 0.5)),
-    }.values():
-        loss = make(ignore=255)
-        assert np.isfinite(float(loss(truth, ops.convert_to_tensor(guess, dtype=dtype))))
-        assert np.all(np.isfinite(gradient(loss, truth, guess, dtype=dtype)))
+    }.items():
+        loss, known = make(ignore=255), truth != 255
+        expected = value(one_hot(np.where(known, truth, 0), channels), guess, known)
+        found = float(loss(truth, ops.convert_to_tensor(guess, dtype=dtype)))
+        assert found == pytest.approx(expected, rel=1e-4, abs=1e-5), case
+        assert np.all(np.isfinite(gradient(loss, truth, guess, dtype=dtype))), case
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)

@@ -1,5 +1,7 @@
 """The Keras metrics of batches and of data sets are the counts of NumPy, are saved, and run compiled."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
@@ -131,6 +133,58 @@ def test_counts_stay_exact_beyond_the_whole_numbers_of_a_tensor():
     metric.digits.assign(np.int32([[[5, 0], [0, 0]], [[CARRY - 1, 0], [0, 3]]]))
     metric.update_state([[[0, 0, 1]]], [[[[0.1], [0.1], [0.9]]]])
     np.testing.assert_array_equal(metric.confusion(), [[6 * CARRY + 1, 0], [0, 4]])
+
+
+IDS_OF_ALL_ONE_CLASS = np.ones((2, 5, 6), int)
+BATCH_SCORES = [IOUScore, FScore, Precision, Recall]
+OF_THREE_CLASSES = [*BATCH_SCORES, *(partial(kind, 3) for kind in (MeanIoU, PixelAccuracy, BoundaryFScore))]
+
+
+@pytest.mark.parametrize("kind", OF_THREE_CLASSES)
+def test_with_every_pixel_ignored_a_score_is_unknown(kind):
+    assert np.isnan(float(kind(ignore=1)(IDS_OF_ALL_ONE_CLASS, GUESS)))
+
+
+@pytest.mark.parametrize("kind", [*BATCH_SCORES, partial(MeanIoU, 3), partial(PixelAccuracy, 3)])
+def test_a_batch_of_one_class_is_scored_by_that_class(kind):
+    found = np.eye(3)[IDS_OF_ALL_ONE_CLASS] * 0.94 + 0.02
+    options = {"threshold": 0.5, "smooth": 0} if kind in BATCH_SCORES else {}
+    assert float(kind(**options)(IDS_OF_ALL_ONE_CLASS, found)) == 1
+
+
+def test_of_softmax_probabilities_only_the_classes_decided_for_count():
+    found = np.eye(3)[IDS_OF_ALL_ONE_CLASS] * 0.94 + 0.02
+    for kind, expected in ((IOUScore, 0.96), (FScore, 2 * 0.96 / 1.96), (Precision, 1.0), (Recall, 0.96)):
+        assert float(kind(smooth=0)(IDS_OF_ALL_ONE_CLASS, found)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_with_a_threshold_the_classes_above_it_are_those_decided_for():
+    guess = np.tile([0.3, 0.6, 0.1], (2, 5, 6, 1))  # all of class 1, and above 0.2 of class 0 too
+    assert float(IOUScore(threshold=0.2)(IDS_OF_ALL_ONE_CLASS, guess)) == pytest.approx((0 + 1) / 2, abs=1e-6)
+    assert float(IOUScore(threshold=0.4)(IDS_OF_ALL_ONE_CLASS, guess)) == pytest.approx(1)
+
+
+def test_precision_is_1_where_nothing_is_predicted_and_recall_where_nothing_is_true():
+    elsewhere = np.eye(3)[IDS_OF_ALL_ONE_CLASS + 1] * 0.94 + 0.02  # class 1 is true, class 2 is predicted
+    for kind, of_class_1, of_class_2 in ((Precision, 1, 0), (Recall, 0, 1), (IOUScore, 0, 0), (FScore, 0, 0)):
+        for channel, expected in ((1, of_class_1), (2, of_class_2)):
+            metric = kind(class_indexes=channel, threshold=0.5)
+            assert float(metric(IDS_OF_ALL_ONE_CLASS, elsewhere)) == pytest.approx(expected, abs=1e-6)
+        assert float(kind(threshold=0.5)(IDS_OF_ALL_ONE_CLASS, elsewhere)) == pytest.approx(
+            (of_class_1 + of_class_2) / 2, abs=1e-6
+        )
+
+
+@pytest.mark.parametrize("kind", [MeanIoU, PixelAccuracy, BoundaryFScore])
+@pytest.mark.parametrize("classes", [-1, 0, "3", 2.0])
+def test_a_number_of_classes_that_is_none_is_refused_when_given(kind, classes):
+    with pytest.raises(WrongArgument, match=f"^classes={classes!r}: expected the number of classes, background incl"):
+        kind(classes)
+
+
+def test_a_beta_that_is_no_number_is_refused_when_given():
+    with pytest.raises(WrongArgument, match=r"^beta='2': expected a finite number from 0 up"):
+        FScore(beta="2")
 
 
 @pytest.mark.parametrize("kind", [IOUScore, SaltScore, lambda **options: MeanIoU(2, **options)])

@@ -14,14 +14,16 @@ def convolve(x: np.ndarray, kernel: np.ndarray, stride: int = 1, pad: int = 0) -
     return np.tensordot(windows, kernel, axes=([4, 5, 3], [0, 1, 2]))
 
 
-def transposed(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """4x4, stride 2, same: input pixel i spreads over output pixels 2i - 1 to 2i + 2."""
+def transposed(x: np.ndarray, kernel: np.ndarray, rate: int = 2) -> np.ndarray:
+    """4x4, stride 2 to 4, same: at stride 2 input pixel i spreads over output pixels 2i - 1 to 2i + 2."""
     n, h, w, _ = x.shape
-    out = np.zeros((n, 2 * h + 2, 2 * w + 2, kernel.shape[2]))
+    out = np.zeros((n, rate * h + 4, rate * w + 4, kernel.shape[2]))
     for dy in range(4):
         for dx in range(4):
-            out[:, dy : dy + 2 * h : 2, dx : dx + 2 * w : 2] += x @ kernel[dy, dx].T  # kernel: (4, 4, out, in)
-    return out[:, 1:-1, 1:-1]
+            spread = x @ kernel[dy, dx].T  # kernel: (4, 4, out, in)
+            out[:, dy : dy + rate * h : rate, dx : dx + rate * w : rate] += spread
+    cut = (4 - rate) // 2  # what overlaps is cut evenly, an odd pixel behind
+    return out[:, cut : cut + rate * h, cut : cut + rate * w]
 
 
 def normalise(x: np.ndarray, weights: Weights, name: str, epsilon: float) -> np.ndarray:
@@ -77,7 +79,7 @@ def resnet(images: np.ndarray, weights: Weights, units: tuple[int, ...]) -> tupl
     return relu(normalise(x, weights, "bn1", 2e-5)), skips
 
 
-def decoder(x: np.ndarray, skips: list[np.ndarray], weights: Weights, blocks: int = 5) -> np.ndarray:
+def decoder(x: np.ndarray, skips: list[np.ndarray], weights: Weights, rates: tuple[int, ...] = (2,) * 5) -> np.ndarray:
     """Logits."""
 
     def finish(y: np.ndarray, name: str) -> np.ndarray:
@@ -89,14 +91,15 @@ def decoder(x: np.ndarray, skips: list[np.ndarray], weights: Weights, blocks: in
         y = convolve(y, weights[f"{name}_conv/kernel"], pad=1) + weights.get(f"{name}_conv/bias", 0.0)
         return finish(y, name)
 
-    for level in range(blocks):
+    for level, rate in enumerate(rates):
         name = f"decoder_stage{level}"
         skip = skips[level : level + 1]
         if f"{name}a_transpose/kernel" in weights:
-            y = transposed(x, weights[f"{name}a_transpose/kernel"]) + weights.get(f"{name}a_transpose/bias", 0.0)
+            y = transposed(x, weights[f"{name}a_transpose/kernel"], rate)
+            y = y + weights.get(f"{name}a_transpose/bias", 0.0)
             x = conv(np.concatenate([finish(y, f"{name}a"), *skip], axis=-1), f"{name}b")
         else:
-            y = x.repeat(2, axis=1).repeat(2, axis=2)
+            y = x.repeat(rate, axis=1).repeat(rate, axis=2)
             x = conv(conv(np.concatenate([y, *skip], axis=-1), f"{name}a"), f"{name}b")
     return convolve(x, weights["final_conv/kernel"], pad=1) + weights["final_conv/bias"]
 

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
+from keras import layers
 
 from maskwright.networks import build_resnet, build_unet
 from maskwright.networks.backbones import BACKBONES
@@ -19,6 +21,14 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+def weights_of(network: keras.Model) -> dict[str, np.ndarray]:
+    return {
+        f"{layer.name}/{weight.name}": keras.ops.convert_to_numpy(weight).astype("float64")
+        for layer in network.layers
+        for weight in layer.weights
+    }
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_logits_are_those_of_plain_numpy(case):
     encoder_options, decoder_options = CASES[case]
@@ -28,11 +38,31 @@ def test_the_logits_are_those_of_plain_numpy(case):
     network = randomise(build_unet(encoder, 2, skips, filters, activation="linear", **decoder_options), seed=3)
     images = np.random.default_rng(4).normal(size=(2, 64, 96, 3)).astype("float32")
 
-    weights = {
-        f"{layer.name}/{weight.name}": weight.numpy().astype("float64")
-        for layer in network.layers
-        for weight in layer.weights
-    }
-    expected = numpy_unet.unet(images.astype("float64"), weights, UNITS)
+    expected = numpy_unet.unet(images.astype("float64"), weights_of(network), UNITS)
     assert expected.shape == (2, 64, 96, 2)
+    assert difference(expected, answer(network, images)) < 1e-4
+
+
+@pytest.mark.parametrize("block_type", ["upsampling", "transpose"])
+def test_a_sequential_backbone_with_other_strides_is_undone_by_the_same_rates(block_type):
+    same = {"kernel_size": 3, "padding": "same", "activation": "relu"}
+    backbone = keras.Sequential(
+        [
+            keras.Input((24, 36, 3)),
+            layers.Conv2D(4, name="fine", **same),
+            layers.MaxPooling2D(3),
+            layers.Conv2D(5, name="middle", **same),
+            layers.MaxPooling2D(4),
+            layers.Conv2D(6, name="deep", **same),
+        ]
+    )
+    rates = (4, 3)
+    network = build_unet(backbone, 2, ["middle", "fine"], (8, 7), rates, 2, block_type, activation=None)
+    randomise(network, seed=6)
+    images = np.random.default_rng(7).normal(size=(2, 24, 36, 3)).astype("float32")
+
+    taps = keras.Model(backbone.inputs[0], [backbone.get_layer(name).output for name in ("deep", "middle", "fine")])
+    deep, *skips = (keras.ops.convert_to_numpy(tap).astype("float64") for tap in taps(images, training=False))
+    expected = numpy_unet.decoder(deep, skips, weights_of(network), rates)
+    assert expected.shape == (2, 24, 36, 2)
     assert difference(expected, answer(network, images)) < 1e-4

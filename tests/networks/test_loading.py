@@ -46,6 +46,12 @@ def test_a_weights_file_exists_and_has_keras_suffix(tmp_path, name):
         Unet("resnet18", weights=tmp_path / name)
 
 
+@pytest.mark.parametrize("argument", ["weights", "encoder_weights"])
+def test_a_number_is_no_weights_file(argument):
+    with pytest.raises(MissingWeights, match=rf"^{argument}=5: expected the path of an existing"):
+        Unet("resnet18", **{argument: 5})  # type: ignore[arg-type]
+
+
 @pytest.mark.filterwarnings("ignore:Skipping nested container")
 def test_weights_of_another_network_are_refused(tmp_path):
     file = tmp_path / "other.weights.h5"

@@ -21,6 +21,13 @@ def tiny(**options: Any) -> keras.Model:
     return build_resnet(**{"units": (1, 1, 1, 1), "include_top": False, "input_shape": (64, 64, 3), **options})
 
 
+@pytest.fixture(params=["article", "bottleneck", "squeezed"])
+def each_kind(request: pytest.FixtureRequest, article: keras.Model) -> keras.Model:
+    """A network of each kind of unit, with its constants."""
+    kinds = {"bottleneck": {"block": "bottleneck"}, "squeezed": {"squeeze_excitation": True}}
+    return article if request.param == "article" else tiny(**kinds[request.param])
+
+
 def test_the_articles_resnet34_has_157_layers_and_its_parameters(article):
     assert len(article.layers) == 157
     assert article.count_params() == 21_298_377
@@ -55,6 +62,11 @@ def test_layers_come_in_the_articles_order():
 
 def test_a_bottleneck_is_1x1_then_3x3_with_the_stride_then_1x1():
     network = tiny(block="bottleneck")
+    names = [layer.name.removeprefix("stage3_unit1_") for layer in network.layers if "stage3_unit1" in layer.name]
+    names.remove("sc")
+    assert names == [
+        *("bn1", "relu1", "conv1", "bn2", "relu2", "conv2_pad", "conv2", "bn3", "relu3", "conv3", "add"),
+    ]
     convs = [network.get_layer(f"stage3_unit1_conv{i}") for i in (1, 2, 3)]
     assert [conv.kernel_size for conv in convs] == [(1, 1), (3, 3), (1, 1)]
     assert [conv.strides for conv in convs] == [(1, 1), (2, 2), (1, 1)]
@@ -95,26 +107,31 @@ def test_an_identity_shortcut_is_the_units_own_input():
     assert network.get_layer("stage1_unit2_add").input[1] is network.get_layer("stage1_unit1_add").output
 
 
-def test_normalisations_have_the_articles_constants(article):
-    for layer in article.layers:
+def test_normalisations_have_the_articles_constants(each_kind):
+    for layer in each_kind.layers:
         if isinstance(layer, layers.BatchNormalization):
             assert (layer.momentum, layer.epsilon, layer.center) == (0.99, 2e-5, True)
             assert layer.scale == (layer.name != "bn_data")
 
 
-def test_convolutions_are_explicitly_padded_unbiased_and_he_uniform(article):
-    for layer in article.layers:
+def test_convolutions_are_explicitly_padded_unbiased_and_he_uniform(each_kind):
+    for layer in each_kind.layers:
         if isinstance(layer, layers.Conv2D):
-            assert (layer.padding, layer.use_bias) == ("valid", False)
+            assert (layer.padding, layer.use_bias) == ("valid", "_se_" in layer.name)
             assert isinstance(layer.kernel_initializer, keras.initializers.HeUniform)
             side = layer.kernel_size[0]
             if side > 1:
-                padding = article.get_layer(f"{layer.name}_pad")
+                padding = each_kind.get_layer(f"{layer.name}_pad")
                 assert layer.input is padding.output
                 assert padding.padding == ((side // 2, side // 2),) * 2
-    assert article.get_layer("conv0").kernel_size == (7, 7)
-    assert article.get_layer("pooling0_pad").padding == ((1, 1), (1, 1))
-    assert article.get_layer("pooling0").pool_size == (3, 3)
+
+
+def test_the_stem_halves_by_a_7x7_convolution_and_by_a_3x3_pooling(each_kind):
+    conv, pooling = each_kind.get_layer("conv0"), each_kind.get_layer("pooling0")
+    assert (conv.filters, conv.kernel_size, conv.strides) == (64, (7, 7), (2, 2))
+    assert each_kind.get_layer("pooling0_pad").padding == ((1, 1), (1, 1))
+    assert isinstance(pooling, layers.MaxPooling2D)
+    assert (pooling.pool_size, pooling.strides, pooling.padding) == ((3, 3), (2, 2), "valid")
 
 
 def test_squeeze_and_excitation_gates_the_branch_just_before_the_add():
@@ -142,6 +159,24 @@ def test_two_sources_stay_two_inputs():
     assert [tensor.name for tensor in network.inputs] == ["before", "after"]
 
 
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (np.zeros((1, 64, 64, 3)), r"<class 'numpy.ndarray'>: expected a symbolic Keras tensor \(n, height, "),
+        (keras.Input((10,)), r"<KerasTensor shape=\(None, 10\).*: expected a symbolic Keras tensor \(n, height, "),
+        (keras.Input((64, 64, None)), r"\(64, 64, None\): expected \(height, width, channels\), positive"),
+    ],
+)
+def test_another_tensor_is_a_symbolic_map(tensor, message):
+    with pytest.raises(WrongArgument, match=f"^input_tensor={message}"):
+        tiny(input_tensor=tensor)
+
+
+def test_a_top_blames_the_tensor_it_stands_on():
+    with pytest.raises(WrongArgument, match=r"^input_tensor=\(64, 64, 3\): expected a known height and width"):
+        tiny(input_tensor=keras.Input((64, 64, 3)), include_top=True)
+
+
 def test_sides_may_be_unknown_without_a_top_and_default_to_224():
     assert tiny(input_shape=(None, None, 4)).input_shape == (None, None, None, 4)
     assert ResNet18(include_top=False).input_shape == (None, 224, 224, 3)
@@ -159,7 +194,7 @@ def test_an_input_shape_is_height_width_channels(shape):
         tiny(input_shape=shape)
 
 
-@pytest.mark.parametrize("units", [(2, 2, 2), (2, 2, 2, 0)])
+@pytest.mark.parametrize("units", [(2, 2, 2), (2, 2, 2, 0), 5])
 def test_units_are_four_counts(units):
     with pytest.raises(WrongArgument, match=r"^units=.*four integers of at least 1, one a stage"):
         tiny(units=units)

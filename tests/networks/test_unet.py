@@ -136,21 +136,35 @@ def test_its_config_holds_all_of_it(open_unet):
     np.testing.assert_allclose(answer(again, images), answer(open_unet, images), rtol=1e-6)
 
 
-def test_a_vgg_gets_two_centre_convolutions_of_512():
+@pytest.mark.parametrize("use_batchnorm", [True, False])
+def test_a_vgg_gets_two_centre_convolutions_of_512(use_batchnorm):
     vgg = keras.applications.VGG16(weights=None, include_top=False, input_shape=(32, 64, 3))
     skips = ["block5_conv3", "block4_conv3", "block3_conv3", "block2_conv2", "block1_conv2"]
-    network = build_unet(vgg, 1, skips)
+    network = build_unet(vgg, 1, skips, use_batchnorm=use_batchnorm)
     names = [layer.name for layer in network.layers]
-    centre = [f"center_block{i}_{part}" for i in (1, 2) for part in ("conv", "bn", "relu")]
+    parts = ("conv", "bn", "relu") if use_batchnorm else ("conv", "relu")
+    centre = [f"center_block{i}_{part}" for i in (1, 2) for part in parts]
     start = names.index("block5_pool") + 1
-    assert names[start : start + 7] == [*centre, "decoder_stage0_upsampling"]
-    assert [network.get_layer(f"center_block{i}_conv").filters for i in (1, 2)] == [512, 512]
+    assert names[start : start + len(centre) + 1] == [*centre, "decoder_stage0_upsampling"]
+    for i in (1, 2):
+        conv = network.get_layer(f"center_block{i}_conv")
+        assert (conv.filters, conv.kernel_size, conv.padding, conv.use_bias) == (512, (3, 3), "same", not use_batchnorm)
+        assert isinstance(conv.kernel_initializer, keras.initializers.HeUniform)
     assert network.output_shape == (None, 32, 64, 1)
 
 
 def test_blocks_and_rates_decide_the_output_size(encoder):
     assert build_unet(encoder, 1, SKIPS, n_upsample_blocks=4).output_shape == (None, 32, 48, 1)
     assert build_unet(encoder, 1, [], upsample_rates=(4, 8), n_upsample_blocks=2).output_shape == (None, 64, 96, 1)
+    assert build_unet(encoder, 1, [], upsample_rates=(2, 3), n_upsample_blocks=2).output_shape == (None, 12, 18, 1)
+
+
+def test_a_transposed_convolution_is_4x4_with_the_blocks_rate(encoder):
+    network = build_unet(encoder, 1, [], (8, 8), (3, 4), n_upsample_blocks=2, block_type="transpose")
+    transposes = [network.get_layer(f"decoder_stage{i}a_transpose") for i in (0, 1)]
+    assert [layer.kernel_size for layer in transposes] == [(4, 4), (4, 4)]
+    assert [layer.strides for layer in transposes] == [(3, 3), (4, 4)]
+    assert network.output_shape == (None, 24, 36, 1)
 
 
 def test_fewer_decoder_filters_take_fewer_default_skips():
@@ -215,10 +229,23 @@ def test_a_skip_index_lies_in_the_encoder(encoder, index):
 
 
 def test_skips_are_a_list_of_at_most_one_a_block(encoder):
+    with pytest.raises(WrongArgument, match=r"^skip_connection_layers=None: expected a list of layer names or indic"):
+        build_unet(encoder, 1, None)  # type: ignore[arg-type]
+    with pytest.raises(WrongArgument, match=r"^skip_connection_layers=\['relu0'\]: expected the name of a layer of en"):
+        build_unet(encoder, 1, [["relu0"]])  # type: ignore[list-item]
     with pytest.raises(WrongArgument, match=r"^skip_connection_layers=\[5, 5, 5\]: expected at most 2 layers"):
         build_unet(encoder, 1, [5, 5, 5], n_upsample_blocks=2)
-    with pytest.raises(WrongArgument, match=r"^encoder_features='relu0': expected a list"):
-        Unet("resnet18", encoder_features="relu0")
+    for features in ("relu0", None, np.array([5, 3])):
+        with pytest.raises(WrongArgument, match=r"^encoder_features=.*: expected a list of layer names or indices"):
+            Unet("resnet18", encoder_features=features)
+
+
+def test_a_skip_is_a_map():
+    images = keras.Input((32, 32, 3))
+    flat = layers.Flatten(name="flat")(images)
+    backbone = keras.Model(images, layers.Reshape((32, 32, 3))(flat))
+    with pytest.raises(WrongArgument, match=r"^skip_connection_layers='flat': expected a layer whose output is a map"):
+        build_unet(backbone, 1, ["flat"])
 
 
 def test_skips_from_shallow_to_deep_are_refused(encoder):
@@ -226,18 +253,31 @@ def test_skips_from_shallow_to_deep_are_refused(encoder):
         build_unet(encoder, 1, SKIPS[::-1])
 
 
+@pytest.mark.parametrize(("size", "rates"), [((48, 64), (2, 2, 2)), ((64, 64), (2, 3, 2))])
+def test_a_size_or_rates_that_do_not_meet_the_skips_are_refused(size, rates):
+    backbone = build_resnet(units=(1, 1, 1, 1), include_top=False, input_shape=(*size, 3))
+    with pytest.raises(SkipSizeMismatch, match=r"rates that undo the backbone's strides, and an image size that these"):
+        build_unet(backbone, 1, SKIPS[:3], upsample_rates=rates, n_upsample_blocks=3)
+
+
 @pytest.mark.parametrize("argument", ["decoder_filters", "upsample_rates"])
-@pytest.mark.parametrize("values", [(2, 2), (2, 2, 0), ()])
+@pytest.mark.parametrize("values", [(2, 2), (2, 2, 0), (), 2])
 def test_every_block_needs_its_filters_and_rate(encoder, argument, values):
-    with pytest.raises(WrongArgument, match=rf"^{argument}=\[.*at least 1 for each of the 3 decoder blocks"):
+    with pytest.raises(
+        WrongArgument, match=rf"^{argument}=.*a list with an integer of at least 1 for each of the 3 decoder blocks"
+    ):
         build_unet(encoder, 1, SKIPS[:3], n_upsample_blocks=3, **{argument: values})
 
 
 def test_there_is_at_least_one_block(encoder):
     with pytest.raises(WrongArgument, match=r"^n_upsample_blocks=0: expected an integer of at least 1"):
         build_unet(encoder, 1, [], n_upsample_blocks=0)
-    with pytest.raises(WrongArgument, match=r"^decoder_filters=\[\]: "):
-        Unet("resnet18", decoder_filters=())
+
+
+@pytest.mark.parametrize("filters", [(), 256])
+def test_unet_has_as_many_blocks_as_filters(filters):
+    with pytest.raises(WrongArgument, match=r"^decoder_filters=.*: .* an integer of at least 1 for each decoder block"):
+        Unet("resnet18", decoder_filters=filters)
 
 
 @pytest.mark.parametrize("classes", [0, -1, 1.0, True])
@@ -270,5 +310,7 @@ def test_known_sides_are_multiples_of_32(shape):
 def test_a_backbone_with_a_top_is_no_backbone():
     with pytest.raises(WrongArgument, match=r"^backbone=.*one output, a map .* Build it with include_top=False"):
         build_unet(ResNet18(), 1, SKIPS)
-    with pytest.raises(WrongArgument, match=r"^backbone='resnet18': expected a functional Keras model"):
+    with pytest.raises(WrongArgument, match=r"^backbone='resnet18': expected a functional or built sequential Keras"):
         build_unet("resnet18", 1, SKIPS)
+    with pytest.raises(WrongArgument, match=r"^backbone=<Sequential .*built=False>: expected a functional or built se"):
+        build_unet(keras.Sequential([layers.Conv2D(4, 3)]), 1, [])

@@ -13,8 +13,9 @@ from PIL import Image
 
 from maskwright.errors import InputError
 from maskwright.inference.engine import NotARun
-from maskwright.report import write_report
-from maskwright.report.contents import DamagedRunFile
+from maskwright.report import pictures, write_report
+from maskwright.report.contents import DamagedRunFile, ImageScore
+from maskwright.report.pictures import worst_and_best
 from tests.report.a_page import Page
 from tests.report.a_run import GHOST, HOSTILE, MATHS, gray, write_run
 
@@ -86,6 +87,15 @@ def test_six_worst_and_three_best_images_are_shown_in_order(page):
     captions = re.findall(r"(a/\S+) mean IoU (\S+), pixel accuracy 0.444", page.text)
     worst = [(f"a/0{n}", f"0.{n}50") for n in range(6)]
     assert captions == [*worst, ("a/09", "0.950"), ("a/08", "0.850"), ("a/07", "0.750")]
+
+
+@pytest.mark.parametrize(
+    ("images", "worst", "best"),
+    [(0, 0, 0), (1, 1, 0), (2, 1, 1), (3, 2, 1), (6, 4, 2), (8, 6, 2), (9, 6, 3), (30, 6, 3)],
+)
+def test_few_images_are_shared_out_between_worst_and_best(images, worst, best):
+    scored = [ImageScore(name=f"{n:02}", mean_iou=n / 30, pixel_accuracy=1.0) for n in range(images)]
+    assert worst_and_best(scored[::-1]) == (scored[:worst], scored[images - best :][::-1])
 
 
 def test_a_panel_shows_its_own_image_and_mistakes(page):
@@ -165,6 +175,15 @@ def test_what_is_gone_is_told_in_its_place(run, tmp_path):
     assert re.search(r"Cannot be shown: \S*a/00\.png: .* a/00 mean IoU 0\.050", page.text)
     assert re.search(r"Cannot be shown: \S.*split\.csv has no such image\. a/01", page.text)
     assert sum(source.startswith("data:image/webp") for source in page.sources) == 7 + 1  # panels, and the sheet
+
+
+def test_a_fault_of_the_drawing_is_not_taken_for_an_image_that_is_gone(run, monkeypatch):
+    def broken(*_, **__):
+        raise KeyError("colour")
+
+    monkeypatch.setattr(pictures, "panel", broken)
+    with pytest.raises(KeyError, match="colour"):
+        write_report(run)
 
 
 def test_an_interrupted_training_is_said_to_be_one(light, page):

@@ -77,7 +77,7 @@ def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = ""
         raise wrong_argument("mask_suffix", mask_suffix, expected="an ending without the file type")
     same = images.resolve() == masks.resolve()
     if same and not mask_suffix:
-        names = {_name(path, images) for path in image_files(images)}
+        names = dict.fromkeys(_name(path, images) for path in image_files(images))
         raise SameFolder(folder=images, remedy=_ending_hint(names, names) or "Give that ending with --mask-suffix.")
     image_names, mask_names = _names(images, other=masks), _names(masks, other=images)
     if same:
@@ -136,13 +136,10 @@ def _example(noun: str, files: Mapping[str, Path]) -> str:
 def _case_hint(images: Collection[str], masks: Collection[str], mask_suffix: str) -> str:
     folded = {_folded(name): name for name in images}
     for name in masks:
-        image = folded.get(_folded(name.removesuffix(mask_suffix)))
+        bare = name.removesuffix(mask_suffix)
+        image = folded.get(_folded(bare))
         if image is not None:
-            difference = (
-                "letter case"
-                if image.casefold() == name.removesuffix(mask_suffix).casefold()
-                else "the coding of accents"
-            )
+            difference = "letter case" if image.casefold() == bare.casefold() else "the coding of accents"
             return f"Names that differ in {difference} do not pair, as {image!r} and {name!r}: rename one side."
     return ""
 

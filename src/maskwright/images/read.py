@@ -112,7 +112,7 @@ def _is_tiff(file: Path) -> bool:
             file=file,
             found=error.strerror,
             expected="a file that may be read",
-            remedy="Check its name and permissions.",
+            remedy="Check name and permissions.",
         ) from error
     if not start:
         raise NotAnImage(file=file, found="an empty file", expected=expected, remedy="Copy or export it again.")

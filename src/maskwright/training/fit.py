@@ -113,6 +113,7 @@ class Trainer:
         patch_pixels = math.prod(patches.patch) * patches.batch_size
         self._steps_a_validation = _FIRST_GUESS * validation_pixels / patch_pixels
         self._validation_seconds: float | None = None
+        self._timed_from: tuple[float, int] | None = None
         self._validated_at = stopwatch.seconds()
         self._saved_at = stopwatch.seconds()
 
@@ -138,10 +139,8 @@ class Trainer:
         batches = self.patches.stream(self.state.step)
         try:
             while (share := schedule.progress(self.state.step)) < 1:
-                started = self.stopwatch.seconds()
                 losses.append(self._step(next(batches), share))
-                taken = self.stopwatch.seconds() - started
-                self._plan_the_end(schedule, taken)
+                self._plan_the_end(schedule)
                 watch(
                     Progress(
                         step=self.state.step,
@@ -180,21 +179,27 @@ class Trainer:
         total = (self.recipe.epochs or 0) * self.patches.steps_per_epoch
         return BySteps(total, self.stopwatch, first=self.state.step)
 
-    def _plan_the_end(self, schedule: Schedule, step_seconds: float) -> None:
+    def _plan_the_end(self, schedule: Schedule) -> None:
         """Keep as much of the clock as the last validation, and the one through the saved network, will take."""
-        if self.state.began is None:
-            self.state.began = self.stopwatch.seconds()
+        if self._timed_from is None:  # the first step of a sitting traces the network, and says nothing of the others
+            self._timed_from = self.stopwatch.seconds(), self.state.step
+            self.state.began = self.state.began or self.stopwatch.seconds()
         elif isinstance(schedule, ByClock):
             schedule.began = self.state.began
-            if self._validation_seconds is None:
-                self._validation_seconds = self._steps_a_validation * step_seconds
-            schedule.reserve = _CLOSING_SECONDS + 2 * self._validation_seconds
+            schedule.reserve = _CLOSING_SECONDS + 2 * self._validation_cost()
+
+    def _validation_cost(self) -> float:
+        """Seconds of a validation: the last one's, or a guess from the steps so far."""
+        if self._validation_seconds is not None or self._timed_from is None:
+            return self._validation_seconds or 0.0
+        seconds, step = self._timed_from
+        return self._steps_a_validation * (self.stopwatch.seconds() - seconds) / max(1, self.state.step - step)
 
     def _validation_is_due(self, schedule: Schedule) -> bool:
         if not isinstance(schedule, ByClock):
             return True
         since = self.stopwatch.seconds() - self._validated_at
-        cost = self._validation_seconds or 0.0
+        cost = self._validation_cost()
         return cost <= _VALIDATION_SHARE * since and cost < schedule.seconds_left(self.state.step)
 
     def _end_epoch(
