@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 from maskwright.errors import InputError
 from maskwright.segmenter import Segmenter
 from maskwright.training.recipe import Recipe
-from maskwright.training.run import OutputHoldsARun, Run
+from maskwright.training.run import NothingToResume, OtherRecipe, OutputHoldsARun, Run
 from maskwright.training.train import SavedIsNotTrained
 from tests.conftest import SMALL_RECIPE
 
@@ -122,6 +123,12 @@ def test_training_takes_a_users_augmentation_and_gray_images_with_one_class(tmp_
         augmentation=noticed,
     )
     assert ((64, 64, 1), (64, 64)) in calls
+    assert Run(segmenter.folder).read_recipe().augmentation.custom.endswith("noticed")
+    Run(segmenter.folder).report.unlink()  # as if interrupted before the end
+    with pytest.raises(
+        OtherRecipe, match=r"cannot resume with other settings \(augmentation of the recipe, not .*noticed"
+    ):
+        Segmenter.resume(segmenter.folder)
     bundle = segmenter.engine.bundle
     assert (bundle.channels, bundle.outputs, bundle.activation) == (1, 1, "sigmoid")
     predicted = segmenter.predict(tmp_path / "images/0.png")
@@ -147,3 +154,28 @@ def test_a_run_whose_saved_network_is_not_the_trained_one_fails_loudly(drawn, tm
     recipe = Recipe.from_dict(SMALL_RECIPE | {"data": data, "training": SMALL_RECIPE["training"] | {"epochs": 1}})
     with pytest.raises(SavedIsNotTrained, match=r"run: the saved network scores .* where training reached"):
         Segmenter.train_recipe(recipe, tmp_path / "run")
+
+
+def test_checking_and_resuming_are_there_too(trained, drawn):
+    report = Segmenter.check(drawn / "train/images", drawn / "train/masks", classes=["background", "cell", "fibre"])
+    assert not report.problems
+    assert report.train.pairs == 8
+    with pytest.raises(NothingToResume, match="the run is complete"):
+        Segmenter.resume(trained.folder)
+
+
+def test_a_run_that_ended_without_its_report_only_needs_that(trained, tmp_path):
+    run = Run(shutil.copytree(trained.folder, tmp_path / "run"))
+    run.report.unlink()
+    before = json.loads(run.scores.read_text())["scores"]["mean_iou"]
+    assert Segmenter.resume(run.folder).folder == run.folder
+    assert run.report.is_file()
+    assert json.loads(run.scores.read_text())["scores"]["mean_iou"] == pytest.approx(before, abs=1e-3)
+
+
+def test_evaluating_names_what_has_no_partner(trained, drawn, tmp_path):
+    data = shutil.copytree(drawn / "new", tmp_path / "new")
+    (data / "masks/000.png").unlink()
+    evaluation = trained.evaluate(data / "images", data / "masks")
+    assert len(evaluation.images) == 1
+    assert evaluation.left_out == (data / "images/000.png",)
