@@ -91,7 +91,7 @@ def break_size(pairs):
 
 def break_values(pairs):
     paint(pairs / "masks/0.png", np.full((40, 50), 7))
-    return r"masks/0\.png.*value 7 \(2000 pixels\)"
+    return r"value 7 \(2000 pixels\); expected 0 background, 255 foreground.*masks/0\.png"
 
 
 def break_truncated(pairs):

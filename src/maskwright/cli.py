@@ -17,7 +17,6 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --he
 
     from maskwright.training.recipe import Recipe
 
-STARTED = time.monotonic()
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # Python's, TensorFlow's and torch's
 
 app = typer.Typer(
@@ -208,6 +207,7 @@ def demo(
 
 def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
     """Train, or resume where there is no recipe, and say where the results are."""
+    started = time.monotonic()  # before Keras is loaded, which takes seconds of a time budget
     from maskwright.console import ConsoleNarrator
     from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
@@ -216,7 +216,7 @@ def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
     load_keras_quietly()
 
     with ConsoleNarrator(_console()) as narrator:
-        Segmenter.train_recipe(recipe, out, overwrite=overwrite, narrator=narrator, started=STARTED)
+        Segmenter.train_recipe(recipe, out, overwrite=overwrite, narrator=narrator, started=started)
     run = Run.open(out)
     _say(f"network: {run.network}")
     _say(f"report:  {run.report}")

@@ -184,7 +184,7 @@ def print_problems(console: Console, report: Report) -> None:
 def clock(seconds: float) -> str:
     """Seconds as people say them.
 
-    >>> clock(7), clock(75), clock(3700)
+    >>> clock(7), clock(75), clock(3720)
     ('7 s', '1 min 15 s', '1 h 02 min')
     """
     whole = round(seconds)

@@ -57,6 +57,8 @@ def test_only_a_run_that_was_interrupted_is_gone_on_with(tmp_path):
     write_json(run.facts, {"stopped_by": "interrupt"})
     assert Run.interrupted(run.folder) == run
     write_json(run.facts, {"stopped_by": "schedule"})
+    assert Run.interrupted(run.folder) == run  # its report is still to be written
+    run.report.write_text("page")
     with pytest.raises(NothingToResume, match="the run is complete"):
         Run.interrupted(run.folder)
 

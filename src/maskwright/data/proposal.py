@@ -127,7 +127,10 @@ def _number_words(counts: Mapping[Value, int], names: Sequence[str] | None) -> d
         return {value: f"class_{value}" for value in counts}
     if two_valued and len(names) <= 2:
         return dict(zip((low, high), [BACKGROUND_WORD, *names][-2:], strict=True))
-    words: dict[Value, str] = dict(enumerate(names if len(names) > 1 else [BACKGROUND_WORD, *names]))
+    words: dict[Value, str] = dict(enumerate(names))
+    if len(names) == 1:  # zero, and the commonest of the others: what is left over are the strangers
+        commonest = max((value for value in counts if value != 0), key=lambda value: counts[value])
+        words = {0: BACKGROUND_WORD, commonest: names[0]}
     unexpected = {value: pixels for value, pixels in counts.items() if value not in words}
     if unexpected:
         raise wrong_values(unexpected, words=words, file="The masks")

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from maskwright.data.check import Report, ScannedSet, check
 from maskwright.data.mask_values import MaskValues, parse_mask_values
 from maskwright.data.pairs import Pair, pair_folders
+from maskwright.data.pixel_values import joined
+from maskwright.data.problems import Problem
 from maskwright.data.scan import Scanned, scan
 from maskwright.data.split import mask_coverage, split
 from maskwright.errors import InputError
@@ -81,7 +83,7 @@ def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Pr
     """
     report, train, validation = check_data(recipe.data, progress=progress)
     if report.fatal or report.proposed is None or report.train.channels is None:
-        raise UnusableData(problems="\n".join(f"- {problem.message}" for problem in report.fatal))
+        raise UnusableData(problems="\n".join(f"- {_with_files(problem)}" for problem in report.fatal))
     values = report.proposed
     if validation is not None:
         sides = tuple(train.scanned), tuple(validation.scanned)
@@ -130,6 +132,12 @@ def choose_patch(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
         for median in np.median(sizes, axis=0)
     )
     return rows, columns
+
+
+def _with_files(problem: Problem) -> str:
+    """The problem's message, and the files that have it where the message does not say."""
+    unnamed = [str(file) for file in problem.files if str(file) not in problem.message]
+    return f"{problem.message} In {joined(unnamed)}." if unnamed else problem.message
 
 
 def _scanned(images: Path, masks: Path, mask_suffix: str, progress: ScanProgress | None) -> ScannedSet:
