@@ -23,8 +23,9 @@ ANYWHERE := tests/losses tests/metrics tests/data/test_augment.py tests/training
 	$(BIN)/python -m pip install -q -c requirements/constraints.txt -e '.[train]' $(TENSORFLOW)
 	touch $@
 
-.venv/test.installed: .venv/demo.installed requirements/test.txt
+.venv/test.installed: .venv/demo.installed requirements/test.txt requirements/peer.txt
 	$(BIN)/python -m pip install -q -c requirements/constraints.txt -r requirements/test.txt
+	$(BIN)/python -m pip install -q --no-deps -c requirements/constraints.txt -r requirements/peer.txt
 	touch $@
 
 demo: .venv/demo.installed

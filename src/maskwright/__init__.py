@@ -8,8 +8,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskwright import losses, metrics, networks
+    from maskwright import losses, metrics, networks, weights
     from maskwright.errors import InputError
+    from maskwright.models import FPN, DeepLabV3Plus, Linknet, PSPNet, Unet, UnetPlusPlus
     from maskwright.networks import (
         ResNet18,
         ResNet34,
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
         ResNet152,
         SEResNet18,
         SEResNet34,
-        Unet,
         backbones,
         build_backbone,
         build_resnet,
         build_unet,
+        get_preprocessing,
     )
     from maskwright.segmenter import Segmenter
 
@@ -31,10 +32,11 @@ __version__ = version("maskwright")
 _HOMES = {
     "Segmenter": "maskwright.segmenter",
     "InputError": "maskwright.errors",
-    **dict.fromkeys(("losses", "metrics", "networks"), "maskwright"),
+    **dict.fromkeys(("losses", "metrics", "networks", "weights"), "maskwright"),
+    **dict.fromkeys(("Unet", "FPN", "Linknet", "PSPNet", "UnetPlusPlus", "DeepLabV3Plus"), "maskwright.models"),
     **dict.fromkeys(
         (
-            *("Unet", "build_unet", "backbones", "build_backbone", "build_resnet"),
+            *("backbones", "build_backbone", "build_resnet", "build_unet", "get_preprocessing"),
             *("ResNet18", "ResNet34", "ResNet50", "ResNet101", "ResNet152", "SEResNet18", "SEResNet34"),
         ),
         "maskwright.networks",

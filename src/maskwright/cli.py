@@ -177,6 +177,56 @@ def check(
 
 
 @app.command()
+def convert(
+    source: Annotated[
+        Path, typer.Argument(help="A run, .keras, Keras 2 .h5, or torch .safetensors or .pth.", show_default=False)
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="A .keras file, or a folder that `predict` takes; for smp a .safetensors file, or a folder.",
+            show_default=False,
+        ),
+    ],
+    to: Annotated[Literal["keras", "smp"], typer.Option("--to", help="Whose network to write.")] = "keras",
+    classes: Classes = None,
+    mask_values: MaskValuesOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="name=value of what weights alone do not tell: activation=softmax.", **Optional),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Open a checkpoint of segmentation_models or torch here, or take a run to torch.
+
+    Masks stay what they were. What cannot be converted is refused by its name; nothing is skipped.
+    """
+    from maskwright.quiet import load_keras_quietly
+
+    load_keras_quietly()
+    from maskwright.conversion import convert as convert_file
+    from maskwright.conversion import named_values
+    from maskwright.data.mask_values import parse_mask_values
+    from maskwright.training.recipe import parse_pairs
+
+    values = parse_mask_values(mask_values) if mask_values is not None else named_values(_names(classes))
+    written = convert_file(source, out, to=to, mask_values=values, overwrite=overwrite, **parse_pairs(settings or []))
+    _say(f"written: {written}")
+
+
+@app.command()
+def backbones() -> None:
+    """List the encoders: their parameters, and what weights are published for each."""
+    from maskwright.quiet import load_keras_quietly
+
+    load_keras_quietly()
+    from maskwright.networks import backbones as table
+
+    _say(str(table()))
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the masks.")] = Path("demo"),
     time_budget: Annotated[str, typer.Option("--time-budget", help="How long the training may take.")] = "170s",
@@ -238,7 +288,7 @@ def _data_fields(
     """The recipe's data section from options; None where nothing was said."""
     from maskwright.data.mask_values import parse_mask_values
 
-    names = None if classes is None else tuple(name.strip() for name in classes.split(","))
+    names = _names(classes)
     return {
         "images": images,
         "masks": masks,
@@ -249,6 +299,10 @@ def _data_fields(
         "mask_values": None if mask_values is None else dict(parse_mask_values(mask_values).words),
         "mask_suffix": mask_suffix,
     }
+
+
+def _names(classes: str | None) -> tuple[str, ...] | None:
+    return None if classes is None else tuple(name.strip() for name in classes.split(","))
 
 
 def _refuse_changes(out: Path, given: Mapping[str, Mapping[str, object]]) -> None:

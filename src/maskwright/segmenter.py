@@ -213,9 +213,14 @@ class Segmenter:
         from maskwright.training.evaluate import evaluate_pairs
         from maskwright.training.run import Run
 
-        data = Run.open(self.folder).read_recipe().data
-        values: MaskValues = parse_mask_values(data.mask_values or {})
-        pairing = pair_folders(images, masks, mask_suffix=data.mask_suffix if mask_suffix is None else mask_suffix)
+        run = Run(self.folder)
+        if run.recipe.exists():
+            data = run.read_recipe().data
+            words, suffix = data.mask_values or {}, data.mask_suffix
+        else:  # converted, not trained here
+            words, suffix = {label.value: label.name for label in self.engine.bundle.labels}, ""
+        values: MaskValues = parse_mask_values(words)
+        pairing = pair_folders(images, masks, mask_suffix=suffix if mask_suffix is None else mask_suffix)
         finished = 0
 
         def count(*_: object) -> None:

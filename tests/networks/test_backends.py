@@ -12,7 +12,8 @@ import keras
 import numpy as np
 import pytest
 
-from maskwright.networks import Unet, build_resnet, build_unet
+from maskwright.models import Unet
+from maskwright.networks import build_resnet, build_unet
 from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.unet import BlockType
 from tests.networks.randomise import answer, difference, randomise

@@ -1,14 +1,12 @@
 """The U-Net's decoder: names, counts, sizes, precision, and what it refuses."""
 
-import inspect
-
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
 from maskwright.errors import UnknownChoice, WrongArgument
-from maskwright.networks import ResNet18, ResNet34, SkipSizeMismatch, Unet, build_resnet, build_unet
+from maskwright.networks import ResNet18, ResNet34, SkipSizeMismatch, build_resnet, build_unet
 from maskwright.networks.backbones import BACKBONES
 from tests.networks.randomise import answer, randomise
 
@@ -23,14 +21,6 @@ def encoder() -> keras.Model:
 def decoder_names(network: keras.Model) -> list[str]:
     names = [layer.name for layer in network.layers]
     return names[names.index("relu1") + 1 :]
-
-
-def test_unet_of_resnet34_is_the_reference_librarys():
-    network = Unet("resnet34")
-    assert len(network.layers) == 199
-    assert network.count_params() == 24_456_154
-    assert network.input_shape == (None, None, None, 3)
-    assert network.output_shape == (None, None, None, 1)
 
 
 def test_the_articles_call_by_indices_bridges_the_four_named_layers():
@@ -105,7 +95,8 @@ def mixed_precision():
 
 @pytest.mark.usefixtures("mixed_precision")
 def test_under_mixed_precision_the_head_computes_in_float32():
-    network = Unet("resnet18", input_shape=(32, 32, 3), activation="softmax", classes=2)
+    encoder = build_resnet(units=(1, 1, 1, 1), include_top=False, input_shape=(32, 32, 3))
+    network = build_unet(encoder, 2, SKIPS, activation="softmax")
     precision = {layer.name: layer.compute_dtype for layer in network.layers}
     assert (precision["conv0"], precision["decoder_stage4b_conv"]) == ("float16", "float16")
     assert (precision["final_conv"], precision["softmax"]) == ("float32", "float32")
@@ -126,7 +117,8 @@ def test_sizes_left_open_take_any_multiple_of_32(open_unet, size):
 
 @pytest.fixture(scope="module")
 def open_unet() -> keras.Model:
-    return Unet("resnet18", classes=2, decoder_filters=(16, 16, 8, 8, 8))
+    encoder = build_resnet(units=(1, 1, 1, 1), include_top=False, input_shape=(None, None, 3))
+    return build_unet(encoder, 2, SKIPS, (16, 16, 8, 8, 8))
 
 
 def test_its_config_holds_all_of_it(open_unet):
@@ -167,53 +159,6 @@ def test_a_transposed_convolution_is_4x4_with_the_blocks_rate(encoder):
     assert network.output_shape == (None, 24, 36, 1)
 
 
-def test_fewer_decoder_filters_take_fewer_default_skips():
-    network = Unet("resnet18", input_shape=(64, 64, 3), decoder_filters=(16, 8, 4))
-    assert network.output_shape == (None, 16, 16, 1)
-    assert network.get_layer("decoder_stage2_concat").input[1] is network.get_layer("stage2_unit1_relu1").output
-
-
-def test_unet_has_the_reference_librarys_arguments_in_order():
-    signature = inspect.signature(Unet).parameters
-    names = "backbone_name input_shape classes activation weights encoder_weights encoder_freeze encoder_features"
-    assert list(signature) == [
-        *names.split(),
-        *("decoder_block_type", "decoder_filters", "decoder_use_batchnorm"),
-    ]
-    defaults = {name: parameter.default for name, parameter in signature.items()}
-    del defaults["backbone_name"]
-    assert list(defaults.values()) == [
-        *((None, None, 3), 1, "sigmoid", None, None, False, "default"),
-        *("upsampling", (256, 128, 64, 32, 16), True),
-    ]
-
-
-def test_unet_passes_its_decoder_arguments_on():
-    network = Unet(
-        "resnet18",
-        input_shape=(None, None, 1),
-        encoder_features=["stage4_unit1_relu1"],
-        decoder_block_type="transpose",
-        decoder_filters=(16, 8),
-        decoder_use_batchnorm=False,
-    )
-    assert decoder_names(network) == [
-        *("decoder_stage0a_transpose", "decoder_stage0a_relu", "decoder_stage0_concat"),
-        *("decoder_stage0b_conv", "decoder_stage0b_relu", "decoder_stage1a_transpose", "decoder_stage1a_relu"),
-        *("decoder_stage1b_conv", "decoder_stage1b_relu", "final_conv", "sigmoid"),
-    ]
-    assert network.input_shape == (None, None, None, 1)
-
-
-def test_a_frozen_encoder_trains_only_its_normalisations():
-    network = Unet("resnet18", encoder_freeze=True)
-    trained = {layer.name for layer in network.layers if layer.trainable_weights}
-    in_encoder = {name for name in trained if not name.startswith(("decoder_", "final_conv"))}
-    normalisations = {f"stage{s}_unit{u}_bn{i}" for s in (1, 2, 3, 4) for u in (1, 2) for i in (1, 2)}
-    assert in_encoder == normalisations | {"bn_data", "bn0", "bn1"}
-    assert trained - in_encoder >= {"decoder_stage0a_conv", "decoder_stage4b_bn", "final_conv"}
-
-
 def test_a_skip_that_is_no_layer_is_told_the_nearest(encoder):
     with pytest.raises(
         WrongArgument, match=r"^skip_connection_layers='stage4_relu1': .*of encoder, .*'stage4_unit1_re"
@@ -235,9 +180,9 @@ def test_skips_are_a_list_of_at_most_one_a_block(encoder):
         build_unet(encoder, 1, [["relu0"]])  # type: ignore[list-item]
     with pytest.raises(WrongArgument, match=r"^skip_connection_layers=\[5, 5, 5\]: expected at most 2 layers"):
         build_unet(encoder, 1, [5, 5, 5], n_upsample_blocks=2)
-    for features in ("relu0", None, np.array([5, 3])):
-        with pytest.raises(WrongArgument, match=r"^encoder_features=.*: expected a list of layer names or indices"):
-            Unet("resnet18", encoder_features=features)
+    for skips in ("relu0", np.array([5, 3])):
+        with pytest.raises(WrongArgument, match=r"^skip_connection_layers=.*: expected a list of layer names or indic"):
+            build_unet(encoder, 1, skips)
 
 
 def test_a_skip_is_a_map():
@@ -274,12 +219,6 @@ def test_there_is_at_least_one_block(encoder):
         build_unet(encoder, 1, [], n_upsample_blocks=0)
 
 
-@pytest.mark.parametrize("filters", [(), 256])
-def test_unet_has_as_many_blocks_as_filters(filters):
-    with pytest.raises(WrongArgument, match=r"^decoder_filters=.*: .* an integer of at least 1 for each decoder block"):
-        Unet("resnet18", decoder_filters=filters)
-
-
 @pytest.mark.parametrize("classes", [0, -1, 1.0, True])
 def test_classes_are_counted_from_one(encoder, classes):
     with pytest.raises(WrongArgument, match=r"^classes=.*: expected an integer of at least 1"):
@@ -295,16 +234,6 @@ def test_words_are_looked_up(encoder):
         build_unet(encoder, 1, SKIPS, block_type="upsample")  # type: ignore[arg-type]
     with pytest.raises(UnknownChoice, match=r"^activation='sigmod' .*softmax.* Did you mean 'sigmoid'\?"):
         build_unet(encoder, 1, SKIPS, activation="sigmod")
-    with pytest.raises(UnknownChoice, match=r"^backbone_name='resnet43' .* Did you mean 'resnet34'\?"):
-        Unet("resnet43")
-    with pytest.raises(UnknownChoice, match=r"^decoder_block_type='transposed' .* Did you mean 'transpose'\?"):
-        Unet("resnet18", decoder_block_type="transposed")  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize("shape", [(72, 64, 3), (64, 72, 3), (None, 48, 3)])
-def test_known_sides_are_multiples_of_32(shape):
-    with pytest.raises(WrongArgument, match=r"^input_shape=.*multiples of 32 pixels, or None"):
-        Unet("resnet18", input_shape=shape)
 
 
 def test_a_backbone_with_a_top_is_no_backbone():

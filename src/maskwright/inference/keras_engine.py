@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import InputError
 from maskwright.inference.bundle import Bundle
+from maskwright.networks import aligned, bilinear, grid, grouped  # noqa: F401  Keras opens files that hold these layers
 
 
 class UnreadableNetwork(InputError):
@@ -31,16 +32,25 @@ class KerasEngine:
         return np.asarray(self.network.predict_on_batch(images), dtype=np.float32)
 
 
+def load_network(file: Path) -> keras.Model:
+    """The network of a ``.keras`` file, read in safe mode: no code in the file is run.
+
+    Raises:
+        UnreadableNetwork: The file is damaged, or holds code.
+    """
+    try:
+        return keras.saving.load_model(file, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises whatever the damaged part happens to upset
+        raise UnreadableNetwork(file=file, found=" ".join(str(error).split())[:200]) from None
+
+
 def load_keras_engine(file: Path, bundle: Bundle) -> KerasEngine:
-    """The engine of a ``.keras`` file, read in safe mode: no code in the file is run.
+    """The engine of a ``.keras`` file.
 
     Raises:
         UnreadableNetwork: The file is damaged, holds code, or does not fit the bundle.
     """
-    try:
-        network = keras.saving.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever the damaged part happens to upset
-        raise UnreadableNetwork(file=file, found=" ".join(str(error).split())[:200]) from None
+    network = load_network(file)
     has, says = (network.input_shape[-1], network.output_shape[-1]), (bundle.channels, bundle.outputs)
     if has != says:
         found = f"it has {has[0]} input and {has[1]} output channels, its bundle says {says[0]} and {says[1]}"

@@ -1,11 +1,21 @@
-"""Networks as graphs of Keras layers; knows nothing of files, data or training.
+"""Networks as graphs of Keras layers; knows nothing of files, data or training."""
 
-The one exception: `Unet` hands Keras the weights file a user names.
-"""
-
-from maskwright.networks.backbones import BACKBONES, Backbone, backbones, build_backbone, freeze_encoder
-from maskwright.networks.blocks import SkipSizeMismatch
-from maskwright.networks.loading import MissingWeights, UnusableWeights
+from maskwright.networks.backbones import (
+    BACKBONES,
+    Backbone,
+    Encoder,
+    backbones,
+    build_backbone,
+    encoder_of,
+    freeze_encoder,
+    get_preprocessing,
+)
+from maskwright.networks.blocks import SkipSizeMismatch, batch_norm, torch_batch_norm
+from maskwright.networks.deeplabv3plus import build_deeplabv3plus
+from maskwright.networks.fpn import build_fpn
+from maskwright.networks.linknet import build_linknet
+from maskwright.networks.outputs import mask_only
+from maskwright.networks.pspnet import build_pspnet
 from maskwright.networks.resnet import (
     ResNet18,
     ResNet34,
@@ -16,25 +26,52 @@ from maskwright.networks.resnet import (
     SEResNet34,
     build_resnet,
 )
-from maskwright.networks.unet import Unet, build_unet
+from maskwright.networks.resnet_v1 import (
+    ResNet18V1,
+    ResNet34V1,
+    ResNet50V1,
+    ResNet101V1,
+    ResNet152V1,
+    build_resnet_v1,
+)
+from maskwright.networks.smp_fpn import build_smp_fpn
+from maskwright.networks.smp_linknet import build_smp_linknet
+from maskwright.networks.unet import build_unet
+from maskwright.networks.unetplusplus import build_unetplusplus
 
 __all__ = [
     "BACKBONES",
     "Backbone",
-    "MissingWeights",
+    "Encoder",
     "ResNet18",
+    "ResNet18V1",
     "ResNet34",
+    "ResNet34V1",
     "ResNet50",
+    "ResNet50V1",
     "ResNet101",
+    "ResNet101V1",
     "ResNet152",
+    "ResNet152V1",
     "SEResNet18",
     "SEResNet34",
     "SkipSizeMismatch",
-    "Unet",
-    "UnusableWeights",
     "backbones",
+    "batch_norm",
     "build_backbone",
+    "build_deeplabv3plus",
+    "build_fpn",
+    "build_linknet",
+    "build_pspnet",
     "build_resnet",
+    "build_resnet_v1",
+    "build_smp_fpn",
+    "build_smp_linknet",
     "build_unet",
+    "build_unetplusplus",
+    "encoder_of",
     "freeze_encoder",
+    "get_preprocessing",
+    "mask_only",
+    "torch_batch_norm",
 ]

@@ -74,11 +74,30 @@ def check_divisible_sides(shape: ImageShape, *, by: int) -> None:
         raise wrong_argument("input_shape", tuple(shape), expected=expected)
 
 
+def check_at_least_one(argument: str, value: int) -> None:
+    """Require a whole number of at least 1.
+
+    Raises:
+        WrongArgument: ``value`` is not a positive integer.
+    """
+    if not is_positive_integer(value):
+        raise wrong_argument(argument, value, expected="an integer of at least 1")
+
+
 def check_classes(classes: int) -> None:
     """Require at least one class.
 
     Raises:
         WrongArgument: ``classes`` is not a positive integer.
     """
-    if not is_positive_integer(classes):
-        raise wrong_argument("classes", classes, expected="an integer of at least 1")
+    check_at_least_one("classes", classes)
+
+
+def check_dropout(argument: str, share: float | None) -> None:
+    """Require a share of channels to drop, from 0 to below 1, or None.
+
+    Raises:
+        WrongArgument: ``share`` is something else.
+    """
+    if share is not None and not (isinstance(share, int | float | np.number) and 0 <= share < 1):
+        raise wrong_argument(argument, share, expected="a number of at least 0 and below 1, or None")

@@ -12,8 +12,8 @@ from maskwright.networks.checks import check_classes
 Activation = str | Callable[[keras.KerasTensor], keras.KerasTensor] | None
 
 
-def activation_layer(activation: Activation) -> layers.Activation:
-    """The layer that ends a network, in float32 and named after ``activation`` (None is linear).
+def activation_layer(activation: Activation, *, name: str | None = None) -> layers.Activation:
+    """The layer that ends a network, in float32, named ``name`` or else after ``activation`` (None is linear).
 
     Raises:
         UnknownChoice: Keras knows no activation of this name.
@@ -24,20 +24,41 @@ def activation_layer(activation: Activation) -> layers.Activation:
         utilities = {"deserialize", "get", "serialize"}
         known = [name for name, _ in getmembers(keras.activations, isfunction) if name not in utilities]
         raise unknown_choice("activation", activation, known) from error
-    name = activation if isinstance(activation, str) else getattr(function, "__name__", type(function).__name__)
-    return layers.Activation(activation, dtype="float32", name=name)
+    own = activation if isinstance(activation, str) else getattr(function, "__name__", type(function).__name__)
+    return layers.Activation(activation, dtype="float32", name=name or own)
 
 
-def mask_head(x: keras.KerasTensor, classes: int, *, activation: Activation) -> keras.KerasTensor:
-    """A 3x3 convolution to ``classes`` maps and the activation, in float32 whatever the precision before them.
+def mask_head(
+    x: keras.KerasTensor,
+    classes: int,
+    *,
+    activation: Activation,
+    size: int = 3,
+    upsampling: layers.Layer | None = None,
+    name: str = "final_conv",
+    output_name: str | None = None,
+) -> keras.KerasTensor:
+    """A convolution to ``classes`` maps and the activation, in float32 whatever the precision before them.
+
+    Args:
+        x: A map (n, h, w, c).
+        classes: Maps in the output.
+        activation: Keras activation of the output, by name or as a function; None is linear.
+        size: Height and width of the convolution's kernel.
+        upsampling: A layer between convolution and activation that enlarges the maps; give it ``dtype="float32"``.
+        name: Name of the convolution.
+        output_name: Name of the activation's layer; None is the activation's own.
 
     Raises:
         UnknownChoice: Keras knows no such activation.
         WrongArgument: ``classes`` is not a positive integer.
+
+    >>> maps = keras.Input((16, 24, 8))
+    >>> mask_head(maps, 2, activation="softmax", upsampling=layers.UpSampling2D(4, dtype="float32")).shape
+    (None, 64, 96, 2)
     """
     check_classes(classes)
-    activate = activation_layer(activation)
-    conv = layers.Conv2D(
-        classes, 3, padding="same", kernel_initializer="glorot_uniform", dtype="float32", name="final_conv"
-    )
-    return activate(conv(x))
+    activate = activation_layer(activation, name=output_name)
+    conv = layers.Conv2D(classes, size, padding="same", kernel_initializer="glorot_uniform", dtype="float32", name=name)
+    x = conv(x)
+    return activate(x if upsampling is None else upsampling(x))

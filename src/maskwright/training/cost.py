@@ -53,7 +53,7 @@ def _multiply_adds(layer: keras.layers.Layer) -> int:
     """Multiplications of one image through a convolution; those of other layers do not weigh."""
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return math.prod(layer.input.shape[1:3]) * math.prod(layer.kernel.shape)
-    if isinstance(layer, keras.layers.Conv2D):
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
         return math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
     return 0
 

@@ -13,7 +13,9 @@ from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
 from maskwright.metrics.scores import Scores
+from maskwright.networks.outputs import mask_only
 from maskwright.training.checkpoint import load_checkpoint, save_checkpoint
+from maskwright.training.network import targets
 from maskwright.training.recalibrate import Recalibration
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.run import Run, write_csv
@@ -109,6 +111,7 @@ class Trainer:
         self.recipe = recipe
         self.stopwatch = stopwatch
         self.state = State()
+        self._masks = mask_only(network)
         self._recalibrate = Recalibration(network)
         patch_pixels = math.prod(patches.patch) * patches.batch_size
         self._steps_a_validation = _FIRST_GUESS * validation_pixels / patch_pixels
@@ -167,7 +170,9 @@ class Trainer:
         self.network.optimizer.learning_rate = rate = learning_rate(
             share, peak=self.recipe.learning_rate, warmup=self.recipe.warmup
         )
-        loss = float(self.network.train_on_batch(*batch))
+        images, masks = batch
+        logs = self.network.train_on_batch(images, targets(self.network, masks), return_dict=True)
+        loss = float(logs["loss"])
         if not math.isfinite(loss):
             raise LossNotFinite(found=loss, step=self.state.step, run=self.run.folder, rate=f"{rate:g}")
         self.state.step += 1
@@ -231,7 +236,7 @@ class Trainer:
     def _validated(self) -> dict[str, Any]:
         started = self.stopwatch.seconds()
         self._recalibrate(map(self.patches.plain, range(self.recipe.recalibration_steps)))
-        self.engine.network.set_weights(self.network.get_weights())
+        self.engine.network.set_weights(self._masks.get_weights())
         reached, scores = self._reached(self.engine)
         if self.state.best is None or reached >= self.state.best:
             self._save_network(self.run.network)

@@ -2,47 +2,125 @@
 
 import contextlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
-from maskwright.errors import one_of
+from maskwright.errors import InputError, one_of
 from maskwright.images.labels import IGNORED
 from maskwright.inference.bundle import Bundle
 from maskwright.losses.combinations import loss_of_words
-from maskwright.networks.backbones import BACKBONES
-from maskwright.networks.unet import build_unet
+from maskwright.models import ARCHITECTURES
+from maskwright.networks.backbones import BACKBONES, encoder_of, freeze_encoder
+from maskwright.networks.outputs import MASK, PRESENT
 from maskwright.training.recipe import NetworkRecipe, TrainingRecipe
+from maskwright.weights.channels import copy_adapted, reverse_image_channels, rgb_twin, unit_statistics
+from maskwright.weights.encoder import load_encoder_weights
 
 Precision = Literal["float32", "mixed_bfloat16"]
 
+# What the recipe's fields are called at the doors; one that the recipe's own check allows is there.
+_DOOR_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "unet": {
+        "decoder_block": "decoder_block_type",
+        **{name: name for name in ("attention", "hypercolumn", "dropout", "decoder_filters")},
+    },
+    "fpn": {"dropout": "pyramid_dropout"},
+    "linknet": {"decoder_block": "decoder_block_type", "decoder_filters": "decoder_filters"},
+    "pspnet": {"dropout": "psp_dropout"},
+    "unetplusplus": {"decoder_filters": "decoder_filters"},
+    "deeplabv3plus": {"dropout": "decoder_dropout"},
+}
+_DILATED_STRIDE: Final = 16  # of a DeepLabV3+, where the encoder can be dilated
+_AUXILIARY_WEIGHT: Final = 0.1  # of each further output's loss, beside the mask's 1
+
+
+class NothingIsEmpty(InputError):
+    """An image-level output asked of data in which every pixel is of a class."""
+
+    text = "network.empty_head: the masks have no background, so no image is empty. Leave it out."
+
 
 def build_network(
-    recipe: NetworkRecipe, bundle: Bundle, *, precision: Precision = "float32", size: tuple[int, int] | None = None
+    recipe: NetworkRecipe,
+    bundle: Bundle,
+    *,
+    precision: Precision = "float32",
+    size: tuple[int, int] | None = None,
+    learning: bool = False,
 ) -> keras.Model:
     """The network a recipe describes, for images of ``size`` (height, width), or of any size.
 
+    Args:
+        recipe: What to build.
+        bundle: Channels in and out, and the activation.
+        precision: What it computes in.
+        size: Height and width of the images it takes; any if absent.
+        learning: With what only training needs: the encoder's first weights, what is frozen, further outputs.
+
     Raises:
         UnknownChoice: The recipe names a backbone or a decoder block that does not exist.
+        NothingIsEmpty: An output for empty images is asked for, and the data has no background.
+        InputError: The encoder's weights cannot be had.
     """
-    backbone = one_of("network.backbone", recipe.backbone, BACKBONES)
+    row = one_of("network.backbone", recipe.backbone, BACKBONES)
     height, width = size or (None, None)
     with _dtype_policy(precision):
-        shape = (height, width, bundle.channels)
-        return build_unet(
-            backbone.build(first_unit=recipe.first_unit, input_shape=shape, include_top=False),
+        options: dict[str, Any] = {"first_unit": recipe.first_unit} if "first_unit" in row.options else {}
+        if recipe.architecture == "deeplabv3plus" and "output_stride" in row.options:
+            options["output_stride"] = _DILATED_STRIDE
+        encoder = encoder_of(recipe.backbone, input_shape=(height, width, bundle.channels), **options)
+        if learning and recipe.encoder_weights is not None:
+            _load_first_weights(encoder.model, recipe)
+        if learning and recipe.encoder_freeze:
+            freeze_encoder(encoder.model)
+        further = {}
+        if learning and recipe.architecture == "unet":
+            if recipe.empty_head and not bundle.background:
+                raise NothingIsEmpty
+            further = {"deep_supervision": recipe.deep_supervision, "empty_head": recipe.empty_head}
+        chosen = {door: getattr(recipe, name) for name, door in _DOOR_NAMES[recipe.architecture].items()}
+        return ARCHITECTURES[recipe.architecture](
+            encoder,
             classes=bundle.outputs,
-            skip_connection_layers=backbone.skips,
-            decoder_filters=recipe.decoder_filters,
-            block_type=recipe.decoder_block,
             activation=bundle.activation,
+            **{name: value for name, value in chosen.items() if value is not None},
+            **further,
         )
 
 
-def compile_for_training(network: keras.Model, recipe: TrainingRecipe) -> None:
-    """Give the network its optimizer and loss.
+def _load_first_weights(encoder: keras.Model, recipe: NetworkRecipe) -> None:
+    argument = "network.encoder_weights"
+    if BACKBONES[recipe.backbone].preprocessing.channels == "RGB":
+        load_encoder_weights(encoder, recipe.backbone, recipe.encoder_weights or "", argument=argument)
+        return
+    # Learnt on BGR, as the VGGs were; images here are RGB, and a kernel turned round reads them so.
+    twin = rgb_twin(encoder)
+    load_encoder_weights(twin, recipe.backbone, recipe.encoder_weights or "", argument=argument)
+    reverse_image_channels(twin)
+    copy_adapted(twin, encoder)
+
+
+def encoder_pixels(recipe: NetworkRecipe, bundle: Bundle) -> Bundle:
+    """``bundle`` with the normalisation that the encoder's first weights were learnt with; as it is without any.
+
+    For images of another number of channels than three, means and deviations are averaged or taken in turn, as the
+    first layer's weights are.
+    """
+    if recipe.encoder_weights is None:
+        return bundle
+    pixels = one_of("network.backbone", recipe.backbone, BACKBONES).preprocessing
+    mean, std = unit_statistics(pixels, bundle.channels)
+    normalisation = bundle.normalisation.model_copy(update={"mean": mean, "std": std})
+    return bundle.model_copy(update={"normalisation": normalisation})
+
+
+def compile_for_training(network: keras.Model, recipe: TrainingRecipe, bundle: Bundle) -> None:
+    """Give the network its optimizer, and each of its outputs its loss; `targets` are what they learn.
 
     Raises:
         UnknownChoice: The recipe names a loss that does not exist.
@@ -51,9 +129,22 @@ def compile_for_training(network: keras.Model, recipe: TrainingRecipe) -> None:
         recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    loss = loss_of_words(recipe.loss, channels=network.output_shape[-1], ignore=IGNORED)
-    network.compile(optimizer=optimizer, loss=loss)
+    loss = loss_of_words(recipe.loss, channels=bundle.outputs, ignore=IGNORED)
+    if isinstance(network.output, dict):
+        losses = {name: "binary_crossentropy" if name == PRESENT else loss for name in network.output}
+        weights = {name: 1.0 if name == MASK else _AUXILIARY_WEIGHT for name in losses}
+        network.compile(optimizer=optimizer, loss=losses, loss_weights=weights)
+    else:
+        network.compile(optimizer=optimizer, loss=loss)
     optimizer.build(network.trainable_variables)
+
+
+def targets(network: keras.Model, masks: NDArray[np.generic]) -> Any:
+    """What each output of ``network`` learns from label indices (n, h, w): the masks, or whether they hold anything."""
+    if not isinstance(network.output, dict):
+        return masks
+    held = ((masks != 0) & (masks != IGNORED)).any(axis=(1, 2))[:, None].astype(np.float32)
+    return {name: held if name == PRESENT else masks for name in network.output}
 
 
 def choose_precision(wanted: Literal["auto", "float32", "mixed_bfloat16"]) -> Precision:

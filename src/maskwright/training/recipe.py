@@ -94,16 +94,49 @@ class DataRecipe(Section):
 
 
 class NetworkRecipe(Section):
-    """The graph."""
+    """The graph, and the weights it starts from."""
 
+    architecture: Literal["unet", "fpn", "linknet", "pspnet", "unetplusplus", "deeplabv3plus"] = "unet"
+    """The decoder."""
     backbone: str = "resnet34"
-    """Encoder, by name."""
+    """Encoder, by name; `maskwright backbones` lists them."""
+    encoder_weights: str | None = None
+    """`imagenet` or another data set published for the backbone, downloaded once, or a file; random if absent."""
+    encoder_freeze: bool = False
+    """Train no layer of the encoder but its batch normalisations."""
     first_unit: Literal["projection", "identity"] = "projection"
     """Shortcut of the encoder's first unit: `identity` is the article's graph, `projection` the published weights'."""
     decoder_block: Literal["upsampling", "transpose"] = "upsampling"
-    """`upsampling` (nearest, then two convolutions) or `transpose` (transposed convolution, then one)."""
+    """unet, linknet: `upsampling` (nearest, then convolutions) or `transpose` (transposed convolution)."""
     decoder_filters: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (256, 128, 64, 32, 16)
-    """Filters of the five decoder blocks, deepest first."""
+    """unet, linknet, unetplusplus: filters of the five decoder blocks, deepest first."""
+    attention: Literal["scse"] | None = None
+    """unet: `scse` weighs the maps of each decoder block by place and by channel."""
+    hypercolumn: bool = False
+    """unet: the head sees the maps of all decoder blocks."""
+    deep_supervision: bool = False
+    """unet: each decoder block learns a mask of its own; they are dropped from the saved network."""
+    empty_head: bool = False
+    """unet: the encoder also learns whether an image holds anything; dropped from the saved network."""
+    dropout: Share | None = None
+    """unet, fpn, pspnet, deeplabv3plus: share of the decoder's channels dropped in training; the architecture's own
+    (0.5 in deeplabv3plus, none elsewhere) if absent."""
+
+    @model_validator(mode="after")
+    def _architecture_has_what_is_asked(self) -> "NetworkRecipe":
+        fields = type(self).model_fields
+        for name, architectures in _ONLY_IN.items():
+            if self.architecture not in architectures and getattr(self, name) != fields[name].default:
+                raise ValueError(f"{name} is an option of {' and '.join(architectures)}, not of {self.architecture}")
+        return self
+
+
+_ONLY_IN = {
+    "decoder_block": ("unet", "linknet"),
+    "decoder_filters": ("unet", "linknet", "unetplusplus"),
+    **dict.fromkeys(("attention", "hypercolumn", "deep_supervision", "empty_head"), ("unet",)),
+    "dropout": ("unet", "fpn", "pspnet", "deeplabv3plus"),
+}
 
 
 class AugmentationRecipe(Section):
@@ -205,8 +238,9 @@ class Recipe(Section):
                 raise TypeError(name)
             lines += ["", f"{name}:  # {section.__doc__}"]
             for key, entry in section.model_fields.items():
+                description = " ".join((entry.description or "").split())
                 # JSON is YAML, and keeps every value on its line.
-                lines += [f"  # {entry.description}", f"  {key}: {json.dumps(values[name][key], ensure_ascii=False)}"]
+                lines += [f"  # {description}", f"  {key}: {json.dumps(values[name][key], ensure_ascii=False)}"]
         return "\n".join(lines) + "\n"
 
 
@@ -265,11 +299,33 @@ def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
             near = [path for path in _paths(Recipe) if path.endswith(f".{name.strip()}")]
             hint = f" Did you mean {near[0]}={value}?" if near else ""
             raise WrongRecipe(source=f"--set {setting}", problems=f"expected section.field=value.{hint}")
-        try:
-            fields.setdefault(section, {})[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise WrongRecipe(source=f"--set {setting}", problems=f"cannot read the value {value!r} as YAML") from None
+        fields.setdefault(section, {})[key] = _yaml_value(setting, value)
     return fields
+
+
+def parse_pairs(settings: Iterable[str]) -> dict[str, Any]:
+    """``["activation=softmax"]`` as a mapping; values are read as YAML.
+
+    Raises:
+        WrongRecipe: A setting has no ``=``, or its value is no YAML.
+
+    >>> parse_pairs(["classes=3", "activation=softmax"])
+    {'classes': 3, 'activation': 'softmax'}
+    """
+    pairs = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise WrongRecipe(source=f"--set {setting}", problems="expected name=value")
+        pairs[name.strip()] = _yaml_value(setting, value)
+    return pairs
+
+
+def _yaml_value(setting: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise WrongRecipe(source=f"--set {setting}", problems=f"cannot read the value {value!r} as YAML") from None
 
 
 def _paths(section: type[Section], prefix: str = "") -> list[str]:

@@ -6,7 +6,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,9 @@ from maskwright.training.cost import estimate_cost
 from maskwright.training.evaluate import Evaluation, evaluate_pairs
 from maskwright.training.fit import Outcome, Trainer
 from maskwright.training.narrate import Narrator, Plan, Silent
-from maskwright.training.network import build_network, choose_precision, compile_for_training
+from maskwright.training.network import build_network, choose_precision, compile_for_training, encoder_pixels
 from maskwright.training.prepare import Prepared, choose_patch, prepare, prepared_before
-from maskwright.training.recipe import Recipe
+from maskwright.training.recipe import NetworkRecipe, Recipe
 from maskwright.training.run import OtherRecipe, Run
 from maskwright.training.schedule import Stopwatch
 
@@ -79,7 +79,8 @@ def train(
     run = Run.planned(out, overwrite=overwrite)
     recipe = recipe.changed("augmentation", custom=_name(augmentation))
     prepared, report = prepare(recipe, progress=narrator.reading)
-    networks = _build_networks(prepared)
+    prepared = replace(prepared, bundle=encoder_pixels(prepared.recipe.network, prepared.bundle))
+    networks = _build_networks(prepared, prepared.recipe.network)
     run.begin()
     write_text(run.recipe, prepared.recipe.to_yaml())
     run.write_split(train=prepared.train, validation=prepared.validation)
@@ -108,7 +109,10 @@ def resume(
     before, now = prepared.recipe.augmentation.custom, _name(augmentation)
     if before != now:
         raise OtherRecipe(folder=out, found=f"augmentation {now or 'of the recipe'}, not {before or 'of the recipe'}")
-    return _train(run, prepared, _build_networks(prepared), augmentation, narrator or Silent(), stopwatch, report=None)
+    # All weights are in the checkpoint; those the encoder began with need not be there any more.
+    begun = {"encoder_weights": None} if run.checkpoint.exists() else {}
+    networks = _build_networks(prepared, prepared.recipe.network.model_copy(update=begun))
+    return _train(run, prepared, networks, augmentation, narrator or Silent(), stopwatch, report=None)
 
 
 def _name(augmentation: Augmentation | None) -> str | None:
@@ -124,13 +128,13 @@ class _Networks:
     precision: str
 
 
-def _build_networks(prepared: Prepared) -> _Networks:
-    recipe = prepared.recipe
-    keras.utils.set_random_seed(recipe.training.seed)
-    precision = choose_precision(recipe.training.precision)
-    learning = build_network(recipe.network, prepared.bundle, precision=precision, size=recipe.training.patch)
-    compile_for_training(learning, recipe.training)
-    serving = KerasEngine(build_network(recipe.network, prepared.bundle), prepared.bundle)
+def _build_networks(prepared: Prepared, recipe: NetworkRecipe) -> _Networks:
+    training, bundle = prepared.recipe.training, prepared.bundle
+    keras.utils.set_random_seed(training.seed)
+    precision = choose_precision(training.precision)
+    learning = build_network(recipe, bundle, precision=precision, size=training.patch, learning=True)
+    compile_for_training(learning, training, bundle)
+    serving = KerasEngine(build_network(recipe, bundle), bundle)
     return _Networks(learning, serving, precision)
 
 

@@ -33,7 +33,7 @@ def load_weights(network: keras.Model, file: WeightsFile, *, argument: str) -> N
     """
     given = fspath(file) if isinstance(file, PathLike) else file
     if not isinstance(given, str) or not given.endswith(".weights.h5") or not Path(given).is_file():
-        hint = " Published weights are not available in this version: pass None." if given == "imagenet" else ""
+        hint = " Published weights are for the encoder: encoder_weights='imagenet'." if given == "imagenet" else ""
         raise MissingWeights(argument=argument, given=given, hint=hint)
     try:
         network.load_weights(given)

@@ -1,0 +1,93 @@
+"""A U-Net in OpenVINO as it was trained and as `rewrite` makes it, side by side.
+
+    python benchmarks/rewrite.py [--backbone resnet34] [--side 224] [--batch 8] [--rounds 9]
+
+Weights and batch-norm statistics are random. In float32 both must answer alike before either is timed. Each round times
+both, one after the other; the ratio of a round is how many times faster the rewritten network is.
+"""
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+import openvino
+
+from maskwright.export.rewrite import rewrite
+from maskwright.models import Unet
+
+MOST = 1e-4  # of a probability
+PRECISIONS = ("f32", "bf16")
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+def randomise(network: keras.Model) -> keras.Model:
+    rng = np.random.default_rng(0)
+    for weight in network.weights:
+        if weight.name in ("gamma", "moving_variance"):
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+        elif weight.name in ("beta", "moving_mean", "bias"):
+            weight.assign(rng.normal(0, 0.2, weight.shape))
+    return network
+
+
+def compiled(network: keras.Model, *, precision: str, shape: tuple[int, ...]) -> Predict:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "network.xml"
+        network.export(file, format="openvino", verbose=False)
+        core = openvino.Core()
+        model = core.read_model(file)
+        model.reshape(shape)
+        settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        engine = core.compile_model(model, "CPU", settings)
+    return lambda images: engine(images)[0]
+
+
+def seconds(predict: Predict, images: np.ndarray) -> float:
+    started = time.perf_counter()
+    predict(images)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet34")
+    parser.add_argument("--side", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    network = randomise(Unet(options.backbone))
+    rewritten = rewrite(network)
+    shape = (options.batch, options.side, options.side, 3)
+    images = np.random.default_rng(1).uniform(0, 255, shape).astype(np.float32)
+
+    print(f"Unet({options.backbone!r}), {shape}, OpenVINO {openvino.__version__}, {os.cpu_count()} CPUs", end=", ")
+    print(f"{platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}")
+    print("| precision | as trained, images/s | rewritten, images/s | ratio, median (lowest - highest) | difference |")
+    print("| --- | --- | --- | --- | --- |")
+    for precision in PRECISIONS:
+        before, after = (compiled(one, precision=precision, shape=shape) for one in (network, rewritten))
+        expected, found = before(images), after(images)
+        difference = float(np.abs(expected - found).max())
+        if precision == "f32":
+            assert difference < MOST, difference
+            assert expected.std() > 0.01, "masks that are all alike prove nothing"
+        for predict in (before, after):
+            seconds(predict, images)
+        rounds = [(seconds(before, images), seconds(after, images)) for _ in range(options.rounds)]
+        ratios = [slow / fast for slow, fast in rounds]
+        rates = [options.batch / median(times) for times in zip(*rounds, strict=True)]
+        ratio = f"{median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})"
+        print(f"| {precision} | {rates[0]:.1f} | {rates[1]:.1f} | {ratio} | {difference:.1e} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""FPN: a pyramid of equally deep maps from the encoder's sizes, each convolved, enlarged to one size and merged.
+
+Sources: Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017; Kirillov et al., "Panoptic Feature
+Pyramid Networks", CVPR 2019; arguments and layer names of the reference library segmentation_models 1.0.1.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal
+
+import keras
+from keras import layers
+
+from maskwright.errors import one_of, wrong_argument
+from maskwright.networks.bilinear import BilinearUpsampling2D
+from maskwright.networks.blocks import Norm, batch_norm, check_sizes, conv_bn_relu
+from maskwright.networks.checks import check_at_least_one, check_dropout
+from maskwright.networks.ends import ends
+from maskwright.networks.head import Activation, mask_head
+from maskwright.networks.skips import Skip, skip_tensors
+
+Aggregation = Literal["sum", "concat"]
+AGGREGATIONS: Final[Mapping[str, Callable[..., layers.Layer]]] = {"sum": layers.Add, "concat": layers.Concatenate}
+STAGES: Final = (5, 4, 3, 2)  # of the pyramid, from deep to shallow: stage s has 1/2**(s - 1) of the images' size
+
+
+def pyramid_block(x: keras.KerasTensor, skip: keras.KerasTensor, *, filters: int, name: str) -> keras.KerasTensor:
+    """Add a deeper map (n, h, w, c), enlarged, and a skip (n, 2h, 2w, s), both brought to ``filters`` channels."""
+    if x.shape[-1] != filters:
+        x = layers.Conv2D(filters, 1, kernel_initializer="he_uniform", name=f"{name}_pre_conv")(x)
+    skip = layers.Conv2D(filters, 1, kernel_initializer="he_uniform", name=f"{name}_conv")(skip)
+    x = layers.UpSampling2D(2, name=f"{name}_upsampling")(x)
+    check_sizes(x, skip, name=name)
+    return layers.Add(name=f"{name}_add")([x, skip])
+
+
+def build_fpn(
+    backbone: keras.Model,
+    classes: int,
+    skip_connection_layers: Sequence[Skip],
+    *,
+    pyramid_block_filters: int = 256,
+    segmentation_filters: int | None = None,
+    pyramid_aggregation: Aggregation = "sum",
+    dropout: float | None = None,
+    activation: Activation = "sigmoid",
+    use_batchnorm: bool = True,
+    norm: Norm = batch_norm,
+) -> keras.Model:
+    """An FPN on any functional or built sequential Keras model whose output is a feature map.
+
+    Takes the backbone's images, (n, height, width, channels); returns (n, height, width, classes) in float32, when
+    the backbone halves five times and 32 divides height and width.
+
+    Args:
+        backbone: The encoder, whose output is half as high and wide as the first skip.
+        classes: Maps in the output.
+        skip_connection_layers: Four layers of the backbone, by name or by index in ``backbone.layers``, each twice as
+            high and wide as the one before; the last has half the images' size.
+        pyramid_block_filters: Channels of the pyramid.
+        segmentation_filters: Filters of the convolutions after it; None for half the pyramid's channels.
+        pyramid_aggregation: ``"sum"`` adds the levels of the pyramid, ``"concat"`` keeps them side by side.
+        dropout: Share of the merged channels to drop in training, in [0, 1); None for no such layer.
+        activation: Keras activation of the output, by name or as a function; None is linear.
+        use_batchnorm: Normalise after the pyramid; without it the convolutions there have a bias.
+        norm: The normalisation, a factory called as ``norm(name=...)``.
+
+    Raises:
+        UnknownChoice: ``pyramid_aggregation`` or ``activation`` is unknown.
+        WrongArgument: another argument cannot be used.
+        SkipSizeMismatch: a skip's known size is not twice that of the map below.
+
+    >>> from maskwright.networks import ResNet18
+    >>> encoder = ResNet18(include_top=False, input_shape=(64, 96, 3))
+    >>> skips = ["stage4_unit1_relu1", "stage3_unit1_relu1", "stage2_unit1_relu1", "relu0"]
+    >>> build_fpn(encoder, 2, skips, activation="softmax").output_shape
+    (None, 64, 96, 2)
+    """
+    images, x = ends(backbone)
+    aggregate = one_of("pyramid_aggregation", pyramid_aggregation, AGGREGATIONS)
+    check_at_least_one("pyramid_block_filters", pyramid_block_filters)
+    if segmentation_filters is None:
+        segmentation_filters = max(1, pyramid_block_filters // 2)
+    check_at_least_one("segmentation_filters", segmentation_filters)
+    check_dropout("dropout", dropout)
+    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", most=len(STAGES))
+    if len(skips) < len(STAGES):
+        raise wrong_argument("skip_connection_layers", list(skip_connection_layers), expected="four layers")
+    norm_or_none = norm if use_batchnorm else None
+
+    pyramid = []
+    for stage, skip in zip(STAGES, skips, strict=True):
+        x = pyramid_block(x, skip, filters=pyramid_block_filters, name=f"fpn_stage_p{stage}")
+        pyramid.append(x)
+    levels = []
+    for stage, x in zip(STAGES, pyramid, strict=True):
+        for half in "ab":
+            x = conv_bn_relu(x, segmentation_filters, norm=norm_or_none, name=f"segm_stage{stage}{half}")
+        if stage > STAGES[-1]:
+            x = layers.UpSampling2D(2 ** (stage - STAGES[-1]), name=f"upsampling_stage{stage}")(x)
+        levels.append(x)  # (n, height / 2, width / 2, segmentation_filters)
+    x = aggregate(name=f"aggregation_{pyramid_aggregation}")(levels[::-1])
+    if dropout:
+        x = layers.SpatialDropout2D(dropout, name="pyramid_dropout")(x)
+    x = conv_bn_relu(x, segmentation_filters, norm=norm_or_none, name="final_stage")
+    x = BilinearUpsampling2D(2, name="final_upsampling")(x)
+    return keras.Model(images, mask_head(x, classes, activation=activation, name="head_conv"), name="fpn")

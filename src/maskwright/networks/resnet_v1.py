@@ -1,0 +1,120 @@
+"""Post-activation ResNets as torchvision, timm and segmentation_models_pytorch build them.
+
+Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; a bottleneck strides in its 3x3
+convolution, as torchvision and timm do; Chen et al., "Rethinking Atrous Convolution", 2017, for the dilated stage.
+
+A layer with weights bears its torch module's name with ``_`` for ``.``: ``layer1_0_downsample_0`` is
+``layer1.0.downsample.0``. So do the activations that end the stem, ``relu``, and the stages, ``layer1`` to ``layer4``.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+import keras
+
+from maskwright.errors import one_of, wrong_argument
+from maskwright.networks.blocks import torch_batch_norm
+from maskwright.networks.checks import ImageShape
+from maskwright.networks.residual import (
+    Conv,
+    Units,
+    check_request,
+    classifier,
+    conv_bns,
+    pool,
+    relu,
+    residual_unit,
+    variant,
+)
+from maskwright.networks.resnet import STAGE_FILTERS, BlockName
+
+RESNET_V1_SKIPS: Final = ("layer3", "layer2", "layer1", "relu")
+LAST_STAGE: Final[Mapping[int, tuple[int, int]]] = {32: (2, 1), 16: (1, 2)}  # output stride: (stride, dilation)
+
+
+class Block(Protocol):
+    """The convolutions of a kind of unit."""
+
+    def __call__(self, filters: int, *, stride: int, dilation: int) -> list[Conv]:
+        """Rows from the unit's input to its add."""
+        ...
+
+
+def basic(filters: int, *, stride: int, dilation: int) -> list[Conv]:
+    """Two 3x3 convolutions, the first with the unit's stride."""
+    return [Conv(filters, 3, stride, dilation), Conv(filters, 3, 1, dilation)]
+
+
+def bottleneck(filters: int, *, stride: int, dilation: int) -> list[Conv]:
+    """1x1, 3x3 with the unit's stride, and 1x1 to four times the filters."""
+    return [Conv(filters, 1), Conv(filters, 3, stride, dilation), Conv(4 * filters, 1)]
+
+
+BLOCKS: Final[Mapping[str, Block]] = {"basic": basic, "bottleneck": bottleneck}
+
+
+def build_resnet_v1(
+    *,
+    units: Units,
+    block: BlockName = "basic",
+    input_shape: ImageShape = (None, None, 3),
+    output_stride: int = 32,
+    include_top: bool = False,
+    classes: int = 1000,
+    name: str = "resnet_v1",
+) -> keras.Model:
+    """A post-activation ResNet of four stages with 64, 128, 256 and 512 filters.
+
+    Takes images (n, height, width, channels); for published weights RGB in [0, 1], less the mean 0.485, 0.456, 0.406
+    and divided by the standard deviation 0.229, 0.224, 0.225. Returns features
+    (n, ceil(height / output_stride), ceil(width / output_stride), 512), four times as many channels for bottlenecks;
+    with the top, probabilities (n, classes).
+
+    Args:
+        units: Residual units of each stage, each at least 1.
+        block: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
+        input_shape: Height, width and channels; height and width may be None.
+        output_stride: 32; or 16, where the last stage keeps its size and every 3x3 convolution in it is dilated by 2,
+            the first unit's too, as in segmentation_models_pytorch (torchvision leaves that unit undilated).
+        include_top: Append global average pooling and a softmax classifier.
+        classes: Outputs of the top.
+        name: Name of the model.
+
+    Raises:
+        UnknownChoice: ``block`` is neither of the words above.
+        WrongArgument: ``units``, ``input_shape``, ``output_stride`` or ``classes`` cannot be used.
+
+    >>> encoder = build_resnet_v1(units=(1, 1, 1, 1), output_stride=16, input_shape=(64, 96, 3))
+    >>> encoder.output_shape
+    (None, 4, 6, 512)
+    """
+    rows = one_of("block", block, BLOCKS)
+    check_request(units, input_shape=input_shape, classes=classes)
+    if output_stride not in LAST_STAGE:
+        raise wrong_argument("output_stride", output_stride, expected="32 or 16")
+
+    image = keras.Input(input_shape, name="data")
+    x = conv_bns(image, [Conv(64, 7, stride=2)], norm=torch_batch_norm, prefix="")  # (n, h/2, w/2, 64)
+    x = relu(x, name="relu")
+    x = pool(x, name="maxpool")  # (n, h/4, w/4, 64)
+    steps = (1, 1), (2, 1), (2, 1), LAST_STAGE[output_stride]  # stride and dilation of each stage
+    for stage, (filters, count, (stride, dilation)) in enumerate(zip(STAGE_FILTERS, units, steps, strict=True), 1):
+        for number in range(count):
+            x = residual_unit(
+                x,
+                rows(filters, stride=stride if number == 0 else 1, dilation=dilation),
+                norm=torch_batch_norm,
+                prefix=f"layer{stage}_{number}_",
+                projection_names=("downsample_0", "downsample_1"),
+            )
+            x = relu(x, name=f"layer{stage}" if number == count - 1 else f"layer{stage}_{number}_relu")
+    if include_top:
+        x = classifier(x, classes, names=("avgpool", "fc", "softmax"))
+    return keras.Model(image, x, name=name)
+
+
+ResNet18V1 = variant("ResNet18V1", build_resnet_v1, units=(2, 2, 2, 2), block="basic", name="resnet18_v1")
+ResNet34V1 = variant("ResNet34V1", build_resnet_v1, units=(3, 4, 6, 3), block="basic", name="resnet34_v1")
+ResNet50V1 = variant("ResNet50V1", build_resnet_v1, units=(3, 4, 6, 3), block="bottleneck", name="resnet50_v1")
+ResNet101V1 = variant("ResNet101V1", build_resnet_v1, units=(3, 4, 23, 3), block="bottleneck", name="resnet101_v1")
+ResNet152V1 = variant("ResNet152V1", build_resnet_v1, units=(3, 8, 36, 3), block="bottleneck", name="resnet152_v1")

@@ -1,0 +1,80 @@
+"""ResNeXts as image-classifiers 1.0.0 builds them: post-activation, a grouped 3x3 convolution in every unit.
+
+Source: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017, the 32x4d networks.
+Layers have the names of image-classifiers, and ``stage{s}_unit{u}_conv2`` where it gives a grouped convolution none.
+"""
+
+from typing import Final
+
+import keras
+
+from maskwright.networks.checks import ImageShape
+from maskwright.networks.residual import (
+    Conv,
+    Units,
+    check_request,
+    classifier,
+    conv,
+    pool,
+    residual_stages,
+    residual_unit,
+    variant,
+)
+from maskwright.networks.resnet import batch_norm, bn_relu
+
+RESNEXT_SKIPS: Final = ("stage4_unit1_relu1", "stage3_unit1_relu1", "stage2_unit1_relu1", "relu0")
+GROUPS: Final = 32
+
+
+def unit(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
+    """1x1, a grouped 3x3 with the unit's stride, both twice as wide as ``filters``, and 1x1 to four times as many."""
+    glorot = "glorot_uniform"
+    # Of 1 / sqrt(inputs of a group): what Glorot's rule gives a group, where Keras would apply it to all groups as one.
+    rows = [
+        Conv(2 * filters, 1, initializer=glorot),
+        Conv(2 * filters, 3, stride, groups=GROUPS, initializer="lecun_uniform"),
+        Conv(4 * filters, 1, initializer=glorot),
+    ]
+    return residual_unit(x, rows, norm=batch_norm, prefix=prefix)
+
+
+def build_resnext(
+    *,
+    units: Units,
+    input_shape: ImageShape = (None, None, 3),
+    include_top: bool = False,
+    classes: int = 1000,
+    name: str = "resnext",
+) -> keras.Model:
+    """A ResNeXt of four stages with 256, 512, 1024 and 2048 channels, in 32 groups.
+
+    Takes images (n, height, width, channels) with values 0-255, which its first layer normalises. Returns features
+    (n, ceil(height / 32), ceil(width / 32), 2048); with the top, probabilities (n, classes).
+
+    Args:
+        units: Residual units of each stage, each at least 1.
+        input_shape: Height, width and channels; height and width may be None.
+        include_top: Append global average pooling and a softmax classifier.
+        classes: Outputs of the top.
+        name: Name of the model.
+
+    Raises:
+        WrongArgument: ``units``, ``input_shape`` or ``classes`` cannot be used.
+
+    >>> build_resnext(units=(1, 1, 1, 1), input_shape=(64, 96, 3)).output_shape
+    (None, 2, 3, 2048)
+    """
+    check_request(units, input_shape=input_shape, classes=classes)
+    image = keras.Input(input_shape, name="data")
+    x = batch_norm(scale=False, name="bn_data")(image)
+    x = conv(x, Conv(64, 7, stride=2, initializer="glorot_uniform"), name="conv0")  # (n, h/2, w/2, 64)
+    x = bn_relu(x, 0)
+    x = pool(x, name="pooling0")  # (n, h/4, w/4, 64)
+    x = residual_stages(x, units, unit=unit)  # (n, h/32, w/32, 2048)
+    if include_top:
+        x = classifier(x, classes, names=("pool1", "fc1", "softmax"))
+    return keras.Model(image, x, name=name)
+
+
+ResNeXt50 = variant("ResNeXt50", build_resnext, units=(3, 4, 6, 3), name="resnext50")
+ResNeXt101 = variant("ResNeXt101", build_resnext, units=(3, 4, 23, 3), name="resnext101")

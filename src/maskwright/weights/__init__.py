@@ -1,0 +1,1 @@
+"""Numbers from elsewhere into a network: published files, legacy checkpoints, torch tensors. May import networks."""

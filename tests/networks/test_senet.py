@@ -1,0 +1,64 @@
+"""Squeeze-and-excitation networks against torch's functions, and what they share with image-classifiers 1.0.0."""
+
+import keras
+import numpy as np
+import pytest
+
+from maskwright.errors import InputError
+from maskwright.networks.senet import SENET_SKIPS, build_senet
+from tests.networks.randomise import randomise
+from tests.networks.tiny import noise, taps_of, weights_of
+
+ENDS = tuple(f"stage{stage}_relu" for stage in (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "strided"),
+    [("resnet", 1, 1), ("resnext", 32, 2), ("senet", 64, 2)],
+)
+def test_every_stage_is_that_of_torch_also_at_odd_sizes(kind, groups, strided):
+    torch_residual = pytest.importorskip("tests.networks.torch_residual", reason="torch is not installed")
+    network, images = randomise(build_senet(units=(2, 1, 1, 1), kind=kind)), noise(37, 66)
+    reference = torch_residual.Bottlenecks(
+        weights_of(network), epsilon=1e-5, groups=groups, strided=strided, squeeze=True
+    )
+    x = torch_residual.to_torch(images)
+    for number in (1, 2, 3) if kind == "senet" else (1,):
+        x = reference.conv(x, f"stem_conv{number}", stride=2 if number == 1 else 1)
+        x = torch_residual.nn.relu(reference.bn(x, f"stem_bn{number}"))
+    expected = [torch_residual.to_numpy(tap) for tap in (x, *reference.stages(x))]
+    for ours, theirs in zip(taps_of(network, images, "stem_relu", *ENDS), expected, strict=True):
+        assert ours.shape == theirs.shape
+        np.testing.assert_allclose(ours, theirs, atol=2e-5 * theirs.std())
+
+
+# Parameters of image-classifiers' networks with these units and five classes.
+@pytest.mark.parametrize(("kind", "parameters"), [("resnet", 9_140_453), ("resnext", 8_495_333), ("senet", 33_602_021)])
+def test_with_a_top_it_has_the_parameters_of_image_classifiers(kind, parameters):
+    network = build_senet(units=(2, 2, 1, 1), kind=kind, include_top=True, classes=5)
+    assert (network.count_params(), network.output_shape) == (parameters, (None, 5))
+    dropouts = [layer.rate for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
+    assert dropouts == ([0.2] if kind == "senet" else [])
+
+
+def test_the_projection_of_senet154_is_3x3_where_it_halves():
+    network = build_senet(units=(1, 1, 1, 1), kind="senet")
+    sizes = [network.get_layer(f"stage{stage}_unit1_sc").kernel_size for stage in (1, 2, 3, 4)]
+    assert sizes == [(1, 1), (3, 3), (3, 3), (3, 3)]
+
+
+def test_the_skips_are_the_ends_of_stages_and_the_norms_the_references():
+    network = build_senet(units=(1, 2, 1, 1), input_shape=(64, 96, 4))
+    assert [network.get_layer(name).output.shape[1:] for name in SENET_SKIPS] == [
+        (4, 6, 1024),
+        (8, 12, 512),
+        (16, 24, 256),
+        (32, 48, 64),
+    ]
+    norm = network.get_layer("stage2_unit2_bn2")
+    assert (np.float32(norm.epsilon), norm.momentum) == (np.float32(9.999999747378752e-06), 0.99)
+
+
+def test_what_cannot_be_built_is_told():
+    with pytest.raises(InputError, match=r"kind='resnest' is not known; .* Did you mean 'resnet'\?"):
+        build_senet(units=(1, 1, 1, 1), kind="resnest")

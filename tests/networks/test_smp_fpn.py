@@ -1,0 +1,81 @@
+"""The torch library's FPN: its arithmetic against torch's functions, its layers, and what it refuses."""
+
+import pytest
+from keras import layers
+
+from maskwright.errors import UnknownChoice, WrongArgument
+from maskwright.networks.blocks import SkipSizeMismatch
+from maskwright.networks.smp_fpn import build_smp_fpn
+from tests.networks.randomise import answer, difference, randomise
+from tests.networks.tiny import SKIPS, decoder_layers, noise, tiny_encoder
+
+SMALL = {"pyramid_channels": 8, "segmentation_channels": 32}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return tiny_encoder(64, 96)
+
+
+@pytest.mark.parametrize(
+    ("merge_policy", "segmentation_channels"), [("add", 32), ("cat", 32), ("add", 64)]
+)  # groups of one channel and of two
+def test_the_logits_are_those_of_torchs_functions(encoder, merge_policy, segmentation_channels):
+    from tests.networks.torch_decoders import Reference
+
+    options = {"merge_policy": merge_policy, "segmentation_channels": segmentation_channels}
+    network = build_smp_fpn(encoder, 2, SKIPS[:3], pyramid_channels=8, activation=None, **options)
+    images = noise(64, 96)
+    expected = Reference(randomise(network, seed=3), images, "end", *SKIPS[:3]).fpn(add=merge_policy == "add")
+    assert expected.shape == (2, 64, 96, 2)
+    assert difference(expected, answer(network, images)) < 1e-4
+
+
+def test_the_defaults_are_the_torch_librarys(encoder):
+    found = decoder_layers(build_smp_fpn(encoder, 1, SKIPS[:3]), encoder)
+    assert found["decoder_p5"].filters == 256
+    assert found["decoder_seg_blocks_0_block_2_conv"].filters == 128
+    norms = {(layer.groups, layer.epsilon) for name, layer in found.items() if name.endswith("_bn")}
+    assert norms == {(32, 1e-5)}
+    dropout = found["decoder_dropout"]
+    assert (type(dropout), dropout.rate) == (layers.SpatialDropout2D, 0.2)
+    assert isinstance(found["decoder_merge"], layers.Add)
+
+
+def test_without_dropout_there_is_no_such_layer(encoder):
+    found = decoder_layers(build_smp_fpn(encoder, 1, SKIPS[:3], dropout=0.0, **SMALL), encoder)
+    assert "decoder_dropout" not in found
+
+
+def test_the_last_enlargement_is_the_callers(encoder):
+    assert build_smp_fpn(encoder, 1, SKIPS[:3], upsampling=2, **SMALL).output_shape == (None, 32, 48, 1)
+
+
+@pytest.mark.parametrize(("count", "expected"), [(2, "expected three layers"), (4, "expected at most 3 layers")])
+def test_other_than_three_skips_are_refused(encoder, count, expected):
+    with pytest.raises(WrongArgument, match=f"skip_connection_layers=.*: {expected}"):
+        build_smp_fpn(encoder, 1, SKIPS[:count], **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"segmentation_channels": 48}, "segmentation_channels=48: expected a positive multiple of 32, the groups of"),
+        ({"pyramid_channels": 0}, "pyramid_channels=0: expected an integer of at least 1"),
+        ({"dropout": 1.0}, "dropout=1.0: expected a number of at least 0 and below 1"),
+        ({"upsampling": 0}, "factor=0: expected an integer of at least 1"),
+    ],
+)
+def test_a_number_out_of_its_range_is_refused(encoder, options, text):
+    with pytest.raises(WrongArgument, match=text):
+        build_smp_fpn(encoder, 1, SKIPS[:3], **options)
+
+
+def test_an_unknown_merge_policy_is_refused(encoder):
+    with pytest.raises(UnknownChoice, match="merge_policy='sum' is not known; expected one of add, cat"):
+        build_smp_fpn(encoder, 1, SKIPS[:3], merge_policy="sum")
+
+
+def test_skips_in_the_wrong_order_are_refused(encoder):
+    with pytest.raises(SkipSizeMismatch, match="the skip connection of decoder_p4 is 16 x 24 pixels"):
+        build_smp_fpn(encoder, 1, SKIPS[2::-1], **SMALL)

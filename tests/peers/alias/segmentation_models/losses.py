@@ -1,0 +1,1 @@
+from maskwright.losses import DiceLoss, JaccardLoss  # noqa: F401

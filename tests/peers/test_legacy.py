@@ -1,0 +1,111 @@
+"""Files that segmentation_models 1.0.1 itself writes, opened here: the masks are its own.
+
+Random networks with random batch-norm statistics; `benchmarks/equality_legacy.py` does the same for every pair of
+architecture and encoder.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from maskwright.convert import load_legacy
+
+PEER = {"TF_USE_LEGACY_KERAS": "1", "SM_FRAMEWORK": "tf.keras", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+TWO_SIZES = [(64, 96), (96, 64)]
+CASES = {
+    "unet": ("Unet", {"backbone_name": "resnet18"}, TWO_SIZES),
+    "unet-transpose": (
+        "Unet",
+        {
+            "backbone_name": "resnet18",
+            "input_shape": (64, 96, 4),
+            "classes": 3,
+            "activation": "softmax",
+            "decoder_block_type": "transpose",
+            "decoder_filters": (32, 24, 16, 12, 8),
+            "decoder_use_batchnorm": False,
+        },
+        [(64, 96)],
+    ),
+    "fpn": (
+        "FPN",
+        {
+            "backbone_name": "efficientnetb0",
+            "pyramid_block_filters": 48,
+            "pyramid_aggregation": "sum",
+            "pyramid_dropout": 0.2,
+        },
+        TWO_SIZES,
+    ),
+    "linknet": ("Linknet", {"backbone_name": "seresnet18", "classes": 3, "activation": "softmax"}, TWO_SIZES),
+    "linknet-densenet": (
+        "Linknet",
+        {"backbone_name": "densenet121", "decoder_block_type": "transpose", "activation": "linear"},
+        [(64, 96)],
+    ),
+    "pspnet": (
+        "PSPNet",
+        {
+            "backbone_name": "vgg16",
+            "input_shape": (48, 96, 3),
+            "downsample_factor": 4,
+            "psp_conv_filters": 32,
+            "psp_pooling_type": "max",
+            "psp_use_batchnorm": False,
+        },
+        [(48, 96)],
+    ),
+    "pspnet-gated-groups": ("PSPNet", {"backbone_name": "seresnext50", "input_shape": (96, 144, 3)}, [(96, 144)]),
+    "unet-nameless": ("Unet", {"backbone_name": "inceptionv3"}, [(64, 96)]),
+    "unet-mobile": ("Unet", {"backbone_name": "mobilenetv2"}, [(64, 96)]),
+}
+
+
+def interpreter():
+    """One that has the reference library: this one, or the one MASKWRIGHT_LEGACY_PYTHON names."""
+    here = find_spec("tf_keras") and find_spec("classification_models") and find_spec("efficientnet")
+    found = sys.executable if here else os.environ.get("MASKWRIGHT_LEGACY_PYTHON")
+    return found or pytest.skip("needs tf-keras and segmentation-models 1.0.1, here or in MASKWRIGHT_LEGACY_PYTHON")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("legacy")
+    jobs = [
+        {"name": name, "architecture": architecture, "arguments": arguments, "sizes": sizes}
+        for name, (architecture, arguments, sizes) in CASES.items()
+    ]
+    writer = Path(__file__).with_name("legacy_writer.py")
+    command = [interpreter(), str(writer), str(folder)]
+    done = subprocess.run(
+        command, input=json.dumps(jobs), text=True, env=os.environ | PEER, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+def answer(network, images):
+    return keras.ops.convert_to_numpy(network(images, training=False))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_masks_are_those_of_the_reference_library(written, name):
+    batches = np.load(written / f"{name}.npz")
+    pairs = [(batches[f"images{size}"], batches[f"masks{size}"]) for size in range(len(CASES[name][2]))]
+    assert all(masks.std() > 0.01 for _, masks in pairs)  # masks all alike would prove nothing
+
+    network = load_legacy(written / f"{name}.whole.h5")
+    for images, masks in pairs:
+        np.testing.assert_allclose(answer(network, images), masks, rtol=0, atol=1e-4)
+    for variable in network.variables:
+        variable.assign(np.zeros(variable.shape))
+    load_legacy(written / f"{name}.numbers.h5", network)
+    images, masks = pairs[0]
+    np.testing.assert_allclose(answer(network, images), masks, rtol=0, atol=1e-4)

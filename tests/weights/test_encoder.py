@@ -1,0 +1,219 @@
+"""Encoders filled from published files, which a server on this machine publishes, and from files of the user's."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from numpy.testing import assert_allclose, assert_array_equal
+
+from maskwright.errors import UnknownChoice, WrongArgument
+from maskwright.networks import ResNet18, build_resnet
+from maskwright.weights import encoder as encoder_module
+from maskwright.weights.catalogue import PUBLISHED
+from maskwright.weights.channels import adapt_kernel
+from maskwright.weights.encoder import UnpublishedFirstUnit, load_encoder_weights, load_published
+from maskwright.weights.keras_file import UnusableWeights
+from maskwright.weights.legacy import LayerMismatch
+from tests.networks.randomise import answer, difference, randomise
+from tests.weights.keras2 import write_keras2
+from tests.weights.server import Answer, serving
+
+ROW = ("resnet18", "imagenet", False)
+
+
+def encoder(channels=3):
+    """Small, with what loading looks at: the normalised image, and the first unit's projection."""
+    image = keras.Input((None, None, channels), name="data")
+    x = layers.BatchNormalization(scale=False, name="bn_data")(image)
+    x = layers.Conv2D(4, 3, use_bias=False, name="conv0")(x)
+    return keras.Model(image, layers.Conv2D(5, 1, name="stage1_unit1_sc")(x), name="resnet18")
+
+
+@pytest.fixture(scope="module")
+def rgb():
+    return randomise(encoder())
+
+
+@pytest.fixture(scope="module")
+def keras2_file(rgb, tmp_path_factory):
+    file = tmp_path_factory.mktemp("published") / PUBLISHED[ROW].name
+    write_keras2(rgb, file)
+    return file
+
+
+@pytest.fixture
+def publish(tmp_path, monkeypatch):
+    """Makes rows of the catalogue lead to a server on this machine, and the cache to an empty folder."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    def publish(server, key):
+        digest = hashlib.new(PUBLISHED[key].algorithm, server.content).hexdigest()
+        row = replace(PUBLISHED[key], base=server.address, digest=digest)
+        monkeypatch.setattr(encoder_module, "PUBLISHED", {**encoder_module.PUBLISHED, key: row})
+
+    return publish
+
+
+def kernel_of(network):
+    return network.get_layer("conv0").kernel.numpy()
+
+
+def equal(network, other):
+    for ours, theirs in zip(network.weights, other.weights, strict=True):
+        assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
+
+
+def test_imagenet_is_downloaded_once_also_over_a_connection_that_breaks(rgb, keras2_file, publish, tmp_path):
+    with serving(keras2_file.read_bytes(), Answer(send=1_000), Answer()) as server:
+        publish(server, ROW)
+        for _ in range(2):
+            network = encoder()
+            load_encoder_weights(network, "resnet18", "imagenet")
+            equal(network, rgb)
+    assert server.ranges == [None, "bytes=1000-"]
+    assert (tmp_path / "keras" / "models" / keras2_file.name).is_file()
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_imagenet_fills_encoders_of_other_channels(rgb, keras2_file, publish, channels):
+    with serving(keras2_file.read_bytes()) as server:
+        publish(server, ROW)
+        network = encoder(channels)
+        load_encoder_weights(network, "resnet18", "imagenet")
+    assert_allclose(kernel_of(network), adapt_kernel(kernel_of(rgb), channels), rtol=1e-6)
+    assert network.get_layer("bn_data").moving_mean.shape == (channels,)
+    for ours, theirs in zip(network.weights[4:], rgb.weights[4:], strict=True):
+        assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
+
+
+def test_the_libraries_own_files_make_our_networks_answer_as_its_own(publish, tmp_path):
+    for module in ("classification_models", "tf_keras", "tensorflow"):
+        if find_spec(module) is None:
+            pytest.skip(f"{module} is not installed: the library that published the weights cannot write a file")
+    writer = Path(__file__).with_name("published_writer.py")
+    environment = os.environ | {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+    subprocess.run([sys.executable, writer, tmp_path], env=environment, check=True, capture_output=True)
+    said = np.load(tmp_path / "answers.npz")
+
+    networks = {}
+    for top, size in ((False, (64, 96, 3)), (True, (224, 224, 3))):
+        key = ("resnet18", "imagenet", top)
+        with serving((tmp_path / PUBLISHED[key].name).read_bytes()) as server:
+            publish(server, key)
+            networks[top] = ResNet18(first_unit="projection", include_top=top, input_shape=size)
+            load_published(networks[top], "resnet18", "imagenet", include_top=top)
+    assert difference(answer(networks[False], said["images"]), said["features"]) < 1e-4
+    assert_array_equal(networks[True].get_layer("fc1").kernel.numpy(), said["fc1_kernel"])
+
+
+def test_torchvisions_file_is_checked_and_handed_to_its_reader(publish, rgb, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setitem(encoder_module.READERS, ".pth", lambda *network, **named: read.append((*network, named)))
+    with serving(b"tensors") as server:
+        publish(server, ("resnet50_v1", "imagenet", False))
+        load_encoder_weights(rgb, "resnet50_v1", "imagenet", argument="given")
+    path = tmp_path / "keras" / "models" / "resnet50-0676ba61.pth"
+    assert read == [(rgb, {"file": path, "argument": "given"})]
+    assert path.read_bytes() == b"tensors"
+
+
+def test_published_weights_fit_the_projection_only():
+    network = build_resnet(units=(2, 2, 2, 2), include_top=False, input_shape=(64, 64, 3))
+    with pytest.raises(
+        UnpublishedFirstUnit,
+        match=r"^encoder_weights='imagenet': the published weights of resnet18 fit first_unit='projection', and this",
+    ):
+        load_encoder_weights(network, "resnet18", "imagenet")
+
+
+def test_bottlenecks_have_no_other_first_unit(publish, monkeypatch):
+    network = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 1, name="stage1_unit1_sc")])
+    monkeypatch.setattr(encoder_module, "fetch", lambda file: Path(file.name))
+    with pytest.raises(WrongArgument):  # beyond the check of the first unit, for the file that is not there
+        load_published(network, "resnet50", "imagenet")
+
+
+@pytest.mark.parametrize(("top", "allowed"), [(False, "imagenet, imagenet11k"), (True, "imagenet, imagenet11k")])
+def test_a_data_set_without_weights_is_answered_with_those_there_are(top, allowed):
+    with pytest.raises(UnknownChoice, match=rf"^weights='imagenet21k' .* one of {allowed}\. Did you mean 'imagenet11k"):
+        load_published(keras.Sequential(), "resnet152", "imagenet21k", include_top=top)
+
+
+def test_keras_own_encoders_have_no_published_classifier_here():
+    with pytest.raises(UnknownChoice, match=r"^weights='imagenet' is not known"):
+        load_published(keras.Sequential(), "vgg16", "imagenet", include_top=True)
+
+
+def test_keras_own_encoders_come_through_keras(rgb, monkeypatch):
+    monkeypatch.setattr(encoder_module, "published", {"mobilenetv2": rgb}.__getitem__)
+    network = encoder(4)
+    load_encoder_weights(network, "mobilenetv2", "imagenet")
+    assert_allclose(kernel_of(network), adapt_kernel(kernel_of(rgb), 4), rtol=1e-6)
+    assert_array_equal(network.weights[-1].numpy(), rgb.weights[-1].numpy())
+
+
+@pytest.mark.parametrize("name", ["encoder.weights.h5", "encoder.h5"])
+@pytest.mark.parametrize("channels", [3, 2])
+def test_a_file_of_ones_own_fills_an_encoder_with_or_without_a_name(rgb, tmp_path, name, channels):
+    file = tmp_path / name
+    rgb.save_weights(file) if name.endswith(".weights.h5") else write_keras2(rgb, file)
+    network = encoder(channels)
+    load_encoder_weights(network, None, file)
+    expected = kernel_of(rgb) if channels == 3 else kernel_of(rgb)[:, :, :2] * 1.5
+    assert_allclose(kernel_of(network), expected, rtol=1e-6)
+    assert_array_equal(network.weights[-1].numpy(), rgb.weights[-1].numpy())
+
+
+def test_a_file_from_an_encoder_of_four_channels_fills_one_as_it_is(tmp_path):
+    four = randomise(encoder(4))
+    four.save_weights(tmp_path / "four.weights.h5")
+    again = encoder(4)
+    load_encoder_weights(again, "resnet18", tmp_path / "four.weights.h5")
+    equal(again, four)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_a_file_of_another_network_is_refused_in_the_words_of_the_users_own(tmp_path, channels):
+    image = keras.Input((8, 8, 3))
+    keras.Model(image, layers.Conv2D(5, 3)(image)).save_weights(tmp_path / "other.weights.h5")
+    network = encoder(channels)
+    with pytest.raises(UnusableWeights, match=r"^encoder_weights='.*other\.weights\.h5': .* for the network resnet18 "):
+        load_encoder_weights(network, "resnet18", tmp_path / "other.weights.h5")
+
+
+def test_a_misfit_is_told_in_the_channels_of_the_users_own_encoder(tmp_path):
+    write_keras2(encoder(5), tmp_path / "five.h5")
+    with pytest.raises(LayerMismatch, match=r"bn_data holds beta \(5\).* expects beta \(4\)"):
+        load_encoder_weights(encoder(4), "resnet18", tmp_path / "five.h5")
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "message"),
+    [
+        (
+            "resnet152",
+            "imagenet12k",
+            r"='imagenet12k': expected 'imagenet', 'imagenet11k', the path .* Did you mean 'im",
+        ),
+        (
+            "resnet18",
+            "nowhere.weights.h5",
+            r"='nowhere\.weights\.h5': expected 'imagenet', the path of an existing file",
+        ),
+        ("resnet18", 5, r"=5: expected 'imagenet', the path of .*\.weights\.h5, \.h5, .*\.pth.*, or None\.$"),
+        ("resnet18", Path(__file__), r"test_encoder\.py': expected"),
+        (None, "imagenet", r"='imagenet': expected the path .* Published weights belong to encoders that have a name"),
+    ],
+)
+def test_what_is_neither_a_data_set_nor_a_file_is_answered_with_what_there_is(name, weights, message):
+    with pytest.raises(WrongArgument, match=rf"^encoder_weights{message}|^encoder_weights='.*{message}"):
+        load_encoder_weights(keras.Sequential(), name, weights)
