@@ -67,6 +67,10 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
         ForeignLayer: a whole model has a layer that the network built here has not.
         LayerMismatch, DifferentLayers: the weights do not fit.
         WrongArgument: ``network`` and arguments to build one are both given.
+
+    >>> load_legacy("missing.h5")
+    Traceback (most recent call last):
+    maskwright.weights.legacy_file.NotLegacyFile: file='missing.h5' is not there; expected a Keras 2 .h5 file, ...
     """
     if network is not None and overrides:
         expected = "no arguments to build a network when one is given"

@@ -55,6 +55,10 @@ def load_legacy_weights(network: keras.Model, file: LegacyPath, *, argument: str
         LayerMismatch: a layer's shapes differ.
         DifferentLayers: the file holds layers the network lacks, or the network layers the file lacks.
             After any of these, the network is as it was.
+
+    >>> load_legacy_weights(keras.Sequential(), "missing.h5")
+    Traceback (most recent call last):
+    maskwright.weights.legacy_file.NotLegacyFile: file='missing.h5' is not there; expected a Keras 2 .h5 file, ...
     """
     fill(network, read_legacy(file, argument=argument))
 
@@ -91,7 +95,6 @@ def layers_as_written(network: keras.Model) -> list[keras.Layer]:
 def _assignments(network: keras.Model, legacy: LegacyFile) -> Iterator[tuple[keras.Variable, NDArray[np.generic]]]:
     named = named_as_here({name: arrays for name, arrays in legacy.layers.items() if not numbered(name)})
     unnamed = _Unnamed({name: arrays for name, arrays in legacy.layers.items() if numbered(name)})
-    named |= {n: a for n, a in legacy.layers.items() if numbered(n)}
     unfilled = {}
     for layer in layers_as_written(network):
         expected = {variable.name: tuple(variable.shape) for variable in layer.weights}

@@ -62,6 +62,10 @@ def recognise(file: LegacyPath, *, argument: str = "file") -> Description:
     Raises:
         NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: the file cannot be read.
         UnknownNetwork: it is none of segmentation_models' networks.
+
+    >>> recognise(".", argument="checkpoint")
+    Traceback (most recent call last):
+    maskwright.weights.legacy_file.NotLegacyFile: checkpoint='.' is a folder; expected a Keras 2 .h5 file, ...
     """
     return describe(read_legacy(file, argument=argument))
 

@@ -1,0 +1,127 @@
+"""From a recipe to a network: every architecture, first weights with the pixels they want, further outputs."""
+
+import keras
+import numpy as np
+import pytest
+
+from maskwright.errors import InputError
+from maskwright.images.labels import IGNORED, Label
+from maskwright.images.normalise import Normalisation
+from maskwright.inference.bundle import Bundle
+from maskwright.networks import build_backbone, mask_only
+from maskwright.training.network import build_network, compile_for_training, encoder_pixels, targets
+from maskwright.training.recipe import NetworkRecipe, Recipe, TrainingRecipe, WrongRecipe
+from tests.networks.randomise import randomise
+
+SMALL = (16, 8, 8, 8, 8)
+
+
+def bundle_of(channels=3, background=True):
+    labels = [Label(name=name, value=value, colour=(value, 0, 0)) for value, name in enumerate("abc")]
+    labels[0] = labels[0].model_copy(update={"background": background})
+    return Bundle(
+        channels=channels,
+        pixels=("uint8",),
+        normalisation=Normalisation(mean=(0.5,) * channels, std=(0.2,) * channels),
+        labels=tuple(labels),
+        activation="softmax",
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [
+        ("unet", {"decoder_filters": SMALL, "decoder_block": "transpose", "dropout": 0.1}),
+        ("fpn", {"dropout": 0.1}),
+        ("linknet", {"decoder_filters": SMALL}),
+        ("pspnet", {}),
+        ("unetplusplus", {"decoder_filters": SMALL}),
+        ("deeplabv3plus", {}),
+    ],
+)
+def test_every_architecture_of_the_recipe_is_built_for_any_size(architecture, options):
+    recipe = NetworkRecipe(architecture=architecture, backbone="resnet18", **options)
+    network = build_network(recipe, bundle_of())
+    assert network.name == architecture
+    assert network.output_shape == (None, None, None, 3)
+
+
+def test_an_option_of_another_architecture_is_refused():
+    with pytest.raises(WrongRecipe, match="attention is an option of unet, not of fpn"):
+        Recipe.from_dict(
+            {"data": {"images": "i", "masks": "m"}, "network": {"architecture": "fpn", "attention": "scse"}}
+        )
+
+
+def test_first_weights_come_with_their_pixels(tmp_path):
+    encoder = randomise(build_backbone("resnet18_v1"), seed=7)
+    encoder.save_weights(tmp_path / "encoder.weights.h5")
+    recipe = NetworkRecipe(backbone="resnet18_v1", encoder_weights=str(tmp_path / "encoder.weights.h5"))
+    assert encoder_pixels(recipe, bundle_of()).normalisation.mean == pytest.approx((0.485, 0.456, 0.406))
+    assert encoder_pixels(recipe, bundle_of(1)).normalisation.std == pytest.approx((0.226,))
+    assert encoder_pixels(NetworkRecipe(), bundle_of()) == bundle_of()
+
+    learning = build_network(recipe, bundle_of(), learning=True)
+    np.testing.assert_array_equal(learning.get_layer("conv1").kernel, encoder.get_layer("conv1").kernel)
+    grey = build_network(recipe, bundle_of(1), learning=True)
+    summed = np.sum(encoder.get_layer("conv1").kernel, axis=2, keepdims=True)
+    np.testing.assert_allclose(grey.get_layer("conv1").kernel, summed, rtol=1e-6)
+
+
+def test_a_vgg_learnt_on_bgr_reads_rgb(tmp_path):
+    encoder = randomise(build_backbone("vgg16"), seed=7)
+    encoder.save_weights(tmp_path / "encoder.weights.h5")
+    recipe = NetworkRecipe(backbone="vgg16", encoder_weights=str(tmp_path / "encoder.weights.h5"))
+    learning = build_network(recipe, bundle_of(), learning=True)
+    kernel = np.array(encoder.get_layer("block1_conv1").kernel)
+    np.testing.assert_array_equal(learning.get_layer("block1_conv1").kernel, kernel[:, :, ::-1])
+    assert encoder_pixels(recipe, bundle_of()).normalisation.mean == pytest.approx(
+        (123.68 / 255, 116.779 / 255, 103.939 / 255)
+    )
+
+
+def test_weights_that_do_not_exist_are_named_by_the_recipes_field():
+    with pytest.raises(InputError, match=r"network\.encoder_weights='imagnet'.*Did you mean 'imagenet'"):
+        build_network(NetworkRecipe(encoder_weights="imagnet"), bundle_of(), learning=True)
+
+
+def test_a_frozen_encoder_learns_nothing_but_normalisation():
+    network = build_network(
+        NetworkRecipe(backbone="resnet18", encoder_freeze=True, decoder_filters=SMALL), bundle_of(), learning=True
+    )
+    assert not network.get_layer("conv0").trainable_weights
+    assert network.get_layer("bn0").trainable_weights
+    assert network.get_layer("final_conv").trainable_weights
+
+
+def test_further_outputs_learn_and_are_left_behind():
+    recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, deep_supervision=True, empty_head=True)
+    bundle = bundle_of()
+    learning = build_network(recipe, bundle, size=(64, 64), learning=True)
+    compile_for_training(learning, TrainingRecipe(), bundle)
+    masks = np.zeros((3, 64, 64), "uint8")
+    masks[1, 5, 5] = 2
+    masks[2] = IGNORED
+    wanted = targets(learning, masks)
+    assert set(wanted) == set(learning.output)
+    np.testing.assert_array_equal(wanted["present"], [[0], [1], [0]])
+    images = np.random.default_rng(0).normal(size=(3, 64, 64, 3)).astype("float32")
+    logs = learning.train_on_batch(images, wanted, return_dict=True)
+    assert np.isfinite(logs["loss"])
+
+    serving = build_network(recipe, bundle)
+    serving.set_weights(mask_only(learning).get_weights())
+    assert not isinstance(serving.output, dict)
+    np.testing.assert_allclose(serving.predict_on_batch(images), learning.predict_on_batch(images)["mask"], atol=1e-5)
+
+
+def test_no_image_is_empty_without_a_background():
+    recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, empty_head=True)
+    with pytest.raises(InputError, match="the masks have no background, so no image is empty"):
+        build_network(recipe, bundle_of(background=False), learning=True)
+
+
+def test_the_recipes_page_reads_back():
+    recipe = Recipe.from_dict({"data": {"images": "i", "masks": "m"}, "network": {"dropout": 0.25}})
+    assert keras.config.dtype_policy().name == "float32"
+    assert "dropout: 0.25" in recipe.to_yaml()
