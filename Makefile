@@ -1,5 +1,6 @@
 # make demo   environment, install, train on an embedded data set, scores, report
 # make test   the same environment, then format, lint, types and the whole suite on three backends
+# make peers  what compares with peers that need an environment of their own
 # make check  format, lint and types only
 
 PYTHON ?= python3
@@ -15,7 +16,7 @@ TENSORFLOW := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),tensorfl
 ANYWHERE := tests/losses tests/metrics tests/data/test_augment.py tests/training/test_recalibrate.py \
             tests/training/test_checkpoint.py
 
-.PHONY: demo test check clean
+.PHONY: demo test peers check clean
 
 .venv/demo.installed: pyproject.toml requirements/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "TensorFlow needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + ": give one with make PYTHON=python3.12")'
@@ -41,5 +42,18 @@ test: check
 	KERAS_BACKEND=jax $(BIN)/pytest $(ANYWHERE)
 	KERAS_BACKEND=torch $(BIN)/pytest $(ANYWHERE)
 
+.venv-smp/installed:
+	$(PYTHON) -m venv .venv-smp
+	.venv-smp/bin/python -m pip install -q torch torchvision segmentation-models-pytorch==0.6.0
+	touch $@
+
+# REFERENCE_TESTS names the `tests` folder of a clone of https://github.com/qubvel/segmentation_models, if there is one.
+peers: .venv/test.installed .venv-smp/installed
+	MASKWRIGHT_SMP_PYTHON=.venv-smp/bin/python $(BIN)/pytest tests/peers
+	$(BIN)/python benchmarks/equality_legacy.py --peer-python $(BIN)/python
+	$(BIN)/python benchmarks/equality_smp.py --peer-python .venv-smp/bin/python
+	test -z "$(REFERENCE_TESTS)" || PYTHONPATH=tests/peers/alias $(BIN)/pytest --import-mode=prepend -p no:cacheprovider \
+	    -c /dev/null --rootdir=$(REFERENCE_TESTS) $(REFERENCE_TESTS)/test_models.py $(REFERENCE_TESTS)/test_metrics.py
+
 clean:
-	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-smp demo .pytest_cache .mypy_cache .ruff_cache

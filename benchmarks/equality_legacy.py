@@ -23,7 +23,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from maskwright.convert import load_legacy
+from maskwright.legacy import load_legacy
 from maskwright.weights.recognise import recognise
 
 WRITER = Path(__file__).parents[1] / "tests/peers/legacy_writer.py"

@@ -1,89 +1,181 @@
-"""Keras 2 files opened as networks: recognised, built anew, filled; refused where the masks would not be the same."""
+"""The convert command: old checkpoints to Keras 3 or to a run that predicts, runs to torch, refusals by name."""
 
+import shutil
+
+import keras
 import numpy as np
 import pytest
+from PIL import Image
 
-from maskwright.convert import load_legacy
-from maskwright.errors import InputError
 from maskwright.models import Unet
-from maskwright.networks import build_backbone
+from maskwright.networks import get_preprocessing
+from maskwright.segmenter import Segmenter
+from maskwright.weights.smp import load_smp, save_smp
+from tests.networks.randomise import randomise
 from tests.weights.legacy_files import described, layers_of, write_numbers, write_whole
 
-IMAGES = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
-SMALL = (16, 8, 8, 8, 8)
+SMALL = {"decoder_filters": (16, 8, 8, 8, 8)}
 
 
 @pytest.fixture(scope="module")
-def network():
-    """A Unet with random weights and statistics."""
-    chance = np.random.default_rng(1)
-    network = Unet("resnet18", classes=2, decoder_filters=SMALL)
-    for variable in network.variables:
-        variable.assign(np.abs(np.array(variable) + chance.normal(0, 0.02, variable.shape)))
-    return network
+def two_classes():
+    return randomise(Unet("resnet18", classes=2, activation="softmax", **SMALL), seed=3)
 
 
 @pytest.fixture
-def whole(network, tmp_path):
-    def write(*more, output="sigmoid", optimizer=False):
-        layers = [*described(network), *more]
-        return write_whole(tmp_path / "old.h5", layers_of(network), layers, output=output, optimizer=optimizer)
-
-    return write
+def old(two_classes, tmp_path):
+    return write_numbers(tmp_path / "old.h5", layers_of(two_classes))
 
 
-def test_a_whole_model_is_built_anew_and_gives_the_same_masks(network, whole):
-    again = load_legacy(whole())
-    np.testing.assert_array_equal(again.predict_on_batch(IMAGES), network.predict_on_batch(IMAGES))
+@pytest.fixture
+def photograph(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png", pixels
 
 
-def test_weights_alone_need_the_activation_and_say_so(network, tmp_path):
-    file = write_numbers(tmp_path / "old.h5", layers_of(network))
-    with pytest.raises(InputError, match=r"do not tell activation; give them, as in load_legacy\(file, activation='s"):
-        load_legacy(file)
-    again = load_legacy(file, activation="sigmoid")
-    np.testing.assert_array_equal(again.predict_on_batch(IMAGES), network.predict_on_batch(IMAGES))
+def answer(network, pixels):
+    """What the network itself says, padded by reflection as predicting pads."""
+    padded = np.pad(pixels, ((0, 64 - 45), (0, 96 - 70), (0, 0)), mode="reflect").astype("float32")
+    return network.predict_on_batch(padded[None])[0, :45, :70]
 
 
-def test_a_network_that_is_given_is_filled_and_returned(network, tmp_path):
-    again = Unet("resnet18", classes=2, decoder_filters=SMALL, activation=None)
-    file = write_numbers(tmp_path / "old.h5", layers_of(network))
-    assert load_legacy(file, again) is again
-    logits = again.predict_on_batch(IMAGES)
-    np.testing.assert_allclose(1 / (1 + np.exp(-logits)), network.predict_on_batch(IMAGES), atol=1e-6)
-    with pytest.raises(InputError, match="expected no arguments to build a network when one is given"):
-        load_legacy(file, again, activation="sigmoid")
+def test_old_weights_become_a_keras_3_file(maskwright_command, two_classes, old, tmp_path):
+    images = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
+    code, out, _ = maskwright_command("convert", old, "--out", tmp_path / "new.keras", "--set", "activation=softmax")
+    assert code == 0
+    assert "new.keras" in out
+    again = keras.saving.load_model(tmp_path / "new.keras", compile=False)
+    np.testing.assert_array_equal(again.predict_on_batch(images), two_classes.predict_on_batch(images))
 
 
-def test_the_articles_first_unit_is_built_where_the_projection_is_missing(tmp_path):
-    encoder = build_backbone("resnet18", first_unit="identity")
-    skips = ["stage4_unit1_relu1", "stage3_unit1_relu1", "stage2_unit1_relu1", "relu0"]
-    article = Unet(encoder, decoder_filters=SMALL, encoder_features=skips)
-    again = load_legacy(write_numbers(tmp_path / "old.h5", layers_of(article)), activation="sigmoid")
-    assert "stage1_unit1_sc" not in layers_of(again)
-    np.testing.assert_array_equal(again.predict_on_batch(IMAGES), article.predict_on_batch(IMAGES))
+def test_old_weights_become_a_run_that_predicts_and_scores(maskwright_command, two_classes, old, photograph, tmp_path):
+    file, pixels = photograph
+    run = tmp_path / "run"
+    options = ("--classes", "background,road", "--set", "activation=softmax")
+    assert maskwright_command("convert", old, "--out", run, *options)[0] == 0
+    segmenter = Segmenter.load(run)
+    # The pre-activation ResNets take 0-255 as they are, so nothing stands between the pixels and the network.
+    np.testing.assert_allclose(segmenter.predict_probabilities(file), answer(two_classes, pixels), atol=1e-5)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "masks").mkdir()
+    file.rename(tmp_path / "images/photo.png")
+    Image.fromarray(segmenter.predict(pixels).astype("uint8")).save(tmp_path / "masks/photo.png")
+    assert segmenter.evaluate(tmp_path / "images", tmp_path / "masks").scores.pixel_accuracy == 1
 
 
-def test_optimizer_state_is_left_and_that_is_said(whole):
-    with pytest.warns(UserWarning, match="old.h5: the optimizer's state is not read"):
-        load_legacy(whole(optimizer=True))
+def test_a_vgg_of_bgr_is_given_rgb_by_its_run(maskwright_command, photograph, tmp_path):
+    file, pixels = photograph
+    network = randomise(Unet("vgg16", classes=1, **SMALL), seed=5)
+    old = write_numbers(tmp_path / "vgg.h5", layers_of(network))
+    run = tmp_path / "run"
+    assert maskwright_command("convert", old, "--out", run, "--set", "activation=sigmoid")[0] == 0
+    expected = answer(network, get_preprocessing("vgg16")(pixels))
+    assert expected.std() > 0.001
+    np.testing.assert_allclose(Segmenter.load(run).predict_probabilities(file), expected, atol=1e-4)
+
+
+def test_a_network_goes_to_torch_and_comes_back(maskwright_command, tmp_path):
+    images = np.random.default_rng(1).normal(size=(1, 64, 64, 3)).astype("float32")
+    network = randomise(Unet("resnet18_v1", classes=3, activation="softmax"), seed=2)
+    network.save(tmp_path / "ours.keras")
+    there, back = tmp_path / "there.safetensors", tmp_path / "back.keras"
+    assert maskwright_command("convert", tmp_path / "ours.keras", "--to", "smp", "--out", there)[0] == 0
+    assert maskwright_command("convert", there, "--out", back)[0] == 0
+    again = keras.saving.load_model(back, compile=False)
+    np.testing.assert_allclose(again.predict_on_batch(images), network.predict_on_batch(images), atol=1e-5)
+
+
+def test_a_run_whose_encoder_torch_has_not_is_refused_by_its_layer(maskwright_command, trained, tmp_path):
+    code, _, err = maskwright_command("convert", trained.folder, "--to", "smp", "--out", tmp_path / "a.safetensors")
+    assert code == 1
+    assert "bn_data" in err
+    assert not (tmp_path / "a.safetensors").exists()
 
 
 @pytest.mark.parametrize(
-    ("kind", "settings"),
+    ("name", "options", "words"),
     [
-        ("Lambda", {"name": "lambda_7", "module": "__main__", "function": ["gASV", None, None]}),
-        ("Lambda", {"name": "contrast"}),
-        ("Rescaling", {"name": "rescaling", "scale": 2.0}),
-        ("UpSampling2D", {"name": "up_sampling2d_1"}),
+        ("missing.h5", (), "there is no such file"),
+        ("notes.txt", (), "it is none that is known here; expected a run, a .keras file"),
+        ("old.h5", (), "do not tell activation"),
+        ("old.h5", ("--set", "activation"), "--set activation: expected name=value"),
+        ("old.h5", ("--set", "activation=softmax", "--classes", "a,b,c"), "tells 2 classes apart and 3 were named"),
+        ("old.h5", ("--set", "activation=linear"), "it ends in linear of 2 channels"),
+        ("old.h5", ("--set", "activaton=softmax"), "activaton"),
+        ("old.h5", ("--set", "activation=softmax", "--classes", "3"), "tells 2 classes apart and 3 were named"),
+        ("one.safetensors", ("--classes", "sky,cell"), "needs two names, background first"),
+        ("one.safetensors", ("--set", "classes=1"), "option='classes' is not known; expected one of activation"),
     ],
 )
-def test_an_added_layer_without_weights_is_refused_by_name(whole, kind, settings):
-    words = rf"layer {settings['name']} \({kind}\) belongs to no unet on resnet18"
-    with pytest.raises(InputError, match=words):
-        load_legacy(whole((kind, settings)))
+def test_what_cannot_be_converted_is_refused(maskwright_command, old, tmp_path, name, options, words):
+    (tmp_path / "notes.txt").write_text("nothing")
+    if name.startswith("one"):
+        save_smp(Unet("resnet18_v1"), tmp_path / name)
+    code, _, err = maskwright_command("convert", tmp_path / name, "--out", tmp_path / "run", *options)
+    assert code == 1
+    assert words in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
 
 
-def test_layers_the_reference_library_leaves_to_keras_to_name_are_no_strangers(whole):
-    lambdas = {"name": "lambda_3", "module": "classification_models.models._common_blocks"}
-    load_legacy(whole(("Lambda", lambdas), ("ZeroPadding2D", {"name": "zero_padding2d_4"}), ("Add", {"name": "add"})))
+def test_an_output_of_another_kind_is_refused(maskwright_command, old, tmp_path):
+    code, _, err = maskwright_command("convert", old, "--out", tmp_path / "new.h5", "--set", "activation=softmax")
+    assert code == 1
+    assert "expected a file that ends in .keras, or a folder" in err
+    code, _, err = maskwright_command("convert", old, "--out", tmp_path / "new.keras", "--classes", "a,b")
+    assert code == 1
+    assert "only a run knows what masks hold" in err
+
+
+def test_nothing_is_written_over_unasked(maskwright_command, old, tmp_path):
+    (tmp_path / "new.keras").write_text("precious")
+    arguments = ("convert", old, "--out", tmp_path / "new.keras", "--set", "activation=softmax")
+    code, _, err = maskwright_command(*arguments)
+    assert code == 1
+    assert "is there already" in err
+    assert (tmp_path / "new.keras").read_text() == "precious"
+    assert maskwright_command(*arguments, "--overwrite")[0] == 0
+
+
+def test_a_whole_model_of_one_size_becomes_a_run_for_any(maskwright_command, photograph, tmp_path):
+    file, pixels = photograph
+    network = randomise(Unet("resnet18", (64, 64, 3), **SMALL), seed=6)
+    old = write_whole(tmp_path / "old.h5", layers_of(network), described(network), output="sigmoid")
+    assert maskwright_command("convert", old, "--out", tmp_path / "run")[0] == 0
+    open_network = Unet("resnet18", **SMALL)
+    open_network.set_weights(network.get_weights())
+    again = Segmenter.load(tmp_path / "run").predict_probabilities(file)
+    np.testing.assert_allclose(again, answer(open_network, pixels), atol=1e-5)
+
+
+def test_torch_files_become_a_run_with_imagenets_pixels_and_go_back(maskwright_command, photograph, tmp_path):
+    file, pixels = photograph
+    network = randomise(Unet("resnet18_v1", classes=1), seed=4)
+    save_smp(network, tmp_path / "a.safetensors")
+    code, out, _ = maskwright_command("convert", tmp_path / "a.safetensors", "--out", tmp_path / "run")
+    assert code == 0
+    assert "It ends in sigmoid, which the file does not tell" in out
+    expected = answer(load_smp(tmp_path / "a.safetensors"), get_preprocessing("resnet34_v1")(pixels))
+    np.testing.assert_allclose(Segmenter.load(tmp_path / "run").predict_probabilities(file), expected, atol=1e-4)
+    code, out, _ = maskwright_command("convert", tmp_path / "run", "--to", "smp", "--out", tmp_path / "b.safetensors")
+    assert code == 0
+    assert "It expects pixels in 0-1, less 0.485, 0.456, 0.406 and divided by 0.229, 0.224, 0.225." in out
+    again = load_smp(tmp_path / "b.safetensors")
+    for one, other in zip(again.weights, load_smp(tmp_path / "a.safetensors").weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_is_replaced_whole_or_not_at_all(maskwright_command, trained, old, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained.folder, run)
+    arguments = ("convert", old, "--out", run, "--set", "activation=softmax")
+    assert maskwright_command(*arguments)[0] == 1
+    assert maskwright_command(*arguments, "--overwrite")[0] == 0
+    assert not (run / "recipe.yaml").exists()
+    assert not (run / "report.html").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("precious")
+    code, _, err = maskwright_command("convert", old, "--out", tmp_path / "mine", "--overwrite")
+    assert code == 1
+    assert "and holds no run" in err

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from maskwright.models import Unet
+from tests.weights.legacy_files import described, layers_of, write_whole
+
 README = Path(__file__).parents[1] / "README.md"
 QUICK = (
     "--epochs 1 --classes background,cell,fibre --set network.backbone=resnet18 "
@@ -55,9 +58,13 @@ def test_the_commands_and_then_the_python_of_the_readme(folders, maskwright_comm
     assert 0 <= names["scores"].mean_iou <= 1
 
 
-def test_the_keras_code_of_the_readme():
+def test_the_keras_code_of_the_readme(tmp_path, monkeypatch):
     (code,) = (block for block in blocks("python") if "mw.Unet" in block)
     names = {}
-    exec(code, names)  # noqa: S102 - our own README
+    network = Unet("resnet18", decoder_filters=(8, 8, 8, 8, 8))
+    write_whole(tmp_path / "old.h5", layers_of(network), described(network), output="sigmoid")
+    monkeypatch.chdir(tmp_path)
+    exec(code.replace('encoder_weights="imagenet"', "encoder_weights=None"), names)  # noqa: S102 - our own README
+    assert names["old"].count_params() == network.count_params()
     assert names["model"].output_shape == (None, None, None, 11)
     assert names["article"].output_shape == (None, 224, 224, 1)

@@ -4,7 +4,6 @@ The names below load what they need when they are first used, so that predicting
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     )
     from maskwright.segmenter import Segmenter
 
-__version__ = version("maskwright")
-
 _HOMES = {
     "Segmenter": "maskwright.segmenter",
     "InputError": "maskwright.errors",
@@ -46,6 +43,10 @@ __all__ = [*_HOMES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # which is slow to import, and seldom asked for
+
+        return version("maskwright")
     if name not in _HOMES:
         raise AttributeError(f"module 'maskwright' has no attribute {name!r}")
     home = _HOMES[name]

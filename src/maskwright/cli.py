@@ -24,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode="rich",
 )
 
 Images = Annotated[Path, typer.Option("--images", help="Folder of images.", show_default=False)]
@@ -45,7 +45,9 @@ MaskValuesOption = Annotated[
 MaskSuffix = Annotated[
     str | None, typer.Option("--mask-suffix", help="What mask names have after the image's, e.g. `_mask`.", **Optional)
 ]
-Run = Annotated[Path, typer.Argument(help="Folder of a training run.", show_default=False)]
+Run = Annotated[
+    Path, typer.Argument(help="Folder of a training run, or of an engine exported from one.", show_default=False)
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
 
 
@@ -98,13 +100,12 @@ def evaluate(
     mask_suffix: MaskSuffix = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.", **Optional)] = None,
 ) -> None:
-    """Score a run on a folder of images and masks."""
+    """Score a run, or an engine exported from one, on a folder of images and masks."""
     from maskwright.console import score_table
     from maskwright.images.write import write_json
-    from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
 
-    load_keras_quietly()
+    _load_framework_for(run)
     segmenter = Segmenter.load(run)
     with _counting() as count:
         evaluation = segmenter.evaluate(images, masks, mask_suffix=mask_suffix, progress=count)
@@ -131,10 +132,9 @@ def predict(
     overwrite: Overwrite = False,
 ) -> None:
     """Write a mask for every image. Called again, it goes on where it was."""
-    from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
 
-    load_keras_quietly()
+    _load_framework_for(run)
     segmenter = Segmenter.load(run)
     with _counting() as count:
         results = segmenter.predict_files(
@@ -177,6 +177,33 @@ def check(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a training run.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the engine, new or empty.", show_default=False)],
+    to: Annotated[Literal["openvino", "onnx", "saved_model"], typer.Option("--to", help="What computes.")] = "openvino",
+    precision: Annotated[Literal["f32", "bf16"], typer.Option("--precision", help="bf16: openvino only.")] = "f32",
+    rewrite: Annotated[bool, typer.Option(help="Rewrite the graph into an equal one that costs less.")] = True,
+    overwrite: Overwrite = False,
+) -> None:
+    """Make an engine of a run, which `predict` opens without Keras, and check it on the validation images."""
+    import os
+
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # a run of any backend opens there, and every exporter starts there
+    from maskwright.console import checks_table
+    from maskwright.quiet import load_keras_quietly
+
+    load_keras_quietly()
+    from maskwright.export.export import export_run
+
+    with _counting("Checking") as count:
+        exported = export_run(
+            run, out, to=to, precision=precision, rewrite=rewrite, overwrite=overwrite, progress=count
+        )
+    _console().print(checks_table(exported))
+    _say(f"engine:  {out}")
+
+
+@app.command()
 def convert(
     source: Annotated[
         Path, typer.Argument(help="A run, .keras, Keras 2 .h5, or torch .safetensors or .pth.", show_default=False)
@@ -205,14 +232,17 @@ def convert(
     from maskwright.quiet import load_keras_quietly
 
     load_keras_quietly()
-    from maskwright.conversion import convert as convert_file
-    from maskwright.conversion import named_values
+    from maskwright.convert import convert as convert_file
+    from maskwright.convert import named_values
     from maskwright.data.mask_values import parse_mask_values
     from maskwright.training.recipe import parse_pairs
 
     values = parse_mask_values(mask_values) if mask_values is not None else named_values(_names(classes))
-    written = convert_file(source, out, to=to, mask_values=values, overwrite=overwrite, **parse_pairs(settings or []))
-    _say(f"written: {written}")
+    options = parse_pairs(settings or [])
+    converted = convert_file(source, out, to=to, mask_values=values, overwrite=overwrite, options=options)
+    _say(f"written: {converted.written}")
+    for note in converted.notes:
+        _say(f"note:    {note}")
 
 
 @app.command()
@@ -299,6 +329,16 @@ def _data_fields(
         "mask_values": None if mask_values is None else dict(parse_mask_values(mask_values).words),
         "mask_suffix": mask_suffix,
     }
+
+
+def _load_framework_for(folder: Path) -> None:
+    """Load Keras, unless ``folder`` holds an engine that does without it."""
+    from maskwright.inference.engine import needs_framework
+
+    if needs_framework(folder):
+        from maskwright.quiet import load_keras_quietly
+
+        load_keras_quietly()
 
 
 def _names(classes: str | None) -> tuple[str, ...] | None:

@@ -1,5 +1,7 @@
 """What people read in a terminal: plans, progress, scores and problems, drawn with Rich."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,11 +12,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from maskwright.data.check import Report
-from maskwright.data.mask_values import MaskValues
-from maskwright.metrics.scores import Scores
-
-if TYPE_CHECKING:  # these load Keras, which checking data does not need
+if TYPE_CHECKING:  # what is shown was made elsewhere; a bar alone needs none of it
+    from maskwright.data.check import Report
+    from maskwright.data.mask_values import MaskValues
+    from maskwright.inference.exported import Exported
+    from maskwright.metrics.scores import Scores
     from maskwright.training.fit import Progress as TrainingProgress
     from maskwright.training.narrate import Plan
 
@@ -31,7 +33,7 @@ class ConsoleNarrator:
         self._task = self._bar.add_task("Reading", total=1, note="")
         self._said_at = time.monotonic()
 
-    def __enter__(self) -> "ConsoleNarrator":
+    def __enter__(self) -> ConsoleNarrator:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,7 +45,7 @@ class ConsoleNarrator:
         self._bar.start()
         self._bar.update(self._task, description="Reading pairs", completed=done, total=total)
 
-    def plan(self, plan: "Plan") -> None:
+    def plan(self, plan: Plan) -> None:
         """Print the table of what was found and chosen."""
         self._bar.stop()
         if plan.report is not None:
@@ -53,7 +55,7 @@ class ConsoleNarrator:
         self._task = self._bar.add_task("Training", total=1.0, note="first step, the slowest")
         self._bar.start()
 
-    def step(self, progress: "TrainingProgress") -> None:
+    def step(self, progress: TrainingProgress) -> None:
         """Move the bar."""
         left = "" if progress.seconds_left is None else f", {clock(progress.seconds_left)} left"
         note = f"step {progress.step}, loss {progress.loss:.3f}{left}"
@@ -90,7 +92,7 @@ def counting_bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def plan_table(plan: "Plan") -> Table:
+def plan_table(plan: Plan) -> Table:
     """What was found in the data, what was chosen, and what it will take here."""
     prepared, training = plan.prepared, plan.prepared.recipe.training
     bundle, cost = prepared.bundle, plan.cost
@@ -138,6 +140,21 @@ def score_table(scores: Scores, *, title: str) -> Table:
     if scores.absent:
         names = ", ".join(scores.absent)
         table.caption = escape(f"Left out of the mean, in neither truth nor prediction: {names}")
+    return table
+
+
+def checks_table(exported: Exported) -> Table:
+    """How an engine agreed with the network it was made of, beside what was allowed."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(f"{exported.kind} {exported.precision} against Keras")
+    table.add_column("found", justify="right")
+    table.add_column("allowed", justify="right")
+    if (checks := exported.checks) is not None:
+        bounds = checks.bounds
+        table.add_row("largest difference", f"{checks.largest_difference:.1e}", f"{bounds.largest_difference:.1e}")
+        table.add_row("pixels of another class", f"{checks.changed_pixels:.3%}", f"{bounds.changed_pixels:.3%}")
+        run, engine = _number(checks.run_mean_iou), _number(checks.engine_mean_iou)
+        table.add_row(f"mean IoU of {checks.scored_pairs} pairs, run {run}", engine, f"± {bounds.score:g}")
     return table
 
 
@@ -205,7 +222,7 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
     return text if smallest == largest else f"{text} to {largest[0]} x {largest[1]}"
 
 
-def _describe_masks(plan: "Plan") -> str:
+def _describe_masks(plan: Plan) -> str:
     values = plan.prepared.mask_values
     words = list(values.words.items())
     shown = ", ".join(f"{value} = {word}" for value, word in words[:12])

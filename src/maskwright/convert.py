@@ -1,133 +1,214 @@
-"""Networks of other libraries, opened as networks of this one."""
+"""A network in one kind of file written as another: old checkpoints to Keras 3 or to a run, runs to torch."""
 
 import warnings
-from collections.abc import Collection, Mapping
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal
 
 import keras
 
-from maskwright.errors import InputError, wrong_argument
-from maskwright.models import ARCHITECTURES
+from maskwright.data.mask_values import MaskValues, parse_mask_values
+from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
+from maskwright.images.normalise import Normalisation
+from maskwright.images.write import atomic_path, write_text
+from maskwright.inference.bundle import BUNDLE_FILE, Bundle
+from maskwright.inference.engine import NETWORK_FILE, open_engine
+from maskwright.inference.keras_engine import KerasEngine, load_network
+from maskwright.legacy import load_legacy
 from maskwright.networks.backbones import BACKBONES
-from maskwright.weights.legacy import fill
-from maskwright.weights.legacy_file import LegacyFile, LegacyPath, read_legacy
-from maskwright.weights.legacy_names import name_here
-from maskwright.weights.recognise import Description, describe
+from maskwright.networks.preprocessing import IMAGENET, Preprocessing
+from maskwright.training.run import Run
+from maskwright.weights.channels import reverse_image_channels, unit_statistics
+from maskwright.weights.recognise import recognise
+from maskwright.weights.smp import HUB_CONFIG, HUB_WEIGHTS, load_smp, save_smp, save_smp_folder
 
-# What Keras 3 networks may lack or call otherwise, and the kinds that the reference library leaves to Keras to name.
-ANY_NAME: Final = frozenset({"InputLayer", "ZeroPadding2D"})
-UNNAMED: Final = frozenset(
-    {
-        *("Activation", "Add", "AveragePooling2D", "BatchNormalization", "Concatenate", "Conv2D"),
-        *("GlobalAveragePooling2D", "Lambda", "MaxPooling2D", "Multiply"),
-    }
-)
-# Where its two kinds of Lambda layers are defined: slices of channels, and a new axis before a gate.
-LAMBDA_HOME: Final = "classification_models"
+Format = Literal["keras", "smp"]
+
+_LEGACY: Final = (".h5", ".hdf5")
+_TORCH: Final = (".safetensors", ".pth", ".pt", ".bin")
+_TORCH_OPTIONS: Final = ("activation", "architecture")
+_ACTIVATIONS: Final = ("sigmoid", "softmax")
 
 
-class ForeignLayer(InputError):
-    """A layer in a whole model that the reference library's network of that name does not have."""
+class NotConvertible(InputError):
+    """A source that is no network any of the readers knows."""
 
     text = (
-        "{file}: layer {layer} ({kind}) belongs to no {architecture} on {backbone} as segmentation_models 1.0.1 builds "
-        "it. Build the network yourself and pass it as network."
+        "{source}: {found}; expected a run, a .keras file, a Keras 2 .h5 or .hdf5 file of segmentation_models, or a "
+        ".safetensors, .pth, .pt or .bin file or folder of segmentation_models_pytorch."
     )
 
 
-class UntoldArguments(InputError):
-    """Weights without the network's description, which do not tell all that decides the masks."""
+class OutputExists(InputError):
+    """A file or folder the conversion would write over."""
 
-    text = "{file} holds weights only, which do not tell {untold}; give them, as in load_legacy(file, {example})."
+    text = "{out}: is there already{found}; name another output{remedy}."
 
 
-def load_legacy(file: LegacyPath, network: keras.Model | None = None, **overrides: Any) -> keras.Model:
-    """The network of a Keras 2 ``.h5`` file of segmentation_models 1.0.1, weights only or whole model.
+class NoRunOfThis(InputError):
+    """A network that cannot be made a run of."""
 
-    The masks are those it gave there. Code stored in a whole model is not run: the network is recognised, built anew
-    and filled. A Lambda layer therefore cannot be converted unless it is one the reference library's encoders have.
+    text = "{source}: no run can be made of it, since {found}."
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A network from a file, what its pixels must be where its file says, and what the user should know of it."""
+
+    network: keras.Model
+    preprocessing: Preprocessing | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written, and what the user should know of it."""
+
+    written: Path
+    notes: tuple[str, ...] = ()
+
+
+def convert(
+    source: Path,
+    out: Path,
+    *,
+    to: Format = "keras",
+    mask_values: MaskValues | None = None,
+    overwrite: bool = False,
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Converted:
+    """Write the network in ``source`` as another kind of file.
 
     Args:
-        file: Path of the file.
-        network: What to fill. By default it is recognised from the file: a Unet, FPN, Linknet or PSPNet.
-        **overrides: Arguments of its builder that the file does not tell or tells otherwise: ``activation`` for
-            weights only (and ``psp_pooling_type``, ``downsample_factor`` for a PSPNet), ``backbone_name``,
-            ``encoder_features``, ``first_unit``, ...
-
-    Returns:
-        ``network``, or the one built, filled. The input has the file's size; other sizes: ``input_shape``.
-
-    Warns:
-        UserWarning: the file also holds an optimizer's state, which is not read.
+        source: A run; a ``.keras`` file; a Keras 2 ``.h5`` or ``.hdf5`` file of segmentation_models 1.0.1; a
+            ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, or folder, of segmentation_models_pytorch.
+        out: With ``to="keras"`` a ``.keras`` file, or a folder, which becomes a run that `Segmenter.load` opens; with
+            ``to="smp"`` a ``.safetensors`` file, or a folder for ``smp.from_pretrained``.
+        to: What to write.
+        mask_values: What the values of the masks of a run are to be; by default 0, 1, 2, ... in the network's order.
+        overwrite: Replace a file, or a run, that is there already.
+        options: What the file does not tell, as `load_legacy` and `load_smp` take it: ``activation``, ...
 
     Raises:
-        NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: the file cannot be read.
-        UnknownNetwork: the network is not recognised.
-        UntoldArguments: the file holds weights only, and an argument that decides the masks is not given.
-        ForeignLayer: a whole model has a layer that the network built here has not.
-        LayerMismatch, DifferentLayers: the weights do not fit.
-        WrongArgument: ``network`` and arguments to build one are both given.
-
-    >>> load_legacy("missing.h5")
-    Traceback (most recent call last):
-    maskwright.weights.legacy_file.NotLegacyFile: file='missing.h5' is not there; expected a Keras 2 .h5 file, ...
+        NotConvertible: ``source`` is none of these.
+        OutputExists: ``out`` is there, and ``overwrite`` is not set, or it is a folder that holds no run.
+        NoRunOfThis: ``out`` is a folder, and the network's pixels or outputs are not told or not a run's.
+        WrongArgument: ``out`` has the suffix of another kind of file, or ``mask_values`` are given for no run.
+        InputError: The network cannot be read, or what is to be written cannot hold it.
     """
-    if network is not None and overrides:
-        expected = "no arguments to build a network when one is given"
-        raise wrong_argument("overrides", sorted(overrides), expected=expected)
-    legacy = read_legacy(file)
-    if network is None:
-        network = _rebuilt(legacy, overrides)
-    fill(network, legacy)
-    if legacy.has_optimizer:
-        warnings.warn(f"{legacy.path}: the optimizer's state is not read; training starts a new one", stacklevel=2)
-    return network
+    a_run = to == "keras" and out.suffix != ".keras"
+    _check_out(out, to=to, a_run=a_run, overwrite=overwrite)
+    if mask_values is not None and not a_run:
+        raise wrong_argument("mask_values", mask_values.text, expected="none, since only a run knows what masks hold")
+    opened = _open(source, options, any_size=a_run)
+    if to == "smp":
+        (save_smp if out.suffix else save_smp_folder)(opened.network, out)
+    elif a_run:
+        _write_run(opened, source, out, mask_values)
+    else:
+        _save(opened.network, out)
+    return Converted(out, opened.notes)
 
 
-def _rebuilt(legacy: LegacyFile, overrides: Mapping[str, Any]) -> keras.Model:
-    description = describe(legacy)
-    if untold := [name for name in description.untold if name not in overrides]:
-        example = ", ".join(f"{name}={EXAMPLES[name]!r}" for name in untold)
-        raise UntoldArguments(file=legacy.path, untold=" and ".join(untold), example=example)
-    network = _built(description, overrides)
-    if legacy.config:
-        _check_layers(legacy.config["config"]["layers"], description, known={layer.name for layer in network.layers})
-    return network
+def _check_out(out: Path, *, to: Format, a_run: bool, overwrite: bool) -> None:
+    suffix = ".safetensors" if to == "smp" else ".keras"
+    if out.suffix in {*_LEGACY, *_TORCH, ".keras", ".onnx", ".pb", ".json"} - {suffix}:
+        raise wrong_argument("out", str(out), expected=f"a file that ends in {suffix}, or a folder")
+    if out.is_dir() and any(out.iterdir()) and a_run and not (out / BUNDLE_FILE).is_file():
+        raise OutputExists(out=out, found=", and holds no run", remedy="")
+    if (out.is_file() or (out.is_dir() and any(out.iterdir()))) and not overwrite:
+        raise OutputExists(out=out, found="", remedy=", or add --overwrite to replace it")
 
 
-EXAMPLES: Final[Mapping[str, object]] = {"activation": "sigmoid", "psp_pooling_type": "avg", "downsample_factor": 8}
+def _open(source: Path, options: Mapping[str, Any], *, any_size: bool) -> Opened:
+    if not source.exists():
+        raise NotConvertible(source=source, found="there is no such file")
+    if source.suffix in _LEGACY:
+        return _open_legacy(source, options, any_size=any_size)
+    if source.suffix in _TORCH or (source / HUB_WEIGHTS).is_file():
+        for name in options:
+            if name not in _TORCH_OPTIONS:
+                raise unknown_choice("option", name, _TORCH_OPTIONS)
+        network = load_smp(source, **options)
+        told = "activation" in options or (source / HUB_CONFIG).is_file() or source.with_name(HUB_CONFIG).is_file()
+        ends = f"It ends in {_activation(network)}, which the file does not tell: --set activation=... for another."
+        return Opened(network, IMAGENET, () if told else (ends,))
+    if options:
+        raise NotConvertible(source=source, found=f"{', '.join(options)} given for a file that tells it itself")
+    if (source / BUNDLE_FILE).is_file() and isinstance(engine := open_engine(source), KerasEngine):
+        mean, std = (
+            ", ".join(f"{number:.4g}" for number in numbers)
+            for numbers in (engine.bundle.normalisation.mean, engine.bundle.normalisation.std)
+        )
+        return Opened(engine.network, notes=(f"It expects pixels in 0-1, less {mean} and divided by {std}.",))
+    if source.suffix == ".keras":
+        return Opened(load_network(source))
+    raise NotConvertible(source=source, found="it is none that is known here")
 
 
-def _built(description: Description, overrides: Mapping[str, Any]) -> keras.Model:
-    arguments = {
-        "backbone_name": description.backbone,
-        "input_shape": description.input_shape,
-        "classes": description.classes,
-        "activation": description.activation,
-        **description.options,
-        **overrides,
-    }
-    first_unit = arguments.pop("first_unit", description.first_unit)
-    if first_unit == "identity":  # the doors build what published weights fit, the projection
-        row = BACKBONES[arguments["backbone_name"]]
-        arguments["backbone_name"] = row.build(input_shape=arguments["input_shape"], first_unit=first_unit)
-        arguments.setdefault("encoder_features", row.skips)
-    return ARCHITECTURES[description.architecture](**arguments)
+def _open_legacy(source: Path, options: Mapping[str, Any], *, any_size: bool) -> Opened:
+    told = recognise(source)
+    sizes = {"input_shape": (None, None, told.input_shape[2])} if any_size else {}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        network = load_legacy(source, **{**sizes, **options})
+    row = one_of("backbone_name", options.get("backbone_name", told.backbone), BACKBONES)
+    return Opened(network, row.preprocessing, tuple(str(warning.message) for warning in caught))
 
 
-def _check_layers(described: Collection[Mapping[str, Any]], description: Description, *, known: set[str]) -> None:
-    """Refuse what the weights do not show: an added layer that has none, yet changes the masks."""
-    for layer in described:
-        name, kind = layer["config"]["name"], layer["class_name"]
-        unnamed = name.rstrip("0123456789").replace("_", "") == kind.lower()
-        usual = kind in ANY_NAME or (kind in UNNAMED if unnamed else name_here(name) in known)
-        if kind == "Lambda" and unnamed:
-            usual = str(layer["config"].get("module", LAMBDA_HOME)).startswith(LAMBDA_HOME)
-        if not usual:
-            raise ForeignLayer(
-                file=description.file,
-                layer=name,
-                kind=kind,
-                architecture=description.architecture,
-                backbone=description.backbone,
-            )
+def _save(network: keras.Model, file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(file) as temporary:
+        network.save(temporary)
+
+
+def _write_run(opened: Opened, source: Path, out: Path, mask_values: MaskValues | None) -> None:
+    network, pixels = opened.network, opened.preprocessing
+    if pixels is None:
+        raise NoRunOfThis(source=source, found="it is one already, or does not tell what its pixels must be")
+    activation, outputs = _activation(network), network.output_shape[-1]
+    labels = (mask_values or _plain_values(outputs)).labels
+    if activation not in _ACTIVATIONS or (activation == "sigmoid" and outputs > 1):
+        expected = "one sigmoid or a softmax over classes"
+        raise NoRunOfThis(source=source, found=f"it ends in {activation} of {outputs} channels, not in {expected}")
+    if len(labels) != (2 if activation == "sigmoid" else outputs):
+        raise NoRunOfThis(source=source, found=f"it tells {outputs} classes apart and {len(labels)} were named")
+    if activation == "sigmoid" and not labels[0].background:
+        raise NoRunOfThis(source=source, found="its one sigmoid needs two names, background first")
+    if network.input_shape[1:3] != (None, None):
+        raise NoRunOfThis(source=source, found="it takes images of one size only")
+    if pixels.channels == "BGR":
+        reverse_image_channels(network)
+    mean, std = unit_statistics(pixels, network.input_shape[-1])
+    bundle = Bundle(
+        channels=network.input_shape[-1],
+        pixels=("uint8",),
+        normalisation=Normalisation(mean=mean, std=std),
+        labels=labels,
+        activation=activation,
+    )
+    Run(out).begin()
+    _save(network, out / NETWORK_FILE)
+    bundle.write(out, write_text)
+
+
+def _activation(network: keras.Model) -> str | None:
+    """Name of the activation a network ends in."""
+    return getattr(getattr(network.operations[-1], "activation", None), "__name__", None)
+
+
+def named_values(names: Sequence[str] | None) -> MaskValues | None:
+    """Mask values 0, 1, 2, ... for classes of these names, or for as many as the one name says; None for None."""
+    if names is None:
+        return None
+    if len(names) == 1 and names[0].isdecimal():
+        names = [f"class {number}" for number in range(int(names[0]))]
+    return parse_mask_values(dict(enumerate(names)))
+
+
+def _plain_values(outputs: int) -> MaskValues:
+    if outputs == 1:
+        return MaskValues(words={0: "background", 1: "object"})
+    return MaskValues(words={number: f"class {number}" for number in range(outputs)})

@@ -1,8 +1,7 @@
-"""The friendly object: trained from folders or opened from a run, it predicts, evaluates and writes masks."""
+"""The friendly object: trained from folders, or opened from a run or an engine, it predicts, evaluates and exports."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +12,16 @@ from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
 from maskwright.images.read import read_image
-from maskwright.inference.engine import NETWORK_FILE, Engine, open_engine
+from maskwright.inference.engine import Engine, open_engine, weights_digest
+from maskwright.inference.exported import Exported, is_exported
 from maskwright.inference.folder import Job, Output, Result, predict_files
 from maskwright.inference.predict import predict_indices, predict_probabilities
 
 if TYPE_CHECKING:  # training loads Keras, which predicting may not need
     from maskwright.data.check import Report
     from maskwright.data.mask_values import MaskValues
+    from maskwright.inference.bundle import Bundle
+    from maskwright.inference.exported import Kind, Precision
     from maskwright.training.evaluate import Evaluation
     from maskwright.training.narrate import Narrator
     from maskwright.training.recipe import Recipe
@@ -146,10 +148,11 @@ class Segmenter:
 
     @classmethod
     def load(cls, folder: str | Path) -> Segmenter:
-        """Open a run.
+        """Open a run, or an engine that was exported from one, which takes neither Keras nor a training framework.
 
         Raises:
-            NotARun, UnreadableBundle, UnreadableNetwork: The folder cannot be used.
+            NotARun, UnreadableBundle, UnreadableNetwork, UnreadableEngine: The folder cannot be used.
+            MissingFramework, MissingRuntime: What computes the network is not installed.
         """
         return cls(open_engine(folder), Path(folder))
 
@@ -185,8 +188,7 @@ class Segmenter:
         done: Callable[[int, int, Result], None] = lambda number, total, result: None,
     ) -> list[Result]:
         """Predict files, folders and globs into ``out``; see `maskwright.inference.folder.predict_files`."""
-        weights = hashlib.sha256((self.folder / NETWORK_FILE).read_bytes()).hexdigest()
-        job = Job(self.engine, weights, output=output, overlay=overlay)
+        job = Job(self.engine, weights_digest(self.folder), output=output, overlay=overlay)
         return predict_files(job, inputs, Path(out), overwrite=overwrite, done=done)
 
     def evaluate(
@@ -211,14 +213,8 @@ class Segmenter:
         from maskwright.data.mask_values import parse_mask_values
         from maskwright.data.pairs import pair_folders
         from maskwright.training.evaluate import evaluate_pairs
-        from maskwright.training.run import Run
 
-        run = Run(self.folder)
-        if run.recipe.exists():
-            data = run.read_recipe().data
-            words, suffix = data.mask_values or {}, data.mask_suffix
-        else:  # converted, not trained here
-            words, suffix = {label.value: label.name for label in self.engine.bundle.labels}, ""
+        words, suffix = _training_masks(self.folder, self.engine.bundle)
         values: MaskValues = parse_mask_values(words)
         pairing = pair_folders(images, masks, mask_suffix=suffix if mask_suffix is None else mask_suffix)
         finished = 0
@@ -231,6 +227,38 @@ class Segmenter:
 
         evaluation = evaluate_pairs(self.engine, pairing.pairs, mask_values=values, seen=count)
         return replace(evaluation, left_out=(*pairing.images_alone, *pairing.masks_alone))
+
+    def export(
+        self,
+        out: str | Path,
+        *,
+        to: Kind = "openvino",
+        precision: Precision = "f32",
+        rewrite: bool = True,
+        overwrite: bool = False,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Segmenter:
+        """Make an engine of this run in the folder ``out``, and open it; arguments and errors are `export_run`'s."""
+        from maskwright.export.export import export_run
+
+        export_run(
+            self.folder, out, to=to, precision=precision, rewrite=rewrite, overwrite=overwrite, progress=progress
+        )
+        return type(self).load(out)
+
+
+def _training_masks(folder: Path, bundle: Bundle) -> tuple[Mapping[Any, str], str]:
+    """What the values of the training masks meant, and what their stems carried beyond the images'."""
+    from maskwright.training.run import Run
+
+    if is_exported(folder):
+        exported = Exported.read(folder)
+        return exported.mask_values, exported.mask_suffix
+    run = Run(folder)
+    if run.recipe.exists():
+        data = run.read_recipe().data
+        return data.mask_values or {}, data.mask_suffix
+    return {label.value: label.name for label in bundle.labels}, ""  # converted, not trained here
 
 
 def _pixels(image: Picture) -> tuple[NDArray[np.generic], str]:

@@ -1,5 +1,6 @@
 """Encoders built from Keras' own networks: what is changed in them, and that nothing else is."""
 
+import urllib.error
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,15 @@ from keras import applications, layers
 
 from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks import BACKBONES
-from maskwright.networks.applications import UnfitPublishedLayer, build_application, copy_layers, published
+from maskwright.networks.applications import (
+    APPLICATIONS,
+    Application,
+    KerasDownloadFailed,
+    UnfitPublishedLayer,
+    build_application,
+    copy_layers,
+    published,
+)
 from tests.networks.randomise import answer, randomise
 
 IMAGES = np.random.default_rng(3).uniform(0, 255, (1, 64, 96, 3)).astype("float32")
@@ -98,6 +107,38 @@ def test_published_weights_reach_the_encoder_but_for_what_prepares_pixels(name, 
             prepared = np.asarray(layer(prepared))
     np.testing.assert_allclose(answer(encoder, prepared), answer(theirs, IMAGES), rtol=1e-4, atol=1e-4)
     assert not [layer for layer in encoder.layers if isinstance(layer, layers.Rescaling | layers.Normalization)]
+
+
+@pytest.mark.parametrize(
+    ("failure", "found"),
+    [
+        (
+            urllib.error.URLError("Name or service not known"),
+            r"URL fetch failure on {} None -- Name or service not known",
+        ),
+        (ConnectionResetError(104, "Connection reset by peer"), r"\[Errno 104\] Connection reset by peer"),
+    ],
+)
+def test_without_a_network_the_place_of_the_file_is_told(failure, found, tmp_path, monkeypatch):
+    def retrieve(*_):
+        raise failure
+
+    files = import_module("keras.src.utils.file_utils")
+    monkeypatch.setattr(files.config, "keras_home", lambda: str(tmp_path))
+    monkeypatch.setattr(files, "urlretrieve", retrieve)
+    address = r"https://storage\.googleapis\.com/\S+/mobilenet_1_0_224_tf_no_top\.h5:"
+    told = r"^mobilenet: Keras could not download its published weights: {}\. Where .* in \$KERAS_HOME, or in ~/\.keras"
+    with pytest.raises(KerasDownloadFailed, match=told.format(found.format(address))):
+        published("mobilenet")
+
+
+def test_other_failures_of_keras_are_not_called_a_download(monkeypatch):
+    def make(**_):
+        raise KeyError("a defect")
+
+    monkeypatch.setitem(APPLICATIONS, "mobilenet", Application(make))
+    with pytest.raises(KeyError, match="a defect"):
+        published("mobilenet")
 
 
 def one_layer(filters: int, *, name: str) -> keras.Model:

@@ -8,8 +8,7 @@ import pytest
 from keras import layers
 
 from maskwright.errors import UnknownChoice, WrongArgument
-from maskwright.networks import BACKBONES, backbones, build_backbone
-from maskwright.networks.backbones import encoder_of
+from maskwright.networks.backbones import BACKBONES, backbones, build_backbone, encoder_of
 from maskwright.networks.blocks import batch_norm, torch_batch_norm
 from tests.networks.randomise import answer, randomise
 

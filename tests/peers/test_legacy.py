@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 
-from maskwright.convert import load_legacy
+from maskwright.legacy import load_legacy
 
 PEER = {"TF_USE_LEGACY_KERAS": "1", "SM_FRAMEWORK": "tf.keras", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 TWO_SIZES = [(64, 96), (96, 64)]

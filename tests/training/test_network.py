@@ -104,15 +104,35 @@ def test_further_outputs_learn_and_are_left_behind():
     masks[2] = IGNORED
     wanted = targets(learning, masks)
     assert set(wanted) == set(learning.output)
-    np.testing.assert_array_equal(wanted["present"], [[0], [1], [0]])
+    np.testing.assert_array_equal(wanted["present"], [[0], [1], [IGNORED]])
     images = np.random.default_rng(0).normal(size=(3, 64, 64, 3)).astype("float32")
-    logs = learning.train_on_batch(images, wanted, return_dict=True)
-    assert np.isfinite(logs["loss"])
+    named = learning.predict_on_batch(images)
+    assert float(learning.compute_loss(y=wanted, y_pred=named)) > float(
+        learning.compute_loss(y=wanted, y_pred={**named, "present": np.float32([[0], [1], [0.5]])})
+    )
 
     serving = build_network(recipe, bundle)
     serving.set_weights(mask_only(learning).get_weights())
     assert not isinstance(serving.output, dict)
-    np.testing.assert_allclose(serving.predict_on_batch(images), learning.predict_on_batch(images)["mask"], atol=1e-5)
+    np.testing.assert_allclose(serving.predict_on_batch(images), named["mask"], atol=1e-5)
+
+
+@pytest.mark.parametrize("last", [0.01, 0.99])
+def test_a_patch_of_which_nothing_is_known_has_no_say_in_whether_patches_are_empty(last):
+    recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, empty_head=True)
+    learning = build_network(recipe, bundle_of(), size=(32, 32), learning=True)
+    compile_for_training(learning, TrainingRecipe(loss={"dice": 1.0}), bundle_of())
+    masks = np.zeros((3, 32, 32), "uint8")
+    masks[0, 5, 5] = 1
+    masks[1, 5, 5] = IGNORED  # the rest is background: an empty patch
+    masks[2] = IGNORED
+
+    def loss(present):
+        guess = {"mask": np.full((3, 32, 32, 3), 1 / 3, "float32"), "present": np.float32(present)}
+        return float(learning.compute_loss(y=targets(learning, masks), y_pred=guess))
+
+    difference = loss([[0.25], [0.5], [last]]) - loss([[1], [0], [1 - last]])
+    assert difference == pytest.approx(0.1 * (np.log(4) + np.log(2)) / 2, rel=1e-4)
 
 
 def test_no_image_is_empty_without_a_background():

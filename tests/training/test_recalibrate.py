@@ -54,3 +54,40 @@ def test_what_was_measured_before_does_not_linger(network):
     recalibrate(batches())
     for old, new in zip(once, network.non_trainable_weights, strict=True):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(new), old, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [keras.layers.Dropout, keras.layers.SpatialDropout2D])
+def test_nothing_is_dropped_while_measuring_and_all_is_again_in_training(dropout):
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization(name="normalised")(dropout(0.5, name="drop")(inputs))
+    network = keras.Model(inputs, x)
+    network.compile(optimizer=keras.optimizers.SGD(0.0), loss=lambda _, found: keras.ops.mean(keras.ops.abs(found)))
+    layer = network.get_layer("normalised")
+    constant = np.ones((64, 8, 8, 3), np.float32)
+
+    def variance_after_training():
+        layer.moving_variance.assign([0.0] * 3)
+        network.train_on_batch(constant, constant)
+        return keras.ops.convert_to_numpy(layer.moving_variance)
+
+    # Half of the ones become 2 and half 0, a variance of 1, of which a hundredth is remembered.
+    np.testing.assert_allclose(variance_after_training(), 0.01, rtol=0.2)
+    Recalibration(network)(batches())
+    together = np.concatenate(batches())
+    np.testing.assert_allclose(layer.moving_mean, together.mean((0, 1, 2)), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(layer.moving_variance, together.var((0, 1, 2)), rtol=1e-4, atol=1e-4)
+    assert network.get_layer("drop").rate == 0.5
+    np.testing.assert_allclose(variance_after_training(), 0.01, rtol=0.2)
+    constant = constant[:48]  # of another size, for which training is traced anew
+    np.testing.assert_allclose(variance_after_training(), 0.01, rtol=0.2)
+
+
+def test_a_network_first_trained_after_being_measured_drops():
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.BatchNormalization(momentum=0.0, name="normalised")(keras.layers.Dropout(0.5)(inputs))
+    network = keras.Model(inputs, x)
+    Recalibration(network)(batches())
+    network.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse")
+    constant = np.ones((64, 8, 8, 3), np.float32)
+    network.train_on_batch(constant, constant)
+    np.testing.assert_allclose(network.get_layer("normalised").moving_variance, 1.0, rtol=0.2)

@@ -48,11 +48,8 @@ def layers_of(network):
 
 
 def described(network):
-    """The layers of a network of ours as a Keras 2 description has them."""
-    for layer in network.layers:
-        kind, settings = type(layer).__name__, {"name": layer.name}
-        if kind == "InputLayer":
-            settings["batch_input_shape"] = list(layer.batch_shape)
-        if kind == "Activation":
-            settings["activation"] = layer.activation.__name__
-        yield kind, settings
+    """The layers of a network of ours as a Keras 2 description has them, settings and all."""
+    layers = [(type(layer).__name__, layer.get_config()) for layer in network.layers]
+    return [
+        (kind, config | {"batch_input_shape": config.get("batch_shape"), "dtype": "float32"}) for kind, config in layers
+    ]

@@ -126,6 +126,12 @@ def test_torchvisions_file_is_checked_and_handed_to_its_reader(publish, rgb, tmp
     assert path.read_bytes() == b"tensors"
 
 
+@pytest.mark.parametrize("load", [load_encoder_weights, load_published])
+def test_an_encoder_that_is_in_no_row_is_answered_with_the_nearest(load):
+    with pytest.raises(UnknownChoice, match=r"^name='resnet_18' is not known; .* Did you mean 'resnet18'\?$"):
+        load(keras.Sequential(), "resnet_18", "imagenet")
+
+
 def test_published_weights_fit_the_projection_only():
     network = build_resnet(units=(2, 2, 2, 2), include_top=False, input_shape=(64, 64, 3))
     with pytest.raises(

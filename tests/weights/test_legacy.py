@@ -137,3 +137,13 @@ def test_too_few_slices_leave_the_grouped_convolution_unfilled(tmp_path):
     network = keras.Model(image, layers.Conv2D(12, 3, groups=3, use_bias=False, name="grouped")(image))
     file = write_numbers(tmp_path / "old.h5", {f"conv2d_{n}": kernel(n, 3, 3, 2, 4) for n in range(2)})
     assert "Only in the network: grouped with kernel (3, 3, 2, 12)" in refusal(network, file)
+
+
+def test_two_layers_of_one_name_here_are_refused(tmp_path):
+    layers_twice = {
+        "left1": kernel(1, 1, 1, 2, 2),
+        "conv1/conv": kernel(2, 1, 1, 2, 2),
+        "conv1_conv": kernel(3, 1, 1, 2, 2),
+    }
+    words = refusal(small(), write_numbers(tmp_path / "old.h5", layers_twice))
+    assert "the layers conv1/conv and conv1_conv are both called conv1_conv here" in words

@@ -110,6 +110,7 @@ def test_a_network_in_a_network_is_named_with_a_way_out(tmp_path):
     words = refusal(tmp_path / "old.h5")
     assert "the layer 'model_1' is itself a network" in words
     assert "model.get_layer('model_1').save('inner.h5')" in words
+    assert "leaves out layers in front of it" in words
 
 
 @pytest.mark.parametrize("link", [h5py.ExternalLink("elsewhere.h5", "/secret"), h5py.SoftLink("/conv1")])

@@ -223,3 +223,30 @@ def test_a_whole_model_that_begins_or_ends_otherwise_is_refused(tmp_path, descri
     file = write_whole(tmp_path / "old.h5", arrays(RESNET18 | PSPNET), inputs + described, output=output)
     with pytest.raises(InputError, match=words):
         recognise(file)
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        RESNET18 | PSPNET | {"psp_level1_conv": {"bias": (4,)}},
+        RESNET18 | {"fpn_stage_p5_conv": conv(1, 1, 256, 48), "head_conv": conv(3, 3, 24, 5)},
+        RESNET18 | PSPNET | {"bn_data": {"beta": (3,)}},
+        {name: shapes for name, shapes in RESNET18.items() if name != "bn_data"} | PSPNET,
+    ],
+)
+def test_layers_without_what_they_must_hold_are_nobodys(tmp_path, layers):
+    assert "its layers are not those of one network" in refusal(write_numbers(tmp_path / "old.h5", arrays(layers)))
+
+
+def test_a_description_of_another_form_is_nobodys(tmp_path):
+    odd = [("InputLayer", {"name": "data", "batch_input_shape": 4})]
+    odd += [("Activation", {"name": "sigmoid", "activation": "sigmoid"})]
+    file = write_whole(tmp_path / "old.h5", arrays(RESNET18 | PSPNET), odd, output="sigmoid")
+    assert "its layers are not those of one network" in refusal(file)
+
+
+def test_a_linknets_head_is_a_convolution_also_where_another_kind_comes_last(tmp_path):
+    blocks = {f"decoder_stage{stage}c_conv": conv(1, 1, 8, 16) for stage in range(5)}
+    others = {"conv2d_3": conv(3, 3, 16, 7, bias=True), "conv2d_transpose_1": conv(4, 4, 9, 9), "dense": conv(5, 6)}
+    found = recognise(write_numbers(tmp_path / "old.h5", arrays(RESNET18 | UNET | blocks | others)))
+    assert (found.architecture, found.classes) == ("linknet", 7)

@@ -93,7 +93,7 @@ def test_another_epsilon_is_made_up_for_in_the_variance_and_dropout_is_left_out(
 
 @pytest.fixture(scope="module")
 def from_a_file(tmp_path_factory):
-    """A network as training leaves it: in mixed precision, of a fixed size, partly frozen, saved and opened again."""
+    """A network as training leaves it: mixed precision, a fixed size, frozen, regularised, saved, opened again."""
     file = tmp_path_factory.mktemp("network") / "network.keras"
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -102,6 +102,7 @@ def from_a_file(tmp_path_factory):
     finally:
         keras.config.set_dtype_policy("float32")
     network.get_layer("conv1").trainable = False
+    network.get_layer("final_conv").kernel_regularizer = keras.regularizers.L2(1e-4)
     network.save(file)
     return keras.models.load_model(file)
 

@@ -192,6 +192,19 @@ def test_a_large_file_is_refused_unread(tmp_path, monkeypatch):
         read_tensors(written(tmp_path / "large.pth", VALUES))
 
 
+def test_entries_that_share_their_bytes_are_refused_by_what_they_add_up_to(tmp_path, monkeypatch):
+    file = written(tmp_path / "shared.pth", {"a": torch.ones(1_000)})
+    with zipfile.ZipFile(file, "a") as archive:
+        whole = sum(member.file_size for member in archive.infolist()) + 20 * 4_000
+        (large,) = (member for member in archive.infolist() if member.file_size == 4_000)
+        archive.filelist += [large] * 20
+        archive.comment = b" "  # so that the list of entries is written again
+    monkeypatch.setattr(torch_file, "LARGEST", 20_000)
+    assert file.stat().st_size < 20_000
+    with pytest.raises(TorchFileTooLarge, match=rf"shared\.pth' holds {whole} bytes; expected at most 20000\.$"):
+        read_tensors(file)
+
+
 def test_a_packed_archive_is_refused(tmp_path):
     plain, packed = written(tmp_path / "plain.pth", VALUES), tmp_path / "packed.pth"
     with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:

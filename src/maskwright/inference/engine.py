@@ -1,15 +1,26 @@
-"""What can predict: one small protocol, and the door that opens a run as an engine."""
+"""What can predict: one small protocol, and the door that opens a run or an exported engine."""
 
+import hashlib
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import InputError
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
+from maskwright.inference.exported import Exported, Kind, MissingRuntime, is_exported
 
 NETWORK_FILE = "model.keras"
+
+# The module that opens each kind of engine, the package it needs, and what installs that.
+_RUNTIMES: Final[Mapping[Kind, tuple[str, str, str]]] = {
+    "openvino": ("openvino_engine", "OpenVINO", "pip install 'maskwright[openvino]'"),
+    "onnx": ("onnx_engine", "ONNX Runtime", "pip install 'maskwright[onnx]'"),
+    "saved_model": ("saved_model_engine", "TensorFlow", "pip install 'maskwright[tensorflow]'"),
+}
 
 
 class Engine(Protocol):
@@ -23,7 +34,7 @@ class Engine(Protocol):
 
 
 class NotARun(InputError):
-    """A folder that no training wrote."""
+    """A folder that neither a training nor an export wrote."""
 
     text = "{folder}: not a run: {found}; expected a folder that `maskwright train --out` wrote, with {expected}."
 
@@ -35,24 +46,57 @@ class MissingFramework(InputError):
 
 
 def open_engine(folder: str | Path) -> Engine:
-    """The engine in a run's folder; only this loads Keras.
+    """The engine in the folder of a run, which takes Keras to open, or of an export, which takes its runtime alone.
 
     Raises:
         NotARun: The folder is missing, or holds no bundle or network.
         UnreadableBundle: The bundle is damaged.
-        MissingFramework: Keras is not installed.
+        UnreadableEngine, UnreadableNetwork: The network is damaged, or does not fit the bundle.
+        MissingFramework, MissingRuntime: What computes the network is not installed.
     """
     folder = Path(folder)
-    expected = f"{BUNDLE_FILE} and {NETWORK_FILE}"
+    exported = is_exported(folder)
+    needed = (BUNDLE_FILE,) if exported else (BUNDLE_FILE, NETWORK_FILE)
+    expected = " and ".join(needed)
     if not folder.is_dir():
         found = "it is a file" if folder.exists() else "there is no such folder"
         raise NotARun(folder=folder, found=found, expected=expected)
-    for name in (BUNDLE_FILE, NETWORK_FILE):
+    for name in needed:
         if not (folder / name).is_file():
             raise NotARun(folder=folder, found=f"{name} is missing", expected=expected)
     bundle = Bundle.read(folder)
+    return _open_exported(folder, bundle) if exported else _open_run(folder, bundle)
+
+
+def needs_framework(folder: str | Path) -> bool:
+    """Whether opening the engine in ``folder`` loads a training framework, which talks and takes seconds.
+
+    Raises:
+        UnreadableEngine: The engine's record is damaged.
+    """
+    return not is_exported(folder) or Exported.read(Path(folder)).kind == "saved_model"
+
+
+def weights_digest(folder: Path) -> str:
+    """A name of the weights in the folder of a run or an export, so that no result is taken for another network's."""
+    if is_exported(folder):
+        return Exported.read(folder).weights
+    return hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
+
+
+def _open_run(folder: Path, bundle: Bundle) -> Engine:
     try:
         from maskwright.inference.keras_engine import load_keras_engine
     except ImportError as error:
         raise MissingFramework(file=folder / NETWORK_FILE, found=error) from None
     return load_keras_engine(folder / NETWORK_FILE, bundle)
+
+
+def _open_exported(folder: Path, bundle: Bundle) -> Engine:
+    exported = Exported.read(folder)
+    module, package, command = _RUNTIMES[exported.kind]
+    try:
+        runtime = import_module(f"maskwright.inference.{module}")
+    except ImportError as error:
+        raise MissingRuntime(folder=folder, package=package, found=error, command=command) from None
+    return runtime.open_exported(folder, exported, bundle)

@@ -30,6 +30,16 @@ class UnfitPublishedLayer(InputError):
     )
 
 
+class KerasDownloadFailed(InputError):
+    """Published weights that Keras has not in its cache and cannot download now."""
+
+    text = (
+        "{encoder}: Keras could not download its published weights: {found}. Where there is no network, put the file "
+        "whose address Keras names into its cache yourself: the folder models in $KERAS_HOME, or in ~/.keras where "
+        "that is not set."
+    )
+
+
 class Maker(Protocol):
     """A function of `keras.applications`."""
 
@@ -112,10 +122,16 @@ def published(name: str) -> keras.Model:
 
     Raises:
         UnknownChoice: no application has this name.
+        KerasDownloadFailed: Keras has no file in its cache and cannot download it now.
         UnfitPublishedLayer: a published layer is not in the encoder, or has other shapes.
     """
     application = one_of("name", name, APPLICATIONS)
-    source = application.make(weights="imagenet", include_top=False, input_shape=(224, 224, 3))
+    try:
+        source = application.make(weights="imagenet", include_top=False, input_shape=(224, 224, 3))
+    except Exception as error:
+        if type(error) is not Exception and not isinstance(error, OSError):  # Keras' failed downloads have no own class
+            raise
+        raise KerasDownloadFailed(encoder=name, found=str(error).rstrip(".")) from error
     encoder = build_application(name)
     copy_layers(source, encoder)
     return encoder

@@ -14,6 +14,8 @@ from maskwright.errors import InputError, one_of
 from maskwright.images.labels import IGNORED
 from maskwright.inference.bundle import Bundle
 from maskwright.losses.combinations import loss_of_words
+from maskwright.losses.pixel import binary_cross_entropy
+from maskwright.losses.targets import Tensor
 from maskwright.models import ARCHITECTURES
 from maskwright.networks.backbones import BACKBONES, encoder_of, freeze_encoder
 from maskwright.networks.outputs import MASK, PRESENT
@@ -131,7 +133,7 @@ def compile_for_training(network: keras.Model, recipe: TrainingRecipe, bundle: B
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = loss_of_words(recipe.loss, channels=bundle.outputs, ignore=IGNORED)
     if isinstance(network.output, dict):
-        losses = {name: "binary_crossentropy" if name == PRESENT else loss for name in network.output}
+        losses = {name: presence_loss if name == PRESENT else loss for name in network.output}
         weights = {name: 1.0 if name == MASK else _AUXILIARY_WEIGHT for name in losses}
         network.compile(optimizer=optimizer, loss=losses, loss_weights=weights)
     else:
@@ -139,11 +141,28 @@ def compile_for_training(network: keras.Model, recipe: TrainingRecipe, bundle: B
     optimizer.build(network.trainable_variables)
 
 
+def presence_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """The cross entropy (a scalar) of images of which it is known whether they hold anything.
+
+    Takes 0, 1 or `IGNORED`, and probabilities, both (n, 1): like masks of one pixel. An image that is `IGNORED` has
+    no say in the mean; of none but such, it is 0.
+
+    >>> round(float(presence_loss(np.array([[1], [IGNORED]]), np.array([[0.5], [0.1]]))), 4)  # -log(0.5)
+    0.6931
+    """
+    return binary_cross_entropy(y_true[:, None, None], y_pred[:, None, None], ignore=IGNORED)
+
+
 def targets(network: keras.Model, masks: NDArray[np.generic]) -> Any:
-    """What each output of ``network`` learns from label indices (n, h, w): the masks, or whether they hold anything."""
+    """What each output of ``network`` learns from label indices (n, h, w): the masks, or whether they hold anything.
+
+    The latter is 0 or 1 (n, 1), or `IGNORED` where every pixel is.
+    """
     if not isinstance(network.output, dict):
         return masks
-    held = ((masks != 0) & (masks != IGNORED)).any(axis=(1, 2))[:, None].astype(np.float32)
+    known = masks != IGNORED
+    held = np.where(known.any(axis=(1, 2)), (known & (masks != 0)).any(axis=(1, 2)), IGNORED)
+    held = held[:, None].astype(np.float32)
     return {name: held if name == PRESENT else masks for name in network.output}
 
 

@@ -1,6 +1,7 @@
 """Statistics of batch normalisation, measured over images as they will be predicted."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, final
 
 import keras
@@ -18,6 +19,7 @@ class Recalibration:
 
     def __init__(self, network: keras.Model) -> None:
         self.layers = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
+        self._dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
         self._forward = _AsInTraining(network)
 
     def __call__(self, batches: Iterable[NDArray[np.float32]]) -> None:
@@ -25,18 +27,14 @@ class Recalibration:
 
         Means are averaged and variances within and between batches added: the statistics of all batches as one.
         """
-        momenta = [layer.momentum for layer in self.layers]
         means, variances = [], []
-        try:
-            for layer in self.layers:
-                layer.momentum = 0.0  # so that each batch leaves its own statistics behind
+        # Without momentum each batch leaves its own statistics behind; what drops would add to their variances.
+        # Both are read while a function is traced: that of `_forward`, which is called nowhere else, has them so.
+        with _each(self.layers, "momentum", 0.0), _each(self._dropouts, "rate", 0.0):
             for batch in batches:
                 self._forward.predict_on_batch(batch)
                 means.append([_numpy(layer.moving_mean) for layer in self.layers])
                 variances.append([_numpy(layer.moving_variance) for layer in self.layers])
-        finally:
-            for layer, momentum in zip(self.layers, momenta, strict=True):
-                layer.momentum = momentum
         for layer, mean, variance in zip(
             self.layers, zip(*means, strict=True), zip(*variances, strict=True), strict=True
         ):
@@ -54,6 +52,19 @@ class _AsInTraining(keras.Model):
 
     def call(self, images: Any) -> Any:
         return self.network(images, training=True)
+
+
+@contextmanager
+def _each(layers: Sequence[keras.Layer], attribute: str, value: float) -> Iterator[None]:
+    """Let an attribute of every layer have this value for a while."""
+    before = [getattr(layer, attribute) for layer in layers]
+    try:
+        for layer in layers:
+            setattr(layer, attribute, value)
+        yield
+    finally:
+        for layer, own in zip(layers, before, strict=True):
+            setattr(layer, attribute, own)
 
 
 def _numpy(variable: keras.Variable) -> NDArray[np.float64]:

@@ -1,1 +1,37 @@
-"""Numbers from elsewhere into a network: published files, legacy checkpoints, torch tensors. May import networks."""
+"""Numbers from elsewhere into a graph: published files, Keras 2 and torch checkpoints, other numbers of channels.
+
+Importing this package loads no Keras; what it offers is loaded when first asked for.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maskwright.legacy import load_legacy
+    from maskwright.weights.download import fetch
+    from maskwright.weights.encoder import load_encoder_weights, load_published
+    from maskwright.weights.smp import load_smp, save_smp, save_smp_folder
+
+_HOMES = {
+    "fetch": "maskwright.weights.download",
+    **dict.fromkeys(("load_encoder_weights", "load_published"), "maskwright.weights.encoder"),
+    # It builds whole networks, so it lives above this package; users look for it here.
+    "load_legacy": "maskwright.legacy",
+    **dict.fromkeys(("load_smp", "save_smp", "save_smp_folder"), "maskwright.weights.smp"),
+}
+__all__ = [
+    "fetch",
+    "load_encoder_weights",
+    "load_legacy",
+    "load_published",
+    "load_smp",
+    "save_smp",
+    "save_smp_folder",
+]
+
+
+def __getattr__(name: str) -> object:
+    """What is offered, from the module that holds it (PEP 562)."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

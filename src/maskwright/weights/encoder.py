@@ -9,7 +9,7 @@ from typing import Final
 
 import keras
 
-from maskwright.errors import InputError, unknown_choice, wrong_argument
+from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
 from maskwright.networks.applications import published
 from maskwright.networks.backbones import BACKBONES
 from maskwright.weights.catalogue import PUBLISHED
@@ -56,11 +56,12 @@ def load_encoder_weights(
         argument: What the user calls ``weights``, for the errors.
 
     Raises:
+        UnknownChoice: ``name`` is in no row.
         WrongArgument: ``weights`` is neither.
         InputError: the file cannot be had or read, or does not fit ``encoder``; see `load_published`, `load_weights`,
             `load_legacy_weights` and `load_resnet_v1`.
     """
-    if name is not None and weights in BACKBONES[name].weights:
+    if name is not None and weights in one_of("name", name, BACKBONES).weights:
         load_published(encoder, name, str(weights), argument=argument)
         return
     fill = _reader(weights, name, argument=argument)
@@ -90,14 +91,16 @@ def load_published(
         argument: What the user calls ``dataset``, for the errors.
 
     Raises:
-        UnknownChoice: nobody published weights of ``dataset`` for ``name``; the message names those there are.
+        UnknownChoice: ``name`` is in no row, or nobody published weights of ``dataset`` for it; the message names those
+            there are.
         UnpublishedFirstUnit: ``network`` was built with another first unit.
         InputError: the file cannot be had, see `fetch`, or does not fit.
     """
-    datasets = _with_classifier(name) if include_top else BACKBONES[name].weights
+    row = one_of("name", name, BACKBONES)
+    datasets = _with_classifier(name) if include_top else row.weights
     if dataset not in datasets:
         raise unknown_choice(argument, dataset, datasets)
-    if "first_unit" in BACKBONES[name].options and not _projects_first_unit(network):
+    if "first_unit" in row.options and not _projects_first_unit(network):
         raise UnpublishedFirstUnit(argument=argument, given=dataset, name=name)
     file = PUBLISHED.get((name, dataset, include_top))
     if file is None:

@@ -53,6 +53,7 @@ def load_legacy_weights(network: keras.Model, file: LegacyPath, *, argument: str
     Raises:
         NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: the file cannot be read.
         LayerMismatch: a layer's shapes differ.
+        SameName: two layers in the file have one name here.
         DifferentLayers: the file holds layers the network lacks, or the network layers the file lacks.
             After any of these, the network is as it was.
 
@@ -93,7 +94,8 @@ def layers_as_written(network: keras.Model) -> list[keras.Layer]:
 
 
 def _assignments(network: keras.Model, legacy: LegacyFile) -> Iterator[tuple[keras.Variable, NDArray[np.generic]]]:
-    named = named_as_here({name: arrays for name, arrays in legacy.layers.items() if not numbered(name)})
+    by_name = {name: arrays for name, arrays in legacy.layers.items() if not numbered(name)}
+    named = named_as_here(by_name, file=legacy.path)
     unnamed = _Unnamed({name: arrays for name, arrays in legacy.layers.items() if numbered(name)})
     unfilled = {}
     for layer in layers_as_written(network):

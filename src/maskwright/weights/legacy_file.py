@@ -48,7 +48,8 @@ class NestedNetwork(InputError):
 
     text = (
         "{argument}={file!r}: the layer {layer!r} is itself a network of several layers; expected the network itself. "
-        "Where Keras 2 runs, save that one alone: model.get_layer({layer!r}).save('inner.h5')."
+        "Where Keras 2 runs, save that one alone: model.get_layer({layer!r}).save('inner.h5'). "
+        "That leaves out layers in front of it, such as a convolution from other channels to three; build those anew."
     )
 
 

@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from maskwright.errors import InputError
 from maskwright.weights.legacy_file import Arrays
 
 # Keras numbers the layers that nobody named: conv2d, conv2d_1, conv2d_2, ... in the order of their creation.
@@ -17,6 +19,12 @@ FIRST_RELEASES: Final = (
     (re.compile(r"(decoder_stage\d+)_(conv|bn)1"), r"\1a_\2"),
     (re.compile(r"(decoder_stage\d+)_(conv|bn)2"), r"\1b_\2"),
 )
+
+
+class SameName(InputError):
+    """Two layers of a file that have one name here, of which only one can be read."""
+
+    text = "{file}: the layers {first} and {second} are both called {name} here; expected a file with one of them."
 
 
 def numbered(name: str) -> tuple[str, int] | None:
@@ -43,17 +51,27 @@ def name_here(name: str) -> str:
     return name.replace("/", "_")
 
 
-def named_as_here(layers: Mapping[str, Arrays]) -> dict[str, Arrays]:
-    """The layers under the names they have here, without the biases that a batch normalisation swallows.
+def named_as_here(layers: Mapping[str, Arrays], *, file: Path) -> dict[str, Arrays]:
+    """The layers of ``file`` under the names they have here, without the biases that a batch normalisation swallows.
 
     The first releases gave a decoder's convolutions a bias even before a batch normalisation, which subtracts it
     again: (x + bias) - mean is x - (mean - bias).
+
+    Raises:
+        SameName: two layers have one name here.
     """
-    renamed: dict[str, Arrays] = {name_here(name): arrays for name, arrays in layers.items()}
+    theirs: dict[str, str] = {}
+    for name in layers:
+        if (first := theirs.setdefault(name_here(name), name)) != name:
+            raise SameName(file=file, first=first, second=name, name=name_here(name))
+    renamed: dict[str, Arrays] = {name: layers[theirs[name]] for name in theirs}
     for name, norm in list(renamed.items()):
         for suffix in ("_conv", "_transpose"):
             conv = name.removesuffix("_bn") + suffix
-            if name.startswith("decoder_stage") and name.endswith("_bn") and "bias" in renamed.get(conv, {}):
-                renamed[name] = {**norm, "moving_mean": np.subtract(norm["moving_mean"], renamed[conv]["bias"])}
+            if not (name.startswith("decoder_stage") and name.endswith("_bn") and "bias" in renamed.get(conv, {})):
+                continue
+            mean, bias = norm.get("moving_mean"), renamed[conv]["bias"]
+            if mean is not None and mean.shape == bias.shape:  # of others, filling the network tells
+                renamed[name] = {**norm, "moving_mean": np.subtract(mean, bias)}
                 renamed[conv] = {key: array for key, array in renamed[conv].items() if key != "bias"}
     return renamed

@@ -34,7 +34,6 @@ class Description:
         first_unit: ``"identity"`` or ``"projection"`` for a pre-activation ResNet, else None.
         options: The architecture's own arguments, as far as the file tells them.
         untold: Names of the arguments that decide the masks and that the file, being weights only, does not tell.
-        has_optimizer: The file also holds an optimizer's state, which is not read.
     """
 
     file: Path
@@ -46,7 +45,6 @@ class Description:
     first_unit: str | None
     options: Mapping[str, object] = field(default_factory=dict)
     untold: tuple[str, ...] = ()
-    has_optimizer: bool = False
 
 
 def recognise(file: LegacyPath, *, argument: str = "file") -> Description:
@@ -62,6 +60,7 @@ def recognise(file: LegacyPath, *, argument: str = "file") -> Description:
     Raises:
         NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: the file cannot be read.
         UnknownNetwork: it is none of segmentation_models' networks.
+        SameName: two of its layers have one name here.
 
     >>> recognise(".", argument="checkpoint")
     Traceback (most recent call last):
@@ -72,8 +71,18 @@ def recognise(file: LegacyPath, *, argument: str = "file") -> Description:
 
 def describe(legacy: LegacyFile) -> Description:
     """As `recognise`, of a file that has been read."""
+    try:
+        return _described(legacy)
+    except InputError:
+        raise
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # an edited file may lack anything
+        found = f"its layers are not those of one network ({type(error).__name__}: {error})"
+        raise UnknownNetwork(file=legacy.path, found=found) from error
+
+
+def _described(legacy: LegacyFile) -> Description:
     by_name = {name: arrays for name, arrays in legacy.layers.items() if not numbered(name)}
-    named = {name: shapes_of(arrays) for name, arrays in named_as_here(by_name).items()}
+    named = {name: shapes_of(arrays) for name, arrays in named_as_here(by_name, file=legacy.path).items()}
     by_number = sorted((name for name in legacy.layers if numbered(name)), key=lambda name: numbered(name) or ())
     unnamed = {name: shapes_of(legacy.layers[name]) for name in by_number}
 
@@ -84,12 +93,12 @@ def describe(legacy: LegacyFile) -> Description:
     if encoder is None:
         raise UnknownNetwork(file=legacy.path, found=f"a {architecture} whose encoder is not known here")
     decoder = DECODERS[architecture]
-    *_, last_unnamed = unnamed.values() or [{}]
+    *_, last_unnamed = [{}, *(unnamed[name] for name in by_number if (numbered(name) or ("", 0))[0] == "conv2d")]
     head: Shapes = named.get(decoder.head) or last_unnamed
     if "kernel" not in head:
         raise UnknownNetwork(file=legacy.path, found=f"a {architecture} without its last convolution")
 
-    told = _Config(legacy) if legacy.config else None
+    told = _Config(legacy) if legacy.config is not None else None
     first_unit = "projection" if "stage1_unit1_sc" in named else "identity"
     return Description(
         file=legacy.path,
@@ -101,7 +110,6 @@ def describe(legacy: LegacyFile) -> Description:
         first_unit=first_unit if encoder.name.removeprefix("se") in ("resnet18", "resnet34") else None,
         options=decoder.options(named) | (decoder.told(told) if told else {}),
         untold=() if told else ("activation", *decoder.untold),
-        has_optimizer=legacy.has_optimizer,
     )
 
 
@@ -112,7 +120,9 @@ class _Config:
         self._file = legacy.path
         try:
             network = (legacy.config or {})["config"]
-            self._layers: dict[str, dict[str, Any]] = {layer["config"]["name"]: layer for layer in network["layers"]}
+            self._layers: dict[str, dict[str, Any]] = {
+                layer["config"]["name"]: layer for layer in network["layers"] if layer["class_name"]
+            }
             self._output: str = network["output_layers"][0][0]
         except (KeyError, TypeError, IndexError) as error:
             raise UnknownNetwork(file=self._file, found="its description is not that of a functional model") from error

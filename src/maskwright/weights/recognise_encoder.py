@@ -110,14 +110,15 @@ def recognise_encoder(named: Layers, unnamed: Layers) -> FoundEncoder | None:
 
     Args:
         named: The layers that have a name, with the shapes of their weights, under their names here.
-        unnamed: Those that Keras numbered, in the order of their creation.
+        unnamed: Those that Keras numbered, kind after kind, each kind in the order of creation.
     """
     kernels = [shapes["kernel"] for shapes in unnamed.values() if len(shapes.get("kernel", ())) == 4]
     for family in FAMILIES:
         if family.mark in named and (name := _member(family.members, _units(family.unit, named), named)):
             gated = name in ("resnet18", "resnet34") and any(kernel[:2] == (1, 1) for kernel in kernels)
-            *_, stem = named[family.stem].values() if family.stem else kernels[:1]
-            return FoundEncoder("se" * gated + name, stem[-2] if len(stem) == 4 else stem[0])
+            stem = named[family.stem] if family.stem else {"kernel": kernels[0]}
+            channels = stem["kernel"][-2] if "kernel" in stem else stem["moving_mean"][0]
+            return FoundEncoder("se" * gated + name, channels)
     if not kernels:
         return None
     name = _member(_nameless(kernels), _gated_units(unnamed), named)

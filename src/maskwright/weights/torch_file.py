@@ -166,11 +166,15 @@ def _check_size(size: int, source: Source) -> None:
 
 
 def _check_archive(path: Path, source: Source) -> None:
-    """Refuse a pickle's archive that is packed: torch never packs one, and a small file could unpack to anything."""
+    """Refuse a pickle's archive that is packed, which torch never does, or whose entries, which may share bytes of the
+    file, add up to too much: a small file could unpack to anything.
+    """
     if is_zipfile(path):
         with ZipFile(path) as archive:
-            if any(member.compress_type != ZIP_STORED for member in archive.infolist()):
-                raise UnreadableTorchFile(**source, found="its archive is compressed")
+            members = archive.infolist()
+        if any(member.compress_type != ZIP_STORED for member in members):
+            raise UnreadableTorchFile(**source, found="its archive is compressed")
+        _check_size(sum(member.file_size for member in members), source)
 
 
 def _first_line(error: Exception) -> str:

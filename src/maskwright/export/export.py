@@ -1,0 +1,148 @@
+"""A run to an engine's folder: written, opened again, found to agree, and only then put in its place."""
+
+import hashlib
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+import keras
+
+from maskwright.errors import InputError, one_of, unknown_choice
+from maskwright.export.check import BOUNDS, EngineDisagrees, check_engine, faults, read_score
+from maskwright.export.place import atomic_folder, check_free
+from maskwright.export.rewrite import rewrite as rewritten
+from maskwright.export.trace import check_backend
+from maskwright.images.write import write_text
+from maskwright.inference.bundle import Bundle
+from maskwright.inference.engine import open_engine
+from maskwright.inference.exported import Checks, Exported, Kind, Precision
+from maskwright.inference.keras_engine import load_keras_engine
+from maskwright.training.run import Run
+
+
+class MissingExporter(InputError):
+    """A package that writes a kind of engine is not installed."""
+
+    text = "Exporting to {to} needs a package that cannot be imported ({found}); install it: {command}."
+
+
+@dataclass(frozen=True)
+class Target:
+    """How a kind of engine is written."""
+
+    module: str
+    """Of this package; its `write(network, folder)` returns the name of what is to be opened."""
+    packages: tuple[str, ...]
+    """Whose versions are noted."""
+    command: str
+    """What installs them."""
+    precisions: tuple[Precision, ...] = ("f32",)
+    """What it can compute in."""
+
+
+TARGETS: Final[Mapping[str, Target]] = {
+    "openvino": Target("to_openvino", ("openvino",), "pip install 'maskwright[openvino]'", precisions=("f32", "bf16")),
+    "onnx": Target("to_onnx", ("tf2onnx", "onnx", "onnxruntime"), "pip install 'maskwright[onnx]'"),
+    "saved_model": Target("to_saved_model", (), "pip install 'maskwright[tensorflow]'"),
+}
+
+
+def export_run(
+    run: str | Path,
+    out: str | Path,
+    *,
+    to: Kind = "openvino",
+    precision: Precision = "f32",
+    rewrite: bool = True,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Exported:
+    """Make an engine of the run in ``run``, in the folder ``out``, which `open_engine` and every command then take.
+
+    The engine is opened from disk and compared with the run before it gets its name: on some validation images with
+    the run's own network, and on all of them with the score the run had. Where they disagree, nothing is left behind.
+
+    Args:
+        run: The folder of a complete run, trained on any backend; its validation images must still be there.
+        out: The engine's folder, new or empty.
+        to: What is to compute it: ``openvino`` (the fastest on a CPU), ``onnx`` or ``saved_model``.
+        precision: What it computes in; ``bf16`` is for OpenVINO, and becomes f32 on a processor without it.
+        rewrite: Whether the graph is first rewritten into a faster one of the same results.
+        overwrite: Replace an engine that is there already.
+        progress: Called with the images checked and all to check, after each one.
+
+    Returns:
+        What was written as ``engine.json``, the checks among it.
+
+    Raises:
+        NotARun, UnscoredRun: ``run`` is no complete run.
+        OutputHoldsAnEngine, OutputIsTaken: ``out`` cannot be used.
+        UnknownChoice: There is no such target, or not in that precision.
+        NeedsTensorFlow, MissingExporter: What writes the engine is not there.
+        EngineDisagrees: The engine passes a bound of `BOUNDS`.
+        InputError: The network or a validation pair cannot be read.
+    """
+    source, out = Run.open(run), Path(out)
+    target = one_of("to", to, TARGETS)
+    if precision not in target.precisions:
+        raise unknown_choice(f"precision of {to}", precision, target.precisions)
+    check_backend()
+    check_free(out, overwrite=overwrite)
+    read_score(source)
+    try:
+        exporter = import_module(f"maskwright.export.{target.module}")
+    except ImportError as error:
+        raise MissingExporter(to=to, found=error, command=target.command) from None
+    bundle, data = Bundle.read(source.folder), source.read_recipe().data
+    reference = load_keras_engine(source.network, bundle)
+    with atomic_folder(out) as folder:
+        network = rewritten(reference.network) if rewrite else reference.network
+        model = exporter.write(network, folder)
+        exported = Exported(
+            kind=to,
+            precision=precision,
+            model=model,
+            weights=_digest(folder),
+            rewritten=rewrite,
+            mask_values={str(value): word for value, word in (data.mask_values or {}).items()},
+            mask_suffix=data.mask_suffix,
+            versions=_versions(target),
+        )
+        bundle.write(folder, write_text)
+        exported.write(folder, write_text)
+        checks = check_engine(
+            source, reference=reference, engine=open_engine(folder), bounds=BOUNDS[precision], progress=progress
+        )
+        _refuse(source, exported, checks)
+        exported = exported.model_copy(update={"checks": checks})
+        exported.write(folder, write_text)
+    return exported
+
+
+def _refuse(run: Run, exported: Exported, checks: Checks) -> None:
+    found = faults(checks)
+    if found:
+        remedy = "please report it" if exported.precision == "f32" else "export it in f32"
+        raise EngineDisagrees(
+            run=run.folder, to=exported.kind, precision=exported.precision, found="; ".join(found), remedy=remedy
+        )
+
+
+def _digest(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files below ``folder``."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _versions(target: Target) -> dict[str, str]:
+    import tensorflow as tf
+
+    packages = {name: version(name) for name in ("maskwright", *target.packages)}
+    return packages | {"keras": keras.__version__, "tensorflow": tf.__version__, "python": platform.python_version()}

@@ -1,0 +1,26 @@
+"""A network written as an ONNX model, for batches of any size."""
+
+import logging
+from pathlib import Path
+
+import keras
+import tf2onnx
+
+from maskwright.export.trace import as_function, signature
+
+_OPSET = 18
+
+
+def write(network: keras.Model, folder: Path) -> str:
+    """Write ``model.onnx`` into ``folder``, images and probabilities with channels last; its name.
+
+    Raises:
+        NeedsTensorFlow: Keras runs on another backend.
+    """
+    name = "model.onnx"
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it tells every pass it makes
+    function = as_function(network)
+    tf2onnx.convert.from_function(
+        function, input_signature=[signature(network)], opset=_OPSET, output_path=str(folder / name)
+    )
+    return name

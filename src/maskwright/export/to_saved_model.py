@@ -1,0 +1,21 @@
+"""A network written as a TensorFlow SavedModel, for batches of any size."""
+
+from pathlib import Path
+
+import keras
+
+from maskwright.export.trace import as_function, signature
+
+
+def write(network: keras.Model, folder: Path) -> str:
+    """Write ``saved_model/`` into ``folder``, with the signature ``serving_default``; its name.
+
+    Raises:
+        NeedsTensorFlow: Keras runs on another backend.
+    """
+    name = "saved_model"
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint("serve", as_function(network).python_function, input_signature=[signature(network)])
+    archive.write_out(str(folder / name), verbose=False)
+    return name

@@ -1,0 +1,85 @@
+"""A complete run made in a moment: a small network of seeded weights, painted pairs, and the score it really has."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import layers
+from PIL import Image
+
+from maskwright.images.labels import Label
+from maskwright.images.normalise import Normalisation
+from maskwright.images.write import write_text
+from maskwright.inference.bundle import Bundle
+from maskwright.training.recipe import Recipe
+from maskwright.training.run import Run
+from tests.networks.randomise import answer, randomise
+
+NAMES = ("background", "cell", "fibre")
+SIZE = (40, 56)  # multiples of the 4 that the network needs
+VALUES = (0, 7, 9)
+
+
+def build_network() -> keras.Model:
+    """Two halvings and two blocks of upsampling, one with a skip connection and one without."""
+    images = keras.Input((None, None, 3))
+    skip = layers.Conv2D(4, 3, padding="same", activation="relu")(images)
+    x = layers.AveragePooling2D(4)(skip)
+    for partners in ([layers.AveragePooling2D(2)(skip)], []):
+        x = layers.UpSampling2D(2)(x)
+        x = layers.Concatenate()([x, *partners]) if partners else x
+        x = layers.BatchNormalization()(layers.Conv2D(6, 3, padding="same", use_bias=False)(x))
+        x = layers.ReLU()(x)
+    network = keras.Model(images, layers.Conv2D(len(NAMES), 3, padding="same", activation="softmax")(x))
+    return randomise(network, seed=1)
+
+
+def write_run(folder: Path, *, pairs: int = 12) -> Path:
+    """A run in ``folder / "run"``, its pairs beside it; ``_gt`` ends the names of masks, and 255 is ignored in them."""
+    run, rng, network = Run(folder / "run"), np.random.default_rng(0), build_network()
+    run.folder.mkdir(parents=True)
+    network.save(run.network)
+    labels = tuple(
+        Label(name=name, value=value, colour=(value, 0, 0), background=name == "background")
+        for name, value in zip(NAMES, VALUES, strict=True)
+    )
+    normalisation = Normalisation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+    kind = {"channels": 3, "pixels": ("uint8",), "activation": "softmax", "multiple": 4}
+    Bundle(**kind, normalisation=normalisation, labels=labels).write(run.folder, write_text)
+    words = dict(zip(VALUES, NAMES, strict=True)) | {255: "ignored"}
+    data = {"images": folder / "images", "masks": folder / "masks", "mask_suffix": "_gt", "mask_values": words}
+    write_text(run.recipe, Recipe.from_dict({"data": data}).to_yaml())
+    rows, confusion = ["name,split,image,mask"], np.zeros((3, 3))
+    for number in range(pairs):
+        image = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+        truth = rng.choice([*VALUES, 255], SIZE).astype(np.uint8)
+        files = paint(folder / f"images/{number:02}.png", image), paint(folder / f"masks/{number:02}_gt.png", truth)
+        rows.append(f"{number:02},validation,{files[0]},{files[1]}")
+        confusion += count(truth, predict(network, image))
+    write_text(run.split, "\n".join(rows) + "\n")
+    write_text(run.scores, json.dumps({"scores": {"mean_iou": mean_iou(confusion)}}))
+    return run.folder
+
+
+def paint(file: Path, pixels: np.ndarray) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file)
+    return file
+
+
+def predict(network: keras.Model, image: np.ndarray) -> np.ndarray:
+    """Mask values of an image whose sides are multiples of 4, by Keras and NumPy alone."""
+    prepared = (image / 255 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.25, 0.3])
+    return np.array(VALUES)[answer(network, np.float32(prepared)[None])[0].argmax(-1)]
+
+
+def count(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+    """Pixels by true and by guessed value, the ignored left out."""
+    return np.array([[((truth == row) & (guess == column)).sum() for column in VALUES] for row in VALUES])
+
+
+def mean_iou(confusion: np.ndarray) -> float:
+    """The mean over the classes that are no background."""
+    hits = np.diag(confusion)
+    return float((hits / (confusion.sum(0) + confusion.sum(1) - hits))[1:].mean())

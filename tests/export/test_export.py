@@ -1,0 +1,252 @@
+import json
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from maskwright.errors import UnknownChoice
+from maskwright.export import to_openvino
+from maskwright.export.check import EngineDisagrees, UnscoredRun
+from maskwright.export.export import MissingExporter, export_run
+from maskwright.export.place import OutputHoldsAnEngine, OutputIsTaken, atomic_folder
+from maskwright.export.trace import NeedsTensorFlow
+from maskwright.inference.engine import NotARun, open_engine, weights_digest
+from maskwright.segmenter import Segmenter
+from tests.export.a_run import VALUES, predict, write_run
+from tests.networks.randomise import randomise
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow")
+
+TARGETS = [("openvino", "f32"), ("openvino", "bf16"), ("onnx", "f32"), ("saved_model", "f32")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """No cache of the user's is read or written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def network(run):
+    return keras.saving.load_model(run / "model.keras", compile=False)
+
+
+@pytest.fixture(scope="module")
+def engines(run, tmp_path_factory):
+    """The folder of an engine of each kind, made when first asked for."""
+    made = {}
+
+    def engine(to, precision="f32"):
+        if (to, precision) not in made:
+            folder = tmp_path_factory.mktemp("engines") / f"{to}_{precision}"
+            export_run(run, folder, to=to, precision=precision)
+            made[to, precision] = folder
+        return made[to, precision]
+
+    return engine
+
+
+def read(file):
+    return json.loads(file.read_text())
+
+
+def picture(seed=0, size=(44, 60)):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(("to", "precision"), TARGETS)
+def test_an_engine_answers_as_the_network_does_for_batches_of_any_size(to, precision, engines, network):
+    engine = open_engine(engines(to, precision))
+    for shape in [(1, 32, 32, 3), (3, 64, 20, 3), (2, 4, 8, 3)]:
+        images = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+        found = engine(images)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, network(images), atol=0.05 if precision == "bf16" else 1e-5)
+
+
+def test_an_answer_is_not_written_over_by_the_next(engines):
+    engine = open_engine(engines("openvino"))
+    one, other = np.random.default_rng(1).random((2, 1, 8, 8, 3), np.float32)
+    first = engine(one)
+    kept = first.copy()
+    engine(other)
+    assert (first == kept).all()
+
+
+def test_the_graph_as_trained_is_exported_on_request(run, network, tmp_path):
+    exported = export_run(run, tmp_path / "engine", rewrite=False)
+    assert not exported.rewritten
+    images = np.random.default_rng(1).normal(size=(1, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(open_engine(tmp_path / "engine")(images), network(images), atol=1e-5)
+
+
+def test_what_was_checked_is_kept(run, engines):
+    folder = engines("openvino")
+    exported = read(folder / "engine.json")
+    assert (exported["kind"], exported["precision"], exported["rewritten"]) == ("openvino", "f32", True)
+    assert exported["mask_values"] == {"0": "background", "7": "cell", "9": "fibre", "255": "ignored"}
+    checks = exported["checks"]
+    assert checks["compared_images"] == 10
+    assert checks["compared_pixels"] == 10 * 40 * 56
+    assert checks["scored_pairs"] == 12
+    assert checks["changed_pixels"] == 0
+    assert 0 < checks["largest_difference"] < 1e-5
+    known = read(run / "scores.json")["scores"]["mean_iou"]
+    assert checks["run_mean_iou"] == known
+    assert checks["engine_mean_iou"] == pytest.approx(known, abs=1e-12)
+    assert (folder / "bundle.json").read_text() == (run / "bundle.json").read_text()
+
+
+def test_progress_counts_the_images_compared_and_those_scored(run, tmp_path):
+    seen = []
+    export_run(run, tmp_path / "engine", progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 22) for done in range(1, 23)]
+
+
+@pytest.mark.parametrize("to", ["openvino", "onnx"])
+def test_an_engine_predicts_and_evaluates_without_a_training_framework(to, run, engines, network, tmp_path):
+    data = run.parent
+    code = f"""
+import sys
+import numpy as np
+from maskwright.segmenter import Segmenter
+segmenter = Segmenter.load({str(engines(to))!r})
+np.save({str(tmp_path / "mask.npy")!r}, segmenter.predict(np.load({str(tmp_path / "image.npy")!r})))
+segmenter.predict_files([{str(data / "images")!r}], {str(tmp_path / "out")!r})
+evaluation = segmenter.evaluate({str(data / "images")!r}, {str(data / "masks")!r})
+print(evaluation.scores.mean_iou)
+print(*sys.modules)
+"""
+    np.save(tmp_path / "image.npy", picture())
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    score, modules = done.stdout.splitlines()
+    assert {"maskwright.segmenter", "numpy"} <= set(modules.split())
+    assert not {"keras", "tensorflow", "jax", "torch", "openvino_telemetry"} & set(modules.split())
+    assert (np.load(tmp_path / "mask.npy") == predict(network, picture())).all()
+    assert float(score) == pytest.approx(read(run / "scores.json")["scores"]["mean_iou"], abs=1e-12)
+    assert len(list((tmp_path / "out").glob("*.png"))) == 12
+
+
+def test_a_segmenter_opens_what_it_exports(run, network, tmp_path):
+    engine = Segmenter.load(run).export(tmp_path / "engine")
+    assert set(np.unique(engine.predict(picture()))) <= set(VALUES)
+    assert (engine.predict(picture()) == predict(network, picture())).all()
+
+
+def test_results_of_an_engine_are_not_taken_for_those_of_another(run, engines):
+    names = {weights_digest(folder) for folder in (run, engines("openvino"), engines("onnx"))}
+    assert len(names) == 3
+
+
+@pytest.fixture
+def astray(monkeypatch):
+    """An exporter that writes other weights than the network's."""
+
+    def write(network, folder):
+        return right(randomise(keras.models.clone_model(network), seed=2), folder)
+
+    right = to_openvino.write
+    monkeypatch.setattr(to_openvino, "write", write)
+
+
+def test_an_engine_that_disagrees_is_refused_and_leaves_nothing(run, astray, tmp_path):
+    found = (
+        r"as openvino in f32 .*: a probability differs by 0\.\d+, bound 0\.001; .*% of pixels change.*; its validation"
+    )
+    with pytest.raises(EngineDisagrees, match=f"{found}.* Nothing was written; please report it"):
+        export_run(run, tmp_path / "deep/engine")
+    assert list((tmp_path / "deep").iterdir()) == []
+
+
+def test_an_engine_that_was_there_stays_when_its_successor_is_refused(run, engines, astray, tmp_path):
+    folder = shutil.copytree(engines("openvino"), tmp_path / "engine")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(EngineDisagrees):
+        export_run(run, folder, overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["engine"]
+
+
+def test_a_score_that_is_not_reproduced_is_refused(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    score = read(run / "scores.json")["scores"]["mean_iou"]
+    (copy / "scores.json").write_text(json.dumps({"scores": {"mean_iou": score + 0.002}}))
+    text = rf"predicts: its validation mean IoU is {score:.4f} where training had {score + 0.002:.4f}, bound 0\.001\."
+    with pytest.raises(EngineDisagrees, match=text):
+        export_run(copy, tmp_path / "engine")
+
+
+def test_an_engine_is_replaced_on_request_only(run, engines, tmp_path):
+    folder = shutil.copytree(engines("onnx"), tmp_path / "engine")
+    with pytest.raises(OutputHoldsAnEngine, match=r"engine: holds an engine; add --overwrite to replace it"):
+        export_run(run, folder)
+    export_run(run, folder, overwrite=True)
+    assert sorted(path.name for path in folder.iterdir()) == ["bundle.json", "engine.json", "model.bin", "model.xml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["engine"]
+
+
+def test_a_folder_with_other_files_is_left_alone(run):
+    with pytest.raises(OutputIsTaken, match=r"run: is not empty and holds no engine \(it has bundle\.json, .*\); name"):
+        export_run(run, run, overwrite=True)
+    with pytest.raises(OutputIsTaken, match=r"recipe\.yaml: is not empty .* \(it has a file of that name\)"):
+        export_run(run, run / "recipe.yaml")
+
+
+def test_an_interrupted_export_leaves_the_folder_as_it_was(tmp_path):
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine/old").write_text("old")
+
+    def interrupted():
+        with atomic_folder(tmp_path / "engine") as folder:
+            (folder / "new").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.rglob("*")] == ["engine", "old"]
+
+
+def test_a_run_that_is_not_complete_is_refused(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "run")
+    (copy / "scores.json").unlink()
+    with pytest.raises(UnscoredRun, match=r"run: has no scores\.json, so its training is not complete; go on with"):
+        export_run(copy, tmp_path / "engine")
+    with pytest.raises(NotARun, match=r"nowhere: not a run: there is no such folder"):
+        export_run(tmp_path / "nowhere", tmp_path / "engine")
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"to": "openvin"}, r"to='openvin' is not known; expected one of openvino, onnx, .* Did you mean 'openvino'\?"),
+        ({"to": "onnx", "precision": "bf16"}, r"precision of onnx='bf16' is not known; expected one of f32\."),
+    ],
+)
+def test_what_cannot_be_written_is_refused_by_name(options, text, run, tmp_path):
+    with pytest.raises(UnknownChoice, match=text):
+        export_run(run, tmp_path / "engine", **options)
+
+
+def test_another_backend_is_told_its_way_out(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("maskwright.export.trace.keras.backend.backend", lambda: "jax")
+    with pytest.raises(NeedsTensorFlow, match=r"Keras runs on jax here; start again with KERAS_BACKEND=tensorflow\."):
+        export_run(run, tmp_path / "engine")
+
+
+def test_a_missing_package_is_named(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    monkeypatch.delitem(sys.modules, "maskwright.export.to_onnx", raising=False)
+    with pytest.raises(
+        MissingExporter, match=r"Exporting to onnx .* \(.*tf2onnx.*\); install it: pip install 'maskwri"
+    ):
+        export_run(run, tmp_path / "engine", to="onnx")

@@ -1,0 +1,157 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from maskwright.images.write import write_text
+from maskwright.inference.bundle import UnreadableBundle
+from maskwright.inference.engine import MissingRuntime, NotARun, needs_framework, open_engine, weights_digest
+from maskwright.inference.exported import Exported, UnreadableEngine
+from maskwright.inference.openvino_runtime import openvino
+from tests.inference.engines import bundle
+
+DIGEST = "ab" * 32
+ops = openvino.opset14
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/maskwright/openvino" / DIGEST[:16]
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """An engine's folder: a sigmoid of the sum of a 3 x 3 neighbourhood times 0.7, made by OpenVINO alone."""
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    images = ops.parameter(openvino.PartialShape([-1, -1, -1, 1]), np.float32, name="images")
+    planes = ops.transpose(images, ops.constant(np.int64([0, 3, 1, 2])))
+    kernel = ops.constant(np.full((1, 1, 3, 3), 0.7, np.float32))
+    sums = ops.convolution(planes, kernel, strides=[1, 1], pads_begin=[1, 1], pads_end=[1, 1], dilations=[1, 1])
+    masks = ops.transpose(ops.sigmoid(sums), ops.constant(np.int64([0, 2, 3, 1])))
+    openvino.save_model(openvino.Model([masks], [images]), folder / "model.xml", compress_to_fp16=False)
+    write_record(folder)
+    bundle().write(folder, write_text)
+    return folder
+
+
+def write_record(folder, **changes):
+    facts = {"kind": "openvino", "precision": "f32", "model": "model.xml", "weights": DIGEST, "rewritten": False}
+    Exported(**facts | {"mask_values": {}, "mask_suffix": "", "versions": {}} | changes).write(folder, write_text)
+
+
+def expected(images):
+    padded = np.pad(images[..., 0].astype(np.float64), ((0, 0), (1, 1), (1, 1)))
+    height, width = images.shape[1:3]
+    sums = sum(padded[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3))
+    return (1 / (1 + np.exp(-0.7 * sums)))[..., None]
+
+
+def pictures(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 8, 1), (3, 5, 17, 1), (2, 64, 32, 1)])
+def test_f32_is_f32_whatever_the_processor_prefers(engine, shape):
+    images = pictures(*shape)
+    np.testing.assert_allclose(open_engine(engine)(images), expected(images), atol=1e-6)
+
+
+def test_bf16_is_computed_where_the_processor_has_it(engine):
+    images = pictures(4, 64, 64, 1)
+    open_engine(engine)  # whose cache is not to be taken for this one's
+    write_record(engine, precision="bf16")
+    error = np.abs(open_engine(engine)(images) - expected(images)).max()
+    able = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert 1e-4 < error < 2e-2 if able else error < 1e-6
+
+
+def test_an_image_of_another_layout_in_memory_is_read_right(engine):
+    images = pictures(8, 12, 1, 2).transpose(3, 1, 0, 2).astype(np.float64)
+    np.testing.assert_allclose(open_engine(engine)(images), expected(images), atol=1e-6)
+
+
+def test_what_was_compiled_is_kept_and_used_again(engine, cache):
+    images = pictures(1, 8, 8, 1)
+    first = open_engine(engine)(images)
+    kept = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert kept
+    again = open_engine(engine)
+    assert (again(images) == first).all()
+    assert again.compiled.get_property("LOADED_FROM_CACHE")
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == kept
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(engine, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    images = pictures(1, 8, 8, 1)
+    np.testing.assert_allclose(open_engine(engine)(images), expected(images), atol=1e-6)
+
+
+def test_an_engine_made_for_other_channels_is_refused(engine):
+    bundle(channels=3, normalisation={"mean": [0.0] * 3, "std": [1.0] * 3}).write(engine, write_text)
+    found = r"it has 1 input and 1 output channels, its bundle says 3 and 1"
+    with pytest.raises(
+        UnreadableEngine, match=rf"model\.xml: cannot be opened as an engine \({found}\); export the run"
+    ):
+        open_engine(engine)
+
+
+@pytest.mark.parametrize("file", ["model.xml", "model.bin"])
+@pytest.mark.parametrize("fault", ["missing", "cut", "strange"])
+def test_a_damaged_engine_is_refused(engine, file, fault):
+    whole = (engine / file).read_bytes()
+    (engine / file).unlink()
+    if fault != "missing":
+        (engine / file).write_bytes(whole[: len(whole) // 2] if fault == "cut" else b"")
+    with pytest.raises(UnreadableEngine, match=r"model\.xml: cannot be opened as an engine \("):
+        open_engine(engine)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("{", "Invalid JSON.*"),
+        (json.dumps({"format": 2}), "format: .*"),
+    ],
+)
+def test_a_damaged_record_is_refused(engine, text, found):
+    (engine / "engine.json").write_text(text)
+    with pytest.raises(UnreadableEngine, match=rf"engine\.json: cannot be opened as an engine \({found}\); export"):
+        open_engine(engine)
+
+
+def test_a_model_is_looked_for_in_its_folder_alone(engine):
+    record = json.loads((engine / "engine.json").read_text())
+    (engine / "engine.json").write_text(json.dumps(record | {"model": "../model.xml"}))
+    with pytest.raises(UnreadableEngine, match=r"engine\.json: .*model: String should match"):
+        open_engine(engine)
+
+
+def test_an_engine_without_a_whole_bundle_is_refused(engine):
+    (engine / "bundle.json").write_text("{}")
+    with pytest.raises(UnreadableBundle, match=r"bundle\.json"):
+        open_engine(engine)
+    (engine / "bundle.json").unlink()
+    with pytest.raises(NotARun, match=r"bundle\.json is missing"):
+        open_engine(engine)
+
+
+def test_a_runtime_that_is_not_installed_is_named(engine, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    for module in ("engine", "runtime"):
+        monkeypatch.delitem(sys.modules, f"maskwright.inference.openvino_{module}", raising=False)
+    text = r"engine: this engine is computed by OpenVINO, .* install it: pip install 'maskwright\[openvino\]'\."
+    with pytest.raises(MissingRuntime, match=text):
+        open_engine(engine)
+
+
+def test_what_a_folder_needs_is_known_without_opening_it(engine, tmp_path):
+    assert not needs_framework(engine)
+    assert weights_digest(engine) == DIGEST
+    write_record(engine, kind="saved_model")
+    assert needs_framework(engine)
+    assert needs_framework(tmp_path)
