@@ -42,7 +42,7 @@ def test_a_whole_model_is_built_anew_and_gives_the_same_masks(network, whole):
 
 def test_weights_alone_need_the_activation_and_say_so(network, tmp_path):
     file = write_numbers(tmp_path / "old.h5", layers_of(network))
-    with pytest.raises(InputError, match=r"do not tell activation; give them, as in load_legacy\(file, activation='s"):
+    with pytest.raises(InputError, match=r"do not tell activation; give them, such as activation='s"):
         load_legacy(file)
     again = load_legacy(file, activation="sigmoid")
     np.testing.assert_array_equal(again.predict_on_batch(IMAGES), network.predict_on_batch(IMAGES))
