@@ -179,3 +179,24 @@ def test_a_run_is_replaced_whole_or_not_at_all(maskwright_command, trained, old,
     code, _, err = maskwright_command("convert", old, "--out", tmp_path / "mine", "--overwrite")
     assert code == 1
     assert "and holds no run" in err
+
+
+def test_a_run_becomes_an_engine_and_predicts_the_same(maskwright_command, trained, drawn, tmp_path):
+    pytest.importorskip("openvino")
+    code, out, _ = maskwright_command("export", trained.folder, "--out", tmp_path / "engine")
+    assert code == 0
+    assert "openvino f32 against Keras" in out
+    code, _, _ = maskwright_command("predict", tmp_path / "engine", drawn / "new/images", "--out", tmp_path / "masks")
+    assert code == 0
+    for image in sorted((drawn / "new/images").iterdir()):
+        mask = np.array(Image.open(tmp_path / f"masks/{image.stem}.png"))
+        assert np.mean(mask != trained.predict(image)) < 1e-3
+    code, _, err = maskwright_command("export", trained.folder, "--out", tmp_path / "engine")
+    assert code == 1
+    assert "holds an engine; add --overwrite" in err
+
+
+def test_the_encoders_are_listed_with_their_parameters_and_weights(maskwright_command):
+    code, out, _ = maskwright_command("backbones")
+    assert code == 0
+    assert "resnet34            21,302,473  imagenet" in out

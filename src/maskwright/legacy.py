@@ -19,7 +19,7 @@ from maskwright.weights.recognise import Description, describe
 class UntoldArguments(InputError):
     """Weights without the network's description, which do not tell all that decides the masks."""
 
-    text = "{file} holds weights only, which do not tell {untold}; give them, such as {example} (to the command after --set)."
+    text = "{file} holds weights only, which do not tell {untold}; give them, such as {example} (in a command: --set)."
 
 
 def load_legacy(file: LegacyPath, network: keras.Model | None = None, **overrides: Any) -> keras.Model:
