@@ -68,6 +68,10 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
 
 def _rebuilt(legacy: LegacyFile, overrides: Mapping[str, Any]) -> keras.Model:
     description = describe(legacy)
+    allowed = (*inspect.signature(ARCHITECTURES[description.architecture]).parameters, "first_unit")
+    for name in overrides:
+        if name not in allowed:
+            raise unknown_choice("argument", name, allowed)
     if untold := [name for name in description.untold if name not in overrides]:
         example = ", ".join(f"{name}={EXAMPLES[name]!r}" for name in untold)
         raise UntoldArguments(file=legacy.path, untold=" and ".join(untold), example=example)
@@ -81,11 +85,6 @@ EXAMPLES: Final[Mapping[str, object]] = {"activation": "sigmoid", "psp_pooling_t
 
 
 def _built(description: Description, overrides: Mapping[str, Any]) -> keras.Model:
-    build = ARCHITECTURES[description.architecture]
-    allowed = (*inspect.signature(build).parameters, "first_unit")
-    for name in overrides:
-        if name not in allowed:
-            raise unknown_choice("argument", name, allowed)
     arguments = {
         "backbone_name": description.backbone,
         "input_shape": description.input_shape,
@@ -102,4 +101,4 @@ def _built(description: Description, overrides: Mapping[str, Any]) -> keras.Mode
             input_shape=arguments["input_shape"],
             first_unit=arguments.pop("first_unit"),
         )
-    return build(**arguments)
+    return ARCHITECTURES[description.architecture](**arguments)
