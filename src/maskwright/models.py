@@ -137,8 +137,8 @@ def FPN(
         encoder_weights: A data set the encoder has published weights for, such as ``"imagenet"``, or a weights file
             for the encoder alone, written from `build_backbone`'s model.
         encoder_freeze: Train no layer of the encoder but its batch normalisations.
-        encoder_features: Four layers, names or indices, at 1/16, 1/8, 1/4 and 1/2 of the images' size; ``"default"``
-            takes the encoder's own.
+        encoder_features: Four layers, names or indices, at 1/16, 1/8, 1/4 and 1/2 of the images' size, or the first
+            three; ``"default"`` takes the encoder's own.
         pyramid_block_filters: Channels of the pyramid; the convolutions after it have half as many.
         pyramid_use_batchnorm: Normalise after the pyramid; without it the convolutions there have a bias.
         pyramid_aggregation: ``"concat"`` puts the pyramid's levels side by side, ``"sum"`` adds them.

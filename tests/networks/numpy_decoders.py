@@ -47,18 +47,20 @@ def cells(x: np.ndarray, count: int, reduce: Callable[..., np.ndarray]) -> np.nd
 
 
 def fpn(x: np.ndarray, skips: Sequence[np.ndarray], weights: Weights, *, add: bool) -> np.ndarray:
-    """Logits, from the encoder's end and its maps at 1/16, 1/8, 1/4 and 1/2."""
+    """Logits, from the encoder's end and its maps at 1/16, 1/8, 1/4 and, where it has one, 1/2."""
     levels = []
-    for stage, skip in zip((5, 4, 3, 2), skips, strict=True):
+    last = 6 - len(skips)
+    for stage, skip in zip((5, 4, 3, 2), skips, strict=False):
         name = f"fpn_stage_p{stage}"
         if f"{name}_pre_conv/kernel" in weights:
             x = conv(x, weights, f"{name}_pre_conv")
         x = repeated(x, 2) + conv(skip, weights, f"{name}_conv")
         level = conv_relu(conv_relu(x, weights, f"segm_stage{stage}a"), weights, f"segm_stage{stage}b")
-        levels.append(repeated(level, 2 ** (stage - 2)))
+        levels.append(repeated(level, 2 ** (stage - last)))
     merged = np.sum(levels, axis=0) if add else np.concatenate(levels[::-1], axis=-1)
     x = conv_relu(merged, weights, "final_stage")
-    return conv(bilinear(x, 2 * x.shape[1], 2 * x.shape[2]), weights, "head_conv")
+    factor = 2 ** (last - 1)
+    return conv(bilinear(x, factor * x.shape[1], factor * x.shape[2]), weights, "head_conv")
 
 
 def linknet(x: np.ndarray, skips: Sequence[np.ndarray], weights: Weights, *, blocks: int) -> np.ndarray:

@@ -78,8 +78,17 @@ def test_sizes_left_open_take_any_multiple_of_32():
         assert answer(network, noise(*size)).shape == (2, *size, 2)
 
 
-def test_it_takes_four_skips(encoder):
-    with pytest.raises(WrongArgument, match=r"^skip_connection_layers=\['sixteenth'\]: expected four layers"):
+def test_a_pyramid_on_three_skips_ends_at_a_quarter(encoder):
+    network = randomise(build_fpn(encoder, 2, SKIPS[:3], activation=None, pyramid_block_filters=16), seed=4)
+    images = noise(64, 96)
+    end, *skips = taps_of(network, images, "end", *SKIPS[:3])
+    expected = numpy_decoders.fpn(end, skips, weights_of(network), add=True)
+    assert expected.shape == (2, 64, 96, 2)
+    assert difference(expected, answer(network, images)) < 1e-4
+
+
+def test_it_takes_three_or_four_skips(encoder):
+    with pytest.raises(WrongArgument, match=r"^skip_connection_layers=\['sixteenth'\]: expected three or four layers"):
         build_fpn(encoder, 1, ["sixteenth"])
     with pytest.raises(WrongArgument, match=r"^skip_connection_layers=.*: expected at most 4 layers"):
         build_fpn(encoder, 1, [*SKIPS, "half"])

@@ -55,7 +55,8 @@ def build_fpn(
         backbone: The encoder, whose output is half as high and wide as the first skip.
         classes: Maps in the output.
         skip_connection_layers: Four layers of the backbone, by name or by index in ``backbone.layers``, each twice as
-            high and wide as the one before; the last has half the images' size.
+            high and wide as the one before; the last has half the images' size. Of three, as a backbone has that
+            starts with a stride of 4, the last has a quarter of it, where the pyramid then ends.
         pyramid_block_filters: Channels of the pyramid.
         segmentation_filters: Filters of the convolutions after it; None for half the pyramid's channels.
         pyramid_aggregation: ``"sum"`` adds the levels of the pyramid, ``"concat"`` keeps them side by side.
@@ -83,24 +84,25 @@ def build_fpn(
     check_at_least_one("segmentation_filters", segmentation_filters)
     check_dropout("dropout", dropout)
     skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", most=len(STAGES))
-    if len(skips) < len(STAGES):
-        raise wrong_argument("skip_connection_layers", list(skip_connection_layers), expected="four layers")
+    if len(skips) < len(STAGES) - 1:
+        raise wrong_argument("skip_connection_layers", list(skip_connection_layers), expected="three or four layers")
+    stages = STAGES[: len(skips)]
     norm_or_none = norm if use_batchnorm else None
 
     pyramid = []
-    for stage, skip in zip(STAGES, skips, strict=True):
+    for stage, skip in zip(stages, skips, strict=True):
         x = pyramid_block(x, skip, filters=pyramid_block_filters, name=f"fpn_stage_p{stage}")
         pyramid.append(x)
     levels = []
-    for stage, x in zip(STAGES, pyramid, strict=True):
+    for stage, x in zip(stages, pyramid, strict=True):
         for half in "ab":
             x = conv_bn_relu(x, segmentation_filters, norm=norm_or_none, name=f"segm_stage{stage}{half}")
-        if stage > STAGES[-1]:
-            x = layers.UpSampling2D(2 ** (stage - STAGES[-1]), name=f"upsampling_stage{stage}")(x)
-        levels.append(x)  # (n, height / 2, width / 2, segmentation_filters)
+        if stage > stages[-1]:
+            x = layers.UpSampling2D(2 ** (stage - stages[-1]), name=f"upsampling_stage{stage}")(x)
+        levels.append(x)  # (n, height, width, segmentation_filters) of the shallowest level
     x = aggregate(name=f"aggregation_{pyramid_aggregation}")(levels[::-1])
     if dropout:
         x = layers.SpatialDropout2D(dropout, name="pyramid_dropout")(x)
     x = conv_bn_relu(x, segmentation_filters, norm=norm_or_none, name="final_stage")
-    x = BilinearUpsampling2D(2, name="final_upsampling")(x)
+    x = BilinearUpsampling2D(2 ** (stages[-1] - 1), name="final_upsampling")(x)
     return keras.Model(images, mask_head(x, classes, activation=activation, name="head_conv"), name="fpn")
