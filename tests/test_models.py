@@ -289,7 +289,7 @@ MISTAKES = {
     "decoder_filters of deeplab": (DeepLabV3Plus, {"decoder_filters": 0}, "an integer of at least 1"),
     "encoder_features word": (Unet, {"encoder_features": "relu0"}, "a list of layer names or indices"),
     "encoder_features none": (Linknet, {"encoder_features": None}, "a list of layer names or indices"),
-    "encoder_features few": (FPN, {"encoder_features": ["half"]}, "four layers"),
+    "encoder_features few": (FPN, {"encoder_features": ["half"]}, "three or four layers"),
     "encoder_features name": (UnetPlusPlus, {"encoder_features": ["hlf"]}, "the name of a layer of tiny, .*'half'"),
     "pyramid_dropout": (FPN, {"pyramid_dropout": 1}, "a number of at least 0 and below 1, or None"),
     "pyramid_block_filters": (FPN, {"pyramid_block_filters": "8"}, "an integer of at least 1"),
