@@ -39,7 +39,7 @@ def read_image(path: str | Path) -> np.ndarray:
     """
     file = Path(path)
     stored = _stored(file)
-    return np.ascontiguousarray(upright(_pixels(file, stored), stored.orientation))
+    return np.ascontiguousarray(upright(to_pixels(file, stored), stored.orientation))
 
 
 def read_mask(path: str | Path) -> np.ndarray:
@@ -89,14 +89,15 @@ def image_size(path: str | Path) -> tuple[int, int]:
         ImageFault: the header cannot be read or announces too much; as for `read_image`.
     """
     file = Path(path)
-    return tiff_size(file) if _is_tiff(file) else raster_size(file)
+    return tiff_size(file) if first_bytes(file) in SIGNATURES else raster_size(file)
 
 
-def _stored(file: Path) -> Stored:
-    return read_tiff(file) if _is_tiff(file) else read_raster(file)
+def first_bytes(file: Path) -> bytes:
+    """The first four bytes of a file that is there, may be read and is not empty; they tell the format.
 
-
-def _is_tiff(file: Path) -> bool:
+    Raises:
+        MissingImage, UnreadableImage, NotAnImage: it is not.
+    """
     expected = "an image file"
     if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for names that no file can have
         raise NotAnImage(file=file, found="a folder", expected=expected, remedy="Give the files in it.")
@@ -116,10 +117,15 @@ def _is_tiff(file: Path) -> bool:
         ) from error
     if not start:
         raise NotAnImage(file=file, found="an empty file", expected=expected, remedy="Copy or export it again.")
-    return start in SIGNATURES
+    return start
 
 
-def _pixels(file: Path, stored: Stored) -> np.ndarray:
+def to_pixels(file: Path, stored: Stored) -> np.ndarray:
+    """What a file stores as the pixels that `read_image` gives, not yet turned upright; ``file`` is named in errors.
+
+    Raises:
+        UnsupportedPixels, NonFinitePixels: as for `read_image`.
+    """
     samples, bits = stored.samples, stored.bits
     if stored.palette is not None:
         colours = np.zeros((2**bits, stored.palette.shape[1]), np.uint8)  # indices past the palette's end are black
@@ -130,6 +136,10 @@ def _pixels(file: Path, stored: Stored) -> np.ndarray:
     if samples.dtype in (np.uint8, np.uint16):
         return samples
     return _floats(file, samples)
+
+
+def _stored(file: Path) -> Stored:
+    return read_tiff(file) if first_bytes(file) in SIGNATURES else read_raster(file)
 
 
 def _floats(file: Path, samples: np.ndarray) -> np.ndarray:

@@ -20,15 +20,12 @@ _JPEG: Final = (6, 7)  # compressions whose decoder turns YCbCr into RGB
 def tiff_size(file: Path) -> tuple[int, int]:
     """(height, width) after orientation, from the header."""
     with _opened(file) as series:
-        lengths = dict(zip(series.axes, series.shape, strict=True))
-        return upright_size(lengths["Y"], lengths["X"], _orientation(series))
+        lengths = axis_lengths(series)
+        return upright_size(lengths["Y"], lengths["X"], orientation_of(series))
 
 
 def read_tiff(file: Path) -> Stored:
     """The pixels of the one picture in the file; channels go last, whether the file keeps them so or by planes.
-
-    White-is-zero samples are inverted, as the format demands, but not where tifffile wrote them: it marks boolean
-    arrays so and means their values as they are.
 
     Raises:
         StackedImage: several pictures, times or depths.
@@ -36,54 +33,93 @@ def read_tiff(file: Path) -> Stored:
         ImageTooLarge, DamagedImage: see `check_size` and `decoding`.
     """
     with _opened(file) as series:
-        page = series.keyframe
-        bits = page.bitspersample
         samples = series.asarray()
         if samples.shape != series.shape:  # it returns what it could decode
-            raise _damaged(file, f"pixels of shape {samples.shape}", f"shape {series.shape}, as its header says")
+            raise damaged(file, f"pixels of shape {samples.shape}", f"shape {series.shape}, as its header says")
         samples = np.moveaxis(samples, _channel_axis(series), -1) if samples.ndim == 3 else samples[..., None]
-        if samples.dtype == bool:
-            samples = samples.astype(np.uint8)
-        if page.photometric == _WHITE_IS_ZERO and not page.is_shaped and samples.dtype.kind == "u":
-            samples = samples ^ samples.dtype.type(2**bits - 1)
-        palette = _palette(page.colormap) if page.photometric == _PALETTE else None
-        return Stored(samples, bits, _orientation(series), palette)
+        return to_stored(samples, series)
+
+
+def pictures(tiff: Any) -> list[Any]:
+    """The series of pages of an open tifffile that are pictures: no thumbnail, level of a pyramid or mask."""
+    return [series for series in tiff.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
+
+
+def only_picture(file: Path, found: list[Any]) -> Any:
+    """The one series of ``found``, if its axes and samples are those of one image; its size is not checked here.
+
+    Raises:
+        DamagedImage, StackedImage, UnsupportedPixels: as for `read_tiff`.
+    """
+    if not found:
+        raise damaged(file, "a TIFF header and no picture", "a picture")
+    if len(found) > 1:
+        raise _stacked(file, f"{len(found)} pictures")
+    (series,) = found
+    if sorted(series.axes) not in (["X", "Y"], ["C", "X", "Y"], ["S", "X", "Y"]):
+        sizes = ", ".join(f"{axis} {length}" for axis, length in axis_lengths(series).items())
+        raise _stacked(file, f"axes {sizes}")
+    _check_samples(file, series.keyframe)
+    return series
+
+
+def axis_lengths(series: Any) -> dict[str, int]:
+    """The length of each axis: Y, X and, if there are channels, C or S."""
+    return dict(zip(series.axes, series.shape, strict=True))
+
+
+def orientation_of(series: Any) -> int:
+    """EXIF orientation, 1 to 8."""
+    tag = series.keyframe.tags.get(TAG)
+    return known(tag and int(tag.value))
+
+
+def to_stored(samples: np.ndarray, series: Any) -> Stored:
+    """Samples (h, w, c) as tifffile gives them, with what the file says of their meaning.
+
+    White-is-zero samples are inverted, as the format demands, but not where tifffile wrote them: it marks boolean
+    arrays so and means their values as they are.
+    """
+    page = series.keyframe
+    bits = page.bitspersample
+    if samples.dtype == bool:
+        samples = samples.astype(np.uint8)
+    if page.photometric == _WHITE_IS_ZERO and not page.is_shaped and samples.dtype.kind == "u":
+        samples = samples ^ samples.dtype.type(2**bits - 1)
+    palette = _palette(page.colormap) if page.photometric == _PALETTE else None
+    return Stored(samples, bits, orientation_of(series), palette)
+
+
+def check_whole(file: Path, series: Any, size: int) -> None:
+    """Refuse a file of ``size`` bytes that is shorter than its own table of contents.
+
+    Some codecs fill in what is missing without a word.
+
+    Raises:
+        DamagedImage: it is.
+    """
+    segments = (zip(page.dataoffsets, page.databytecounts, strict=False) for page in series.pages)
+    end = max((offset + count for page in segments for offset, count in page), default=0)
+    if end > size:
+        raise damaged(file, f"{size} bytes", f"the {end} bytes that its table of contents lists")
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
-    """The one series of pages that is the picture, checked against the bounds; thumbnails and pyramids aside."""
+    """The one series of pages that is the picture, checked against the bounds."""
     import tifffile
 
     with decoding(file), tifffile.TiffFile(file) as tiff:
-        pictures = [series for series in tiff.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
-        if not pictures:
-            raise _damaged(file, "a TIFF header and no picture", "a picture")
-        if len(pictures) > 1:
-            raise _stacked(file, f"{len(pictures)} pictures")
-        (series,) = pictures
-        if sorted(series.axes) not in (["X", "Y"], ["C", "X", "Y"], ["S", "X", "Y"]):
-            sizes = ", ".join(f"{axis} {length}" for axis, length in zip(series.axes, series.shape, strict=True))
-            raise _stacked(file, f"axes {sizes}")
-        lengths = _lengths(series)
+        series = only_picture(file, pictures(tiff))
+        lengths = axis_lengths(series)
         channels = lengths.get("C", 1) * lengths.get("S", 1)
         check_size(file, height=lengths["Y"], width=lengths["X"], channels=channels)
-        _check_samples(file, series.keyframe)
-        _check_whole(file, series, tiff.filehandle.size)
+        check_whole(file, series, tiff.filehandle.size)
         yield series
-
-
-def _lengths(series: Any) -> dict[str, int]:
-    return dict(zip(series.axes, series.shape, strict=True))
 
 
 def _channel_axis(series: Any) -> int:
     return next(index for index, axis in enumerate(series.axes) if axis in "CS")
-
-
-def _orientation(series: Any) -> int:
-    tag = series.keyframe.tags.get(TAG)
-    return known(tag and int(tag.value))
 
 
 def _palette(colormap: np.ndarray) -> np.ndarray:
@@ -111,15 +147,8 @@ def _check_samples(file: Path, page: Any) -> None:
         raise UnsupportedPixels(file=file, found=f"channels of {bits} bits", expected=expected, remedy=remedy)
 
 
-def _check_whole(file: Path, series: Any, size: int) -> None:
-    """Refuse a file shorter than its own table of contents: some codecs fill in what is missing without a word."""
-    segments = (zip(page.dataoffsets, page.databytecounts, strict=False) for page in series.pages)
-    end = max((offset + count for page in segments for offset, count in page), default=0)
-    if end > size:
-        raise _damaged(file, f"{size} bytes", f"the {end} bytes that its table of contents lists")
-
-
-def _damaged(file: Path, found: str, expected: str) -> DamagedImage:
+def damaged(file: Path, found: str, expected: str) -> DamagedImage:
+    """The error for a file whose parts do not agree."""
     return DamagedImage(
         file=file, found=found, expected=expected, remedy="It is truncated or damaged: copy or export it again."
     )

@@ -6,12 +6,16 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import numpy as np
 from PIL import Image
 
 from maskwright.errors import wrong_argument
+
+_MASK_COMPRESSION: Final = 3
+"""Of 0 to 9; half the time of Pillow's 6 for masks that are a quarter larger."""
 
 
 @contextmanager
@@ -56,7 +60,7 @@ def write_mask(path: str | Path, values: np.ndarray) -> None:
     elif not _are_colours(values):
         raise wrong_argument("values", _described(values), expected="(h, w) integers or (h, w, 3) uint8 colours")
     with atomic_path(path) as temporary:
-        Image.fromarray(values).save(temporary, format="PNG")
+        Image.fromarray(values).save(temporary, format="PNG", compress_level=_MASK_COMPRESSION)
 
 
 def write_image(path: str | Path, rgb: np.ndarray) -> None:

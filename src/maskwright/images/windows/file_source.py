@@ -1,0 +1,94 @@
+"""The one implementation of `Source`: samples of some format, and what they mean."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self, final
+
+import numpy as np
+
+from maskwright.errors import wrong_argument
+from maskwright.images.errors import ImageFault
+from maskwright.images.windows.errors import UnreadableWindow
+from maskwright.images.windows.georeference import Georeference, PixelSize
+from maskwright.images.windows.pixels import Interpreter, check_bounds
+
+
+class Samples(Protocol):
+    """What a format has to offer: samples (h, w, c) of a window, as they are stored, in the machine's byte order."""
+
+    def read(self, rows: slice, columns: slice) -> np.ndarray:
+        """A new array; raises `UnreadableWindow` for a part, or anything for all of it."""
+        ...
+
+    def close(self) -> None:
+        """Close the file."""
+        ...
+
+
+@final
+@dataclass
+class FileSource:
+    """An open image; see `maskwright.images.windows.Source`, which it is."""
+
+    file: Path
+    samples: Samples
+    interpreter: Interpreter
+    height: int
+    width: int
+    block: tuple[int, int]
+    windowed: bool = True
+    georeference: Georeference | None = None
+    pixel_size: PixelSize | None = None
+
+    def __post_init__(self) -> None:
+        self.channels = self.interpreter.channels
+        self.dtype = self.interpreter.dtype
+        self.nodata = self.interpreter.nodata
+        check_bounds(self.file, height=self.height, width=self.width, channels=self.channels)
+
+    def read(self, rows: slice, columns: slice) -> np.ndarray:
+        """The pixels (h, w, channels) of a window.
+
+        Raises:
+            WrongArgument: it is empty or not inside the image.
+            UnreadableWindow: as `Source.read` says.
+        """
+        _check_inside("rows", rows, self.height)
+        _check_inside("columns", columns, self.width)
+        with reading(self.file, rows, columns):
+            return self.interpreter(self.samples.read(rows, columns))
+
+    def close(self) -> None:
+        """Close the file."""
+        self.samples.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+
+@contextmanager
+def reading(file: Path, rows: slice, columns: slice) -> Iterator[None]:
+    """Turn whatever goes wrong with a part of an image into the one error that says which.
+
+    Raises:
+        UnreadableWindow: the block raised anything but this and want of memory.
+    """
+    try:
+        yield
+    except (UnreadableWindow, MemoryError):
+        raise
+    except Exception as error:
+        reason = f"bytes that cannot be decoded ({str(error).strip().rstrip('.') or type(error).__name__})"
+        found = error.fields["found"] if isinstance(error, ImageFault) else reason
+        raise UnreadableWindow(file=file, rows=rows, columns=columns, found=found) from error
+
+
+def _check_inside(argument: str, part: slice, length: int) -> None:
+    start, stop, step = part.start, part.stop, part.step
+    if start is None or stop is None or step not in (None, 1) or not 0 <= start < stop <= length:
+        raise wrong_argument(argument, part, expected=f"slice(start, stop) with 0 <= start < stop <= {length}")

@@ -1,0 +1,80 @@
+"""A tiled TIFF, written tile by tile: GeoTIFF where the image was one, BigTIFF where it may grow beyond 4 GiB."""
+
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from maskwright.images.windows.disk import writing
+from maskwright.images.windows.georeference import Georeference
+from maskwright.images.windows.tiles import full_tiles
+from maskwright.images.write import atomic_path
+
+_CLASSIC: Final = 2**32 - 2**25  # bytes of pixels that a classic TIFF holds with its table of contents, at the worst
+_NODATA: Final = 42113
+
+
+def write_tiff(
+    path: str | Path,
+    tiles: Iterator[np.ndarray],
+    *,
+    height: int,
+    width: int,
+    bands: int,
+    dtype: np.dtype | str,
+    tile: int,
+    georeference: Georeference | None = None,
+    nodata: float | None = None,
+) -> None:
+    """Write an image (height, width, bands) from its tiles, row by row from the top left.
+
+    Each tile is (h, w) or (h, w, bands) with sides of ``tile`` pixels, a multiple of 16, or as many as are left at the
+    right and bottom edges. Only a few are in memory at a time. Deflated; the same tiles give the same bytes. The file
+    takes its name when it is whole and on the disk.
+
+    Raises:
+        WrongTiles: too few, too many, or one of another shape or type.
+        NotWritten: the disk is full.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> import tifffile
+    >>> tiles = (np.full((16, width), value, "uint8") for value, width in enumerate((16, 4)))
+    >>> with TemporaryDirectory() as folder:
+    ...     write_tiff(Path(folder, "a.tif"), tiles, height=16, width=20, bands=1, dtype="uint8", tile=16)
+    ...     tifffile.imread(Path(folder, "a.tif"))[0, 12:]
+    array([0, 0, 0, 0, 1, 1, 1, 1], dtype=uint8)
+    """
+    import tifffile
+
+    path, dtype = Path(path), np.dtype(dtype)
+    size = height * width * bands * dtype.itemsize
+    filled = full_tiles(path, tiles, shape=(height, width, bands), dtype=dtype, tile=tile)
+    with writing(path), atomic_path(path) as temporary:
+        tifffile.imwrite(
+            temporary,
+            chain(filled),  # a chain, since tifffile closes generators
+            shape=(height, width, bands) if bands > 1 else (height, width),
+            dtype=dtype,
+            tile=(tile, tile),
+            photometric="minisblack",
+            planarconfig="contig",
+            compression="zlib",
+            predictor=dtype.kind == "f",
+            bigtiff=size + size // 100 > _CLASSIC,
+            byteorder="<",
+            software=False,
+            metadata=None,
+            extratags=_tags(georeference, nodata),
+            maxworkers=1,
+        )
+        next(filled, None)  # tifffile takes as many as it needs: this raises if there are more
+
+
+def _tags(georeference: Georeference | None, nodata: float | None) -> list[tuple[Any, ...]]:
+    """(code, data type, count, value, whether on the first page only) of each tag that tifffile does not make."""
+    tags: list[tuple[Any, ...]] = [(*tag, True) for tag in georeference.tags] if georeference else []
+    if nodata is not None:
+        tags.append((_NODATA, "s", 0, f"{nodata:.17g}", True))
+    return tags
