@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:  # what is shown was made elsewhere; a bar alone needs none of it
@@ -87,8 +87,8 @@ def progress_bar(console: Console, note: str) -> Progress:
 
 
 def counting_bar(console: Console) -> Progress:
-    """A bar that counts files."""
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    """A bar that counts files, and tells the time left."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
@@ -154,7 +154,10 @@ def checks_table(exported: Exported) -> Table:
         table.add_row("largest difference", f"{checks.largest_difference:.1e}", f"{bounds.largest_difference:.1e}")
         table.add_row("pixels of another class", f"{checks.changed_pixels:.3%}", f"{bounds.changed_pixels:.3%}")
         run, engine = _number(checks.run_mean_iou), _number(checks.engine_mean_iou)
-        table.add_row(f"mean IoU of {checks.scored_pairs} pairs, run {run}", engine, f"± {bounds.score:g}")
+        allowed = f"{'-' if bounds.may_rise else '±'} {bounds.score:g}"
+        table.add_row(f"mean IoU of {checks.scored_pairs} pairs, run {run}", engine, allowed)
+    if exported.reverted:
+        table.add_row(f"layers not in int8: {', '.join(exported.reverted)}", str(len(exported.reverted)), "")
     return table
 
 

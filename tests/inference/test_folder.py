@@ -1,4 +1,7 @@
+import errno
 import os
+import signal
+import threading
 import time
 
 import numpy as np
@@ -7,7 +10,8 @@ import tifffile
 from PIL import Image
 
 from maskwright.images.write import write_mask
-from maskwright.inference.folder import Job, OutputIsInput, OutputsExist, predict_files
+from maskwright.inference.finished import FINISHED_FILE
+from maskwright.inference.folder import MANIFEST, Job, OutputIsInput, OutputsExist, predict_files
 from tests.inference.engines import Brightness
 
 
@@ -67,13 +71,108 @@ def test_a_second_call_does_only_what_is_left(images, tmp_path):
     assert (tmp_path / "out/deep/b.png").exists()
 
 
-def test_an_image_that_changed_is_done_again(images, tmp_path):
+@pytest.mark.parametrize("seconds", [10, -100_000], ids=["newer", "older"])
+def test_an_image_that_was_replaced_is_done_again(images, tmp_path, seconds):
     predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
     paint(images / "a.png", 10)
-    os.utime(images / "a.png", (time.time() + 10, time.time() + 10))
+    os.utime(images / "a.png", (time.time() + seconds, time.time() + seconds))
     again = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
     assert [result.already_done for result in again] == [False, True]
     assert (read(tmp_path / "out/a.png") == 0).all()
+
+
+def test_a_result_that_was_cut_or_changed_is_done_again(images, tmp_path):
+    job, mask = Job(Brightness(), "x", overlay=True), tmp_path / "out/a.png"
+    predict_files(job, [images], tmp_path / "out")
+    whole = mask.read_bytes()
+    for spoil in (
+        lambda: mask.write_bytes(whole[:-7]),
+        lambda: mask.write_bytes(whole[:-1] + b"?"),
+        lambda: (tmp_path / "out/a.overlay.png").write_bytes(b""),
+        lambda: (tmp_path / "out/a.overlay.png").unlink(),
+    ):
+        spoil()
+        again = predict_files(job, [images], tmp_path / "out")
+        assert [result.already_done for result in again] == [False, True]
+        assert mask.read_bytes() == whole
+        assert read(tmp_path / "out/a.overlay.png").shape == (5, 7, 3)
+
+
+def test_results_of_a_version_that_went_by_times_alone_are_kept_where_they_are_newer(images, tmp_path):
+    job, out = Job(Brightness(), "x"), tmp_path / "out"
+    paint(images / "c.png")
+    predict_files(job, [images], out)
+    (out / FINISHED_FILE).unlink()  # all that such a version did not write
+    began = (out / MANIFEST).stat().st_mtime_ns
+    os.utime(out / "a.png", ns=(began, began + 1))
+    os.utime(out / "c.png", ns=(began, began + 1))
+    os.utime(out / "deep/b.png", ns=(began, began))  # from before an overwriting call
+    os.utime(images / "c.png", ns=(began, began + 2))  # replaced since
+    for expected in ([True, False, False], [True, True, True]):
+        results = predict_files(job, [images], out)
+        assert {result.source.name: result.already_done for result in results} == dict(
+            zip(("a.png", "c.png", "b.png"), expected, strict=True)
+        )
+
+
+def test_results_come_in_the_order_of_the_inputs_and_are_told_as_they_are_finished(tmp_path):
+    sizes = [(5, 7), (40, 40)] * 6 + [(200, 200)]
+    files = [paint(tmp_path / f"in/{number}.png", size=size) for number, size in enumerate(sizes)]
+    files.insert(3, tmp_path / "in/broken.png")
+    files[3].write_bytes(b"no image")
+    told = []
+    job = Job(Brightness(tile=128, margin=8), "x")
+    predict_files(job, files[5:7], tmp_path / "out")
+    results = predict_files(job, files, tmp_path / "out", done=lambda *call: told.append(call))
+    assert [result.source for result in results] == files
+    assert [number for number, _, _ in told] == list(range(1, 15))
+    assert {total for _, total, _ in told} == {14}
+    assert sorted(map(id, results)) == sorted(id(result) for _, _, result in told)
+    assert [result.source for _, _, result in told[:3]] == [*files[5:7], files[3]]  # without waiting for a batch
+
+
+def test_a_file_is_told_while_others_are_predicted(tmp_path, monkeypatch):
+    written, told = threading.Semaphore(0), []
+
+    class Patient(Brightness):
+        def __call__(self, images):
+            if self.sizes:
+                assert written.acquire(timeout=10)
+                self.told = len(told)
+            return super().__call__(images)
+
+    def write(path, values):
+        write_mask(path, values)
+        written.release()
+
+    for number in range(30):
+        paint(tmp_path / f"in/{number}.png", size=(32, 32))
+    monkeypatch.setattr("maskwright.inference.folder.write_mask", write)
+    engine = Patient(tile=32, margin=0)  # one image a call
+    predict_files(Job(engine, "x"), [tmp_path / "in"], tmp_path / "out", done=lambda *call: told.append(call))
+    assert 0 < engine.told < 30
+
+
+def test_everything_is_done_again_on_request(images, tmp_path):
+    predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    again = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out", overwrite=True)
+    assert [result.already_done for result in again] == [False, False]
+
+
+def test_a_mask_and_an_overlay_are_the_same_in_a_batch_and_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(11):
+        pixels = rng.integers(0, 256, (30 - number, 20 + number), dtype=np.uint8)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"in/{number}.png")
+    job = Job(Brightness(), "x", overlay=True)
+    predict_files(job, [tmp_path / "in"], tmp_path / "together")
+    for number in range(11):
+        predict_files(job, [tmp_path / f"in/{number}.png"], tmp_path / "alone")
+        expected = np.asarray(Image.open(tmp_path / f"in/{number}.png")) >= 128
+        np.testing.assert_array_equal(read(tmp_path / f"together/{number}.png") == 255, expected)
+        for name in (f"{number}.png", f"{number}.overlay.png"):
+            assert (tmp_path / "together" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 @pytest.mark.parametrize("other", [Job(Brightness(), "y"), Job(Brightness(threshold=0.9), "x")])
@@ -111,3 +210,68 @@ def test_files_nobody_here_wrote_are_left_alone(images, tmp_path):
 def test_masks_are_never_written_over_the_images(images):
     with pytest.raises(OutputIsInput, match=r"a\.png: its mask would be written over an image"):
         predict_files(Job(Brightness(), "x"), [images], images, overwrite=True)
+
+
+def many(tmp_path):
+    for number in range(30):
+        paint(tmp_path / f"in/{number:02}.png", 10 * (number % 26))
+    return tmp_path / "in"
+
+
+def test_a_full_disk_reaches_the_caller_and_leaves_whole_files_only(tmp_path, monkeypatch):
+    written = []
+
+    def full(path, values):
+        if len(written) >= 5:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written.append(path)
+        write_mask(path, values)
+
+    threads, images, out = threading.active_count(), many(tmp_path), tmp_path / "out"
+    monkeypatch.setattr("maskwright.inference.folder.write_mask", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        predict_files(Job(Brightness(), "x"), [images], out)
+    assert raised.value.errno == errno.ENOSPC
+    assert threading.active_count() == threads
+    assert set(out.iterdir()) == {*written, out / MANIFEST, out / FINISHED_FILE}
+    monkeypatch.undo()
+    again = predict_files(Job(Brightness(), "x"), [images], out)
+    assert {out / result.source.name for result in again if result.already_done} == set(written)
+
+
+def test_an_output_folder_that_cannot_be_made_is_said_before_anything_is_predicted(images, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    engine = Brightness()
+    with pytest.raises(OSError, match="file"):
+        predict_files(Job(engine, "x"), [images], tmp_path / "file/out")
+    assert engine.sizes == []
+
+
+class Interrupted(Brightness):
+    """Raises in its third call, as Ctrl-C does there."""
+
+    def __call__(self, images):
+        if len(self.sizes) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return super().__call__(images)
+
+
+class Broken(Brightness):
+    def __call__(self, images):
+        if len(self.sizes) == 2:
+            raise RuntimeError("the engine broke")
+        return super().__call__(images)
+
+
+@pytest.mark.parametrize(("engine", "error"), [(Interrupted, KeyboardInterrupt), (Broken, RuntimeError)])
+def test_an_end_in_the_midst_leaves_whole_files_and_the_next_call_goes_on(tmp_path, engine, error):
+    threads, images, out = threading.active_count(), many(tmp_path), tmp_path / "out"
+    with pytest.raises(error):
+        predict_files(Job(engine(), "x"), [images], out)
+    assert threading.active_count() == threads
+    there = set(out.glob("[!.]*"))
+    assert set(out.iterdir()) == there | {out / MANIFEST, out / FINISHED_FILE}  # no temporary file
+    again = predict_files(Job(Brightness(), "x"), [images], out)
+    assert {out / result.source.name for result in again if result.already_done} == there
+    for number in range(30):
+        assert (read(out / f"{number:02}.png") == (255 if 10 * (number % 26) > 127 else 0)).all()

@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from maskwright.errors import InputError
 from maskwright.images.files import expand_inputs
 from maskwright.images.overlay import overlay, to_display
-from maskwright.images.read import read_image
 from maskwright.images.write import write_image, write_json, write_mask, write_probabilities
+from maskwright.inference.crew import Crew
 from maskwright.inference.engine import Engine
-from maskwright.inference.predict import predict_indices, predict_probabilities
+from maskwright.inference.finished import Finished, file_state
+from maskwright.inference.pipeline import HELD, Failed, Numbered, Prediction, predictions
 
 Output = Literal["ids", "probabilities"]
 MANIFEST = ".maskwright.json"
@@ -47,6 +50,10 @@ class Job:
         bundle = hashlib.sha256(self.engine.bundle.model_dump_json().encode()).hexdigest()
         return {"engine": self.engine_id, "bundle": bundle, "output": self.output, "overlay": self.overlay}
 
+    def results(self, goal: Path) -> list[Path]:
+        """The files written for one image, ``goal`` last."""
+        return [overlay_path(goal), goal] if self.overlay else [goal]
+
 
 @dataclass(frozen=True)
 class Result:
@@ -68,20 +75,25 @@ def predict_files(
 ) -> list[Result]:
     """Predict files, folders and globs into ``out``: a PNG of mask values, or a TIFF of probabilities, for each image.
 
+    Images are read, predicted in batches of one size, and written, all at once; memory does not grow with their number.
     A file that fails is reported in its result and the others are still done. Results of an earlier call with the same
-    engine and settings are kept where they are newer than their image.
+    engine and settings are kept where neither they nor their images have changed since.
 
     Args:
         job: What is done.
         inputs: Images; folders are read with their subfolders, whose layout ``out`` repeats.
         out: Folder for the results, made if missing.
         overwrite: Replace results that are there already.
-        done: Called after each file with its number, the total and the result.
+        done: Called as each file is finished, in this thread, with how many are, the total and its result.
+
+    Returns:
+        A result for each file, in the order of ``inputs``.
 
     Raises:
         MissingInputs, EmptyFolder, SameOutput: The inputs cannot be listed.
         OutputsExist: ``out`` holds results of another engine or other settings, or files of the same names.
         OutputIsInput: An image would be written over.
+        OSError: A result cannot be written; what was written before is whole and kept.
     """
     files = expand_inputs(inputs)
     goals = [(source, out / relative.with_suffix(_SUFFIXES[job.output])) for source, relative in files]
@@ -89,16 +101,35 @@ def predict_files(
     for source, goal in goals:
         if goal.resolve() in sources:
             raise OutputIsInput(file=source)
-    going_on = _claim(out, job, [goal for _, goal in goals], overwrite=overwrite)
-    results = []
-    for number, (source, goal) in enumerate(goals, start=1):
-        if going_on and _is_done(goal, source, out / MANIFEST) and (not job.overlay or overlay_path(goal).exists()):
-            result = Result(source, goal, already_done=True)
+    finished = _claim(out, job, goals, overwrite=overwrite)
+    results: dict[int, Result] = {}
+
+    def report(number: int, result: Result) -> None:
+        results[number] = result
+        done(len(results), len(goals), result)
+
+    left = []
+    for number, (source, goal) in enumerate(goals):
+        if finished.holds(source, job.results(goal)):
+            report(number, Result(source, goal, already_done=True))
         else:
-            result = _predict_file(job, source, goal)
-        results.append(result)
-        done(number, len(goals), result)
-    return results
+            left.append(Numbered(number, source))
+    write = partial(_write, job, finished, [goal for _, goal in goals])
+    stream = predictions(job.engine, left, probabilities=job.output == "probabilities")
+    with closing(stream), Crew[tuple[int, Result]](limit=HELD) as writers:
+        for prediction in stream:
+            if isinstance(prediction, Failed):
+                report(prediction.of.number, Result(prediction.of.file, error=prediction.error))
+                continue
+            cost = prediction.image.size + prediction.answer.size
+            for written in writers.room(cost):
+                report(*written)
+            writers.ask(cost, write, prediction)
+            for written in writers.ready():
+                report(*written)
+        for written in writers.rest():
+            report(*written)
+    return [results[number] for number in range(len(goals))]
 
 
 def overlay_path(goal: Path) -> Path:
@@ -106,40 +137,48 @@ def overlay_path(goal: Path) -> Path:
     return goal.with_suffix(".overlay.png")
 
 
-def _predict_file(job: Job, source: Path, goal: Path) -> Result:
-    bundle = job.engine.bundle
-    try:
-        image = read_image(source)
-        if job.output == "ids":
-            probabilities, indices = None, predict_indices(job.engine, image, file=source)
-        else:
-            probabilities = predict_probabilities(job.engine, image, file=source)
-            indices = bundle.decide(probabilities)
-    except InputError as error:
-        return Result(source, error=error)
+def _write(job: Job, finished: Finished, goals: Sequence[Path], prediction: Prediction) -> tuple[int, Result]:
+    """Write what was predicted; also decides the classes, which would keep the engine waiting in its own thread."""
+    bundle, (number, source), goal = job.engine.bundle, prediction.of, goals[prediction.of.number]
+    answer = prediction.answer
+    indices = bundle.decide(answer) if answer.ndim == 3 else answer
     if job.overlay:
-        picture = to_display(image, bundle.normalisation)
+        picture = to_display(prediction.image, bundle.normalisation)
         write_image(overlay_path(goal), overlay(picture, indices, labels=bundle.labels))
     # The result itself comes last: where it is there, all of it is there.
-    if probabilities is None:
+    if job.output == "ids":
         write_mask(goal, bundle.values(indices))
     else:
-        write_probabilities(goal, probabilities)
-    return Result(source, goal)
+        write_probabilities(goal, answer)
+    finished.add(source, prediction.state, job.results(goal))
+    return number, Result(source, goal)
 
 
-def _claim(out: Path, job: Job, goals: list[Path], *, overwrite: bool) -> bool:
-    """Mark ``out`` as this job's; whether an earlier call of the same job left results to keep."""
+def _claim(out: Path, job: Job, goals: Sequence[tuple[Path, Path]], *, overwrite: bool) -> Finished:
+    """Mark ``out`` as this job's; what an earlier call of the same job has finished."""
     manifest, key = out / MANIFEST, job.key()
+    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     earlier = _read(manifest)
-    there = sum(goal.exists() for goal in goals)
     if earlier == key and not overwrite:
-        return True
+        return Finished.read(out, digest) or _adopt(out, job, digest, goals)
+    there = sum(goal.exists() for _, goal in goals)
     if there and not overwrite:
         found = "holds results of another network or settings" if earlier else f"holds {there} files of these names"
         raise OutputsExist(folder=out, found=found)
+    finished = Finished.start(out, digest)
     write_json(manifest, key)
-    return False
+    return finished
+
+
+def _adopt(out: Path, job: Job, digest: str, goals: Sequence[tuple[Path, Path]]) -> Finished:
+    """What a version that went by times alone has finished: results newer than their image and the manifest."""
+    since = (out / MANIFEST).stat().st_mtime_ns
+    finished = Finished.start(out, digest)
+    for source, goal in goals:
+        state, results = file_state(source), [file_state(result) for result in job.results(goal)]
+        if state and all(results) and results[-1] and results[-1][1] > max(state[1], since):
+            finished.add(source, state, job.results(goal))
+    return finished
 
 
 def _read(manifest: Path) -> object:
@@ -147,10 +186,3 @@ def _read(manifest: Path) -> object:
         return json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-
-
-def _is_done(goal: Path, source: Path, manifest: Path) -> bool:
-    """Whether a result was made from this image, by this job: older ones are being replaced."""
-    if not goal.exists():
-        return False
-    return goal.stat().st_mtime_ns > max(source.stat().st_mtime_ns, manifest.stat().st_mtime_ns)

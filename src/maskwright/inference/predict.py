@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.inference.bundle import Bundle
 from maskwright.inference.engine import Engine
 from maskwright.inference.tiles import grid
 
@@ -40,14 +41,24 @@ def predict_indices(engine: Engine, image: Pixels, *, file: str | Path = "image"
     return whole
 
 
+def in_one_call(bundle: Bundle, image: Pixels) -> bool:
+    """Whether an image as read, (h, w, c), is predicted whole and not in tiles."""
+    return image.shape[0] * image.shape[1] <= bundle.tile**2
+
+
+def reflected(bundle: Bundle, image: Pixels) -> Pixels:
+    """An image as read, (h, w, c), continued below and to the right up to the sizes the network takes."""
+    padding = ((0, -image.shape[0] % bundle.multiple), (0, -image.shape[1] % bundle.multiple), (0, 0))
+    return np.pad(image, padding, mode="reflect")
+
+
 def _predict_parts(engine: Engine, image: Pixels, file: str | Path) -> Iterator[tuple[Place, NDArray[np.float32]]]:
     """Places that cover the image once, each with its probabilities."""
     bundle = engine.bundle
     height, width = image.shape[:2]
     # Reflected before it is cut, so that tiles see at the image's borders what one pass over the whole would see.
-    padding = ((0, -height % bundle.multiple), (0, -width % bundle.multiple), (0, 0))
-    padded = np.pad(image, padding, mode="reflect")
-    tile = bundle.tile if height * width > bundle.tile**2 else max(padded.shape[:2])
+    padded = reflected(bundle, image)
+    tile = max(padded.shape[:2]) if in_one_call(bundle, image) else bundle.tile
     for rows, columns in grid(*padded.shape[:2], tile=tile, margin=bundle.margin):
         window = padded[rows.start : rows.stop, columns.start : columns.stop]
         predicted = engine(bundle.prepare(window, file=file)[None])[0]

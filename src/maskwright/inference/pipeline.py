@@ -1,0 +1,169 @@
+"""Files to predictions: images decoded ahead in threads, batched by size, and run in the thread that asks."""
+
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.errors import InputError
+from maskwright.images.errors import UnreadableImage
+from maskwright.images.read import image_size, read_image
+from maskwright.inference.bundle import Bundle
+from maskwright.inference.crew import Crew
+from maskwright.inference.engine import Engine
+from maskwright.inference.finished import FileState, file_state
+from maskwright.inference.predict import Pixels, in_one_call, predict_indices, predict_probabilities, reflected
+
+HELD: Final = 2**25
+"""Most float32 numbers held by each stage, 128 MiB: images decoded, images waiting for a batch, results not written."""
+
+BATCH: Final = 8
+"""Most images in one call of the engine; on a CPU more gain nothing."""
+_MEASURED: Final = 64  # files whose headers are read ahead
+
+
+class ChangedImage(InputError):
+    """A file that was written to while it was read."""
+
+    text = "{file}: changed while it was read; expected a file at rest. Give the command again once it is written."
+
+
+class Numbered(NamedTuple):
+    """A file and its place among the files asked for."""
+
+    number: int
+    file: Path
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the engine said of one image."""
+
+    of: Numbered
+    state: FileState
+    """What the file was when it was read."""
+    image: Pixels
+    """As read, (h, w, c)."""
+    answer: NDArray[Any]
+    """Probabilities, float32 (h, w, outputs); or label indices, uint8 (h, w), where tiles decided them."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An image that cannot be read or used."""
+
+    of: Numbered
+    error: InputError
+
+
+@dataclass(frozen=True)
+class _Large:
+    """An image to predict in tiles, which are prepared one at a time."""
+
+    of: Numbered
+    state: FileState
+    image: Pixels
+
+
+@dataclass(frozen=True)
+class _Whole(_Large):
+    """An image to predict in one call."""
+
+    prepared: NDArray[np.float32]
+
+
+def predictions(
+    engine: Engine, files: Iterable[Numbered], *, probabilities: bool
+) -> Generator[Prediction | Failed, None, None]:
+    """What the engine says of every file, in batches of images of one padded size and otherwise in the order given.
+
+    Which images share a batch depends on the files alone, never on the speed of anything. Full batches run in one call,
+    and what is left of a size one by one, so that an engine meets at most two shapes of each size. Close the iterator,
+    or exhaust it, to end its threads.
+
+    Args:
+        engine: Called from the thread that iterates, and from no other.
+        files: Images, which need not exist.
+        probabilities: Whether to give them for images in tiles too, which takes memory for those of a whole image.
+    """
+    bundle = engine.bundle
+    with Crew[tuple[Numbered, int]](limit=_MEASURED) as measuring, Crew[_Large | Failed](limit=HELD) as loading:
+        measured = measuring.ahead(partial(_measure, bundle), files, cost=lambda _: 1)
+        loaded = loading.ahead(lambda pair: _load(bundle, pair[0]), measured, cost=lambda pair: pair[1])
+        for batch in _batches(bundle, loaded):
+            if isinstance(batch, Failed):
+                yield batch
+            elif isinstance(batch, _Large):
+                yield _predict_in_tiles(engine, batch, probabilities=probabilities)
+            else:
+                yield from _predict_batch(engine, batch)
+
+
+def _measure(bundle: Bundle, of: Numbered) -> tuple[Numbered, int]:
+    """What an image will cost to hold, in numbers; nothing if it has no header, which reading it will tell better."""
+    try:
+        height, width = image_size(of.file)
+    except (InputError, OSError):
+        return of, 0
+    return of, height * width * bundle.channels
+
+
+def _load(bundle: Bundle, of: Numbered) -> _Large | Failed:
+    state = file_state(of.file)
+    try:
+        image = read_image(of.file)
+        whole = in_one_call(bundle, image)
+        prepared = bundle.prepare(reflected(bundle, image), file=of.file) if whole else None
+    except InputError as error:
+        return Failed(of, error)
+    except OSError as error:  # it, or its disk, was taken away between two looks at it
+        wrong = UnreadableImage(
+            file=of.file, found=error.strerror, expected="a file that may be read", remedy="Check that it is there."
+        )
+        return Failed(of, wrong)
+    if state is None or state != file_state(of.file):
+        return Failed(of, ChangedImage(file=of.file))
+    return _Large(of, state, image) if prepared is None else _Whole(of, state, image, prepared)
+
+
+def _batches(bundle: Bundle, loaded: Iterable[_Large | Failed]) -> Iterator[list[_Whole] | _Large | Failed]:
+    """Images of one prepared shape together, as many as make a batch; the longest waiting alone where too many wait."""
+    waiting: dict[tuple[int, ...], list[_Whole]] = {}
+    held = 0
+    for one in loaded:
+        if not isinstance(one, _Whole):
+            yield one
+            continue
+        shape = one.prepared.shape
+        group = waiting.setdefault(shape, [])
+        group.append(one)
+        held += one.prepared.size
+        if len(group) >= min(BATCH, bundle.tile**2 // (shape[0] * shape[1])):
+            held -= len(group) * one.prepared.size
+            yield waiting.pop(shape)
+        while held > HELD:
+            longest = waiting.pop(next(iter(waiting)))
+            held -= len(longest) * longest[0].prepared.size
+            yield from ([each] for each in longest)
+    yield from ([each] for group in waiting.values() for each in group)
+
+
+def _predict_batch(engine: Engine, batch: list[_Whole]) -> Iterator[Prediction]:
+    found = engine(np.stack([one.prepared for one in batch]))
+    for one, probabilities in zip(batch, found, strict=True):
+        height, width = one.image.shape[:2]
+        yield Prediction(one.of, one.state, one.image, probabilities[:height, :width])
+
+
+def _predict_in_tiles(engine: Engine, large: _Large, *, probabilities: bool) -> Prediction | Failed:
+    of, image = large.of, large.image
+    try:
+        if probabilities:
+            return Prediction(of, large.state, image, predict_probabilities(engine, image, file=of.file))
+        return Prediction(of, large.state, image, predict_indices(engine, image, file=of.file))
+    except InputError as error:
+        return Failed(of, error)

@@ -1,0 +1,155 @@
+import os
+import threading
+from contextlib import closing
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskwright.images.errors import MissingImage, UnreadableImage
+from maskwright.images.read import read_image
+from maskwright.inference import pipeline
+from maskwright.inference.bundle import WrongPixels
+from maskwright.inference.pipeline import ChangedImage, Failed, Numbered, predictions
+from maskwright.inference.predict import predict_indices, predict_probabilities
+from tests.inference.engines import Blur, Brightness
+
+
+class Counting(Blur):
+    """Says how many images of which size each call had, and from which thread it came."""
+
+    def __init__(self, **changes):
+        super().__init__(**changes)
+        self.calls, self.threads = [], set()
+
+    def __call__(self, images):
+        self.calls.append((len(images), *images.shape[1:3]))
+        self.threads.add(threading.current_thread())
+        return super().__call__(images)
+
+
+@pytest.fixture
+def paint(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def painted(sizes):
+        files = []
+        for number, size in enumerate(sizes):
+            files.append(Numbered(number, tmp_path / f"{number}.png"))
+            Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(files[-1].file)
+        return files
+
+    return painted
+
+
+def predicted(engine, files, *, probabilities=False):
+    with closing(predictions(engine, files, probabilities=probabilities)) as found:
+        return {one.of.number: one for one in found}
+
+
+def test_full_batches_of_one_padded_size_and_the_rest_one_by_one(paint):
+    engine = Counting()
+    # 9 that become 32 x 32 and 3 that become 32 x 64, mixed
+    predicted(engine, paint([(20, 30), (32, 64), (32, 32), (5, 5)] * 3))
+    assert engine.calls == [(8, 32, 32), *[(1, 32, 64)] * 3, (1, 32, 32)]
+    assert engine.threads == {threading.current_thread()}
+
+
+def test_a_call_has_no_more_pixels_than_a_tile(paint):
+    engine = Counting(tile=128, margin=8)
+    predicted(engine, paint([(64, 64)] * 8 + [(100, 128)] * 2))
+    assert engine.calls == [(4, 64, 64)] * 2 + [(1, 128, 128)] * 2
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_every_image_has_the_answer_it_has_alone(paint, probabilities):
+    files = paint([(20, 30), (64, 31), (5, 5), (150, 170), (20, 30), (1, 1), (32, 64), (33, 129)] * 3)
+    engine, alone = Counting(tile=128, margin=32), Blur(tile=128, margin=32)
+    found = predicted(engine, files, probabilities=probabilities)
+    assert max(count for count, *_ in engine.calls) == 8
+    for number, file in files:
+        image, answer = read_image(file), found[number].answer
+        np.testing.assert_array_equal(found[number].image, image)
+        indices = answer if answer.ndim == 2 else engine.bundle.decide(answer)
+        np.testing.assert_array_equal(indices, predict_indices(alone, image))
+        if probabilities:
+            np.testing.assert_array_equal(answer, predict_probabilities(alone, image))
+
+
+def test_an_image_that_cannot_be_used_leaves_its_batch_whole(paint):
+    engine, files = Counting(), paint([(32, 32)] * 10)
+    Image.fromarray(np.zeros((32, 32), np.uint16)).save(files[2].file)
+    files[5].file.unlink()
+    found = predicted(engine, files)
+    errors = {number: type(one.error) for number, one in found.items() if isinstance(one, Failed)}
+    assert errors == {2: WrongPixels, 5: MissingImage}
+    assert engine.calls == [(8, 32, 32)]
+
+
+def test_a_large_image_that_cannot_be_used_fails_alone(paint):
+    engine, files = Counting(tile=64, margin=8), paint([(100, 100), (32, 32)])
+    Image.fromarray(np.zeros((100, 100), np.uint16)).save(files[0].file)
+    found = predicted(engine, files)
+    assert isinstance(found[0].error, WrongPixels)
+    assert found[1].answer.shape == (32, 32, 1)
+
+
+def test_an_image_written_to_while_it_is_read_is_refused(paint, monkeypatch):
+    def read_and_touch(file):
+        image = read_image(file)
+        if file.name == "1.png":
+            os.utime(file, (0, 0))
+        return image
+
+    monkeypatch.setattr(pipeline, "read_image", read_and_touch)
+    found = predicted(Brightness(), paint([(4, 4)] * 3))
+    assert isinstance(found[1].error, ChangedImage)
+    assert "1.png: changed while it was read; expected a file at rest." in str(found[1].error)
+    assert not isinstance(found[2], Failed)
+
+
+def test_an_image_whose_disk_fails_is_named(paint, monkeypatch):
+    def broken(file):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(pipeline, "read_image", broken)
+    (failed,) = predicted(Brightness(), paint([(4, 4)])).values()
+    assert isinstance(failed.error, UnreadableImage)
+    assert "0.png: found Input/output error; expected a file that may be read." in str(failed.error)
+
+
+def test_few_images_are_held_however_many_there_are(paint, monkeypatch):
+    monkeypatch.setattr(pipeline, "HELD", 5 * 32 * 32)
+    read = []
+    monkeypatch.setattr(pipeline, "read_image", lambda file: read.append(file) or read_image(file))
+    with closing(predictions(Brightness(), paint([(32, 32)] * 40), probabilities=False)) as found:
+        most = max(len(read) - number for number, _ in enumerate(found))
+    assert len(read) == 40
+    assert most <= 11  # five decoded, and five and the one too many in a batch
+
+
+def test_images_of_too_many_sizes_to_wait_for_go_alone_the_longest_waiting_first(paint, monkeypatch):
+    monkeypatch.setattr(pipeline, "HELD", 6 * 32 * 32)
+    engine = Counting()
+    predicted(engine, paint([(32, 32), (32, 64), (32, 96), (32, 32), (32, 32)]))
+    # 1 + 2 + 3 squares of 32 x 32 may wait; the fourth image is one too many, so the first size goes. The last waits.
+    assert engine.calls == [(1, 32, 32), (1, 32, 32), (1, 32, 64), (1, 32, 96), (1, 32, 32)]
+
+
+def test_what_the_engine_raises_reaches_the_caller_and_ends_the_threads(paint):
+    class Broken(Brightness):
+        def __call__(self, images):
+            raise RuntimeError("the engine broke")
+
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="the engine broke"):
+        predicted(Broken(), paint([(8, 8)] * 20))
+    assert threading.active_count() == before
+
+
+def test_closing_early_ends_the_threads(paint):
+    before = threading.active_count()
+    with closing(predictions(Brightness(), paint([(8, 8)] * 20), probabilities=False)) as found:
+        next(found)
+        assert threading.active_count() > before
+    assert threading.active_count() == before
