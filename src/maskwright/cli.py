@@ -180,8 +180,12 @@ def check(
 def export(
     run: Annotated[Path, typer.Argument(help="Folder of a training run.", show_default=False)],
     out: Annotated[Path, typer.Option("--out", help="Folder for the engine, new or empty.", show_default=False)],
-    to: Annotated[Literal["openvino", "onnx", "saved_model"], typer.Option("--to", help="What computes.")] = "openvino",
-    precision: Annotated[Literal["f32", "bf16"], typer.Option("--precision", help="bf16: openvino only.")] = "f32",
+    to: Annotated[
+        Literal["openvino", "onnx", "litert", "saved_model"], typer.Option("--to", help="What computes.")
+    ] = "openvino",
+    precision: Annotated[
+        Literal["f32", "bf16", "int8"], typer.Option("--precision", help="bf16 and int8: openvino only.")
+    ] = "f32",
     rewrite: Annotated[bool, typer.Option(help="Rewrite the graph into an equal one that costs less.")] = True,
     overwrite: Overwrite = False,
 ) -> None:
@@ -206,7 +210,8 @@ def export(
 @app.command()
 def convert(
     source: Annotated[
-        Path, typer.Argument(help="A run, .keras, Keras 2 .h5, or torch .safetensors or .pth.", show_default=False)
+        Path,
+        typer.Argument(help="A run, .keras, Keras 2 .h5, or torch .safetensors, .pth or .ckpt.", show_default=False),
     ],
     out: Annotated[
         Path,

@@ -35,9 +35,14 @@ def build_network() -> keras.Model:
     return randomise(network, seed=1)
 
 
-def write_run(folder: Path, *, pairs: int = 12) -> Path:
-    """A run in ``folder / "run"``, its pairs beside it; ``_gt`` ends the names of masks, and 255 is ignored in them."""
-    run, rng, network = Run(folder / "run"), np.random.default_rng(0), build_network()
+def write_run(folder: Path, *, pairs: int = 12, network: keras.Model | None = None) -> Path:
+    """A run in ``folder / "run"``, its pairs beside it; ``_gt`` ends the names of masks, and 255 is ignored in them.
+
+    A ``network`` that is given finds every pixel of the masks, in which those it is not sure of are ignored; four more
+    images are those it was trained on.
+    """
+    run, rng, perfect = Run(folder / "run"), np.random.default_rng(0), network is not None
+    network = network or build_network()
     run.folder.mkdir(parents=True)
     network.save(run.network)
     labels = tuple(
@@ -53,10 +58,16 @@ def write_run(folder: Path, *, pairs: int = 12) -> Path:
     rows, confusion = ["name,split,image,mask"], np.zeros((3, 3))
     for number in range(pairs):
         image = rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-        truth = rng.choice([*VALUES, 255], SIZE).astype(np.uint8)
+        if perfect:
+            truth = np.where(margin(network, image) > 0.1, predict(network, image), 255).astype(np.uint8)
+        else:
+            truth = rng.choice([*VALUES, 255], SIZE).astype(np.uint8)
         files = paint(folder / f"images/{number:02}.png", image), paint(folder / f"masks/{number:02}_gt.png", truth)
         rows.append(f"{number:02},validation,{files[0]},{files[1]}")
         confusion += count(truth, predict(network, image))
+    for number in range(4 * perfect):
+        image = paint(folder / f"more/{number}.png", rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+        rows.append(f"{number},train,{image},{image}")
     write_text(run.split, "\n".join(rows) + "\n")
     write_text(run.scores, json.dumps({"scores": {"mean_iou": mean_iou(confusion)}}))
     return run.folder
@@ -70,8 +81,18 @@ def paint(file: Path, pixels: np.ndarray) -> Path:
 
 def predict(network: keras.Model, image: np.ndarray) -> np.ndarray:
     """Mask values of an image whose sides are multiples of 4, by Keras and NumPy alone."""
+    return np.array(VALUES)[probabilities(network, image).argmax(-1)]
+
+
+def margin(network: keras.Model, image: np.ndarray) -> np.ndarray:
+    """How much likelier the likeliest value of a pixel is than the next."""
+    _, second, first = np.moveaxis(np.sort(probabilities(network, image)), -1, 0)
+    return first - second
+
+
+def probabilities(network: keras.Model, image: np.ndarray) -> np.ndarray:
     prepared = (image / 255 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.25, 0.3])
-    return np.array(VALUES)[answer(network, np.float32(prepared)[None])[0].argmax(-1)]
+    return answer(network, np.float32(prepared)[None])[0]
 
 
 def count(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:

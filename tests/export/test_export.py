@@ -20,7 +20,7 @@ from tests.networks.randomise import randomise
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow")
 
-TARGETS = [("openvino", "f32"), ("openvino", "bf16"), ("onnx", "f32"), ("saved_model", "f32")]
+TARGETS = [("openvino", "f32"), ("openvino", "bf16"), ("onnx", "f32"), ("litert", "f32"), ("saved_model", "f32")]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,7 +113,7 @@ def test_progress_counts_the_images_compared_and_those_scored(run, tmp_path):
     assert seen == [(done, 22) for done in range(1, 23)]
 
 
-@pytest.mark.parametrize("to", ["openvino", "onnx"])
+@pytest.mark.parametrize("to", ["openvino", "onnx", "litert"])
 def test_an_engine_predicts_and_evaluates_without_a_training_framework(to, run, engines, network, tmp_path):
     data = run.parent
     code = f"""

@@ -59,10 +59,11 @@ def test_f32_is_f32_whatever_the_processor_prefers(engine, shape):
     np.testing.assert_allclose(open_engine(engine)(images), expected(images), atol=1e-6)
 
 
-def test_bf16_is_computed_where_the_processor_has_it(engine):
+@pytest.mark.parametrize("precision", ["bf16", "int8"])  # of int8, what the model itself does not have in int8
+def test_bf16_is_computed_where_the_processor_has_it(precision, engine):
     images = pictures(4, 64, 64, 1)
     open_engine(engine)  # whose cache is not to be taken for this one's
-    write_record(engine, precision="bf16")
+    write_record(engine, precision=precision)
     error = np.abs(open_engine(engine)(images) - expected(images)).max()
     able = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert 1e-4 < error < 2e-2 if able else error < 1e-6

@@ -1,6 +1,5 @@
 """A run to an engine's folder: written, opened again, found to agree, and only then put in its place."""
 
-import hashlib
 import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import Final
 
 import keras
 
-from maskwright.errors import InputError, one_of, unknown_choice
+from maskwright.errors import InputError, one_of
+from maskwright.export.calibrate import calibration_patches
 from maskwright.export.check import BOUNDS, EngineDisagrees, check_engine, faults, read_score
 from maskwright.export.place import atomic_folder, check_free
 from maskwright.export.rewrite import rewrite as rewritten
@@ -19,7 +19,7 @@ from maskwright.export.trace import check_backend
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.engine import open_engine
-from maskwright.inference.exported import Checks, Exported, Kind, Precision
+from maskwright.inference.exported import Checks, Exported, Kind, Precision, model_digest
 from maskwright.inference.keras_engine import load_keras_engine
 from maskwright.training.run import Run
 
@@ -40,14 +40,20 @@ class Target:
     """Whose versions are noted."""
     command: str
     """What installs them."""
-    precisions: tuple[Precision, ...] = ("f32",)
-    """What it can compute in."""
+    calibrated: bool = False
+    """Whether it has `attempts(network, folder, patches)` in place of that, which yields names as long as asked to."""
 
 
-TARGETS: Final[Mapping[str, Target]] = {
-    "openvino": Target("to_openvino", ("openvino",), "pip install 'maskwright[openvino]'", precisions=("f32", "bf16")),
-    "onnx": Target("to_onnx", ("tf2onnx", "onnx", "onnxruntime"), "pip install 'maskwright[onnx]'"),
-    "saved_model": Target("to_saved_model", (), "pip install 'maskwright[tensorflow]'"),
+_OPENVINO: Final = Target("to_openvino", ("openvino",), "pip install 'maskwright[openvino]'")
+TARGETS: Final[Mapping[str, Mapping[str, Target]]] = {
+    "openvino": {
+        "f32": _OPENVINO,
+        "bf16": _OPENVINO,
+        "int8": Target("quantise", ("openvino", "nncf"), "pip install 'maskwright[int8]'", calibrated=True),
+    },
+    "onnx": {"f32": Target("to_onnx", ("tf2onnx", "onnx", "onnxruntime"), "pip install 'maskwright[onnx]'")},
+    "litert": {"f32": Target("to_litert", ("ai-edge-litert",), "pip install 'maskwright[litert]'")},
+    "saved_model": {"f32": Target("to_saved_model", (), "pip install 'maskwright[tensorflow]'")},
 }
 
 
@@ -69,11 +75,13 @@ def export_run(
     Args:
         run: The folder of a complete run, trained on any backend; its validation images must still be there.
         out: The engine's folder, new or empty.
-        to: What is to compute it: ``openvino`` (the fastest on a CPU), ``onnx`` or ``saved_model``.
-        precision: What it computes in; ``bf16`` is for OpenVINO, and becomes f32 on a processor without it.
+        to: What is to compute it: ``openvino`` (the fastest on a CPU), ``onnx``, ``litert`` or ``saved_model``.
+        precision: What it computes in; ``bf16`` and ``int8`` are for OpenVINO. ``bf16`` becomes f32 on a processor
+            without it. ``int8`` is calibrated on the run's training images; as long as the engine passes a bound, ever
+            more of the layers that cost most go back to bf16 or f32, up to half of them.
         rewrite: Whether the graph is first rewritten into a faster one of the same results.
         overwrite: Replace an engine that is there already.
-        progress: Called with the images checked and all to check, after each one.
+        progress: Called with the images checked and all to check, after each one; in int8 again for every try.
 
     Returns:
         What was written as ``engine.json``, the checks among it.
@@ -84,39 +92,45 @@ def export_run(
         UnknownChoice: There is no such target, or not in that precision.
         NeedsTensorFlow, MissingExporter: What writes the engine is not there.
         EngineDisagrees: The engine passes a bound of `BOUNDS`.
-        InputError: The network or a validation pair cannot be read.
+        InputError: The network, a validation pair or an image to calibrate on cannot be read.
     """
     source, out = Run.open(run), Path(out)
-    target = one_of("to", to, TARGETS)
-    if precision not in target.precisions:
-        raise unknown_choice(f"precision of {to}", precision, target.precisions)
+    precisions = one_of("to", to, TARGETS)
+    target = one_of(f"precision of {to}", precision, precisions)
     check_backend()
     check_free(out, overwrite=overwrite)
     read_score(source)
     try:
-        exporter = import_module(f"maskwright.export.{target.module}")
+        exporter, versions = import_module(f"maskwright.export.{target.module}"), _versions(target)
     except ImportError as error:
         raise MissingExporter(to=to, found=error, command=target.command) from None
     bundle, data = Bundle.read(source.folder), source.read_recipe().data
     reference = load_keras_engine(source.network, bundle)
     with atomic_folder(out) as folder:
         network = rewritten(reference.network) if rewrite else reference.network
-        model = exporter.write(network, folder)
-        exported = Exported(
-            kind=to,
-            precision=precision,
-            model=model,
-            weights=_digest(folder),
-            rewritten=rewrite,
-            mask_values={str(value): word for value, word in (data.mask_values or {}).items()},
-            mask_suffix=data.mask_suffix,
-            versions=_versions(target),
-        )
         bundle.write(folder, write_text)
-        exported.write(folder, write_text)
-        checks = check_engine(
-            source, reference=reference, engine=open_engine(folder), bounds=BOUNDS[precision], progress=progress
-        )
+        if target.calibrated:
+            tries = exporter.attempts(network, folder, list(calibration_patches(source.read_split()["train"], bundle)))
+        else:
+            tries = [(exporter.write(network, folder), ())]
+        for model, reverted in tries:
+            exported = Exported(
+                kind=to,
+                precision=precision,
+                model=model,
+                weights=model_digest(folder, model),
+                rewritten=rewrite,
+                reverted=reverted,
+                mask_values={str(value): word for value, word in (data.mask_values or {}).items()},
+                mask_suffix=data.mask_suffix,
+                versions=versions,
+            )
+            exported.write(folder, write_text)
+            checks = check_engine(
+                source, reference=reference, engine=open_engine(folder), bounds=BOUNDS[precision], progress=progress
+            )
+            if not faults(checks):
+                break
         _refuse(source, exported, checks)
         exported = exported.model_copy(update={"checks": checks})
         exported.write(folder, write_text)
@@ -130,15 +144,6 @@ def _refuse(run: Run, exported: Exported, checks: Checks) -> None:
         raise EngineDisagrees(
             run=run.folder, to=exported.kind, precision=exported.precision, found="; ".join(found), remedy=remedy
         )
-
-
-def _digest(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files below ``folder``."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def _versions(target: Target) -> dict[str, str]:

@@ -19,6 +19,7 @@ NETWORK_FILE = "model.keras"
 _RUNTIMES: Final[Mapping[Kind, tuple[str, str, str]]] = {
     "openvino": ("openvino_engine", "OpenVINO", "pip install 'maskwright[openvino]'"),
     "onnx": ("onnx_engine", "ONNX Runtime", "pip install 'maskwright[onnx]'"),
+    "litert": ("litert_engine", "LiteRT", "pip install 'maskwright[litert]'"),
     "saved_model": ("saved_model_engine", "TensorFlow", "pip install 'maskwright[tensorflow]'"),
 }
 

@@ -1,5 +1,6 @@
 """What lies in an engine's folder beside its bundle: one JSON file of what it is and how well it agreed at export."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -10,8 +11,8 @@ from maskwright.errors import InputError
 
 ENGINE_FILE = "engine.json"
 
-Kind = Literal["openvino", "onnx", "saved_model"]
-Precision = Literal["f32", "bf16"]
+Kind = Literal["openvino", "onnx", "litert", "saved_model"]
+Precision = Literal["f32", "bf16", "int8"]
 
 
 class UnreadableEngine(InputError):
@@ -38,7 +39,9 @@ class Bounds(_Record):
     changed_pixels: float
     """Share of pixels, in [0, 1], that another class is decided for."""
     score: float
-    """Of the mean IoU over the validation pairs, in [0, 1], up or down."""
+    """Of the mean IoU over the validation pairs, in [0, 1]."""
+    may_rise: bool = False
+    """Whether the mean IoU is bound only in how far it may fall, not in how far it may rise."""
 
 
 class Checks(_Record):
@@ -69,13 +72,15 @@ class Exported(_Record):
     kind: Kind
     """What computes it."""
     precision: Precision
-    """What it computes in; bf16 becomes f32 on a processor without it."""
+    """What it computes in; bf16 becomes f32 on a processor without it, and int8 computes the rest in bf16 or f32."""
     model: str = Field(pattern=r"^\w+(\.\w+)?$")
     """The file or folder, beside this one, that the runtime opens."""
     weights: str = Field(pattern=r"^[0-9a-f]{64}$")
     """SHA-256 over the model's files."""
     rewritten: bool
     """Whether the graph was rewritten for speed, which changes no result but for rounding."""
+    reverted: tuple[str, ...] = ()
+    """Layers that int8 would have cost too much, costliest first; they compute in bf16 or f32."""
     mask_values: dict[str, str]
     """What the values of masks mean, as in training."""
     mask_suffix: str
@@ -105,6 +110,17 @@ class Exported(_Record):
             raise UnreadableEngine(file=file, found=f"{where}: {first['msg']}".removeprefix(": ")) from None
         except OSError as error:
             raise UnreadableEngine(file=file, found=error.strerror) from None
+
+
+def model_digest(folder: Path, model: str) -> str:
+    """SHA-256 over the names and contents of the files of a model in ``folder``: those named as it, by any suffix."""
+    name, digest = Path(model).stem, hashlib.sha256()
+    files = (path for start in folder.glob(f"{name}*") if start.stem == name for path in (start, *start.rglob("*")))
+    for path in sorted(path for path in files if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def is_exported(folder: str | Path) -> bool:

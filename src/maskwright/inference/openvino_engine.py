@@ -52,10 +52,11 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle) -> OpenVinoE
 def compile_options(core: Any, precision: Precision) -> dict[str, str]:
     """What the core of OpenVINO must be told to compute in ``precision``; f32 where this processor has no bf16.
 
-    Said for f32 too: left alone, it computes in bf16 wherever there is bf16.
+    Said for f32 too: left alone, it computes in bf16 wherever there is bf16. What is in int8 the model says itself;
+    this is for the rest of it.
     """
     able = "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-    return {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" and able else "f32"}
+    return {"INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and able else "f32"}
 
 
 def _channels(port: Any) -> int | None:

@@ -1,0 +1,23 @@
+"""A network written as a LiteRT (formerly TensorFlow Lite) model, for batches of any size."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import keras
+import tensorflow as tf
+
+from maskwright.export import to_saved_model
+
+
+def write(network: keras.Model, folder: Path) -> str:
+    """Write ``model.tflite`` into ``folder``, in float32 with LiteRT's own operations alone; its name.
+
+    Raises:
+        NeedsTensorFlow: Keras runs on another backend.
+    """
+    name = "model.tflite"
+    with TemporaryDirectory() as saved:
+        source = Path(saved) / to_saved_model.write(network, Path(saved))
+        converted = tf.lite.TFLiteConverter.from_saved_model(str(source)).convert()
+    (folder / name).write_bytes(converted)
+    return name

@@ -1,0 +1,56 @@
+"""A LiteRT model as an engine: small to install, for phones and boards as well as for this CPU."""
+
+import os
+from pathlib import Path
+from threading import Lock
+from typing import Any, final
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+from numpy.typing import NDArray
+
+from maskwright.inference.bundle import Bundle
+from maskwright.inference.exported import Exported, UnreadableEngine, check_channels
+
+
+@final
+class LiteRTEngine:
+    """A LiteRT interpreter behind the `Engine` protocol; takes batches of any size, and plans anew for each."""
+
+    def __init__(self, interpreter: Any, bundle: Bundle) -> None:
+        self._interpreter = interpreter
+        self._input = interpreter.get_input_details()[0]["index"]
+        self._output = interpreter.get_output_details()[0]["index"]
+        self._planned: tuple[int, ...] | None = None
+        self._alone = Lock()  # an interpreter holds the tensors of one call
+        self.bundle = bundle
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
+        with self._alone:
+            if self._planned != images.shape:
+                self._interpreter.resize_tensor_input(self._input, images.shape)
+                self._interpreter.allocate_tensors()
+                self._planned = images.shape
+            self._interpreter.set_tensor(self._input, np.ascontiguousarray(images, np.float32))
+            self._interpreter.invoke()
+            return self._interpreter.get_tensor(self._output)
+
+
+def open_exported(folder: Path, exported: Exported, bundle: Bundle) -> LiteRTEngine:
+    """The engine whose record and bundle are given.
+
+    Raises:
+        UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
+    """
+    file = folder / exported.model
+    try:
+        interpreter = Interpreter(model_path=str(file), num_threads=os.cpu_count())
+        channels = tuple(
+            int(tensors[0]["shape_signature"][-1])
+            for tensors in (interpreter.get_input_details(), interpreter.get_output_details())
+        )
+    except (ValueError, RuntimeError, OSError) as error:
+        raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
+    check_channels(file, found=channels, expected=(bundle.channels, bundle.outputs))
+    return LiteRTEngine(interpreter, bundle)
