@@ -1,0 +1,74 @@
+"""What a large result holds in each pixel: a mask value, or a probability for each class, or that there is nothing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Literal, Protocol, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.inference.bundle import Bundle
+
+Output = Literal["ids", "probabilities"]
+Values = NDArray[Any]
+
+
+class Encoding(Protocol):
+    """How probabilities become the pixels of a result, (h, w, bands)."""
+
+    bands: int
+    dtype: np.dtype[Any]
+    nodata: float
+    """The value of pixels that are not known: outside the picture, or unreadable."""
+
+    def encode(self, probabilities: NDArray[np.float32]) -> Values:
+        """Pixels of the result, (h, w, bands), from (h, w, outputs)."""
+        ...
+
+    def classes(self, values: Values) -> Values:
+        """The class, named in any way, of each pixel of a result, (h, w), from (h, w, bands)."""
+        ...
+
+
+@final
+class Ids:
+    """One band of mask values, as the training masks had them; for nothing, 255 or else the next free one."""
+
+    bands = 1
+
+    def __init__(self, bundle: Bundle) -> None:
+        taken = {label.value for label in bundle.labels}
+        self.nodata: float = next(value for value in (*range(255, -1, -1), *range(256, 513)) if value not in taken)
+        values = bundle.values(np.zeros(0, np.uint8)).dtype
+        self.dtype = np.result_type(values, np.min_scalar_type(int(self.nodata)))
+        self._bundle = bundle
+
+    def encode(self, probabilities: NDArray[np.float32]) -> Values:
+        """Mask values of the classes decided for."""
+        return self._bundle.values(self._bundle.decide(probabilities)).astype(self.dtype)[..., None]
+
+    def classes(self, values: Values) -> Values:
+        """The mask values."""
+        return values[..., 0]
+
+
+@final
+class Probabilities:
+    """A float32 band for each output of the network; NaN where there is nothing."""
+
+    dtype = np.dtype(np.float32)
+    nodata = float("nan")
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bands = bundle.outputs
+        self._bundle = bundle
+
+    def encode(self, probabilities: NDArray[np.float32]) -> Values:
+        """The probabilities."""
+        return probabilities
+
+    def classes(self, values: Values) -> Values:
+        """Label indices."""
+        return self._bundle.decide(values)
+
+
+ENCODINGS: Final[Mapping[str, Callable[[Bundle], Encoding]]] = {"ids": Ids, "probabilities": Probabilities}

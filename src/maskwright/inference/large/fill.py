@@ -1,0 +1,46 @@
+"""All blocks of a result that are not there yet, predicted and kept, one written while the next is computed."""
+
+from collections.abc import Callable
+from typing import Final
+
+from maskwright.inference.crew import Crew
+from maskwright.inference.large.blocks import Layout
+from maskwright.inference.large.cost import cost_in_words, timed
+from maskwright.inference.large.parts import Parts
+from maskwright.inference.large.predictor import Predictor
+from maskwright.inference.large.window import Failure
+
+_MANY: Final = 50  # blocks, beside which one predicted twice, to measure the time, costs little
+
+
+def fill(
+    predictor: Predictor,
+    parts: Parts,
+    *,
+    layout: Layout,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> tuple[Failure, ...]:
+    """Predict what is missing, after saying how long it takes; what of the image could not be read, in order."""
+    blocks = layout.blocks()
+    there = {block: parts.failures_of(block) for block in blocks}
+    failures = {failure for found in there.values() for failure in found or ()}
+    missing = [block for block in blocks if there[block] is None]
+    if len(missing) < len(blocks):
+        say(f"Going on: {len(blocks) - len(missing)} of {len(blocks)} windows are there.")
+    if missing:
+        first = missing.pop(len(missing) // 2)  # there is more to predict in the middle than at the edge
+        part, seconds = timed(lambda: predictor.predict_block(first), again=len(missing) > _MANY)
+        failures.update(parts.store(first, part))
+        progress(len(blocks) - len(missing), len(blocks))
+    if missing:
+        high, wide = layout.window
+        cost = cost_in_words(seconds * len(missing))
+        say(f"To go: {len(missing)} of {len(blocks)} windows of {high} x {wide} pixels; {cost}.")
+    with Crew[tuple[Failure, ...]](limit=1) as writer:
+        predicted = predictor.predict_blocks(missing)
+        stored = writer.ahead(lambda finished: parts.store(*finished), predicted, cost=lambda _: 1)
+        for number, found in enumerate(stored, len(blocks) - len(missing) + 1):
+            failures.update(found)
+            progress(number, len(blocks))
+    return tuple(sorted(failures))

@@ -1,0 +1,88 @@
+"""The finished blocks of a result that is being made, one file each, so that nothing is lost and nothing repeated."""
+
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from maskwright.images.write import atomic_path
+from maskwright.inference.large.blocks import Block, Layout
+from maskwright.inference.large.encoding import Encoding, Values
+from maskwright.inference.large.predictor import Part
+from maskwright.inference.large.window import Failure
+
+SUFFIX: Final = ".zip"
+_FAILURES: Final = "failures.json"
+_LEVEL: Final = 1  # of deflate: a block is written beside the engine's work, and read once
+
+
+class Parts:
+    """A folder of blocks, each a ZIP of the result's tiles in it: the checksums of a ZIP tell a torn one."""
+
+    def __init__(self, folder: Path, layout: Layout, encoding: Encoding) -> None:
+        self._folder = folder
+        self._layout = layout
+        self._encoding = encoding
+        self._starts = [[span.first for span in layout.spans(axis)] for axis in (0, 1)]
+
+    def store(self, block: Block, part: Part) -> tuple[Failure, ...]:
+        """Keep what became of a block, on the disk when this returns; what of it could not be read."""
+        side = self._layout.tile
+        with (
+            atomic_path(self._file(block.rows.first, block.columns.first)) as temporary,
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive,
+        ):
+            archive.writestr(_FAILURES, json.dumps(part.failures))
+            for top, left in product(range(0, block.shape[0], side), range(0, block.shape[1], side)):
+                tile = np.ascontiguousarray(part.values[top : top + side, left : left + side])
+                archive.writestr(f"{block.rows.first + top}-{block.columns.first + left}", tile.data)
+        return part.failures
+
+    def failures_of(self, block: Block) -> tuple[Failure, ...] | None:
+        """What of a finished block could not be read; None if the block is not here, or not whole."""
+        try:
+            with zipfile.ZipFile(self._file(block.rows.first, block.columns.first)) as archive:
+                if archive.testzip() is None:
+                    return tuple(
+                        Failure(tuple(rows), tuple(columns), found)
+                        for rows, columns, found in json.loads(archive.read(_FAILURES))
+                    )
+        except (FileNotFoundError, zipfile.BadZipFile, zlib.error, KeyError, EOFError):
+            pass
+        return None
+
+    def tiles(self) -> Iterator[Values]:
+        """The tiles of the whole result, (h, w, bands), row by row; at its ends they are as small as what is left."""
+        down, across = self._layout.tiles()
+        for row, column in product(range(down), range(across)):
+            yield self._tile(row * self._layout.tile, column * self._layout.tile)
+
+    def read(self, rows: slice, columns: slice) -> Values:
+        """A part of the result, (h, w, bands), by rows and columns inside it."""
+        side = self._layout.tile
+        top, left = rows.start - rows.start % side, columns.start - columns.start % side
+        tiles = [
+            np.concatenate([self._tile(row, column) for column in range(left, columns.stop, side)], axis=1)
+            for row in range(top, rows.stop, side)
+        ]
+        return np.concatenate(tiles)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+
+    def _tile(self, row: int, column: int) -> Values:
+        first_row, first_column = (
+            max(start for start in starts if start <= pixel)
+            for starts, pixel in zip(self._starts, (row, column), strict=True)
+        )
+        with zipfile.ZipFile(self._file(first_row, first_column)) as archive:
+            content = archive.read(f"{row}-{column}")
+        shape = (
+            min(self._layout.tile, end - start) for end, start in zip(self._layout.size, (row, column), strict=True)
+        )
+        return np.frombuffer(content, self._encoding.dtype).reshape(*shape, self._encoding.bands)
+
+    def _file(self, row: int, column: int) -> Path:
+        return self._folder / f"{row}-{column}{SUFFIX}"

@@ -1,0 +1,206 @@
+"""An image of any size to its result: laid out, predicted block by block, its seam measured, put together."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from maskwright.errors import InputError, one_of, wrong_argument
+from maskwright.images.windows import identity, open_source
+from maskwright.inference.engine import Engine
+from maskwright.inference.large.blocks import Layout, lay_out
+from maskwright.inference.large.encoding import ENCODINGS, Output
+from maskwright.inference.large.fill import fill
+from maskwright.inference.large.journal import Claim, Finished, Journal, Key
+from maskwright.inference.large.lock import held
+from maskwright.inference.large.parts import Parts
+from maskwright.inference.large.predictor import Predictor
+from maskwright.inference.large.reach import measure_margin
+from maskwright.inference.large.result import is_zarr, write_result
+from maskwright.inference.large.seam import measure_seam
+from maskwright.inference.large.window import Failure
+
+_WIDEST_MARGIN: Final = 1024
+
+
+class ImageChanged(InputError):
+    """An image whose file was written while it was predicted."""
+
+    text = "{file}: was changed while it was read, and what was made of it is removed; predict it again."
+
+
+@dataclass(frozen=True)
+class LargeJob:
+    """What is made of which image."""
+
+    engine: Engine
+    engine_id: str
+    """A name of the engine's weights: parts of another engine are never taken for this one's."""
+    image: Path
+    output: Output = "ids"
+    margin: int | None = None
+    """Pixels a window sees beyond those it keeps, rounded up to what the network takes; None: measured."""
+    polygons: Path | None = None
+    """A GeoJSON file for the outlines of the classes, made from ids in a TIFF."""
+
+    def key(self) -> Key:
+        """All that decides the result, the image's present state included."""
+        return Key(
+            engine=self.engine_id,
+            bundle=hashlib.sha256(self.engine.bundle.model_dump_json().encode()).hexdigest(),
+            image=_image(self.image),
+            output=self.output,
+            margin=self.margin,
+        )
+
+
+@dataclass(frozen=True)
+class LargeResult:
+    """What became of a large image."""
+
+    written: Path
+    pixels: int
+    """Of the image."""
+    margin: int
+    seam_share: float | None
+    """Of the pixels within 128 of an inner border that were predicted again with more than twice the margin, the share
+    that got another class; None where there are no inner borders."""
+    failed_windows: tuple[Failure, ...]
+    """Parts of the image that could not be read; the result holds nodata there."""
+    seconds: float
+    already_done: bool = False
+
+
+def predict_large(
+    job: LargeJob,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> LargeResult:
+    """Predict an image of any size by windows, into a tiled TIFF or a Zarr array, in as much memory as a window takes.
+
+    The image is cut into blocks on one grid from its origin; each is predicted with a margin on every inner side, and
+    lies in ``OUT.parts/`` when it is finished. Interrupted at any moment, the same call goes on where it was, and the
+    result is byte for byte that of a call that was not. ``OUT.json`` says how it was made. An image of one block
+    gets the classes of `predict_indices`.
+
+    Args:
+        job: What is made of which image.
+        out: The result, .tif, .tiff or .zarr. Pixels that are nodata in the image, or cannot be read, are nodata in
+            it: 255 for ids, or the next lower value that is no class's; NaN for probabilities.
+        overwrite: Replace a result, or parts, of another job.
+        progress: Called with the number of finished blocks and of all.
+        say: Called with lines for the user: the margin, time and memory, the seam.
+
+    Raises:
+        WrongArgument, UnknownChoice: The job, or the name of ``out``, is none that can be done.
+        ImageFault, NotWindowed: The image cannot be opened.
+        WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+        OtherJob, UnknownResult: Something else is in the result's place.
+        BeingPredicted: Another process is making this result.
+        ImageChanged: The image was written meanwhile.
+        OSError: The disk is full, among others; the parts stay.
+    """
+    out, started = Path(out), time.perf_counter()
+    _check(job, out)
+    encoding = one_of("output", job.output, ENCODINGS)(job.engine.bundle)
+    with open_source(job.image) as source, held(out):
+        predictor, journal = Predictor(job.engine, source, encoding, job.image), Journal(out)
+        _check_kind(predictor)
+        key = job.key()
+        finished = None if overwrite else journal.finished(key)
+        already_done = finished is not None
+        if finished is None:
+            claim = journal.claimed(key, overwrite=overwrite)
+            if claim is None:
+                claim = Claim(key=key, layout=_laid_out(job, predictor, say))
+                journal.claim(claim)
+            finished = _make(job, predictor, journal, claim, progress, say)
+        if job.polygons and not (already_done and job.polygons.exists()):
+            from maskwright.images.windows.polygons import write_polygons
+
+            write_polygons(out, job.polygons, job.engine.bundle.labels)
+        journal.discard()
+        return LargeResult(
+            written=out,
+            pixels=source.height * source.width,
+            margin=finished.layout.margin,
+            seam_share=finished.seam_share,
+            failed_windows=finished.failures,
+            seconds=time.perf_counter() - started,
+            already_done=already_done,
+        )
+
+
+def _make(
+    job: LargeJob,
+    predictor: Predictor,
+    journal: Journal,
+    claim: Claim,
+    progress: Callable[[int, int], None],
+    say: Callable[[str], None],
+) -> Finished:
+    """Predict what is missing, and put the result in its place."""
+    layout, encoding = claim.layout, predictor.encoding
+    parts = Parts(journal.parts, layout, encoding)
+    failures = fill(predictor, parts, layout=layout, progress=progress, say=say)
+    seam = measure_seam(predictor, parts, layout=layout)
+    if seam.share is not None:
+        say(f"Seam: {seam.share:.3%} of {seam.pixels:,} pixels along inner borders change with a wider margin.")
+    if _image(job.image) != claim.key.image:
+        journal.discard()
+        raise ImageChanged(file=job.image)
+    made = journal.parts / f"result{journal.out.suffix}"
+    write_result(made, parts, layout=layout, encoding=encoding, source=predictor.source)
+    finished = Finished(
+        key=claim.key,
+        layout=layout,
+        nodata=None if isnan(encoding.nodata) else encoding.nodata,
+        seam_share=seam.share,
+        seam_pixels=seam.pixels,
+        failures=failures,
+    )
+    journal.finish(made, finished)
+    return finished
+
+
+def _check(job: LargeJob, out: Path) -> None:
+    in_tiff = not is_zarr(out)
+    if job.margin is not None and not 0 <= job.margin <= _WIDEST_MARGIN:
+        raise wrong_argument("margin", job.margin, expected=f"0 to {_WIDEST_MARGIN} pixels")
+    if out.resolve() == job.image.resolve():
+        raise wrong_argument("out", str(out), expected="another file than the image")
+    if job.polygons and not (in_tiff and job.output == "ids"):
+        raise wrong_argument("polygons", str(job.polygons), expected="ids in a TIFF to make them from")
+
+
+def _check_kind(predictor: Predictor) -> None:
+    """Refuse an image of other pixels or channels before anything is made of it."""
+    dtype = predictor.source.dtype
+    opaque = np.iinfo(dtype).max if dtype.kind in "iu" else 1
+    pixel = np.full((1, 1, predictor.source.channels), opaque, dtype)
+    predictor.engine.bundle.prepare(pixel, file=predictor.file)
+
+
+def _laid_out(job: LargeJob, predictor: Predictor, say: Callable[[str], None]) -> Layout:
+    source, multiple = predictor.source, job.engine.bundle.multiple
+    margin = measure_margin(predictor) if job.margin is None else -(-job.margin // multiple) * multiple
+    layout = lay_out(source.height, source.width, multiple=multiple, margin=margin)
+    if len(layout.blocks()) > 1:
+        say(f"Margin: {margin} pixels, {'measured on this image' if job.margin is None else 'as asked for'}.")
+    return layout
+
+
+def _image(file: Path) -> str:
+    """A name of the image and its present state."""
+    try:
+        return f"{file.name} {identity(file)}"
+    except OSError as error:
+        return f"{file.name} {error.strerror}"

@@ -1,0 +1,121 @@
+"""The command's process ends at any moment; the same call makes the same bytes."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from maskwright.inference.large.predict import LargeJob, predict_large
+from tests.inference.large.boxes import Box, mask_of, noise
+
+ROOT = Path(__file__).parents[3]
+PREDICT = """
+import sys, time
+from pathlib import Path
+from maskwright.inference.large.predict import LargeJob, predict_large
+from tests.inference.large.boxes import Box
+
+class Slow(Box):
+    def __call__(self, images):
+        time.sleep(0.02)  # so that there is something to interrupt
+        return super().__call__(images)
+
+job = LargeJob(Slow(radius=40), "weights", Path(sys.argv[1]))
+print("begun", flush=True)
+predict_large(job, sys.argv[2], progress=lambda done, total: print(done, flush=True))
+"""
+
+
+def start(image, out):
+    command = [sys.executable, "-c", PREDICT, str(image), str(out)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def image(tmp_path):
+    np.save(tmp_path / "a.npy", noise(2200, 2300))
+    return tmp_path / "a.npy"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_killed_several_times_the_result_is_byte_for_byte_that_of_a_call_that_was_not(tmp_path, image):
+    whole, out = tmp_path / "whole" / "mask.tif", tmp_path / "killed" / "mask.tif"
+    predict_large(LargeJob(Box(radius=40), "weights", image), whole)
+    np.testing.assert_array_equal(tifffile.imread(whole), mask_of(np.load(image), 40))
+    rng, kills = random.Random(0), 0
+    for lines in (1, 3, 2):  # after so many lines of progress, and up to a moment more
+        process = start(image, out)
+        for _ in range(lines):
+            process.stdout.readline()
+        try:
+            process.wait(rng.uniform(0, 0.1))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills >= 2
+    assert start(image, out).wait() == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in out.parent.iterdir()) == ["mask.tif", "mask.tif.json"]
+    assert (out.parent / "mask.tif.json").read_bytes() == (whole.parent / "mask.tif.json").read_bytes()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is ended between two steps of its own")
+@pytest.mark.parametrize("late", [False, True])
+def test_ended_at_any_step_that_shows_on_the_disk_the_result_is_the_same(tmp_path, late):
+    np.save(tmp_path / "a.npy", noise(1300, 100))
+    job, steps = LargeJob(Box(), "weights", tmp_path / "a.npy", margin=32), (Path.replace, Path.unlink, Path.rmdir)
+    predict_large(job, tmp_path / "whole.tif")
+    for step in range(1, 20):
+        out = tmp_path / f"{step}.tif"
+        process = os.fork()
+        if process == 0:
+            end_at(step, steps, late=late)
+            predict_large(job, out)
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        predict_large(job, out)
+        assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
+        assert not out.with_name(f"{out.name}.parts").exists()
+        if code == 0:
+            break
+    assert step > 8  # claim, two parts, result, record, and their removal
+
+
+def end_at(count, functions, *, late):
+    """Have this process end, with nothing tidied up, before or after so many calls of these."""
+    calls = []
+
+    def counted(function):
+        def call(*arguments, **options):
+            calls.append(function)
+            if len(calls) == count and not late:
+                os._exit(9)
+            try:
+                return function(*arguments, **options)
+            finally:
+                if len(calls) == count:
+                    os._exit(9)
+
+        return call
+
+    for function in functions:
+        setattr(Path, function.__name__, counted(function))
+
+
+def test_a_second_process_is_refused_while_the_first_is_at_work(tmp_path, image):
+    first = start(image, tmp_path / "mask.tif")
+    while first.stdout.readline() != "1\n":
+        assert first.poll() is None
+    second = start(image, tmp_path / "mask.tif")
+    _, error = second.communicate()
+    assert second.returncode == 1
+    assert "mask.tif: another process is predicting into it; wait for that one to end" in error
+    first.communicate()
+    assert first.returncode == 0

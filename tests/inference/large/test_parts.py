@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from maskwright.inference.large.blocks import lay_out
+from maskwright.inference.large.encoding import Ids, Probabilities
+from maskwright.inference.large.parts import Parts
+from maskwright.inference.large.predictor import Part
+from maskwright.inference.large.window import Failure
+from tests.inference.engines import CELL, bundle
+
+
+@pytest.fixture
+def layout():
+    return lay_out(2311, 1300, multiple=32, margin=64)
+
+
+@pytest.mark.parametrize("kind", [Ids, Probabilities])
+def test_blocks_come_back_as_tiles_in_order_and_as_any_rectangle(tmp_path, layout, kind):
+    labels = [CELL.model_copy(update={"value": value}) for value in (0, 1, 2)]
+    encoding = kind(bundle(labels=labels, activation="softmax"))
+    whole = np.random.default_rng(0).integers(0, 200, (2311, 1300, encoding.bands)).astype(encoding.dtype)
+    parts = Parts(tmp_path, layout, encoding)
+    for block in layout.blocks():
+        parts.store(block, Part(whole[block.rows.first : block.rows.last, block.columns.first : block.columns.last]))
+    tiles = iter(parts.tiles())
+    for top in range(0, 2311, 256):
+        for left in range(0, 1300, 256):
+            np.testing.assert_array_equal(next(tiles), whole[top : top + 256, left : left + 256])
+    assert next(tiles, None) is None
+    for rows, columns in [((0, 1), (0, 1)), ((700, 1600), (255, 257)), ((2300, 2311), (0, 1300))]:
+        np.testing.assert_array_equal(parts.read(slice(*rows), slice(*columns)), whole[slice(*rows), slice(*columns)])
+
+
+def test_what_could_not_be_read_is_kept_with_the_block(tmp_path, layout):
+    block, failure = layout.blocks()[0], Failure((0, 16), (16, 32), "a broken tile")
+    encoding = Ids(bundle())
+    parts = Parts(tmp_path, layout, encoding)
+    assert parts.failures_of(block) is None
+    assert parts.store(block, Part(np.zeros((*block.shape, 1), np.uint8), (failure,))) == (failure,)
+    assert Parts(tmp_path, layout, encoding).failures_of(block) == (failure,)
+
+
+@pytest.mark.parametrize("fault", ["empty", "cut", "zeros", "one bit"])
+def test_a_block_that_is_not_whole_is_not_there(tmp_path, layout, fault):
+    block, encoding = layout.blocks()[0], Ids(bundle())
+    parts = Parts(tmp_path, layout, encoding)
+    noise = np.random.default_rng(0).integers(0, 256, (*block.shape, 1), dtype=np.uint8)
+    parts.store(block, Part(noise))
+    (file,) = tmp_path.iterdir()
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    content[middle] ^= 4
+    torn = {"empty": b"", "cut": content[:middle], "zeros": bytes(len(content)), "one bit": content}
+    file.write_bytes(torn[fault])
+    assert parts.failures_of(block) is None

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from maskwright.images.windows import UnreadableWindow
+from maskwright.inference.bundle import WrongPixels
+from maskwright.inference.large.window import Failure, read_window
+from tests.inference.engines import bundle
+from tests.inference.large.boxes import noise
+
+
+class Array:
+    """A source in memory, with parts that cannot be read."""
+
+    def __init__(self, pixels, *, nodata=None, block=(16, 16), bad=()):
+        self.pixels = pixels if pixels.ndim == 3 else pixels[..., None]
+        self.height, self.width, self.channels = self.pixels.shape
+        self.dtype, self.nodata, self.block, self.bad = self.pixels.dtype, nodata, block, bad
+
+    def read(self, rows, columns):
+        for top, left in self.bad:
+            if rows.start < top + 16 and rows.stop > top and columns.start < left + 16 and columns.stop > left:
+                fields = {"rows": slice(top, top + 16), "columns": slice(left, left + 16)}
+                raise UnreadableWindow(file="a.tif", found="a broken tile", **fields)
+        return self.pixels[rows, columns]
+
+
+def read(source, rows, columns, **changes):
+    return read_window(source, bundle(**changes), rows=slice(*rows), columns=slice(*columns), file="a.tif")
+
+
+def test_a_window_is_reflected_where_the_image_ends_as_the_whole_would_be():
+    image = noise(70, 50)
+    window = read(Array(image), (32, 96), (32, 64))
+    whole = np.pad(image, ((0, 26), (0, 14)), mode="reflect")
+    np.testing.assert_array_equal(np.rint(window.images[0, ..., 0] * 255), whole[32:, 32:])
+    assert window.known.all()
+    assert window.failures == ()
+
+
+def test_pixels_of_nodata_are_the_mean_of_the_training_and_not_known():
+    image = np.uint8([[[7, 7], [7, 1]], [[2, 3], [7, 7]]])
+    normalisation = {"mean": [0.5, 0.5], "std": [1, 1]}
+    window = read(Array(image, nodata=7), (0, 2), (0, 2), channels=2, normalisation=normalisation, multiple=1)
+    assert window.known.tolist() == [[False, True], [True, False]]  # nodata in one channel alone is a colour
+    assert (window.images[0][~window.known] == 0).all()
+    np.testing.assert_allclose(window.images[0, 0, 1], np.float32([7, 1]) / 255 - 0.5)
+
+
+def test_nodata_that_is_not_a_number_reaches_no_network():
+    image = np.float32([[np.nan, 0.25]])
+    window = read(Array(image, nodata=float("nan")), (0, 1), (0, 2), pixels=("float32",), multiple=1)
+    assert window.known.tolist() == [[False, True]]
+    assert window.images.ravel().tolist() == [0, 0.25]
+
+
+def test_what_cannot_be_read_costs_only_its_own_tile_and_is_named():
+    image = noise(64, 64)
+    window = read(Array(image, bad=[(16, 32)]), (5, 64), (3, 61))
+    assert window.failures == (Failure((16, 32), (32, 48), "a broken tile"),)
+    expected = np.ones((64, 64), bool)
+    expected[16:32, 32:48] = False
+    np.testing.assert_array_equal(window.known, expected[5:64, 3:61])
+    np.testing.assert_array_equal(np.rint(window.images[0, ..., 0] * 255), np.where(expected, image, 0)[5:64, 3:61])
+
+
+def test_pixels_of_another_kind_are_refused():
+    with pytest.raises(WrongPixels, match=r"a\.tif: pixels are uint16"):
+        read(Array(noise(8, 8).astype(np.uint16)), (0, 8), (0, 8))
