@@ -98,6 +98,7 @@ def test_a_run_whose_encoder_torch_has_not_is_refused_by_its_layer(maskwright_co
     [
         ("missing.h5", (), "there is no such file"),
         ("notes.txt", (), "it is none that is known here; expected a run, a .keras file"),
+        ("notes.ckpt", (), "notes.ckpt' cannot be read as tensors"),
         ("old.h5", (), "do not tell activation"),
         ("old.h5", ("--set", "activation"), "--set activation: expected name=value"),
         ("old.h5", ("--set", "activation=softmax", "--classes", "a,b,c"), "tells 2 classes apart and 3 were named"),
@@ -109,7 +110,8 @@ def test_a_run_whose_encoder_torch_has_not_is_refused_by_its_layer(maskwright_co
     ],
 )
 def test_what_cannot_be_converted_is_refused(maskwright_command, old, tmp_path, name, options, words):
-    (tmp_path / "notes.txt").write_text("nothing")
+    for notes in ("notes.txt", "notes.ckpt"):
+        (tmp_path / notes).write_text("nothing")
     if name.startswith("one"):
         save_smp(Unet("resnet18_v1"), tmp_path / name)
     code, _, err = maskwright_command("convert", tmp_path / name, "--out", tmp_path / "run", *options)

@@ -7,7 +7,7 @@ from maskwright.errors import InputError
 from maskwright.legacy import load_legacy
 from maskwright.models import FPN, Linknet, PSPNet, Unet
 from maskwright.networks.backbones import encoder_of
-from tests.weights.legacy_files import described, layers_of, write_numbers, write_whole
+from tests.weights.legacy_files import described, inputs_of, layers_of, write_numbers, write_whole
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
 SMALL = (16, 8, 8, 8, 8)
@@ -25,12 +25,14 @@ def network():
 
 @pytest.fixture
 def whole(network, tmp_path):
-    def write(*more, output="sigmoid", optimizer=False, edit=None, drop=None):
+    def write(*more, output="sigmoid", optimizer=False, edit=None, drop=None, join=None):
         layers = [*described(network), *more]
         layers = [
             (kind, config | (edit or {}).get(config["name"], {})) for kind, config in layers if config["name"] != drop
         ]
-        return write_whole(tmp_path / "old.h5", layers_of(network), layers, output=output, optimizer=optimizer)
+        inputs = inputs_of(network) | (join or {})
+        file = tmp_path / "old.h5"
+        return write_whole(file, layers_of(network), layers, output=output, optimizer=optimizer, inputs=inputs)
 
     return write
 
@@ -146,3 +148,43 @@ def test_another_setting_of_a_known_layer_is_refused_by_its_name(whole, layer, s
 def test_a_layer_left_out_is_refused(whole):
     with pytest.raises(InputError, match="lacks 1 x Activation, activation relu of a unet on resnet18"):
         load_legacy(whole(drop="stage2_unit1_relu1"))
+
+
+@pytest.mark.parametrize(
+    ("layer", "read", "words"),
+    [
+        (  # the two halves of a join the other way round
+            "decoder_stage0_concat",
+            ["stage4_unit1_relu1", "decoder_stage0_upsampling"],
+            "stage4_unit1_relu1 and decoder_stage0_upsampling, .* has decoder_stage0_upsampling and stage4_unit1_relu1",
+        ),
+        (  # the skips of two decoder blocks of equal widths, before and after its normalisation
+            "decoder_stage2_concat",
+            ["decoder_stage2_upsampling", "stage2_unit1_bn1"],
+            "decoder_stage2_upsampling and stage2_unit1_bn1, .* has decoder_stage2_upsampling and stage2_unit1_relu1",
+        ),
+        ("stage1_unit2_add", ["stage1_unit2_conv2", "stage1_unit2_bn1"], ""),
+        ("stage4_unit2_bn2", ["stage4_unit2_bn1"], ""),
+        ("decoder_stage4b_conv", ["decoder_stage4a_bn"], "decoder_stage4a_bn, .* has decoder_stage4a_relu"),
+    ],
+)
+def test_layers_joined_otherwise_are_refused_by_name(whole, layer, read, words):
+    with pytest.raises(InputError, match=rf"old\.h5: {layer} reads .*{words}.*Build the network yourself"):
+        load_legacy(whole(join={layer: read}))
+
+
+def test_an_output_taken_elsewhere_is_refused(whole):
+    file = whole(output="stage1_unit1_relu1", edit={"sigmoid": {"activation": "relu"}})
+    with pytest.raises(InputError, match=r"the output reads stage1_unit1_relu1, .* has Activation of \(final_conv\)"):
+        load_legacy(file)
+
+
+@pytest.mark.parametrize("read", [[], ["nowhere"], ["sigmoid"]])
+def test_a_description_whose_layers_read_nothing_known_is_nobodys(whole, read):
+    with pytest.raises(InputError, match="its description is not one that Keras wrote"):
+        load_legacy(whole(join={"decoder_stage0_concat": read}))
+
+
+def test_an_order_that_does_not_matter_is_let_pass(network, whole):
+    again = load_legacy(whole(join={"stage1_unit2_add": inputs_of(network)["stage1_unit2_add"][::-1]}))
+    np.testing.assert_array_equal(again.predict_on_batch(IMAGES), network.predict_on_batch(IMAGES))

@@ -23,11 +23,11 @@ from maskwright.training.run import Run
 from maskwright.weights.channels import reverse_image_channels, unit_statistics
 from maskwright.weights.recognise import recognise
 from maskwright.weights.smp import HUB_CONFIG, HUB_WEIGHTS, load_smp, save_smp, save_smp_folder
+from maskwright.weights.torch_file import SUFFIXES, SUFFIXES_IN_WORDS
 
 Format = Literal["keras", "smp"]
 
 _LEGACY: Final = (".h5", ".hdf5")
-_TORCH: Final = (".safetensors", ".pth", ".pt", ".bin")
 _TORCH_OPTIONS: Final = ("activation", "architecture")
 _ACTIVATIONS: Final = ("sigmoid", "softmax")
 
@@ -37,7 +37,8 @@ class NotConvertible(InputError):
 
     text = (
         "{source}: {found}; expected a run, a .keras file, a Keras 2 .h5 or .hdf5 file of segmentation_models, or a "
-        ".safetensors, .pth, .pt or .bin file or folder of segmentation_models_pytorch."
+        + SUFFIXES_IN_WORDS
+        + " file or folder of segmentation_models_pytorch."
     )
 
 
@@ -83,7 +84,7 @@ def convert(
 
     Args:
         source: A run; a ``.keras`` file; a Keras 2 ``.h5`` or ``.hdf5`` file of segmentation_models 1.0.1; a
-            ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` file, or folder, of segmentation_models_pytorch.
+            ``.safetensors``, ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file, or folder, of segmentation_models_pytorch.
         out: With ``to="keras"`` a ``.keras`` file, or a folder, which becomes a run that `Segmenter.load` opens; with
             ``to="smp"`` a ``.safetensors`` file, or a folder for ``smp.from_pretrained``.
         to: What to write.
@@ -114,7 +115,7 @@ def convert(
 
 def _check_out(out: Path, *, to: Format, a_run: bool, overwrite: bool) -> None:
     suffix = ".safetensors" if to == "smp" else ".keras"
-    if out.suffix in {*_LEGACY, *_TORCH, ".keras", ".onnx", ".pb", ".json"} - {suffix}:
+    if out.suffix in {*_LEGACY, *SUFFIXES, ".keras", ".onnx", ".pb", ".json"} - {suffix}:
         raise wrong_argument("out", str(out), expected=f"a file that ends in {suffix}, or a folder")
     if out.is_dir() and any(out.iterdir()) and a_run and not (out / BUNDLE_FILE).is_file():
         raise OutputExists(out=out, found=", and holds no run", remedy="")
@@ -127,7 +128,7 @@ def _open(source: Path, options: Mapping[str, Any], *, any_size: bool) -> Opened
         raise NotConvertible(source=source, found="there is no such file")
     if source.suffix in _LEGACY:
         return _open_legacy(source, options, any_size=any_size)
-    if source.suffix in _TORCH or (source / HUB_WEIGHTS).is_file():
+    if source.suffix in SUFFIXES or (source / HUB_WEIGHTS).is_file():
         for name in options:
             if name not in _TORCH_OPTIONS:
                 raise unknown_choice("option", name, _TORCH_OPTIONS)

@@ -13,6 +13,7 @@ from maskwright.networks.backbones import encoder_of
 from maskwright.weights.legacy import fill
 from maskwright.weights.legacy_file import LegacyFile, LegacyPath, read_legacy
 from maskwright.weights.legacy_layers import check_layers
+from maskwright.weights.legacy_wiring import check_connections
 from maskwright.weights.recognise import Description, describe
 
 
@@ -45,7 +46,8 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
         NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: the file cannot be read.
         UnknownNetwork: the network is not recognised.
         UntoldArguments: the file holds weights only, and an argument that decides the masks is not given.
-        ForeignLayer, MissingLayers: a whole model's layers are not those of the network built here.
+        ForeignLayer, MissingLayers, OtherConnections: a whole model's layers are not those of the network built here,
+            or joined otherwise.
         UnknownChoice: the builder has no such argument, or ``first_unit`` is unknown.
         LayerMismatch, DifferentLayers, SameName: the weights do not fit.
         WrongArgument: ``network`` and arguments to build one are both given, or an argument cannot be used.
@@ -60,7 +62,8 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
     legacy = read_legacy(file)
     if network is None:
         network = _rebuilt(legacy, overrides)
-    fill(network, legacy)
+    else:
+        fill(network, legacy)
     if legacy.has_optimizer:
         warnings.warn(f"{legacy.path}: the optimizer's state is not read; training starts a new one", stacklevel=2)
     return network
@@ -78,6 +81,9 @@ def _rebuilt(legacy: LegacyFile, overrides: Mapping[str, Any]) -> keras.Model:
     network = _built(description, overrides)
     if legacy.config is not None:
         check_layers(network, description, legacy.config["config"]["layers"])
+    fill(network, legacy)
+    if legacy.config is not None:
+        check_connections(network, description, legacy)
     return network
 
 

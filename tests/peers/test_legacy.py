@@ -6,16 +6,19 @@ architecture and encoder.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
 
 from maskwright.legacy import load_legacy
+from maskwright.weights.legacy_wiring import OtherConnections
 
 PEER = {"TF_USE_LEGACY_KERAS": "1", "SM_FRAMEWORK": "tf.keras", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 TWO_SIZES = [(64, 96), (96, 64)]
@@ -109,3 +112,23 @@ def test_masks_are_those_of_the_reference_library(written, name):
     load_legacy(written / f"{name}.numbers.h5", network)
     images, masks = pairs[0]
     np.testing.assert_allclose(answer(network, images), masks, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["unet", "unet-nameless", "pspnet-gated-groups", "fpn"])
+def test_a_layer_joined_to_another_than_the_reference_library_does_is_refused(written, name, tmp_path):
+    file = tmp_path / "rewired.h5"
+    shutil.copy(written / f"{name}.whole.h5", file)
+    with h5py.File(file) as stored:
+        config = json.loads(stored.attrs["model_config"])
+    layers = config["config"]["layers"]
+    places = [place for place, layer in enumerate(layers) if layer["class_name"] in ("BatchNormalization", "Add")]
+    chance = np.random.default_rng(3)
+    for place in chance.choice(places[1:], 4, replace=False):
+        right = layers[place]["inbound_nodes"][0][0][0]
+        wrong = chance.choice([layer["name"] for layer in layers[1:place] if layer["name"] != right])
+        layers[place]["inbound_nodes"][0][0][0] = wrong
+        with h5py.File(file, "a") as stored:
+            stored.attrs["model_config"] = json.dumps(config)
+        with pytest.raises(OtherConnections, match=r"rewired\.h5: .* reads .* builds it has "):
+            load_legacy(file)
+        layers[place]["inbound_nodes"][0][0][0] = right

@@ -1,5 +1,8 @@
 """From a recipe to a network: every architecture, first weights with the pixels they want, further outputs."""
 
+from inspect import signature
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
@@ -8,9 +11,10 @@ from maskwright.errors import InputError
 from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
 from maskwright.inference.bundle import Bundle
+from maskwright.models import ARCHITECTURES
 from maskwright.networks import build_backbone, mask_only
 from maskwright.training.network import build_network, compile_for_training, encoder_pixels, targets
-from maskwright.training.recipe import NetworkRecipe, Recipe, TrainingRecipe, WrongRecipe
+from maskwright.training.recipe import DOOR_NAMES, NetworkRecipe, Recipe, TrainingRecipe, WrongRecipe
 from tests.networks.randomise import randomise
 
 SMALL = (16, 8, 8, 8, 8)
@@ -35,7 +39,7 @@ def bundle_of(channels=3, background=True):
         ("fpn", {"dropout": 0.1}),
         ("linknet", {"decoder_filters": SMALL}),
         ("pspnet", {}),
-        ("unetplusplus", {"decoder_filters": SMALL}),
+        ("unetplusplus", {"decoder_filters": SMALL, "attention": "scse"}),
         ("deeplabv3plus", {}),
     ],
 )
@@ -46,8 +50,25 @@ def test_every_architecture_of_the_recipe_is_built_for_any_size(architecture, op
     assert network.output_shape == (None, None, None, 3)
 
 
+def test_what_a_recipe_may_ask_of_an_architecture_its_door_takes():
+    assert list(DOOR_NAMES) == list(get_args(NetworkRecipe.model_fields["architecture"].annotation))
+    for architecture, door in DOOR_NAMES.items():
+        assert door.keys() <= NetworkRecipe.model_fields.keys()
+        assert set(door.values()) <= set(signature(ARCHITECTURES[architecture]).parameters)
+    for name, field in NetworkRecipe.model_fields.items():  # whose descriptions say which architectures take them
+        if takers := [architecture for architecture, door in DOOR_NAMES.items() if name in door]:
+            assert field.description.split(": ")[0].split(", ") == takers
+
+
+def test_attention_weighs_the_maps_of_a_unetplusplus():
+    recipe = NetworkRecipe(architecture="unetplusplus", backbone="resnet18", decoder_filters=SMALL, attention="scse")
+    weighed = build_network(recipe, bundle_of()).count_params()
+    plain = build_network(recipe.model_copy(update={"attention": None}), bundle_of()).count_params()
+    assert weighed > plain
+
+
 def test_an_option_of_another_architecture_is_refused():
-    with pytest.raises(WrongRecipe, match="attention is an option of unet, not of fpn"):
+    with pytest.raises(WrongRecipe, match="attention is an option of unet and unetplusplus, not of fpn"):
         Recipe.from_dict(
             {"data": {"images": "i", "masks": "m"}, "network": {"architecture": "fpn", "attention": "scse"}}
         )

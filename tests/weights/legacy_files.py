@@ -3,6 +3,7 @@
 import json
 
 import h5py
+import keras
 import numpy as np
 
 
@@ -23,12 +24,19 @@ def write_numbers(file, layers):
     return file
 
 
-def write_whole(file, layers, described, *, output, optimizer=False):
-    """``described``: the layers of the model's description, as (class name, settings)."""
+def write_whole(file, layers, described, *, output, optimizer=False, inputs=None):
+    """``described``: the layers of the model's description, as (class name, settings); ``inputs``: what each reads."""
     with h5py.File(file, "w") as opened:
         write_layers(opened.create_group("model_weights"), layers)
         listed = [
-            {"class_name": kind, "name": settings["name"], "config": settings, "inbound_nodes": []}
+            {
+                "class_name": kind,
+                "name": settings["name"],
+                "config": settings,
+                "inbound_nodes": [[[name, 0, 0, {}] for name in read]]
+                if (read := (inputs or {}).get(settings["name"]))
+                else [],
+            }
             for kind, settings in described
         ]
         config = {"name": "model", "layers": listed, "output_layers": [[output, 0, 0]]}
@@ -53,3 +61,13 @@ def described(network):
     return [
         (kind, config | {"batch_input_shape": config.get("batch_shape"), "dtype": "float32"}) for kind, config in layers
     ]
+
+
+def inputs_of(network):
+    """The names of the layers that each layer of a network of ours reads."""
+    sources = {id(layer.output): layer.name for layer in network.layers}
+    return {
+        layer.name: [sources[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
+        for layer in network.layers
+        if not isinstance(layer, keras.layers.InputLayer)
+    }

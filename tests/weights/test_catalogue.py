@@ -1,9 +1,12 @@
 """Every row of the published files."""
 
 import re
+from importlib import import_module
+from inspect import getsource
 
 import pytest
 
+from maskwright.networks.applications import APPLICATIONS
 from maskwright.networks.backbones import BACKBONES
 from maskwright.weights.catalogue import PUBLISHED
 
@@ -14,6 +17,11 @@ def test_a_row_is_whole(key):
     file = PUBLISHED[key]
     assert model in BACKBONES
     assert dataset in BACKBONES[model].weights
+    assert file.address.startswith("https://")
+    assert file.address.endswith(f"/{file.name}")
+    if model in APPLICATIONS:
+        assert (dataset, top) == ("imagenet", False)
+        return
     assert (model, dataset, not top) in PUBLISHED
     if file.algorithm == "md5":
         assert file.name == f"{model}_{dataset}_{file.classes}{'' if top else '_no_top'}.h5"
@@ -22,12 +30,36 @@ def test_a_row_is_whole(key):
         assert file.name == f"{model.removesuffix('_v1')}-{file.digest}.pth"
         assert re.fullmatch("[0-9a-f]{8}", file.digest)
     assert file.address.startswith(("https://github.com/qubvel/", "https://download.pytorch.org/models/"))
-    assert file.address.endswith(f"/{file.name}")
 
 
 def test_no_two_files_share_a_digest():
     files = set(PUBLISHED.values())
-    assert len({file.digest for file in files}) == len({file.address for file in files}) == len(files) == 34 + 5
+    assert len({file.address for file in files}) == len(files) == 34 + 5 + len(APPLICATIONS)
+    digests = [file.digest for file in files if file.digest]
+    assert len(set(digests)) == len(digests) == len(files) - 2
+
+
+class Asked(Exception):
+    """What a function of Keras wanted to download."""
+
+
+@pytest.mark.parametrize("name", ["vgg16", "mobilenet", "mobilenetv3small", "efficientnetb0", "convnexttiny"])
+def test_keras_would_load_the_same_file(name, monkeypatch):
+    def ask(file, address, *, cache_subdir, file_hash=""):
+        raise Asked(file, address, cache_subdir, file_hash)
+
+    monkeypatch.setattr(import_module("keras.src.utils.file_utils"), "get_file", ask)
+    with pytest.raises(Asked) as asked:
+        APPLICATIONS[name].make(weights="imagenet", include_top=False, input_shape=(224, 224, 3))
+    file = PUBLISHED[name, "imagenet", False]
+    assert asked.value.args == (file.name, file.address, "models", file.digest)
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_keras_knows_the_digest_of_its_file(name):
+    make = APPLICATIONS[name].make
+    source = getsource(import_module(getattr(make, "func", make).__module__))
+    assert f'"{PUBLISHED[name, "imagenet", False].digest}"' in source
 
 
 def test_the_rows_are_those_of_the_library_that_published_them():
@@ -39,6 +71,8 @@ def test_the_rows_are_those_of_the_library_that_published_them():
         for row in collection
     }
     ours = {
-        key: (file.address, file.digest, file.classes) for key, file in PUBLISHED.items() if file.algorithm == "md5"
+        key: (file.address, file.digest, file.classes)
+        for key, file in PUBLISHED.items()
+        if file.name.endswith(".h5") and key[0] not in APPLICATIONS
     }
     assert ours == theirs

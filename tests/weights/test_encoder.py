@@ -19,6 +19,7 @@ from maskwright.networks import ResNet18, build_resnet
 from maskwright.weights import encoder as encoder_module
 from maskwright.weights.catalogue import PUBLISHED
 from maskwright.weights.channels import adapt_kernel
+from maskwright.weights.download import UnreachableWeights, WrongDigest
 from maskwright.weights.encoder import UnpublishedFirstUnit, load_encoder_weights, load_published
 from maskwright.weights.keras_file import UnusableWeights
 from maskwright.weights.legacy import LayerMismatch
@@ -126,6 +127,27 @@ def test_torchvisions_file_is_checked_and_handed_to_its_reader(publish, rgb, tmp
     assert path.read_bytes() == b"tensors"
 
 
+def test_a_file_of_keras_with_another_digest_is_named_and_not_kept(publish, tmp_path):
+    key = ("vgg16", "imagenet", False)
+    with serving(b"what was published") as server:
+        publish(server, key)
+        server.content = b"something else"
+        told = (
+            rf"^{server.address}vgg16_\w+\.h5: the bytes that came have the MD5 \w+, expected \w+; they were not kept"
+        )
+        with pytest.raises(WrongDigest, match=told):
+            load_encoder_weights(encoder(), "vgg16", "imagenet")
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_without_a_network_the_place_of_a_file_of_keras_is_told(publish, tmp_path):
+    with serving(b"", Answer(status=404)) as server:
+        publish(server, ("mobilenet", "imagenet", False))
+        told = rf"404 .* put the file at {tmp_path}/keras/models/mobilenet_1_0_224_tf_no_top\.h5 yourself"
+        with pytest.raises(UnreachableWeights, match=told):
+            load_encoder_weights(encoder(), "mobilenet", "imagenet")
+
+
 @pytest.mark.parametrize("load", [load_encoder_weights, load_published])
 def test_an_encoder_that_is_in_no_row_is_answered_with_the_nearest(load):
     with pytest.raises(UnknownChoice, match=r"^name='resnet_18' is not known; .* Did you mean 'resnet18'\?$"):
@@ -159,10 +181,13 @@ def test_keras_own_encoders_have_no_published_classifier_here():
         load_published(keras.Sequential(), "vgg16", "imagenet", include_top=True)
 
 
-def test_keras_own_encoders_come_through_keras(rgb, monkeypatch):
-    monkeypatch.setattr(encoder_module, "published", {"mobilenetv2": rgb}.__getitem__)
+def test_keras_own_encoders_come_through_keras(rgb, publish, tmp_path, monkeypatch):
+    file = tmp_path / "keras" / "models" / PUBLISHED["mobilenetv2", "imagenet", False].name
+    monkeypatch.setattr(encoder_module, "published", lambda *asked: {("mobilenetv2", file): rgb}[asked])
     network = encoder(4)
-    load_encoder_weights(network, "mobilenetv2", "imagenet")
+    with serving(b"numbers") as server:
+        publish(server, ("mobilenetv2", "imagenet", False))
+        load_encoder_weights(network, "mobilenetv2", "imagenet")
     assert_allclose(kernel_of(network), adapt_kernel(kernel_of(rgb), 4), rtol=1e-6)
     assert_array_equal(network.weights[-1].numpy(), rgb.weights[-1].numpy())
 

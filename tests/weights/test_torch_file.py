@@ -93,6 +93,14 @@ def test_what_surrounds_a_state_dict_is_taken_off(tmp_path, wrapper, prefix):
     np.testing.assert_array_equal(tensors["conv1.weight"], [[0, 1, 2], [3, 4, 5]])
 
 
+def test_a_checkpoint_of_lightning_is_a_state_dict_with_its_name_in_front(tmp_path):
+    state = {f"model.{name}": tensor for name, tensor in VALUES.items()}
+    held = {"epoch": 3, "pytorch-lightning_version": "2.5.1", "hyper_parameters": {"arch": "Unet"}, "loops": {}}
+    statistics = {"mean": torch.zeros(1, 3, 1, 1), "std": torch.ones(1, 3, 1, 1)}
+    file = written(tmp_path / "epoch=3.ckpt", held | {"state_dict": statistics | state, "optimizer_states": [{}]})
+    assert list(read_tensors(file)) == ["conv1.weight"]
+
+
 def test_pixel_statistics_go_with_the_prefix_beside_them_and_stay_without_one(tmp_path):
     beside = {"mean": torch.zeros(1, 3, 1, 1), "std": torch.ones(1, 3, 1, 1)}
     lightning = {f"model.{name}": tensor for name, tensor in VALUES.items()}
@@ -158,6 +166,22 @@ def test_a_damaged_file_is_named(tmp_path, suffix, damage):
         read_tensors(file, argument="encoder_weights")
 
 
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_cut_at_either_end_at_any_length_is_named(tmp_path, suffix):
+    file = tmp_path / f"cut{suffix}"
+    state = {"a": torch.arange(40.0), "b": torch.ones(3)}
+    if suffix == ".safetensors":
+        save_file({name: tensor.numpy() for name, tensor in state.items()}, file)
+    else:
+        torch.save(state, file)
+    whole = file.read_bytes()
+    lengths = [*range(24), *range(24, len(whole), 61), *range(len(whole) - 24, len(whole))]
+    for kept in [*(whole[:length] for length in lengths), *(whole[-length:] for length in lengths[1:])]:
+        file.write_bytes(kept)
+        with pytest.raises(UnreadableTorchFile, match=rf"^file='.*cut\{suffix}' cannot be read as tensors: \S"):
+            read_tensors(file)
+
+
 @pytest.mark.parametrize(
     ("held", "found"),
     [
@@ -220,7 +244,7 @@ def test_a_packed_archive_is_refused(tmp_path):
 def test_a_file_exists_and_has_one_of_torchs_suffixes(tmp_path, monkeypatch, given):
     monkeypatch.chdir(tmp_path)
     Path("here.h5").touch()
-    expected = rf"^file={given!r}: expected the path of an existing \.safetensors, \.pth, \.pt or \.bin file\.$"
+    expected = rf"^file={given!r}: expected the path of an existing \.safetensors, \.pth, \.pt, \.bin or \.ckpt file\.$"
     with pytest.raises(MissingTorchFile, match=expected):
         read_tensors(given)
 

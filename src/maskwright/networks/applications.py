@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import keras
@@ -30,13 +31,12 @@ class UnfitPublishedLayer(InputError):
     )
 
 
-class KerasDownloadFailed(InputError):
-    """Published weights that Keras has not in its cache and cannot download now."""
+class UnreadablePublishedFile(InputError):
+    """A file in the cache that does not hold what Keras publishes."""
 
     text = (
-        "{encoder}: Keras could not download its published weights: {found}. Where there is no network, put the file "
-        "whose address Keras names into its cache yourself: the folder models in $KERAS_HOME, or in ~/.keras where "
-        "that is not set."
+        "{file}: found {found}, expected the weights that Keras publishes for {encoder}. Remove the file, and "
+        "{file}.sha256 beside it, and it is downloaded afresh."
     )
 
 
@@ -114,24 +114,22 @@ def build_application(name: str, *, input_shape: ImageShape = (None, None, 3)) -
     return _settled(named, images, pad_everywhere=application.pad_everywhere)
 
 
-def published(name: str) -> keras.Model:
-    """The encoder ``name`` for RGB images, holding the ImageNet weights that Keras publishes for it.
+def published(name: str, file: Path) -> keras.Model:
+    """The encoder ``name`` for RGB images, holding the ImageNet weights that Keras publishes for it in ``file``.
 
-    Keras downloads its file once, checks it against its own hash and keeps it in its cache. The numbers are then copied
-    layer by layer, by name.
+    The numbers are copied layer by layer, by name.
 
     Raises:
         UnknownChoice: no application has this name.
-        KerasDownloadFailed: Keras has no file in its cache and cannot download it now.
+        UnreadablePublishedFile: ``file`` is damaged, or another network's.
         UnfitPublishedLayer: a published layer is not in the encoder, or has other shapes.
     """
     application = one_of("name", name, APPLICATIONS)
+    source = application.make(weights=None, include_top=False, input_shape=(224, 224, 3))
     try:
-        source = application.make(weights="imagenet", include_top=False, input_shape=(224, 224, 3))
-    except Exception as error:
-        if type(error) is not Exception and not isinstance(error, OSError):  # Keras' failed downloads have no own class
-            raise
-        raise KerasDownloadFailed(encoder=name, found=str(error).rstrip(".")) from error
+        source.load_weights(file)
+    except (OSError, KeyError, ValueError) as error:
+        raise UnreadablePublishedFile(encoder=name, file=file, found=str(error).strip("'\"").rstrip(".")) from error
     encoder = build_application(name)
     copy_layers(source, encoder)
     return encoder

@@ -1,11 +1,12 @@
-"""What the residual networks that rectify after the add are made of.
+"""What residual networks are made of, and what those have in common that rectify after the add.
 
-A network is rows of `Conv`: those of its stem, and those a function gives for each of its units.
+Such a network is rows of `Conv`: those of its stem, and those a function gives for each of its units.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from inspect import signature
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import keras
 from keras import layers
@@ -20,7 +21,8 @@ from maskwright.networks.checks import (
     check_input_shape,
 )
 from maskwright.networks.grouped import GroupedConv2D
-from maskwright.networks.resnet import STAGE_FILTERS, squeeze_and_excite
+
+STAGE_FILTERS: Final = (64, 128, 256, 512)
 
 Units = tuple[int, int, int, int]
 
@@ -73,6 +75,16 @@ def pool(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
     """Maxima of 3x3 pixels, every second pixel. Zeros pad as well as minus infinity where nothing is negative."""
     x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name=name)(x)
+
+
+def squeeze_and_excite(x: keras.KerasTensor, *, prefix: str, reduction: int = 16) -> keras.KerasTensor:
+    """Scale each channel by a gate in (0, 1) that all channels' means decide."""
+    channels = x.shape[-1]
+    conv1x1 = partial(layers.Conv2D, kernel_size=1, kernel_initializer="he_uniform")
+    gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{prefix}se_pool")(x)  # (n, 1, 1, channels)
+    gate = conv1x1(channels // reduction, activation="relu", name=f"{prefix}se_reduce")(gate)
+    gate = conv1x1(channels, activation="sigmoid", name=f"{prefix}se_expand")(gate)
+    return layers.Multiply(name=f"{prefix}se_scale")([x, gate])
 
 
 def residual_unit(
@@ -133,8 +145,10 @@ def classifier(
     return layers.Activation("softmax", dtype="float32", name=probabilities)(x)
 
 
-def check_request(units: Units, *, input_shape: ImageShape, classes: int) -> None:
+def check_request(units: Units, *, input_shape: ImageShape, classes: int, argument: str = "input_shape") -> None:
     """Require four numbers of units, an image shape and a number of classes.
+
+    ``argument`` is what the user calls ``input_shape``, for the error.
 
     Raises:
         WrongArgument: ``units``, ``input_shape`` or ``classes`` cannot be used.
@@ -143,7 +157,7 @@ def check_request(units: Units, *, input_shape: ImageShape, classes: int) -> Non
         raise wrong_argument("units", units, expected="four integers of at least 1, one a stage")
     check_classes(classes)
     check_image_format()
-    check_input_shape(input_shape, argument="input_shape")
+    check_input_shape(input_shape, argument=argument)
 
 
 def variant(title: str, build: Callable[..., keras.Model], **settled: object) -> Callable[..., keras.Model]:

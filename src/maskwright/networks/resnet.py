@@ -12,33 +12,26 @@ import keras
 from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
-from maskwright.networks.checks import (
-    MAP,
-    ImageShape,
-    are_positive_integers,
-    check_classes,
-    check_image_format,
-    check_input_shape,
-    check_known_sides,
-    is_map,
+from maskwright.networks.checks import MAP, ImageShape, check_known_sides, is_map
+from maskwright.networks.residual import (
+    STAGE_FILTERS,
+    Conv,
+    Units,
+    check_request,
+    classifier,
+    conv,
+    pool,
+    squeeze_and_excite,
+    variant,
 )
 
 FirstUnit = Literal["identity", "projection"]
 BlockName = Literal["basic", "bottleneck"]
 
-STAGE_FILTERS: Final = (64, 128, 256, 512)
 LEAST_SIDE_WITH_TOP: Final = 197
 PROJECTS_FIRST_UNIT: Final[Mapping[str, bool]] = {"identity": False, "projection": True}
 
 batch_norm = partial(layers.BatchNormalization, momentum=0.99, epsilon=2e-5)
-
-
-def conv(x: keras.KerasTensor, filters: int, *, size: int, name: str, stride: int = 1) -> keras.KerasTensor:
-    """A convolution without bias; explicit padding keeps even sides halving the same way on every backend."""
-    if size > 1:
-        x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
-    unbiased = partial(layers.Conv2D, use_bias=False, kernel_initializer="he_uniform")
-    return unbiased(filters, size, strides=stride, name=name)(x)
 
 
 def bn_relu(x: keras.KerasTensor, number: int, *, prefix: str = "") -> keras.KerasTensor:
@@ -56,15 +49,15 @@ class Branch(Protocol):
 
 def basic_branch(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
     """Two 3x3 convolutions, the first with the unit's stride."""
-    x = conv(x, filters, size=3, stride=stride, name=f"{prefix}conv1")
-    return conv(bn_relu(x, 2, prefix=prefix), filters, size=3, name=f"{prefix}conv2")
+    x = conv(x, Conv(filters, 3, stride), name=f"{prefix}conv1")
+    return conv(bn_relu(x, 2, prefix=prefix), Conv(filters, 3), name=f"{prefix}conv2")
 
 
 def bottleneck_branch(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
     """1x1, 3x3 with the unit's stride, and 1x1 to four times the filters."""
-    x = conv(x, filters, size=1, name=f"{prefix}conv1")
-    x = conv(bn_relu(x, 2, prefix=prefix), filters, size=3, stride=stride, name=f"{prefix}conv2")
-    return conv(bn_relu(x, 3, prefix=prefix), 4 * filters, size=1, name=f"{prefix}conv3")
+    x = conv(x, Conv(filters, 1), name=f"{prefix}conv1")
+    x = conv(bn_relu(x, 2, prefix=prefix), Conv(filters, 3, stride), name=f"{prefix}conv2")
+    return conv(bn_relu(x, 3, prefix=prefix), Conv(4 * filters, 1), name=f"{prefix}conv3")
 
 
 class Block(NamedTuple):
@@ -80,16 +73,6 @@ BLOCKS: Final[Mapping[str, Block]] = {
 }
 
 
-def squeeze_and_excite(x: keras.KerasTensor, *, prefix: str, reduction: int = 16) -> keras.KerasTensor:
-    """Scale each channel by a gate in (0, 1) that all channels' means decide."""
-    channels = x.shape[-1]
-    conv1x1 = partial(layers.Conv2D, kernel_size=1, kernel_initializer="he_uniform")
-    gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{prefix}se_pool")(x)  # (n, 1, 1, channels)
-    gate = conv1x1(channels // reduction, activation="relu", name=f"{prefix}se_reduce")(gate)
-    gate = conv1x1(channels, activation="sigmoid", name=f"{prefix}se_expand")(gate)
-    return layers.Multiply(name=f"{prefix}se_scale")([x, gate])
-
-
 def residual_unit(
     x: keras.KerasTensor, filters: int, *, block: Block, stride: int, project: bool, squeeze: bool, prefix: str
 ) -> keras.KerasTensor:
@@ -98,7 +81,7 @@ def residual_unit(
     width = filters * block.expansion
     if project or stride > 1 or shortcut.shape[-1] != width:
         # The projection reads the normalised tensor: the published weights were trained so.
-        shortcut = conv(x, width, size=1, stride=stride, name=f"{prefix}sc")
+        shortcut = conv(x, Conv(width, 1, stride), name=f"{prefix}sc")
     x = block.branch(x, filters, stride=stride, prefix=prefix)
     if squeeze:
         x = squeeze_and_excite(x, prefix=prefix)
@@ -107,7 +90,7 @@ def residual_unit(
 
 def build_resnet(
     *,
-    units: tuple[int, int, int, int],
+    units: Units,
     block: BlockName = "basic",
     first_unit: FirstUnit = "identity",
     squeeze_excitation: bool = False,
@@ -146,24 +129,19 @@ def build_resnet(
     """
     unit = partial(residual_unit, block=one_of("block", block, BLOCKS), squeeze=squeeze_excitation)
     project_first = one_of("first_unit", first_unit, PROJECTS_FIRST_UNIT)
-    if not are_positive_integers(units) or len(units) != len(STAGE_FILTERS):
-        raise wrong_argument("units", units, expected="four integers of at least 1, one a stage")
-    check_classes(classes)
-    check_image_format()
     if input_tensor is None:
         argument, shape = "input_shape", input_shape
     else:
         argument, shape = "input_tensor", _image_shape(input_tensor)
-    check_input_shape(shape, argument=argument)
+    check_request(units, classes=classes, input_shape=shape, argument=argument)
     if include_top:
         check_known_sides(shape, least=LEAST_SIDE_WITH_TOP, argument=argument)
 
     source = keras.Input(shape, name="data") if input_tensor is None else input_tensor
     x = batch_norm(scale=False, name="bn_data")(source)
-    x = conv(x, 64, size=7, stride=2, name="conv0")  # (n, h/2, w/2, 64)
+    x = conv(x, Conv(64, 7, stride=2), name="conv0")  # (n, h/2, w/2, 64)
     x = bn_relu(x, 0)
-    x = layers.ZeroPadding2D(1, name="pooling0_pad")(x)
-    x = layers.MaxPooling2D(3, strides=2, name="pooling0")(x)  # (n, h/4, w/4, 64)
+    x = pool(x, name="pooling0")  # (n, h/4, w/4, 64)
     for stage, (filters, count) in enumerate(zip(STAGE_FILTERS, units, strict=True), start=1):
         for number in range(1, count + 1):
             stride = 2 if number == 1 and stage > 1 else 1  # stage 1 comes after the pooling, which has already halved
@@ -171,9 +149,7 @@ def build_resnet(
             x = unit(x, filters, stride=stride, project=project, prefix=f"stage{stage}_unit{number}_")
     x = bn_relu(x, 1)  # (n, h/32, w/32, 512), or 2048 channels for bottlenecks
     if include_top:
-        x = layers.GlobalAveragePooling2D(name="pool1")(x)
-        x = layers.Dense(classes, name="fc1")(x)
-        x = layers.Activation("softmax", dtype="float32", name="softmax")(x)
+        x = classifier(x, classes, names=("pool1", "fc1", "softmax"))
     inputs = keras.utils.get_source_inputs(source)
     return keras.Model(inputs if len(inputs) > 1 else inputs[0], x, name=name)
 
@@ -186,61 +162,13 @@ def _image_shape(tensor: keras.KerasTensor) -> ImageShape:
     return shape
 
 
-class ResNetVariant(Protocol):
-    """A ResNet whose units are settled: `build_resnet` with what is left to choose."""
+_plain = partial(variant, build=build_resnet, squeeze_excitation=False)
+_gated = partial(variant, build=build_resnet, squeeze_excitation=True)
 
-    def __call__(
-        self,
-        *,
-        first_unit: FirstUnit = "identity",
-        input_shape: ImageShape = (224, 224, 3),
-        input_tensor: keras.KerasTensor | None = None,
-        include_top: bool = True,
-        classes: int = 1000,
-    ) -> keras.Model:
-        """Build the network; arguments and errors are those of `build_resnet`."""
-        ...
-
-
-def _variant(
-    name: str, *, units: tuple[int, int, int, int], block: BlockName = "basic", squeeze_excitation: bool = False
-) -> ResNetVariant:
-    def build(
-        *,
-        first_unit: FirstUnit = "identity",
-        input_shape: ImageShape = (224, 224, 3),
-        input_tensor: keras.KerasTensor | None = None,
-        include_top: bool = True,
-        classes: int = 1000,
-    ) -> keras.Model:
-        return build_resnet(
-            units=units,
-            block=block,
-            squeeze_excitation=squeeze_excitation,
-            first_unit=first_unit,
-            input_shape=input_shape,
-            input_tensor=input_tensor,
-            include_top=include_top,
-            classes=classes,
-            name=name.lower(),
-        )
-
-    build.__name__ = build.__qualname__ = name
-    build.__doc__ = f"""{name}: {units} {block} units a stage{", with squeeze-and-excitation" * squeeze_excitation}.
-
-    Arguments, shapes and errors are those of `build_resnet`.
-
-    >>> encoder = {name}(include_top=False, input_shape=(None, None, 3))
-    >>> encoder.name
-    {name.lower()!r}
-    """
-    return build
-
-
-ResNet18 = _variant("ResNet18", units=(2, 2, 2, 2))
-ResNet34 = _variant("ResNet34", units=(3, 4, 6, 3))
-ResNet50 = _variant("ResNet50", units=(3, 4, 6, 3), block="bottleneck")
-ResNet101 = _variant("ResNet101", units=(3, 4, 23, 3), block="bottleneck")
-ResNet152 = _variant("ResNet152", units=(3, 8, 36, 3), block="bottleneck")
-SEResNet18 = _variant("SEResNet18", units=(2, 2, 2, 2), squeeze_excitation=True)
-SEResNet34 = _variant("SEResNet34", units=(3, 4, 6, 3), squeeze_excitation=True)
+ResNet18 = _plain("ResNet18", units=(2, 2, 2, 2), block="basic", name="resnet18")
+ResNet34 = _plain("ResNet34", units=(3, 4, 6, 3), block="basic", name="resnet34")
+ResNet50 = _plain("ResNet50", units=(3, 4, 6, 3), block="bottleneck", name="resnet50")
+ResNet101 = _plain("ResNet101", units=(3, 4, 23, 3), block="bottleneck", name="resnet101")
+ResNet152 = _plain("ResNet152", units=(3, 8, 36, 3), block="bottleneck", name="resnet152")
+SEResNet18 = _gated("SEResNet18", units=(2, 2, 2, 2), block="basic", name="seresnet18")
+SEResNet34 = _gated("SEResNet34", units=(3, 4, 6, 3), block="basic", name="seresnet34")

@@ -16,6 +16,7 @@ from maskwright.errors import one_of, wrong_argument
 from maskwright.networks.blocks import torch_batch_norm
 from maskwright.networks.checks import ImageShape
 from maskwright.networks.residual import (
+    STAGE_FILTERS,
     Conv,
     Units,
     check_request,
@@ -26,7 +27,7 @@ from maskwright.networks.residual import (
     residual_unit,
     variant,
 )
-from maskwright.networks.resnet import STAGE_FILTERS, BlockName
+from maskwright.networks.resnet import BlockName
 
 RESNET_V1_SKIPS: Final = ("layer3", "layer2", "layer1", "relu")
 LAST_STAGE: Final[Mapping[int, tuple[int, int]]] = {32: (2, 1), 16: (1, 2)}  # output stride: (stride, dilation)

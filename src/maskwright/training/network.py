@@ -2,7 +2,7 @@
 
 import contextlib
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,24 +19,13 @@ from maskwright.losses.targets import Tensor
 from maskwright.models import ARCHITECTURES
 from maskwright.networks.backbones import BACKBONES, encoder_of, freeze_encoder
 from maskwright.networks.outputs import MASK, PRESENT
-from maskwright.training.recipe import NetworkRecipe, TrainingRecipe
+from maskwright.training.recipe import DOOR_NAMES, NetworkRecipe, TrainingRecipe
 from maskwright.weights.channels import copy_adapted, reverse_image_channels, rgb_twin, unit_statistics
 from maskwright.weights.encoder import load_encoder_weights
 
 Precision = Literal["float32", "mixed_bfloat16"]
 
-# What the recipe's fields are called at the doors; one that the recipe's own check allows is there.
-_DOOR_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
-    "unet": {
-        "decoder_block": "decoder_block_type",
-        **{name: name for name in ("attention", "hypercolumn", "dropout", "decoder_filters")},
-    },
-    "fpn": {"dropout": "pyramid_dropout"},
-    "linknet": {"decoder_block": "decoder_block_type", "decoder_filters": "decoder_filters"},
-    "pspnet": {"dropout": "psp_dropout"},
-    "unetplusplus": {"decoder_filters": "decoder_filters"},
-    "deeplabv3plus": {"dropout": "decoder_dropout"},
-}
+_FURTHER_OUTPUTS: Final = frozenset({"deep_supervision", "empty_head"})  # which only training needs
 _DILATED_STRIDE: Final = 16  # of a DeepLabV3+, where the encoder can be dilated
 _AUXILIARY_WEIGHT: Final = 0.1  # of each further output's loss, beside the mask's 1
 
@@ -80,18 +69,18 @@ def build_network(
             _load_first_weights(encoder.model, recipe)
         if learning and recipe.encoder_freeze:
             freeze_encoder(encoder.model)
-        further = {}
-        if learning and recipe.architecture == "unet":
-            if recipe.empty_head and not bundle.background:
-                raise NothingIsEmpty
-            further = {"deep_supervision": recipe.deep_supervision, "empty_head": recipe.empty_head}
-        chosen = {door: getattr(recipe, name) for name, door in _DOOR_NAMES[recipe.architecture].items()}
+        if learning and recipe.empty_head and not bundle.background:
+            raise NothingIsEmpty
+        chosen = {
+            door: getattr(recipe, name)
+            for name, door in DOOR_NAMES[recipe.architecture].items()
+            if learning or name not in _FURTHER_OUTPUTS
+        }
         return ARCHITECTURES[recipe.architecture](
             encoder,
             classes=bundle.outputs,
             activation=bundle.activation,
             **{name: value for name, value in chosen.items() if value is not None},
-            **further,
         )
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
 from pydantic import (
@@ -93,6 +93,21 @@ class DataRecipe(Section):
         return self
 
 
+# What can be asked of each architecture, and what its door calls that.
+DOOR_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
+    "unet": {
+        "decoder_block": "decoder_block_type",
+        "decoder_filters": "decoder_filters",
+        **{name: name for name in ("attention", "hypercolumn", "deep_supervision", "empty_head", "dropout")},
+    },
+    "fpn": {"dropout": "pyramid_dropout"},
+    "linknet": {"decoder_block": "decoder_block_type", "decoder_filters": "decoder_filters"},
+    "pspnet": {"dropout": "psp_dropout"},
+    "unetplusplus": {"decoder_filters": "decoder_filters", "attention": "attention"},
+    "deeplabv3plus": {"dropout": "decoder_dropout"},
+}
+
+
 class NetworkRecipe(Section):
     """The graph, and the weights it starts from."""
 
@@ -111,7 +126,7 @@ class NetworkRecipe(Section):
     decoder_filters: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (256, 128, 64, 32, 16)
     """unet, linknet, unetplusplus: filters of the five decoder blocks, deepest first."""
     attention: Literal["scse"] | None = None
-    """unet: `scse` weighs the maps of each decoder block by place and by channel."""
+    """unet, unetplusplus: `scse` weighs the maps of each decoder block by place and by channel."""
     hypercolumn: bool = False
     """unet: the head sees the maps of all decoder blocks."""
     deep_supervision: bool = False
@@ -124,19 +139,11 @@ class NetworkRecipe(Section):
 
     @model_validator(mode="after")
     def _architecture_has_what_is_asked(self) -> "NetworkRecipe":
-        fields = type(self).model_fields
-        for name, architectures in _ONLY_IN.items():
-            if self.architecture not in architectures and getattr(self, name) != fields[name].default:
-                raise ValueError(f"{name} is an option of {' and '.join(architectures)}, not of {self.architecture}")
+        for name, field in type(self).model_fields.items():
+            takers = [architecture for architecture, names in DOOR_NAMES.items() if name in names]
+            if takers and self.architecture not in takers and getattr(self, name) != field.default:
+                raise ValueError(f"{name} is an option of {' and '.join(takers)}, not of {self.architecture}")
         return self
-
-
-_ONLY_IN = {
-    "decoder_block": ("unet", "linknet"),
-    "decoder_filters": ("unet", "linknet", "unetplusplus"),
-    **dict.fromkeys(("attention", "hypercolumn", "deep_supervision", "empty_head"), ("unet",)),
-    "dropout": ("unet", "fpn", "pspnet", "deeplabv3plus"),
-}
 
 
 class AugmentationRecipe(Section):

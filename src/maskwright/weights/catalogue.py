@@ -1,7 +1,8 @@
 """Files of weights that others published: where each lies, and the digest by which it is known. Data only.
 
 Sources: the image-classifiers 1.0.0 release on GitHub, for the encoders of the reference library; torchvision's model
-zoo, for the post-activation ResNets. Both trained on the data set named and are the work of their authors.
+zoo, for the post-activation ResNets; what keras.applications loads, for its networks. All were trained on the data set
+named and are the work of their authors.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,10 +10,15 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Literal
 
+Algorithm = Literal["md5", "sha256"]
+SHA256_DIGITS: Final = 64
+
 
 @dataclass(frozen=True)
 class PublishedFile:
     """A file at ``base`` + ``name`` whose ``algorithm`` digest starts with ``digest``, in hexadecimal.
+
+    ``digest`` is empty where the publisher tells none; the first file that comes is then the one expected ever after.
 
     >>> file = PUBLISHED["resnet34", "imagenet", False]
     >>> file.name, file.algorithm, file.classes
@@ -21,7 +27,7 @@ class PublishedFile:
 
     name: str
     base: str
-    algorithm: Literal["md5", "sha256"]
+    algorithm: Algorithm
     digest: str
     classes: int
 
@@ -32,6 +38,7 @@ class PublishedFile:
 
 
 _IMAGE_CLASSIFIERS: Final = "https://github.com/qubvel/classification_models/releases/download/0.0.1/"
+_KERAS: Final = "https://storage.googleapis.com/"
 _TORCHVISION: Final = "https://download.pytorch.org/models/"
 
 # Model, data set, classes; the publisher's MD5 of the file with the classifier and of the file without.
@@ -70,6 +77,80 @@ _TORCH_ROWS: Final = (
     ("resnet152", "394f9c45"),
 )
 
+_KERNELS: Final = "weights_tf_dim_ordering_tf_kernels"
+# By folder: model; its file without the classifier; the digest by which Keras knows it, MD5 or SHA-256, "" where none.
+_KERAS_ROWS: Final = {
+    "tensorflow/keras-applications/vgg16/": (
+        ("vgg16", f"vgg16_{_KERNELS}_notop.h5", "6d6bbae143d832006294945121d1f1fc"),
+    ),
+    "tensorflow/keras-applications/vgg19/": (
+        ("vgg19", f"vgg19_{_KERNELS}_notop.h5", "253f8cb515780f3b799900260a226db6"),
+    ),
+    "tensorflow/keras-applications/densenet/": (
+        ("densenet121", f"densenet121_{_KERNELS}_notop.h5", "30ee3e1110167f948a6b9946edeeb738"),
+        ("densenet169", f"densenet169_{_KERNELS}_notop.h5", "b8c4d4c20dd625c148057b9ff1c1176b"),
+        ("densenet201", f"densenet201_{_KERNELS}_notop.h5", "c13680b51ded0fb44dff2d8f86ac8bb1"),
+    ),
+    "tensorflow/keras-applications/inception_v3/": (
+        ("inceptionv3", f"inception_v3_{_KERNELS}_notop.h5", "bcbd6486424b2319ff4ef7d526e38f63"),
+    ),
+    "tensorflow/keras-applications/inception_resnet_v2/": (
+        ("inceptionresnetv2", f"inception_resnet_v2_{_KERNELS}_notop.h5", "d19885ff4a710c122648d3b5c3b684e4"),
+    ),
+    "tensorflow/keras-applications/mobilenet/": (("mobilenet", "mobilenet_1_0_224_tf_no_top.h5", ""),),
+    "tensorflow/keras-applications/mobilenet_v2/": (("mobilenetv2", f"mobilenet_v2_{_KERNELS}_1.0_224_no_top.h5", ""),),
+    "keras-applications/": (
+        ("efficientnetb0", "efficientnetb0_notop.h5", "50bc09e76180e00e4465e1a485ddc09d"),
+        ("efficientnetb1", "efficientnetb1_notop.h5", "74c4e6b3e1f6a1eea24c589628592432"),
+        ("efficientnetb2", "efficientnetb2_notop.h5", "111f8e2ac8aa800a7a99e3239f7bfb39"),
+        ("efficientnetb3", "efficientnetb3_notop.h5", "af6d107764bb5b1abb91932881670226"),
+        ("efficientnetb4", "efficientnetb4_notop.h5", "ebc24e6d6c33eaebbd558eafbeedf1ba"),
+        ("efficientnetb5", "efficientnetb5_notop.h5", "38879255a25d3c92d5e44e04ae6cec6f"),
+        ("efficientnetb6", "efficientnetb6_notop.h5", "9ecce42647a20130c1f39a5d4cb75743"),
+        ("efficientnetb7", "efficientnetb7_notop.h5", "cbcfe4450ddf6f3ad90b1b398090fe4a"),
+    ),
+    "tensorflow/keras-applications/mobilenet_v3/": (
+        (
+            "mobilenetv3small",
+            "weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
+            "d3e8ec802a04aa4fc771ee12a9a9b836",
+        ),
+        (
+            "mobilenetv3large",
+            "weights_mobilenet_v3_large_224_1.0_float_no_top_v2.h5",
+            "07fb09a5933dd0c8eaafa16978110389",
+        ),
+    ),
+    "tensorflow/keras-applications/efficientnet_v2/": (
+        ("efficientnetv2b0", "efficientnetv2-b0_notop.h5", "893217f2bb855e2983157299931e43ff"),
+        ("efficientnetv2b1", "efficientnetv2-b1_notop.h5", "0e80663031ca32d657f9caa404b6ec37"),
+        ("efficientnetv2b2", "efficientnetv2-b2_notop.h5", "1dfe2e7a5d45b6632553a8961ea609eb"),
+        ("efficientnetv2b3", "efficientnetv2-b3_notop.h5", "f6abf7b5849ac99a89b50dd3fd532856"),
+        ("efficientnetv2s", "efficientnetv2-s_notop.h5", "af0682fb74e8c54910f2d4393339c070"),
+        ("efficientnetv2m", "efficientnetv2-m_notop.h5", "1b8dc055df72dde80d614482840fe342"),
+        ("efficientnetv2l", "efficientnetv2-l_notop.h5", "b0b66b5c863aef5b46e8608fe1711615"),
+    ),
+    "tensorflow/keras-applications/convnext/": (
+        ("convnexttiny", "convnext_tiny_notop.h5", "d547c096cabd03329d7be5562c5e14798aa39ed24b474157cef5e85ab9e49ef1"),
+        (
+            "convnextsmall",
+            "convnext_small_notop.h5",
+            "6fc8009faa2f00c1c1dfce59feea9b0745eb260a7dd11bee65c8e20843da6eab",
+        ),
+        ("convnextbase", "convnext_base_notop.h5", "40a20c5548a5e9202f69735ecc06c990e6b7c9d2de39f0361e27baeb24cb7c45"),
+        (
+            "convnextlarge",
+            "convnext_large_notop.h5",
+            "96f02b6f0753d4f543261bc9d09bed650f24dd6bc02ddde3066135b63d23a1cd",
+        ),
+        (
+            "convnextxlarge",
+            "convnext_xlarge_notop.h5",
+            "de3f8a54174130e0cecdc71583354753d557fcf1f4487331558e2a16ba0cfe05",
+        ),
+    ),
+}
+
 Key = tuple[str, str, bool]  # model, data set, whether the classifier is wanted
 
 
@@ -86,4 +167,11 @@ def _torch_files() -> Iterator[tuple[Key, PublishedFile]]:
         yield from (((f"{model}_v1", "imagenet", top), file) for top in (True, False))
 
 
-PUBLISHED: Final[Mapping[Key, PublishedFile]] = dict(chain(_legacy_files(), _torch_files()))
+def _keras_files() -> Iterator[tuple[Key, PublishedFile]]:
+    for folder, rows in _KERAS_ROWS.items():
+        for model, name, digest in rows:
+            algorithm: Algorithm = "sha256" if len(digest) == SHA256_DIGITS else "md5"
+            yield (model, "imagenet", False), PublishedFile(name, _KERAS + folder, algorithm, digest, classes=1000)
+
+
+PUBLISHED: Final[Mapping[Key, PublishedFile]] = dict(chain(_legacy_files(), _torch_files(), _keras_files()))

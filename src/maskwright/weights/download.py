@@ -141,7 +141,12 @@ def _digests(path: Path) -> dict[str, str]:
 def _unreachable(file: PublishedFile, target: Path, reason: Unreachable) -> UnreachableWeights:
     hint = f" The file there now has {_digests(target)[file.algorithm]}." if target.is_file() else ""
     return UnreachableWeights(
-        address=file.address, reason=reason, path=target, algorithm=_spoken(file), digest=file.digest, hint=hint
+        address=file.address,
+        reason=reason,
+        path=target,
+        algorithm=_spoken(file),
+        digest=file.digest or "not published",
+        hint=hint,
     )
 
 

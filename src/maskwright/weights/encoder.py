@@ -10,14 +10,14 @@ from typing import Final
 import keras
 
 from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
-from maskwright.networks.applications import published
+from maskwright.networks.applications import APPLICATIONS, published
 from maskwright.networks.backbones import BACKBONES
 from maskwright.weights.catalogue import PUBLISHED
 from maskwright.weights.channels import RGB, copy_adapted, image_channels, rgb_twin
 from maskwright.weights.download import fetch
 from maskwright.weights.keras_file import WeightsFile, load_weights
 from maskwright.weights.legacy import load_legacy_weights
-from maskwright.weights.torch_file import load_resnet_v1
+from maskwright.weights.torch_file import SUFFIXES, load_resnet_v1
 
 Reader = Callable[..., None]  # (network, file, *, argument): the whole file into the whole network
 Fill = Callable[[keras.Model], None]
@@ -26,7 +26,7 @@ Fill = Callable[[keras.Model], None]
 READERS: Final[Mapping[str, Reader]] = {
     ".weights.h5": load_weights,
     **dict.fromkeys((".h5", ".hdf5"), load_legacy_weights),
-    **dict.fromkeys((".safetensors", ".pth", ".pt", ".bin"), load_resnet_v1),
+    **dict.fromkeys(SUFFIXES, load_resnet_v1),
 }
 
 
@@ -51,8 +51,8 @@ def load_encoder_weights(
         encoder: Without a classifier.
         name: Its row in the table of backbones; None for a network that has none.
         weights: A data set of that row, such as ``"imagenet"``, or the path of a file: ``.weights.h5`` from
-            ``save_weights``, ``.h5`` or ``.hdf5`` from Keras 2, ``.safetensors``, ``.pth``, ``.pt`` or ``.bin`` with a
-            ResNet of torchvision's names for the encoders that end in ``_v1``.
+            ``save_weights``, ``.h5`` or ``.hdf5`` from Keras 2, or a file of torch's, see `read_tensors`, with a ResNet
+            of torchvision's names for the encoders that end in ``_v1``.
         argument: What the user calls ``weights``, for the errors.
 
     Raises:
@@ -94,7 +94,7 @@ def load_published(
         UnknownChoice: ``name`` is in no row, or nobody published weights of ``dataset`` for it; the message names those
             there are.
         UnpublishedFirstUnit: ``network`` was built with another first unit.
-        InputError: the file cannot be had, see `fetch`, or does not fit.
+        InputError: the file cannot be had, see `fetch`, or read, or does not fit.
     """
     row = one_of("name", name, BACKBONES)
     datasets = _with_classifier(name) if include_top else row.weights
@@ -102,11 +102,11 @@ def load_published(
         raise unknown_choice(argument, dataset, datasets)
     if "first_unit" in row.options and not _projects_first_unit(network):
         raise UnpublishedFirstUnit(argument=argument, given=dataset, name=name)
-    file = PUBLISHED.get((name, dataset, include_top))
-    if file is None:
-        copy_adapted(published(name), network)
+    file = fetch(PUBLISHED[name, dataset, include_top])
+    if name in APPLICATIONS:
+        copy_adapted(published(name, file), network)
         return
-    fill = _reader(fetch(file), name, argument=argument)
+    fill = _reader(file, name, argument=argument)
     if image_channels(network) == RGB:
         fill(network)
     else:

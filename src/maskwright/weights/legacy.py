@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import InputError
 from maskwright.weights.legacy_file import Arrays, LegacyFile, LegacyPath, Shapes, read_legacy, shapes_of
-from maskwright.weights.legacy_names import named_as_here, numbered
+from maskwright.weights.legacy_names import name_here, named_as_here, numbered
 
 MOST_NAMES: Final = 5  # of layers, in an error
 KINDS: Final[Mapping[str, type[keras.Layer]]] = {  # the layers Keras numbered, by what it called them
@@ -93,14 +93,28 @@ def layers_as_written(network: keras.Model) -> list[keras.Layer]:
     return [operation for operation in order if isinstance(operation, keras.Layer) and operation.weights]
 
 
+def takers(network: keras.Model, legacy: LegacyFile) -> dict[str, tuple[str, ...]]:
+    """The layers that Keras numbered, by the name of the layer of ``network`` that takes their numbers.
+
+    Several are the slices of one grouped convolution. Layers of ``network`` that find none are left out.
+    """
+    named = {name_here(name) for name in legacy.layers if not numbered(name)}
+    unnamed = _Unnamed({name: shapes_of(arrays) for name, arrays in legacy.layers.items() if numbered(name)})
+    found = {layer.name: unnamed.take(layer) for layer in layers_as_written(network) if layer.name not in named}
+    return {layer: names for layer, names in found.items() if names}
+
+
 def _assignments(network: keras.Model, legacy: LegacyFile) -> Iterator[tuple[keras.Variable, NDArray[np.generic]]]:
     by_name = {name: arrays for name, arrays in legacy.layers.items() if not numbered(name)}
-    named = named_as_here(by_name, file=legacy.path)
-    unnamed = _Unnamed({name: arrays for name, arrays in legacy.layers.items() if numbered(name)})
+    theirs: dict[str, Arrays] = named_as_here(by_name, file=legacy.path)
+    taken = takers(network, legacy)
+    for layer, names in taken.items():
+        parts = [legacy.layers[name] for name in names]
+        theirs[layer] = {weight: np.concatenate([part[weight] for part in parts], axis=-1) for weight in parts[0]}
     unfilled = {}
     for layer in layers_as_written(network):
-        expected = {variable.name: tuple(variable.shape) for variable in layer.weights}
-        arrays = named.pop(layer.name) if layer.name in named else unnamed.take(layer, expected)
+        expected = _shapes(layer)
+        arrays = theirs.pop(layer.name, None)
         if arrays is None:
             unfilled[layer.name] = expected
         elif (found := shapes_of(arrays)) == expected:
@@ -113,9 +127,15 @@ def _assignments(network: keras.Model, legacy: LegacyFile) -> Iterator[tuple[ker
                 found=_in_words(found),
                 expected=_in_words(expected),
             )
-    unused = {name: shapes_of(arrays) for name, arrays in (named | unnamed.left()).items()}
+    left = legacy.layers.keys() - by_name.keys() - {name for names in taken.values() for name in names}
+    unused = {name: shapes_of(arrays) for name, arrays in theirs.items()}
+    unused |= {name: shapes_of(legacy.layers[name]) for name in sorted(left, key=lambda name: numbered(name) or ())}
     if unfilled or unused:
         raise DifferentLayers(file=legacy.path, network=network.name, found=_few(unused), expected=_few(unfilled))
+
+
+def _shapes(layer: keras.Layer) -> dict[str, tuple[int, ...]]:
+    return {variable.name: tuple(variable.shape) for variable in layer.weights}
 
 
 def _in_words(shapes: Shapes) -> str:
@@ -130,22 +150,15 @@ def _few(described: Mapping[str, Shapes]) -> str:
 class _Unnamed:
     """The layers Keras numbered, in the order of their creation, one queue for each kind and set of shapes."""
 
-    def __init__(self, unnamed: Mapping[str, Arrays]) -> None:
-        self._queues: defaultdict[Signature, deque[tuple[str, Arrays]]] = defaultdict(deque)
+    def __init__(self, unnamed: Mapping[str, Shapes]) -> None:
+        self._queues: defaultdict[Signature, deque[str]] = defaultdict(deque)
         for (kind, _), name in sorted((numbered(name) or ("", 0), name) for name in unnamed):
-            self._queues[kind, frozenset(shapes_of(unnamed[name]).items())].append((name, unnamed[name]))
+            self._queues[kind, frozenset(unnamed[name].items())].append(name)
 
-    def take(self, layer: keras.Layer, shapes: Shapes) -> Arrays | None:
-        """The next layer that is as ``layer``, or as many as make a grouped convolution; None if there are too few."""
+    def take(self, layer: keras.Layer) -> tuple[str, ...]:
+        """The next layer that is as ``layer``, or as many as make a grouped convolution; none if there are too few."""
         groups = getattr(layer, "groups", 1)
-        part = {name: (*shape[:-1], shape[-1] // groups) for name, shape in shapes.items()}
+        part = frozenset((name, (*shape[:-1], shape[-1] // groups)) for name, shape in _shapes(layer).items())
         kind = next((name for name, kind in KINDS.items() if isinstance(layer, kind)), "")
-        queue = self._queues[kind, frozenset(part.items())]
-        if len(queue) < groups:
-            return None
-        parts = [queue.popleft()[1] for _ in range(groups)]
-        return {name: np.concatenate([arrays[name] for arrays in parts], axis=-1) for name in part}
-
-    def left(self) -> dict[str, Arrays]:
-        """What nobody took."""
-        return {name: arrays for queue in self._queues.values() for name, arrays in queue}
+        queue = self._queues[kind, part]
+        return tuple(queue.popleft() for _ in range(groups)) if len(queue) >= groups else ()

@@ -82,18 +82,21 @@ def check_layers(network: keras.Model, description: Description, described: Coll
     """
     try:
         entries = [(layer["config"]["name"], layer["class_name"], layer["config"]) for layer in described]
-        shared = {name_here(name) for name, kind, _ in entries if not _named_by_keras(name, kind)}
-        shared &= {layer.name for layer in network.layers}
-        padded = not description.backbone.startswith(PADDED_OTHERWISE)
+        shared = shared_names(network, described)
+        padded = pads_alike(description)
         theirs = [
             (name, deed)
             for name, kind, settings in entries
-            for deed in _deeds(name_here(name) if name_here(name) in shared else "", kind, settings, padded=padded)
+            for deed in deeds_there(name_here(name) if name_here(name) in shared else "", kind, settings, padded=padded)
         ]
         found = Counter(deed for _, deed in theirs)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise UnknownNetwork(file=description.file, found="its description is not one that Keras wrote") from error
-    expected = Counter(_deeds_here(network, description, shared, padded=padded))
+    expected = Counter(
+        deed
+        for layer in network.layers
+        for deed in deeds_here(layer.name if layer.name in shared else "", layer, network, description)
+    )
 
     where = {"file": description.file, "architecture": description.architecture, "backbone": description.backbone}
     if more := found - expected:
@@ -104,12 +107,27 @@ def check_layers(network: keras.Model, description: Description, described: Coll
         raise MissingLayers(**where, missing=f"{count} x {deed}")
 
 
+def shared_names(network: keras.Model, described: Collection[Mapping[str, Any]]) -> set[str]:
+    """Names here of the layers that the file's author named and ``network`` has too."""
+    names = ((layer["config"]["name"], layer["class_name"]) for layer in described)
+    own = {name_here(name) for name, kind in names if not _named_by_keras(name, kind)}
+    return own & {layer.name for layer in network.layers}
+
+
 def _named_by_keras(name: str, kind: str) -> bool:
     return name.rstrip("0123456789").replace("_", "") == kind.lower()
 
 
-def _deeds(layer: str, kind: str, settings: Mapping[str, Any], *, padded: bool) -> Iterator[Deed]:
-    """What a layer does, in steps: an activation in a convolution is a step of its own."""
+def pads_alike(description: Description) -> bool:
+    """Whether this encoder pads by the same layers there and here."""
+    return not description.backbone.startswith(PADDED_OTHERWISE)
+
+
+def deeds_there(layer: str, kind: str, settings: Mapping[str, Any], *, padded: bool) -> Iterator[Deed]:
+    """What a described layer does, in steps: an activation in a convolution is a step of its own.
+
+    Paddings count where ``padded``. ``layer`` is the name that the deeds get.
+    """
     if kind in IDLE or (kind == "ZeroPadding2D" and not padded):
         return
     told = {name: _plain(settings.get(name, default)) for name, default in SETTINGS.get(kind, {}).items()}
@@ -134,33 +152,31 @@ def _plain(value: Any) -> Any:
     return "silu" if value == "swish" else value
 
 
-def _deeds_here(
-    network: keras.Model, description: Description, shared: Collection[str], *, padded: bool
-) -> Iterator[Deed]:
-    for layer in network.layers:
-        name, kind, settings = layer.name if layer.name in shared else "", type(layer).__name__, layer.get_config()
-        if layer is network.layers[-1]:  # which the user may have asked to be another
-            settings["activation"] = description.activation
-        groups = getattr(layer, "groups", 1)
-        if isinstance(layer, CellPooling):
-            size = _cell(layer.name, description)
-            kind = {"avg": "AveragePooling2D", "max": "MaxPooling2D"}[layer.pooling_type]
-            settings = {"pool_size": size, "strides": size, "padding": "same"}
-        elif isinstance(layer, ResizeLike):
-            kind, settings = "UpSampling2D", {"size": _cell(layer.name, description), "interpolation": "bilinear"}
-        elif isinstance(layer, BilinearUpsampling2D):
-            kind, settings = "UpSampling2D", {"size": (layer.factor,) * 2, "interpolation": "bilinear"}
-        elif kind == "CustomScaleLayer":
-            kind, settings = "Lambda", {"arguments": {"scale": layer.scale}}
-        elif isinstance(layer, layers.GlobalAveragePooling2D) and layer.keepdims:
-            yield Deed("", "Lambda", GATE_AXIS)
-        elif isinstance(layer, layers.Conv2D) and groups > 1:
-            width = layer.input.shape[-1] // groups
-            for start in range(0, groups * width, width):
-                yield Deed("", "Lambda", (("axis", 3), ("start", start), ("stop", start + width)))
-                yield from _deeds("", "Conv2D", settings, padded=padded)
-            kind, settings = "Concatenate", {}
-        yield from _deeds(name, kind, settings, padded=padded)
+def deeds_here(name: str, layer: keras.Layer, network: keras.Model, description: Description) -> Iterator[Deed]:
+    """As `deeds_there`, of a layer of ``network``, in the words of the file."""
+    kind, settings, padded = type(layer).__name__, layer.get_config(), pads_alike(description)
+    if layer is network.layers[-1]:  # which the user may have asked to be another
+        settings["activation"] = description.activation
+    groups = getattr(layer, "groups", 1)
+    if isinstance(layer, CellPooling):
+        size = _cell(layer.name, description)
+        kind = {"avg": "AveragePooling2D", "max": "MaxPooling2D"}[layer.pooling_type]
+        settings = {"pool_size": size, "strides": size, "padding": "same"}
+    elif isinstance(layer, ResizeLike):
+        kind, settings = "UpSampling2D", {"size": _cell(layer.name, description), "interpolation": "bilinear"}
+    elif isinstance(layer, BilinearUpsampling2D):
+        kind, settings = "UpSampling2D", {"size": (layer.factor,) * 2, "interpolation": "bilinear"}
+    elif kind == "CustomScaleLayer":
+        kind, settings = "Lambda", {"arguments": {"scale": layer.scale}}
+    elif isinstance(layer, layers.GlobalAveragePooling2D) and layer.keepdims:
+        yield Deed("", "Lambda", GATE_AXIS)
+    elif isinstance(layer, layers.Conv2D) and groups > 1:
+        width = layer.input.shape[-1] // groups
+        for start in range(0, groups * width, width):
+            yield Deed("", "Lambda", (("axis", 3), ("start", start), ("stop", start + width)))
+            yield from deeds_there("", "Conv2D", settings, padded=padded)
+        kind, settings = "Concatenate", {}
+    yield from deeds_there(name, kind, settings, padded=padded)
 
 
 def _cell(layer: str, description: Description) -> tuple[int, ...]:

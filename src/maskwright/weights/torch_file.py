@@ -1,14 +1,14 @@
 """Tensors out of torch's files, and torchvision's and timm's ResNets into ours; nothing in a file is ever run.
 
-A ``.safetensors`` file holds arrays only. A ``.pth``, ``.pt`` or ``.bin`` file is a pickle, which torch reads with
-``weights_only=True``: it then makes tensors and plain containers and refuses everything else.
+A ``.safetensors`` file holds arrays only. A ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file is a pickle, which torch
+reads with ``weights_only=True``: it then makes tensors and plain containers and refuses everything else.
 """
 
 from collections.abc import Callable, Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Final
-from zipfile import ZIP_STORED, ZipFile, is_zipfile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
 import keras
 import numpy as np
@@ -19,6 +19,9 @@ from maskwright.weights.torch_names import RESNET_RULES, Source, Tensors, fill
 TorchFile = str | PathLike[str]
 Read = Callable[[Path, Source], Tensors]
 
+PICKLED: Final = (".pth", ".pt", ".bin", ".ckpt")
+SUFFIXES: Final = (".safetensors", *PICKLED)
+SUFFIXES_IN_WORDS: Final = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 LARGEST: Final = 4 * 2**30  # bytes; several times the largest network here
 PREFIXES: Final = ("module.", "model.", "_orig_mod.")  # DataParallel, Lightning, torch.compile
 PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # smp's own Lightning example keeps them beside the network
@@ -28,7 +31,7 @@ WRAPPERS: Final = ("state_dict", "model_state_dict", "model")  # where training 
 class MissingTorchFile(InputError):
     """An argument that names no file of torch's."""
 
-    text = "{argument}={given!r}: expected the path of an existing .safetensors, .pth, .pt or .bin file."
+    text = "{argument}={given!r}: expected the path of an existing " + SUFFIXES_IN_WORDS + " file."
 
 
 class PackageMissing(InputError):
@@ -87,8 +90,8 @@ def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
     statistics ``mean`` and ``std`` that may stand beside. Counters of batches, ``num_batches_tracked``, are left out.
 
     Args:
-        file: A ``.safetensors`` file, read by safetensors, or a ``.pth``, ``.pt`` or ``.bin`` file, read by torch;
-            at most 4 GiB.
+        file: A ``.safetensors`` file, read by safetensors, or a ``.pth``, ``.pt``, ``.bin`` or, as Lightning writes it,
+            ``.ckpt`` file, read by torch; at most 4 GiB.
         argument: What the user calls ``file``, for the errors.
 
     Raises:
@@ -156,7 +159,7 @@ def _read_pickle(path: Path, source: Source) -> Tensors:
 
 READERS: Final[Mapping[str, Read]] = {
     ".safetensors": _read_safetensors,
-    **dict.fromkeys((".pth", ".pt", ".bin"), _read_pickle),
+    **dict.fromkeys(PICKLED, _read_pickle),
 }
 
 
@@ -170,8 +173,11 @@ def _check_archive(path: Path, source: Source) -> None:
     file, add up to too much: a small file could unpack to anything.
     """
     if is_zipfile(path):
-        with ZipFile(path) as archive:
-            members = archive.infolist()
+        try:
+            with ZipFile(path) as archive:
+                members = archive.infolist()
+        except (BadZipFile, NotImplementedError, OSError, ValueError) as error:
+            raise UnreadableTorchFile(**source, found=_first_line(error)) from error
         if any(member.compress_type != ZIP_STORED for member in members):
             raise UnreadableTorchFile(**source, found="its archive is compressed")
         _check_size(sum(member.file_size for member in members), source)
