@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:  # training loads Keras, which predicting may not need
     from maskwright.data.mask_values import MaskValues
     from maskwright.inference.bundle import Bundle
     from maskwright.inference.exported import Kind, Precision
+    from maskwright.inference.large.cluster import Cluster
+    from maskwright.inference.large.predict import LargeResult
     from maskwright.training.evaluate import Evaluation
     from maskwright.training.narrate import Narrator
     from maskwright.training.recipe import Recipe
@@ -190,6 +193,42 @@ class Segmenter:
         """Predict files, folders and globs into ``out``; see `maskwright.inference.folder.predict_files`."""
         job = Job(self.engine, weights_digest(self.folder), output=output, overlay=overlay)
         return predict_files(job, inputs, Path(out), overwrite=overwrite, done=done)
+
+    def predict_large(
+        self,
+        image: str | Path,
+        out: str | Path,
+        *,
+        output: Output = "ids",
+        margin: int | None = None,
+        polygons: str | Path | None = None,
+        overwrite: bool = False,
+        cluster: Cluster | None = None,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> LargeResult:
+        """Predict an image larger than memory, by windows, into the TIFF or Zarr ``out``; interrupted, it goes on.
+
+        Args:
+            image: TIFF, GeoTIFF, Zarr, NumPy ``.npy``, or any other image.
+            out: A name in .tif, .tiff or .zarr.
+            output: ``"ids"`` for mask values, ``"probabilities"`` for a float32 band a class.
+            margin: Pixels a window sees beyond those it keeps; measured on the image if absent.
+            polygons: A GeoJSON file for the outlines of the classes.
+            overwrite: Replace a result of another image, engine or setting.
+            cluster: Workers that predict the blocks, of `maskwright.inference.large.cluster`; this process if absent.
+            progress: Called with the blocks done and all blocks.
+            say: Called with lines for the user.
+
+        Raises as `maskwright.inference.large.predict.predict_large` does.
+        """
+        from maskwright.inference.large.predict import LargeJob, predict_large
+
+        goal = None if polygons is None else Path(polygons)
+        digest = weights_digest(self.folder)
+        job = LargeJob(self.engine, digest, Path(image), output=output, margin=margin, polygons=goal)
+        spread = None if cluster is None else partial(cluster.spread, self.folder, job.image)
+        return predict_large(job, out, overwrite=overwrite, spread=spread, progress=progress, say=say)
 
     def evaluate(
         self,

@@ -1,5 +1,6 @@
 import json
 import sys
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -7,18 +8,18 @@ import pytest
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import UnreadableBundle
 from maskwright.inference.engine import MissingRuntime, NotARun, needs_framework, open_engine, weights_digest
-from maskwright.inference.exported import Exported, UnreadableEngine
+from maskwright.inference.exported import Exported, UnreadableEngine, model_digest
 from maskwright.inference.openvino_runtime import openvino
 from tests.inference.engines import bundle
 
-DIGEST = "ab" * 32
+FILES = (b"model.bin", b"model.xml")
 ops = openvino.opset14
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache/maskwright/openvino" / DIGEST[:16]
+    return tmp_path / "cache/maskwright/openvino"
 
 
 @pytest.fixture
@@ -38,7 +39,8 @@ def engine(tmp_path):
 
 
 def write_record(folder, **changes):
-    facts = {"kind": "openvino", "precision": "f32", "model": "model.xml", "weights": DIGEST, "rewritten": False}
+    weights = model_digest(folder, "model.xml")
+    facts = {"kind": "openvino", "precision": "f32", "model": "model.xml", "weights": weights, "rewritten": False}
     Exported(**facts | {"mask_values": {}, "mask_suffix": "", "versions": {}} | changes).write(folder, write_text)
 
 
@@ -77,12 +79,23 @@ def test_an_image_of_another_layout_in_memory_is_read_right(engine):
 def test_what_was_compiled_is_kept_and_used_again(engine, cache):
     images = pictures(1, 8, 8, 1)
     first = open_engine(engine)(images)
-    kept = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    (compiled,) = cache.iterdir()
+    assert compiled.name == model_digest(engine, "model.xml")[:16]
+    kept = {path: path.stat().st_mtime_ns for path in compiled.iterdir()}
     assert kept
     again = open_engine(engine)
     assert (again(images) == first).all()
     assert again.compiled.get_property("LOADED_FROM_CACHE")
-    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == kept
+    assert {path: path.stat().st_mtime_ns for path in compiled.iterdir()} == kept
+
+
+def test_threads_are_bound_whatever_the_cache_was_compiled_with(engine):
+    images = pictures(1, 64, 64, 1)
+    unbound, one, two = open_engine(engine), open_engine(engine, threads=1), open_engine(engine, threads=2)
+    assert one.compiled.get_property("LOADED_FROM_CACHE")
+    assert [opened.compiled.get_property("INFERENCE_NUM_THREADS") for opened in (one, two)] == [1, 2]
+    assert (one(images) == two(images)).all()
+    assert (one(images) == unbound(images)).all()
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(engine, tmp_path, monkeypatch):
@@ -109,6 +122,16 @@ def test_a_damaged_engine_is_refused(engine, file, fault):
     if fault != "missing":
         (engine / file).write_bytes(whole[: len(whole) // 2] if fault == "cut" else b"")
     with pytest.raises(UnreadableEngine, match=r"model\.xml: cannot be opened as an engine \("):
+        open_engine(engine)
+
+
+def test_one_byte_of_another_model_is_noticed_and_a_note_beside_it_is_not(engine):
+    (engine / "notes.txt").write_text("made on Monday")
+    open_engine(engine)
+    weights = bytearray((engine / "model.bin").read_bytes())
+    weights[0] ^= 1
+    (engine / "model.bin").write_bytes(weights)
+    with pytest.raises(UnreadableEngine, match=r"model\.xml: .*not what the export wrote, by its SHA-256\)"):
         open_engine(engine)
 
 
@@ -152,7 +175,8 @@ def test_a_runtime_that_is_not_installed_is_named(engine, monkeypatch):
 
 def test_what_a_folder_needs_is_known_without_opening_it(engine, tmp_path):
     assert not needs_framework(engine)
-    assert weights_digest(engine) == DIGEST
+    content = b"".join(name + b"\0" + sha256((engine / name.decode()).read_bytes()).digest() for name in FILES)
+    assert weights_digest(engine) == sha256(content).hexdigest()
     write_record(engine, kind="saved_model")
     assert needs_framework(engine)
     assert needs_framework(tmp_path)

@@ -3,18 +3,17 @@
 import errno
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from maskwright.cli.large import RESULTS, UnusableOption, predict_large, refuse_beside
+from maskwright.cli.talk import console, counting, end_with, say
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --help answers at once
-    from rich.console import Console
-
     from maskwright.training.recipe import Recipe
 
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # Python's, TensorFlow's and torch's
@@ -26,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
 
 Images = Annotated[Path, typer.Option("--images", help="Folder of images.", show_default=False)]
 Masks = Annotated[Path, typer.Option("--masks", help="Folder of masks, named as their images.", show_default=False)]
@@ -107,44 +107,72 @@ def evaluate(
 
     _load_framework_for(run)
     segmenter = Segmenter.load(run)
-    with _counting() as count:
+    with counting() as count:
         evaluation = segmenter.evaluate(images, masks, mask_suffix=mask_suffix, progress=count)
-    _console().print(score_table(evaluation.scores, title=f"{len(evaluation.images)} images of {images}"))
+    console().print(score_table(evaluation.scores, title=f"{len(evaluation.images)} images of {images}"))
     if json_file is not None:
         write_json(json_file, evaluation.to_json())
-        _say(f"scores:  {json_file}")
+        say(f"scores:  {json_file}")
     if evaluation.left_out:
         shown = ", ".join(str(file) for file in evaluation.left_out[:5])
-        _say(f"warning: {len(evaluation.left_out)} files without a partner were not scored, such as {shown}")
-    _end_with(evaluation.failures, of=len(evaluation.images) + len(evaluation.failures))
+        say(f"warning: {len(evaluation.left_out)} files without a partner were not scored, such as {shown}")
+    end_with(evaluation.failures, of=len(evaluation.images) + len(evaluation.failures))
 
 
 @app.command()
 def predict(
     run: Run,
     inputs: Annotated[list[str], typer.Argument(help="Images, folders of images, or globs.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the masks.", show_default=False)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="Folder for the masks; or a .tif or .zarr for one image, which may then be larger than memory.",
+            show_default=False,
+        ),
+    ],
     output: Annotated[
         Literal["ids", "probabilities"],
-        typer.Option("--output", help="PNGs of mask values, or float32 TIFFs with a page for each class."),
+        typer.Option("--output", help="Mask values, or float32 probabilities with a page or band for each class."),
     ] = "ids",
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the classes over each image.")] = False,
+    margin: Annotated[
+        int | None, typer.Option("--margin", help="Large image: pixels of overlap; measured if absent.", **Optional)
+    ] = None,
+    polygons: Annotated[
+        Path | None, typer.Option("--polygons", help="Large image: also outlines, into this GeoJSON.", **Optional)
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Large image: so many processes on this machine.", **Optional)
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option("--dask", help="Large image: the address of a Dask scheduler.", **Optional)
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a mask for every image. Called again, it goes on where it was."""
     from maskwright.segmenter import Segmenter
 
+    large = {"--margin": margin, "--polygons": polygons, "--workers": workers, "--dask": dask}
+    if out.suffix.lower() in RESULTS:
+        refuse_beside(out, inputs, overlay=overlay, workers=workers, dask=dask)
+        _load_framework_for(run)
+        predict_large(Segmenter.load(run), Path(inputs[0]), out, output, margin, polygons, workers, dask, overwrite)
+        return
+    for option, value in large.items():
+        if value is not None:
+            raise UnusableOption(option=option, found=f"--out is {out}", expected="a .tif, .tiff or .zarr there")
     _load_framework_for(run)
     segmenter = Segmenter.load(run)
-    with _counting() as count:
+    with counting() as count:
         results = segmenter.predict_files(
             inputs, out, output=output, overlay=overlay, overwrite=overwrite, done=lambda n, total, _: count(n, total)
         )
     already = sum(result.already_done for result in results)
     failures = [result.error for result in results if result.error is not None]
     kept = f", {already} of them from before" if already else ""
-    _say(f"masks:   {out} ({len(results) - len(failures)}{kept})")
-    _end_with(failures, of=len(results))
+    say(f"masks:   {out} ({len(results) - len(failures)}{kept})")
+    end_with(failures, of=len(results))
 
 
 @app.command()
@@ -164,15 +192,14 @@ def check(
     from maskwright.training.recipe import Recipe, merge
 
     data = _data_fields(images, masks, val_images, val_masks, classes, ignore, mask_values, mask_suffix)
-    console = _console()
-    with _counting("Reading pairs") as count:
+    with counting("Reading pairs") as count:
         report, *_ = check_data(Recipe.from_dict(merge({"data": data}), source="options").data, progress=count)
-    console.print(summary_table(report))
+    console().print(summary_table(report))
     if report.proposed is not None:
-        console.print(balance_table(report, report.proposed))
-    print_problems(console, report)
+        console().print(balance_table(report, report.proposed))
+    print_problems(console(), report)
     fatal = len(report.fatal)
-    _say(f"{fatal} fatal, {len(report.warnings)} warnings" if report.problems else "No problems found.")
+    say(f"{fatal} fatal, {len(report.warnings)} warnings" if report.problems else "No problems found.")
     raise typer.Exit(1 if fatal else 0)
 
 
@@ -199,12 +226,12 @@ def export(
     load_keras_quietly()
     from maskwright.export.export import export_run
 
-    with _counting("Checking") as count:
+    with counting("Checking") as count:
         exported = export_run(
             run, out, to=to, precision=precision, rewrite=rewrite, overwrite=overwrite, progress=count
         )
-    _console().print(checks_table(exported))
-    _say(f"engine:  {out}")
+    console().print(checks_table(exported))
+    say(f"engine:  {out}")
 
 
 @app.command()
@@ -245,9 +272,9 @@ def convert(
     values = parse_mask_values(mask_values) if mask_values is not None else named_values(_names(classes))
     options = parse_pairs(settings or [])
     converted = convert_file(source, out, to=to, mask_values=values, overwrite=overwrite, options=options)
-    _say(f"written: {converted.written}")
+    say(f"written: {converted.written}")
     for note in converted.notes:
-        _say(f"note:    {note}")
+        say(f"note:    {note}")
 
 
 @app.command()
@@ -258,7 +285,7 @@ def backbones() -> None:
     load_keras_quietly()
     from maskwright.networks import backbones as table
 
-    _say(str(table()))
+    say(str(table()))
 
 
 @app.command()
@@ -285,7 +312,7 @@ def demo(
     _train(Recipe.from_dict(fields), run, overwrite=overwrite)
     evaluate(run, data / "new/images", data / "new/masks", json_file=out / "new.json")
     predict(run, [str(data / "new/images")], out / "masks", overlay=True, overwrite=overwrite)
-    _say(
+    say(
         f"Open {run / 'report.html'} in a browser; {out / 'masks'} has the masks and overlays of images not trained on."
     )
 
@@ -300,13 +327,13 @@ def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
 
     load_keras_quietly()
 
-    with ConsoleNarrator(_console()) as narrator:
+    with ConsoleNarrator(console()) as narrator:
         Segmenter.train_recipe(recipe, out, overwrite=overwrite, narrator=narrator, started=started)
     run = Run.open(out)
-    _say(f"network: {run.network}")
-    _say(f"report:  {run.report}")
+    say(f"network: {run.network}")
+    say(f"report:  {run.report}")
     if run.read_facts()["stopped_by"] == "interrupt":
-        _say(f"Interrupted; the best network so far is saved. Go on with: maskwright train --resume --out {out}")
+        say(f"Interrupted; the best network so far is saved. Go on with: maskwright train --resume --out {out}")
         raise typer.Exit(130)
 
 
@@ -367,35 +394,6 @@ def _refuse_changes(out: Path, given: Mapping[str, Mapping[str, object]]) -> Non
     ]
     if changed:
         raise OtherRecipe(folder=out, found="; ".join(changed))
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console()
-
-
-def _say(text: str) -> None:
-    _console().print(text, highlight=False, markup=False, soft_wrap=True)
-
-
-@contextmanager
-def _counting(what: str = "Predicting") -> Iterator[Callable[[int, int], None]]:
-    """A bar that counts files."""
-    from maskwright.console import counting_bar
-
-    with counting_bar(_console()) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _end_with(failures: Sequence[InputError], *, of: int) -> None:
-    """Name the files that failed, last, where they are seen; any at all makes the command fail."""
-    if failures:
-        for failure in failures:
-            sys.stderr.write(f"failed: {failure}\n")
-        sys.stderr.write(f"error: {len(failures)} of {of} files failed; the others are done\n")
-        raise typer.Exit(1)
 
 
 def main() -> None:

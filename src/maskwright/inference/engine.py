@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import InputError
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
-from maskwright.inference.exported import Exported, Kind, MissingRuntime, is_exported
+from maskwright.inference.exported import Exported, Kind, MissingRuntime, UnreadableEngine, is_exported, model_digest
 
 NETWORK_FILE = "model.keras"
 
@@ -46,8 +46,13 @@ class MissingFramework(InputError):
     text = "Opening {file} needs Keras and a backend ({found}); install one: pip install 'maskwright[tensorflow]'."
 
 
-def open_engine(folder: str | Path) -> Engine:
+def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
     """The engine in the folder of a run, which takes Keras to open, or of an export, which takes its runtime alone.
+
+    Args:
+        folder: The run's or the export's.
+        threads: The most that an engine of OpenVINO, ONNX Runtime or LiteRT computes with; others, and None, use what
+            they find.
 
     Raises:
         NotARun: The folder is missing, or holds no bundle or network.
@@ -66,7 +71,7 @@ def open_engine(folder: str | Path) -> Engine:
         if not (folder / name).is_file():
             raise NotARun(folder=folder, found=f"{name} is missing", expected=expected)
     bundle = Bundle.read(folder)
-    return _open_exported(folder, bundle) if exported else _open_run(folder, bundle)
+    return _open_exported(folder, bundle, threads) if exported else _open_run(folder, bundle)
 
 
 def needs_framework(folder: str | Path) -> bool:
@@ -93,11 +98,13 @@ def _open_run(folder: Path, bundle: Bundle) -> Engine:
     return load_keras_engine(folder / NETWORK_FILE, bundle)
 
 
-def _open_exported(folder: Path, bundle: Bundle) -> Engine:
+def _open_exported(folder: Path, bundle: Bundle, threads: int | None) -> Engine:
     exported = Exported.read(folder)
+    if model_digest(folder, exported.model) != exported.weights:
+        raise UnreadableEngine(file=folder / exported.model, found="it is not what the export wrote, by its SHA-256")
     module, package, command = _RUNTIMES[exported.kind]
     try:
         runtime = import_module(f"maskwright.inference.{module}")
     except ImportError as error:
         raise MissingRuntime(folder=folder, package=package, found=error, command=command) from None
-    return runtime.open_exported(folder, exported, bundle)
+    return runtime.open_exported(folder, exported, bundle, threads=threads)

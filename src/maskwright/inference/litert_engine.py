@@ -37,7 +37,7 @@ class LiteRTEngine:
             return self._interpreter.get_tensor(self._output)
 
 
-def open_exported(folder: Path, exported: Exported, bundle: Bundle) -> LiteRTEngine:
+def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> LiteRTEngine:
     """The engine whose record and bundle are given.
 
     Raises:
@@ -45,11 +45,9 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle) -> LiteRTEng
     """
     file = folder / exported.model
     try:
-        interpreter = Interpreter(model_path=str(file), num_threads=os.cpu_count())
-        channels = tuple(
-            int(tensors[0]["shape_signature"][-1])
-            for tensors in (interpreter.get_input_details(), interpreter.get_output_details())
-        )
+        interpreter = Interpreter(model_path=str(file), num_threads=threads or os.cpu_count())
+        takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
+        channels = int(takes[0]["shape_signature"][-1]), int(gives[0]["shape_signature"][-1])
     except (ValueError, RuntimeError, OSError) as error:
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
     check_channels(file, found=channels, expected=(bundle.channels, bundle.outputs))

@@ -25,15 +25,16 @@ class OnnxEngine:
         return self.session.run(None, {self._input: np.ascontiguousarray(images, np.float32)})[0]
 
 
-def open_exported(folder: Path, exported: Exported, bundle: Bundle) -> OnnxEngine:
+def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> OnnxEngine:
     """The engine whose record and bundle are given.
 
     Raises:
         UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
     """
-    file = folder / exported.model
+    file, options = folder / exported.model, onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0  # 0: as many as there are
     try:
-        session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # a dozen classes with no base of their own
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
     channels = session.get_inputs()[0].shape[-1], session.get_outputs()[0].shape[-1]

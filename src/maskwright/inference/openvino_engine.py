@@ -30,7 +30,7 @@ class OpenVinoEngine:
         return self.compiled(np.ascontiguousarray(images, np.float32))[0]
 
 
-def open_exported(folder: Path, exported: Exported, bundle: Bundle) -> OpenVinoEngine:
+def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> OpenVinoEngine:
     """The engine whose record and bundle are given, compiled, or taken from the cache of what was compiled before.
 
     Raises:
@@ -41,9 +41,10 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle) -> OpenVinoE
         model = core.read_model(file)
         channels = _channels(model.input(0)), _channels(model.output(0))
         check_channels(file, found=channels, expected=(bundle.channels, bundle.outputs))
-        compiled = core.compile_model(
-            model, _DEVICE, compile_options(core, exported.precision) | _cache(exported.weights)
-        )
+        options = compile_options(core, exported.precision) | _cache(exported.weights)
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = str(threads)
+        compiled = core.compile_model(model, _DEVICE, options)
     except RuntimeError as error:
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[-200:]) from None
     return OpenVinoEngine(compiled, bundle)

@@ -25,7 +25,7 @@ class SavedModelEngine:
         return self._predict(images=tf.constant(images, tf.float32))["probabilities"].numpy()
 
 
-def open_exported(folder: Path, exported: Exported, bundle: Bundle) -> SavedModelEngine:
+def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> SavedModelEngine:
     """The engine whose record and bundle are given.
 
     Raises:

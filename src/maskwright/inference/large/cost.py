@@ -18,11 +18,16 @@ def timed(work: Callable[[], T], *, again: bool) -> tuple[T, float]:
     return result, seconds
 
 
-def cost_in_words(seconds: float) -> str:
-    """Time left, and the memory that this process has needed so far, which a block more does not raise."""
+def cost_in_words(seconds: float, *, memory: int | None, workers: int) -> str:
+    """Time left, with so many workers, and what one has needed so far in bytes, which a block more does not raise.
+
+    >>> cost_in_words(90, memory=1_234_567_890, workers=2)
+    'about 0:01:30 and 1.2 GB of memory for each of 2 workers'
+    """
     text = f"about {timedelta(seconds=round(seconds))}"
-    peak = peak_memory()
-    return text if peak is None else f"{text} and {peak / 1e9:.1f} GB of memory"
+    if memory is not None:
+        text += f" and {memory / 1e9:.1f} GB of memory"
+    return text if workers == 1 else f"{text} for each of {workers} workers"
 
 
 def peak_memory() -> int | None:

@@ -7,14 +7,14 @@ from maskwright.inference.crew import Crew
 from maskwright.inference.large.blocks import Layout
 from maskwright.inference.large.cost import cost_in_words, timed
 from maskwright.inference.large.parts import Parts
-from maskwright.inference.large.predictor import Predictor
+from maskwright.inference.large.predictor import BlockPredictor
 from maskwright.inference.large.window import Failure
 
 _MANY: Final = 50  # blocks, beside which one predicted twice, to measure the time, costs little
 
 
 def fill(
-    predictor: Predictor,
+    predictor: BlockPredictor,
     parts: Parts,
     *,
     layout: Layout,
@@ -30,12 +30,13 @@ def fill(
         say(f"Going on: {len(blocks) - len(missing)} of {len(blocks)} windows are there.")
     if missing:
         first = missing.pop(len(missing) // 2)  # there is more to predict in the middle than at the edge
-        part, seconds = timed(lambda: predictor.predict_block(first), again=len(missing) > _MANY)
-        failures.update(parts.store(first, part))
+        measured, seconds = timed(lambda: list(predictor.predict_blocks([first])), again=len(missing) > _MANY)
+        failures.update(parts.store(*measured[0]))
         progress(len(blocks) - len(missing), len(blocks))
     if missing:
         high, wide = layout.window
-        cost = cost_in_words(seconds * len(missing))
+        workers = max(predictor.workers, 1)
+        cost = cost_in_words(seconds * len(missing) / workers, memory=predictor.peak_memory(), workers=workers)
         say(f"To go: {len(missing)} of {len(blocks)} windows of {high} x {wide} pixels; {cost}.")
     with Crew[tuple[Failure, ...]](limit=1) as writer:
         predicted = predictor.predict_blocks(missing)

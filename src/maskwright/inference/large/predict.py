@@ -19,7 +19,7 @@ from maskwright.inference.large.fill import fill
 from maskwright.inference.large.journal import Claim, Finished, Journal, Key
 from maskwright.inference.large.lock import held
 from maskwright.inference.large.parts import Parts
-from maskwright.inference.large.predictor import Predictor
+from maskwright.inference.large.predictor import BlockPredictor, Predictor
 from maskwright.inference.large.reach import measure_margin
 from maskwright.inference.large.result import is_zarr, write_result
 from maskwright.inference.large.seam import measure_seam
@@ -81,6 +81,7 @@ def predict_large(
     out: str | Path,
     *,
     overwrite: bool = False,
+    spread: Callable[[Key], BlockPredictor] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> LargeResult:
@@ -96,6 +97,8 @@ def predict_large(
         out: The result, .tif, .tiff or .zarr. Pixels that are nodata in the image, or cannot be read, are nodata in
             it: 255 for ids, or the next lower value that is no class's; NaN for probabilities.
         overwrite: Replace a result, or parts, of another job.
+        spread: What predicts the blocks in this process's place, given all that decides the result: other machines,
+            see `maskwright.inference.large.cluster`. The margin and the seam are measured here.
         progress: Called with the number of finished blocks and of all.
         say: Called with lines for the user: the margin, time and memory, the seam.
 
@@ -122,7 +125,8 @@ def predict_large(
             if claim is None:
                 claim = Claim(key=key, layout=_laid_out(job, predictor, say))
                 journal.claim(claim)
-            finished = _make(job, predictor, journal, claim, progress, say)
+            blocks_by = spread(key) if spread else predictor
+            finished = _make(job, predictor, journal, claim, blocks_by, progress, say)
         if job.polygons and not (already_done and job.polygons.exists()):
             from maskwright.images.windows.polygons import write_polygons
 
@@ -144,13 +148,14 @@ def _make(
     predictor: Predictor,
     journal: Journal,
     claim: Claim,
+    blocks_by: BlockPredictor,
     progress: Callable[[int, int], None],
     say: Callable[[str], None],
 ) -> Finished:
     """Predict what is missing, and put the result in its place."""
     layout, encoding = claim.layout, predictor.encoding
     parts = Parts(journal.parts, layout, encoding)
-    failures = fill(predictor, parts, layout=layout, progress=progress, say=say)
+    failures = fill(blocks_by, parts, layout=layout, progress=progress, say=say)
     seam = measure_seam(predictor, parts, layout=layout)
     if seam.share is not None:
         say(f"Seam: {seam.share:.3%} of {seam.pixels:,} pixels along inner borders change with a wider margin.")

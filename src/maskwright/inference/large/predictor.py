@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, final
+from typing import ClassVar, NamedTuple, Protocol, final
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from maskwright.images.windows import Source
 from maskwright.inference.crew import Crew
 from maskwright.inference.engine import Engine
 from maskwright.inference.large.blocks import Block
+from maskwright.inference.large.cost import peak_memory
 from maskwright.inference.large.encoding import Encoding, Values
 from maskwright.inference.large.window import Failure, Window, read_window
 
@@ -24,6 +25,23 @@ class Part(NamedTuple):
     """What of its window could not be read; those pixels hold the encoding's nodata."""
 
 
+class BlockPredictor(Protocol):
+    """What predicts blocks, here or on other machines."""
+
+    @property
+    def workers(self) -> int:
+        """How many blocks are predicted at once."""
+        ...
+
+    def peak_memory(self) -> int | None:
+        """Bytes that it has needed at most, in one process; None where that is not known."""
+        ...
+
+    def predict_blocks(self, blocks: Sequence[Block]) -> Iterator[tuple[Block, Part]]:
+        """All blocks, each once, in any order."""
+        ...
+
+
 @final
 @dataclass(frozen=True)
 class Predictor:
@@ -34,6 +52,7 @@ class Predictor:
     encoding: Encoding
     file: Path
     """The image's, for messages."""
+    workers: ClassVar[int] = 1
 
     def read(self, rows: slice, columns: slice) -> Window:
         """A window of the image, ready for the engine; see `read_window`."""
@@ -52,6 +71,10 @@ class Predictor:
         with Crew[Window](limit=2) as reader:
             for block, window in zip(blocks, reader.ahead(self._window, blocks, cost=lambda _: 1), strict=True):
                 yield block, self._predict(block, window)
+
+    def peak_memory(self) -> int | None:
+        """Bytes that this process has needed at most."""
+        return peak_memory()
 
     def _window(self, block: Block) -> Window:
         rows, columns = (slice(span.start, span.stop) for span in block)

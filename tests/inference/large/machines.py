@@ -1,0 +1,79 @@
+"""Dask's scheduler and workers as processes of their own, and an engine made by OpenVINO alone for them to open."""
+
+import os
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+
+from maskwright.images.write import write_text
+from maskwright.inference.exported import Exported, model_digest
+from maskwright.inference.openvino_runtime import openvino
+from tests.inference.engines import bundle
+
+ops = openvino.opset14
+
+
+def write_engine(folder, *, bias=-19.0):
+    """An engine's folder: a sigmoid over sums of 9 x 9 gray pixels, about half of them above the threshold."""
+    folder.mkdir()
+    images = ops.parameter(openvino.PartialShape([-1, -1, -1, 1]), np.float32, name="images")
+    planes = ops.transpose(images, ops.constant(np.int64([0, 3, 1, 2])))
+    kernel = ops.constant(np.random.default_rng(0).uniform(0, 1, (1, 1, 9, 9)).astype(np.float32))
+    sums = ops.convolution(planes, kernel, strides=[1, 1], pads_begin=[4, 4], pads_end=[4, 4], dilations=[1, 1])
+    masks = ops.sigmoid(
+        ops.add(ops.transpose(sums, ops.constant(np.int64([0, 2, 3, 1]))), ops.constant(np.float32(bias)))
+    )
+    openvino.save_model(openvino.Model([masks], [images]), folder / "model.xml", compress_to_fp16=False)
+    weights = model_digest(folder, "model.xml")
+    facts = {"kind": "openvino", "precision": "f32", "model": "model.xml", "weights": weights, "rewritten": False}
+    Exported(**facts, mask_values={}, mask_suffix="", versions={}).write(folder, write_text)
+    bundle().write(folder, write_text)
+    return folder
+
+
+class Machines:
+    """A scheduler and the workers added to it."""
+
+    def __init__(self, processes, **environment):
+        self._processes = processes
+        self._environment = os.environ | environment
+        self.scheduler = self._start("scheduler", "--port", "0")
+        self.address = line_with(self.scheduler, "Scheduler at:").split()[-1]
+
+    def add_worker(self, *, threads=1, **environment):
+        """A worker that the scheduler knows."""
+        options = ["--nthreads", str(threads), "--no-nanny", "--memory-limit", "0"]
+        worker = self._start("worker", self.address, *options, **environment)
+        line_with(worker, "Starting established connection")
+        return worker
+
+    def _start(self, *command, **environment):
+        command = [sys.executable, "-m", "dask", *command, "--host", "127.0.0.1", "--no-dashboard"]
+        process = subprocess.Popen(
+            command, env=self._environment | environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self._processes.callback(end, process)
+        return process
+
+
+def end(process):
+    process.kill()
+    process.communicate()
+
+
+def line_with(process, words):
+    """The first line of a process's log with these words, waited for."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if words in line:
+            return line
+    raise RuntimeError("".join(lines))
+
+
+@contextmanager
+def machines(**environment):
+    with ExitStack() as processes:
+        yield Machines(processes, **environment)
