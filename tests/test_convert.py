@@ -12,7 +12,7 @@ from maskwright.networks import get_preprocessing
 from maskwright.segmenter import Segmenter
 from maskwright.weights.smp import load_smp, save_smp
 from tests.networks.randomise import randomise
-from tests.weights.legacy_files import described, layers_of, write_numbers, write_whole
+from tests.weights.legacy_files import described, inputs_of, layers_of, write_numbers, write_whole
 
 SMALL = {"decoder_filters": (16, 8, 8, 8, 8)}
 
@@ -143,7 +143,9 @@ def test_nothing_is_written_over_unasked(maskwright_command, old, tmp_path):
 def test_a_whole_model_of_one_size_becomes_a_run_for_any(maskwright_command, photograph, tmp_path):
     file, pixels = photograph
     network = randomise(Unet("resnet18", (64, 64, 3), **SMALL), seed=6)
-    old = write_whole(tmp_path / "old.h5", layers_of(network), described(network), output="sigmoid")
+    old = write_whole(
+        tmp_path / "old.h5", layers_of(network), described(network), output="sigmoid", inputs=inputs_of(network)
+    )
     assert maskwright_command("convert", old, "--out", tmp_path / "run")[0] == 0
     open_network = Unet("resnet18", **SMALL)
     open_network.set_weights(network.get_weights())

@@ -5,9 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from maskwright.models import Unet
-from tests.weights.legacy_files import described, layers_of, write_whole
+from tests.weights.legacy_files import described, inputs_of, layers_of, write_whole
 
 README = Path(__file__).parents[1] / "README.md"
 QUICK = (
@@ -35,6 +36,7 @@ def folders(drawn, tmp_path, monkeypatch):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).symlink_to(drawn / source)
     (tmp_path / "new-images/one.png").symlink_to(drawn / "new/images/000.png")
+    Image.open(drawn / "new/images/000.png").resize((1400, 1300)).save(tmp_path / "section.tif")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     (drawn / "new/images/one.png").unlink()
@@ -42,13 +44,16 @@ def folders(drawn, tmp_path, monkeypatch):
 
 def test_the_commands_and_then_the_python_of_the_readme(folders, maskwright_command):
     lines = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ maskwright")]
-    assert [line.split()[1] for line in lines] == ["check", "train", "predict", "evaluate"]
+    commands = [line.split()[1] for line in lines]
+    assert commands == ["check", "train", "predict", "evaluate", "export", "predict", "predict"]
     for line in lines:
         arguments = shlex.split(line.replace("--time-budget 20m", QUICK))[1:]
         code, _, err = maskwright_command(*arguments)
         assert code == 0, (line, err)
     assert Path("run/report.html").is_file()
     assert len(list(Path("masks").glob("*.overlay.png"))) == 2  # one.png is another name of 000.png
+    assert len(list(Path("fast-masks").glob("*.png"))) == 2
+    assert Image.open("section-mask.tif").size == Image.open("section.tif").size
 
     (training,) = (block for block in blocks("python") if "Segmenter.train" in block)
     quick = 'epochs=1, overwrite=True, recipe={"training": {"patch": (64, 64), "batch_size": 4}}'
@@ -62,7 +67,9 @@ def test_the_keras_code_of_the_readme(tmp_path, monkeypatch):
     (code,) = (block for block in blocks("python") if "mw.Unet" in block)
     names = {}
     network = Unet("resnet18", decoder_filters=(8, 8, 8, 8, 8))
-    write_whole(tmp_path / "old.h5", layers_of(network), described(network), output="sigmoid")
+    write_whole(
+        tmp_path / "old.h5", layers_of(network), described(network), output="sigmoid", inputs=inputs_of(network)
+    )
     monkeypatch.chdir(tmp_path)
     exec(code.replace('encoder_weights="imagenet"', "encoder_weights=None"), names)  # noqa: S102 - our own README
     assert names["old"].count_params() == network.count_params()

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ pytest.importorskip("distributed", reason="needs the extra cluster")
 pytest.importorskip("openvino", reason="needs an engine that several processes open")
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="processes are stopped and killed by signals")
 
-from maskwright.inference.large import spread  # noqa: E402
+from maskwright.inference.large import spread, worker  # noqa: E402
 from maskwright.inference.large.cluster import MissingDask, NoScheduler, connected, started  # noqa: E402
 from maskwright.inference.large.spread import BlockEndsWorkers, SchedulerGone, WorkersGone, WorkerUnfit  # noqa: E402
 from maskwright.inference.large.worker import WorkerCannotRead, WorkerSeesOther  # noqa: E402
@@ -126,11 +127,11 @@ def test_another_worker_may_come_when_all_are_gone(job, engine, alone, out):
 
 def test_without_workers_it_ends_and_the_same_call_goes_on(job, engine, alone, out):
     with machines() as these, connected(these.address, patience=2) as cluster:
-        worker = these.add_worker()
+        only = these.add_worker()
         with pytest.raises(
             WorkersGone, match=rf"{these.address}: there has been no worker for 2 s\..* dask worker tcp"
         ):
-            predict(job, out, cluster, engine, progress=lambda done, total: done == 3 and worker.kill())
+            predict(job, out, cluster, engine, progress=lambda done, total: done == 3 and only.kill())
         assert not out.exists()
         these.add_worker()
         lines = []
@@ -202,6 +203,17 @@ def test_a_worker_that_sees_another_engine_is_told(job, out, shared, tmp_path):
         predict(job, out, cluster, other)
 
 
+def test_a_system_error_on_a_worker_names_it(monkeypatch):
+    def unreachable(*_, **__):
+        raise TimeoutError(110, "Connection timed out")  # of a network drive; not of waiting for the worker
+
+    this = SimpleNamespace(address="tcp://10.0.0.7:1234", state=SimpleNamespace(nthreads=1))
+    monkeypatch.setattr("distributed.get_worker", lambda: this)
+    monkeypatch.setattr(worker, "_predictor", unreachable)
+    with pytest.raises(WorkerCannotRead, match=r"Worker tcp://10\.0\.0\.7:1234 on .* timed out"):
+        worker.predict_block(None, None)
+
+
 def test_an_error_on_a_worker_is_the_error_here(engine, out, shared, tmp_path):
     pixels = np.full((2000, 100, 2), 255, np.uint8)
     pixels[10, 10, 1] = 7  # half transparent, in the second column of which alpha must be opaque
@@ -228,6 +240,8 @@ def test_other_versions_are_told_once(job, engine, out, shared, monkeypatch):
 def test_workers_of_this_machine_are_gone_afterwards(job, engine, alone, out):
     with started(2) as cluster:
         processes = list(cluster.client.run(os.getpid).values())
+        # The keyboard's interrupt reaches all processes: these leave it to this one.
+        assert set(cluster.client.run(signal.getsignal, signal.SIGINT).values()) == {signal.SIG_IGN}
         predict(job, out, cluster, engine)
     assert made(out) == alone
     assert len(set(processes) - {os.getpid()}) == 2
@@ -293,8 +307,8 @@ def test_what_takes_the_call_and_says_nothing_is_no_scheduler():
 
 def test_a_workers_address_is_no_schedulers(shared):
     with connected(shared.address) as cluster:
-        [worker] = cluster.client.nthreads()
-    with pytest.raises(NoScheduler, match="it is a worker"), connected(worker):
+        [address] = cluster.client.nthreads()
+    with pytest.raises(NoScheduler, match="it is a worker"), connected(address):
         pass
 
 
