@@ -36,7 +36,7 @@ from maskwright.images.normalise import Normalisation
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.engine import Engine, open_engine
-from maskwright.inference.exported import Exported
+from maskwright.inference.exported import Exported, model_digest
 from maskwright.models import Unet
 
 PEERS = ("readme", "channels_last", "channels_last+bf16")
@@ -75,7 +75,8 @@ def made(network: keras.Model, precision: str, folder: Path, patches: np.ndarray
     Bundle(channels=3, pixels=("uint8",), normalisation=normalisation, labels=labels, activation="sigmoid").write(
         folder, write_text
     )
-    facts = {"kind": "openvino", "precision": precision, "model": file, "weights": "0" * 64, "rewritten": True}
+    weights = model_digest(folder, file)
+    facts = {"kind": "openvino", "precision": precision, "model": file, "weights": weights, "rewritten": True}
     Exported(**facts, mask_values={}, mask_suffix="", versions={}).write(folder, write_text)
     return open_engine(folder)
 
