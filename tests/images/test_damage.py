@@ -203,3 +203,18 @@ def test_want_of_memory_is_not_blamed_on_the_file(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", exhausted)
     with pytest.raises(MemoryError):
         read_image(path)
+
+
+def test_arrays_and_large_images_are_told_their_way_out(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 4), np.uint8))
+    with pytest.raises(
+        NotAnImage, match=r"a\.npy: found a NumPy array; .*name one file for the result, --out mask\.tif"
+    ):
+        read_image(tmp_path / "a.npy")
+    (tmp_path / "a.zarr").mkdir()
+    (tmp_path / "a.zarr" / ".zarray").write_text("{}")
+    with pytest.raises(NotAnImage, match=r"a\.zarr: found a folder; .*name one file for the result, --out mask\.tif"):
+        read_image(tmp_path / "a.zarr")
+    (tmp_path / "a.png").write_bytes(png_header(30000, 30000, bits=8, kind="rgb") + block(b"IDAT", b""))
+    with pytest.raises(ImageTooLarge, match=r"to predict it by window, name one file for the result: --out mask\.tif"):
+        read_image(tmp_path / "a.png")

@@ -116,3 +116,10 @@ def test_everything_missing_is_listed_at_once(folder):
         expand_inputs([folder / f"{number}.gif" for number in range(12)])
     with pytest.raises(MissingInputs, match=r"spelling of this input\."):
         expand_inputs([folder / "*.txt"])
+
+
+def test_a_zarr_folder_is_told_its_way_out(tmp_path):
+    (tmp_path / "a.zarr" / "c").mkdir(parents=True)
+    (tmp_path / "a.zarr" / "zarr.json").write_text("{}")
+    with pytest.raises(EmptyFolder, match=r"Arrays are predicted one by one: name one file for .*--out mask\.tif\."):
+        expand_inputs([tmp_path / "a.zarr"])

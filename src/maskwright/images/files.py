@@ -9,9 +9,13 @@ from typing import Final
 
 from maskwright.errors import InputError
 
+ZARR_METADATA: Final = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 _KNOWN: Final = ", ".join(sorted(IMAGE_SUFFIXES))
 _SHOWN = 10
+
+BY_WINDOW: Final = "Arrays are predicted one by one: name one file for the result, --out mask.tif."
+"""The way out for Zarr folders and .npy files, which are read by window alone."""
 
 
 class MissingFolder(InputError):
@@ -29,7 +33,7 @@ class NotAFolder(InputError):
 class EmptyFolder(InputError):
     """A folder without a single image."""
 
-    text = "{file}: found {found}; expected images ({expected}). Check that this is the folder meant."
+    text = "{file}: found {found}; expected images ({expected}). {remedy}"
 
 
 class MissingInputs(InputError):
@@ -67,8 +71,14 @@ def image_files(folder: str | Path) -> list[Path]:
     files = [path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder))]
     images = sorted(filter(_is_image, files), key=Path.as_posix)
     if not images:
-        raise EmptyFolder(file=folder, found=_kinds(files), expected=_KNOWN)
+        remedy = BY_WINDOW if is_zarr(folder) else "Check that this is the folder meant."
+        raise EmptyFolder(file=folder, found=_kinds(files), expected=_KNOWN, remedy=remedy)
     return images
+
+
+def is_zarr(folder: str | Path) -> bool:
+    """Whether a folder is a Zarr array or group: no image of its own has its metadata files beside it."""
+    return any(os.path.isfile(os.path.join(folder, name)) for name in ZARR_METADATA)  # noqa: PTH113, PTH118
 
 
 def expand_inputs(inputs: Iterable[str | Path]) -> list[tuple[Path, Path]]:

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -13,10 +14,14 @@ from maskwright.images.errors import (
     UnsupportedPixels,
     WrongMask,
 )
+from maskwright.images.files import BY_WINDOW, is_zarr
 from maskwright.images.orientation import upright
 from maskwright.images.raster import raster_size, read_raster
 from maskwright.images.stored import Stored
 from maskwright.images.tiff import SIGNATURES, read_tiff, tiff_size
+
+NPY: Final = b"\x93NUM"
+"""The first bytes of NumPy's files."""
 
 _INT32 = np.iinfo(np.int32)
 
@@ -100,7 +105,8 @@ def first_bytes(file: Path) -> bytes:
     """
     expected = "an image file"
     if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for names that no file can have
-        raise NotAnImage(file=file, found="a folder", expected=expected, remedy="Give the files in it.")
+        remedy = BY_WINDOW if is_zarr(file) else "Give the files in it."
+        raise NotAnImage(file=file, found="a folder", expected=expected, remedy=remedy)
     try:
         with file.open("rb") as stream:
             start = stream.read(4)
@@ -139,7 +145,10 @@ def to_pixels(file: Path, stored: Stored) -> np.ndarray:
 
 
 def _stored(file: Path) -> Stored:
-    return read_tiff(file) if first_bytes(file) in SIGNATURES else read_raster(file)
+    start = first_bytes(file)
+    if start == NPY:
+        raise NotAnImage(file=file, found="a NumPy array", expected="an image file", remedy=BY_WINDOW)
+    return read_tiff(file) if start in SIGNATURES else read_raster(file)
 
 
 def _floats(file: Path, samples: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def too_large(file: Path, found: str) -> ImageTooLarge:
         file=file,
         found=found,
         expected=f"at most {MAX_PIXELS} pixels and {_MAX_SAMPLES} samples",
-        remedy="Cut it into smaller images.",
+        remedy="Cut it into smaller images; to predict it by window, name one file for the result: --out mask.tif.",
     )
 
 

@@ -36,6 +36,14 @@ def test_a_zarr(tmp_path):
     metadata = tmp_path / "a.zarr" / "zarr.json"
     metadata.write_text(metadata.read_text().replace("changed", "by hand"))  # in place: no folder changes
     assert identity(tmp_path / "a.zarr") != third
+    fourth = identity(tmp_path / "a.zarr")
+    chunk = tmp_path / "a.zarr" / "c" / "1" / "2"
+    with chunk.open("rb+") as stream:  # in place, of the same size: no folder changes
+        first_byte = stream.read(1)
+        stream.seek(0)
+        stream.write(bytes([first_byte[0] ^ 1]))
+    os.utime(chunk, ns=(0, chunk.stat().st_mtime_ns + 1))
+    assert identity(tmp_path / "a.zarr") != fourth
     shutil.rmtree(tmp_path / "a.zarr")
     with pytest.raises(FileNotFoundError):
         identity(tmp_path / "a.zarr")

@@ -72,6 +72,22 @@ def test_coordinates_are_degrees_where_the_mask_lies_on_earth(tmp_path):
     assert np.abs(ring[:, None] - expected).sum(-1).min(0).max() < 1e-8
 
 
+def test_a_region_across_the_180th_meridian_is_cut_there(tmp_path):
+    (x,), (y,) = transform("EPSG:4326", "EPSG:32601", [180.0], [10.0])
+    ids = np.zeros((40, 50), np.uint8)
+    ids[10:20, 10:40] = 1
+    place = Affine(1000, 0, x - 25000, 0, -1000, y)  # the meridian runs through the middle
+    (found,) = features(tmp_path / "a.tif", ids, crs="EPSG:32601", transform=place)
+    assert found["geometry"]["type"] == "MultiPolygon"
+    west, east = sorted((np.array(polygon[0]) for polygon in found["geometry"]["coordinates"]), key=lambda r: r.min())
+    assert area(west) > 0
+    assert area(east) > 0
+    assert west[:, 0].min() == -180
+    assert east[:, 0].max() == 180
+    assert np.ptp(west[:, 0]) < 1
+    assert np.ptp(east[:, 0]) < 1
+
+
 def test_pixels_without_data_are_no_region(tmp_path):
     found = features(tmp_path / "a.tif", painted(), nodata=2)
     assert {f["properties"]["value"] for f in found} == {1}

@@ -125,6 +125,53 @@ def test_a_zarr_that_cannot_take_its_name_leaves_the_older_one(tmp_path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
+def test_a_zarr_killed_between_its_two_renames_gives_the_older_one_back(tmp_path):
+    write(write_zarr, tmp_path / "a.zarr", KINDS[0])
+    older = digest(tmp_path / "a.zarr")
+    code = """
+import os, sys
+from pathlib import Path
+import numpy as np
+from maskwright.images.windows import write_zarr
+real, moves = Path.rename, []
+def rename(self, target):
+    moves.append(target)
+    if len(moves) == 2:
+        os._exit(9)
+    return real(self, target)
+Path.rename = rename
+tiles = iter([np.zeros((16, 16), "uint8")])
+write_zarr(sys.argv[1], tiles, height=16, width=16, bands=1, dtype="uint8", tile=16)
+"""
+    assert subprocess.run([sys.executable, "-c", code, tmp_path / "a.zarr"], check=False).returncode == 9
+    assert not (tmp_path / "a.zarr").exists()
+    assert digest(tmp_path / ".a.zarr.former") == older
+    with pytest.raises(WrongTiles):
+        write(write_zarr, tmp_path / "a.zarr", KINDS[1], tiles=iter([]))
+    assert digest(tmp_path / "a.zarr") == older
+    assert not (tmp_path / ".a.zarr.former").exists()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("pixel_size", [None, PixelSize(0.5, 0.25)], ids=["array", "ome"])
+def test_a_zarr_says_what_is_missing_and_what_it_is_told(tmp_path, zarr_format, pixel_size):
+    zarr = pytest.importorskip("zarr")
+    given = {"nodata": 255, "crs": {"wkt": "LOCAL"}}
+    options = {"fill_value": 255, "attributes": given, "name": "scene", "pixel_size": pixel_size}
+    write(write_zarr, tmp_path / "a.zarr", KINDS[0], zarr_format=zarr_format, **options)
+    node = zarr.open(tmp_path / "a.zarr", mode="r")
+    attributes = node.attrs.asdict()
+    assert {key: attributes[key] for key in given} == given
+    if pixel_size:
+        (picture,) = attributes.get("ome", attributes)["multiscales"]
+        assert picture["name"] == "scene"
+        node = node["0"]
+    assert node.fill_value == 255
+    np.testing.assert_array_equal(node[...], KINDS[0])
+    write(write_zarr, tmp_path / "b.zarr", KINDS[3], fill_value=float("nan"), zarr_format=zarr_format)
+    assert np.isnan(zarr.open(tmp_path / "b.zarr", mode="r").fill_value)
+
+
 def test_every_chunk_is_on_the_disk_before_a_zarr_takes_its_name(tmp_path, monkeypatch):
     flushed = []
     monkeypatch.setattr(os, "fsync", lambda number: flushed.append(os.fstat(number).st_ino))

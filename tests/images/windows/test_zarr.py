@@ -130,6 +130,11 @@ def test_chunks_too_large_for_memory_are_refused(tmp_path):
         open_source(tmp_path / "a.zarr")
 
 
+def test_rows_are_innermost_in_format_2_order_f(tmp_path):
+    create(tmp_path / "a.zarr", PIXELS, zarr_format=2, order="F")
+    reads(tmp_path / "a.zarr", PIXELS)
+
+
 def test_a_missing_chunk_is_the_fill_value(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", shape=(50, 70), chunks=(16, 32), dtype="uint8", fill_value=9)
     with open_source(tmp_path / "a.zarr") as source:
@@ -143,9 +148,9 @@ def test_a_corrupt_chunk_is_named_and_the_rest_is_read(tmp_path, zarr_format):
     chunk.write_bytes(chunk.read_bytes()[:10])
     with open_source(tmp_path / "a.zarr") as source:
         with pytest.raises(
-            UnreadableWindow, match=r"a\.zarr: rows 16 to 32, columns 64 to 69: found bytes that cannot"
+            UnreadableWindow, match=r"a\.zarr: rows 16 to 32, columns 64 to 70: found bytes that cannot"
         ):
-            source.read(slice(3, 47), slice(5, 69))
+            source.read(slice(3, 47), slice(5, 69))  # a part of the chunk, which is named whole
         np.testing.assert_array_equal(source.read(slice(0, 50), slice(0, 64)), PIXELS[:, :64])
 
 

@@ -24,6 +24,10 @@ class WrongAxes(ImageFault):
     """An array whose axes are not those of one picture."""
 
 
+class RefusedCodec(ImageFault):
+    """A Zarr array packed by something that is not run here."""
+
+
 class NoSuchArray(ImageFault):
     """A Zarr group that does not say which of its arrays is the picture."""
 

@@ -41,6 +41,8 @@ class FileSource:
     windowed: bool = True
     georeference: Georeference | None = None
     pixel_size: PixelSize | None = None
+    mask: Samples | None = None
+    """One channel, 0 where the image has no pixel; None: it has all."""
 
     def __post_init__(self) -> None:
         self.channels = self.interpreter.channels
@@ -57,12 +59,25 @@ class FileSource:
         """
         _check_inside("rows", rows, self.height)
         _check_inside("columns", columns, self.width)
+        with reading(self.file, *whole_blocks((rows, columns), self.block, (self.height, self.width))):
+            samples = self.samples.read(rows, columns)
         with reading(self.file, rows, columns):
-            return self.interpreter(self.samples.read(rows, columns))
+            return self.interpreter(samples)
+
+    def valid(self, rows: slice, columns: slice) -> np.ndarray:
+        """Which pixels of a window the file's own mask leaves, as `Source.valid` says."""
+        _check_inside("rows", rows, self.height)
+        _check_inside("columns", columns, self.width)
+        if self.mask is None:
+            return np.ones((rows.stop - rows.start, columns.stop - columns.start), np.bool_)
+        with reading(self.file, *whole_blocks((rows, columns), self.block, (self.height, self.width))):
+            return self.mask.read(rows, columns)[..., 0] != 0
 
     def close(self) -> None:
         """Close the file."""
         self.samples.close()
+        if self.mask is not None:
+            self.mask.close()
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +101,19 @@ def reading(file: Path, rows: slice, columns: slice) -> Iterator[None]:
         reason = f"bytes that cannot be decoded ({str(error).strip().rstrip('.') or type(error).__name__})"
         found = error.fields["found"] if isinstance(error, ImageFault) else reason
         raise UnreadableWindow(file=file, rows=rows, columns=columns, found=found) from error
+
+
+def whole_blocks(window: tuple[slice, slice], block: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
+    """The blocks that a window touches, as far as they lie in an image of ``size``: one fault has one name.
+
+    >>> whole_blocks((slice(3, 9), slice(20, 30)), (8, 16), (50, 30))
+    (slice(0, 16, None), slice(16, 30, None))
+    """
+    rows, columns = (
+        slice(part.start // step * step, min(-(-part.stop // step) * step, length))
+        for part, step, length in zip(window, block, size, strict=True)
+    )
+    return rows, columns
 
 
 def _check_inside(argument: str, part: slice, length: int) -> None:

@@ -62,17 +62,23 @@ def _features(mask: Path, names: dict[int, str]) -> Iterator[Feature]:
             if ids.crs:
                 geometries = transform_geom(ids.crs, _WGS84, geometries, precision=_DECIMALS)
             for geometry, (_, value) in zip(geometries, batch, strict=True):
-                yield _feature(geometry["coordinates"], names[value], value)
+                yield _feature(geometry, names[value], value)
 
 
-def _feature(rings: list[Ring], name: str, value: int) -> Feature:
-    outer, *holes = rings
-    coordinates = [_turned(outer, left=True), *(_turned(hole, left=False) for hole in holes)]
+def _feature(geometry: dict[str, Any], name: str, value: int) -> Feature:
+    """A region; one across the 180th meridian comes cut in two, as the format wants it."""
+    kind, coordinates = geometry["type"], geometry["coordinates"]
+    wound = [_wound(polygon) for polygon in coordinates] if kind == "MultiPolygon" else _wound(coordinates)
     return {
         "type": "Feature",
         "properties": {"class": name, "value": value},
-        "geometry": {"type": "Polygon", "coordinates": coordinates},
+        "geometry": {"type": kind, "coordinates": wound},
     }
+
+
+def _wound(polygon: list[Ring]) -> list[Ring]:
+    outer, *holes = polygon
+    return [_turned(outer, left=True), *(_turned(hole, left=False) for hole in holes)]
 
 
 def _turned(ring: Ring, *, left: bool) -> Ring:

@@ -7,15 +7,16 @@ from typing import Protocol, Self
 
 import numpy as np
 
-from maskwright.images.read import first_bytes
+from maskwright.images.files import ZARR_METADATA
+from maskwright.images.read import NPY, first_bytes
 from maskwright.images.tiff import SIGNATURES
 from maskwright.images.windows.georeference import Georeference, PixelSize
 from maskwright.images.windows.npy import open_npy
 from maskwright.images.windows.tiff import open_tiff
 from maskwright.images.windows.whole import open_whole
-from maskwright.images.windows.zarr import METADATA, open_zarr
+from maskwright.images.windows.zarr import open_zarr
 
-_NPY = b"\x93NUM"
+_MOST_CHUNKS = 2**20  # that identity looks at: seconds
 
 
 class Source(Protocol):
@@ -46,6 +47,13 @@ class Source(Protocol):
         """
         ...
 
+    def valid(self, rows: slice, columns: slice) -> np.ndarray:
+        """Which pixels of a window are any, (h, w) of bool: False where the file's mask (as GDAL writes it) hides one.
+
+        Pixels of the value ``nodata`` are not looked for. Raises as `read` does.
+        """
+        ...
+
     def close(self) -> None:
         """Close the file; nothing is read from then on."""
         ...
@@ -70,7 +78,7 @@ def open_source(path: str | Path) -> Source:
     start = first_bytes(file)
     if start in SIGNATURES:
         return open_tiff(file)
-    if start == _NPY:
+    if start == NPY:
         return open_npy(file)
     return open_whole(file)
 
@@ -78,8 +86,9 @@ def open_source(path: str | Path) -> Source:
 def identity(path: str | Path) -> str:
     """A short name of the state of an image: another one means that the image was written in between.
 
-    For a file its size and time of change; for Zarr a digest of its metadata and of its folders' times of change,
-    which a chunk changes when it is written as the zarr library does, by renaming.
+    For a file its size and time of change; for Zarr a digest of its metadata, its folders' times of change, and the
+    size and time of change of each chunk: of the first million, beyond which a chunk shows by its folder's time if it
+    was written as the zarr library does, by renaming.
 
     Raises:
         OSError: there is no such image any more.
@@ -88,11 +97,15 @@ def identity(path: str | Path) -> str:
     if not file.is_dir():
         state = file.stat()
         return f"{state.st_size}-{state.st_mtime_ns}"
-    digest = hashlib.sha256()
+    digest, left = hashlib.sha256(), _MOST_CHUNKS
     for folder, folders, names in os.walk(file):
         folders.sort()
         place = Path(folder)
         digest.update(f"{place.relative_to(file)} {place.stat().st_mtime_ns}\n".encode())
-        for name in sorted(set(names).intersection(METADATA)):
+        for name in sorted(names)[:left]:
+            state = (place / name).stat()
+            digest.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
+        left = max(0, left - len(names))
+        for name in sorted(set(names).intersection(ZARR_METADATA)):
             digest.update((place / name).read_bytes())
     return digest.hexdigest()

@@ -53,6 +53,9 @@ def open_tiff(file: Path) -> FileSource:
             channels=channels,
             nodata=_nodata(page),
         )
+        mask = _mask(file, tiff, page)  # before the samples, which may close the TIFF
+        if mask is not None:
+            stack.callback(mask.close)
         samples, block, windowed = _samples(file, tiff, series)
         if not windowed and height * width > MAX_PIXELS:
             samples.close()
@@ -63,7 +66,21 @@ def open_tiff(file: Path) -> FileSource:
                 remedy="Save it in tiles: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE, or tiffcp -t -c zip.",
             )
         stack.pop_all()
-    return FileSource(file, samples, interpreter, height, width, block, windowed, georeference)
+    return FileSource(file, samples, interpreter, height, width, block, windowed, georeference, mask=mask)
+
+
+def _mask(file: Path, tiff: Any, page: Any) -> Segments | None:
+    """The page that says which pixels of another are any, as GDAL writes it beside JPEG; it is of that one's size."""
+    size = page.imagelength, page.imagewidth
+    for series in tiff.series:
+        found = series.keyframe
+        if found.is_mask and not found.is_reduced and (found.imagelength, found.imagewidth) == size:
+            _check_pages(file, tiff, series)
+            rows, columns, channels = segment_shape(found)
+            if rows * columns * channels > _LARGEST_SEGMENT:
+                raise damaged(file, f"a mask in pieces of {rows} x {columns}", "pieces as small as the image's")
+            return Segments(file, tiff, series)
+    return None
 
 
 def _samples(file: Path, tiff: Any, series: Any) -> tuple[Samples, tuple[int, int], bool]:

@@ -1,19 +1,16 @@
 """A Zarr array, or an OME-Zarr group, written chunk by chunk."""
 
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 import numpy as np
 
 from maskwright.images.windows.disk import writing
+from maskwright.images.windows.folder import atomic_folder
 from maskwright.images.windows.georeference import PixelSize
 from maskwright.images.windows.tiles import placed_tiles
-from maskwright.images.windows.zarr import import_zarr
+from maskwright.images.windows.zarr_metadata import import_zarr
 
 
 def write_zarr(
@@ -27,12 +24,17 @@ def write_zarr(
     tile: int,
     pixel_size: PixelSize | None = None,
     zarr_format: Literal[2, 3] = 3,
+    fill_value: float = 0,
+    attributes: Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> None:
     """Write an image from its tiles, row by row from the top left, one chunk a tile.
 
     Tiles are those of `write_tiff`. The result is an array (height, width), or (height, width, bands) where there are
     several; with ``pixel_size`` an OME-Zarr group of one level (0.5, or 0.4 in Zarr format 2), whose bands come first
-    as that format asks. The folder takes its name when it is whole and on the disk; one of that name goes.
+    as that format asks, and which is called ``name``, or after the folder. ``fill_value`` is that of the array: what
+    readers take for missing; ``attributes``, as JSON has them, stand in what the folder is. The folder takes its name
+    when it is whole and on the disk; one of that name goes.
 
     Raises:
         WrongTiles: too few, too many, or one of another shape or type.
@@ -44,11 +46,12 @@ def write_zarr(
     sizes = {"y": height, "x": width, "c": bands}
     chunk = {"y": tile, "x": tile, "c": bands}
     zarr = import_zarr(path)
-    with writing(path), _atomic_folder(path) as temporary:
+    given = dict(attributes or {})
+    with writing(path), atomic_folder(path) as temporary:
         array_path = temporary / "0" if pixel_size else temporary
         if pixel_size:
-            attributes = _ome(axes, pixel_size, name=path.stem, zarr_format=zarr_format)
-            zarr.create_group(temporary, zarr_format=zarr_format, attributes=attributes)
+            described = _ome(axes, pixel_size, name=name or path.stem, zarr_format=zarr_format)
+            zarr.create_group(temporary, zarr_format=zarr_format, attributes=given | described)
         array = zarr.create_array(
             array_path,
             shape=[sizes[axis] for axis in axes],
@@ -57,7 +60,8 @@ def write_zarr(
             zarr_format=zarr_format,
             dimension_names=list(axes) if zarr_format == 3 else None,
             chunk_key_encoding={"name": "default" if zarr_format == 3 else "v2", "separator": "/"},
-            fill_value=0,
+            fill_value=fill_value,
+            attributes=None if pixel_size else given,
         )
         for rows, columns, pixels in placed_tiles(path, tiles, shape=(height, width, bands), dtype=dtype, tile=tile):
             places = {"y": rows, "x": columns, "c": slice(None)}
@@ -79,28 +83,3 @@ def _ome(axes: str, size: PixelSize, *, name: str, zarr_format: int) -> dict[str
     if zarr_format == 3:
         return {"ome": {"version": "0.5", "multiscales": [multiscale]}}
     return {"multiscales": [{"version": "0.4", **multiscale}]}
-
-
-@contextmanager
-def _atomic_folder(path: Path) -> Iterator[Path]:
-    """As `atomic_path`, for a folder: whole or not there, but for the moment in which an older one is moved away."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, old = (path.with_name(f".{uuid4().hex}{path.suffix}") for _ in range(2))
-    try:
-        yield temporary
-        _flush(temporary)
-        if path.exists():
-            path.rename(old)
-        temporary.rename(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if old.exists() and not path.exists():
-            old.rename(path)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _flush(folder: Path) -> None:
-    """Have all of a folder on the disk."""
-    for file in (Path(place, name) for place, _, names in os.walk(folder) for name in names):
-        with file.open("rb+") as stream:
-            os.fsync(stream.fileno())

@@ -4,19 +4,18 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, final
 
 import numpy as np
 
-from maskwright.images.errors import NotAnImage, UnsupportedPixels
+from maskwright.images.errors import UnsupportedPixels
+from maskwright.images.files import is_zarr
 from maskwright.images.stored import decoding
-from maskwright.images.windows.errors import MissingPackage, NoSuchArray, NotWindowed, WrongAxes
-from maskwright.images.windows.file_source import FileSource, reading
+from maskwright.images.windows.errors import NoSuchArray, NotWindowed, WrongAxes
+from maskwright.images.windows.file_source import FileSource, reading, whole_blocks
 from maskwright.images.windows.georeference import PixelSize
 from maskwright.images.windows.pixels import Interpreter, check_bounds, plain
-
-METADATA: Final = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
-_LARGEST_CHUNK: Final = 2**28  # bytes, decoded
+from maskwright.images.windows.zarr_metadata import Node, import_zarr, read_node
 
 
 def open_zarr(folder: Path) -> FileSource:
@@ -27,20 +26,17 @@ def open_zarr(folder: Path) -> FileSource:
 
     Raises:
         NotAnImage, NoSuchArray: no Zarr, or a group that does not say which of its arrays is the picture.
+        RefusedCodec: its chunks are packed in a way that is not unpacked here.
         WrongAxes, UnsupportedPixels, ImageTooLarge: no picture, or one that cannot be.
         NotWindowed: chunks too large for memory.
         DamagedImage: the metadata cannot be read.
         MissingPackage: there is no zarr to read it with.
     """
-    if not any((folder / name).is_file() for name in METADATA):
-        raise NotAnImage(
-            file=folder,
-            found="a folder without Zarr metadata",
-            expected=f"a Zarr array or group, with one of {', '.join(METADATA)} in it",
-            remedy="Give the folder that holds it, or an image file.",
-        )
     with decoding(folder):
-        array, axes, pixel_size = _picture(folder, import_zarr(folder).open(folder, mode="r"))
+        import_zarr(folder)
+        from maskwright.images.windows.zarr_bounds import LARGEST_CHUNK, bounded
+
+        array, axes, pixel_size = _picture(read_node(folder))
         if array.dtype.kind not in "biuf":
             raise UnsupportedPixels(
                 file=folder,
@@ -52,32 +48,21 @@ def open_zarr(folder: Path) -> FileSource:
         height, width, channels = lengths["y"], lengths["x"], lengths.get("c", 1)
         check_bounds(folder, height=height, width=width, channels=channels)
         chunk = dict(zip(axes, array.chunks, strict=True))
-        _check_chunks(folder, array)
+        _check_chunks(folder, array, LARGEST_CHUNK)
         interpreter = Interpreter(folder, plain, dtype=array.dtype.newbyteorder("="), channels=channels)
         block = min(chunk["y"], height), min(chunk["x"], width)
-        samples = _Chunks(folder, array, axes, block)
+        samples = _Chunks(folder, bounded(array), axes, block, (height, width))
         return FileSource(folder, samples, interpreter, height, width, block, pixel_size=pixel_size)
-
-
-def import_zarr(file: Path) -> Any:
-    """The package zarr.
-
-    Raises:
-        MissingPackage: it is not installed; ``file`` is named as what needs it.
-    """
-    try:
-        import zarr
-    except ImportError as error:
-        raise MissingPackage(file=file, package="zarr", extra="zarr") from error
-    return zarr
 
 
 @final
 class _Chunks:
     """Samples of a Zarr array with the given axes, one letter each."""
 
-    def __init__(self, folder: Path, array: Any, axes: Sequence[str], block: tuple[int, int]) -> None:
-        self._folder, self._array, self._axes, self._block = folder, array, axes, block
+    def __init__(
+        self, folder: Path, array: Any, axes: Sequence[str], block: tuple[int, int], size: tuple[int, int]
+    ) -> None:
+        self._folder, self._array, self._axes, self._block, self._size = folder, array, axes, block, size
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         try:
@@ -86,7 +71,7 @@ class _Chunks:
             raise
         except Exception:
             for part in product(_parts(rows, self._block[0]), _parts(columns, self._block[1])):
-                with reading(self._folder, *part):
+                with reading(self._folder, *whole_blocks(part, self._block, self._size)):
                     self._samples(*part)
             raise
 
@@ -109,23 +94,25 @@ def _parts(part: slice, length: int) -> list[slice]:
     return [slice(*ends) for ends in zip([part.start, *cuts], [*cuts, part.stop], strict=True)]
 
 
-def _picture(folder: Path, node: Any) -> tuple[Any, list[str], PixelSize | None]:
+def _picture(node: Node) -> tuple[Any, list[str], PixelSize | None]:
     """(array, the letter of each of its axes, size of a pixel)."""
-    if hasattr(node, "chunks"):
-        return node, _axes(folder, node, _names(node)), None
-    attributes = node.attrs.asdict()
-    multiscales = attributes.get("ome", attributes).get("multiscales")
+    folder = node.folder
+    if node.is_array:
+        array = node.open_array(folder)
+        return array, _axes(folder, array, _names(array)), None
+    multiscales = node.attributes.get("ome", node.attributes).get("multiscales")
     if not multiscales:
-        members = ", ".join(sorted(node)) or "nothing"
+        arrays = sorted(place.name for place in folder.iterdir() if is_zarr(place))
+        members = ", ".join(arrays) or "nothing"
         raise NoSuchArray(
             file=folder,
             found=f"a Zarr group that holds {members} and names no picture",
             expected="an array, or OME metadata",
-            remedy=f"Give one of its arrays, such as {folder / next(iter(sorted(node)), 'ARRAY')}.",
+            remedy=f"Give one of its arrays, such as {folder / next(iter(arrays), 'ARRAY')}.",
         )
     picture = multiscales[0]
     level = picture["datasets"][0]
-    array = node[level["path"]]
+    array = node.child(level["path"]).open_array(folder)
     described = picture.get("axes", list("tczyx"))  # all five, in this order, before OME-Zarr 0.3
     described = [{"name": axis} if isinstance(axis, str) else axis for axis in described]
     axes = _axes(folder, array, [axis["name"] for axis in described])
@@ -162,12 +149,12 @@ def _axes(folder: Path, array: Any, names: Sequence[str] | None) -> list[str]:
     return axes
 
 
-def _check_chunks(folder: Path, array: Any) -> None:
+def _check_chunks(folder: Path, array: Any, largest: int) -> None:
     size = math.prod(array.chunks) * array.dtype.itemsize
-    if size > _LARGEST_CHUNK:
+    if size > largest:
         raise NotWindowed(
             file=folder,
             found=f"chunks of {' x '.join(map(str, array.chunks))}, {size >> 20} MiB each",
-            expected=f"chunks of at most {_LARGEST_CHUNK >> 20} MiB, so that it can be read by window",
+            expected=f"chunks of at most {largest >> 20} MiB, so that it can be read by window",
             remedy="Save it again in chunks of about 1024 x 1024 pixels.",
         )
