@@ -116,13 +116,12 @@ def predicted(predictor: Predictor, layout: Layout) -> np.ndarray:
 
 def whole(engine: Path, file: Path) -> None:
     """Predict the large mosaic in this process, which a caller started for it alone."""
-    import resource
-
     job = LargeJob(open_engine(engine), weights_digest(engine), file)
     result = predict_large(
         job, file.with_suffix(".mask.tif"), say=lambda line: print(line, file=sys.stderr, flush=True)
     )
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    status = Path("/proc/self/status").read_text()  # Linux's ru_maxrss would begin with that of the caller
+    peak = 1024 * int(status.partition("VmHWM:")[2].split()[0])
     print(f"| {result.pixels / 1e6:.0f} megapixels: peak memory, GB | {peak / 1e9:.2f} |")
     print(f"| seconds, and megapixels/s | {result.seconds:.0f}, {result.pixels / result.seconds / 1e6:.2f} |")
     print(

@@ -256,3 +256,36 @@ def test_help_names_every_command(maskwright_command):
     _, out, _ = maskwright_command("--help")
     for command in ("train", "evaluate", "predict", "check", "demo"):
         assert command in out
+
+
+DATA = ("--images", "images", "--masks", "masks")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("train", *DATA, "--out", "run"), "lower training.batch_size or training.patch with --set, or close"),
+        (
+            ("predict", "run", "image.png", "--out", "masks"),
+            "each with a .tif or .zarr as --out, use fewer --workers, or",
+        ),
+        (("evaluate", "run", *DATA), "out of memory; close other programs"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [("MemoryError", MemoryError), ("_ArrayMemoryError", MemoryError), ("ResourceExhaustedError", Exception)],
+    ids=["Python", "NumPy", "TensorFlow"],
+)
+def test_out_of_memory_is_told_what_lowers_it_in_that_command(
+    command, told, name, base, maskwright_command, monkeypatch
+):
+    def full(*_, **__):
+        raise type(name, (base,), {})
+
+    for door in ("load", "train_recipe"):
+        monkeypatch.setattr(f"maskwright.segmenter.Segmenter.{door}", full)
+    code, _, err = maskwright_command(*command)
+    assert code == 1
+    assert err.startswith("error: out of memory; ")
+    assert told in err

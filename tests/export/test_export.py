@@ -1,5 +1,6 @@
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ from maskwright.errors import UnknownChoice
 from maskwright.export import to_openvino
 from maskwright.export.check import EngineDisagrees, UnscoredRun
 from maskwright.export.export import MissingExporter, export_run
-from maskwright.export.place import OutputHoldsAnEngine, OutputIsTaken, atomic_folder
+from maskwright.export.place import OutputHoldsAnEngine, OutputHoldsMore, OutputIsTaken, atomic_folder, check_free
 from maskwright.export.trace import NeedsTensorFlow
 from maskwright.inference.engine import NotARun, open_engine, weights_digest
 from maskwright.segmenter import Segmenter
@@ -202,6 +203,69 @@ def test_a_folder_with_other_files_is_left_alone(run):
         export_run(run, run / "recipe.yaml")
 
 
+@pytest.mark.parametrize("to", ["openvino", "onnx", "litert", "saved_model"])
+def test_an_engine_is_not_replaced_where_files_beside_it_would_be_lost(to, engines, tmp_path):
+    folder = shutil.copytree(engines(to), tmp_path / "engine")
+    check_free(folder, overwrite=True)
+    for name in ("masks/0.png", "masks/bundle.json", "saved_model/notes/a.pb", "model.txt"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text("mine")
+    text = (
+        r"engine: holds more than an engine \(masks/0\.png, masks/bundle\.json, model\.txt, saved_model/notes/a\.pb\), "
+        r"which would be lost; move it away, or name another folder\."
+    )
+    with pytest.raises(OutputHoldsMore, match=text):
+        check_free(folder, overwrite=True)
+    assert (folder / "masks/0.png").read_text() == "mine"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from maskwright.export.place import atomic_folder
+
+honest, left = Path.rename, int(sys.argv[2])
+
+def deadly(*arguments):
+    global left
+    left -= 1
+    honest(*arguments)
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Path.rename = deadly
+with atomic_folder(Path(sys.argv[1])) as folder:
+    (folder / "engine.json").write_text("new")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize(("renames", "expected"), [(1, "old"), (2, "new")])
+@pytest.mark.parametrize("meanwhile", ["nothing", "an empty folder"])
+def test_an_engine_is_there_again_after_a_kill_at_the_worst_moment(renames, expected, meanwhile, tmp_path):
+    folder = tmp_path / "engine"
+    folder.mkdir()
+    (folder / "engine.json").write_text("old")
+    done = subprocess.run([sys.executable, "-c", KILLED, str(folder), str(renames)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert folder.exists() == (renames == 2)
+    if meanwhile == "an empty folder":
+        folder.mkdir(exist_ok=True)
+    with pytest.raises(OutputHoldsAnEngine):
+        check_free(folder, overwrite=False)
+    assert (folder / "engine.json").read_text() == expected
+    assert not (tmp_path / ".engine.former").exists()
+
+
+def test_what_a_killed_export_left_is_not_lost_to_another_folder_of_that_name(tmp_path):
+    for name in (".engine.former/engine.json", "engine/mine"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("kept")
+    with pytest.raises(OutputIsTaken):
+        check_free(tmp_path / "engine", overwrite=True)
+    assert (tmp_path / ".engine.former/engine.json").exists()
+
+
 def test_an_interrupted_export_leaves_the_folder_as_it_was(tmp_path):
     (tmp_path / "engine").mkdir()
     (tmp_path / "engine/old").write_text("old")
@@ -219,7 +283,21 @@ def test_an_interrupted_export_leaves_the_folder_as_it_was(tmp_path):
 def test_a_run_that_is_not_complete_is_refused(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     (copy / "scores.json").unlink()
-    with pytest.raises(UnscoredRun, match=r"run: has no scores\.json, so its training is not complete; go on with"):
+    (copy / "run.json").write_text(json.dumps({"stopped_by": "interrupt"}))
+    text = r"run: has no scores\.json, which an engine is checked on, since {}; {}"
+    going_on = text.format("its training is not complete", r"go on with: maskwright train --resume --out .*run\.")
+    with pytest.raises(UnscoredRun, match=going_on):
+        export_run(copy, tmp_path / "engine")
+    (copy / "run.json").write_text(json.dumps({"stopped_by": "schedule"}))
+    (copy / "report.html").write_text("")
+    with pytest.raises(UnscoredRun, match=text.format("the run is complete", r"train it anew\.")):
+        export_run(copy, tmp_path / "engine")
+    (copy / "recipe.yaml").unlink()  # what `convert` writes has none
+    converted = text.format("its network was converted and not trained here", "it predicts as it is, with Keras")
+    with pytest.raises(UnscoredRun, match=converted):
+        export_run(copy, tmp_path / "engine")
+    (copy / "model.keras").unlink()
+    with pytest.raises(NotARun, match=r"run: not a run: recipe\.yaml is missing"):
         export_run(copy, tmp_path / "engine")
     with pytest.raises(NotARun, match=r"nowhere: not a run: there is no such folder"):
         export_run(tmp_path / "nowhere", tmp_path / "engine")

@@ -69,3 +69,11 @@ def test_a_truncated_bundle_is_named(tmp_path):
     (tmp_path / "bundle.json").write_text('{"format": 1,')
     with pytest.raises(UnreadableBundle, match=r"bundle\.json: .*Invalid JSON"):
         Bundle.read(tmp_path)
+
+
+def test_an_index_is_a_byte_and_the_last_is_of_ignored_pixels_so_there_are_no_more_labels():
+    labels = [Label(name=str(number), value=number, colour=(0, 0, 0)) for number in range(256)]
+    most = bundle(labels=labels[:255], activation="softmax")
+    assert most.decide(np.eye(255, dtype=np.float32)[None])[0].tolist() == list(range(255))
+    with pytest.raises(ValidationError, match="at most 255 items"):
+        bundle(labels=labels, activation="softmax")

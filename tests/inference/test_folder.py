@@ -9,9 +9,18 @@ import pytest
 import tifffile
 from PIL import Image
 
+from maskwright.images.files import SameOutput
 from maskwright.images.write import write_mask
 from maskwright.inference.finished import FINISHED_FILE
-from maskwright.inference.folder import MANIFEST, Job, OutputIsInput, OutputsExist, predict_files
+from maskwright.inference.folder import (
+    MANIFEST,
+    OVERWRITING,
+    Job,
+    OnlyResults,
+    OutputIsInput,
+    OutputsExist,
+    predict_files,
+)
 from tests.inference.engines import Brightness
 
 
@@ -200,6 +209,44 @@ def test_results_that_an_interrupted_overwrite_had_not_reached_are_replaced(imag
     assert [result.already_done for result in again] == [True, False]
 
 
+def test_an_interrupted_overwrite_that_is_given_again_goes_on_and_a_whole_one_begins_anew(
+    images, tmp_path, monkeypatch
+):
+    job, out = Job(Brightness(), "x"), tmp_path / "out"
+    predict_files(job, [images], out)
+
+    def interrupted(path, values):
+        if path.name == "b.png":
+            raise KeyboardInterrupt
+        write_mask(path, values)
+
+    for expected in ([True, False], [False, False]):
+        if expected[0]:
+            monkeypatch.setattr("maskwright.inference.folder.write_mask", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                predict_files(job, [images], out, overwrite=True)
+            monkeypatch.undo()
+        again = predict_files(job, [images], out, overwrite=True)
+        assert [result.already_done for result in again] == expected
+        assert not (out / OVERWRITING).exists()
+
+
+def test_an_interrupted_overwrite_of_another_job_is_no_reason_to_keep_anything(images, tmp_path, monkeypatch):
+    job, out = Job(Brightness(), "x"), tmp_path / "out"
+    monkeypatch.setattr("maskwright.inference.folder.write_mask", broken)
+    with pytest.raises(RuntimeError):
+        predict_files(Job(Brightness(), "y"), [images], out, overwrite=True)
+    monkeypatch.undo()
+    name = (out / OVERWRITING).read_bytes()
+    predict_files(job, [images], out, overwrite=True)
+    (out / OVERWRITING).write_bytes(name)
+    assert not any(result.already_done for result in predict_files(job, [images], out, overwrite=True))
+
+
+def broken(path, values):
+    raise RuntimeError
+
+
 def test_files_nobody_here_wrote_are_left_alone(images, tmp_path):
     paint(tmp_path / "out/a.png", 99)
     with pytest.raises(OutputsExist, match=r"out: holds 1 files of these names"):
@@ -210,6 +257,43 @@ def test_files_nobody_here_wrote_are_left_alone(images, tmp_path):
 def test_masks_are_never_written_over_the_images(images):
     with pytest.raises(OutputIsInput, match=r"a\.png: its mask would be written over an image"):
         predict_files(Job(Brightness(), "x"), [images], images, overwrite=True)
+
+
+def test_an_output_folder_in_the_input_folder_holds_no_inputs(images, monkeypatch):
+    job, out = Job(Brightness(), "x", overlay=True), images / "masks"
+    for named in (images, str(images / "**"), images):
+        results = predict_files(job, [named], out)
+        assert sorted(result.source.relative_to(images).as_posix() for result in results) == ["a.png", "deep/b.png"]
+    assert all(result.already_done for result in results)
+    monkeypatch.chdir(images)
+    assert len(predict_files(job, ["."], out)) == 2
+
+
+def test_an_input_folder_that_holds_results_alone_is_said(images):
+    predict_files(Job(Brightness(), "x"), [images / "a.png"], images / "deep")
+    (images / "deep/b.png").unlink()
+    (images / "a.png").unlink()
+    text = r"deep: all that the inputs name lies in this output folder; expected images\. Check the folder meant\."
+    with pytest.raises(OnlyResults, match=text):
+        predict_files(Job(Brightness(), "x"), [images], images / "deep")
+
+
+def test_a_mask_and_an_overlay_never_share_a_file(images, tmp_path):
+    paint(images / "a.overlay.png", 10)
+    text = r"a\.overlay\.png and .*a\.png: both would be written as .*out.a\.overlay\.png; expected one input for each"
+    with pytest.raises(SameOutput, match=text):
+        predict_files(Job(Brightness(), "x", overlay=True), [images], tmp_path / "out")
+    assert len(predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")) == 3
+
+
+def test_overlays_are_never_written_over_the_images_or_over_files_nobody_here_wrote(images, tmp_path):
+    job = Job(Brightness(), "x", output="probabilities", overlay=True)
+    paint(tmp_path / "out/a.overlay.png", 99)
+    with pytest.raises(OutputsExist, match=r"out: holds 1 files of these names"):
+        predict_files(job, [images], tmp_path / "out")
+    with pytest.raises(OutputIsInput, match=r"a\.png: its mask would be written over an image"):
+        predict_files(job, [images / "a.png", tmp_path / "out/a.overlay.png"], tmp_path / "out", overwrite=True)
+    assert (read(tmp_path / "out/a.overlay.png") == 99).all()
 
 
 def many(tmp_path):

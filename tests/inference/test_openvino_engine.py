@@ -1,6 +1,8 @@
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,6 +76,27 @@ def test_bf16_is_computed_where_the_processor_has_it(precision, engine):
 def test_an_image_of_another_layout_in_memory_is_read_right(engine):
     images = pictures(8, 12, 1, 2).transpose(3, 1, 0, 2).astype(np.float64)
     np.testing.assert_allclose(open_engine(engine)(images), expected(images), atol=1e-6)
+
+
+def test_threads_may_share_an_engine(engine):
+    images = [pictures(1, 64, 64, 1) * number for number in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(open_engine(engine), images))
+    for answer, image in zip(answers, images, strict=True):
+        np.testing.assert_allclose(answer, expected(image), atol=1e-5)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="only Linux tells which files are mapped")
+@pytest.mark.parametrize("cached", [False, True])
+def test_no_file_of_an_open_engine_is_held_so_that_it_can_be_replaced_on_windows(cached, engine):
+    images = pictures(1, 8, 8, 1)
+    if cached:
+        open_engine(engine)
+    opened = open_engine(engine)
+    assert str(engine) not in Path("/proc/self/maps").read_text()
+    for file in FILES:
+        (engine / file.decode()).write_bytes(b"another model")
+    np.testing.assert_allclose(opened(images), expected(images), atol=1e-6)
 
 
 def test_what_was_compiled_is_kept_and_used_again(engine, cache):

@@ -17,6 +17,10 @@ if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --he
     from maskwright.training.recipe import Recipe
 
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # Python's, TensorFlow's and torch's
+_LESS_MEMORY = {  # by command, what else than closing other programs helps
+    "train": "lower training.batch_size or training.patch with --set, or ",
+    "predict": "predict large images one by one, each with a .tif or .zarr as --out, use fewer --workers, or ",
+}
 
 app = typer.Typer(
     help="Folders of images and masks in; a trained U-Net, masks for images of any size and a page of results out.",
@@ -409,9 +413,9 @@ def main() -> None:
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; networks need Keras and a backend: pip install 'maskwright[tensorflow]'")
     except Exception as error:
-        if type(error).__name__ not in _OUT_OF_MEMORY:
+        if not _OUT_OF_MEMORY & {kind.__name__ for kind in type(error).__mro__}:
             raise
-        _fail("out of memory; lower training.batch_size or training.patch with --set, or close other programs")
+        _fail(f"out of memory; {_LESS_MEMORY.get(sys.argv[1], '')}close other programs")
 
 
 def _fail(message: str) -> None:

@@ -15,7 +15,7 @@ from maskwright.inference.engine import Engine
 from maskwright.inference.exported import Bounds, Checks, Precision
 from maskwright.inference.predict import predict_indices
 from maskwright.training.evaluate import evaluate_pairs
-from maskwright.training.run import Run
+from maskwright.training.run import NothingToResume, Run
 
 MOST_COMPARED: Final = 10
 """Images that both the network and the engine predict; the engine alone predicts every validation image."""
@@ -30,9 +30,9 @@ BOUNDS: Final[Mapping[Precision, Bounds]] = {
 
 
 class UnscoredRun(InputError):
-    """A run whose training has not come to its end, so that there is no score to reproduce."""
+    """A run without what an engine is checked on: its validation pairs, and its network's score on them."""
 
-    text = "{run}: has no {missing}, so its training is not complete; go on with: maskwright train --resume --out {run}"
+    text = "{run}: has no {missing}, which an engine is checked on, since {cause}; {remedy}."
 
 
 class EngineDisagrees(InputError):
@@ -84,7 +84,7 @@ def check_engine(
         progress: Called with the images predicted and all to predict, after each one.
 
     Raises:
-        UnscoredRun: The run is not complete.
+        UnscoredRun: The run was never scored.
         InputError: A validation pair cannot be read any more.
     """
     pairs, trained = run.read_split()["validation"], read_score(run)
@@ -147,12 +147,24 @@ def read_score(run: Run) -> float | None:
     """The mean IoU the run's network scored when it was trained.
 
     Raises:
-        UnscoredRun: The run is not complete.
+        UnscoredRun: The run was never scored.
     """
     for file in (run.scores, run.split):
         if not file.is_file():
-            raise UnscoredRun(run=run.folder, missing=file.name)
+            cause, remedy = _unscored(run)
+            raise UnscoredRun(run=run.folder, missing=file.name, cause=cause, remedy=remedy)
     return json.loads(run.scores.read_text(encoding="utf-8"))["scores"]["mean_iou"]
+
+
+def _unscored(run: Run) -> tuple[str, str]:
+    """Why a run has no score, and what gives it one."""
+    if not run.recipe.is_file():
+        return "its network was converted and not trained here", "it predicts as it is, with Keras"
+    try:
+        Run.interrupted(run.folder)
+    except NothingToResume as error:
+        return str(error.fields["found"]), "train it anew"
+    return "its training is not complete", f"go on with: maskwright train --resume --out {run.folder}"
 
 
 def spread(pairs: Sequence[Pair], most: int) -> list[Pair]:

@@ -87,19 +87,18 @@ def export_run(
         What was written as ``engine.json``, the checks among it.
 
     Raises:
-        NotARun, UnscoredRun: ``run`` is no complete run.
+        NotARun, UnscoredRun: ``run`` is no complete run, or its network was converted and not trained here.
         OutputHoldsAnEngine, OutputIsTaken: ``out`` cannot be used.
         UnknownChoice: There is no such target, or not in that precision.
         NeedsTensorFlow, MissingExporter: What writes the engine is not there.
         EngineDisagrees: The engine passes a bound of `BOUNDS`.
         InputError: The network, a validation pair or an image to calibrate on cannot be read.
     """
-    source, out = Run.open(run), Path(out)
+    source, out = _scored(run), Path(out)
     precisions = one_of("to", to, TARGETS)
     target = one_of(f"precision of {to}", precision, precisions)
     check_backend()
     check_free(out, overwrite=overwrite)
-    read_score(source)
     try:
         exporter, versions = import_module(f"maskwright.export.{target.module}"), _versions(target)
     except ImportError as error:
@@ -135,6 +134,15 @@ def export_run(
         exported = exported.model_copy(update={"checks": checks})
         exported.write(folder, write_text)
     return exported
+
+
+def _scored(folder: str | Path) -> Run:
+    """The run in ``folder``, which has what its engine is to be checked on."""
+    run = Run(Path(folder))
+    if not (run.bundle.is_file() and run.network.is_file()):
+        run = Run.open(folder)
+    read_score(run)
+    return run
 
 
 def _refuse(run: Run, exported: Exported, checks: Checks) -> None:

@@ -36,12 +36,10 @@ def convert(network: keras.Model) -> Any:
 
 
 def save(model: Any, folder: Path) -> str:
-    """Write ``model.xml`` and ``model.bin`` into ``folder``; the name of the first, which is the one to open.
+    """Write ``model.xml`` and ``model.bin`` into ``folder``, over what is there; the name of the first, to be opened.
 
-    An engine that still reads files of these names goes on reading what they were.
+    An engine that was opened from there has them in memory, and stays what it was.
     """
-    for former in folder.glob("model.*"):
-        former.unlink()
     # Weights keep all their digits: what is computed in is chosen when the model is opened.
     openvino.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
     return MODEL_FILE

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
-from maskwright.images.labels import Label
+from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
 
 BUNDLE_FILE = "bundle.json"
@@ -37,7 +37,11 @@ class Bundle(BaseModel):
     channels: int = Field(ge=1, description="Channels of an input image.")
     pixels: tuple[str, ...] = Field(min_length=1, description="dtypes of the training images.")
     normalisation: Normalisation
-    labels: tuple[Label, ...] = Field(min_length=1, description="What each label index means, background first if any.")
+    labels: tuple[Label, ...] = Field(
+        min_length=1,
+        max_length=IGNORED,  # an index is a byte, and that of the ignored pixels is the last one
+        description="What each label index means, background first if any.",
+    )
     activation: Literal["sigmoid", "softmax"]
     threshold: float = Field(0.5, ge=0, le=1, description="With a sigmoid: a pixel above it belongs to the class.")
     multiple: int = Field(32, ge=1, description="The network takes heights and widths that are multiples of this.")

@@ -1,15 +1,16 @@
 """Threads that work ahead of whoever waits for them: a bounded amount at a time, results in the order asked for."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, Generic, Self, TypeVar, final
 
+from maskwright.inference.processors import usable_processors
+
 T = TypeVar("T")
 R = TypeVar("R")
 
-_THREADS: Final = min(8, os.cpu_count() or 1)
+_MOST_THREADS: Final = 8
 
 
 @final
@@ -26,7 +27,7 @@ class Crew(Generic[R]):
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
-        self._pool = ThreadPoolExecutor(_THREADS)
+        self._pool = ThreadPoolExecutor(min(_MOST_THREADS, usable_processors()))
         self._asked: deque[tuple[int, Future[R]]] = deque()
         self._held = 0
 

@@ -25,7 +25,7 @@ _RUNTIMES: Final[Mapping[Kind, tuple[str, str, str]]] = {
 
 
 class Engine(Protocol):
-    """A network that predicts, whatever computes it."""
+    """A network that predicts, whatever computes it; threads may share it."""
 
     bundle: Bundle
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from maskwright.errors import InputError
-from maskwright.images.files import expand_inputs
+from maskwright.images.files import SameOutput, expand_inputs
 from maskwright.images.overlay import overlay, to_display
-from maskwright.images.write import write_image, write_json, write_mask, write_probabilities
+from maskwright.images.write import write_image, write_json, write_mask, write_probabilities, write_text
 from maskwright.inference.crew import Crew
 from maskwright.inference.engine import Engine
 from maskwright.inference.finished import Finished, file_state
@@ -20,6 +20,8 @@ from maskwright.inference.pipeline import HELD, Failed, Numbered, Prediction, pr
 
 Output = Literal["ids", "probabilities"]
 MANIFEST = ".maskwright.json"
+OVERWRITING = ".maskwright.overwriting"
+"""There, with the name of its job, from the beginning of a call with ``overwrite`` until one has come to its end."""
 _SUFFIXES: dict[Output, str] = {"ids": ".png", "probabilities": ".tif"}
 
 
@@ -33,6 +35,12 @@ class OutputIsInput(InputError):
     """A result would replace one of the images it is made from."""
 
     text = "{file}: its mask would be written over an image that is read; name another output folder."
+
+
+class OnlyResults(InputError):
+    """Inputs that hold nothing but what lies in the output folder."""
+
+    text = "{folder}: all that the inputs name lies in this output folder; expected images. Check the folder meant."
 
 
 @dataclass(frozen=True)
@@ -77,30 +85,28 @@ def predict_files(
 
     Images are read, predicted in batches of one size, and written, all at once; memory does not grow with their number.
     A file that fails is reported in its result and the others are still done. Results of an earlier call with the same
-    engine and settings are kept where neither they nor their images have changed since.
+    engine and settings are kept where neither they nor their images have changed since. ``out`` may lie in a folder
+    of ``inputs``: what it holds is then no input.
 
     Args:
         job: What is done.
         inputs: Images; folders are read with their subfolders, whose layout ``out`` repeats.
         out: Folder for the results, made if missing.
-        overwrite: Replace results that are there already.
+        overwrite: Replace results that are there already. Where an earlier call with it, of the same engine and
+            settings, did not come to its end, this one goes on with that: what it has replaced is kept.
         done: Called as each file is finished, in this thread, with how many are, the total and its result.
 
     Returns:
         A result for each file, in the order of ``inputs``.
 
     Raises:
-        MissingInputs, EmptyFolder, SameOutput: The inputs cannot be listed.
+        MissingInputs, EmptyFolder, OnlyResults: There is nothing to predict.
+        SameOutput: A file would be written for two images.
         OutputsExist: ``out`` holds results of another engine or other settings, or files of the same names.
         OutputIsInput: An image would be written over.
         OSError: A result cannot be written; what was written before is whole and kept.
     """
-    files = expand_inputs(inputs)
-    goals = [(source, out / relative.with_suffix(_SUFFIXES[job.output])) for source, relative in files]
-    sources = {source.resolve() for source, _ in files}
-    for source, goal in goals:
-        if goal.resolve() in sources:
-            raise OutputIsInput(file=source)
+    goals = _goals(job, inputs, out)
     finished = _claim(out, job, goals, overwrite=overwrite)
     results: dict[int, Result] = {}
 
@@ -129,12 +135,37 @@ def predict_files(
                 report(*written)
         for written in writers.rest():
             report(*written)
+    (out / OVERWRITING).unlink(missing_ok=True)
     return [results[number] for number in range(len(goals))]
 
 
 def overlay_path(goal: Path) -> Path:
     """Where the overlay of a result lies: ``a.png`` has ``a.overlay.png`` beside it."""
     return goal.with_suffix(".overlay.png")
+
+
+def _goals(job: Job, inputs: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
+    """Each image with the result that is written for it."""
+    listed = expand_inputs(inputs)
+    files = [(source, relative) for source, relative in listed if not _is_result(source, relative, out)]
+    if listed and not files:
+        raise OnlyResults(folder=out)
+    goals = [(source, out / relative.with_suffix(_SUFFIXES[job.output])) for source, relative in files]
+    sources, source_of = {source.resolve() for source, _ in files}, dict[Path, Path]()
+    for source, goal in goals:
+        for result in job.results(goal):
+            if result.resolve() in sources:
+                raise OutputIsInput(file=source)
+            if result in source_of:
+                raise SameOutput(file=source_of[result], other=source, output=result)
+            source_of[result] = source
+    return goals
+
+
+def _is_result(source: Path, relative: Path, out: Path) -> bool:
+    """Whether ``source`` was found only because ``out`` lies below the folder that was searched."""
+    searched, out = source.parents[len(relative.parts) - 1].resolve(), out.resolve()
+    return searched in out.parents and out in source.resolve().parents
 
 
 def _write(job: Job, finished: Finished, goals: Sequence[Path], prediction: Prediction) -> tuple[int, Result]:
@@ -158,15 +189,19 @@ def _claim(out: Path, job: Job, goals: Sequence[tuple[Path, Path]], *, overwrite
     """Mark ``out`` as this job's; what an earlier call of the same job has finished."""
     manifest, key = out / MANIFEST, job.key()
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    earlier = _read(manifest)
+    earlier, going_on = _read(manifest), out / OVERWRITING
     if earlier == key and not overwrite:
         return Finished.read(out, digest) or _adopt(out, job, digest, goals)
-    there = sum(goal.exists() for _, goal in goals)
+    if earlier == key and going_on.is_file() and going_on.read_bytes() == digest.encode():
+        return Finished.read(out, digest) or Finished.start(out, digest)
+    there = sum(result.exists() for _, goal in goals for result in job.results(goal))
     if there and not overwrite:
         found = "holds results of another network or settings" if earlier else f"holds {there} files of these names"
         raise OutputsExist(folder=out, found=found)
     finished = Finished.start(out, digest)
     write_json(manifest, key)
+    if overwrite:
+        write_text(going_on, digest)  # last: until it is there, nothing was replaced
     return finished
 
 

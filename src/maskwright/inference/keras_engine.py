@@ -1,6 +1,7 @@
 """A Keras network as an engine, on whatever backend Keras runs."""
 
 from pathlib import Path
+from threading import Lock
 from typing import final
 
 import keras
@@ -25,11 +26,13 @@ class KerasEngine:
     def __init__(self, network: keras.Model, bundle: Bundle) -> None:
         self.network = network
         self.bundle = bundle
+        self._alone = Lock()  # a model keeps what a call works with, on JAX its weights
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
         # Not `predict`, which leaks memory in a loop on TensorFlow: this calls one compiled function.
-        return np.asarray(self.network.predict_on_batch(images), dtype=np.float32)
+        with self._alone:
+            return np.asarray(self.network.predict_on_batch(images), dtype=np.float32)
 
 
 def load_network(file: Path) -> keras.Model:

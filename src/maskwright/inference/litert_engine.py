@@ -1,6 +1,5 @@
 """A LiteRT model as an engine: small to install, for phones and boards as well as for this CPU."""
 
-import os
 from pathlib import Path
 from threading import Lock
 from typing import Any, final
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.exported import Exported, UnreadableEngine, check_channels
+from maskwright.inference.processors import usable_processors
 
 
 @final
@@ -45,7 +45,7 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
     """
     file = folder / exported.model
     try:
-        interpreter = Interpreter(model_path=str(file), num_threads=threads or os.cpu_count())
+        interpreter = Interpreter(model_path=str(file), num_threads=threads or usable_processors())
         takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
         channels = int(takes[0]["shape_signature"][-1]), int(gives[0]["shape_signature"][-1])
     except (ValueError, RuntimeError, OSError) as error:

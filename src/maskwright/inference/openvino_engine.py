@@ -5,6 +5,7 @@ import os
 import platform
 import tempfile
 from pathlib import Path
+from threading import Lock
 from typing import Any, final
 
 import numpy as np
@@ -24,10 +25,12 @@ class OpenVinoEngine:
     def __init__(self, compiled: Any, bundle: Bundle) -> None:
         self.compiled = compiled
         self.bundle = bundle
+        self._alone = Lock()  # its one request refuses a second call while it computes
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
-        return self.compiled(np.ascontiguousarray(images, np.float32))[0]
+        with self._alone:
+            return self.compiled(np.ascontiguousarray(images, np.float32))[0]
 
 
 def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> OpenVinoEngine:
@@ -37,6 +40,7 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
         UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
     """
     file, core = folder / exported.model, openvino.Core()
+    core.set_property({"ENABLE_MMAP": False})  # Windows neither replaces nor moves a file that is mapped
     try:
         model = core.read_model(file)
         channels = _channels(model.input(0)), _channels(model.output(0))

@@ -2,15 +2,18 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+from maskwright.errors import InputError
 from maskwright.inference.large.predict import LargeJob, predict_large
 from tests.inference.large.boxes import Box, mask_of, noise
 
@@ -68,24 +71,52 @@ def test_killed_several_times_the_result_is_byte_for_byte_that_of_a_call_that_wa
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is ended between two steps of its own")
 @pytest.mark.parametrize("late", [False, True])
-def test_ended_at_any_step_that_shows_on_the_disk_the_result_is_the_same(tmp_path, late):
-    np.save(tmp_path / "a.npy", noise(1300, 100))
-    job, steps = LargeJob(Box(), "weights", tmp_path / "a.npy", margin=32), (Path.replace, Path.unlink, Path.rmdir)
-    predict_large(job, tmp_path / "whole.tif")
-    for step in range(1, 20):
-        out = tmp_path / f"{step}.tif"
+@pytest.mark.parametrize(
+    ("name", "package"),
+    [("mask.tif", None), ("mask.zarr", "zarr"), ("outlined.tif", "rasterio")],
+)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_ended_at_any_step_that_shows_on_the_disk_the_result_is_the_same(tmp_path, late, name, package, overwrite):
+    if package:
+        pytest.importorskip(package)
+    np.save(tmp_path / "a.npy", noise(1300, 50))
+    steps = Path.replace, Path.rename, Path.unlink, Path.rmdir
+    outlined = package == "rasterio"
+
+    def job(folder, margin=32):
+        outlines = folder / "p.geojson" if outlined else None
+        return LargeJob(Box(radius=margin), "weights", tmp_path / "a.npy", margin=margin, polygons=outlines)
+
+    whole, older = tmp_path / "whole", tmp_path / "older"
+    predict_large(job(whole), whole / name)
+    predict_large(job(older, margin=64), older / name)
+    for step in range(1, 40):
+        folder = tmp_path / str(step)
+        if overwrite:
+            shutil.copytree(older, folder)
         process = os.fork()
         if process == 0:
             end_at(step, steps, late=late)
-            predict_large(job, out)
+            predict_large(job(folder), folder / name, overwrite=overwrite)
             os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        predict_large(job, out)
-        assert out.read_bytes() == (tmp_path / "whole.tif").read_bytes()
-        assert not out.with_name(f"{out.name}.parts").exists()
+        if overwrite:  # the older command never takes the newer result for its own
+            with suppress(InputError):
+                assert predict_large(job(folder, margin=64), folder / name).already_done
+                assert contents(folder / name) == contents(older / name)
+        predict_large(job(folder), folder / name, overwrite=overwrite)
+        assert contents(folder / name) == contents(whole / name)
+        assert contents(folder / f"{name}.json") == contents(whole / f"{name}.json")
+        assert not outlined or contents(folder / "p.geojson") == contents(whole / "p.geojson")
+        assert not (folder / f"{name}.parts").exists()
         if code == 0:
             break
     assert step > 8  # claim, two parts, result, record, and their removal
+
+
+def contents(result):
+    files = (path for path in result.rglob("*") if path.is_file()) if result.is_dir() else [result]
+    return {path.relative_to(result): path.read_bytes() for path in files}
 
 
 def end_at(count, functions, *, late):

@@ -7,15 +7,18 @@ import pytest
 
 from maskwright.images.windows.write_tiff import write_tiff
 
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systems count memory in other ways")
+
+ROOT = Path(__file__).parents[3]
 PREDICT = """
-import resource, sys
+import sys
 from pathlib import Path
 from maskwright.inference.large.predict import LargeJob, predict_large
 from maskwright.images.windows import segments
 from tests.inference.engines import Brightness
 segments._KEPT = 2**23  # what the reader keeps grows up to its bound, which larger images than these reach
 predict_large(LargeJob(Brightness(), "weights", Path(sys.argv[1]), margin=32), sys.argv[2])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
 
 
@@ -26,10 +29,16 @@ def peak(folder, side):
     tiles = (np.zeros((height, width), np.uint8) for height in sides for width in sides)
     write_tiff(folder / f"{side}.tif", tiles, height=side, width=side, bands=1, dtype="uint8", tile=256)
     command = [sys.executable, "-c", PREDICT, str(folder / f"{side}.tif"), str(folder / f"{side}.mask.tif")]
-    return int(subprocess.run(command, cwd=Path(__file__).parents[3], check=True, capture_output=True).stdout)
+    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout) // 1024
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systems count memory in other ways")
+def test_a_process_counts_its_own_memory_and_not_that_of_whatever_started_it():
+    held = np.ones(2**26)  # 512 MiB, which a started process has for a moment too
+    code = "from maskwright.inference.large.cost import peak_memory; print(peak_memory())"
+    found = int(subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True).stdout)
+    assert 2**22 < found < 2**28 < held.nbytes
+
+
 def test_memory_does_not_grow_with_the_image(tmp_path):
     small, large = peak(tmp_path, 4000), peak(tmp_path, 9000)
     assert large - small < 30  # the larger image has 62 MiB more, its mask as much again

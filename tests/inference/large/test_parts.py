@@ -1,3 +1,5 @@
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -52,4 +54,30 @@ def test_a_block_that_is_not_whole_is_not_there(tmp_path, layout, fault):
     content[middle] ^= 4
     torn = {"empty": b"", "cut": content[:middle], "zeros": bytes(len(content)), "one bit": content}
     file.write_bytes(torn[fault])
+    assert parts.failures_of(block) is None
+
+
+def test_whichever_byte_of_a_block_is_damaged_it_is_whole_or_not_there(tmp_path):
+    layout, encoding = lay_out(20, 10, multiple=32, margin=64), Ids(bundle())
+    (block,) = layout.blocks()
+    parts, values = Parts(tmp_path, layout, encoding), np.arange(200, dtype=np.uint8).reshape(20, 10, 1)
+    parts.store(block, Part(values))
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    for place in range(len(content)):
+        for flipped in (1, 8, 0xFF):
+            file.write_bytes(content[:place] + bytes([content[place] ^ flipped]) + content[place + 1 :])
+            if parts.failures_of(block) is not None:  # a time or a comment
+                np.testing.assert_array_equal(parts.read(slice(0, 20), slice(0, 10)), values)
+
+
+@pytest.mark.parametrize("tile", [None, b"too short"])
+def test_a_block_without_its_tiles_is_not_there(tmp_path, layout, tile):
+    block, parts = layout.blocks()[0], Parts(tmp_path, layout, Ids(bundle()))
+    with zipfile.ZipFile(tmp_path / f"{block.name}.zip", "w") as archive:
+        archive.writestr("failures.json", "[]")
+        if tile:
+            for row in range(0, block.shape[0], 256):
+                for column in range(0, block.shape[1], 256):
+                    archive.writestr(f"{row}-{column}", tile)
     assert parts.failures_of(block) is None

@@ -92,6 +92,17 @@ def test_a_zarr_array_holds_the_same(tmp_path, out):
     np.testing.assert_array_equal(zarr.open_array(out.with_suffix(".zarr"), mode="r")[:], mask_of(image, 5))
 
 
+@pytest.mark.parametrize(("output", "missing"), [("ids", 254), ("probabilities", np.nan)])
+def test_what_is_missing_in_a_zarr_array_is_its_fill_value(tmp_path, out, output, missing):
+    zarr = pytest.importorskip("zarr")
+    image = saved(tmp_path / "a.npy", np.uint8([[[9, 255], [9, 0]]]))
+    predict_large(job(image, output=output), out.with_suffix(".zarr"))
+    array = zarr.open_array(out.with_suffix(".zarr"), mode="r")
+    np.testing.assert_equal(array.fill_value, array.dtype.type(missing))
+    np.testing.assert_equal(array[0, 1], array.fill_value)
+    assert array[0, 0] != array.fill_value
+
+
 def write_tiff(path, image, **options):
     tifffile.imwrite(path, image, tile=(64, 64), photometric="minisblack", **options)
     return path
@@ -121,7 +132,7 @@ def test_the_next_free_value_is_nodata():
     assert of([1]) == (255, np.uint8)
     assert of([255, 254]) == (253, np.uint8)
     assert of([1000]) == (255, np.uint16)
-    assert of(range(1, 256)) == (256, np.uint16)
+    assert of(range(2, 256)) == (1, np.uint8)
 
 
 def test_a_broken_tile_is_reported_by_position_and_the_rest_is_done(tmp_path, out):
@@ -233,6 +244,22 @@ def test_a_torn_part_is_done_again(tmp_path, out):
     _, lines = said(job(image, margin=32), out)
     assert not any("Going on" in line and "2 of 2" in line for line in lines)
     np.testing.assert_array_equal(tifffile.imread(out), mask_of(np.load(image), 5))
+
+
+def test_windows_of_the_seam_are_no_larger_than_those_whose_memory_was_told(tmp_path, out):
+    image, engine = saved(tmp_path / "a.npy", noise(2600, 2600)), Box()
+    result = predict_large(job(image, engine, margin=512), out)
+    assert result.seam_share == 0
+    assert max(engine.sizes) == (1792, 1792)  # 768 pixels kept, 512 seen on each side
+    assert engine.sizes[-1] == (1792, 1792)  # 896 on each side of a border: 768 beyond those compared, more than 512
+
+
+def test_transparent_pixels_are_nodata_where_alpha_goes(tmp_path, out):
+    image = noise(1300, 100)
+    alpha = np.full_like(image, 255)
+    alpha[:700, :30] = 0
+    predict_large(job(saved(tmp_path / "a.npy", np.dstack([image, alpha])), Box(radius=0), margin=32), out)
+    np.testing.assert_array_equal(tifffile.imread(out), np.where(alpha, mask_of(image, 0), 254))
 
 
 def test_two_at_once_are_refused(tmp_path, out):

@@ -11,10 +11,11 @@ from tests.inference.large.boxes import noise
 class Array:
     """A source in memory, with parts that cannot be read."""
 
-    def __init__(self, pixels, *, nodata=None, block=(16, 16), bad=()):
+    def __init__(self, pixels, *, nodata=None, block=(16, 16), bad=(), hidden=None):
         self.pixels = pixels if pixels.ndim == 3 else pixels[..., None]
         self.height, self.width, self.channels = self.pixels.shape
         self.dtype, self.nodata, self.block, self.bad = self.pixels.dtype, nodata, block, bad
+        self.shown = np.ones(self.pixels.shape[:2], bool) if hidden is None else ~hidden
 
     def read(self, rows, columns):
         for top, left in self.bad:
@@ -22,6 +23,9 @@ class Array:
                 fields = {"rows": slice(top, top + 16), "columns": slice(left, left + 16)}
                 raise UnreadableWindow(file="a.tif", found="a broken tile", **fields)
         return self.pixels[rows, columns]
+
+    def valid(self, rows, columns):
+        return self.shown[rows, columns]
 
 
 def read(source, rows, columns, **changes):
@@ -35,6 +39,17 @@ def test_a_window_is_reflected_where_the_image_ends_as_the_whole_would_be():
     np.testing.assert_array_equal(np.rint(window.images[0, ..., 0] * 255), whole[32:, 32:])
     assert window.known.all()
     assert window.failures == ()
+
+
+@pytest.mark.parametrize("bad", [(), [(16, 16)]], ids=["whole", "by tiles"])
+def test_pixels_that_the_file_hides_are_not_known(bad):
+    hidden = np.random.default_rng(0).random((64, 64)) > 0.5
+    window = read(Array(noise(64, 64), hidden=hidden, bad=bad), (0, 64), (0, 64))
+    expected = ~hidden
+    for top, left in bad:
+        expected[top : top + 16, left : left + 16] = False
+    assert (window.known == expected).all()
+    assert (window.images[0][~expected] == 0).all()
 
 
 def test_pixels_of_nodata_are_the_mean_of_the_training_and_not_known():
@@ -61,6 +76,19 @@ def test_what_cannot_be_read_costs_only_its_own_tile_and_is_named():
     expected[16:32, 32:48] = False
     np.testing.assert_array_equal(window.known, expected[5:64, 3:61])
     np.testing.assert_array_equal(np.rint(window.images[0, ..., 0] * 255), np.where(expected, image, 0)[5:64, 3:61])
+
+
+def test_a_transparent_pixel_is_not_known_whatever_colour_it_has():
+    image = np.uint8([[[9, 9, 9, 255], [1, 2, 3, 0]]])
+    window = read(Array(image), (0, 1), (0, 2), multiple=1)
+    assert window.known.tolist() == [[True, False]]
+    assert np.rint(window.images.ravel() * 255).tolist() == [9, 0]
+
+
+def test_a_fourth_channel_that_the_network_takes_is_no_alpha():
+    normalisation = {"mean": [0] * 4, "std": [1] * 4}
+    window = read(Array(np.zeros((1, 1, 4), np.uint8)), (0, 1), (0, 1), channels=4, normalisation=normalisation)
+    assert window.known.all()
 
 
 def test_pixels_of_another_kind_are_refused():

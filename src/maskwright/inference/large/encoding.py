@@ -37,7 +37,7 @@ class Ids:
 
     def __init__(self, bundle: Bundle) -> None:
         taken = {label.value for label in bundle.labels}
-        self.nodata: float = next(value for value in (*range(255, -1, -1), *range(256, 513)) if value not in taken)
+        self.nodata: float = next(value for value in range(255, -1, -1) if value not in taken)
         values = bundle.values(np.zeros(0, np.uint8)).dtype
         self.dtype = np.result_type(values, np.min_scalar_type(int(self.nodata)))
         self._bundle = bundle

@@ -1,5 +1,6 @@
 """What a result is made of and how far it has come: a claim beside the parts, and a record beside the result."""
 
+import hashlib
 import os
 import shutil
 from contextlib import suppress
@@ -12,10 +13,11 @@ from maskwright.errors import InputError
 from maskwright.images.write import write_text
 from maskwright.inference.large.blocks import Layout
 from maskwright.inference.large.encoding import Output
-from maskwright.inference.large.parts import SUFFIX
+from maskwright.inference.large.parts import PARTS
 from maskwright.inference.large.window import Failure
 
 _CLAIM: Final = "job.json"
+_REPLACED: Final = "replaced"
 _TEMPORARY: Final = "." + "[0-9a-f]" * 32 + "*"  # what `atomic_path` leaves behind when it is killed
 
 
@@ -31,6 +33,12 @@ class UnknownResult(InputError):
     text = "{file}: is there already, and not of this command; name another file, or add --overwrite to replace it."
 
 
+class ForeignFolder(InputError):
+    """A folder in a result's place that holds other than what this command wrote; it is never removed."""
+
+    text = "{file}: is a folder, and not as this command wrote it, so it stays; name another file, or remove it."
+
+
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +52,9 @@ class Key(_Record):
     bundle: str
     """Digest of the bundle."""
     image: str
-    """The image's path, and the state of its file."""
+    """The image's name, and the state of its file."""
+    path: str
+    """Of the image on this machine; other machines may have it elsewhere."""
     output: Output
     margin: int | None
     """As asked for; None where it is measured."""
@@ -68,6 +78,10 @@ class Finished(_Record):
     """The JSON file beside a result."""
 
     key: Key
+    result: str
+    """Digest of the result's bytes: a record of other bytes is not of this result."""
+    outlines: str | None = None
+    """Digest of the GeoJSON made of the result; None where none was made."""
     layout: Layout
     nodata: float | None
     """The value of pixels that are not known; None for NaN."""
@@ -88,10 +102,21 @@ class Journal:
         self.out = out
         self.parts = out.with_name(out.name + ".parts")
         self._finished = out.with_name(out.name + ".json")
+        self._made = self.parts / f"result{out.suffix}"
+
+    @property
+    def files(self) -> tuple[Path, Path, Path]:
+        """All that has a name of its own: the result, its record, its parts."""
+        return self.out, self._finished, self.parts
+
+    def standing(self) -> Finished | None:
+        """The record of the result that is there; None where there is none, or none whose bytes are as recorded."""
+        record = _read(self._finished, Finished) if self.out.exists() else None
+        return record if record and record.result == digest_of(self.out) else None
 
     def finished(self, key: Key) -> Finished | None:
-        """The record of a result that is there, if it is this job's."""
-        record = _read(self._finished, Finished) if self.out.exists() else None
+        """The record of the result that is there, if it is this job's."""
+        record = self.standing()
         return record if record and record.key == key else None
 
     def claimed(self, key: Key, *, overwrite: bool) -> Claim | None:
@@ -99,41 +124,78 @@ class Journal:
 
         Raises:
             OtherJob: The parts, or the result, are another job's, and ``overwrite`` is false.
-            UnknownResult: The result is nobody's, and ``overwrite`` is false.
+            UnknownResult: The result, its record or its parts are nobody's, and ``overwrite`` is false.
+            ForeignFolder: The result is a folder that this command did not write.
         """
         for left in self.parts.glob(_TEMPORARY):
             _remove(left)
         claim = _read(self.parts / _CLAIM, Claim)
+        if self.out.is_dir() and not self.standing():
+            raise ForeignFolder(file=self.out)
+        if not overwrite:
+            self._refuse_others(claim, key)
         if claim and claim.key == key:
             return claim
-        if not overwrite:
-            if claim:
-                raise _other(self.parts, claim.key, key)
-            if self.out.exists():
-                record = _read(self._finished, Finished)
-                raise _other(self.out, record.key, key) if record else UnknownResult(file=self.out)
         self.discard()
         return None
+
+    def _refuse_others(self, claim: Claim | None, key: Key) -> None:
+        if claim and claim.key != key:
+            raise _other(self.parts, claim.key, key)
+        if self.out.exists():
+            record = self.standing()
+            raise _other(self.out, record.key, key) if record else UnknownResult(file=self.out)
+        if self._finished.exists() and not _read(self._finished, Finished):
+            raise UnknownResult(file=self._finished)
+        if not claim and self.parts.exists() and (not self.parts.is_dir() or any(self.parts.iterdir())):
+            raise UnknownResult(file=self.parts)
 
     def claim(self, claim: Claim) -> None:
         """Begin a job."""
         _write(self.parts / _CLAIM, claim)
 
+    def place(self) -> Path:
+        """Where the result is made, with nothing there."""
+        if self._made.exists():
+            _remove(self._made)
+        return self._made
+
     def finish(self, made: Path, finished: Finished) -> None:
-        """Put a result, made inside the folder of parts, in its place."""
+        """Put a result, made inside the folder of parts, in its place.
+
+        Its record comes first: whatever has the result's name until then has other bytes than it says.
+        """
+        replaced = self.parts / _REPLACED
+        if replaced.exists():
+            _remove(replaced)
         if made.is_dir() and self.out.exists():
-            _remove(self.out)
+            self.out.replace(replaced)
+        self.record(finished)
         made.replace(self.out)
-        _write(self._finished, finished)
         _settle(self.out.parent)
+
+    def record(self, finished: Finished) -> None:
+        """Say how the result was made, and what was made of it."""
+        _write(self._finished, finished)
 
     def discard(self) -> None:
         """Remove the parts; the claim last, so that no part is ever taken for another claim's."""
-        for pattern in (_TEMPORARY, f"*{SUFFIX}", _CLAIM):
+        for pattern in (_TEMPORARY, PARTS, self._made.name, _REPLACED, _CLAIM):
             for path in self.parts.glob(pattern):
                 _remove(path)
         with suppress(OSError):  # whatever else somebody has put there stays, and the folder with it
             self.parts.rmdir()
+
+
+def digest_of(result: Path) -> str:
+    """Of the bytes of a file, or of the names and bytes of all files in a folder."""
+    digest = hashlib.sha256()
+    names = sorted(Path(place, name) for place, _, names in os.walk(result) for name in names)
+    for file in names if result.is_dir() else [result]:
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{file.relative_to(result).as_posix()}\n{content}\n".encode())
+    return digest.hexdigest()
 
 
 def _other(file: Path, found: Key, expected: Key) -> OtherJob:
@@ -153,7 +215,7 @@ def _write(file: Path, record: _Record) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink()

@@ -1,12 +1,16 @@
 """One process at a time for one result; a lock that goes with its process, however that ends."""
 
+import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from maskwright.errors import InputError
+
+_HELD: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # the last is Windows' word for it
 
 
 class BeingPredicted(InputError):
@@ -16,15 +20,15 @@ class BeingPredicted(InputError):
 
 
 @contextmanager
-def held(out: Path) -> Iterator[None]:
-    """Hold the right to make ``out`` while the block runs.
+def held(out: Path, *, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Hold the right to make ``out`` while the block runs; where the file system has no locks, say so and go on.
 
     Raises:
         BeingPredicted: Another process holds it.
     """
     file = out.with_name(f".{out.name}.lock")
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _acquire(file, out)
+    descriptor = _acquire(file, out, say)
     try:
         yield
     finally:
@@ -33,14 +37,17 @@ def held(out: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(file: Path, out: Path) -> int:
+def _acquire(file: Path, out: Path, say: Callable[[str], None]) -> int:
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT)
         try:
             _lock(descriptor)
-        except OSError:
-            os.close(descriptor)
-            raise BeingPredicted(out=out) from None
+        except OSError as error:
+            if error.errno in _HELD:
+                os.close(descriptor)
+                raise BeingPredicted(out=out) from None
+            say(f"{out}: cannot be locked here ({error.strerror}); see that no other process predicts into it.")
+            return descriptor
         # The process that had it removes the file: a lock on what has no name any more keeps nobody out.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):

@@ -1,6 +1,7 @@
 """The finished blocks of a result that is being made, one file each, so that nothing is lost and nothing repeated."""
 
 import json
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,8 +17,21 @@ from maskwright.inference.large.encoding import Encoding, Values
 from maskwright.inference.large.predictor import Part
 from maskwright.inference.large.window import Failure
 
-SUFFIX: Final = ".zip"
+_SUFFIX: Final = ".zip"
+PARTS: Final = f"[0-9]*-[0-9]*{_SUFFIX}"
+"""The names of blocks' files, as a pattern."""
 _FAILURES: Final = "failures.json"
+# What `zipfile` raises for one damaged byte or another: a wrong checksum, method, offset, version, name or flag.
+_DAMAGED: Final = (
+    zipfile.BadZipFile,
+    zlib.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    struct.error,
+)
 _LEVEL: Final = 1  # of deflate: a block is written beside the engine's work, and read once
 
 
@@ -32,27 +46,27 @@ class Parts:
 
     def store(self, block: Block, part: Part) -> tuple[Failure, ...]:
         """Keep what became of a block, on the disk when this returns; what of it could not be read."""
-        side = self._layout.tile
         with (
             atomic_path(self._file(block.rows.first, block.columns.first)) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL) as archive,
         ):
             archive.writestr(_FAILURES, json.dumps(part.failures))
-            for top, left in product(range(0, block.shape[0], side), range(0, block.shape[1], side)):
-                tile = np.ascontiguousarray(part.values[top : top + side, left : left + side])
-                archive.writestr(f"{block.rows.first + top}-{block.columns.first + left}", tile.data)
+            for (top, rows), (left, columns) in product(*(self._cut(length) for length in block.shape)):
+                tile = np.ascontiguousarray(part.values[top : top + rows, left : left + columns])
+                archive.writestr(_name(block, top, left), tile.data)
         return part.failures
 
     def failures_of(self, block: Block) -> tuple[Failure, ...] | None:
         """What of a finished block could not be read; None if the block is not here, or not whole."""
         try:
             with zipfile.ZipFile(self._file(block.rows.first, block.columns.first)) as archive:
-                if archive.testzip() is None:
+                sizes = {entry.filename: entry.file_size for entry in archive.infolist() if entry.filename != _FAILURES}
+                if sizes == self._sizes(block) and archive.testzip() is None:
                     return tuple(
                         Failure(tuple(rows), tuple(columns), found)
                         for rows, columns, found in json.loads(archive.read(_FAILURES))
                     )
-        except (FileNotFoundError, zipfile.BadZipFile, zlib.error, KeyError, EOFError):
+        except _DAMAGED:
             pass
         return None
 
@@ -72,6 +86,19 @@ class Parts:
         ]
         return np.concatenate(tiles)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
+    def _sizes(self, block: Block) -> dict[str, int]:
+        """Bytes of each tile of a block, by its name in the archive."""
+        pixel = self._encoding.bands * self._encoding.dtype.itemsize
+        return {
+            _name(block, top, left): pixel * rows * columns
+            for (top, rows), (left, columns) in product(*(self._cut(length) for length in block.shape))
+        }
+
+    def _cut(self, length: int) -> Iterator[tuple[int, int]]:
+        """Start and length of each tile along a block's side."""
+        side = self._layout.tile
+        return ((start, min(side, length - start)) for start in range(0, length, side))
+
     def _tile(self, row: int, column: int) -> Values:
         first_row, first_column = (
             max(start for start in starts if start <= pixel)
@@ -85,4 +112,9 @@ class Parts:
         return np.frombuffer(content, self._encoding.dtype).reshape(*shape, self._encoding.bands)
 
     def _file(self, row: int, column: int) -> Path:
-        return self._folder / f"{row}-{column}{SUFFIX}"
+        return self._folder / f"{row}-{column}{_SUFFIX}"
+
+
+def _name(block: Block, top: int, left: int) -> str:
+    """Of a tile in its block's archive: its first row and column in the result."""
+    return f"{block.rows.first + top}-{block.columns.first + left}"

@@ -8,20 +8,26 @@ from math import isnan
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from maskwright.errors import InputError, one_of, wrong_argument
 from maskwright.images.windows import identity, open_source
+from maskwright.images.write import atomic_path
 from maskwright.inference.engine import Engine
 from maskwright.inference.large.blocks import Layout, lay_out
 from maskwright.inference.large.encoding import ENCODINGS, Output
 from maskwright.inference.large.fill import fill
-from maskwright.inference.large.journal import Claim, Finished, Journal, Key
+from maskwright.inference.large.journal import (
+    Claim,
+    Finished,
+    Journal,
+    Key,
+    digest_of,
+)
 from maskwright.inference.large.lock import held
 from maskwright.inference.large.parts import Parts
 from maskwright.inference.large.predictor import BlockPredictor, Predictor
 from maskwright.inference.large.reach import measure_margin
-from maskwright.inference.large.result import is_zarr, write_result
+from maskwright.inference.large.refuse import refuse_kind, refuse_names, refuse_outlines, refuse_size
+from maskwright.inference.large.result import check_packages, is_zarr, tell_losses, write_result
 from maskwright.inference.large.seam import measure_seam
 from maskwright.inference.large.window import Failure
 
@@ -54,6 +60,7 @@ class LargeJob:
             engine=self.engine_id,
             bundle=hashlib.sha256(self.engine.bundle.model_dump_json().encode()).hexdigest(),
             image=_image(self.image),
+            path=str(self.image.resolve()),
             output=self.output,
             margin=self.margin,
         )
@@ -68,7 +75,7 @@ class LargeResult:
     """Of the image."""
     margin: int
     seam_share: float | None
-    """Of the pixels within 128 of an inner border that were predicted again with more than twice the margin, the share
+    """Of the pixels within 128 of an inner border that were predicted again with a wider margin, the share
     that got another class; None where there are no inner borders."""
     failed_windows: tuple[Failure, ...]
     """Parts of the image that could not be read; the result holds nodata there."""
@@ -106,31 +113,36 @@ def predict_large(
         WrongArgument, UnknownChoice: The job, or the name of ``out``, is none that can be done.
         ImageFault, NotWindowed: The image cannot be opened.
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
-        OtherJob, UnknownResult: Something else is in the result's place.
+        MissingPackage: There is nothing to write such a result with.
+        ImageTooLarge: The image takes more than a million blocks.
+        OtherJob, UnknownResult, ForeignFolder: Something else is in the result's place.
         BeingPredicted: Another process is making this result.
         ImageChanged: The image was written meanwhile.
         OSError: The disk is full, among others; the parts stay.
     """
     out, started = Path(out), time.perf_counter()
-    _check(job, out)
+    journal = Journal(out)
+    _check(job, journal)
     encoding = one_of("output", job.output, ENCODINGS)(job.engine.bundle)
-    with open_source(job.image) as source, held(out):
-        predictor, journal = Predictor(job.engine, source, encoding, job.image), Journal(out)
-        _check_kind(predictor)
+    with open_source(job.image) as source, held(out, say=say):
+        predictor = Predictor(job.engine, source, encoding, job.image)
+        refuse_kind(predictor)
+        refuse_size(job.image, source)
         key = job.key()
         finished = None if overwrite else journal.finished(key)
         already_done = finished is not None
+        if job.polygons:
+            refuse_outlines(job.polygons, finished, overwrite=overwrite)
         if finished is None:
             claim = journal.claimed(key, overwrite=overwrite)
             if claim is None:
+                tell_losses(out, source, say)
                 claim = Claim(key=key, layout=_laid_out(job, predictor, say))
                 journal.claim(claim)
             blocks_by = spread(key) if spread else predictor
             finished = _make(job, predictor, journal, claim, blocks_by, progress, say)
         if job.polygons and not (already_done and job.polygons.exists()):
-            from maskwright.images.windows.polygons import write_polygons
-
-            write_polygons(out, job.polygons, job.engine.bundle.labels)
+            _outline(job, job.polygons, journal, finished)
         journal.discard()
         return LargeResult(
             written=out,
@@ -162,10 +174,11 @@ def _make(
     if _image(job.image) != claim.key.image:
         journal.discard()
         raise ImageChanged(file=job.image)
-    made = journal.parts / f"result{journal.out.suffix}"
-    write_result(made, parts, layout=layout, encoding=encoding, source=predictor.source)
+    made = journal.place()
+    write_result(made, parts, layout=layout, encoding=encoding, source=predictor.source, name=journal.out.stem)
     finished = Finished(
         key=claim.key,
+        result=digest_of(made),
         layout=layout,
         nodata=None if isnan(encoding.nodata) else encoding.nodata,
         seam_share=seam.share,
@@ -176,22 +189,25 @@ def _make(
     return finished
 
 
-def _check(job: LargeJob, out: Path) -> None:
+def _outline(job: LargeJob, polygons: Path, journal: Journal, finished: Finished) -> None:
+    """Make polygons of the result; recorded first, so that no others are ever taken for these."""
+    from maskwright.images.windows.polygons import write_polygons
+
+    with atomic_path(polygons) as temporary:
+        write_polygons(journal.out, temporary, job.engine.bundle.labels)
+        journal.record(finished.model_copy(update={"outlines": digest_of(temporary)}))
+
+
+def _check(job: LargeJob, journal: Journal) -> None:
+    """Refuse what cannot be made, before anything is."""
+    out = journal.out
     in_tiff = not is_zarr(out)
     if job.margin is not None and not 0 <= job.margin <= _WIDEST_MARGIN:
         raise wrong_argument("margin", job.margin, expected=f"0 to {_WIDEST_MARGIN} pixels")
-    if out.resolve() == job.image.resolve():
-        raise wrong_argument("out", str(out), expected="another file than the image")
     if job.polygons and not (in_tiff and job.output == "ids"):
         raise wrong_argument("polygons", str(job.polygons), expected="ids in a TIFF to make them from")
-
-
-def _check_kind(predictor: Predictor) -> None:
-    """Refuse an image of other pixels or channels before anything is made of it."""
-    dtype = predictor.source.dtype
-    opaque = np.iinfo(dtype).max if dtype.kind in "iu" else 1
-    pixel = np.full((1, 1, predictor.source.channels), opaque, dtype)
-    predictor.engine.bundle.prepare(pixel, file=predictor.file)
+    refuse_names(journal, image=job.image, polygons=job.polygons)
+    check_packages(out, job.polygons)
 
 
 def _laid_out(job: LargeJob, predictor: Predictor, say: Callable[[str], None]) -> Layout:

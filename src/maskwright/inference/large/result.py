@@ -1,10 +1,13 @@
 """The file of a large result, written tile by tile in the format of its name."""
 
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from maskwright.errors import wrong_argument
 from maskwright.images.windows import Source
+from maskwright.images.windows.errors import MissingPackage
 from maskwright.inference.large.blocks import Layout
 from maskwright.inference.large.encoding import Encoding
 from maskwright.inference.large.parts import Parts
@@ -25,8 +28,28 @@ def is_zarr(out: Path) -> bool:
     return suffix == _ZARR
 
 
-def write_result(path: Path, parts: Parts, *, layout: Layout, encoding: Encoding, source: Source) -> None:
+def check_packages(out: Path, polygons: Path | None) -> None:
+    """See before any work that there is what results of these names are written with.
+
+    Raises:
+        MissingPackage: There is not.
+    """
+    if is_zarr(out) and find_spec("zarr") is None:
+        raise MissingPackage(file=out, package="zarr", extra="zarr")
+    if polygons and find_spec("rasterio") is None:
+        raise MissingPackage(file=polygons, package="rasterio", extra="geo")
+
+
+def tell_losses(out: Path, source: Source, say: Callable[[str], None]) -> None:
+    """Say what of the image's place on Earth the result's format does not keep."""
+    if source.georeference and is_zarr(out):
+        say(f"{out}: a Zarr result has no place for the image's coordinate system; name a .tif to keep it.")
+
+
+def write_result(path: Path, parts: Parts, *, layout: Layout, encoding: Encoding, source: Source, name: str) -> None:
     """Put a result together, with what its image says of where it lies and how large its pixels are.
+
+    ``name`` is that of the picture, where the format gives it one.
 
     Raises:
         NotWritten: The disk is full.
@@ -37,7 +60,8 @@ def write_result(path: Path, parts: Parts, *, layout: Layout, encoding: Encoding
     if is_zarr(path):
         from maskwright.images.windows.write_zarr import write_zarr
 
-        write_zarr(path, parts.tiles(), **kind, pixel_size=source.pixel_size)
+        kind |= {"pixel_size": source.pixel_size, "fill_value": encoding.nodata, "name": name}
+        write_zarr(path, parts.tiles(), **kind)
     else:
         from maskwright.images.windows.write_tiff import write_tiff
 

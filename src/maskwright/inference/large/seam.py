@@ -25,14 +25,17 @@ class Seam(NamedTuple):
 
 
 def measure_seam(predictor: Predictor, parts: Parts, *, layout: Layout) -> Seam:
-    """The share of pixels within 128 of a border, at up to 8 seeded places, that more than twice the margin changes."""
+    """The share of pixels within 128 of a border, at up to 8 seeded places, that a wider margin changes.
+
+    It is more than twice as wide, or, of a margin above 256 pixels, as wide as a block's own window allows.
+    """
     changed = compared = 0
     for place in _places(layout):
         rows, columns = (
             slice(max(0, middle - _SIDE), min(middle + _SIDE, end))
             for middle, end in zip(place, layout.size, strict=True)
         )
-        window = [_widened(kept, end, layout) for kept, end in zip((rows, columns), layout.size, strict=True)]
+        window = [_widened(middle, axis, layout) for axis, middle in enumerate(place)]
         inside = tuple(
             slice(kept.start - seen.start, kept.stop - seen.start)
             for kept, seen in zip((rows, columns), window, strict=True)
@@ -56,8 +59,9 @@ def _places(layout: Layout) -> list[tuple[int, int]]:
     return [crossings[index] for index in sorted(chosen)]
 
 
-def _widened(kept: slice, end: int, layout: Layout) -> slice:
-    """The window that sees more than twice the margin around what is compared, on the network's grid."""
-    multiple, wider = layout.multiple, 2 * layout.margin + _SIDE
-    stop = min(kept.stop + wider, end)
-    return slice(max(0, kept.start - wider) // multiple * multiple, -(-stop // multiple) * multiple)
+def _widened(middle: int, axis: int, layout: Layout) -> slice:
+    """The window around a border, on the network's grid: no larger than a block's, whose memory the user was told."""
+    multiple, end = layout.multiple, layout.size[axis]
+    reach = min(2 * (layout.margin + _SIDE), layout.window[axis] // 2 // multiple * multiple)
+    stop = min(middle + reach, end)
+    return slice(max(0, middle - reach) // multiple * multiple, -(-stop // multiple) * multiple)

@@ -62,6 +62,7 @@ class Spread:
         self._patience = patience
         self._say = say
         self._threads = 0
+        self._looked = 0.0
         self._told: set[tuple[str, str]] = set()
         self._peak: int | None = None
         self._look()
@@ -69,7 +70,7 @@ class Spread:
     @property
     def workers(self) -> int:
         """How many there are at this moment."""
-        return len(self._client.nthreads())
+        return len(self._workers())
 
     def peak_memory(self) -> int | None:
         """Bytes that one worker has held at most, of those that have answered."""
@@ -89,6 +90,8 @@ class Spread:
         asked: dict[Future, Block] = {}
         finished: SimpleQueue[Future] = SimpleQueue()
         while left or asked:
+            if time.monotonic() - self._looked > _LOOK:
+                self._look()
             while left and len(asked) < _PER_THREAD * max(self._threads, 1):
                 block = left.popleft()
                 key = f"block-{block.name}-{uuid4().hex}"  # its own: Dask would keep the answer to a known one
@@ -142,8 +145,13 @@ class Spread:
 
     def _look(self) -> None:
         """See how many threads the workers have."""
+        self._threads = sum(self._workers().values())
+        self._looked = time.monotonic()
+
+    def _workers(self) -> dict[str, int]:
+        """Threads of each worker."""
         try:
-            self._threads = sum(self._client.nthreads().values())
+            return dict(self._client.nthreads())
         except OSError:
             raise SchedulerGone(scheduler=self._scheduler) from None
 

@@ -25,18 +25,24 @@ class Window(NamedTuple):
     images: NDArray[np.float32]
     """A batch of one, (1, h, w, c); pixels that are not known are as the mean pixel of the training."""
     known: NDArray[np.bool_]
-    """Where the image has pixels, (h, w): neither marked as nodata nor unreadable."""
+    """Where the image has pixels, (h, w): neither marked as nodata nor transparent nor unreadable."""
     failures: tuple[Failure, ...]
 
 
 def read_window(source: Source, bundle: Bundle, *, rows: slice, columns: slice, file: str | Path) -> Window:
     """A window, which may reach beyond the image's lower and right ends by less than a multiple.
 
+    Where the network takes fewer channels than there are with alpha, pixels of alpha 0 are not known.
+
     Raises:
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
     """
     inside = slice(rows.start, min(rows.stop, source.height)), slice(columns.start, min(columns.stop, source.width))
     pixels, known, failures = _read(source, *inside)
+    if source.channels in (2, 4) and bundle.channels < source.channels:  # the last one is alpha, and goes
+        transparent = pixels[..., -1] == 0
+        pixels = np.where(transparent[..., None], opaque(pixels.dtype), pixels)
+        known = known & ~transparent
     down, right = rows.stop - inside[0].stop, columns.stop - inside[1].stop
     if down or right:
         pixels = np.pad(pixels, ((0, down), (0, right), (0, 0)), mode="reflect")
@@ -47,10 +53,15 @@ def read_window(source: Source, bundle: Bundle, *, rows: slice, columns: slice, 
     return Window(prepared[None], known, failures)
 
 
+def opaque(dtype: np.dtype[Any]) -> Any:
+    """The alpha of a pixel that hides all behind it."""
+    return dtype.type(np.iinfo(dtype).max if dtype.kind in "iu" else 1)
+
+
 def _read(source: Source, rows: slice, columns: slice) -> tuple[NDArray[Any], NDArray[np.bool_], tuple[Failure, ...]]:
     try:
         pixels = source.read(rows, columns)
-        return pixels, _known(pixels, source.nodata), ()
+        return pixels, _known(pixels, source.nodata) & source.valid(rows, columns), ()
     except UnreadableWindow:
         return _read_what_can_be(source, rows, columns)
 
@@ -60,8 +71,7 @@ def _read_what_can_be(
 ) -> tuple[NDArray[Any], NDArray[np.bool_], tuple[Failure, ...]]:
     """A window read by the file's own tiles, so that one at fault costs no other."""
     shape = rows.stop - rows.start, columns.stop - columns.start
-    opaque = np.iinfo(source.dtype).max if source.dtype.kind in "iu" else 1
-    pixels = np.full((*shape, source.channels), opaque, source.dtype)  # as alpha, all else is refused
+    pixels = np.full((*shape, source.channels), opaque(source.dtype), source.dtype)  # as alpha, all else is refused
     known, failures = np.zeros(shape, np.bool_), []
     for down in _cells(rows, source.block[0]):
         for right in _cells(columns, source.block[1]):
@@ -71,7 +81,7 @@ def _read_what_can_be(
             )
             try:
                 pixels[place] = source.read(down, right)
-                known[place] = _known(pixels[place], source.nodata)
+                known[place] = _known(pixels[place], source.nodata) & source.valid(down, right)
             except UnreadableWindow as error:
                 failures.append(_failure(error))
     return pixels, known, tuple(failures)

@@ -12,12 +12,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple, final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from maskwright.errors import InputError
 from maskwright.images.windows import open_source
-from maskwright.inference.engine import Engine, open_engine, weights_digest
+from maskwright.inference.engine import open_engine, weights_digest
 from maskwright.inference.large.blocks import Block
 from maskwright.inference.large.cost import peak_memory
 from maskwright.inference.large.encoding import ENCODINGS
@@ -119,27 +116,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-@final
-class _OneAtATime:
-    """An engine that threads share: one predicts, with all of them, while the others read."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine, self.bundle, self._alone = engine, engine.bundle, Lock()
-
-    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        with self._alone:
-            return self._engine(images)
-
-
 @lru_cache(maxsize=2)  # two commands that share the workers do not open theirs anew for each block
 def _predictor(task: Task, *, threads: int, name: str) -> Predictor:
     try:
-        engine = _OneAtATime(open_engine(task.engine, threads=threads))
+        engine = open_engine(task.engine, threads=threads)
         source = open_source(task.image)
         weights = weights_digest(task.engine)
     except InputError as error:
         raise WorkerCannotRead(worker=name, found=error) from None
     here = LargeJob(engine, weights, task.image, output=task.key.output, margin=task.key.margin).key()
+    here = here.model_copy(update={"path": task.key.path})  # a disk may have other names here
     if here != task.key:
         found, expected = here.differences(task.key)
         raise WorkerSeesOther(worker=name, found=found, expected=expected)

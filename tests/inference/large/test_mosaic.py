@@ -1,0 +1,88 @@
+"""What the borders between blocks cost on photographs, by an exported network."""
+
+import numpy as np
+import pytest
+import tifffile
+
+from maskwright.inference.engine import open_engine, weights_digest
+from maskwright.inference.large.blocks import Layout, lay_out
+from maskwright.inference.large.encoding import Ids
+from maskwright.inference.large.predict import LargeJob, predict_large
+from maskwright.inference.large.predictor import Predictor
+
+data = pytest.importorskip("skimage.data", reason="needs the photographs of scikit-image")
+pytest.importorskip("openvino", reason="needs an engine")
+
+SIDE = 1200
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    from maskwright.export.export import export_run
+    from tests.export.a_run import build_network, write_run
+
+    network, folder = build_network(), tmp_path_factory.mktemp("mosaic")
+    pixels = (data.astronaut()[None] / 255 - [0.4, 0.5, 0.6]) / [0.2, 0.25, 0.3]
+    kernel, bias = network.layers[-1].get_weights()
+    for _ in range(20):  # until each of the three classes is somewhere the likeliest
+        network.layers[-1].set_weights([kernel, bias])
+        bias = bias - np.median(np.log(network.predict(pixels, verbose=0)), axis=(0, 1, 2))
+    export_run(write_run(folder, network=network), folder / "engine")
+    return folder / "engine"
+
+
+@pytest.fixture(scope="module")
+def mosaic(tmp_path_factory):
+    views = [np.rot90(data.astronaut()[:400, :400], turns) for turns in range(4)] + [data.coffee()[:400, :400]]
+    order = np.random.default_rng(0).integers(0, len(views), (SIDE // 400, SIDE // 400))
+    image = np.concatenate([np.concatenate([views[view] for view in row], axis=1) for row in order])
+    file = tmp_path_factory.mktemp("images") / "mosaic.tif"
+    tifffile.imwrite(file, image, tile=(256, 256), photometric="rgb")
+    return file
+
+
+@pytest.fixture(scope="module")
+def whole(engine, mosaic):
+    """Mask values of the mosaic predicted in one call."""
+    network = open_engine(engine)
+    images = network.bundle.prepare(tifffile.imread(mosaic), file=mosaic)[None]
+    values = np.uint8([label.value for label in network.bundle.labels])
+    return values[network(images)[0].argmax(axis=-1)]
+
+
+@pytest.fixture
+def predicted(engine, mosaic, tmp_path):
+    def predict(margin):
+        job = LargeJob(open_engine(engine), weights_digest(engine), mosaic, margin=margin)
+        result = predict_large(job, tmp_path / f"{margin}.tif")
+        return result, tifffile.imread(result.written)
+
+    return predict
+
+
+def test_the_measured_margin_leaves_no_seam_on_photographs(predicted, whole):
+    assert (np.bincount(whole.ravel()) > whole.size / 100).sum() > 1  # there is something to tell apart
+    result, mask = predicted(None)
+    assert (mask != whole).mean() < 1e-4
+    assert result.seam_share < 1e-3
+
+
+def test_without_a_margin_there_would_be_one(predicted, whole):
+    result, mask = predicted(0)
+    assert (mask != whole).mean() > 1e-4
+    assert result.seam_share > 1e-3
+
+
+def test_another_tiling_gives_the_same_classes(engine, mosaic, predicted):
+    from maskwright.images.windows import open_source
+
+    result, mask = predicted(None)
+    network = open_engine(engine)
+    layout = lay_out(SIDE, SIDE, multiple=network.bundle.multiple, margin=result.margin)
+    smaller = Layout(**layout.model_dump() | {"kept": (512, 256)})
+    other = np.empty_like(mask)
+    with open_source(mosaic) as source:
+        for block, part in Predictor(network, source, Ids(network.bundle), mosaic).predict_blocks(smaller.blocks()):
+            other[tuple(slice(span.first, span.last) for span in block)] = part.values[..., 0]
+    assert len(smaller.blocks()) > len(layout.blocks()) > 1
+    assert (mask != other).mean() < 1e-4
