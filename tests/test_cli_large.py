@@ -74,8 +74,9 @@ def test_a_damaged_tile_is_named_the_rest_is_done_and_the_command_fails(engine, 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--out", "masks", "--workers", "2"), "--workers does not go with --out is masks; expected a .tif, .tiff or"),
-        (("--out", "masks", "--dask", "tcp://x:1"), "--dask does not go with --out is masks"),
+        (("--out", "masks", "--workers", "2"), "--workers does not go with --out masks; expected a .tif, .tiff or"),
+        (("--out", "masks", "--dask", "tcp://x:1"), "--dask does not go with --out masks"),
+        (("--out", "mask.png"), "--out does not go with mask.png; expected a folder, or a .tif, .tiff or .zarr"),
         (("--out", "mask.tif", "--overlay"), "--overlay does not go with --out mask.tif; expected a folder"),
         (("again.png", "--out", "mask.tif"), "--out does not go with mask.tif and 2 images; expected one image"),
         (("--out", "mask.tif", "--workers", "2", "--dask", "x"), "--workers does not go with --dask as well"),

@@ -86,6 +86,36 @@ def test_a_network_goes_to_torch_and_comes_back(maskwright_command, tmp_path):
     np.testing.assert_allclose(again.predict_on_batch(images), network.predict_on_batch(images), atol=1e-5)
 
 
+def test_a_run_keeps_its_pixels_on_the_way_to_torch_and_back(maskwright_command, photograph, tmp_path):
+    file, pixels = photograph
+    network = randomise(Unet("resnet18_v1", classes=1), seed=2)
+    there, back = tmp_path / "there.safetensors", tmp_path / "back"
+    save_smp(network, there)
+    statistics = ("--set", "mean=[0.1,0.2,0.3]", "--set", "std=0.5")
+    code, out, _ = maskwright_command("convert", there, "--out", back, "--set", "activation=sigmoid", *statistics)
+    assert code == 0
+    assert "taken to be" not in out
+    expected = answer(network, np.float32((pixels / 255 - np.array([0.1, 0.2, 0.3])) / 0.5))
+    np.testing.assert_allclose(Segmenter.load(back).predict_probabilities(file), expected, atol=1e-4)
+    code, out, _ = maskwright_command("convert", there, "--out", tmp_path / "other", "--set", "activation=sigmoid")
+    assert code == 0
+    assert "pixels are taken to be in 0-1, less 0.485, 0.456, 0.406 and divided by 0.229, 0.224, 0.225" in out
+    assert "--set mean=... --set std=..." in out
+
+
+@pytest.mark.parametrize("wrong", ["mean=[0.1,0.2]", "std=0", "std=wide", "mean=true"])
+def test_statistics_that_are_none_are_refused(maskwright_command, wrong, tmp_path):
+    save_smp(Unet("resnet18_v1", classes=1), tmp_path / "a.safetensors")
+    code, _, err = maskwright_command("convert", tmp_path / "a.safetensors", "--out", tmp_path / "run", "--set", wrong)
+    assert code == 1
+    assert "expected one number or 3, numbers" in err
+    assert not (tmp_path / "run").exists()
+    out = tmp_path / "a.keras"
+    code, _, err = maskwright_command("convert", tmp_path / "a.safetensors", "--out", out, "--set", "mean=0.5")
+    assert code == 1
+    assert "only a run knows what pixels must be" in err
+
+
 def test_a_run_whose_encoder_torch_has_not_is_refused_by_its_layer(maskwright_command, trained, tmp_path):
     code, _, err = maskwright_command("convert", trained.folder, "--to", "smp", "--out", tmp_path / "a.safetensors")
     assert code == 1

@@ -29,6 +29,7 @@ Format = Literal["keras", "smp"]
 
 _LEGACY: Final = (".h5", ".hdf5")
 _TORCH_OPTIONS: Final = ("activation", "architecture")
+_STATISTICS: Final = ("mean", "std")
 _ACTIVATIONS: Final = ("sigmoid", "softmax")
 
 
@@ -90,7 +91,8 @@ def convert(
         to: What to write.
         mask_values: What the values of the masks of a run are to be; by default 0, 1, 2, ... in the network's order.
         overwrite: Replace a file, or a run, that is there already.
-        options: What the file does not tell, as `load_legacy` and `load_smp` take it: ``activation``, ...
+        options: What the file does not tell, as `load_legacy` and `load_smp` take it: ``activation``, ...; and, for a
+            run, ``mean`` and ``std`` of pixels in [0, 1], one number or one a channel, in place of the encoder's.
 
     Raises:
         NotConvertible: ``source`` is none of these.
@@ -103,11 +105,19 @@ def convert(
     _check_out(out, to=to, a_run=a_run, overwrite=overwrite)
     if mask_values is not None and not a_run:
         raise wrong_argument("mask_values", mask_values.text, expected="none, since only a run knows what masks hold")
-    opened = _open(source, options, any_size=a_run)
+    statistics = {name: options[name] for name in _STATISTICS if name in options}
+    if statistics and not a_run:
+        raise wrong_argument("mean and std", statistics, expected="none, since only a run knows what pixels must be")
+    told = {name: value for name, value in options.items() if name not in _STATISTICS}
+    opened = _open(source, told, any_size=a_run)
     if to == "smp":
         (save_smp if out.suffix else save_smp_folder)(opened.network, out)
     elif a_run:
-        _write_run(opened, source, out, mask_values)
+        pixels = _write_run(opened, source, out, mask_values, statistics)
+        if len(statistics) < len(_STATISTICS):
+            assumed = f"Its pixels are taken to be {_in_words(pixels)}, as its encoder's weights were published."
+            note = f"{assumed} No file tells this: where it was trained on others, --set mean=... --set std=..."
+            return Converted(out, (*opened.notes, note))
     else:
         _save(opened.network, out)
     return Converted(out, opened.notes)
@@ -139,11 +149,7 @@ def _open(source: Path, options: Mapping[str, Any], *, any_size: bool) -> Opened
     if options:
         raise NotConvertible(source=source, found=f"{', '.join(options)} given for a file that tells it itself")
     if (source / BUNDLE_FILE).is_file() and isinstance(engine := open_engine(source), KerasEngine):
-        mean, std = (
-            ", ".join(f"{number:.4g}" for number in numbers)
-            for numbers in (engine.bundle.normalisation.mean, engine.bundle.normalisation.std)
-        )
-        return Opened(engine.network, notes=(f"It expects pixels in 0-1, less {mean} and divided by {std}.",))
+        return Opened(engine.network, notes=(f"It expects pixels {_in_words(engine.bundle.normalisation)}.",))
     if source.suffix == ".keras":
         return Opened(load_network(source))
     raise NotConvertible(source=source, found="it is none that is known here")
@@ -165,7 +171,10 @@ def _save(network: keras.Model, file: Path) -> None:
         network.save(temporary)
 
 
-def _write_run(opened: Opened, source: Path, out: Path, mask_values: MaskValues | None) -> None:
+def _write_run(
+    opened: Opened, source: Path, out: Path, mask_values: MaskValues | None, statistics: Mapping[str, Any]
+) -> Normalisation:
+    """Write a run; what becomes of its pixels."""
     network, pixels = opened.network, opened.preprocessing
     if pixels is None:
         raise NoRunOfThis(source=source, found="it is one already, or does not tell what its pixels must be")
@@ -182,17 +191,41 @@ def _write_run(opened: Opened, source: Path, out: Path, mask_values: MaskValues 
         raise NoRunOfThis(source=source, found="it takes images of one size only")
     if pixels.channels == "BGR":
         reverse_image_channels(network)
-    mean, std = unit_statistics(pixels, network.input_shape[-1])
+    channels = network.input_shape[-1]
+    published = dict(zip(_STATISTICS, unit_statistics(pixels, channels), strict=True))
+    given = {name: _a_channel(name, value, channels) for name, value in statistics.items()}
+    normalisation = Normalisation(**published | given)
     bundle = Bundle(
-        channels=network.input_shape[-1],
+        channels=channels,
         pixels=("uint8",),
-        normalisation=Normalisation(mean=mean, std=std),
+        normalisation=normalisation,
         labels=labels,
         activation=activation,
     )
     Run(out).begin()
     _save(network, out / NETWORK_FILE)
     bundle.write(out, write_text)
+    return normalisation
+
+
+def _a_channel(name: str, value: object, channels: int) -> tuple[float, ...]:
+    """A statistic of each channel, from one number for all or as many as there are."""
+    numbers = value if isinstance(value, list | tuple) else [value] * channels
+    fits = len(numbers) == channels and all(
+        isinstance(number, int | float) and not isinstance(number, bool) and (name == "mean" or number > 0)
+        for number in numbers
+    )
+    if not fits:
+        kind = "numbers above 0" if name == "std" else "numbers"
+        raise wrong_argument(name, value, expected=f"one number or {channels}, {kind}, of pixels in 0 to 1")
+    return tuple(map(float, numbers))
+
+
+def _in_words(normalisation: Normalisation) -> str:
+    mean, std = (
+        ", ".join(f"{number:.4g}" for number in numbers) for numbers in (normalisation.mean, normalisation.std)
+    )
+    return f"in 0-1, less {mean} and divided by {std}"
 
 
 def _activation(network: keras.Model) -> str | None:

@@ -1,3 +1,6 @@
+import errno
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -47,3 +50,17 @@ def test_what_computes_has_the_name_of_its_layer():
     model = to_openvino.convert(network(kernel_size=4, strides=2, padding="same"))
     names = {op.get_friendly_name() for op in model.get_ops()}
     assert {"first", "larger", "larger_sum"} <= names
+
+
+def test_a_full_disk_is_named_and_any_other_fault_is_what_it_was(monkeypatch, tmp_path):
+    def broken(*args, **kwargs):
+        raise RuntimeError("basic_ios::clear: iostream error")
+
+    monkeypatch.setattr(to_openvino.openvino, "save_model", broken)
+    with pytest.raises(RuntimeError, match="basic_ios"):
+        to_openvino.save(None, tmp_path)
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=0))
+    with pytest.raises(OSError, match=r"No space left on device: .*model\.xml") as caught:
+        to_openvino.save(None, tmp_path)
+    assert caught.value.errno == errno.ENOSPC

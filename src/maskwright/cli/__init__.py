@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from maskwright.cli.large import RESULTS, UnusableOption, predict_large, refuse_beside
+from maskwright.cli.large import RESULTS, UnusableOption, predict_large, refuse_beside, refuse_file
 from maskwright.cli.talk import console, counting, end_with, say
 from maskwright.errors import InputError
 
@@ -163,9 +163,10 @@ def predict(
         _load_framework_for(run)
         predict_large(Segmenter.load(run), Path(inputs[0]), out, output, margin, polygons, workers, dask, overwrite)
         return
+    refuse_file(out)
     for option, value in large.items():
         if value is not None:
-            raise UnusableOption(option=option, found=f"--out is {out}", expected="a .tif, .tiff or .zarr there")
+            raise UnusableOption(option=option, found=f"--out {out}", expected="a .tif, .tiff or .zarr there")
     _load_framework_for(run)
     segmenter = Segmenter.load(run)
     with counting() as count:

@@ -35,6 +35,14 @@ def refuse_beside(out: Path, inputs: Sequence[str], *, overlay: bool, workers: i
         raise UnusableOption(option="--workers", found="--dask as well", expected="one of them")
 
 
+def refuse_file(out: Path) -> None:
+    """Refuse the name of a picture where a folder is meant."""
+    from maskwright.images.files import IMAGE_SUFFIXES
+
+    if out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir():
+        raise UnusableOption(option="--out", found=f"{out}", expected="a folder, or a .tif, .tiff or .zarr")
+
+
 def predict_large(
     segmenter: "Segmenter",
     image: Path,

@@ -1,6 +1,9 @@
 """A network written as an OpenVINO model, for batches of any size."""
 
+import errno
 import hashlib
+import os
+import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +17,7 @@ from maskwright.export import to_saved_model
 from maskwright.inference.openvino_runtime import openvino
 
 MODEL_FILE: Final = "model.xml"
+_ROOM: Final = 2**20  # bytes; where fewer are free, a file that could not be written found no room
 _PROBE: Final = 512
 """Side of the image that sizes are tried on: networks take multiples of some power of two."""
 
@@ -39,9 +43,17 @@ def save(model: Any, folder: Path) -> str:
     """Write ``model.xml`` and ``model.bin`` into ``folder``, over what is there; the name of the first, to be opened.
 
     An engine that was opened from there has them in memory, and stays what it was.
+
+    Raises:
+        OSError: The disk is full.
     """
     # Weights keep all their digits: what is computed in is chosen when the model is opened.
-    openvino.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
+    try:
+        openvino.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
+    except RuntimeError as error:  # what OpenVINO makes of all that a disk says
+        if shutil.disk_usage(folder).free > _ROOM:
+            raise
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / MODEL_FILE)) from error
     return MODEL_FILE
 
 

@@ -25,7 +25,7 @@ from maskwright.inference.large.journal import (
 from maskwright.inference.large.lock import held
 from maskwright.inference.large.parts import Parts
 from maskwright.inference.large.predictor import BlockPredictor, Predictor
-from maskwright.inference.large.reach import measure_margin
+from maskwright.inference.large.reach import MOST, measure_margin
 from maskwright.inference.large.refuse import refuse_kind, refuse_names, refuse_outlines, refuse_size
 from maskwright.inference.large.result import check_packages, is_zarr, tell_losses, write_result
 from maskwright.inference.large.seam import measure_seam
@@ -215,7 +215,9 @@ def _laid_out(job: LargeJob, predictor: Predictor, say: Callable[[str], None]) -
     margin = measure_margin(predictor) if job.margin is None else -(-job.margin // multiple) * multiple
     layout = lay_out(source.height, source.width, multiple=multiple, margin=margin)
     if len(layout.blocks()) > 1:
-        say(f"Margin: {margin} pixels, {'measured on this image' if job.margin is None else 'as asked for'}.")
+        how = "as asked for" if job.margin is not None else "measured on this image"
+        further = "; the widest, though this network may see further" if job.margin is None and margin >= MOST else ""
+        say(f"Margin: {margin} pixels, {how}{further}.")
     return layout
 
 
