@@ -127,3 +127,10 @@ def test_words_are_looked_up(encoder):
 def test_a_backbone_is_a_model():
     with pytest.raises(WrongArgument, match=r"^backbone='resnet18': expected a functional or built sequential Keras"):
         build_linknet("resnet18", 1, SKIPS)
+
+
+def test_a_block_without_a_skip_may_have_half_of_the_filters_before_it(encoder):
+    network = build_linknet(encoder, 1, SKIPS[:3], decoder_filters=(None, None, None, None, 5))
+    skip = encoder.get_layer(SKIPS[2]).output.shape[-1]
+    widths = [network.get_layer(f"decoder_stage{level}c_conv").filters for level in (2, 3, 4)]
+    assert widths == [skip, skip // 2, 5]

@@ -81,7 +81,8 @@ def build_linknet(
         classes: Maps in the output.
         skip_connection_layers: Names of the backbone's layers, or their indices in ``backbone.layers``, from deep
             to shallow; there may be fewer than blocks.
-        decoder_filters: Filters of each decoder block. A block with a skip has the skip's channels, whatever is given.
+        decoder_filters: Filters of each decoder block. A block with a skip has the skip's channels, whatever is given;
+            one without, but not the last, may be None for half of the block's before it.
         n_upsample_blocks: How many blocks; longer ``decoder_filters`` are cut.
         block_type: ``"upsampling"`` (nearest, then a convolution) or ``"transpose"`` (4x4 transposed convolution).
         activation: Keras activation of the output, by name or as a function; None is linear.
@@ -115,11 +116,15 @@ def build_linknet(
 
 
 def _per_block(values: Sequence[int | None], *, blocks: int, skips: Sequence[keras.KerasTensor]) -> list[int]:
-    """Filters of each block: its skip's channels, or what ``values`` say."""
+    """Filters of each block: its skip's channels, or what ``values`` say; for None half of the block's before it."""
     if isinstance(values, Sequence) and len(values) >= blocks:
         joined, free = values[: len(skips)], values[len(skips) : blocks]
-        if all(value is None or is_positive_integer(value) for value in joined) and are_positive_integers(free):
-            return [*(skip.shape[-1] for skip in skips), *free]
+        told = all(value is None or is_positive_integer(value) for value in (*joined, *free[:-1]))
+        if told and are_positive_integers(free[-1:]) and (skips or free[0] is not None):
+            filters = [skip.shape[-1] for skip in skips]
+            for value in free:
+                filters.append(value or max(1, filters[-1] // 2))
+            return filters
     expected = f"a list with an integer of at least 1 for each of the {blocks} decoder blocks"
-    hint = "It may be None for a block with a skip connection."
+    hint = "It may be None for a block with a skip connection, and for one without that is not the last."
     raise wrong_argument("decoder_filters", values, expected=expected, hint=hint)
