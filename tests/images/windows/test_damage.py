@@ -65,9 +65,8 @@ def test_a_corrupt_segment_is_named_and_the_rest_is_read(tmp_path, options, segm
         part = caught.value.fields["rows"]
         assert isinstance(part, slice)
         np.testing.assert_array_equal(source.read(slice(0, 16), slice(0, 70)), PIXELS[:16])
-    fault = (
-        caught.value
-    )  # by itself: where Dask is loaded, what caused it is pickled too, and a decoder's error cannot be
+    # By itself: where Dask is loaded, what caused it is pickled too, and not every decoder's error can be.
+    fault = caught.value
     fault.__cause__ = fault.__context__ = None
     assert str(pickle.loads(pickle.dumps(fault))) == str(fault)  # noqa: S301
 
