@@ -13,7 +13,7 @@ from maskwright.export.export import MissingExporter, export_run
 from maskwright.export.int8_cost import costs
 from maskwright.inference.engine import open_engine
 from maskwright.inference.exported import Checks
-from maskwright.inference.openvino_runtime import openvino
+from maskwright.inference.openvino_runtime import core
 from tests.export.a_run import NAMES, predict, write_run
 from tests.networks.randomise import answer, randomise
 
@@ -66,7 +66,7 @@ def fragile_run(tmp_path_factory):
 
 def in_int8(folder):
     """Names of what multiplies by numbers of 8 bits."""
-    model = openvino.Core().read_model(folder / "model.xml")
+    model = core().read_model(folder / "model.xml")
     small = [op for op in model.get_ops() if op.get_type_name() == "Constant" and op.get_element_type().size == 1]
     assert all(op.get_element_type().to_string() == "i8" for op in small)
 

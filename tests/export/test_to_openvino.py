@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 from maskwright.export import to_openvino
-from maskwright.inference.openvino_runtime import openvino
+from maskwright.inference.openvino_runtime import core
 from tests.networks.randomise import answer, randomise
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow")
@@ -40,7 +40,7 @@ def test_transposed_convolutions_know_their_size_by_themselves_where_that_is_the
     keras_network = network(**settings)
     model = to_openvino.convert(keras_network)
     assert (enlarging(model).get_input_size() == 2) == implied
-    compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for shape in [(1, 16, 16, 3), (2, 10, 38, 3)]:
         images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         np.testing.assert_allclose(compiled(images)[0], answer(keras_network, images), atol=1e-5)

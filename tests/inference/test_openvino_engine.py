@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -11,7 +12,7 @@ from maskwright.images.write import write_text
 from maskwright.inference.bundle import UnreadableBundle
 from maskwright.inference.engine import MissingRuntime, NotARun, needs_framework, open_engine, weights_digest
 from maskwright.inference.exported import Exported, UnreadableEngine, model_digest
-from maskwright.inference.openvino_runtime import openvino
+from maskwright.inference.openvino_runtime import core, openvino
 from tests.inference.engines import bundle
 
 FILES = (b"model.bin", b"model.xml")
@@ -69,13 +70,34 @@ def test_bf16_is_computed_where_the_processor_has_it(precision, engine):
     open_engine(engine)  # whose cache is not to be taken for this one's
     write_record(engine, precision=precision)
     error = np.abs(open_engine(engine)(images) - expected(images)).max()
-    able = "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert 1e-4 < error < 2e-2 if able else error < 1e-6
 
 
 def test_an_image_of_another_layout_in_memory_is_read_right(engine):
     images = pictures(8, 12, 1, 2).transpose(3, 1, 0, 2).astype(np.float64)
     np.testing.assert_allclose(open_engine(engine)(images), expected(images), atol=1e-6)
+
+
+def test_a_signal_is_heard_after_an_engine_has_ended_on_another_thread(engine):
+    """OpenVINO gives the thread that opens a stack for signals, and takes its memory away with the last network."""
+    ends = """
+import gc, signal, sys
+from pathlib import Path
+from threading import Thread
+from maskwright.inference.engine import open_engine
+
+engines = [open_engine(Path(sys.argv[1]))]
+thread = Thread(target=lambda: (engines.clear(), gc.collect()))
+thread.start()
+thread.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("heard")
+"""
+    ran = subprocess.run([sys.executable, "-c", ends, str(engine)], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout) == (0, "heard\n")
 
 
 def test_threads_may_share_an_engine(engine):

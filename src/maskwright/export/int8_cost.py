@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.inference.openvino_runtime import openvino
+from maskwright.inference.openvino_runtime import core, openvino
 
 # What only moves numbers, so that NNCF rounds before it what is read after it.
 _MOVERS: Final = {"Concat", "MaxPool", "Pad", "Reshape", "Relu", "Squeeze", "StridedSlice", "Transpose", "Unsqueeze"}
@@ -44,7 +44,7 @@ def costs(model: Any, quantised: Any, patches: Sequence[NDArray[np.float32]]) ->
             ops.add(_power(op), ops.constant(np.float32(_SMALLEST))),
         )
     both = openvino.Model(list(shares.values()), exact.get_parameters())
-    compiled = openvino.Core().compile_model(both, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = core().compile_model(both, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     means = np.mean([list(compiled(patch).to_tuple()) for patch in patches], axis=0)
     return {name: float(share) for name, share in zip(shares, means, strict=True)}
 

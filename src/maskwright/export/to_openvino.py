@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.export import to_saved_model
-from maskwright.inference.openvino_runtime import openvino
+from maskwright.inference.openvino_runtime import core, openvino
 
 MODEL_FILE: Final = "model.xml"
 _ROOM: Final = 2**20  # bytes; where fewer are free, a file that could not be written found no room
@@ -30,10 +30,8 @@ def convert(network: keras.Model) -> Any:
     Raises:
         NeedsTensorFlow: Keras runs on another backend.
     """
-    core = openvino.Core()
-    core.set_property({"ENABLE_MMAP": False})  # the weights' file does not last
     with TemporaryDirectory() as folder:
-        model = core.read_model(Path(folder) / to_saved_model.write(network, Path(folder)))
+        model = core().read_model(Path(folder) / to_saved_model.write(network, Path(folder)))
     _name_after_layers(model, network)
     _imply_sizes(model)
     return model

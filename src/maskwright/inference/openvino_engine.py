@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.exported import Exported, Precision, UnreadableEngine, check_channels
-from maskwright.inference.openvino_runtime import openvino
+from maskwright.inference.openvino_runtime import core
 
 _DEVICE = "CPU"
 
@@ -39,28 +39,27 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
     Raises:
         UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
     """
-    file, core = folder / exported.model, openvino.Core()
-    core.set_property({"ENABLE_MMAP": False})  # Windows neither replaces nor moves a file that is mapped
+    file = folder / exported.model
     try:
-        model = core.read_model(file)
+        model = core().read_model(file)
         channels = _channels(model.input(0)), _channels(model.output(0))
         check_channels(file, found=channels, expected=(bundle.channels, bundle.outputs))
-        options = compile_options(core, exported.precision) | _cache(exported.weights)
+        options = compile_options(exported.precision) | _cache(exported.weights)
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = str(threads)
-        compiled = core.compile_model(model, _DEVICE, options)
+        compiled = core().compile_model(model, _DEVICE, options)
     except RuntimeError as error:
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[-200:]) from None
     return OpenVinoEngine(compiled, bundle)
 
 
-def compile_options(core: Any, precision: Precision) -> dict[str, str]:
-    """What the core of OpenVINO must be told to compute in ``precision``; f32 where this processor has no bf16.
+def compile_options(precision: Precision) -> dict[str, str]:
+    """What OpenVINO must be told to compute in ``precision``; f32 where this processor has no bf16.
 
     Said for f32 too: left alone, it computes in bf16 wherever there is bf16. What is in int8 the model says itself;
     this is for the rest of it.
     """
-    able = "BF16" in core.get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    able = "BF16" in core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
     return {"INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and able else "f32"}
 
 

@@ -1,6 +1,7 @@
 """OpenVINO's runtime without its converter, which takes longer to import and tells the network that it was imported."""
 
 import sys
+from functools import cache
 from typing import Any, Final
 
 _CONVERTER: Final = "openvino.tools.ovc"
@@ -28,3 +29,16 @@ def _import_runtime() -> Any:
 
 
 openvino = _import_runtime()
+
+
+@cache
+def core() -> Any:
+    """The one core of this process, kept to its end.
+
+    The first network it compiles gives the thread that asks another stack for its signals. Where the last core or
+    network ended on another thread, as one collected there does, OpenVINO 2026.4 would take that stack's memory away
+    and leave the stack in use: the next Ctrl-C would be a crash.
+    """
+    made = openvino.Core()
+    made.set_property({"ENABLE_MMAP": False})  # Windows neither replaces nor moves a file that is mapped
+    return made
