@@ -199,10 +199,13 @@ def test_want_of_memory_is_not_blamed_on_the_file(tmp_path, monkeypatch):
     def exhausted(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Image.Image, "load", exhausted)
-    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", exhausted)
+    monkeypatch.setattr("imagecodecs.spng_decode", exhausted)
     with pytest.raises(MemoryError):
         read_image(path)
+    monkeypatch.undo()
+    monkeypatch.setattr("PIL.JpegImagePlugin.JpegImageFile.load", exhausted)
+    with pytest.raises(MemoryError):
+        read_image(saved(tmp_path / "a.jpg", smooth(3, 4)))
 
 
 def test_arrays_and_large_images_are_told_their_way_out(tmp_path):

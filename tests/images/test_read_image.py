@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -161,3 +162,16 @@ def test_numbers_that_would_change_are_refused(tmp_path, pixels, found):
     tifffile.imwrite(tmp_path / "a.tif", pixels)
     with pytest.raises(UnsupportedPixels, match=rf"a\.tif: found {found}"):
         read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("colour_type", [0, 2, 6])
+def test_an_interlaced_png_is_exact(tmp_path, colour_type):
+    pixels = noise(13, 21, {0: 1, 2: 3, 6: 4}[colour_type])
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    rows = [row for top, left, down, right in passes for row in pixels[top::down, left::right]]
+    data = b"".join(b"\0" + row.tobytes() for row in rows if len(row))
+    header = struct.pack(">IIBBBBB", 21, 13, 8, colour_type, 0, 0, 1)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(block(name, body) for name, body in chunks))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")).reshape(pixels.shape), pixels)

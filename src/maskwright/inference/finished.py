@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Self, final
 
@@ -72,13 +73,20 @@ class Finished:
         states = [state, *map(file_state, results)]
         return {
             "result": results[-1].relative_to(self._out).as_posix(),
-            "source": str(source.resolve()),  # two images may be of one size and, unpacked from archives, of one time
+            # Two images may be of one size and, unpacked from archives, of one time.
+            "source": str(_resolved(source.parent.absolute()) / source.name),
             "states": [known and list(known) for known in states],
         }
 
     def _append(self, text: str) -> None:
         with (self._out / FINISHED_FILE).open("ab", buffering=0) as file:  # one write, so that lines never mix
             file.write(text.encode("ascii"))
+
+
+@lru_cache(maxsize=64)
+def _resolved(folder: Path) -> Path:
+    """Looked up once for the many images in it, at every part of its path."""
+    return folder.resolve()
 
 
 def _line(record: dict[str, Any]) -> str:
