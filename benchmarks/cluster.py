@@ -1,10 +1,12 @@
 """One image on one worker and on several, each a process of one thread: what the second worker adds.
 
-    python benchmarks/cluster.py ENGINE (--image FILE | --images DIR [--side 5120]) [--workers 2] [--rounds 5]
+    python benchmarks/cluster.py ENGINE (--image FILE | --images DIR [--side 4096]) [--workers 2] [--rounds 5]
 
 The image is given, or a mosaic of the images in DIR. Each round predicts all of it on one worker, on all workers, and
 in this process with as many threads, from the file to finished parts on the disk, one after the other; the workers
-have opened the engine before. All three must give the same classes, pixel for pixel.
+have opened the engine before. Where the system can, each worker keeps to a processor of its own, as schedulers of
+clusters see to: one alone would have its windows decoded on the next one's. All three must give the same classes, pixel
+for pixel.
 """
 
 import argparse
@@ -47,6 +49,14 @@ def predicted(by: BlockPredictor, layout: Layout, encoding: Ids) -> tuple[float,
         return taken, digest.hexdigest()
 
 
+def keep_to(number: int) -> None:
+    """Have all threads of this process, and those they start, run on one processor."""
+    if hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {processors[number % len(processors)]})
+
+
 @contextmanager
 def opened(given: argparse.Namespace) -> Iterator[Path]:
     """The image that is given, or a mosaic for as long as it is needed."""
@@ -64,7 +74,7 @@ def main() -> None:
     image = parser.add_mutually_exclusive_group(required=True)
     image.add_argument("--image", type=Path)
     image.add_argument("--images", type=Path)
-    parser.add_argument("--side", type=int, default=5120)
+    parser.add_argument("--side", type=int, default=4096)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
@@ -78,6 +88,8 @@ def main() -> None:
         by: dict[str, BlockPredictor] = {}
         for workers in (1, given.workers):
             cluster = stack.enter_context(started(workers))
+            for number, worker in enumerate(cluster.client.nthreads()):
+                cluster.client.run(keep_to, number, workers=[worker])
             by[f"{workers} x 1 thread"] = cluster.spread(given.engine, file, key)
         by[f"this process, {given.workers} threads"] = here
         for each in by.values():

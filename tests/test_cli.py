@@ -4,6 +4,7 @@ import json
 import shutil
 import struct
 import zlib
+from importlib.metadata import version
 
 import numpy as np
 import pytest
@@ -250,6 +251,20 @@ def test_a_full_disk_is_said_in_one_line(trained, drawn, tmp_path, maskwright_co
     assert "no space left on the device; free some and try again" in err
     assert "Traceback" not in err
     assert not list((tmp_path / "out").glob("*.png"))
+
+
+@pytest.mark.parametrize(("out", "door"), [("out", "predict_files"), ("mask.tif", "predict_large")])
+def test_an_interrupt_says_what_it_left(out, door, trained, drawn, tmp_path, maskwright_command, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"maskwright.segmenter.Segmenter.{door}", interrupted)
+    code, _, err = maskwright_command("predict", trained.folder, drawn / "new/images/000.png", "--out", tmp_path / out)
+    assert (code, err) == (130, "Interrupted; what is finished is kept, and the same command goes on.\n")
+
+
+def test_the_version_is_told(maskwright_command):
+    assert maskwright_command("--version") == (0, f"maskwright {version('maskwright')}\n", "")
 
 
 def test_help_names_every_command(maskwright_command):

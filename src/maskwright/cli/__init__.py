@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from maskwright.cli.large import RESULTS, UnusableOption, predict_large, refuse_beside, refuse_file
-from maskwright.cli.talk import console, counting, end_with, say
+from maskwright.cli.talk import console, counting, end_with, interruptible, say
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --help answers at once
@@ -23,7 +23,6 @@ _LESS_MEMORY = {  # by command, what else than closing other programs helps
 }
 
 app = typer.Typer(
-    help="Folders of images and masks in; a trained U-Net, masks for images of any size and a page of results out.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -53,6 +52,23 @@ Run = Annotated[
     Path, typer.Argument(help="Folder of a training run, or of an engine exported from one.", show_default=False)
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from maskwright import __version__
+
+        say(f"maskwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Folders of images and masks in; a trained U-Net, masks for images of any size and a page of results out."""
 
 
 @app.command()
@@ -161,7 +177,9 @@ def predict(
     if out.suffix.lower() in RESULTS:
         refuse_beside(out, inputs, overlay=overlay, workers=workers, dask=dask)
         _load_framework_for(run)
-        predict_large(Segmenter.load(run), Path(inputs[0]), out, output, margin, polygons, workers, dask, overwrite)
+        segmenter = Segmenter.load(run)
+        with interruptible():
+            predict_large(segmenter, Path(inputs[0]), out, output, margin, polygons, workers, dask, overwrite)
         return
     refuse_file(out)
     for option, value in large.items():
@@ -169,7 +187,7 @@ def predict(
             raise UnusableOption(option=option, found=f"--out {out}", expected="a .tif, .tiff or .zarr there")
     _load_framework_for(run)
     segmenter = Segmenter.load(run)
-    with counting() as count:
+    with interruptible(), counting() as count:
         results = segmenter.predict_files(
             inputs, out, output=output, overlay=overlay, overwrite=overwrite, done=lambda n, total, _: count(n, total)
         )

@@ -37,6 +37,16 @@ def counting(what: str = "Predicting") -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Say what Ctrl-C has left, and how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted; what is finished is kept, and the same command goes on.\n")
+        raise typer.Exit(130) from None
+
+
 def end_with(failures: Sequence[InputError], *, of: int) -> None:
     """Name the files that failed, last, where they are seen; any at all makes the command fail."""
     if failures:

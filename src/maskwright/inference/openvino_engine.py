@@ -60,7 +60,9 @@ def compile_options(precision: Precision) -> dict[str, str]:
     this is for the rest of it.
     """
     able = "BF16" in core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
-    return {"INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and able else "f32"}
+    precise = {"INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and able else "f32"}
+    # Pinned, the only threads of several processes would all lie on the first processor.
+    return precise | {"ENABLE_CPU_PINNING": "NO"}
 
 
 def _channels(port: Any) -> int | None:

@@ -48,8 +48,8 @@ def in_one_call(bundle: Bundle, image: Pixels) -> bool:
 
 def reflected(bundle: Bundle, image: Pixels) -> Pixels:
     """An image as read, (h, w, c), continued below and to the right up to the sizes the network takes."""
-    padding = ((0, -image.shape[0] % bundle.multiple), (0, -image.shape[1] % bundle.multiple), (0, 0))
-    return np.pad(image, padding, mode="reflect")
+    below, right = -image.shape[0] % bundle.multiple, -image.shape[1] % bundle.multiple
+    return np.pad(image, ((0, below), (0, right), (0, 0)), mode="reflect") if below or right else image
 
 
 def _predict_parts(engine: Engine, image: Pixels, file: str | Path) -> Iterator[tuple[Place, NDArray[np.float32]]]:

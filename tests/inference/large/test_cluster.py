@@ -1,5 +1,6 @@
 """Other processes predict the blocks; whatever happens to them, the result is that of one process, or one error."""
 
+import asyncio
 import os
 import re
 import signal
@@ -239,6 +240,10 @@ def test_other_versions_are_told_once(job, engine, out, shared, monkeypatch):
 
 def test_workers_of_this_machine_are_gone_afterwards(job, engine, alone, out):
     with started(2) as cluster:
+        address = cluster.client.scheduler_info()["address"]
+        assert address.startswith("tls://")
+        with pytest.raises(NoScheduler), connected(address, timeout=5):  # nobody without the keys
+            pass
         processes = list(cluster.client.run(os.getpid).values())
         # The keyboard's interrupt reaches all processes: these leave it to this one.
         assert set(cluster.client.run(signal.getsignal, signal.SIGINT).values()) == {signal.SIG_IGN}
@@ -317,7 +322,16 @@ def test_some_workers_are_asked_for():
         pass
 
 
-def test_without_dask_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "distributed", None)
+def test_a_notebook_whose_loop_runs_can_ask(shared):
+    async def cell():
+        with connected(shared.address) as cluster:
+            return cluster.client.scheduler_info()["type"]
+
+    assert asyncio.run(cell()) == "Scheduler"
+
+
+@pytest.mark.parametrize("package", ["distributed", "cryptography"])
+def test_without_dask_the_extra_is_named(monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDask, match=r"pip install 'maskwright\[cluster\]'"), started(1):
         pass

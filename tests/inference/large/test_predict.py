@@ -335,7 +335,8 @@ def test_polygons_are_made_of_the_result_and_again_where_they_are_gone(tmp_path,
     with_outlines = job(saved(tmp_path / "a.npy", image), Box(radius=0), polygons=outlines)
     for already_done in (False, True):
         assert predict_large(with_outlines, out).already_done is already_done
-        cells = [one for one in json.loads(outlines.read_text())["features"] if one["properties"]["value"] == 255]
-        (corners,) = cells[0]["geometry"]["coordinates"]
+        (cell,) = json.loads(outlines.read_text())["features"]  # and none of the background
+        assert cell["properties"]["value"] == 255
+        (corners,) = cell["geometry"]["coordinates"]
         assert {tuple(corner) for corner in corners} == {(10, 5), (10, 25), (40, 25), (40, 5)}
         outlines.unlink()

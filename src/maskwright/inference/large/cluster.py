@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,9 @@ PATIENCE: Final = 60.0
 class MissingDask(InputError):
     """Dask's scheduler is not installed."""
 
-    text = "Workers need the package distributed ({found}); install it: pip install 'maskwright[cluster]'."
+    text = (
+        "Workers need the packages distributed and cryptography ({found}); install: pip install 'maskwright[cluster]'."
+    )
 
 
 class NoScheduler(InputError):
@@ -70,7 +73,8 @@ def connected(
     """
     distributed = _import()
     try:
-        asyncio.run(asyncio.wait_for(_ask(address), timeout))
+        with ThreadPoolExecutor(1) as thread:  # this one may have an event loop that runs, as notebooks do
+            thread.submit(asyncio.run, _ask(address, timeout)).result()
     except TimeoutError:
         raise NoScheduler(address=address, found=f"nothing for {timeout:g} s") from None
     except Exception as error:  # what answers may be anything, and upset Dask in any way
@@ -85,6 +89,9 @@ def started(
 ) -> Iterator[Cluster]:
     """So many worker processes on this machine, of one thread each, until the block ends.
 
+    They and this process talk by TLS with keys made for them alone: Dask runs what its scheduler is sent, and other
+    users of the machine can reach its ports.
+
     From a script of one's own, call it under ``if __name__ == "__main__":``, as for all of Python's processes.
 
     Raises:
@@ -94,8 +101,13 @@ def started(
     if workers < 1:
         raise wrong_argument("workers", workers, expected="1 or more")
     distributed = _import()
+    try:
+        security = distributed.Security.temporary()
+    except ImportError as error:
+        raise MissingDask(found=error) from None
     with (
         distributed.LocalCluster(
+            security=security,
             n_workers=workers,
             threads_per_worker=1,
             memory_limit=0,  # Dask would hold a worker up, for ever, that needs more than its share
@@ -108,12 +120,13 @@ def started(
         yield Cluster(client, patience, say)
 
 
-async def _ask(address: str) -> None:
+async def _ask(address: str, timeout: float) -> None:
     """See that a scheduler answers: a `Client` that finds none complains for long after it has failed."""
     from distributed import Security
     from distributed.core import rpc
 
-    async with rpc(address, connection_args=Security().get_connection_args("client")) as scheduler:
+    security = Security().get_connection_args("client")
+    async with asyncio.timeout(timeout), rpc(address, connection_args=security) as scheduler:
         kind = (await scheduler.identity())["type"]
     if kind != "Scheduler":
         raise ValueError(f"it is a {kind.lower()}")

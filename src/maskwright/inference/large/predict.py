@@ -190,11 +190,12 @@ def _make(
 
 
 def _outline(job: LargeJob, polygons: Path, journal: Journal, finished: Finished) -> None:
-    """Make polygons of the result; recorded first, so that no others are ever taken for these."""
+    """Make polygons of the result's classes; recorded first, so that no others are ever taken for these."""
     from maskwright.images.windows.polygons import write_polygons
 
     with atomic_path(polygons) as temporary:
-        write_polygons(journal.out, temporary, job.engine.bundle.labels)
+        # The background is what lies between the outlines.
+        write_polygons(journal.out, temporary, [label for label in job.engine.bundle.labels if not label.background])
         journal.record(finished.model_copy(update={"outlines": digest_of(temporary)}))
 
 
