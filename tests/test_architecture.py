@@ -25,6 +25,7 @@ ALLOWED = {
     "data": {"errors", "images"},
     "training": {"errors", "images", "networks", "weights", "models", "losses", "metrics", "inference", "data"},
     "report": {"errors", "images", "metrics", "inference", "data", "training"},
+    "compare": {"errors", "images", "metrics", "training", "report"},
     "demo": {"errors", "images"},
     "console": {"data", "inference", "metrics", "training"},
     "quiet": {"errors"},
@@ -34,7 +35,7 @@ ALLOWED = {
     "segmenter": {"errors", "images", "inference", "data", "training", "report", "export"},
     "cli": {
         *("errors", "images", "data", "networks", "inference", "training", "export", "convert"),
-        *("console", "quiet", "segmenter", "demo"),
+        *("console", "quiet", "segmenter", "demo", "compare"),
     },
     "__init__": {"errors", "losses", "metrics", "networks", "weights", "models", "segmenter"},
 }
@@ -77,6 +78,7 @@ def test_imports_point_one_way(file):
         "maskwright.metrics.scores",
         "maskwright.data.check",
         "maskwright.report.page",
+        "maskwright.compare.page",
         "maskwright.console",
         "maskwright.training.prepare",
         "maskwright.weights.download",

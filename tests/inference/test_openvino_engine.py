@@ -100,6 +100,11 @@ except KeyboardInterrupt:
     assert (ran.returncode, ran.stdout) == (0, "heard\n")
 
 
+@pytest.mark.parametrize("threads", [None, 1])
+def test_threads_are_tied_to_no_processor_lest_those_of_several_processes_share_the_first(engine, threads):
+    assert not open_engine(engine, threads=threads).compiled.get_property("ENABLE_CPU_PINNING")
+
+
 def test_threads_may_share_an_engine(engine):
     images = [pictures(1, 64, 64, 1) * number for number in range(40)]
     with ThreadPoolExecutor(8) as threads:

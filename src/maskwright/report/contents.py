@@ -14,6 +14,7 @@ from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
 from maskwright.inference.bundle import Bundle
 from maskwright.metrics.scores import Scores
+from maskwright.training.evaluate import ClassPixels
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
 
@@ -27,11 +28,13 @@ class DamagedRunFile(InputError):
 
 
 class ImageScore(BaseModel, frozen=True):
-    """What one validation image scored; None where the image has no class, or no known pixel."""
+    """What one validation image scored; None where it has no class or known pixel, or an older version wrote none."""
 
     name: str
     mean_iou: float | None
     pixel_accuracy: float | None
+    pixels: ClassPixels | None = None
+    seconds: float | None = None
 
 
 class StoredScores(BaseModel, frozen=True):
@@ -46,6 +49,8 @@ class Epoch:
     """One line of ``history.csv``; None where nothing was measured."""
 
     step: int
+    seconds: float | None
+    """Since the training began."""
     learning_rate: float | None
     loss: float | None
     mean_iou: float | None
@@ -102,6 +107,7 @@ def _history(file: Path) -> tuple[Epoch, ...]:
         return tuple(
             Epoch(
                 step=int(row["step"]),
+                seconds=_number(row["seconds"]),
                 learning_rate=_number(row["learning_rate"]),
                 loss=_number(row["loss"]),
                 mean_iou=_number(row["val_mean_iou"]),

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from maskwright.images.write import write_text
 from maskwright.report import words
 from maskwright.report.contents import Contents, ImageScore, read_contents
+from maskwright.report.html import template
 from maskwright.report.pictures import Shown, file_source, panels, worst_and_best
 from maskwright.report.plots import loss_curve, rate_curve, validation_curve
 
@@ -42,18 +41,9 @@ def write_report(folder: str | Path) -> Path:
 
 def render(contents: Contents) -> str:
     """The page as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,  # class and file names are strangers' text
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"score": words.score, "count": words.count, "duration": words.duration}
-    environment.globals |= {"plural": words.plural, "NOTHING": words.NOTHING}
     run, stored = contents.run, contents.stored
     worst, best = _panels(contents)
-    return environment.get_template("template.html.j2").render(
+    return template("template.html.j2").render(
         title=run.folder.resolve().name,
         scores=stored.scores if stored else None,
         images=_by_score(stored.images) if stored else [],

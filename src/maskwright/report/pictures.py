@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from maskwright.data.mask_values import MaskValues, parse_mask_values
 from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
 from maskwright.images.overlay import to_display
 from maskwright.images.panel import panel
-from maskwright.images.read import read_image, read_mask
+from maskwright.images.read import read_image
 from maskwright.inference.bundle import Bundle
 from maskwright.report.contents import ImageScore
+from maskwright.report.masks import truth_and_guess
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
 
@@ -55,7 +55,6 @@ def panels(
     The images and masks are read where the run's ``split.csv`` says; one that cannot be read is told, not raised.
     """
     pair_of = {pair.name: pair for pair in pairs}
-    predicted = MaskValues(words={label.value: label.name for label in bundle.labels})
     shown = []
     for image in images:
         pair = pair_of.get(image.name)
@@ -63,14 +62,9 @@ def panels(
             shown.append(Shown(image, None, f"{run.split} has no such image."))
             continue
         try:
-            mask_values = parse_mask_values(recipe.data.mask_values or {})
-            guess_file = run.validation / f"{image.name}.png"
-            picture = panel(
-                to_display(read_image(pair.image), bundle.normalisation),
-                mask_values.encode(read_mask(pair.mask), file=pair.mask),
-                guess=predicted.encode(read_mask(guess_file), file=guess_file),
-                labels=bundle.labels,
-            )
+            truth, guess = truth_and_guess(pair, run=run, recipe=recipe, bundle=bundle)
+            shown_image = to_display(read_image(pair.image), bundle.normalisation)
+            picture = panel(shown_image, truth, guess=guess, labels=bundle.labels)
             shown.append(Shown(image, picture_source(picture)))
         except InputError as error:
             shown.append(Shown(image, None, str(error)))

@@ -52,7 +52,7 @@ def validation_curve(history: Sequence[Epoch]) -> str:
 
 def _curve(points: Sequence[tuple[int, float | None]], label: str, *, mark_greatest: bool = False) -> str:
     known = [(step, value) for step, value in points if value is not None]
-    with _figure() as (figure, axes):
+    with drawing() as (figure, axes):
         axes.plot(*zip(*known, strict=True), color=_LINE, marker="o" if len(known) <= _MARKED_UP_TO else "")
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
@@ -73,17 +73,19 @@ def _curve(points: Sequence[tuple[int, float | None]], label: str, *, mark_great
                 va="top" if value > 0.5 else "bottom",
                 color=_BEST,
             )
-        return _source(figure)
+        return svg_source(figure)
 
 
 @contextmanager
-def _figure() -> Iterator[tuple[Figure, Axes]]:
+def drawing(*, width: float = 4.4, height: float = 2.8) -> Iterator[tuple[Figure, Axes]]:
+    """A figure in the style of the pages, with its axes; sides in inches."""
     with rc_context(_STYLE):
-        figure = Figure(figsize=(4.4, 2.8), layout="constrained")
+        figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots()
 
 
-def _source(figure: Figure) -> str:
+def svg_source(figure: Figure) -> str:
+    """A figure as the source of an image; called while it is drawn, the style is the pages'."""
     svg = BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{b64encode(svg.getvalue()).decode()}"

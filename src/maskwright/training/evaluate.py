@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -27,12 +28,30 @@ class SizesDiffer(InputError):
 
 
 @dataclass(frozen=True)
+class ClassPixels:
+    """Known pixels of one image by class; those of images add, and every score of `Scores` follows from the sums."""
+
+    hits: tuple[int, ...]
+    truth: tuple[int, ...]
+    predicted: tuple[int, ...]
+
+    @classmethod
+    def count(cls, confusion: NDArray[np.int64]) -> "ClassPixels":
+        """The counts in a confusion matrix, truth in rows."""
+        hits, truth, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+        return cls(*(tuple(map(int, counts)) for counts in (hits, truth, predicted)))
+
+
+@dataclass(frozen=True)
 class ImageScore:
     """What one image scored; ``mean_iou`` is None where no class is in truth or prediction."""
 
     name: str
     mean_iou: float | None
     pixel_accuracy: float | None
+    pixels: ClassPixels
+    seconds: float
+    """What predicting took, reading not counted; with the first image, or the first of a size, also compiling."""
 
 
 @dataclass(frozen=True)
@@ -76,25 +95,27 @@ def evaluate_pairs(
     images, failures = [], []
     for pair in pairs:
         try:
-            truth, guess = _predicted(engine, pair, mask_values)
+            truth, guess, seconds = _predicted(engine, pair, mask_values)
         except InputError as error:
             failures.append(error)
             seen(pair, None)
             continue
         confusion = confusion_matrix(truth, guess, classes=len(names), ignore=IGNORED)
         one = Scores.from_confusion(confusion, names, background=background)
-        images.append(ImageScore(pair.name, one.mean_iou, one.pixel_accuracy))
+        images.append(ImageScore(pair.name, one.mean_iou, one.pixel_accuracy, ClassPixels.count(confusion), seconds))
         total += confusion
         seen(pair, guess)
     return Evaluation(Scores.from_confusion(total, names, background=background), tuple(images), tuple(failures))
 
 
-def _predicted(engine: Engine, pair: Pair, mask_values: MaskValues) -> tuple[IdMask, IdMask]:
-    """Truth and prediction of a pair, as label indices."""
+def _predicted(engine: Engine, pair: Pair, mask_values: MaskValues) -> tuple[IdMask, IdMask, float]:
+    """Truth and prediction of a pair, as label indices, and the seconds the prediction took."""
     image, truth = read_image(pair.image), mask_values.encode(read_mask(pair.mask), file=pair.mask)
     if image.shape[:2] != truth.shape:
         raise SizesDiffer(image=pair.image, image_size=_size(image), mask=pair.mask, mask_size=_size(truth))
-    return truth, predict_indices(engine, image, file=pair.image)
+    begun = perf_counter()
+    guess = predict_indices(engine, image, file=pair.image)
+    return truth, guess, round(perf_counter() - begun, 4)
 
 
 def _size(array: NDArray[np.generic]) -> str:

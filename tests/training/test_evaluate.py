@@ -1,0 +1,42 @@
+"""What is kept of every image, so that scores of any set of them can be had later."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskwright.data.mask_values import parse_mask_values
+from maskwright.data.pairs import Pair
+from maskwright.images.write import write_json
+from maskwright.training import evaluate
+from maskwright.training.evaluate import ClassPixels, evaluate_pairs
+from tests.inference.engines import Brightness
+
+
+def paint(file, pixels):
+    Image.fromarray(np.asarray(pixels, np.uint8)).save(file)
+    return file
+
+
+def test_every_image_keeps_its_pixels_by_class(tmp_path, monkeypatch):
+    monkeypatch.setattr(evaluate, "perf_counter", itertools.count(step=0.25).__next__)
+    bright, dark = [255] * 8, [0] * 8
+    images = [np.array([bright, bright, dark, bright]), np.array([dark, dark, bright, dark])]
+    # Foreground, foreground and ignored, background, background; then all background.
+    masks = [[[1] * 8, [1, 1, 1, 1, 1, 9, 9, 9], [0] * 8, [0] * 8], [[0] * 8] * 4]
+    pairs = [
+        Pair(str(n), paint(tmp_path / f"i{n}.png", image), paint(tmp_path / f"m{n}.png", mask))
+        for n, (image, mask) in enumerate(zip(images, masks, strict=True))
+    ]
+    values = parse_mask_values({0: "background", 1: "cell", 9: "ignored"})
+    evaluation = evaluate_pairs(Brightness(), pairs, mask_values=values)
+    first, second = evaluation.images
+    assert first.pixels == ClassPixels(hits=(8, 13), truth=(16, 13), predicted=(8, 21))
+    assert second.pixels == ClassPixels(hits=(24, 0), truth=(32, 0), predicted=(24, 8))
+    assert (first.seconds, second.seconds) == (0.25, 0.25)
+    assert [score.iou for score in evaluation.scores.classes] == pytest.approx([32 / 48, 13 / 29])  # of the sums
+    write_json(tmp_path / "scores.json", evaluation.to_json())
+    stored = json.loads((tmp_path / "scores.json").read_text())["images"][0]
+    assert stored["pixels"] == {"hits": [8, 13], "truth": [16, 13], "predicted": [8, 21]}
