@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # what is shown was made elsewhere; a bar alone needs none of
     from maskwright.metrics.scores import Scores
     from maskwright.training.fit import Progress as TrainingProgress
     from maskwright.training.narrate import Plan
+    from maskwright.training.plan import Decision
 
 _MOST_FILES = 20
 _SAY_EVERY = 30.0  # seconds between lines of progress in a log, where there is no bar
@@ -48,9 +49,7 @@ class ConsoleNarrator:
     def plan(self, plan: Plan) -> None:
         """Print the table of what was found and chosen."""
         self._bar.stop()
-        if plan.report is not None:
-            print_problems(self.console, plan.report)
-        self.console.print(plan_table(plan))
+        print_plan(self.console, plan)
         self._bar = progress_bar(self.console, "{task.fields[note]}")
         self._task = self._bar.add_task("Training", total=1.0, note="first step, the slowest")
         self._bar.start()
@@ -74,6 +73,11 @@ class ConsoleNarrator:
         self.console.print(line, highlight=False)
         self._said_at = time.monotonic()
 
+    def say(self, line: str) -> None:
+        """Print the line as it is."""
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+        self._said_at = time.monotonic()
+
     def verified(self, scores: Scores, trained: float) -> None:
         """Print the scores."""
         self._bar.stop()
@@ -92,11 +96,20 @@ def counting_bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
+def print_plan(console: Console, plan: Plan) -> None:
+    """What was found in the data, what it decides and why, and what the training will take here."""
+    if plan.report is not None:
+        print_problems(console, plan.report)
+    console.print(plan_table(plan))
+    console.print(decisions_table(plan.prepared.decisions))
+
+
 def plan_table(plan: Plan) -> Table:
-    """What was found in the data, what was chosen, and what it will take here."""
+    """What was found in the data, and what the training will take here."""
+    from maskwright.training.prepare import machine_memory
+
     prepared, training = plan.prepared, plan.prepared.recipe.training
     bundle, cost = prepared.bundle, plan.cost
-    patch = training.patch or (0, 0)
     if training.time_budget is not None:
         steps = int(training.time_budget / cost.step_seconds)
         duration = f"{clock(training.time_budget)} by the clock, about {steps} steps of {cost.step_seconds:.2f} s"
@@ -110,16 +123,25 @@ def plan_table(plan: Plan) -> Table:
         ),
         ("pixels", f"{bundle.channels} channel{'s' * (bundle.channels > 1)} of {', '.join(bundle.pixels)}"),
         ("masks", _describe_masks(plan)),
-        ("network", f"U-Net, {prepared.recipe.network.backbone}, {cost.parameters / 1e6:.1f} million parameters"),
-        ("training", f"{training.batch_size} patches of {patch[0]} x {patch[1]} a step, {plan.precision}"),
-        ("loss", _loss(training.loss)),
+        ("network", _network(plan)),
         ("time", duration),
-        ("memory", f"about {cost.memory_bytes / 1e9:.1f} GB"),
+        ("memory", f"about {cost.memory_bytes / 1e9:.1f} GB of {machine_memory() / 1e9:.1f} GB here"),
         ("into", str(plan.run.folder)),
     ]
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     for name, text in rows:
         table.add_row(f"[bold]{name}[/]", escape(text))
+    return table
+
+
+def decisions_table(decisions: Sequence[Decision]) -> Table:
+    """Each field of the recipe that the data or the user decided, by the name that ``--set`` takes, and why."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("decided", no_wrap=True)
+    table.add_column("as")
+    table.add_column("because")
+    for decision in decisions:
+        table.add_row(decision.field, escape(_chosen(decision)), escape(decision.reason))
     return table
 
 
@@ -230,6 +252,25 @@ def _describe_masks(plan: Plan) -> str:
     words = list(values.words.items())
     shown = ", ".join(f"{value} = {word}" for value, word in words[:12])
     return f"{values.kind}: {shown}" + (f" and {len(words) - 12} more" if len(words) > 12 else "")
+
+
+def _network(plan: Plan) -> str:
+    network = plan.prepared.recipe.network
+    parameters = f"{plan.cost.parameters / 1e6:.1f} million parameters"
+    return f"{network.architecture}, {network.backbone}, {parameters}, computed in {plan.precision}"
+
+
+def _chosen(decision: Decision) -> str:
+    """A decided value as people write it."""
+    match decision.value:
+        case tuple(sides):
+            return " x ".join(map(str, sides))
+        case dict(weights):
+            return _loss(weights)
+        case float(seconds) if decision.field == "training.time_budget":
+            return clock(seconds)
+        case value:
+            return str(value)
 
 
 def _loss(weights: Mapping[str, float]) -> str:

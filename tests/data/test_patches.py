@@ -12,7 +12,7 @@ VALUES = MaskValues(words={0: "background", 9: "cell", 200: "ignored"})
 NORMALISATION = Normalisation(mean=(0.5,), std=(0.25,))
 
 
-def make(folder, sizes, *, patch=(32, 32), batch_size=4, seed=0, cache_bytes=10**9, layers=()):
+def make(folder, sizes, *, patch=(32, 32), batch_size=4, seed=0, cache_bytes=10**9, layers=(), foreground=0.0):
     """Pairs whose image is 1 where the mask is a cell, and whose grey elsewhere tells which image it is."""
     pairs = []
     for number, size in enumerate(sizes):
@@ -31,6 +31,7 @@ def make(folder, sizes, *, patch=(32, 32), batch_size=4, seed=0, cache_bytes=10*
         seed=seed,
         normalisation=NORMALISATION,
         augmentation=KerasAugmentation(layers),
+        foreground=foreground,
     )
 
 
@@ -52,6 +53,47 @@ def test_a_batch_depends_on_seed_and_step_alone(tmp_path):
         np.testing.assert_array_equal(other.batch(step)[0], expected[step][0])
         np.testing.assert_array_equal(other.batch(step)[1], expected[step][1])
     assert (make(tmp_path, sizes, layers=layers, seed=1).batch(0)[0] != expected[0][0]).any()
+
+
+def cells_in_corners(folder, **options):
+    """One image of 200 x 300 whose mask is ignored all over but for background, and cells at two corners."""
+    patches = make(folder, [(200, 300)], batch_size=200, **options)
+    mask = np.zeros((200, 300), np.uint8)
+    mask[:50] = 200
+    mask[:2, -3:] = 9
+    mask[-1, 0] = 9
+    Image.fromarray(mask).save(folder / "0_mask.png")
+    return patches
+
+
+def test_a_share_of_the_patches_is_laid_on_a_class(tmp_path):
+    shown = {
+        share: (cells_in_corners(tmp_path, foreground=share).batch(0)[1] == 1).any(axis=(1, 2)).mean()
+        for share in (0.0, 0.5, 1.0)
+    }
+    assert shown[0.0] < 0.05
+    assert 0.4 < shown[0.5] < 0.6
+    assert shown[1.0] == 1.0
+
+
+def test_a_class_is_not_always_in_the_middle_of_its_patch(tmp_path):
+    _, masks = make(tmp_path, [(200, 300)], batch_size=300, foreground=1.0).batch(0)  # cells, a third of the pixels
+    everywhere = (masks == 1).mean(axis=0)
+    assert everywhere.min() > 0.2
+    assert everywhere.max() < 0.5
+
+
+@pytest.mark.parametrize("size", [(20, 300), (200, 20), (10, 10), (32, 32)])
+def test_a_class_is_found_in_images_lower_or_narrower_than_a_patch(tmp_path, size):
+    images, masks = make(tmp_path, [size], batch_size=20, foreground=1.0).batch(0)
+    assert images.shape == (20, 32, 32, 1)
+    assert (masks == 1).any(axis=(1, 2)).all()
+
+
+def test_an_image_of_one_class_is_shown_as_it_is(tmp_path):
+    with_share, without = make(tmp_path, [(64, 64)], foreground=1.0), make(tmp_path, [(64, 64)])
+    Image.fromarray(np.full((64, 64), 9, np.uint8)).save(tmp_path / "0_mask.png")
+    np.testing.assert_array_equal(with_share.batch(0)[1], without.batch(0)[1])
 
 
 def test_the_stream_goes_on_where_it_is_told(tmp_path):

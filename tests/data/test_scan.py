@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskwright.data.near_duplicates import look_of
 from maskwright.data.pairs import Pair, pair_folders
 from maskwright.data.scan import MOST_VALUES, ImageFacts, MaskFacts, scan
 from maskwright.images import read as read_module
@@ -61,6 +62,26 @@ def test_counts_are_those_of_numpy_whatever_the_type(tmp_path, dtype):
     mask = paint(tmp_path / "m.tif", values)
     expected = Counter(values.ravel().tolist())
     assert facts(paint(tmp_path / "a.png", [[0]]), mask)[1].values == expected
+
+
+@pytest.mark.parametrize("colours", [False, True])
+def test_upper_halves_and_runs_are_counted(tmp_path, colours):
+    mask = np.array([[0, 3, 3, 0, 3], [3, 3, 3, 3, 3], [0, 0, 0, 0, 0]])
+    names = {value: f"#{value:02x}0000" if colours else value for value in (0, 3)}
+    pixels = np.dstack([mask, 0 * mask, 0 * mask]) if colours else mask
+    found = facts(paint(tmp_path / "a.png", [[0]]), paint(tmp_path / "m.png", pixels))[1]
+    assert found.upper == {names[0]: 2, names[3]: 3}  # one row of three: the middle is below
+    assert found.runs == {names[0]: 3, names[3]: 3}
+
+
+def test_the_look_is_of_the_channels_that_count(tmp_path):
+    pixels = RANDOM.integers(0, 256, (30, 40, 3), np.uint8)
+    opaque = np.dstack([pixels, np.full((30, 40), 255)])
+    mask = paint(tmp_path / "m.png", [[0]])
+    looks = [
+        facts(paint(tmp_path / name, image), mask)[0].look for name, image in (("a.png", pixels), ("b.png", opaque))
+    ]
+    assert looks == [look_of(pixels)] * 2
 
 
 def test_a_palette_is_kept_for_the_numbers_in_use(tmp_path):

@@ -66,6 +66,15 @@ def test_equal_coverages_are_drawn_from_everywhere():
     assert all(any(name in drawn for drawn in draws) for name in coverage)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_groups_of_unequal_size_hold_out_the_share_of_names_they_can(seed):
+    sizes = [60, 10, 10, 10, 10]  # a fifth of the groups: the large one would be most of the names
+    groups = {f"{group}_{number:02}": str(group) for group, size in enumerate(sizes) for number in range(size)}
+    coverage = dict.fromkeys(groups, 0.5)
+    _, validation = split(list(groups), coverage, fraction=0.2, seed=seed, groups=groups)
+    assert len(validation) == 10
+
+
 def test_a_name_without_a_group_is_its_own():
     coverage = {"a": 0.0, "b": 0.0, "c": 0.0}
     train, validation = split(list("abc"), coverage, fraction=0.1, seed=0, groups={"a": "same", "b": "same"})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from maskwright.cli.compare import compare
 from maskwright.cli.large import RESULTS, UnusableOption, predict_large, refuse_beside, refuse_file
 from maskwright.cli.talk import console, counting, end_with, interruptible, say
 from maskwright.errors import InputError
@@ -56,9 +57,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results th
 
 def _version(asked: bool) -> None:
     if asked:
-        from maskwright import __version__
+        from importlib.metadata import version
 
-        say(f"maskwright {__version__}")
+        say(f"maskwright {version('maskwright')}")
         raise typer.Exit
 
 
@@ -93,6 +94,9 @@ def train(
     ] = None,
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, by its own recipe.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what the data decides, why, and what it takes; train nothing.")
+    ] = False,
 ) -> None:
     """Train a U-Net on a folder of images and a folder of masks.
 
@@ -105,7 +109,11 @@ def train(
         "training": {"time_budget": time_budget, "epochs": epochs},
     }
     fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
-    if resume:
+    if explain and resume:
+        raise UnusableOption(option="--explain", found="--resume", expected="a training that has not begun")
+    if explain:
+        _explain(Recipe.from_dict(fields, source=str(recipe or "options")), out)
+    elif resume:
         _refuse_changes(out, fields)
         _train(None, out, overwrite=False)
     else:
@@ -137,6 +145,9 @@ def evaluate(
         shown = ", ".join(str(file) for file in evaluation.left_out[:5])
         say(f"warning: {len(evaluation.left_out)} files without a partner were not scored, such as {shown}")
     end_with(evaluation.failures, of=len(evaluation.images) + len(evaluation.failures))
+
+
+app.command()(compare)
 
 
 @app.command()
@@ -358,6 +369,20 @@ def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
     if run.read_facts()["stopped_by"] == "interrupt":
         say(f"Interrupted; the best network so far is saved. Go on with: maskwright train --resume --out {out}")
         raise typer.Exit(130)
+
+
+def _explain(recipe: "Recipe", out: Path) -> None:
+    """Show what a training would do, and leave no trace."""
+    from maskwright.console import print_plan
+    from maskwright.quiet import load_keras_quietly
+
+    load_keras_quietly()
+    from maskwright.training.train import explain
+
+    with counting("Reading pairs") as count:
+        plan = explain(recipe, out, progress=count)
+    print_plan(console(), plan)
+    say("Nothing was trained or written. Decide otherwise with --set, such as --set training.batch_size=4")
 
 
 def _data_fields(

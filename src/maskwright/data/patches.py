@@ -12,6 +12,7 @@ from maskwright.data.augment import Augmentation
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pairs import Pair
 from maskwright.images.channels import to_channels
+from maskwright.images.labels import IGNORED
 from maskwright.images.normalise import Normalisation
 from maskwright.images.read import read_image, read_mask
 
@@ -60,6 +61,8 @@ class Patches:
         reader: The training pairs.
         sizes: Their (height, width), in the same order.
         patch: (height, width) of a patch, pixels. A smaller image is reflected up to it.
+        foreground: Share of the patches, 0 to 1, that are laid on a pixel of another class than the image's commonest,
+            where there is one: each such class alike, whatever its size. (nnU-Net: a third; Isensee et al. 2021.)
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Patches:
         seed: int,
         normalisation: Normalisation,
         augmentation: Augmentation,
+        foreground: float = 0.0,
     ) -> None:
         self.reader = reader
         self.patch = patch
@@ -79,6 +83,7 @@ class Patches:
         self.seed = seed
         self.normalisation = normalisation
         self.augmentation = augmentation
+        self.foreground = foreground
         self._draws = np.repeat(np.arange(len(sizes)), [patches_in(size, patch) for size in sizes])
 
     @property
@@ -114,6 +119,8 @@ class Patches:
             slice(start := int(generator.integers(max(0, side - length) + 1)), start + length)
             for side, length in zip(labels.shape, self.patch, strict=True)
         )
+        if self.foreground and generator.random() < self.foreground:
+            window = _window_on_a_class(labels, self.patch, generator) or window
         unit = self.normalisation.to_unit(image[window])
         return _reflected(unit, self.patch), _reflected(labels[window], self.patch)
 
@@ -137,6 +144,25 @@ def patches_in(size: tuple[int, int], patch: tuple[int, int]) -> int:
     3
     """
     return math.ceil(size[0] * size[1] / (patch[0] * patch[1]))
+
+
+def _window_on_a_class(
+    labels: NDArray[np.uint8], patch: tuple[int, int], generator: np.random.Generator
+) -> tuple[slice, ...] | None:
+    """A random window that holds a random pixel of a random class beside the commonest; None where there is no such."""
+    pixels = np.bincount(labels.ravel(), minlength=IGNORED + 1)
+    pixels[IGNORED] = 0
+    pixels[pixels.argmax()] = 0
+    classes = pixels.nonzero()[0]
+    if not classes.size:
+        return None
+    places = np.argwhere(labels == generator.choice(classes))
+    window = []
+    for at, side, length in zip(generator.choice(places), labels.shape, patch, strict=True):
+        first, last = max(0, at - length + 1), max(0, min(at, side - length))
+        start = int(generator.integers(first, last + 1))
+        window.append(slice(start, start + length))
+    return tuple(window)
 
 
 def _reflected(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:

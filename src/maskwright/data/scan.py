@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from maskwright.data.near_duplicates import look_of
 from maskwright.data.pairs import Pair
 from maskwright.data.pixel_values import Value, count_values
 from maskwright.errors import InputError
@@ -27,22 +28,29 @@ MOST_VALUES: Final = 1024
 class ImageFacts:
     """One image: ``size`` is (height, width) in pixels, ``digest`` names its decoded pixels.
 
-    ``channels`` leaves out an alpha channel that is opaque everywhere.
+    ``channels`` leaves out an alpha channel that is opaque everywhere; ``look`` is that of `look_of`.
     """
 
     size: tuple[int, int]
     channels: int
     dtype: str
     digest: str
+    look: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class MaskFacts:
-    """One mask: its (height, width), the pixels of each raw value, and the colours its palette gives those values."""
+    """One mask: its (height, width), the pixels of each raw value, and the colours its palette gives those values.
+
+    ``upper`` are the pixels of each value in the upper half, ``runs`` the horizontal runs of each: pixels by runs is
+    how wide its parts are.
+    """
 
     size: tuple[int, int]
     values: Mapping[Value, int]
     palette: Mapping[int, Colour]
+    upper: Mapping[Value, int]
+    runs: Mapping[Value, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +113,8 @@ def _image_facts(file: Path) -> ImageFacts:
     digest = sha256(f"{image.dtype} {image.shape}".encode())
     digest.update(np.ascontiguousarray(image).data)
     height, width = image.shape[:2]
-    return ImageFacts((height, width), _channels(image, file), str(image.dtype), digest.hexdigest())
+    channels = _channels(image, file)
+    return ImageFacts((height, width), channels, str(image.dtype), digest.hexdigest(), look_of(image[..., :channels]))
 
 
 def _channels(image: np.ndarray, file: Path) -> int:
@@ -124,7 +133,19 @@ def _mask_facts(file: Path) -> MaskFacts:
     values = dict(Counter(count_values(mask)).most_common(MOST_VALUES))
     palette = {} if colours is None else _used(colours, values)
     height, width = mask.shape[:2]
-    return MaskFacts((height, width), values, palette)
+    upper, runs = (
+        {value: pixels for value, pixels in counts.items() if value in values}
+        for counts in (count_values(mask[: height // 2]), count_values(mask, where=_run_starts(mask)))
+    )
+    return MaskFacts((height, width), values, palette, upper, runs)
+
+
+def _run_starts(mask: np.ndarray) -> np.ndarray:
+    """Where, (h, w), a value follows another in its row, or begins the row."""
+    starts = np.ones(mask.shape[:2], bool)
+    changes = mask[:, 1:] != mask[:, :-1]
+    starts[:, 1:] = changes if mask.ndim == 2 else changes.any(axis=-1)
+    return starts
 
 
 def _used(colours: np.ndarray, values: Mapping[Value, int]) -> dict[int, Colour]:

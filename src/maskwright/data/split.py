@@ -10,6 +10,9 @@ from maskwright.data.mask_words import BACKGROUND_WORD, IGNORED_WORD
 from maskwright.data.pixel_values import Value
 from maskwright.errors import InputError, wrong_argument
 
+# Where groups differ in size, so many draws are made, and that is taken which holds out nearest to the share of pairs.
+_DRAWS = 32
+
 
 class TooFewToSplit(InputError):
     """Fewer than two pairs, or pairs that all belong together."""
@@ -28,7 +31,8 @@ def split(
     """Names for training and names for validation, each sorted, stratified by how much of a mask its classes cover.
 
     The groups are sorted by coverage, cut into as many runs as the smaller side gets groups, and one of each run is
-    drawn for it. The answer depends on the set of names, their coverage, groups and the seed, not on their order.
+    drawn for it; of several such draws, that is taken which comes nearest to the share of names. The answer depends on
+    the set of names, their coverage, groups and the seed, not on their order.
 
     Args:
         names: What to split; each once.
@@ -62,7 +66,12 @@ def split(
     validation_groups = min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)
     drawn_groups = min(validation_groups, len(ordered) - validation_groups)
     runs = np.array_split(np.arange(len(ordered)), drawn_groups)
-    drawn = {name for run in runs for name in ordered[generator.choice(run)]}
+    share = fraction if drawn_groups == validation_groups else 1 - fraction
+    draws = 1 if len(ordered) == len(names) else _DRAWS
+    drawn = min(
+        ({name for run in runs for name in ordered[generator.choice(run)]} for _ in range(draws)),
+        key=lambda side: abs(len(side) - share * len(names)),
+    )
     rest = set(names) - drawn
     train, validation = (rest, drawn) if drawn_groups == validation_groups else (drawn, rest)
     return sorted(train), sorted(validation)

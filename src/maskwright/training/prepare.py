@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.data.check import Report, ScannedSet, check
+from maskwright.data.fingerprint import fingerprint
+from maskwright.data.groups import Groups, guess_groups, identical_groups
 from maskwright.data.mask_values import MaskValues, parse_mask_values
 from maskwright.data.pairs import Pair, pair_folders
 from maskwright.data.pixel_values import joined
@@ -20,11 +22,10 @@ from maskwright.images.channels import to_channels
 from maskwright.images.normalise import Normalisation
 from maskwright.images.read import image_size, read_image
 from maskwright.inference.bundle import Bundle
+from maskwright.training.plan import GIVEN, Decision, as_begun, decide, split_decision
 from maskwright.training.recipe import DataRecipe, Recipe
 from maskwright.training.run import Run
 
-DEFAULT_SECONDS = 30 * 60.0
-_LEAST_PATCH, _MOST_PATCH, _MULTIPLE = 64, 256, 32
 _MEASURED_IMAGES = 200
 _CACHE_SHARE = 0.25
 _CACHE_FALLBACK = 2 * 2**30
@@ -40,7 +41,7 @@ class UnusableData(InputError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe with every choice made, and the pairs it stands for; sizes are (height, width) in pixels."""
+    """A recipe with every choice made and why, and the pairs it stands for; sizes are (height, width) in pixels."""
 
     recipe: Recipe
     bundle: Bundle
@@ -49,13 +50,14 @@ class Prepared:
     validation: tuple[Pair, ...]
     train_sizes: tuple[tuple[int, int], ...]
     validation_sizes: tuple[tuple[int, int], ...]
+    decisions: tuple[Decision, ...]
 
     @property
     def cache_bytes(self) -> int:
         """Room for decoded training pairs: what they need, up to a quarter of this machine's memory."""
         width = self.bundle.channels * max(np.dtype(kind).itemsize for kind in self.bundle.pixels) + 1
         needed = sum(height * length * width for height, length in self.train_sizes)
-        return min(needed, int(_CACHE_SHARE * _memory()))
+        return min(needed, int(_CACHE_SHARE * machine_memory()))
 
 
 def check_data(
@@ -75,7 +77,7 @@ def check_data(
 
 
 def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Prepared, Report]:
-    """Read and check the data, and choose what the recipe leaves open.
+    """Read and check the data, and decide by it what the recipe leaves open.
 
     Raises:
         UnusableData: The check found something fatal; every problem is named.
@@ -87,8 +89,11 @@ def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Pr
     values = report.proposed
     if validation is not None:
         sides = tuple(train.scanned), tuple(validation.scanned)
+        divided = Decision("data.val_images", f"{len(validation.scanned)} images", GIVEN)
     else:
-        sides = _split(train.scanned, values, share=recipe.data.validation_share, seed=recipe.training.seed)
+        groups = _groups(train.scanned, recipe.data)
+        sides = _split(train.scanned, values, groups, share=recipe.data.validation_share, seed=recipe.training.seed)
+        divided = split_decision(recipe, groups, [one.pair.name for one in sides[1]])
     train_pairs, validation_pairs = (tuple(one.pair for one in side) for side in sides)
     train_sizes, validation_sizes = (tuple(one.image.size for one in side if one.image) for side in sides)
     channels = report.train.channels
@@ -101,12 +106,12 @@ def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Pr
     )
     # From here on the words say it all: what was said with classes and ignore is in them.
     complete = recipe.changed("data", mask_values=dict(values.words), classes=None, ignore=None)
-    if recipe.training.patch is None:
-        complete = complete.changed("training", patch=choose_patch(train_sizes))
-    if recipe.training.epochs is None and recipe.training.time_budget is None:
-        complete = complete.changed("training", time_budget=DEFAULT_SECONDS)
-    prepared = Prepared(complete, bundle, values, train_pairs, validation_pairs, train_sizes, validation_sizes)
-    return prepared, report
+    found = fingerprint(sides[0], mask_values=values, normalisation=bundle.normalisation)
+    complete, decisions = decide(complete, found)
+    decisions = divided, *decisions
+    return Prepared(
+        complete, bundle, values, train_pairs, validation_pairs, train_sizes, validation_sizes, decisions
+    ), report
 
 
 def prepared_before(run: Run) -> Prepared:
@@ -117,21 +122,9 @@ def prepared_before(run: Run) -> Prepared:
     """
     recipe, bundle, sides = run.read_recipe(), Bundle.read(run.folder), run.read_split()
     train, validation = tuple(sides["train"]), tuple(sides["validation"])
-    sizes = (tuple(image_size(pair.image) for pair in side) for side in (train, validation))
-    return Prepared(recipe, bundle, parse_mask_values(recipe.data.mask_values or {}), train, validation, *sizes)
-
-
-def choose_patch(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The patch for images of these sizes: as high and wide as the median image, in multiples of 32 from 64 to 256.
-
-    >>> choose_patch([(360, 480)] * 3), choose_patch([(101, 101)])
-    ((256, 256), (128, 128))
-    """
-    rows, columns = (
-        min(max(-int(median) // _MULTIPLE * -_MULTIPLE, _LEAST_PATCH), _MOST_PATCH)
-        for median in np.median(sizes, axis=0)
-    )
-    return rows, columns
+    train_sizes, validation_sizes = (tuple(image_size(pair.image) for pair in side) for side in (train, validation))
+    values = parse_mask_values(recipe.data.mask_values or {})
+    return Prepared(recipe, bundle, values, train, validation, train_sizes, validation_sizes, as_begun(recipe))
 
 
 def _with_files(problem: Problem) -> str:
@@ -145,14 +138,22 @@ def _scanned(images: Path, masks: Path, mask_suffix: str, progress: ScanProgress
     return ScannedSet(pairing, scan(pairing.pairs, progress=progress))
 
 
+def _groups(scanned: Sequence[Scanned], data: DataRecipe) -> Groups:
+    """Which images stay on one side, as the recipe says."""
+    images = {one.pair.name: one.image for one in scanned if one.image is not None}
+    digests = {name: image.digest for name, image in images.items()}
+    if data.groups == "identical":
+        return identical_groups(list(images), digests=digests)
+    return guess_groups(list(images), digests=digests, looks={name: image.look for name, image in images.items()})
+
+
 def _split(
-    scanned: Sequence[Scanned], values: MaskValues, *, share: float, seed: int
+    scanned: Sequence[Scanned], values: MaskValues, groups: Groups, *, share: float, seed: int
 ) -> tuple[tuple[Scanned, ...], tuple[Scanned, ...]]:
-    """Both sides of one set; identical images stay on one of them."""
+    """Both sides of one set; groups stay on one of them."""
     by_name = {one.pair.name: one for one in scanned}
     coverage = mask_coverage({name: one.mask.values for name, one in by_name.items() if one.mask is not None}, values)
-    groups = {name: one.image.digest for name, one in by_name.items() if one.image is not None}
-    train, validation = split(list(by_name), coverage, fraction=share, seed=seed, groups=groups)
+    train, validation = split(list(by_name), coverage, fraction=share, seed=seed, groups=groups.of)
     return tuple(by_name[name] for name in train), tuple(by_name[name] for name in validation)
 
 
@@ -162,7 +163,7 @@ def _some(pairs: Sequence[Pair], channels: int) -> Iterator[NDArray[np.generic]]
     return (to_channels(read_image(pairs[place].image), channels, file=pairs[place].image) for place in places)
 
 
-def _memory() -> int:
+def machine_memory() -> int:
     """Bytes of memory this machine, or the container, has; a modest guess where neither says."""
     try:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,0 +1,194 @@
+"""The plan: what the data decides of a recipe, one small rule for each field, each with its reason.
+
+The idea, a fingerprint of the data and rules that turn it into a plan, is that of nnU-Net: Isensee et al., "nnU-Net: a
+self-configuring method for deep learning-based biomedical image segmentation", Nature Methods (2021).
+"""
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from maskwright.data.fingerprint import Fingerprint
+from maskwright.data.groups import Groups
+from maskwright.training.recipe import Recipe
+
+GIVEN = "given"
+DEFAULT_SECONDS = 30 * 60.0
+
+_LEAST_PATCH, _MOST_PATCH, _WIDEST_PATCH, _MULTIPLE = 64, 256, 384, 32
+_WIDE_OBJECTS = _MOST_PATCH / 2  # pixels; wider, and a patch shows little of what surrounds them
+_LEAST_BATCH = 2
+_RARE = 0.001  # of the pixels; some 65 of a patch of 256 x 256, had every patch its share
+_FOREGROUND = 0.33
+_USUAL_SPREAD = 0.1  # of the value range, at least
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A field of the recipe, as ``section.name``, what it is set to, and why."""
+
+    field: str
+    value: object
+    reason: str
+
+
+Rule = Callable[[Fingerprint, Recipe], tuple[object, str]]
+
+
+def decide(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, tuple[Decision, ...]]:
+    """``recipe`` with all that it leaves open decided by the data, and every decision; what was given stands.
+
+    Rules come in the order of `RULES`, each with what was decided before it.
+    """
+    decisions: dict[str, Decision] = {}
+    for field, rule in RULES.items():
+        if said := next((name for name in (field, *_INSTEAD.get(field, ())) if _is_given(recipe, name)), None):
+            decisions[said] = Decision(said, _value(recipe, said), GIVEN)
+            continue
+        value, reason = rule(data, recipe)
+        section, _, name = field.partition(".")
+        recipe = recipe.changed(section, **{name: value})
+        decisions[field] = Decision(field, value, reason)
+    return recipe, tuple(decisions.values())
+
+
+def as_begun(recipe: Recipe) -> tuple[Decision, ...]:
+    """The decisions of a run that goes on: all were made when it began."""
+    fields = [next((name for name in _INSTEAD.get(field, ()) if _is_given(recipe, name)), field) for field in RULES]
+    return tuple(Decision(field, _value(recipe, field), "as the run began") for field in dict.fromkeys(fields))
+
+
+def split_decision(recipe: Recipe, groups: Groups, held_out: Collection[str]) -> Decision:
+    """What was held out, in groups and in images; ``held_out`` are the names of the latter."""
+    every, some = len(set(groups.of.values())), len({groups.of[name] for name in held_out})
+    images = f"{len(held_out)} of {len(groups.of)} images"
+    value = images if every == len(groups.of) else f"{some} of {every} groups, {images}"
+    given = f"{GIVEN}; " if _is_given(recipe, "data.validation_share") else ""
+    return Decision("data.validation_share", value, f"{given}images are kept together {groups.told_by}")
+
+
+def choose_normalisation(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
+    """The encoder's own pixels where its weights were learnt elsewhere, the training images' otherwise."""
+    if recipe.network.encoder_weights is not None:
+        return "encoder", f"the weights {recipe.network.encoder_weights} were learnt with it"
+    return "measured", f"{len(data.sizes)} training images: mean {data.mean:.3g}, spread {data.spread:.3g}"
+
+
+def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], str]:
+    """As much of the median image as a patch may hold, so that context is not cut off; nnU-Net begins there too."""
+    del recipe
+    wide = data.object_pixels is not None and data.object_pixels > _WIDE_OBJECTS
+    most = _WIDEST_PATCH if wide else _MOST_PATCH
+    patch = patch_for(data.sizes, most=most)
+    height, width = data.median_size
+    if patch[0] >= height and patch[1] >= width:
+        return patch, f"holds the median image, {height} x {width}"
+    objects = "" if data.object_pixels is None else f": parts are about {data.object_pixels:.0f} pixels wide"
+    return patch, f"at most {most} a side{objects}; the median image is {height} x {width}"
+
+
+def patch_for(sizes: Sequence[tuple[int, int]], *, most: int = _MOST_PATCH) -> tuple[int, int]:
+    """As high and wide as the median of ``sizes``, (height, width), in multiples of 32 from 64 to ``most``.
+
+    >>> patch_for([(360, 480)] * 3), patch_for([(101, 101)])
+    ((256, 256), (128, 128))
+    """
+    rows, columns = (
+        min(max(-int(median) // _MULTIPLE * -_MULTIPLE, _LEAST_PATCH), most) for median in np.median(sizes, axis=0)
+    )
+    return rows, columns
+
+
+def choose_batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
+    """The recipe's own number, or fewer where patches are larger, or hardly as many.
+
+    Large patches come before large batches, and two are the least, as in nnU-Net.
+    """
+    most = recipe.training.batch_size
+    area = math.prod(recipe.training.patch or patch_for(data.sizes))
+    by_area = max(_LEAST_BATCH, min(most, most * _MOST_PATCH**2 // area))
+    patches = math.ceil(data.pixels / area)
+    if patches < by_area:
+        return max(_LEAST_BATCH, patches), f"the training images hold no more than {patches}"
+    if by_area < most:
+        return by_area, f"as many pixels a step as {most} patches of {_MOST_PATCH} x {_MOST_PATCH}, or two patches"
+    return most, f"the training images hold about {patches} patches"
+
+
+def choose_loss(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float], str]:
+    """Cross-entropy plus Dice, as in nnU-Net: every pixel has a say, and so has every class, however small."""
+    name, share = data.rarest
+    return recipe.training.loss, f"each pixel counts, and each class: {name} has {_percent(share)} of the pixels"
+
+
+def choose_foreground(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
+    """A third of the patches on a class, as in nnU-Net, where a class is so rare that random patches miss it."""
+    name, share = data.rarest
+    patch = recipe.training.patch or patch_for(data.sizes)
+    height, width = data.median_size
+    if patch[0] >= height and patch[1] >= width:
+        return 0.0, "a patch holds a whole image"
+    if share < _RARE:
+        return _FOREGROUND, f"{name} has {_percent(share)} of the pixels: random patches seldom show it"
+    return 0.0, f"random patches show every class: {name} has {_percent(share)} of the pixels"
+
+
+def choose_flip(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
+    """Upside down as well, where upper and lower halves of the masks are alike."""
+    del recipe
+    if data.upright is None:
+        return "horizontal", "the masks do not tell whether up and down are alike"
+    if data.upright:
+        return "horizontal", "classes lie higher or lower in the images: up is up"
+    return "horizontal_and_vertical", "classes lie as often above as below the middle"
+
+
+def choose_brightness(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
+    """The recipe's own share of the value range, less where the pixels use so little of it that they would drown."""
+    usual, spread = recipe.augmentation.brightness, f"{data.spread:.2g} of the value range"
+    if data.spread >= _USUAL_SPREAD:
+        return usual, f"the pixels spread over {spread}"
+    return float(f"{usual * data.spread / _USUAL_SPREAD:.2g}"), f"the pixels spread over no more than {spread}"
+
+
+def choose_time(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
+    """Half an hour, whatever the data: the best network on the way is kept."""
+    del data, recipe
+    return DEFAULT_SECONDS, "half an hour if nothing is said"
+
+
+RULES: Mapping[str, Rule] = {
+    "data.normalisation": choose_normalisation,
+    "training.patch": choose_patch,
+    "training.batch_size": choose_batch,
+    "training.loss": choose_loss,
+    "training.foreground": choose_foreground,
+    "augmentation.flip": choose_flip,
+    "augmentation.brightness": choose_brightness,
+    "training.time_budget": choose_time,
+}
+"""What the data decides, field by field."""
+
+_INSTEAD: Mapping[str, tuple[str, ...]] = {  # given, these take a field's place
+    "augmentation.flip": ("augmentation.custom",),
+    "augmentation.brightness": ("augmentation.custom",),
+    "training.time_budget": ("training.epochs",),
+}
+
+
+def _is_given(recipe: Recipe, field: str) -> bool:
+    section, _, name = field.partition(".")
+    return name in getattr(recipe, section).model_fields_set and _value(recipe, field) is not None
+
+
+def _value(recipe: Recipe, field: str) -> Any:
+    section, _, name = field.partition(".")
+    return getattr(getattr(recipe, section), name)
+
+
+def _percent(share: float) -> str:
+    """A share in percent, with two digits that count."""
+    return f"{float(f'{100 * share:.2g}'):g} %"
