@@ -1,8 +1,11 @@
+import hashlib
+import os
+
 import keras
 import numpy as np
 import pytest
 
-from maskwright.training.checkpoint import UnreadableCheckpoint, load_checkpoint, save_checkpoint
+from maskwright.training.checkpoint import Checkpoints, UnreadableCheckpoint, load_checkpoint, save_checkpoint
 
 
 def network(seed, units=3):
@@ -45,13 +48,20 @@ def test_a_truncated_checkpoint_is_refused(tmp_path, share):
         load_checkpoint(tmp_path / "c.npz", network(1))
 
 
-def test_a_flipped_bit_is_found(tmp_path):
+@pytest.mark.parametrize("place", [0, 40, 1000, -60, -1])  # headers, an array, the archive's end, the digest
+def test_a_flipped_bit_is_found(tmp_path, place):
     save_checkpoint(tmp_path / "c.npz", network(1), {})
     damaged = bytearray((tmp_path / "c.npz").read_bytes())
-    damaged[damaged.index(b"network/0.npy") + 200] ^= 1
+    damaged[place] ^= 1
     (tmp_path / "c.npz").write_bytes(damaged)
-    with pytest.raises(UnreadableCheckpoint, match="damaged"):
+    with pytest.raises(UnreadableCheckpoint, match=r"it is damaged \(its digest does not fit\)"):
         load_checkpoint(tmp_path / "c.npz", network(1))
+
+
+def test_the_digest_is_the_sha256_of_all_before_it(tmp_path):
+    save_checkpoint(tmp_path / "c.npz", network(1), {})
+    whole = (tmp_path / "c.npz").read_bytes()
+    assert whole[-32:] == hashlib.sha256(whole[:-32]).digest()
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
@@ -62,5 +72,67 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 
 def test_nothing_is_unpickled(tmp_path):
     np.savez(tmp_path / "c.npz", state=np.array([{"step": 1}], dtype=object))
+    pickled = (tmp_path / "c.npz").read_bytes()
+    (tmp_path / "c.npz").write_bytes(pickled + hashlib.sha256(pickled).digest())
     with pytest.raises(UnreadableCheckpoint, match="allow_pickle"):
         load_checkpoint(tmp_path / "c.npz", network(1))
+
+
+@pytest.fixture
+def pair(tmp_path):
+    return Checkpoints(tmp_path / "last.npz", tmp_path / "previous.npz")
+
+
+def spoil(file):
+    file.write_bytes(file.read_bytes()[:-40])
+
+
+def test_the_newest_is_what_is_read_and_the_one_before_it_where_that_is_damaged(pair):
+    for step in range(3):
+        pair.save(network(1), {"step": step})
+    assert pair.load(network(1)) == ({"step": 2}, pair.newest, None)
+    spoil(pair.newest)
+    assert pair.load(network(1)) == ({"step": 1}, pair.previous, pair.newest)
+    spoil(pair.previous)
+    with pytest.raises(UnreadableCheckpoint, match=r"previous\.npz: .*damaged"):
+        pair.load(network(1))
+
+
+def test_one_that_is_damaged_never_takes_the_place_of_one_that_is_whole(pair, monkeypatch):
+    for step in range(2):
+        pair.save(network(1), {"step": step})
+    spoil(pair.newest)
+    again = Checkpoints(pair.newest, pair.previous)
+    again.load(network(1))
+
+    def killed(file):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", killed)
+        with pytest.raises(KeyboardInterrupt):
+            again.save(network(1), {"step": 2})
+    assert again.load(network(1)).state == {"step": 0}
+    again.save(network(1), {"step": 2})
+    spoil(pair.newest)
+    assert again.load(network(1)).state == {"step": 0}
+
+
+@pytest.mark.parametrize("failing", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_one_to_go_on_from(pair, monkeypatch, failing):
+    for step in range(2):
+        pair.save(network(1), {"step": step})
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, failing, full)
+        for _ in range(2):
+            with pytest.raises(OSError, match="No space"):
+                pair.save(network(1), {"step": 2})
+            assert pair.load(network(1)).state == {"step": 1}
+    pair.save(network(1), {"step": 3})
+    assert pair.load(network(1)).state == {"step": 3}
+    spoil(pair.newest)
+    assert pair.load(network(1)).state == {"step": 1}

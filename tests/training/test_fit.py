@@ -1,93 +1,17 @@
-"""The loop, with a network of one layer, patches without files and a clock that stands where it is put."""
+"""The loop, with the network, the patches and the clock of the rig."""
 
-import keras
+import errno
+import os
+import signal
+
 import numpy as np
 import pytest
 
-from maskwright.inference.keras_engine import KerasEngine
-from maskwright.metrics.scores import Scores
-from maskwright.training.fit import BudgetTooShort, LossNotFinite, Trainer
-from maskwright.training.recipe import TrainingRecipe
-from maskwright.training.run import Run
-from maskwright.training.schedule import Stopwatch
-from tests.inference.engines import bundle
-
-
-class Clock:
-    """Each step, and each validation, takes what it is told to."""
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def __call__(self):
-        return self.seconds
-
-
-class Noise:
-    """Stands in for `Patches`; ``before`` is called as a batch is taken."""
-
-    patch, batch_size, steps_per_epoch = (8, 8), 2, 4
-
-    def __init__(self, before=lambda step: None):
-        self.before = before
-
-    def plain(self, step):
-        return np.random.default_rng(step).normal(size=(2, 8, 8, 1)).astype(np.float32)
-
-    def stream(self, first):
-        for step in range(first, 10**6):
-            self.before(step)
-            yield self.plain(step), np.zeros((2, 8, 8, 1), np.float32)
-
-
-def network():
-    keras.utils.set_random_seed(0)
-    inputs = keras.Input((None, None, 1))
-    x = keras.layers.BatchNormalization()(inputs)
-    model = keras.Model(inputs, keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
-    model.compile(optimizer=keras.optimizers.AdamW(0.01), loss="binary_crossentropy")
-    model.optimizer.build(model.trainable_variables)
-    return model
-
-
-def scored(mean):
-    hits = round(mean * 1000)
-    return Scores.from_confusion(np.array([[5000, 0], [1000 - hits, hits]]), ["background", "cell"], background=True)
-
-
-class Rig:
-    """A trainer and what happened to it."""
-
-    def __init__(self, folder, clock, *, validation_seconds=1.0, scores=(), before=lambda step: None, **recipe):
-        self.clock, self.validations, self.rows = clock, [], []
-        self.scores = iter(scores)
-        self.run = Run(folder)
-        self.trainer = Trainer(
-            network(),
-            KerasEngine(network(), bundle()),
-            patches=Noise(before),
-            validate=self.validate,
-            validation_pixels=64,
-            run=self.run,
-            recipe=TrainingRecipe(recalibration_steps=1, **recipe),
-            stopwatch=Stopwatch(0.0, now=clock),
-        )
-        self.validation_seconds = validation_seconds
-
-    def validate(self, engine):
-        self.validations.append(self.trainer.state.step)
-        self.clock.seconds += self.validation_seconds
-        return scored(next(self.scores, 0.5))
-
-    def fit(self):
-        return self.trainer.fit(lambda progress: None, self.rows.append)
-
-
-def ticking(clock, seconds):
-    def tick(step):
-        clock.seconds += seconds
-
-    return tick
+import maskwright.images.write as write
+import maskwright.training.fit as fit
+from maskwright.training.fit import BudgetTooShort
+from maskwright.training.rewind import LossNotFinite
+from tests.training.rig import Clock, Rig, score_of_weights, ticking
 
 
 def test_by_epochs_every_epoch_is_validated_and_the_best_is_kept(tmp_path):
@@ -124,11 +48,66 @@ def test_no_validation_is_begun_that_would_not_end_in_time(tmp_path):
     assert rig.validations[-1] == rig.trainer.state.step
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
-    rig = Rig(tmp_path, Clock(), epochs=1)
-    rig.trainer.network.layers[-1].kernel.assign([[[[np.nan]]]])
-    with pytest.raises(LossNotFinite, match=r"The loss became nan at step 0 of .*lower training\.learning_rate"):
+NAN_BATCH = np.full((2, 8, 8, 1), np.nan, np.float32)
+
+
+def test_a_loss_that_is_no_number_sends_it_back_to_the_checkpoint_at_half_the_rate(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 0.0)
+    bad, clock, taken = iter([NAN_BATCH]), Clock(), []
+
+    def once_bad(step):
+        clock.seconds += 1.0
+        taken.append(step)
+        return next(bad, None) if step == 6 else None
+
+    rig = Rig(tmp_path, clock, before=once_bad, epochs=3, learning_rate=0.02, warmup=0.0)
+    outcome = rig.fit()
+    line = "The loss became nan at step 6: goes back to step 4, at half the learning rate, 0.01 at its peak."
+    assert line in rig.said
+    assert outcome.state.went_back == [line]
+    assert taken == [0, 1, 2, 3, 4, 5, 6, 4, 5, 6, 7, 8, 9, 10, 11]
+    # Of the last step of each epoch: half a cosine over 12 steps, halved after the first epoch.
+    cosine = 0.02 * (1 + np.cos(np.pi * np.array([3, 7, 11]) / 12)) / 2
+    assert [row["learning_rate"] for row in rig.rows] == pytest.approx(cosine * [1, 0.5, 0.5], rel=1e-5)
+    assert all(np.isfinite(weight).all() for weight in rig.trainer.network.get_weights())
+
+
+def test_a_loss_that_stays_no_number_ends_the_run_after_going_back_three_times(tmp_path):
+    rig = Rig(tmp_path, before=lambda step: NAN_BATCH if step == 2 else None, epochs=1, learning_rate=0.08)
+    expected = (
+        r"The loss became nan at step 2 of .*, at a peak learning rate of 0\.01 .* 3 times in a row\. .*--overwrite"
+    )
+    with pytest.raises(LossNotFinite, match=expected):
         rig.fit()
+    assert [line.split(",")[-1] for line in rig.said] == [f" {rate} at its peak." for rate in (0.04, 0.02, 0.01)]
+
+
+def test_weights_spoilt_by_the_last_step_of_an_epoch_are_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 0.0)
+    clock, spoils = Clock(), iter([True])
+    rig = Rig(tmp_path, clock, before=ticking(clock, 1.0), epochs=2)
+
+    def spoil(progress):
+        if progress.step == 4 and next(spoils, False):
+            rig.trainer.network.layers[-1].kernel.assign([[[[np.inf]]]])
+
+    rig.fit(spoil)
+    assert "The weights became nan or infinite at step 4: goes back to step 0" in rig.said[0]
+    assert rig.validations == [4, 8]  # none with the spoilt weights
+
+
+def test_without_gain_it_ends_and_says_why(tmp_path):
+    outcome = Rig(tmp_path, epochs=9, scores=(0.4, 0.5, 0.5, 0.3), patience=2).fit()
+    assert (outcome.stopped_by, outcome.state.step) == ("patience", 16)
+    assert (tmp_path / "checkpoints/last.keras").is_file()
+
+
+def test_one_seed_is_one_result_to_the_bit(tmp_path):
+    one, same, other = Rig(tmp_path / "1", epochs=2), Rig(tmp_path / "2", epochs=2), Rig(tmp_path / "3", epochs=2)
+    other.trainer.network.layers[-1].bias.assign([1e-3])
+    for rig in (one, same, other):
+        rig.fit()
+    assert one.result() == same.result() != other.result()
 
 
 def test_a_budget_spent_before_the_first_step_says_so(tmp_path):
@@ -146,20 +125,98 @@ def test_an_interrupt_before_the_first_step_is_an_interrupt(tmp_path):
         Rig(tmp_path, Clock(), epochs=1, before=interrupt).fit()
 
 
-def test_an_interrupt_while_the_best_is_saved_still_leaves_a_best(tmp_path, monkeypatch):
-    rig = Rig(tmp_path, Clock(), epochs=3, scores=(0.7, 0.7))
-    save = rig.trainer._save_network
-    interrupts = iter([KeyboardInterrupt])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", [1, 5, 7])  # before the first validation, between two, and in an epoch's last step
+def test_asked_to_stop_it_finishes_the_step_and_goes_on_to_the_same_end(tmp_path, number, at):
+    def asking(step):
+        if step == at:
+            signal.raise_signal(number)
 
-    def interrupted(file):
-        for interrupt in interrupts:
-            raise interrupt
-        save(file)
+    straight = Rig(tmp_path / "straight", epochs=3, score=score_of_weights)
+    straight.fit()
+    stopped = Rig(tmp_path / "stopped", before=asking, epochs=3, score=score_of_weights)
+    outcome = stopped.fit()
+    assert (outcome.stopped_by, outcome.state.step) == ("interrupt", at + 1)
+    assert stopped.run.network.is_file()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
-    monkeypatch.setattr(rig.trainer, "_save_network", interrupted)
+    again = Rig(tmp_path / "stopped", epochs=3, score=score_of_weights)
+    again.resumed()
+    assert again.said == [f"Goes on at step {at + 1} of 12."]
+    if at > 3:
+        assert again.result() == straight.result()
+    for ours, theirs in zip(again.trainer.network.get_weights(), straight.trainer.network.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_asked_twice_it_ends_at_once(tmp_path):
+    def asking(step):
+        if step == 5:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    rig = Rig(tmp_path, before=asking, epochs=3)
+    with pytest.raises(KeyboardInterrupt):
+        rig.fit()
+    assert rig.trainer.state.step == 5
+
+
+def test_a_full_disk_costs_checkpoints_and_not_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 0.0)
+    clock, sync = Clock(), os.fsync
+    rig = Rig(tmp_path, clock, before=ticking(clock, 1.0), epochs=5)
+
+    def full(file):
+        if 4 <= rig.trainer.state.step < 16:  # the first three epochs
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(file)
+
+    monkeypatch.setattr(write.os, "fsync", full)
     outcome = rig.fit()
-    assert outcome.stopped_by == "interrupt"
-    assert rig.run.network.is_file()
+    warnings = [line for line in rig.said if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert "was not written, the disk has " in warnings[0]
+    assert "MB free; training does without, and tries again" in warnings[0]
+    assert outcome.state.best_step == 20
+    assert not [path for path in tmp_path.rglob(".*") if path.is_file()]  # nothing half
+    again = Rig(tmp_path, epochs=5)
+    again.trainer.resume()
+    assert again.said == ["Goes on at step 20 of 20."]
+
+
+def test_a_result_that_finds_no_room_is_an_error_that_names_it(tmp_path, monkeypatch):
+    def full(file):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(write.os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left on device: '.*model\.keras'"):
+        Rig(tmp_path, epochs=1).fit()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_training_that_was_at_its_end_is_not_validated_again(tmp_path):
+    rig = Rig(tmp_path, epochs=1)
+    rig.fit()
+    rig.run.last_network.unlink()  # as if killed before the last of its files
+    again = Rig(tmp_path, epochs=1)
+    again.resumed()
+    assert (again.rows, again.result()) == ([], rig.result())
+    assert again.run.last_network.is_file()
+
+
+def test_a_damaged_checkpoint_is_replaced_by_the_one_before_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 0.0)
+    clock = Clock()
+    straight = Rig(tmp_path / "straight", clock, before=ticking(clock, 1.0), epochs=2, score=score_of_weights)
+    straight.fit()
+    rig = Rig(tmp_path / "run", clock, before=ticking(clock, 1.0), epochs=2, score=score_of_weights)
+    rig.fit()
+    rig.run.checkpoint.write_bytes(rig.run.checkpoint.read_bytes()[:-1])
+    again = Rig(tmp_path / "run", epochs=2, score=score_of_weights)
+    again.resumed()
+    assert "last.npz is damaged; in its place goes the checkpoint before it, " in again.said[0]
+    assert again.said[1] == "Goes on at step 4 of 8."
+    assert again.result() == straight.result()
 
 
 def test_a_network_saved_after_the_last_checkpoint_is_what_later_ones_must_beat(tmp_path):

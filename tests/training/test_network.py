@@ -166,3 +166,44 @@ def test_the_recipes_page_reads_back():
     recipe = Recipe.from_dict({"data": {"images": "i", "masks": "m"}, "network": {"dropout": 0.25}})
     assert keras.config.dtype_policy().name == "float32"
     assert "dropout: 0.25" in recipe.to_yaml()
+
+
+def learning_by(steps, **recipe):
+    """A network of one convolution, trained on batches of inputs and masks."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((8, 8, 1))
+    network = keras.Model(inputs, keras.layers.Conv2D(3, 3, padding="same", activation="softmax")(inputs))
+    compile_for_training(network, TrainingRecipe(**recipe), bundle_of())
+    for images, masks in steps:
+        network.train_on_batch(images, masks)
+    return network
+
+
+def some_pixels(images, seed):
+    generator = np.random.default_rng(seed)
+    shape = (images, 8, 8)
+    return generator.normal(size=(*shape, 1)).astype(np.float32), generator.integers(0, 3, shape).astype(np.uint8)
+
+
+def test_two_small_steps_accumulated_are_a_large_one():
+    images, masks = some_pixels(4, seed=0)
+    options = {"loss": {"cross_entropy": 1.0}, "weight_decay": 0.1, "clip_norm": 0.05, "learning_rate": 0.1}
+    large = learning_by([(images, masks)], **options)
+    small = learning_by([(images[:2], masks[:2]), (images[2:], masks[2:])], accumulate=2, **options)
+    unfinished = learning_by([(images[:2], masks[:2])], accumulate=2, **options)
+    fresh = learning_by([], **options)
+    for one, two, none, first in zip(*(net.get_weights() for net in (large, small, unfinished, fresh)), strict=True):
+        np.testing.assert_allclose(two, one, rtol=1e-4, atol=1e-6)
+        np.testing.assert_array_equal(none, first)  # nothing is learnt before the second
+        assert np.abs(one - first).max() > 0.01
+
+
+@pytest.mark.parametrize(("clip_norm", "clipped"), [(0.02, True), (1000.0, False)])
+def test_the_gradient_of_all_weights_together_is_clipped(clip_norm, clipped):
+    batch = some_pixels(2, seed=1)
+    network = learning_by([batch], loss={"cross_entropy": 1.0}, clip_norm=clip_norm, weight_decay=0.0)
+    moments = [one for one in network.optimizer.variables if "momentum" in one.path]
+    assert len(moments) == 2
+    # After one step the first moment of AdamW is a tenth of the gradient (its beta is 0.9).
+    norm = np.sqrt(sum(np.sum(np.square(keras.ops.convert_to_numpy(one) / 0.1)) for one in moments))
+    assert norm == pytest.approx(clip_norm, rel=1e-3) if clipped else 0.02 < norm < 1000

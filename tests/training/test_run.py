@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 from maskwright.data.pairs import Pair
 from maskwright.images.write import write_json
 from maskwright.inference.engine import NotARun
+from maskwright.training.recipe import Recipe
 from maskwright.training.run import NothingToResume, OutputHoldsARun, OutputNotEmpty, Run
 
 
@@ -82,3 +85,62 @@ def test_the_split_reads_back_with_any_names(tmp_path):
     pairs = [Pair(name, tmp_path / f"{name}.png", tmp_path / f"m {name}.png") for name in ("a,b", 'c"d', "é/f")]
     run.write_split(train=pairs[:2], validation=pairs[2:])
     assert run.read_split() == {"train": pairs[:2], "validation": pairs[2:]}
+
+
+ASKED = Recipe.from_dict({"data": {"images": "i", "masks": "m"}, "training": {"epochs": 3}})
+
+
+def begun(folder):
+    """A run as it stands when the first step is about to be taken."""
+    run = Run(folder)
+    run.begin(ASKED.changed("training", patch=(64, 64)).to_yaml(), asked=ASKED.to_yaml())
+    run.write_split(train=[], validation=[])
+    run.bundle.write_text("{}")
+    return run
+
+
+def test_a_run_is_known_by_the_recipe_that_it_was_asked_for_with(tmp_path):
+    run = begun(tmp_path / "run")
+    assert run.is_unfinished(ASKED)
+    assert not run.is_unfinished(ASKED.changed("training", epochs=4))
+    assert not Run(tmp_path / "none").is_unfinished(ASKED)
+    run.report.write_text("page")
+    for stopped_by, unfinished in (("interrupt", True), ("schedule", False), ("patience", False)):
+        write_json(run.facts, {"stopped_by": stopped_by})
+        assert run.is_unfinished(ASKED) == unfinished
+
+
+def test_a_run_of_a_version_with_other_fields_is_not_taken_for_the_same(tmp_path):
+    run = begun(tmp_path / "run")
+    run.asked.write_text(run.asked.read_text() + "other: {}\n")
+    assert not run.is_unfinished(ASKED)
+
+
+def test_an_overwritten_run_is_known_as_one_at_every_moment(tmp_path, monkeypatch):
+    run = begun(tmp_path / "run")
+    changes = []
+    for name in ("unlink", "replace"):
+        change = getattr(Path, name)
+
+        def noting(path, *arguments, change=change, **options):
+            changes.append(run.recipe.is_file())
+            return change(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, name, noting)
+    run.begin(ASKED.to_yaml(), asked=ASKED.to_yaml())
+    assert len(changes) > 5
+    assert all(changes)
+    assert not run.is_begun
+
+
+def test_what_killed_writes_left_is_removed_and_nothing_else(tmp_path):
+    run = begun(tmp_path / "run")
+    left = f".{'0a' * 16}.npz"
+    for file in (run.folder / left, run.checkpoint.with_name(left), run.validation / "deep" / left):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("half")
+    (run.folder / ".mine.npz").write_text("mine")
+    run.tidy()
+    assert not list(run.folder.rglob(left))
+    assert (run.folder / ".mine.npz").is_file()
+    assert run.is_unfinished(ASKED)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +14,22 @@ from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
 from maskwright.metrics.scores import Scores
-from maskwright.networks.outputs import mask_only
-from maskwright.training.checkpoint import load_checkpoint, save_checkpoint
+from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
 from maskwright.training.network import targets
-from maskwright.training.recalibrate import Recalibration
+from maskwright.training.pace import Pace
 from maskwright.training.recipe import TrainingRecipe
+from maskwright.training.rewind import NotFinite, gone_back
 from maskwright.training.run import Run, write_csv
-from maskwright.training.schedule import ByClock, BySteps, Schedule, Stopwatch, learning_rate
+from maskwright.training.schedule import Schedule, Stopwatch, learning_rate
+from maskwright.training.signals import stoppable
+from maskwright.training.space import Attempt, Put, write_now
+from maskwright.training.state import State, without_gain
+from maskwright.training.validation import Validation
 
-# A run by the clock spends at most this share of it on looking at the validation images.
-_VALIDATION_SHARE = 0.1
 # Checkpoints hold the optimizer as well, some 300 MB: not more often than this, seconds.
 _CHECKPOINT_SECONDS = 60.0
 # Forward in float32 against a whole step in bfloat16, before either has been measured.
 _FIRST_GUESS = 0.6
-# What follows the last validation: saving, loading, the page. Seconds.
-_CLOSING_SECONDS = 15.0
-
-
-class LossNotFinite(InputError):
-    """The loss became NaN or infinite."""
-
-    text = (
-        "The loss became {found} at step {step} of {run}, at a learning rate of {rate}. "
-        "Train again with --overwrite and a lower training.learning_rate."
-    )
 
 
 class BudgetTooShort(InputError):
@@ -59,25 +51,15 @@ class Progress:
     loss: float
 
 
-@dataclass
-class State:
-    """Where a training stands; all of it is in the checkpoint."""
-
-    step: int = 0
-    began: float | None = None
-    """Seconds on the stopwatch when the first step, which traces the network, was done."""
-    seconds: float = 0.0
-    best: float | None = None
-    best_step: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended."""
+    """How a training ended: by its ``schedule``, for lack of gain (``patience``) or by an ``interrupt``."""
 
     state: State
     stopped_by: str
+
+
+EpochDone = Callable[[Mapping[str, Any]], None]
 
 
 class Trainer:
@@ -89,6 +71,7 @@ class Trainer:
         patches: Where batches come from.
         validate: Scores an engine on the validation images.
         run: Where files are written.
+        say: Called with lines for the user.
     """
 
     def __init__(
@@ -102,119 +85,160 @@ class Trainer:
         run: Run,
         recipe: TrainingRecipe,
         stopwatch: Stopwatch,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.network = network
         self.engine = engine
         self.patches = patches
-        self.validate = validate
         self.run = run
         self.recipe = recipe
         self.stopwatch = stopwatch
+        self.say = say
         self.state = State()
-        self._masks = mask_only(network)
-        self._recalibrate = Recalibration(network)
-        patch_pixels = math.prod(patches.patch) * patches.batch_size
-        self._steps_a_validation = _FIRST_GUESS * validation_pixels / patch_pixels
-        self._validation_seconds: float | None = None
-        self._timed_from: tuple[float, int] | None = None
-        self._validated_at = stopwatch.seconds()
+        self.validation = Validation(
+            network, engine, patches=patches, steps=recipe.recalibration_steps, validate=validate
+        )
+        self.checkpoints = Checkpoints(run.checkpoint, run.previous_checkpoint)
+        self._attempt = Attempt(say)
+        self._pace = Pace(
+            stopwatch,
+            budget=recipe.time_budget,
+            steps=(recipe.epochs or 0) * patches.steps_per_epoch,
+            steps_a_validation=_FIRST_GUESS * validation_pixels / (math.prod(patches.patch) * patches.batch_size),
+        )
         self._saved_at = stopwatch.seconds()
 
     def resume(self) -> None:
-        """Go on from the run's checkpoint, or from the start if the run was interrupted before its first."""
-        if self.run.checkpoint.exists():
-            self.state = State(**load_checkpoint(self.run.checkpoint, self.network))
-            self.stopwatch.before = self.state.seconds
-            if self.run.network.exists() and self.run.network.stat().st_mtime > self.run.checkpoint.stat().st_mtime:
-                # Killed after a better network was saved and before the checkpoint knew.
-                self.state.best = self._reached(load_keras_engine(self.run.network, self.engine.bundle))[0]
+        """Go on from the run's checkpoint, or from the start if the run was interrupted before its first.
 
-    def fit(self, watch: Callable[[Progress], None], epoch_done: Callable[[Mapping[str, Any]], None]) -> Outcome:
-        """Train until the schedule ends or the user interrupts.
+        Raises:
+            UnreadableCheckpoint: There is none that can be used.
+        """
+        if not self.run.has_checkpoint:
+            return
+        restored = self._restored()
+        self.state = State(**restored.state)
+        self.stopwatch.before = self.state.seconds
+        if self.run.network.exists() and self.run.network.stat().st_mtime > restored.file.stat().st_mtime:
+            # Killed after a better network was saved and before the checkpoint knew.
+            self.state.best = self.validation.reached(load_keras_engine(self.run.network, self.engine.bundle))[0]
+        budget, used = self._pace.budget, self.state.seconds
+        of = f" of {self._pace.steps}" if budget is None else f", {used:.0f} of {budget:.0f} seconds used"
+        self.say(f"Goes on at step {self.state.step}{of}.")
+
+    def fit(self, watch: Callable[[Progress], None], epoch_done: EpochDone) -> Outcome:
+        """Train until the schedule ends, nothing is gained any more, or SIGINT (Ctrl-C) or SIGTERM asks for an end.
+
+        Where the loss becomes NaN or infinite, training goes back to the last checkpoint at half the learning rate.
 
         Raises:
             BudgetTooShort: The time was up before the first step.
-            LossNotFinite: The loss became NaN or infinite.
+            LossNotFinite: It went back three times in a row, and to no avail.
+            KeyboardInterrupt: The end was asked for before the first step, or for the second time.
+            OSError: The disk is full, and what has been learnt cannot be saved.
         """
-        schedule = self._schedule()
-        losses: list[float] = []
-        stopped_by = "schedule"
-        batches = self.patches.stream(self.state.step)
-        try:
-            while (share := schedule.progress(self.state.step)) < 1:
-                losses.append(self._step(next(batches), share))
-                self._plan_the_end(schedule)
-                watch(
-                    Progress(
-                        step=self.state.step,
-                        share=schedule.progress(self.state.step),
-                        seconds_left=schedule.seconds_left(self.state.step),
-                        loss=losses[-1],
-                    )
-                )
-                if self.state.step % self.patches.steps_per_epoch == 0 and schedule.progress(self.state.step) < 1:
-                    self._end_epoch(losses, epoch_done, validate=self._validation_is_due(schedule))
-                    losses.clear()
-        except KeyboardInterrupt:
-            if not self.state.step:
-                raise
-            stopped_by = "interrupt"
-        finally:
-            batches.close()
-        if not self.state.step:
-            raise BudgetTooShort(budget=self.recipe.time_budget or 0.0, taken=self.stopwatch.seconds())
-        self._end_epoch(losses, epoch_done, validate=True, last=True)
+        with stoppable() as asked:
+            if not self.run.has_checkpoint:  # so that there always is something to go back to
+                self._save_checkpoint(self._attempt)
+            stopped_by = None
+            while stopped_by is None:
+                try:
+                    stopped_by = self._learn(watch, epoch_done, asked)
+                except NotFinite as fault:
+                    self._go_back(fault)
+            if stopped_by == "interrupt":
+                self._break_off(epoch_done)
+            else:
+                self._close(epoch_done)
         return Outcome(self.state, stopped_by)
 
+    def _learn(self, watch: Callable[[Progress], None], epoch_done: EpochDone, asked: Callable[[], bool]) -> str:
+        """Take steps until there is a reason to end, and name it."""
+        schedule = self._pace.begin(self.state)
+        with closing(self.patches.stream(self.state.step)) as batches:
+            while (reason := self._reason_to_end(schedule, asked)) is None:
+                loss = self._step(next(batches), schedule.progress(self.state.step))
+                self._pace.stepped(schedule, self.state)
+                share, left = schedule.progress(self.state.step), schedule.seconds_left(self.state.step)
+                watch(Progress(step=self.state.step, share=share, seconds_left=left, loss=loss))
+                if self.state.step % self.patches.steps_per_epoch == 0 and share < 1:
+                    self._end_epoch(
+                        epoch_done, self._attempt, validate=self._pace.validation_is_due(schedule, self.state)
+                    )
+                    if self.stopwatch.seconds() - self._saved_at > _CHECKPOINT_SECONDS:
+                        self._refuse_what_is_not_finite()
+                        self._save_checkpoint(self._attempt)
+        self._refuse_what_is_not_finite()
+        return reason
+
+    def _reason_to_end(self, schedule: Schedule, asked: Callable[[], bool]) -> str | None:
+        if schedule.progress(self.state.step) >= 1:
+            return "schedule"
+        if self.recipe.patience is not None and without_gain(self.state.history) >= self.recipe.patience:
+            return "patience"
+        return "interrupt" if asked() else None
+
     def _step(self, batch: tuple[Any, Any], share: float) -> float:
-        self.network.optimizer.learning_rate = rate = learning_rate(
-            share, peak=self.recipe.learning_rate, warmup=self.recipe.warmup
-        )
+        peak = self.recipe.learning_rate * self.state.rate
+        self.network.optimizer.learning_rate = learning_rate(share, peak=peak, warmup=self.recipe.warmup)
         images, masks = batch
         logs = self.network.train_on_batch(images, targets(self.network, masks), return_dict=True)
         loss = float(logs["loss"])
         if not math.isfinite(loss):
-            raise LossNotFinite(found=loss, step=self.state.step, run=self.run.folder, rate=f"{rate:g}")
+            raise NotFinite(f"loss became {loss}")
         self.state.step += 1
+        self.state.losses.append(loss)
         return loss
 
-    def _schedule(self) -> Schedule:
-        if self.recipe.time_budget is not None:
-            return ByClock(self.recipe.time_budget, self.stopwatch, began=self.state.began, reserve=_CLOSING_SECONDS)
-        total = (self.recipe.epochs or 0) * self.patches.steps_per_epoch
-        return BySteps(total, self.stopwatch, first=self.state.step)
+    def _refuse_what_is_not_finite(self) -> None:
+        """A last step can spoil weights that no loss was computed with; they must not be kept."""
+        if not is_finite(self.network):
+            raise NotFinite("weights became nan or infinite")
 
-    def _plan_the_end(self, schedule: Schedule) -> None:
-        """Keep as much of the clock as the last validation, and the one through the saved network, will take."""
-        if self._timed_from is None:  # the first step of a sitting traces the network, and says nothing of the others
-            self._timed_from = self.stopwatch.seconds(), self.state.step
-            self.state.began = self.state.began or self.stopwatch.seconds()
-        elif isinstance(schedule, ByClock):
-            schedule.began = self.state.began
-            schedule.reserve = _CLOSING_SECONDS + 2 * self._validation_cost()
+    def _go_back(self, fault: NotFinite) -> None:
+        then = State(**self._restored().state) if self.run.has_checkpoint else None
+        self.state = gone_back(self.state, then, fault, run=self.run.folder, peak=self.recipe.learning_rate)
+        self.say(self.state.went_back[-1])
+        self._save_checkpoint(self._attempt)
 
-    def _validation_cost(self) -> float:
-        """Seconds of a validation: the last one's, or a guess from the steps so far."""
-        if self._validation_seconds is not None or self._timed_from is None:
-            return self._validation_seconds or 0.0
-        seconds, step = self._timed_from
-        return self._steps_a_validation * (self.stopwatch.seconds() - seconds) / max(1, self.state.step - step)
+    def _restored(self) -> Restored:
+        restored = self.checkpoints.load(self.network)
+        if restored.damaged is not None:
+            self.say(f"{restored.damaged} is damaged; in its place goes the checkpoint before it, {restored.file}.")
+        return restored
 
-    def _validation_is_due(self, schedule: Schedule) -> bool:
-        if not isinstance(schedule, ByClock):
-            return True
-        since = self.stopwatch.seconds() - self._validated_at
-        cost = self._validation_cost()
-        return cost <= _VALIDATION_SHARE * since and cost < schedule.seconds_left(self.state.step)
+    def _break_off(self, epoch_done: EpochDone) -> None:
+        """Save where the training stands, so that it can go on as if it had not ended, and see that there is a best."""
+        if not self.state.step:
+            raise KeyboardInterrupt
+        self.say("Asked to stop: saves where it stands. Asked again, it ends at once.")
+        self._save_checkpoint(self._attempt)
+        if self.state.losses or self.state.best is None:
+            row = self._row(write_now, validate=self.state.best is None)
+            self._attempt(self.run.history, lambda: write_csv(self.run.history, [*self.state.history, row]))
+            epoch_done(row)
 
-    def _end_epoch(
-        self,
-        losses: list[float],
-        epoch_done: Callable[[Mapping[str, Any]], None],
-        *,
-        validate: bool,
-        last: bool = False,
-    ) -> None:
+    def _close(self, epoch_done: EpochDone) -> None:
+        """The last validation, and the last of all files."""
+        if not self.state.step:
+            raise BudgetTooShort(budget=self.recipe.time_budget or 0.0, taken=self.stopwatch.seconds())
+        last = self.state.history[-1] if self.state.history else {}
+        if last.get("step") != self.state.step or last["val_pixel_accuracy"] is None:
+            self._end_epoch(epoch_done, write_now, validate=True)
+        self._save_checkpoint(write_now)
+        self.validation.copy_weights()
+        write_now(self.run.last_network, lambda: self._save_network(self.run.last_network))
+
+    def _end_epoch(self, epoch_done: EpochDone, put: Put, *, validate: bool) -> None:
+        row = self._row(put, validate=validate)
+        self.state.history.append(row)
+        self.state.losses.clear()
+        put(self.run.history, lambda: write_csv(self.run.history, self.state.history))
+        epoch_done(row)
+
+    def _row(self, put: Put, *, validate: bool) -> dict[str, Any]:
+        """A line of the history."""
+        losses = self.state.losses
         row: dict[str, Any] = {
             "epoch": math.ceil(self.state.step / self.patches.steps_per_epoch),
             "step": self.state.step,
@@ -222,41 +246,23 @@ class Trainer:
             "learning_rate": float(f"{float(self.network.optimizer.learning_rate):.6g}"),
             "loss": round(math.fsum(losses) / len(losses), 6) if losses else None,
         }
-        row |= self._validated() if validate else self._columns(None)
-        self.state.seconds = self.stopwatch.seconds()
-        self.state.history.append(row)
-        write_csv(self.run.history, self.state.history)
-        epoch_done(row)
-        if last or self.stopwatch.seconds() - self._saved_at > _CHECKPOINT_SECONDS:
-            save_checkpoint(self.run.checkpoint, self.network, vars(self.state))
-            self._saved_at = self.stopwatch.seconds()
-        if last:
-            self._save_network(self.run.last_network)
+        return row | self.validation.columns(self._validated(put) if validate else None)
 
-    def _validated(self) -> dict[str, Any]:
+    def _validated(self, put: Put) -> Scores:
+        """The scores of the network as it is; the best so far is saved."""
+        self._refuse_what_is_not_finite()
         started = self.stopwatch.seconds()
-        self._recalibrate(map(self.patches.plain, range(self.recipe.recalibration_steps)))
-        self.engine.network.set_weights(self._masks.get_weights())
-        reached, scores = self._reached(self.engine)
-        if self.state.best is None or reached >= self.state.best:
-            self._save_network(self.run.network)
+        reached, scores = self.validation()
+        file, best = self.run.network, self.state.best
+        if (best is None or reached >= best) and put(file, lambda: self._save_network(file)):
             self.state.best, self.state.best_step = reached, self.state.step
-        self._validation_seconds = self.stopwatch.seconds() - started
-        self._validated_at = self.stopwatch.seconds()
-        return self._columns(scores)
+        self._pace.validated(since=started)
+        return scores
 
-    def _reached(self, engine: KerasEngine) -> tuple[float, Scores]:
-        """The score networks are chosen by, and all others; no class at all counts as 0."""
-        scores = self.validate(engine)
-        return scores.mean_iou or 0.0, scores
-
-    def _columns(self, scores: Scores | None) -> dict[str, Any]:
-        names = [label.name for label in self.engine.bundle.labels]
-        found = {score.name: score.iou for score in scores.classes} if scores else {}
-        overall = (scores.mean_iou, scores.pixel_accuracy) if scores else (None, None)
-        columns = dict(zip(("val_mean_iou", "val_pixel_accuracy"), overall, strict=True))
-        columns |= {f"val_iou_{name}": found.get(name) for name in names}
-        return {name: value if value is None else round(value, 6) for name, value in columns.items()}
+    def _save_checkpoint(self, put: Put) -> None:
+        self.state.seconds = self.stopwatch.seconds()
+        put(self.run.checkpoint, lambda: self.checkpoints.save(self.network, vars(self.state)))
+        self._saved_at = self.stopwatch.seconds()
 
     def _save_network(self, file: Path) -> None:
         with atomic_path(file) as temporary:

@@ -40,6 +40,9 @@ class Narrator(Protocol):
     def epoch(self, row: Mapping[str, Any]) -> None:
         """An epoch ended; ``row`` is its line in ``history.csv``."""
 
+    def say(self, line: str) -> None:
+        """Something happened that the user should know of."""
+
     def verified(self, scores: Scores, trained: float) -> None:
         """The saved run, opened afresh, reproduced the score of training."""
 
@@ -57,6 +60,9 @@ class Silent:
         """Nothing."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def say(self, line: str) -> None:
         """Nothing."""
 
     def verified(self, scores: Scores, trained: float) -> None:

@@ -117,7 +117,10 @@ def compile_for_training(network: keras.Model, recipe: TrainingRecipe, bundle: B
         UnknownChoice: The recipe names a loss that does not exist.
     """
     optimizer = keras.optimizers.AdamW(
-        recipe.learning_rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.clip_norm
+        recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        global_clipnorm=recipe.clip_norm,
+        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     loss = loss_of_words(recipe.loss, channels=bundle.outputs, ignore=IGNORED)

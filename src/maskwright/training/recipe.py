@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, get_args
 
 import yaml
@@ -85,6 +86,10 @@ class DataRecipe(Section):
     """What each mask value (or "#rrggbb") means: a class name, `background` or `ignored`. Overrides `classes`."""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the pairs held out where no validation folders are given, stratified by mask coverage."""
+    groups: Literal["guessed", "identical"] = "guessed"
+    """What stays on one side: frames, tiles and look-alikes `guessed` from names and looks, or `identical` images."""
+    normalisation: Literal["measured", "encoder"] = "measured"
+    """Mean and spread `measured` on the training images, or those that the encoder's first weights were learnt with."""
 
     @model_validator(mode="after")
     def _validation_folders_come_in_pairs(self) -> "DataRecipe":
@@ -174,6 +179,8 @@ class TrainingRecipe(Section):
     """Patches a step."""
     patch: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width of a training patch in pixels, multiples of 32; chosen from the images if absent."""
+    foreground: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the patches laid on another class than the image's commonest; the rest are laid anywhere."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate of AdamW."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
@@ -182,6 +189,10 @@ class TrainingRecipe(Section):
     """Share of the run over which the rate rises to its peak; then it falls along a half cosine."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient of all weights together."""
+    accumulate: PositiveInt = 1
+    """Steps whose gradients are averaged before the weights change: two of 4 patches learn as one of 8 would."""
+    patience: PositiveInt | None = None
+    """End after this many validations without a gain in mean IoU; trains to the end of its time if absent."""
     loss: dict[str, float] = Field(default={"cross_entropy": 1.0, "dice": 1.0}, min_length=1)
     """Losses by name, each with its weight in the sum."""
     recalibration_steps: PositiveInt = 8
@@ -233,8 +244,12 @@ class Recipe(Section):
         """A copy in which ``fields`` of one section have other values."""
         return self.model_copy(update={section: getattr(self, section).model_copy(update=fields)})
 
-    def to_yaml(self) -> str:
-        """The recipe as a YAML file, each field under a comment that documents it."""
+    def to_yaml(self, *, reasons: Mapping[str, str] = MappingProxyType({})) -> str:
+        """The recipe as a YAML file, each field under a comment that documents it, and its reason if it has one.
+
+        Args:
+            reasons: Why a field is as it is, by ``section.field``.
+        """
         lines = [
             "# Everything this training run depends on. Train again with:  maskwright train --recipe FILE --out RUN"
         ]
@@ -246,8 +261,11 @@ class Recipe(Section):
             lines += ["", f"{name}:  # {section.__doc__}"]
             for key, entry in section.model_fields.items():
                 description = " ".join((entry.description or "").split())
+                lines += [f"  # {description}"]
+                if reason := reasons.get(f"{name}.{key}"):
+                    lines += [f"  # Here: {reason}."]
                 # JSON is YAML, and keeps every value on its line.
-                lines += [f"  # {description}", f"  {key}: {json.dumps(values[name][key], ensure_ascii=False)}"]
+                lines += [f"  {key}: {json.dumps(values[name][key], ensure_ascii=False)}"]
         return "\n".join(lines) + "\n"
 
 

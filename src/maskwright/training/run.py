@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from maskwright.errors import InputError
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import BUNDLE_FILE
 from maskwright.inference.engine import NETWORK_FILE, NotARun
-from maskwright.training.recipe import Recipe
+from maskwright.training.recipe import Recipe, WrongRecipe
 
 RECIPE_FILE = "recipe.yaml"
+_UNFINISHED_WRITE = re.compile(r"\.[0-9a-f]{32}\.\w+")  # the names of `atomic_path`
 
 
 class OutputHoldsARun(InputError):
@@ -54,6 +57,11 @@ class Run:
         return self.folder / RECIPE_FILE
 
     @property
+    def asked(self) -> Path:
+        """The recipe as it was given, to know the same command by; hidden, for nobody needs to read it."""
+        return self.folder / ".asked.yaml"
+
+    @property
     def bundle(self) -> Path:
         """The contract with predicting."""
         return self.folder / BUNDLE_FILE
@@ -77,6 +85,16 @@ class Run:
     def checkpoint(self) -> Path:
         """All it takes to go on."""
         return self.folder / "checkpoints" / "last.npz"
+
+    @property
+    def previous_checkpoint(self) -> Path:
+        """The checkpoint before, should the last be damaged."""
+        return self.folder / "checkpoints" / "previous.npz"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to go on from."""
+        return self.checkpoint.exists() or self.previous_checkpoint.exists()
 
     @property
     def last_network(self) -> Path:
@@ -149,24 +167,64 @@ class Run:
         run = cls(Path(folder))
         if not run.recipe.is_file():
             raise NothingToResume(folder=folder, found="there is no run")
-        if run.report.is_file() and run.facts.is_file() and run.read_facts().get("stopped_by") == "schedule":
+        if run.is_complete:
             raise NothingToResume(folder=folder, found="the run is complete")
-        if not (run.split.is_file() and run.bundle.is_file()):
+        if not run.is_begun:
             raise NothingToResume(folder=folder, found="the run ended before it began to train")
         return run
 
-    def begin(self) -> None:
-        """Make the folder, and remove what an older run wrote there; other files are left alone."""
+    @property
+    def is_complete(self) -> bool:
+        """Whether the training came to its own end, and all of its results are there."""
+        written = self.report.is_file() and self.facts.is_file()
+        return written and self.read_facts().get("stopped_by") != "interrupt"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether there is all it takes to go on."""
+        return self.split.is_file() and self.bundle.is_file()
+
+    def is_unfinished(self, asked: Recipe) -> bool:
+        """Whether this is a run that was asked for by the very same recipe, and is not complete."""
+        if not (self.recipe.is_file() and self.asked.is_file()) or self.is_complete:
+            return False
+        try:
+            return Recipe.load(self.asked) == asked
+        except WrongRecipe:
+            return False
+
+    def begin(self, recipe: str | None = None, *, asked: str | None = None) -> None:
+        """Make the folder, and remove what an older run wrote there; other files are left alone.
+
+        Args:
+            recipe: Text of the recipe, every choice filled in. It takes the place of an older run's in one step, so
+                that the folder is known as a run all along.
+            asked: Text of the recipe as it was given.
+        """
         if self.recipe.is_file():
             self._clear()
         self.folder.mkdir(parents=True, exist_ok=True)
+        if asked is not None:
+            write_text(self.asked, asked)
+        if recipe is None:
+            self.recipe.unlink(missing_ok=True)
+        else:
+            write_text(self.recipe, recipe)
+
+    def tidy(self) -> None:
+        """Remove what writes have left that were killed."""
+        places = [self.folder.glob(".*"), self.checkpoint.parent.glob(".*"), self.validation.rglob(".*")]
+        for path in chain.from_iterable(places):
+            if _UNFINISHED_WRITE.fullmatch(path.name):
+                path.unlink()
 
     def _clear(self) -> None:
-        """Remove what a training wrote, the recipe last: until then the folder is still known as a run."""
+        """Remove what a training wrote, but for the recipe."""
         for path in sorted(self.validation.rglob("*.png")):
             path.unlink()
-        written = (self.checkpoint, self.last_network, self.network, self.bundle, self.split, self.history)
-        for path in (*written, self.contact_sheet, self.scores, self.facts, self.report, self.recipe):
+        kept = (self.checkpoint, self.previous_checkpoint, self.last_network, self.network, self.bundle)
+        told = (self.split, self.history, self.contact_sheet, self.scores, self.facts, self.report)
+        for path in (self.asked, *told, *kept):  # the split early: without it there is nothing to go on with
             path.unlink(missing_ok=True)
 
     def read_recipe(self) -> Recipe:

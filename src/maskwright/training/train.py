@@ -26,12 +26,14 @@ from maskwright.images.write import write_image, write_json, write_mask, write_t
 from maskwright.inference.engine import Engine, open_engine
 from maskwright.inference.keras_engine import KerasEngine
 from maskwright.metrics.scores import Scores
+from maskwright.training.alone import alone
 from maskwright.training.cost import estimate_cost
 from maskwright.training.evaluate import Evaluation, evaluate_pairs
 from maskwright.training.fit import Outcome, Trainer
 from maskwright.training.narrate import Narrator, Plan, Silent
 from maskwright.training.network import build_network, choose_precision, compile_for_training, encoder_pixels
-from maskwright.training.prepare import Prepared, choose_patch, prepare, prepared_before
+from maskwright.training.plan import patch_for
+from maskwright.training.prepare import Prepared, ScanProgress, prepare, prepared_before
 from maskwright.training.recipe import NetworkRecipe, Recipe
 from maskwright.training.run import OtherRecipe, Run
 from maskwright.training.schedule import Stopwatch
@@ -60,6 +62,8 @@ def train(
 ) -> Run:
     """Train as ``recipe`` says, into the folder ``out``. Nothing is written before the data has been found usable.
 
+    A run in ``out`` that was begun with the same recipe and did not come to its end is gone on with, as by `resume`.
+
     Args:
         recipe: Everything the training depends on.
         out: The run's folder, new or empty.
@@ -69,23 +73,48 @@ def train(
         started: When the command began, on the clock of `time.monotonic`; a time budget counts from there.
 
     Raises:
-        OutputHoldsARun, OutputNotEmpty: ``out`` cannot be used.
+        OutputHoldsARun, OutputNotEmpty, RunInUse: ``out`` cannot be used.
         UnusableData: The data has a fatal fault.
-        LossNotFinite: The training diverged.
+        LossNotFinite: The training diverged, and did so again at lower learning rates.
         SavedIsNotTrained: The saved run does not give the score of training.
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     narrator = narrator or Silent()
-    run = Run.planned(out, overwrite=overwrite)
-    recipe = recipe.changed("augmentation", custom=_name(augmentation))
-    prepared, report = prepare(recipe, progress=narrator.reading)
-    prepared = replace(prepared, bundle=encoder_pixels(prepared.recipe.network, prepared.bundle))
+    asked = _asked(recipe, augmentation)
+    again = not overwrite and Run(Path(out)).is_unfinished(asked)
+    if again and Run(Path(out)).is_begun:
+        return resume(out, augmentation=augmentation, narrator=narrator, started=started)
+    run = Run.planned(out, overwrite=overwrite or again)
+    prepared, report = _prepare(recipe, augmentation, narrator.reading)
     networks = _build_networks(prepared, prepared.recipe.network)
-    run.begin()
-    write_text(run.recipe, prepared.recipe.to_yaml())
-    run.write_split(train=prepared.train, validation=prepared.validation)
-    prepared.bundle.write(run.folder, write_text)
-    return _train(run, prepared, networks, augmentation, narrator, stopwatch, report=report)
+    reasons = {decision.field: decision.reason for decision in prepared.decisions}
+    with alone(run.folder):
+        run.begin(prepared.recipe.to_yaml(reasons=reasons), asked=asked.to_yaml())
+        run.write_split(train=prepared.train, validation=prepared.validation)
+        prepared.bundle.write(run.folder, write_text)
+        return _train(run, prepared, networks, augmentation, narrator, stopwatch, report=report)
+
+
+def explain(
+    recipe: Recipe,
+    out: str | Path,
+    *,
+    augmentation: Augmentation | None = None,
+    progress: ScanProgress | None = None,
+) -> Plan:
+    """What `train` would do, why, and what it would take on this machine; nothing is trained, written or downloaded.
+
+    Args:
+        recipe: As of `train`, and so is ``augmentation``.
+        out: The folder that the plan names; it is not looked at.
+        progress: Called with the pairs that were read and all there are.
+
+    Raises:
+        UnusableData: The data has a fatal fault.
+    """
+    prepared, report = _prepare(recipe, augmentation, progress)
+    networks = _build_networks(prepared, prepared.recipe.network.model_copy(update={"encoder_weights": None}))
+    return _plan(Run(Path(out)), prepared, networks, _build_patches(prepared, augmentation), report)
 
 
 def resume(
@@ -100,7 +129,8 @@ def resume(
     Raises:
         NothingToResume: There is no run, or it is complete.
         OtherRecipe: The run was started with another augmentation.
-        UnreadableCheckpoint: The checkpoint is damaged.
+        RunInUse: Another process is training there.
+        UnreadableCheckpoint: The checkpoint is damaged, and so is the one before it.
         LossNotFinite, SavedIsNotTrained: As `train` does.
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
@@ -109,10 +139,32 @@ def resume(
     before, now = prepared.recipe.augmentation.custom, _name(augmentation)
     if before != now:
         raise OtherRecipe(folder=out, found=f"augmentation {now or 'of the recipe'}, not {before or 'of the recipe'}")
-    # All weights are in the checkpoint; those the encoder began with need not be there any more.
-    begun = {"encoder_weights": None} if run.checkpoint.exists() else {}
-    networks = _build_networks(prepared, prepared.recipe.network.model_copy(update=begun))
-    return _train(run, prepared, networks, augmentation, narrator or Silent(), stopwatch, report=None)
+    with alone(run.folder):
+        # All weights are in the checkpoint; those the encoder began with need not be there any more.
+        begun = {"encoder_weights": None} if run.has_checkpoint else {}
+        networks = _build_networks(prepared, prepared.recipe.network.model_copy(update=begun))
+        return _train(run, prepared, networks, augmentation, narrator or Silent(), stopwatch, report=None)
+
+
+def _prepare(
+    recipe: Recipe, augmentation: Augmentation | None, progress: ScanProgress | None
+) -> tuple[Prepared, Report]:
+    prepared, report = prepare(_asked(recipe, augmentation), progress=progress)
+    if prepared.recipe.data.normalisation == "encoder":
+        prepared = replace(prepared, bundle=encoder_pixels(prepared.recipe.network, prepared.bundle))
+    return prepared, report
+
+
+def _plan(run: Run, prepared: Prepared, networks: "_Networks", patches: Patches, report: Report | None) -> Plan:
+    training = prepared.recipe.training
+    cost = estimate_cost(networks.learning, batch_size=training.batch_size, cache_bytes=prepared.cache_bytes)
+    steps = training.epochs and training.epochs * patches.steps_per_epoch
+    return Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run)
+
+
+def _asked(recipe: Recipe, augmentation: Augmentation | None) -> Recipe:
+    """The recipe with all that was given beside it."""
+    return recipe.changed("augmentation", custom=_name(augmentation))
 
 
 def _name(augmentation: Augmentation | None) -> str | None:
@@ -148,12 +200,13 @@ def _build_patches(prepared: Prepared, augmentation: Augmentation | None) -> Pat
             cache_bytes=prepared.cache_bytes,
         ),
         sizes=prepared.train_sizes,
-        patch=training.patch or choose_patch(prepared.train_sizes),
+        patch=training.patch or patch_for(prepared.train_sizes),
         batch_size=training.batch_size,
         seed=training.seed,
         normalisation=prepared.bundle.normalisation,
         augmentation=augmentation
         or KerasAugmentation(layers_for(**prepared.recipe.augmentation.model_dump(exclude={"custom"}))),
+        foreground=training.foreground,
     )
 
 
@@ -168,11 +221,10 @@ def _train(
     report: Report | None,
 ) -> Run:
     training = prepared.recipe.training
+    run.tidy()
     patches = _build_patches(prepared, augmentation)
     _write_contact_sheet(run, prepared, patches)
-    cost = estimate_cost(networks.learning, batch_size=training.batch_size, cache_bytes=prepared.cache_bytes)
-    steps = training.epochs and training.epochs * patches.steps_per_epoch
-    narrator.plan(Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run))
+    narrator.plan(_plan(run, prepared, networks, patches, report))
     trainer = Trainer(
         networks.learning,
         networks.serving,
@@ -182,6 +234,7 @@ def _train(
         run=run,
         recipe=training,
         stopwatch=stopwatch,
+        say=narrator.say,
     )
     trainer.resume()
     outcome = trainer.fit(narrator.step, narrator.epoch)
@@ -234,6 +287,7 @@ def _facts(networks: _Networks, outcome: Outcome, scores: Scores, *, seconds: fl
         "seconds": round(seconds, 1),
         "steps": outcome.state.step,
         "best_step": outcome.state.best_step,
+        **({"went_back": outcome.state.went_back} if outcome.state.went_back else {}),
         "validation_mean_iou": scores.mean_iou,
         "validation_pixel_accuracy": scores.pixel_accuracy,
         "parameters": networks.learning.count_params(),

@@ -1,0 +1,37 @@
+"""Where a training stands, as its checkpoints hold it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class State:
+    """Where a training stands, beside its weights; all of it is in the checkpoint."""
+
+    step: int = 0
+    began: float | None = None
+    """Seconds on the stopwatch when the first step, which traces the network, was done."""
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    """Of the steps since the last line of the history."""
+    rate: float = 1.0
+    """What is taken of the recipe's learning rate; each going back halves it."""
+    setbacks: int = 0
+    """How often in a row the training went back to `went_back_to`."""
+    went_back_to: int = -1
+    went_back: list[str] = field(default_factory=list)
+    """A sentence for each time the training went back to a checkpoint."""
+
+
+def without_gain(history: Sequence[Mapping[str, Any]]) -> int:
+    """How many validations have passed since the one with the greatest mean IoU.
+
+    >>> without_gain([{"val_mean_iou": reached} for reached in (0.2, 0.5, None, 0.5, 0.4)])
+    2
+    """
+    reached = [row["val_mean_iou"] for row in history if row["val_mean_iou"] is not None]
+    return len(reached) - 1 - reached.index(max(reached)) if reached else 0

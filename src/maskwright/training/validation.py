@@ -1,0 +1,65 @@
+"""What a training measures on its way: the learning network's weights in its serving twin, on the validation images."""
+
+from collections.abc import Callable
+from typing import Any, final
+
+import keras
+
+from maskwright.data.patches import Patches
+from maskwright.inference.keras_engine import KerasEngine
+from maskwright.metrics.scores import Scores
+from maskwright.networks.outputs import mask_only
+from maskwright.training.recalibrate import Recalibration
+
+
+@final
+class Validation:
+    """Validates a network that learns through the twin that predicts.
+
+    Args:
+        network: The one that learns.
+        engine: Its float32 twin for images of any size.
+        patches: What batch normalisation is measured on before.
+        steps: On how many batches.
+        validate: Scores an engine on the validation images.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        engine: KerasEngine,
+        *,
+        patches: Patches,
+        steps: int,
+        validate: Callable[[KerasEngine], Scores],
+    ) -> None:
+        self.engine = engine
+        self._patches = patches
+        self._steps = steps
+        self._validate = validate
+        self._masks = mask_only(network)
+        self._recalibrate = Recalibration(network)
+
+    def __call__(self) -> tuple[float, Scores]:
+        """Measure the network as it is now; `engine` then holds its weights."""
+        self._recalibrate(map(self._patches.plain, range(self._steps)))
+        self.copy_weights()
+        return self.reached(self.engine)
+
+    def copy_weights(self) -> None:
+        """Give `engine` the weights of the network that learns."""
+        self.engine.network.set_weights(self._masks.get_weights())
+
+    def reached(self, engine: KerasEngine) -> tuple[float, Scores]:
+        """The score networks are chosen by, and all others; no class at all counts as 0."""
+        scores = self._validate(engine)
+        return scores.mean_iou or 0.0, scores
+
+    def columns(self, scores: Scores | None) -> dict[str, Any]:
+        """The scores in a line of the history, or as many empty cells."""
+        names = [label.name for label in self.engine.bundle.labels]
+        found = {score.name: score.iou for score in scores.classes} if scores else {}
+        overall = (scores.mean_iou, scores.pixel_accuracy) if scores else (None, None)
+        columns = dict(zip(("val_mean_iou", "val_pixel_accuracy"), overall, strict=True))
+        columns |= {f"val_iou_{name}": found.get(name) for name in names}
+        return {name: value if value is None else round(value, 6) for name, value in columns.items()}

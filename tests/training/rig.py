@@ -1,0 +1,118 @@
+"""A trainer with a network of one layer, patches without files and a clock that stands where it is put."""
+
+import hashlib
+import json
+
+import keras
+import numpy as np
+
+from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
+from maskwright.metrics.scores import Scores
+from maskwright.training.fit import Trainer
+from maskwright.training.recipe import TrainingRecipe
+from maskwright.training.run import Run
+from maskwright.training.schedule import Stopwatch
+from tests.inference.engines import bundle
+
+
+class Clock:
+    """Each step, and each validation, takes what it is told to."""
+
+    def __init__(self):
+        self.seconds = 0.0
+
+    def __call__(self):
+        return self.seconds
+
+
+class Noise:
+    """Stands in for `Patches`; ``before`` is called as a batch is taken, and may give another."""
+
+    patch, batch_size, steps_per_epoch = (8, 8), 2, 4
+
+    def __init__(self, before=lambda step: None):
+        self.before = before
+
+    def plain(self, step):
+        return np.random.default_rng(step).normal(size=(2, 8, 8, 1)).astype(np.float32)
+
+    def stream(self, first):
+        for step in range(first, 10**6):
+            images = self.before(step)
+            yield self.plain(step) if images is None else images, np.zeros((2, 8, 8, 1), np.float32)
+
+
+def network():
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((None, None, 1))
+    x = keras.layers.Dropout(0.3)(keras.layers.BatchNormalization()(inputs))
+    model = keras.Model(inputs, keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
+    model.compile(optimizer=keras.optimizers.AdamW(0.01), loss="binary_crossentropy")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def scored(mean):
+    hits = round(mean * 1000)
+    return Scores.from_confusion(np.array([[5000, 0], [1000 - hits, hits]]), ["background", "cell"], background=True)
+
+
+def score_of_weights(engine):
+    """As good as chance, but the same for the same weights."""
+    weights = b"".join(weight.tobytes() for weight in engine.network.get_weights())
+    return scored(int.from_bytes(hashlib.sha256(weights).digest()[:2]) / 2**16)
+
+
+class Rig:
+    """A trainer and what happened to it."""
+
+    def __init__(
+        self, folder, clock=None, *, validation_seconds=1.0, scores=(), before=lambda step: None, score=None, **recipe
+    ):
+        self.clock, self.validations, self.rows, self.said = clock or Clock(), [], [], []
+        self.scores, self.score = iter(scores), score
+        self.run = Run(folder)
+        self.trainer = Trainer(
+            network(),
+            KerasEngine(network(), bundle()),
+            patches=Noise(before),
+            validate=self.validate,
+            validation_pixels=64,
+            run=self.run,
+            recipe=TrainingRecipe(recalibration_steps=1, **recipe),
+            stopwatch=Stopwatch(0.0, now=self.clock),
+            say=self.said.append,
+        )
+        self.validation_seconds = validation_seconds
+
+    def validate(self, engine):
+        self.validations.append(self.trainer.state.step)
+        self.clock.seconds += self.validation_seconds
+        return self.score(engine) if self.score else scored(next(self.scores, 0.5))
+
+    def fit(self, watch=lambda progress: None):
+        return self.trainer.fit(watch, self.rows.append)
+
+    def resumed(self):
+        """Train on from what lies in the folder."""
+        self.trainer.resume()
+        return self.fit()
+
+    def result(self):
+        """Everything that an interruption must not change, as a digest."""
+        state = self.trainer.state
+        history = [{name: value for name, value in row.items() if name != "seconds"} for row in state.history]
+        best = load_keras_engine(self.run.network, bundle()).network
+        arrays = [*self.trainer.network.get_weights(), *best.get_weights()]
+        arrays += [np.asarray(keras.ops.convert_to_numpy(one)) for one in self.trainer.network.optimizer.variables]
+        digest = hashlib.sha256(json.dumps([state.step, state.best, state.best_step, history]).encode())
+        for array in arrays:
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+
+def ticking(clock, seconds):
+    def tick(step):
+        clock.seconds += seconds
+
+    return tick

@@ -1,0 +1,40 @@
+"""What becomes of the same command given again; that it trains is put aside."""
+
+import pytest
+
+import maskwright.training.train as training
+from maskwright.training.run import OutputHoldsARun
+from tests.training.test_run import ASKED, begun
+
+
+class Began(Exception):
+    """A training from the start."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_trained(monkeypatch):
+    def began(*_, **__):
+        raise Began
+
+    monkeypatch.setattr(training, "resume", lambda out, **_: f"went on with {out}")
+    monkeypatch.setattr(training, "_prepare", began)
+
+
+def test_a_run_that_had_begun_is_gone_on_with(tmp_path):
+    run = begun(tmp_path / "run")
+    assert training.train(ASKED, run.folder) == f"went on with {run.folder}"
+
+
+def test_other_arguments_are_refused(tmp_path):
+    run = begun(tmp_path / "run")
+    with pytest.raises(OutputHoldsARun):
+        training.train(ASKED.changed("training", epochs=4), run.folder)
+
+
+def test_a_run_that_had_not_come_to_train_or_is_to_be_overwritten_begins_anew(tmp_path):
+    run = begun(tmp_path / "run")
+    with pytest.raises(Began):
+        training.train(ASKED, run.folder, overwrite=True)
+    run.bundle.unlink()
+    with pytest.raises(Began):
+        training.train(ASKED, run.folder)
