@@ -25,7 +25,7 @@ def test_a_run_holds_all_a_later_command_needs(trained):
     for file in (run.scores, run.facts, run.report, run.checkpoint):
         assert file.is_file(), file
     hidden = {path.name for path in run.folder.rglob(".*")}
-    assert hidden == {".asked.yaml", ".lock"}  # nothing half-written is left
+    assert hidden == {".asked.yaml"}  # nothing half-written is left
 
 
 def test_the_recipe_of_a_run_says_what_was_chosen(trained):

@@ -1,8 +1,10 @@
 """Pixels come back as another library, or a hand, wrote them."""
 
 import struct
+import tracemalloc
 import warnings
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from maskwright.images import image_size, read_image
-from maskwright.images.errors import NonFinitePixels, UnsupportedPixels
+from maskwright.images.errors import ImageFault, NonFinitePixels, UnsupportedPixels
 from tests.images.painted import block, noise, png, png_16, saved, smooth
 
 
@@ -175,3 +177,16 @@ def test_an_interlaced_png_is_exact(tmp_path, colour_type):
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(block(name, body) for name, body in chunks))
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")).reshape(pixels.shape), pixels)
+
+
+def test_the_header_whose_size_was_checked_is_the_one_that_is_decoded(tmp_path):
+    """A second header, which decoders treat unlike, never has a picture of another size than was checked."""
+    pixels = noise(4, 6)
+    whole = saved(tmp_path / "a.png", pixels).read_bytes()
+    large = block(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0))
+    (tmp_path / "b.png").write_bytes(whole[:8] + large + whole[8:])
+    tracemalloc.start()
+    with suppress(ImageFault):
+        assert read_image(tmp_path / "b.png").shape == (4, 6, 1)
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()

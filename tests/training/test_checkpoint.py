@@ -5,7 +5,7 @@ import keras
 import numpy as np
 import pytest
 
-from maskwright.training.checkpoint import Checkpoints, UnreadableCheckpoint, load_checkpoint, save_checkpoint
+from maskwright.training.checkpoint import Checkpoints, UnreadableCheckpoint, load_checkpoint
 
 
 def network(seed, units=3):
@@ -16,6 +16,10 @@ def network(seed, units=3):
     model.compile(optimizer=keras.optimizers.AdamW(0.1), loss="mse")
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def save_checkpoint(file, network, state):
+    Checkpoints(file, file.with_name("previous.npz")).save(network, state)
 
 
 def data(step):
@@ -136,3 +140,15 @@ def test_a_write_that_fails_leaves_one_to_go_on_from(pair, monkeypatch, failing)
     assert pair.load(network(1)).state == {"step": 3}
     spoil(pair.newest)
     assert pair.load(network(1)).state == {"step": 1}
+
+
+def test_one_that_is_damaged_after_it_was_written_does_not_take_the_place_of_the_one_before(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "last.npz", tmp_path / "previous.npz")
+    for step in (1, 2):
+        checkpoints.save(network(step), {"step": step})
+    whole = checkpoints.previous.read_bytes()
+    checkpoints.newest.write_bytes(checkpoints.newest.read_bytes()[:-1])
+    assert checkpoints.load(network(3)).state == {"step": 1}
+    checkpoints.save(network(3), {"step": 3})
+    assert checkpoints.previous.read_bytes() == whole
+    assert checkpoints.load(network(3)).state == {"step": 3}

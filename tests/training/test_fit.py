@@ -52,7 +52,7 @@ NAN_BATCH = np.full((2, 8, 8, 1), np.nan, np.float32)
 
 
 def test_a_loss_that_is_no_number_sends_it_back_to_the_checkpoint_at_half_the_rate(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 3.5)
     bad, clock, taken = iter([NAN_BATCH]), Clock(), []
 
     def once_bad(step):
@@ -82,8 +82,24 @@ def test_a_loss_that_stays_no_number_ends_the_run_after_going_back_three_times(t
     assert [line.split(",")[-1] for line in rig.said] == [f" {rate} at its peak." for rate in (0.04, 0.02, 0.01)]
 
 
+def test_checkpoints_do_not_wait_for_the_end_of_an_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 1.5)
+    clock = Clock()
+    rig = Rig(tmp_path, clock, before=ticking(clock, 1.0), epochs=1)
+
+    def killed(progress):
+        if progress.step == 3:
+            raise SystemExit
+
+    with pytest.raises(SystemExit):
+        rig.fit(killed)
+    again = Rig(tmp_path, epochs=1)
+    again.resumed()
+    assert again.said[0] == "Goes on at step 2 of 4."
+
+
 def test_weights_spoilt_by_the_last_step_of_an_epoch_are_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 3.5)
     clock, spoils = Clock(), iter([True])
     rig = Rig(tmp_path, clock, before=ticking(clock, 1.0), epochs=2)
 
@@ -205,7 +221,7 @@ def test_a_training_that_was_at_its_end_is_not_validated_again(tmp_path):
 
 
 def test_a_damaged_checkpoint_is_replaced_by_the_one_before_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(fit, "_CHECKPOINT_SECONDS", 3.5)
     clock = Clock()
     straight = Rig(tmp_path / "straight", clock, before=ticking(clock, 1.0), epochs=2, score=score_of_weights)
     straight.fit()

@@ -16,8 +16,8 @@ from maskwright.inference.keras_engine import load_keras_engine
 from maskwright.training.run import Run
 from tests.conftest import SMALL_RECIPE
 
-# The command line as it is, but for a checkpoint after every epoch instead of every minute.
-COMMAND = "import maskwright.training.fit as fit; fit._CHECKPOINT_SECONDS = 0; from maskwright.cli import main; main()"
+# The command line as it is, but for a checkpoint every second instead of every minute.
+COMMAND = "import maskwright.training.fit as fit; fit._CHECKPOINT_SECONDS = 1; from maskwright.cli import main; main()"
 
 
 def start(*arguments):
@@ -56,7 +56,9 @@ def test_a_killed_training_ends_with_the_same_bits_as_one_that_was_not(options, 
     assert start(*options, "--out", straight.folder).wait() == 0
 
     process = start(*options, "--out", killed.folder)
-    wait_for(process, lambda: killed.checkpoint.exists() and killed.history.exists() and len(rows(killed)) >= 2)
+    wait_for(
+        process, lambda: killed.previous_checkpoint.exists() and killed.history.exists() and len(rows(killed)) >= 2
+    )
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not killed.facts.exists()

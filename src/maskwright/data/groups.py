@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,11 +65,13 @@ def identical_groups(names: Sequence[str], *, digests: Mapping[str, str]) -> Gro
 def sources_in_names(names: Sequence[str]) -> dict[str, str] | None:
     """Each name without its varying end, the frame, tile or part; None where that makes no usable groups.
 
-    Up to three ends are taken off, as many as leave at least five groups, none with more than half of the names.
+    Up to three ends are taken off, as many as leave at least five groups, none with more than half of the names. Most
+    of what is left must have a number in it, as sources do that are counted: words alone are more likely classes.
 
     >>> names = [f"scene{scene}_tile_{row}_{column}" for scene in range(5) for row in (0, 1) for column in (0, 1)]
     >>> sorted(set(sources_in_names(names).values()))
     ['scene0_tile', 'scene1_tile', 'scene2_tile', 'scene3_tile', 'scene4_tile']
+    >>> sources_in_names([f"{breed}_{dog}" for breed in ("beagle", "boxer", "collie", "pug", "vizsla") for dog in "12"])
     >>> sources_in_names(["0", "1", "2", "3", "4", "5"]) is None
     True
     """
@@ -77,9 +79,13 @@ def sources_in_names(names: Sequence[str]) -> dict[str, str] | None:
     usable = None
     for _ in range(_MOST_ENDS):
         level = {name: _END.sub("", source) or source for name, source in level.items()}
-        if _usable(level):
+        if _usable(level) and _are_counted(set(level.values())):
             usable = level
     return usable
+
+
+def _are_counted(sources: Collection[str]) -> bool:
+    return 2 * sum(bool(re.search(r"\d", source)) for source in sources) >= len(sources)
 
 
 def _usable(groups: Mapping[str, str]) -> bool:

@@ -50,7 +50,7 @@ def read_raster(file: Path) -> Stored:
         bits, colour_type = _png_depth(image, stream)
         if bits == 16:
             return Stored(_decoded_16_bits(stream)[..., : _PNG_CHANNELS[colour_type]], 16, orientation)
-        if bits == 8 and colour_type in _QUICK and (samples := _decoded_8_bits(stream)) is not None:
+        if bits == 8 and colour_type in _QUICK and (samples := _decoded_8_bits(stream, image.size)) is not None:
             return Stored(samples, 8, orientation)
         image.load()
         if image.mode in ("P", "PA"):
@@ -133,12 +133,15 @@ def _decoded_16_bits(stream: IO[bytes]) -> np.ndarray:
     return _with_channels(imagecodecs.png_decode(stream.read()))
 
 
-def _decoded_8_bits(stream: IO[bytes]) -> np.ndarray | None:
+def _decoded_8_bits(stream: IO[bytes], size: tuple[int, int]) -> np.ndarray | None:
     """The samples of a whole PNG of 8 bits; None of one that Pillow shall look at, and say what is wrong with it."""
     import imagecodecs
 
+    stream.seek(16)
+    if struct.unpack(">II", stream.read(8)) != size:  # a second header, which only Pillow heeds
+        return None
     stream.seek(0)
     try:
         return _with_channels(imagecodecs.spng_decode(stream.read()))
-    except imagecodecs.SpngError:
+    except (RuntimeError, ValueError):  # libspng's own are the former
         return None

@@ -2,6 +2,7 @@
 
 import sys
 from functools import cache
+from threading import Lock
 from typing import Any, Final
 
 _CONVERTER: Final = "openvino.tools.ovc"
@@ -29,9 +30,9 @@ def _import_runtime() -> Any:
 
 
 openvino = _import_runtime()
+_one_at_a_time = Lock()
 
 
-@cache
 def core() -> Any:
     """The one core of this process, kept to its end.
 
@@ -39,6 +40,12 @@ def core() -> Any:
     network ended on another thread, as one collected there does, OpenVINO 2026.4 would take that stack's memory away
     and leave the stack in use: the next Ctrl-C would be a crash.
     """
+    with _one_at_a_time:
+        return _core()
+
+
+@cache
+def _core() -> Any:
     made = openvino.Core()
     made.set_property({"ENABLE_MMAP": False})  # Windows neither replaces nor moves a file that is mapped
     return made

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +53,10 @@ class Checkpoints:
         self._newest_is_whole = False  # only what was written or read here may take the place of the previous one
 
     def save(self, network: keras.Model, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint as `save_checkpoint` does; at any moment one whole checkpoint has its name."""
+        """Store the network's variables, its optimizer's, and ``state`` (anything JSON holds), and a digest of it all.
+
+        At any moment one whole checkpoint has its name.
+        """
         with atomic_path(self.newest) as temporary:
             _write(temporary, network, state)
             if self._newest_is_whole:
@@ -73,20 +77,15 @@ class Checkpoints:
                 self._newest_is_whole = True
                 return restored
             except DamagedCheckpoint:
+                self._newest_is_whole = False
                 if not self.previous.exists():
                     raise
                 damaged = self.newest
         return Restored(load_checkpoint(self.previous, network), self.previous, damaged)
 
 
-def save_checkpoint(file: Path, network: keras.Model, state: Mapping[str, Any]) -> None:
-    """Store the network's variables, its optimizer's, and ``state`` (anything JSON holds), and a digest of it all."""
-    with atomic_path(file) as temporary:
-        _write(temporary, network, state)
-
-
 def load_checkpoint(file: Path, network: keras.Model) -> dict[str, Any]:
-    """Restore what `save_checkpoint` stored into ``network`` and its optimizer, and return the state.
+    """Restore what `Checkpoints.save` stored into ``network`` and its optimizer, and return the state.
 
     Raises:
         DamagedCheckpoint: The file is not as it was written: torn, or altered by as little as a bit.
@@ -98,7 +97,7 @@ def load_checkpoint(file: Path, network: keras.Model) -> dict[str, Any]:
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         state = json.loads(arrays.pop("state").tobytes())
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (FileNotFoundError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DamagedCheckpoint(file=file, found=f"it is damaged ({error})") from None
     expected = _variables(network)
     shapes = {name: tuple(variable.shape) for name, variable in expected.items()}
@@ -121,6 +120,8 @@ def _write(file: Path, network: keras.Model, state: Mapping[str, Any]) -> None:
         digest = hashlib.file_digest(written, _DIGEST).digest()
         written.seek(0, 2)
         written.write(digest)  # after the end of an archive, where no reader of archives minds it
+        written.flush()
+        os.fsync(written.fileno())  # before the one that is there makes way for it
 
 
 def _is_as_written(file: Path) -> bool:

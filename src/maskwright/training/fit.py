@@ -18,7 +18,7 @@ from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
 from maskwright.training.network import targets
 from maskwright.training.pace import Pace
 from maskwright.training.recipe import TrainingRecipe
-from maskwright.training.rewind import NotFinite, gone_back
+from maskwright.training.rewind import LossNotFinite, NotFinite, gone_back
 from maskwright.training.run import Run, write_csv
 from maskwright.training.schedule import Schedule, Stopwatch, learning_rate
 from maskwright.training.signals import stoppable
@@ -119,6 +119,7 @@ class Trainer:
         restored = self._restored()
         self.state = State(**restored.state)
         self.stopwatch.before = self.state.seconds
+        self._saved_at = self.stopwatch.seconds()
         if self.run.network.exists() and self.run.network.stat().st_mtime > restored.file.stat().st_mtime:
             # Killed after a better network was saved and before the checkpoint knew.
             self.state.best = self.validation.reached(load_keras_engine(self.run.network, self.engine.bundle))[0]
@@ -165,9 +166,9 @@ class Trainer:
                     self._end_epoch(
                         epoch_done, self._attempt, validate=self._pace.validation_is_due(schedule, self.state)
                     )
-                    if self.stopwatch.seconds() - self._saved_at > _CHECKPOINT_SECONDS:
-                        self._refuse_what_is_not_finite()
-                        self._save_checkpoint(self._attempt)
+                if self.stopwatch.seconds() - self._saved_at > _CHECKPOINT_SECONDS and share < 1:
+                    self._refuse_what_is_not_finite()
+                    self._save_checkpoint(self._attempt)
         self._refuse_what_is_not_finite()
         return reason
 
@@ -212,15 +213,25 @@ class Trainer:
         if not self.state.step:
             raise KeyboardInterrupt
         self.say("Asked to stop: saves where it stands. Asked again, it ends at once.")
-        self._save_checkpoint(self._attempt)
-        if self.state.losses or self.state.best is None:
-            row = self._row(write_now, validate=self.state.best is None)
+        saved, had_best = self._save_checkpoint(self._attempt), self.state.best is not None
+        if self.state.losses or not had_best:
+            row = self._row(write_now, validate=not had_best)
             self._attempt(self.run.history, lambda: write_csv(self.run.history, [*self.state.history, row]))
             epoch_done(row)
+        if not (saved and had_best):  # nothing comes after this that could try again
+            self._save_checkpoint(write_now)
 
     def _close(self, epoch_done: EpochDone) -> None:
         """The last validation, and the last of all files."""
-        if not self.state.step:
+        if not self.state.step and self.state.best is None:
+            if self.state.went_back:
+                raise LossNotFinite(
+                    fault="loss or the weights became nan or infinite",
+                    step=self.state.step,
+                    run=self.run.folder,
+                    peak=self.recipe.learning_rate * self.state.rate,
+                    times=self.state.setbacks,
+                )
             raise BudgetTooShort(budget=self.recipe.time_budget or 0.0, taken=self.stopwatch.seconds())
         last = self.state.history[-1] if self.state.history else {}
         if last.get("step") != self.state.step or last["val_pixel_accuracy"] is None:
@@ -259,10 +270,11 @@ class Trainer:
         self._pace.validated(since=started)
         return scores
 
-    def _save_checkpoint(self, put: Put) -> None:
+    def _save_checkpoint(self, put: Put) -> bool:
         self.state.seconds = self.stopwatch.seconds()
-        put(self.run.checkpoint, lambda: self.checkpoints.save(self.network, vars(self.state)))
+        saved = put(self.run.checkpoint, lambda: self.checkpoints.save(self.network, vars(self.state)))
         self._saved_at = self.stopwatch.seconds()
+        return saved
 
     def _save_network(self, file: Path) -> None:
         with atomic_path(file) as temporary:

@@ -176,8 +176,13 @@ class Run:
     @property
     def is_complete(self) -> bool:
         """Whether the training came to its own end, and all of its results are there."""
-        written = self.report.is_file() and self.facts.is_file()
-        return written and self.read_facts().get("stopped_by") != "interrupt"
+        if not (self.report.is_file() and self.facts.is_file()):
+            return False
+        try:
+            facts = self.read_facts()
+        except ValueError:  # whatever became of it, training writes it anew
+            return False
+        return isinstance(facts, dict) and facts.get("stopped_by") != "interrupt"
 
     @property
     def is_begun(self) -> bool:

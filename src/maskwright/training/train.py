@@ -89,6 +89,8 @@ def train(
     networks = _build_networks(prepared, prepared.recipe.network)
     reasons = {decision.field: decision.reason for decision in prepared.decisions}
     with alone(run.folder):
+        # Looked at once more: while the data was read, another process may have trained here.
+        Run.planned(out, overwrite=overwrite or run.is_unfinished(asked))
         run.begin(prepared.recipe.to_yaml(reasons=reasons), asked=asked.to_yaml())
         run.write_split(train=prepared.train, validation=prepared.validation)
         prepared.bundle.write(run.folder, write_text)
@@ -222,6 +224,7 @@ def _train(
 ) -> Run:
     training = prepared.recipe.training
     run.tidy()
+    run.report.unlink(missing_ok=True)  # of an earlier sitting; it is what tells that a run is complete
     patches = _build_patches(prepared, augmentation)
     _write_contact_sheet(run, prepared, patches)
     narrator.plan(_plan(run, prepared, networks, patches, report))
