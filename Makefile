@@ -17,10 +17,7 @@ ANYWHERE := tests/losses tests/metrics tests/data/test_augment.py tests/training
             tests/training/test_checkpoint.py tests/networks/test_bilinear.py tests/networks/test_grid.py \
             tests/networks/test_attention.py tests/weights/test_channels.py
 
-# About half of the time: two processes use two processors.
-SECOND_HALF := tests/peers tests/training tests/test_demo.py
-
-.PHONY: demo test test-first-half test-second-half peers check clean
+.PHONY: demo test peers check clean
 
 .venv/demo.installed: pyproject.toml requirements/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "TensorFlow needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + ": give one with make PYTHON=python3.12")'
@@ -42,13 +39,7 @@ check: .venv/test.installed
 	$(BIN)/mypy
 
 test: check
-	$(MAKE) -j2 test-first-half test-second-half
-
-test-first-half:
-	KERAS_BACKEND=tensorflow $(BIN)/pytest $(SECOND_HALF:%=--ignore=%)
-
-test-second-half:
-	KERAS_BACKEND=tensorflow $(BIN)/pytest $(SECOND_HALF)
+	KERAS_BACKEND=tensorflow $(BIN)/pytest
 	KERAS_BACKEND=jax $(BIN)/pytest $(ANYWHERE)
 	KERAS_BACKEND=torch $(BIN)/pytest $(ANYWHERE)
 
