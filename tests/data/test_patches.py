@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.data.augment import KerasAugmentation, layers_for
+from maskwright.data.augment import Geometry, Light
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pairs import Pair
 from maskwright.data.patches import PairReader, Patches, patches_in
@@ -12,7 +12,7 @@ VALUES = MaskValues(words={0: "background", 9: "cell", 200: "ignored"})
 NORMALISATION = Normalisation(mean=(0.5,), std=(0.25,))
 
 
-def make(folder, sizes, *, patch=(32, 32), batch_size=4, seed=0, cache_bytes=10**9, layers=(), foreground=0.0):
+def make(folder, sizes, *, patch=(32, 32), batch_size=4, seed=0, cache_bytes=10**9, geometry=Geometry(), light=Light(), foreground=0.0):
     """Pairs whose image is 1 where the mask is a cell, and whose grey elsewhere tells which image it is."""
     pairs = []
     for number, size in enumerate(sizes):
@@ -30,7 +30,8 @@ def make(folder, sizes, *, patch=(32, 32), batch_size=4, seed=0, cache_bytes=10*
         batch_size=batch_size,
         seed=seed,
         normalisation=NORMALISATION,
-        augmentation=KerasAugmentation(layers),
+        augmentation=light,
+        geometry=geometry,
         foreground=foreground,
     )
 
@@ -46,13 +47,13 @@ def test_a_patch_is_a_piece_of_the_image_with_its_labels(tmp_path):
 
 def test_a_batch_depends_on_seed_and_step_alone(tmp_path):
     sizes = [(40, 50), (64, 64), (33, 90)]
-    layers = layers_for(flip="horizontal", zoom=0.3, brightness=0.2)
-    one, other = (make(tmp_path, sizes, layers=layers, cache_bytes=room) for room in (10**9, 0))
+    changes = {"geometry": Geometry("horizontal", zoom=0.3, rotation=5), "light": Light(brightness=0.2, contrast=0.1)}
+    one, other = (make(tmp_path, sizes, **changes, cache_bytes=room) for room in (10**9, 0))
     expected = [one.batch(step) for step in range(5)]
     for step in (4, 0, 2):  # in another order, by another object, without a cache
         np.testing.assert_array_equal(other.batch(step)[0], expected[step][0])
         np.testing.assert_array_equal(other.batch(step)[1], expected[step][1])
-    assert (make(tmp_path, sizes, layers=layers, seed=1).batch(0)[0] != expected[0][0]).any()
+    assert (make(tmp_path, sizes, **changes, seed=1).batch(0)[0] != expected[0][0]).any()
 
 
 def cells_in_corners(folder, **options):
@@ -138,3 +139,31 @@ def test_a_smaller_image_is_reflected_up_to_the_patch(tmp_path):
 @pytest.mark.parametrize(("size", "count"), [((1, 1), 1), ((32, 32), 1), ((33, 32), 2), ((96, 96), 9)])
 def test_patches_in_an_image(size, count):
     assert patches_in(size, (32, 32)) == count
+
+
+def test_a_smaller_size_shows_the_same_places(tmp_path):
+    patches = make(tmp_path, [(200, 300)], patch=(96, 96), geometry=Geometry("horizontal", zoom=0.3))
+    (tmp_path / "0_mask.png").unlink()
+    blocks = np.random.default_rng(0).choice([0, 9], (10, 15)).astype(np.uint8).repeat(20, axis=0).repeat(20, axis=1)
+    Image.fromarray(blocks).save(tmp_path / "0_mask.png")
+    _, whole = patches.batch(3)
+    images, half = patches.batch(3, (48, 48))
+    assert images.shape == (4, 48, 48, 1)
+    assert (half == whole[:, 1::2, 1::2]).mean() > 0.95
+
+
+def test_the_stream_brings_each_step_to_its_size(tmp_path):
+    stream = make(tmp_path, [(40, 50)]).stream(0, size=lambda step: (16, 16) if step < 4 else None)
+    assert [next(stream)[0].shape[1] for _ in range(6)] == [16] * 4 + [32] * 2
+    stream.close()
+
+
+def test_zoom_shows_more_or_less_but_never_more_than_there_is(tmp_path):
+    patches = make(tmp_path, [(64, 64), (20, 20)], patch=(32, 32), batch_size=60, geometry=Geometry(zoom=3.0))
+    ramp = np.tile(np.arange(64, dtype=np.uint8) * 4, (64, 1))
+    Image.fromarray(ramp).save(tmp_path / "0_image.png")
+    images, _ = patches.augmented(0)
+    shown = np.array([image.max() - image.min() for image in images[..., 0]]) * 255 / 4  # columns in view, less one
+    shown = shown[shown > 1]
+    assert shown.min() < 12  # a zoom of 4 shows 8 columns
+    assert 55 < shown.max() <= 63  # and one of 1/4 would show 128

@@ -36,7 +36,7 @@ class Noise:
     def plain(self, step):
         return np.random.default_rng(step).normal(size=(2, 8, 8, 1)).astype(np.float32)
 
-    def stream(self, first):
+    def stream(self, first, size):
         for step in range(first, 10**6):
             images = self.before(step)
             yield self.plain(step) if images is None else images, np.zeros((2, 8, 8, 1), np.float32)

@@ -118,7 +118,7 @@ def test_a_frozen_encoder_learns_nothing_but_normalisation():
 def test_further_outputs_learn_and_are_left_behind():
     recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, deep_supervision=True, empty_head=True)
     bundle = bundle_of()
-    learning = build_network(recipe, bundle, size=(64, 64), learning=True)
+    learning = build_network(recipe, bundle, learning=True)
     compile_for_training(learning, TrainingRecipe(), bundle)
     masks = np.zeros((3, 64, 64), "uint8")
     masks[1, 5, 5] = 2
@@ -141,7 +141,7 @@ def test_further_outputs_learn_and_are_left_behind():
 @pytest.mark.parametrize("last", [0.01, 0.99])
 def test_a_patch_of_which_nothing_is_known_has_no_say_in_whether_patches_are_empty(last):
     recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, empty_head=True)
-    learning = build_network(recipe, bundle_of(), size=(32, 32), learning=True)
+    learning = build_network(recipe, bundle_of(), learning=True)
     compile_for_training(learning, TrainingRecipe(loss={"dice": 1.0}), bundle_of())
     masks = np.zeros((3, 32, 32), "uint8")
     masks[0, 5, 5] = 1

@@ -35,8 +35,10 @@ def decided(field, found=None, **sections):
 
 def test_ordinary_data_gets_what_was_measured_to_be_good():
     complete, decisions = decide(recipe(), data())
-    expected = recipe().changed("training", patch=(256, 256), time_budget=DEFAULT_SECONDS)
-    assert complete == expected
+    weights = {"background": 0.63, "cell": 1.0, "wall": 3.74}  # the roots of 0.28 / 0.7, 1 and 0.28 / 0.02
+    expected = recipe().changed("training", patch=(256, 320), time_budget=DEFAULT_SECONDS, class_weights=weights)
+    expected = expected.changed("training", batch_size=4, learning_rate=2e-3).changed("augmentation", rotation=0.0)
+    assert complete == expected.changed("network", backbone="resnet18", decoder_filters=(128, 96, 64, 32, 16))
     assert [each.field for each in decisions] == list(RULES)
     assert all(each.reason and each.reason != GIVEN for each in decisions)
 
@@ -49,6 +51,11 @@ def test_ordinary_data_gets_what_was_measured_to_be_good():
         ("training.batch_size", 3),
         ("training.loss", {"lovasz": 1.0}),
         ("training.foreground", 0.5),
+        ("training.learning_rate", 1e-4),
+        ("augmentation.rotation", 3.0),
+        ("training.class_weights", {"cell": 2.0}),
+        ("network.backbone", "resnet50"),
+        ("network.decoder_filters", (8, 8, 8, 8, 8)),
         ("augmentation.flip", "none"),
         ("augmentation.brightness", 0.0),
         ("training.time_budget", 90.0),
@@ -65,17 +72,40 @@ def test_epochs_and_a_custom_augmentation_take_the_place_of_fields():
     by_field = {each.field: (each.value, each.reason) for each in decisions}
     assert by_field["training.epochs"] == (3, GIVEN)
     assert by_field["augmentation.custom"] == ("mine", GIVEN)
-    assert not by_field.keys() & {"training.time_budget", "augmentation.flip", "augmentation.brightness"}
+    assert not by_field.keys() & {"training.time_budget", "augmentation.flip", "augmentation.rotation", "augmentation.brightness"}
+
+
+def test_a_class_that_is_not_there_weighs_nothing_and_two_classes_weigh_alike():
+    weights, _ = decided("training.class_weights", data(shares={"road": 0.8, "car": 0.19, "sign": 0.01, "bus": 0.0}))
+    assert weights == {"road": 0.49, "car": 1.0, "sign": 4.36}
+    assert decided("training.class_weights", data(shares={"background": 0.9, "cell": 0.1}))[0] is None
+
+
+@pytest.mark.parametrize(
+    ("sections", "backbone", "first_filters"),
+    [
+        ({"training": {"time_budget": 1200}}, "resnet18", 128),
+        ({"training": {"time_budget": 7200}}, "resnet34", 256),
+        ({"training": {"epochs": 9}}, "resnet34", 256),
+        ({"network": {"encoder_weights": "imagenet"}}, "resnet34", 256),
+        ({"network": {"backbone": "resnet34"}}, "resnet34", 256),
+        ({"network": {"architecture": "fpn"}}, "resnet18", 256),
+    ],
+)
+def test_a_short_training_from_nothing_gets_a_small_network(sections, backbone, first_filters):
+    complete, _ = decide(recipe(**sections), data())
+    assert (complete.network.backbone, complete.network.decoder_filters[0]) == (backbone, first_filters)
+    assert Recipe.from_dict(complete.model_dump()) == complete  # as a run that goes on reads it
 
 
 @pytest.mark.parametrize(
     ("sizes", "objects", "patch", "reason"),
     [
         ((101, 101), 30, (128, 128), "holds the median image, 101 x 101"),
-        ((30, 700), 30, (64, 256), "at most 256 a side: parts are about 30 pixels wide; the median image is 30 x 700"),
-        ((600, 800), 129, (384, 384), "at most 384 a side: parts are about 129 pixels wide"),
-        ((600, 800), 128, (256, 256), "at most 256 a side"),
-        ((600, 800), None, (256, 256), "at most 256 a side; the median"),
+        ((30, 700), 30, (64, 704), "holds the median image, 30 x 700"),
+        ((600, 800), 129, (320, 448), "the median image, 600 x 800, whose parts are about 129 pixels wide"),
+        ((600, 800), 128, (256, 320), "in the shape of the median image"),
+        ((800, 600), None, (320, 256), "in the shape of the median image, 800 x 600"),
     ],
 )
 def test_a_patch_holds_the_image_or_what_surrounds_an_object(sizes, objects, patch, reason):
@@ -87,11 +117,12 @@ def test_a_patch_holds_the_image_or_what_surrounds_an_object(sizes, objects, pat
 @pytest.mark.parametrize(
     ("count", "training", "batch", "reason"),
     [
-        (100, {}, 8, "hold about 264 patches"),
-        (1, {}, 3, "hold no more than 3"),
-        (100, {"patch": (512, 512)}, 2, "as many pixels a step as 8 patches of 256 x 256"),
+        (100, {"time_budget": 7200}, 8, "hold about 211 patches"),
+        (100, {"time_budget": 600}, 4, "10 minutes from nothing: more and smaller steps"),
+        (1, {"epochs": 9}, 3, "hold no more than 3"),
+        (100, {"patch": (512, 512), "epochs": 9}, 2, "as many pixels a step as 8 patches of 256 x 320"),
         (100, {"patch": (1024, 1024)}, 2, "or two patches"),
-        (100, {"patch": (64, 64)}, 8, "hold about 4219 patches"),
+        (100, {"patch": (64, 64), "epochs": 9}, 8, "hold about 4219 patches"),
     ],
 )
 def test_a_batch_is_smaller_where_patches_are_large_or_few(count, training, batch, reason):

@@ -1,9 +1,9 @@
-"""Random changes of training patches, by Keras' own image layers, which move masks exactly with their images."""
+"""Random changes of training patches: how each looks at its image, in what light, or whatever a user's callable does."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,47 +31,57 @@ class WrongAugmentation(InputError):
     )
 
 
-def layers_for(
-    *, flip: str = "none", zoom: float = 0.0, rotation: float = 0.0, brightness: float = 0.0, contrast: float = 0.0
-) -> list[keras.layers.Layer]:
-    """The Keras layers of a recipe's augmentation; a zero leaves its layer out. ``rotation`` is in degrees.
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How views of an image differ: mirrored with probability one half where ``flip`` allows, zoomed and turned.
 
-    What comes into view at the borders is reflected, in image and mask alike, so that it keeps its true label.
+    ``zoom`` is the largest relative change of scale and ``rotation`` the largest turn, in degrees, both in either
+    direction.
     """
-    layers: list[keras.layers.Layer] = []
-    if flip != "none":
-        layers.append(keras.layers.RandomFlip(flip))
-    if zoom:
-        layers.append(keras.layers.RandomZoom((-zoom, zoom), fill_mode="reflect"))
-    if rotation:
-        layers.append(keras.layers.RandomRotation(rotation / 360, fill_mode="reflect"))
-    if brightness:
-        layers.append(keras.layers.RandomBrightness(brightness, value_range=(0, 1)))
-    if contrast:
-        layers.append(keras.layers.RandomContrast(contrast, value_range=(0, 1)))
-    return layers
+
+    flip: str = "none"
+    zoom: float = 0.0
+    rotation: float = 0.0
+
+    def draw_zoom(self, generator: np.random.Generator) -> float:
+        """How many times larger things are shown, from 1 / (1 + zoom) to 1 + zoom, the middle at 1."""
+        return float((1 + self.zoom) ** generator.uniform(-1, 1)) if self.zoom else 1.0
+
+    def draw_turn(self, generator: np.random.Generator) -> dict[str, Any]:
+        """The rest of a `View`, beside its window."""
+        return {
+            "angle": float(generator.uniform(-self.rotation, self.rotation)) if self.rotation else 0.0,
+            "mirrored": "horizontal" in self.flip and generator.random() < 0.5,
+            "upside_down": "vertical" in self.flip and generator.random() < 0.5,
+        }
 
 
-class KerasAugmentation:
-    """Keras image layers, one after the other, as an `Augmentation`."""
+class Light:
+    """Random brightness and contrast of each image, as an `Augmentation`; masks stay as they are.
 
-    name = "keras"
+    Args:
+        brightness: Largest shift of intensity, as a share of the value range.
+        contrast: Largest relative change of the distance to the image's mean.
+    """
 
-    def __init__(self, layers: Sequence[keras.layers.Layer]) -> None:
-        self.layers = layers
+    name = "light"
+
+    def __init__(self, *, brightness: float = 0.0, contrast: float = 0.0) -> None:
+        self.brightness = brightness
+        self.contrast = contrast
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
-        """See `Augmentation`. Masks move by nearest neighbour: no label comes out that did not go in."""
-        if not self.layers:
+        """See `Augmentation`. Values stay in [0, 1]."""
+        if not (self.brightness or self.contrast):
             return images, masks
-        generator = keras.random.SeedGenerator(seed)
-        pixels, labels = keras.ops.convert_to_tensor(images), keras.ops.convert_to_tensor(masks[..., None], "float32")
-        for layer in self.layers:
-            data = {"images": pixels, "segmentation_masks": labels}
-            change = layer.get_random_transformation(data, training=True, seed=generator)
-            pixels = layer.transform_images(pixels, transformation=_copied(change), training=True)
-            labels = layer.transform_segmentation_masks(labels, transformation=_copied(change), training=True)
-        return _numpy(pixels, np.float32), _numpy(labels, np.uint8)[..., 0]
+        generator = np.random.default_rng(seed)
+        lighter = np.empty_like(images)
+        for image, out in zip(images, lighter, strict=True):
+            scale = 1 + generator.uniform(-self.contrast, self.contrast)
+            shift = (1 - scale) * image.mean() + generator.uniform(-self.brightness, self.brightness)
+            np.multiply(image, np.float32(scale), out=out)
+            out += np.float32(shift)
+        return np.clip(lighter, 0, 1, out=lighter), masks
 
 
 class CallableAugmentation:
@@ -114,12 +124,3 @@ class CallableAugmentation:
 
     def _wrong(self, found: str, image: Images, mask: Masks) -> WrongAugmentation:
         return WrongAugmentation(name=self.name, found=found, image=image.shape, mask=mask.shape)
-
-
-def _copied(change: Any) -> Any:
-    """On torch Keras' affine layers write into what describes their change, so image and mask get one each."""
-    return keras.tree.map_structure(lambda leaf: keras.ops.copy(leaf) if keras.ops.is_tensor(leaf) else leaf, change)
-
-
-def _numpy(tensor: Any, dtype: type[np.generic]) -> NDArray[Any]:
-    return keras.ops.convert_to_numpy(tensor).astype(dtype)

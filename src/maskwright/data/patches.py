@@ -1,16 +1,17 @@
 """Pairs of files to batches of patches, in an order that is a pure function of seed and step."""
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.data.augment import Augmentation
+from maskwright.data.augment import Augmentation, Geometry
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pairs import Pair
+from maskwright.data.view import View, seen
 from maskwright.images.channels import to_channels
 from maskwright.images.labels import IGNORED
 from maskwright.images.normalise import Normalisation
@@ -54,13 +55,16 @@ class PairReader:
 class Patches:
     """Batches of random patches, augmented and normalised.
 
-    ``batch(step)`` depends on the seed and the step alone: a run that starts again at a step sees what it would have
-    seen. Each image is drawn about as often as patches fit into it, every image once before any is drawn again.
+    ``batch(step)`` depends on the seed, the step and the size alone: a run that starts again at a step sees what it
+    would have seen. Each image is drawn about as often as patches fit into it, every image once before any is drawn
+    again.
 
     Args:
         reader: The training pairs.
         sizes: Their (height, width), in the same order.
         patch: (height, width) of a patch, pixels. A smaller image is reflected up to it.
+        geometry: How patches look at their images.
+        augmentation: What is done to the patches themselves.
         foreground: Share of the patches, 0 to 1, that are laid on a pixel of another class than the image's commonest,
             where there is one: each such class alike, whatever its size. (nnU-Net: a third; Isensee et al. 2021.)
     """
@@ -75,6 +79,7 @@ class Patches:
         seed: int,
         normalisation: Normalisation,
         augmentation: Augmentation,
+        geometry: Geometry = Geometry(),
         foreground: float = 0.0,
     ) -> None:
         self.reader = reader
@@ -83,6 +88,7 @@ class Patches:
         self.seed = seed
         self.normalisation = normalisation
         self.augmentation = augmentation
+        self.geometry = geometry
         self.foreground = foreground
         self._draws = np.repeat(np.arange(len(sizes)), [patches_in(size, patch) for size in sizes])
 
@@ -91,46 +97,60 @@ class Patches:
         """Steps that show about as many pixels as the images hold, once; at most 250, so that news is never far."""
         return min(math.ceil(len(self._draws) / self.batch_size), _LONGEST_EPOCH)
 
-    def batch(self, step: int) -> Batch:
-        """Images (n, h, w, c), normalised, and label indices (n, h, w), of step ``step``."""
-        images, masks = self.augmented(step)
+    def batch(self, step: int, size: tuple[int, int] | None = None) -> Batch:
+        """Images (n, h, w, c), normalised, and label indices (n, h, w), of step ``step``.
+
+        Args:
+            step: Which one.
+            size: (height, width) the patches are brought to; their own, ``patch``, if absent.
+        """
+        images, masks = self.augmented(step, size)
         return self.normalisation.standardise(images), masks
 
     def plain(self, step: int) -> NDArray[np.float32]:
         """The images of step ``step``, normalised, as they would be without augmentation."""
-        return self.normalisation.standardise(self._cut_batch(step)[0])
+        return self.normalisation.standardise(self._cut_batch(step, self.patch, Geometry())[0])
 
-    def augmented(self, step: int) -> Batch:
+    def augmented(self, step: int, size: tuple[int, int] | None = None) -> Batch:
         """The batch of step ``step`` in unit scale, before normalisation: what a person can look at."""
-        return self.augmentation(*self._cut_batch(step), seed=_draw((self.seed, 2, step)))
+        cut = self._cut_batch(step, size or self.patch, self.geometry)
+        return self.augmentation(*cut, seed=_draw((self.seed, 2, step)))
 
-    def _cut_batch(self, step: int) -> Batch:
+    def _cut_batch(self, step: int, size: tuple[int, int], geometry: Geometry) -> Batch:
         first = step * self.batch_size
-        cut = [self._cut(place) for place in range(first, first + self.batch_size)]
+        cut = [self._cut(place, size, geometry) for place in range(first, first + self.batch_size)]
         return np.stack([image for image, _ in cut]), np.stack([mask for _, mask in cut])
 
-    def _cut(self, place: int) -> Batch:
-        """One patch: the image by the epoch's own order, the corner by chance."""
+    def _cut(self, place: int, size: tuple[int, int], geometry: Geometry) -> Batch:
+        """One patch: the image by the epoch's own order, where and how it is looked at by chance."""
         epoch, position = divmod(place, len(self._draws))
         order = np.random.default_rng((self.seed, 0, epoch)).permutation(self._draws)
         image, labels = self.reader[int(order[position])]
         generator = np.random.default_rng((self.seed, 1, place))
-        window = tuple(
-            slice(start := int(generator.integers(max(0, side - length) + 1)), start + length)
-            for side, length in zip(labels.shape, self.patch, strict=True)
-        )
-        if self.foreground and generator.random() < self.foreground:
-            window = _window_on_a_class(labels, self.patch, generator) or window
-        unit = self.normalisation.to_unit(image[window])
-        return _reflected(unit, self.patch), _reflected(labels[window], self.patch)
+        window = _window(labels.shape, self.patch, geometry.draw_zoom(generator))
+        on_a_class = self.foreground and generator.random() < self.foreground
+        corner = _corner_by_a_class(labels, window, generator) if on_a_class else None
+        top, left = corner or [
+            _start(side, length, generator) for side, length in zip(labels.shape, window, strict=True)
+        ]
+        image, labels = seen(image, labels, View(top, left, *window, **geometry.draw_turn(generator)), size)
+        return self.normalisation.to_unit(image), labels
 
-    def stream(self, first: int, *, ahead: int = 3) -> Generator[Batch]:
-        """Batches from step ``first`` on, for ever, prepared ``ahead`` in a thread while the network computes."""
+    def stream(
+        self, first: int, *, size: Callable[[int], tuple[int, int] | None] = lambda step: None, ahead: int = 3
+    ) -> Generator[Batch]:
+        """Batches from step ``first`` on, for ever, prepared ``ahead`` in a thread while the network computes.
+
+        Args:
+            first: The first step.
+            size: What to bring the patches of a step to, see `batch`.
+            ahead: How many are prepared.
+        """
         with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
-            waiting = [pool.submit(self.batch, step) for step in range(first, first + ahead)]
+            waiting = [pool.submit(self.batch, step, size(step)) for step in range(first, first + ahead)]
             try:
                 for step in range(first + ahead, 2**62):
-                    waiting.append(pool.submit(self.batch, step))
+                    waiting.append(pool.submit(self.batch, step, size(step)))
                     yield waiting.pop(0).result()
             finally:
                 for future in waiting:
@@ -146,31 +166,35 @@ def patches_in(size: tuple[int, int], patch: tuple[int, int]) -> int:
     return math.ceil(size[0] * size[1] / (patch[0] * patch[1]))
 
 
-def _window_on_a_class(
-    labels: NDArray[np.uint8], patch: tuple[int, int], generator: np.random.Generator
-) -> tuple[slice, ...] | None:
-    """A random window that holds a random pixel of a random class beside the commonest; None where there is no such."""
+def _window(size: tuple[int, ...], patch: tuple[int, int], zoom: float) -> tuple[float, float]:
+    """(height, width) of what a patch shows: as much more as it is zoomed out, but no more than there is."""
+    fits = min(1.0, *(max(side, length) * zoom / length for side, length in zip(size, patch, strict=True)))
+    height, width = (length * fits / zoom for length in patch)
+    return height, width
+
+
+def _start(side: int, length: float, generator: np.random.Generator) -> float:
+    """Where a window begins: at a whole pixel where it is as long as whole pixels, so that patches are what is there."""
+    room = max(0.0, side - length)
+    return float(generator.integers(int(room) + 1) if length.is_integer() else generator.uniform(0, room))
+
+
+def _corner_by_a_class(
+    labels: NDArray[np.uint8], window: tuple[float, float], generator: np.random.Generator
+) -> list[float] | None:
+    """The top and left of a window that holds a random pixel of a random class beside the commonest, if there is one."""
     pixels = np.bincount(labels.ravel(), minlength=IGNORED + 1)
     pixels[IGNORED] = 0
     pixels[pixels.argmax()] = 0
     classes = pixels.nonzero()[0]
     if not classes.size:
         return None
-    places = np.argwhere(labels == generator.choice(classes))
-    window = []
-    for at, side, length in zip(generator.choice(places), labels.shape, patch, strict=True):
-        first, last = max(0, at - length + 1), max(0, min(at, side - length))
-        start = int(generator.integers(first, last + 1))
-        window.append(slice(start, start + length))
-    return tuple(window)
-
-
-def _reflected(array: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """Reflected at the bottom and right up to ``size``."""
-    short = [max(0, length - side) for side, length in zip(array.shape, size, strict=False)]
-    if not any(short):
-        return array
-    return np.pad(array, [(0, n) for n in short] + [(0, 0)] * (array.ndim - 2), mode="reflect")
+    row, column = divmod(int(generator.choice(np.flatnonzero(labels == generator.choice(classes)))), labels.shape[1])
+    corner = []
+    for at, side, length in zip((row, column), labels.shape, window, strict=True):
+        first, last = max(0, at - math.floor(length) + 1), max(0, min(at, math.floor(side - length)))
+        corner.append(float(generator.integers(first, max(first, last) + 1)))
+    return corner
 
 
 def _draw(entropy: tuple[int, ...]) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from maskwright.export.graph import Graph, Step, apply, replaced, skip
+from maskwright.networks.graph import Graph, Step, apply, replaced, skip
 
 
 def merge_enlarging(network: keras.Model) -> keras.Model:

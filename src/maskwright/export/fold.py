@@ -12,7 +12,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from maskwright.export.graph import Graph, Step, again, replaced, skip
+from maskwright.networks.graph import Graph, Step, again, replaced, skip
 
 # For each kind of convolution the shape in which one number for each channel of its output multiplies its kernel.
 CHANNEL_SHAPES: Final[Mapping[type, Callable[[keras.Layer], tuple[int, ...]]]] = {

@@ -6,7 +6,7 @@
 import keras
 from keras import layers
 
-from maskwright.export.graph import Graph, again, replaced
+from maskwright.networks.graph import Graph, again, replaced
 from maskwright.networks.grouped import GroupedConv2D
 
 

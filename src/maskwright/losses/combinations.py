@@ -35,8 +35,8 @@ class Heads(NamedTuple):
 
     sigmoid: Callable[..., SegmentationLoss]
     softmax: Callable[..., SegmentationLoss]
-    a_class: bool = False
-    """Whether the softmax loss is a mean over classes, which makes it the smaller the more classes there are."""
+    by_pixel: bool = False
+    """Whether it is a mean over pixels, and for a softmax over classes as well, so the smaller the more there are."""
 
     def __call__(
         self, channels: int, *, class_weights: Sequence[float] | None = None, ignore: int | None = None
@@ -47,13 +47,13 @@ class Heads(NamedTuple):
         classes as well as pixels is multiplied by their number.
         """
         loss = (self.sigmoid if channels == 1 else self.softmax)(class_weights=class_weights, ignore=ignore)
-        return loss * channels if self.a_class and channels > 1 else loss
+        return loss * channels if self.by_pixel and channels > 1 else loss
 
 
 LOSSES: Mapping[str, Heads] = MappingProxyType(
     {
-        "cross_entropy": Heads(BinaryCELoss, CategoricalCELoss, a_class=True),
-        "focal": Heads(BinaryFocalLoss, CategoricalFocalLoss, a_class=True),
+        "cross_entropy": Heads(BinaryCELoss, CategoricalCELoss, by_pixel=True),
+        "focal": Heads(BinaryFocalLoss, CategoricalFocalLoss, by_pixel=True),
         "dice": Heads(DiceLoss, DiceLoss),
         "jaccard": Heads(JaccardLoss, JaccardLoss),
         "tversky": Heads(TverskyLoss, TverskyLoss),
@@ -70,6 +70,7 @@ def loss_of_words(
     *,
     channels: int,
     class_weights: Sequence[float] | None = None,
+    pixel_weights: Sequence[float] | None = None,
     ignore: int | None = None,
 ) -> SegmentationLoss:
     """The weighted sum of the losses that words of `LOSSES` stand for.
@@ -78,6 +79,7 @@ def loss_of_words(
         weights: Word to weight, at least one.
         channels: Output channels of the network; one is a sigmoid, several are a softmax.
         class_weights: One weight for each channel.
+        pixel_weights: In their place for losses that are means over pixels; losses of regions count every class alike.
         ignore: The id of truth pixels that weigh nothing.
 
     Raises:
@@ -88,6 +90,9 @@ def loss_of_words(
     'dice_loss_plus_0.5_times_lovasz_hinge_loss'
     """
     heads = {word: one_of("loss", word, LOSSES) for word in weights}
-    terms = [head(channels, class_weights=class_weights, ignore=ignore) for head in heads.values()]
+    terms = [
+        head(channels, class_weights=(head.by_pixel and pixel_weights) or class_weights, ignore=ignore)
+        for head in heads.values()
+    ]
     scaled = (term if weight == 1 else term * weight for term, weight in zip(terms, weights.values(), strict=True))
     return reduce(add, scaled)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from maskwright.networks.graph import Shape, shapes_in
+
 _MEASURED_SIDE = 2048
 # Of the rate of a large matrix product, what a whole training step reaches.
 _EFFICIENCY = 0.6
@@ -30,15 +32,18 @@ class Cost:
     """Estimated peak of the whole process."""
 
 
-def estimate_cost(network: keras.Model, *, batch_size: int, cache_bytes: int) -> Cost:
-    """The cost of a training step of a network built for patches of a fixed size.
+def estimate_cost(network: keras.Model, *, patch: tuple[int, int], batch_size: int, cache_bytes: int) -> Cost:
+    """The cost of a training step of a network on patches of (height, width) pixels.
 
     The arithmetic is counted layer by layer and divided by the rate of a matrix product, measured here and now in the
     network's precision; the memory is what the layers' outputs, the weights, the optimizer and the images take.
     """
     compute = keras.dtype_policies.get(network.layers[1].dtype_policy).compute_dtype
-    multiply_adds = batch_size * sum(_multiply_adds(layer) for layer in network.layers)
-    outputs = sum(math.prod(layer.output.shape[1:]) for layer in network.layers) * batch_size
+    shapes = shapes_in(network, (*patch, network.input_shape[-1]))
+    multiply_adds = batch_size * sum(
+        _multiply_adds(layer, *shapes[layer.name]) for layer in network.layers if layer.name in shapes
+    )
+    outputs = batch_size * sum(math.prod(output[1:]) for _, output in shapes.values())
     width = 2 if compute == "bfloat16" else 4
     parameters = network.count_params()
     return Cost(
@@ -49,12 +54,12 @@ def estimate_cost(network: keras.Model, *, batch_size: int, cache_bytes: int) ->
     )
 
 
-def _multiply_adds(layer: keras.layers.Layer) -> int:
+def _multiply_adds(layer: keras.layers.Layer, before: Shape, after: Shape) -> int:
     """Multiplications of one image through a convolution; those of other layers do not weigh."""
     if isinstance(layer, keras.layers.Conv2DTranspose):
-        return math.prod(layer.input.shape[1:3]) * math.prod(layer.kernel.shape)
+        return math.prod(before[1:3]) * math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-        return math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape)
+        return math.prod(after[1:3]) * math.prod(layer.kernel.shape)
     return 0
 
 

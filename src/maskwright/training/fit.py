@@ -1,7 +1,7 @@
 """The loop: batches into a network until the schedule ends, with validation, the best weights kept, and checkpoints."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,11 @@ from maskwright.training.pace import Pace
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.rewind import LossNotFinite, NotFinite, gone_back
 from maskwright.training.run import Run, write_csv
-from maskwright.training.schedule import Schedule, Stopwatch, learning_rate
+from maskwright.training.schedule import Schedule, Stopwatch, learning_rate, patch_size
 from maskwright.training.signals import stoppable
 from maskwright.training.space import Attempt, Put, write_now
 from maskwright.training.state import State, without_gain
+from maskwright.training.step import step_of
 from maskwright.training.validation import Validation
 
 # Checkpoints hold the optimizer as well, some 300 MB: not more often than this, seconds.
@@ -66,8 +67,9 @@ class Trainer:
     """One training: the network that learns, the twin that is validated and saved, and the files of the run.
 
     Args:
-        network: Compiled, for patches of a fixed size, in the precision of training.
-        engine: Its float32 twin for images of any size.
+        network: Compiled, in the precision of training.
+        engine: Its float32 twin.
+        order: Names of the network's layers in the order of the twin's; its own if absent.
         patches: Where batches come from.
         validate: Scores an engine on the validation images.
         run: Where files are written.
@@ -79,6 +81,7 @@ class Trainer:
         network: keras.Model,
         engine: KerasEngine,
         *,
+        order: Sequence[str] | None = None,
         patches: Patches,
         validate: Callable[[KerasEngine], Scores],
         validation_pixels: int,
@@ -96,9 +99,10 @@ class Trainer:
         self.say = say
         self.state = State()
         self.validation = Validation(
-            network, engine, patches=patches, steps=recipe.recalibration_steps, validate=validate
+            network, engine, order=order, patches=patches, steps=recipe.recalibration_steps, validate=validate
         )
         self.checkpoints = Checkpoints(run.checkpoint, run.previous_checkpoint)
+        self._learn_from = step_of(network)
         self._attempt = Attempt(say)
         self._pace = Pace(
             stopwatch,
@@ -156,7 +160,7 @@ class Trainer:
     def _learn(self, watch: Callable[[Progress], None], epoch_done: EpochDone, asked: Callable[[], bool]) -> str:
         """Take steps until there is a reason to end, and name it."""
         schedule = self._pace.begin(self.state)
-        with closing(self.patches.stream(self.state.step)) as batches:
+        with closing(self.patches.stream(self.state.step, size=lambda step: self._size(schedule, step))) as batches:
             while (reason := self._reason_to_end(schedule, asked)) is None:
                 loss = self._step(next(batches), schedule.progress(self.state.step))
                 self._pace.stepped(schedule, self.state)
@@ -172,6 +176,10 @@ class Trainer:
         self._refuse_what_is_not_finite()
         return reason
 
+    def _size(self, schedule: Schedule, step: int) -> tuple[int, int]:
+        early = {"share": self.recipe.early_share, "scale": self.recipe.early_scale}
+        return patch_size(schedule.progress(step), patch=self.patches.patch, **early)
+
     def _reason_to_end(self, schedule: Schedule, asked: Callable[[], bool]) -> str | None:
         if schedule.progress(self.state.step) >= 1:
             return "schedule"
@@ -183,8 +191,7 @@ class Trainer:
         peak = self.recipe.learning_rate * self.state.rate
         self.network.optimizer.learning_rate = learning_rate(share, peak=peak, warmup=self.recipe.warmup)
         images, masks = batch
-        logs = self.network.train_on_batch(images, targets(self.network, masks), return_dict=True)
-        loss = float(logs["loss"])
+        loss = self._learn_from(images, targets(self.network, masks))
         if not math.isfinite(loss):
             raise NotFinite(f"loss became {loss}")
         self.state.step += 1
@@ -237,7 +244,6 @@ class Trainer:
         if last.get("step") != self.state.step or last["val_pixel_accuracy"] is None:
             self._end_epoch(epoch_done, write_now, validate=True)
         self._save_checkpoint(write_now)
-        self.validation.copy_weights()
         write_now(self.run.last_network, lambda: self._save_network(self.run.last_network))
 
     def _end_epoch(self, epoch_done: EpochDone, put: Put, *, validate: bool) -> None:
@@ -277,5 +283,6 @@ class Trainer:
         return saved
 
     def _save_network(self, file: Path) -> None:
+        self.validation.copy_weights()
         with atomic_path(file) as temporary:
             self.engine.network.save(temporary)

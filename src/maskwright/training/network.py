@@ -18,7 +18,10 @@ from maskwright.losses.pixel import binary_cross_entropy
 from maskwright.losses.targets import Tensor
 from maskwright.models import ARCHITECTURES
 from maskwright.networks.backbones import BACKBONES, encoder_of, freeze_encoder
+from maskwright.networks.fused_norm import fuse_norms
 from maskwright.networks.outputs import MASK, PRESENT
+from maskwright.networks.padding import take_in_padding
+from maskwright.training.optimizer import FusedAdamW
 from maskwright.training.recipe import DOOR_NAMES, NetworkRecipe, TrainingRecipe
 from maskwright.weights.channels import copy_adapted, reverse_image_channels, rgb_twin, unit_statistics
 from maskwright.weights.encoder import load_encoder_weights
@@ -41,16 +44,14 @@ def build_network(
     bundle: Bundle,
     *,
     precision: Precision = "float32",
-    size: tuple[int, int] | None = None,
     learning: bool = False,
 ) -> keras.Model:
-    """The network a recipe describes, for images of ``size`` (height, width), or of any size.
+    """The network a recipe describes, for images of any size that its strides divide.
 
     Args:
         recipe: What to build.
         bundle: Channels in and out, and the activation.
         precision: What it computes in.
-        size: Height and width of the images it takes; any if absent.
         learning: With what only training needs: the encoder's first weights, what is frozen, further outputs.
 
     Raises:
@@ -59,12 +60,11 @@ def build_network(
         InputError: The encoder's weights cannot be had.
     """
     row = one_of("network.backbone", recipe.backbone, BACKBONES)
-    height, width = size or (None, None)
     with _dtype_policy(precision):
         options: dict[str, Any] = {"first_unit": recipe.first_unit} if "first_unit" in row.options else {}
         if recipe.architecture == "deeplabv3plus" and "output_stride" in row.options:
             options["output_stride"] = _DILATED_STRIDE
-        encoder = encoder_of(recipe.backbone, input_shape=(height, width, bundle.channels), **options)
+        encoder = encoder_of(recipe.backbone, input_shape=(None, None, bundle.channels), **options)
         if learning and recipe.encoder_weights is not None:
             _load_first_weights(encoder.model, recipe)
         if learning and recipe.encoder_freeze:
@@ -82,6 +82,14 @@ def build_network(
             activation=bundle.activation,
             **{name: value for name, value in chosen.items() if value is not None},
         )
+
+
+def quickened(network: keras.Model) -> keras.Model:
+    """A copy of ``network`` that learns the same in less time: fewer passes over its maps, the same weights and names.
+
+    Padding becomes that of the convolution behind it, and TensorFlow normalises in one pass.
+    """
+    return fuse_norms(take_in_padding(network))
 
 
 def _load_first_weights(encoder: keras.Model, recipe: NetworkRecipe) -> None:
@@ -116,14 +124,14 @@ def compile_for_training(network: keras.Model, recipe: TrainingRecipe, bundle: B
     Raises:
         UnknownChoice: The recipe names a loss that does not exist.
     """
-    optimizer = keras.optimizers.AdamW(
+    optimizer = FusedAdamW(
         recipe.learning_rate,
         weight_decay=recipe.weight_decay,
         global_clipnorm=recipe.clip_norm,
         gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    loss = loss_of_words(recipe.loss, channels=bundle.outputs, ignore=IGNORED)
+    loss = loss_of_words(recipe.loss, channels=bundle.outputs, pixel_weights=_weights(recipe, bundle), ignore=IGNORED)
     if isinstance(network.output, dict):
         losses = {name: presence_loss if name == PRESENT else loss for name in network.output}
         weights = {name: 1.0 if name == MASK else _AUXILIARY_WEIGHT for name in losses}
@@ -131,6 +139,20 @@ def compile_for_training(network: keras.Model, recipe: TrainingRecipe, bundle: B
     else:
         network.compile(optimizer=optimizer, loss=loss)
     optimizer.build(network.trainable_variables)
+
+
+def _weights(recipe: TrainingRecipe, bundle: Bundle) -> list[float] | None:
+    """A weight for each output.
+
+    Raises:
+        UnknownChoice: The recipe weighs a class that does not exist.
+    """
+    if recipe.class_weights is None:
+        return None
+    names = {label.name: label for label in bundle.labels}
+    for name in recipe.class_weights:
+        one_of("training.class_weights", name, names)
+    return [recipe.class_weights.get(name, 1.0) for name in names][-bundle.outputs :]
 
 
 def presence_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:

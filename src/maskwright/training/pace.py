@@ -6,7 +6,7 @@ from maskwright.training.schedule import ByClock, BySteps, Schedule, Stopwatch
 from maskwright.training.state import State
 
 # A run by the clock spends at most this share of it on looking at the validation images.
-_VALIDATION_SHARE: Final = 0.1
+_VALIDATION_SHARE: Final = 0.05
 # What follows the last validation: saving, loading, the page. Seconds.
 _CLOSING_SECONDS: Final = 15.0
 

@@ -13,16 +13,21 @@ import numpy as np
 
 from maskwright.data.fingerprint import Fingerprint
 from maskwright.data.groups import Groups
-from maskwright.training.recipe import Recipe
+from maskwright.training.recipe import DOOR_NAMES, Recipe
+from maskwright.training.schedule import MULTIPLE
 
 GIVEN = "given"
 DEFAULT_SECONDS = 30 * 60.0
+_LONG = 60 * 60.0  # seconds: so long that a large network learns more than a small one
+_SMALL_BACKBONE, _SMALL_DECODER = "resnet18", (128, 96, 64, 32, 16)
 
-_LEAST_PATCH, _MOST_PATCH, _WIDEST_PATCH, _MULTIPLE = 64, 256, 384, 32
-_WIDE_OBJECTS = _MOST_PATCH / 2  # pixels; wider, and a patch shows little of what surrounds them
+_LEAST_PATCH = 64  # pixels, a side
+_PATCH, _WIDEST_PATCH = 256 * 320, 384 * 384  # pixels in all
+_WIDE_OBJECTS = 128  # pixels; wider, and a patch shows little of what surrounds them
 _LEAST_BATCH = 2
 _RARE = 0.001  # of the pixels; some 65 of a patch of 256 x 256, had every patch its share
 _FOREGROUND = 0.33
+_FEWEST_CLASSES = 3
 _USUAL_SPREAD = 0.1  # of the value range, at least
 
 
@@ -81,40 +86,48 @@ def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], st
     """As much of the median image as a patch may hold, so that context is not cut off; nnU-Net begins there too."""
     del recipe
     wide = data.object_pixels is not None and data.object_pixels > _WIDE_OBJECTS
-    most = _WIDEST_PATCH if wide else _MOST_PATCH
-    patch = patch_for(data.sizes, most=most)
+    patch = patch_for(data.sizes, area=_WIDEST_PATCH if wide else _PATCH)
     height, width = data.median_size
     if patch[0] >= height and patch[1] >= width:
         return patch, f"holds the median image, {height} x {width}"
-    objects = "" if data.object_pixels is None else f": parts are about {data.object_pixels:.0f} pixels wide"
-    return patch, f"at most {most} a side{objects}; the median image is {height} x {width}"
+    objects = "" if data.object_pixels is None else f", whose parts are about {data.object_pixels:.0f} pixels wide"
+    return patch, f"in the shape of the median image, {height} x {width}{objects}"
 
 
-def patch_for(sizes: Sequence[tuple[int, int]], *, most: int = _MOST_PATCH) -> tuple[int, int]:
-    """As high and wide as the median of ``sizes``, (height, width), in multiples of 32 from 64 to ``most``.
+def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH) -> tuple[int, int]:
+    """About ``area`` pixels in the shape of the median of ``sizes``, (height, width), or that size if it is smaller.
+
+    Sides are multiples of 32 and at least 64.
 
     >>> patch_for([(360, 480)] * 3), patch_for([(101, 101)])
-    ((256, 256), (128, 128))
+    ((256, 320), (128, 128))
     """
+    median = np.median(sizes, axis=0)
+    scale = math.sqrt(area / math.prod(median))
+    whole = scale >= 1
     rows, columns = (
-        min(max(-int(median) // _MULTIPLE * -_MULTIPLE, _LEAST_PATCH), most) for median in np.median(sizes, axis=0)
+        max(_LEAST_PATCH, (math.ceil(side / MULTIPLE) if whole else round(side * scale / MULTIPLE)) * MULTIPLE)
+        for side in median
     )
     return rows, columns
 
 
 def choose_batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
-    """The recipe's own number, or fewer where patches are larger, or hardly as many.
+    """The recipe's own number, half of it for a short training, fewer where patches are larger, or hardly as many.
 
     Large patches come before large batches, and two are the least, as in nnU-Net.
     """
-    most = recipe.training.batch_size
+    short = _is_short(recipe)
+    most = recipe.training.batch_size // 2 if short else recipe.training.batch_size
     area = math.prod(recipe.training.patch or patch_for(data.sizes))
-    by_area = max(_LEAST_BATCH, min(most, most * _MOST_PATCH**2 // area))
+    by_area = max(_LEAST_BATCH, min(most, round(most * _PATCH / area)))
     patches = math.ceil(data.pixels / area)
     if patches < by_area:
         return max(_LEAST_BATCH, patches), f"the training images hold no more than {patches}"
     if by_area < most:
-        return by_area, f"as many pixels a step as {most} patches of {_MOST_PATCH} x {_MOST_PATCH}, or two patches"
+        return by_area, f"as many pixels a step as {most} patches of 256 x 320, or two patches"
+    if short:
+        return most, f"{short}: more and smaller steps"
     return most, f"the training images hold about {patches} patches"
 
 
@@ -122,6 +135,55 @@ def choose_loss(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float], st
     """Cross-entropy plus Dice, as in nnU-Net: every pixel has a say, and so has every class, however small."""
     name, share = data.rarest
     return recipe.training.loss, f"each pixel counts, and each class: {name} has {_percent(share)} of the pixels"
+
+
+def choose_class_weights(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float] | None, str]:
+    """The root of how much rarer a class is than the median one: rare ones are heard, and none drowns the others.
+
+    Eigen and Fergus (ICCV 2015) take the ratio itself, which draws thin classes too wide.
+    """
+    del recipe
+    shares = {name: share for name, share in data.shares.items() if share}
+    if len(shares) < _FEWEST_CLASSES:
+        return None, f"{len(shares)} classes, which the loss of regions balances"
+    median = np.median(list(shares.values()))
+    weights = {name: round(float(np.sqrt(median / share)), 2) for name, share in shares.items()}
+    return weights, "the root of how much rarer each class is than the median one"
+
+
+def choose_backbone(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
+    """A small encoder where it is learnt from nothing in a short time: it sees more images in it."""
+    del data
+    if short := _is_short(recipe):
+        return _SMALL_BACKBONE, f"{short}: a small network learns more"
+    return recipe.network.backbone, "weights learnt elsewhere, or a long time, fill a large network"
+
+
+def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], str]:
+    """As many filters as a small encoder has to give."""
+    del data
+    if (
+        (short := _is_short(recipe))
+        and recipe.network.backbone == _SMALL_BACKBONE
+        and "decoder_filters" in DOOR_NAMES[recipe.network.architecture]
+    ):
+        return _SMALL_DECODER, f"{short}: a small network learns more"
+    return recipe.network.decoder_filters, "those of the architecture"
+
+
+def choose_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
+    """Twice the recipe's own for a short training from nothing."""
+    del data
+    usual = recipe.training.learning_rate
+    return (2 * usual, f"{short}: larger strides") if (short := _is_short(recipe)) else (usual, "usual for AdamW")
+
+
+def _is_short(recipe: Recipe) -> str | None:
+    """That so much is to be learnt from nothing in so little time, if it is."""
+    seconds = recipe.training.time_budget
+    if recipe.network.encoder_weights is not None or seconds is None or seconds > _LONG:
+        return None
+    return f"{seconds / 60:g} minutes from nothing"
 
 
 def choose_foreground(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
@@ -146,6 +208,13 @@ def choose_flip(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     return "horizontal_and_vertical", "classes lie as often above as below the middle"
 
 
+def choose_rotation(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
+    """None where up is up: turning takes longer than all other changes together."""
+    if data.upright:
+        return 0.0, "up is up"
+    return recipe.augmentation.rotation, "nothing tells up from down"
+
+
 def choose_brightness(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
     """The recipe's own share of the value range, less where the pixels use so little of it that they would drown."""
     usual, spread = recipe.augmentation.brightness, f"{data.spread:.2g} of the value range"
@@ -161,19 +230,25 @@ def choose_time(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
 
 
 RULES: Mapping[str, Rule] = {
+    "training.time_budget": choose_time,
     "data.normalisation": choose_normalisation,
+    "network.backbone": choose_backbone,
+    "network.decoder_filters": choose_decoder,
     "training.patch": choose_patch,
     "training.batch_size": choose_batch,
+    "training.learning_rate": choose_rate,
     "training.loss": choose_loss,
+    "training.class_weights": choose_class_weights,
     "training.foreground": choose_foreground,
     "augmentation.flip": choose_flip,
+    "augmentation.rotation": choose_rotation,
     "augmentation.brightness": choose_brightness,
-    "training.time_budget": choose_time,
 }
 """What the data decides, field by field."""
 
 _INSTEAD: Mapping[str, tuple[str, ...]] = {  # given, these take a field's place
     "augmentation.flip": ("augmentation.custom",),
+    "augmentation.rotation": ("augmentation.custom",),
     "augmentation.brightness": ("augmentation.custom",),
     "training.time_budget": ("training.epochs",),
 }

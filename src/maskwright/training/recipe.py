@@ -179,6 +179,10 @@ class TrainingRecipe(Section):
     """Patches a step."""
     patch: tuple[PositiveInt, PositiveInt] | None = None
     """Height and width of a training patch in pixels, multiples of 32; chosen from the images if absent."""
+    early_share: Share = 0.7
+    """Share of the run, from its beginning, in which patches are brought to a smaller size; 0 for none."""
+    early_scale: Annotated[float, Field(gt=0, le=1)] = 0.6
+    """That size, as a share of the patch's height and width; it is rounded to multiples of 32."""
     foreground: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the patches laid on another class than the image's commonest; the rest are laid anywhere."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -195,6 +199,8 @@ class TrainingRecipe(Section):
     """End after this many validations without a gain in mean IoU; trains to the end of its time if absent."""
     loss: dict[str, float] = Field(default={"cross_entropy": 1.0, "dice": 1.0}, min_length=1)
     """Losses by name, each with its weight in the sum."""
+    class_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
+    """What a pixel of each class weighs in the losses that count pixels, by the class's name; 1 where not named."""
     recalibration_steps: PositiveInt = 8
     """Batches of patches without augmentation that batch normalisation is measured on before each validation."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"

@@ -4,7 +4,10 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+MULTIPLE: Final = 32
+"""Of pixels: what the sides of patches are multiples of, since encoders halve five times."""
 
 
 def learning_rate(progress: float, *, peak: float, warmup: float) -> float:
@@ -18,6 +21,21 @@ def learning_rate(progress: float, *, peak: float, warmup: float) -> float:
     if progress < warmup:
         return peak * progress / warmup
     return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+
+
+def patch_size(progress: float, *, patch: tuple[int, int], share: float, scale: float) -> tuple[int, int]:
+    """The size that patches have at ``progress`` in [0, 1]: smaller, by about ``scale``, for the first ``share`` of it.
+
+    What a network learns of small images it need not learn again of large ones, and small ones take less time: Touvron
+    et al., "Fixing the train-test resolution discrepancy" (2019); Howard, in fastai's DAWNBench entry (2018).
+
+    >>> [patch_size(progress, patch=(256, 320), share=0.7, scale=0.6) for progress in (0.0, 0.7)]
+    [(160, 192), (256, 320)]
+    """
+    if progress >= share:
+        return patch
+    rows, columns = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in patch)
+    return rows, columns
 
 
 class Schedule(Protocol):

@@ -5,7 +5,7 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.data.augment import Augmentation, KerasAugmentation, layers_for
+from maskwright.data.augment import Augmentation, Geometry, Light
 from maskwright.data.check import Report
 from maskwright.data.pairs import Pair
 from maskwright.data.patches import PairReader, Patches
@@ -26,12 +26,19 @@ from maskwright.images.write import write_image, write_json, write_mask, write_t
 from maskwright.inference.engine import Engine, open_engine
 from maskwright.inference.keras_engine import KerasEngine
 from maskwright.metrics.scores import Scores
+from maskwright.networks.outputs import mask_only
 from maskwright.training.alone import alone
 from maskwright.training.cost import estimate_cost
 from maskwright.training.evaluate import Evaluation, evaluate_pairs
 from maskwright.training.fit import Outcome, Trainer
 from maskwright.training.narrate import Narrator, Plan, Silent
-from maskwright.training.network import build_network, choose_precision, compile_for_training, encoder_pixels
+from maskwright.training.network import (
+    build_network,
+    choose_precision,
+    compile_for_training,
+    encoder_pixels,
+    quickened,
+)
 from maskwright.training.plan import patch_for
 from maskwright.training.prepare import Prepared, ScanProgress, prepare, prepared_before
 from maskwright.training.recipe import NetworkRecipe, Recipe
@@ -159,7 +166,9 @@ def _prepare(
 
 def _plan(run: Run, prepared: Prepared, networks: "_Networks", patches: Patches, report: Report | None) -> Plan:
     training = prepared.recipe.training
-    cost = estimate_cost(networks.learning, batch_size=training.batch_size, cache_bytes=prepared.cache_bytes)
+    cost = estimate_cost(
+        networks.learning, patch=patches.patch, batch_size=training.batch_size, cache_bytes=prepared.cache_bytes
+    )
     steps = training.epochs and training.epochs * patches.steps_per_epoch
     return Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run)
 
@@ -175,9 +184,10 @@ def _name(augmentation: Augmentation | None) -> str | None:
 
 @dataclass(frozen=True)
 class _Networks:
-    """The network that learns, on patches, and its float32 twin for images of any size, which is what is saved."""
+    """The network that learns, and its float32 twin, which is what is saved; ``order`` is that of the twin's layers."""
 
     learning: keras.Model
+    order: Sequence[str]
     serving: KerasEngine
     precision: str
 
@@ -186,14 +196,20 @@ def _build_networks(prepared: Prepared, recipe: NetworkRecipe) -> _Networks:
     training, bundle = prepared.recipe.training, prepared.bundle
     keras.utils.set_random_seed(training.seed)
     precision = choose_precision(training.precision)
-    learning = build_network(recipe, bundle, precision=precision, size=training.patch, learning=True)
+    plain = build_network(recipe, bundle, precision=precision, learning=True)
+    learning = quickened(plain)
     compile_for_training(learning, training, bundle)
     serving = KerasEngine(build_network(recipe, bundle), bundle)
-    return _Networks(learning, serving, precision)
+    return _Networks(learning, [layer.name for layer in mask_only(plain).layers], serving, precision)
 
 
 def _build_patches(prepared: Prepared, augmentation: Augmentation | None) -> Patches:
-    training = prepared.recipe.training
+    training, drawn = prepared.recipe.training, prepared.recipe.augmentation
+    if augmentation is None:
+        geometry = Geometry(flip=drawn.flip, zoom=drawn.zoom, rotation=drawn.rotation)
+        augmentation = Light(brightness=drawn.brightness, contrast=drawn.contrast)
+    else:
+        geometry = Geometry()
     return Patches(
         PairReader(
             prepared.train,
@@ -206,8 +222,8 @@ def _build_patches(prepared: Prepared, augmentation: Augmentation | None) -> Pat
         batch_size=training.batch_size,
         seed=training.seed,
         normalisation=prepared.bundle.normalisation,
-        augmentation=augmentation
-        or KerasAugmentation(layers_for(**prepared.recipe.augmentation.model_dump(exclude={"custom"}))),
+        augmentation=augmentation,
+        geometry=geometry,
         foreground=training.foreground,
     )
 
@@ -231,6 +247,7 @@ def _train(
     trainer = Trainer(
         networks.learning,
         networks.serving,
+        order=networks.order,
         patches=patches,
         validate=lambda engine: _evaluate(engine, prepared).scores,
         validation_pixels=sum(height * width for height, width in prepared.validation_sizes),

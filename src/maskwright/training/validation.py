@@ -1,6 +1,6 @@
 """What a training measures on its way: the learning network's weights in its serving twin, on the validation images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 import keras
@@ -14,11 +14,14 @@ from maskwright.training.recalibrate import Recalibration
 
 @final
 class Validation:
-    """Validates a network that learns through the twin that predicts.
+    """Validates a network as it learns, and gives its weights to the twin that is saved.
+
+    It is the learning network itself that predicts the validation images, in its own precision.
 
     Args:
         network: The one that learns.
-        engine: Its float32 twin for images of any size.
+        engine: Its float32 twin.
+        order: Names of the learning network's layers in the order of the twin's.
         patches: What batch normalisation is measured on before.
         steps: On how many batches.
         validate: Scores an engine on the validation images.
@@ -29,6 +32,7 @@ class Validation:
         network: keras.Model,
         engine: KerasEngine,
         *,
+        order: Sequence[str] | None = None,
         patches: Patches,
         steps: int,
         validate: Callable[[KerasEngine], Scores],
@@ -37,18 +41,20 @@ class Validation:
         self._patches = patches
         self._steps = steps
         self._validate = validate
-        self._masks = mask_only(network)
+        self._learning = KerasEngine(mask_only(network), engine.bundle)
+        self._order = [layer.name for layer in self._learning.network.layers] if order is None else order
         self._recalibrate = Recalibration(network)
 
     def __call__(self) -> tuple[float, Scores]:
-        """Measure the network as it is now; `engine` then holds its weights."""
+        """Measure the network as it is now."""
         self._recalibrate(map(self._patches.plain, range(self._steps)))
-        self.copy_weights()
-        return self.reached(self.engine)
+        return self.reached(self._learning)
 
     def copy_weights(self) -> None:
         """Give `engine` the weights of the network that learns."""
-        self.engine.network.set_weights(self._masks.get_weights())
+        layers = {layer.name: layer for layer in self._learning.network.layers}
+        # Layers that have none may be missing: their work is done by others.
+        self.engine.network.set_weights([w for name in self._order if name in layers for w in layers[name].get_weights()])
 
     def reached(self, engine: KerasEngine) -> tuple[float, Scores]:
         """The score networks are chosen by, and all others; no class at all counts as 0."""

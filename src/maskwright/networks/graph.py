@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+Shape = tuple[int, ...]
 Step = Callable[..., Any]
 """What is done in place of a layer's call, given what the layer is called with."""
 
@@ -50,6 +51,33 @@ class Graph:
     def source(self, tensor: keras.KerasTensor) -> Call | None:
         """The call that makes ``tensor``, if it is the layer's only one and one other call is all that reads it."""
         return self._makers.get(id(tensor)) if self._readers[id(tensor)] == 1 else None
+
+
+def shapes_in(network: keras.Model, image: tuple[int, int, int]) -> dict[str, tuple[Shape, Shape]]:
+    """The shape each layer of ``network`` reads (its first input's) and that it makes, of an image (h, w, c).
+
+    For a network of images of any size; nothing is computed.
+
+    >>> image = keras.Input((None, None, 3))
+    >>> shapes_in(keras.Model(image, keras.layers.MaxPooling2D(name="pool")(image)), (64, 96, 3))["pool"]
+    ((1, 64, 96, 3), (1, 32, 48, 3))
+    """
+    known: dict[int, Shape] = {id(tensor): (1, *image) for tensor in network.inputs}
+    shapes: dict[str, tuple[Shape, Shape]] = {}
+    for operation in network.operations:
+        if isinstance(operation, keras.layers.InputLayer):
+            continue
+        for node in operation._inbound_nodes:
+            if any(id(tensor) not in known for tensor in node.input_tensors):
+                continue  # a call outside this network
+            given = keras.tree.map_structure(
+                lambda leaf: keras.KerasTensor(known[id(leaf)], leaf.dtype) if isinstance(leaf, keras.KerasTensor) else leaf,
+                (node.arguments.args, node.arguments.kwargs),
+            )
+            made = keras.tree.flatten(operation.compute_output_spec(*given[0], **given[1]))
+            known |= {id(tensor): spec.shape for tensor, spec in zip(node.output_tensors, made, strict=True)}
+            shapes[operation.name] = known[id(node.input_tensors[0])], made[0].shape
+    return shapes
 
 
 def replaced(network: keras.Model, steps: Mapping[str, Step]) -> keras.Model:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from maskwright.export.padding import take_in_padding
+from maskwright.networks.padding import take_in_padding
 from tests.networks.randomise import answer, randomise
 from tests.networks.tiny import noise
 

@@ -9,7 +9,7 @@ from typing import Final
 import keras
 from keras import layers
 
-from maskwright.export.graph import Graph, Step, again, replaced, skip
+from maskwright.networks.graph import Graph, Step, again, replaced, skip
 
 PADDED: Final = (layers.Conv2D, layers.DepthwiseConv2D)
 

@@ -1,0 +1,88 @@
+"""A step against Keras' own training, and the optimizer against Keras' own and arithmetic."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from maskwright.training.optimizer import FusedAdamW
+from maskwright.training.step import step_of
+
+
+def network(optimizer, outputs=1):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 2))
+    x = layers.BatchNormalization(name="norm")(layers.Conv2D(4, 3, padding="same", use_bias=False, name="conv")(image))
+    mask = layers.Conv2D(1, 1, activation="sigmoid", name="mask")(x)
+    found = {"mask": mask, "present": layers.GlobalAveragePooling2D(name="present")(mask)}
+    model = keras.Model(image, mask if outputs == 1 else found)
+    model.compile(optimizer=optimizer, loss="mse" if outputs == 1 else {"mask": "mse", "present": "mae"})
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def batch(number, size=(8, 8)):
+    rng = np.random.default_rng(number)
+    return rng.normal(size=(3, *size, 2)).astype(np.float32), rng.integers(0, 2, (3, *size, 1)).astype(np.uint8)
+
+
+def test_steps_are_those_of_keras():
+    options = {"weight_decay": 0.1, "global_clipnorm": 0.5}
+    ours, theirs = network(FusedAdamW(0.05, **options)), network(keras.optimizers.AdamW(0.05, **options))
+    for model in (ours, theirs):
+        model.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    step = step_of(ours)
+    for number in range(4):
+        images, masks = batch(number)
+        theirs.reset_metrics()
+        expected = theirs.train_on_batch(images, masks)
+        assert step(images, masks) == pytest.approx(float(expected), rel=1e-4)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=2e-4, atol=2e-5)
+    pairs = zip(ours.optimizer.variables, theirs.optimizer.variables, strict=True)
+    assert all(tuple(mine.shape) == tuple(other.shape) for mine, other in pairs)
+
+
+def test_the_loss_is_that_of_the_step_and_not_the_mean_of_all():
+    model = network(FusedAdamW(0.0))
+    step = step_of(model)
+    images, masks = batch(0)
+    assert step(images, masks) != pytest.approx(step(images, 5 + masks), rel=0.5)
+    assert step(images, masks) == pytest.approx(step(images, masks), rel=1e-6)
+
+
+def test_every_size_and_number_of_patches_is_one_trace(monkeypatch):
+    model = network(FusedAdamW(0.01))
+    step, traces, compute = step_of(model), [], model.compute_loss
+    monkeypatch.setattr(model, "compute_loss", lambda *given, **more: traces.append(1) or compute(*given, **more))
+    for number, size in enumerate([(8, 8), (4, 12), (16, 8)]):
+        images, masks = batch(number, size)
+        assert np.isfinite(step(images[number:], masks[number:]))
+    if keras.backend.backend() == "tensorflow":
+        assert len(traces) == 1
+
+
+def test_further_outputs_learn_too():
+    model = network(FusedAdamW(0.01), outputs=2)
+    images, masks = batch(0)
+    targets = {"mask": masks, "present": masks[:, 0, 0].astype(np.float32)}
+    expected = model(images)
+    loss = np.mean((keras.ops.convert_to_numpy(expected["mask"]) - masks) ** 2)
+    loss += np.mean(np.abs(keras.ops.convert_to_numpy(expected["present"]) - targets["present"]))
+    model.get_layer("norm").momentum = 1.0
+    model.get_layer("norm").trainable = False  # as when called above
+    assert step_of(model)(images, targets) == pytest.approx(loss, rel=1e-4)
+
+
+def test_adamw_by_hand():
+    variable = keras.Variable(np.array([1.0, -2.0], np.float32), name="kernel")
+    optimizer = FusedAdamW(0.1, weight_decay=0.5, beta_1=0.8, beta_2=0.9, epsilon=1e-3)
+    optimizer.build([variable])
+    value, first, second = np.array([1.0, -2.0]), np.zeros(2), np.zeros(2)
+    for step, gradient in enumerate([np.array([0.3, -4.0]), np.array([-0.1, 2.0])], start=1):
+        optimizer.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+        value = value - 0.1 * 0.5 * value
+        first, second = 0.8 * first + 0.2 * gradient, 0.9 * second + 0.1 * gradient**2
+        rate = 0.1 * np.sqrt(1 - 0.9**step) / (1 - 0.8**step)
+        value = value - rate * first / (np.sqrt(second) + 1e-3)
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=1e-5)
