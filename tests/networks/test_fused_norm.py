@@ -11,10 +11,10 @@ from tests.networks.randomise import randomise
 SETTINGS = [{}, {"scale": False}, {"center": False}, {"momentum": 0.6, "epsilon": 0.1}]
 
 
-def both(settings, policy):
+def both(settings, policy, channels):
     made = []
     for kind in (layers.BatchNormalization, FusedBatchNormalization):
-        image = keras.Input((None, None, 5), dtype="float32")
+        image = keras.Input((None, None, channels), dtype="float32")
         network = keras.Model(image, kind(**settings, dtype=policy)(image))
         made.append(randomise(network, seed=1))
     made[1].set_weights(made[0].get_weights())
@@ -22,10 +22,11 @@ def both(settings, policy):
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("channels", [3, 16])
 @pytest.mark.parametrize(("policy", "tolerance"), [("float32", 1e-5), ("mixed_bfloat16", 0.05)])
-def test_it_answers_and_remembers_as_keras_own(settings, policy, tolerance):
-    plain, fused = both(settings, policy)
-    x = np.random.default_rng(0).normal(3, 2, (4, 6, 7, 5)).astype(np.float32)
+def test_it_answers_and_remembers_as_keras_own(settings, policy, tolerance, channels):
+    plain, fused = both(settings, policy, channels)
+    x = np.random.default_rng(0).normal(3, 2, (4, 6, 7, channels)).astype(np.float32)
     for training in (True, False):
         ours, theirs = (keras.ops.convert_to_numpy(model(x, training=training)) for model in (fused, plain))
         np.testing.assert_allclose(np.float32(ours), np.float32(theirs), atol=tolerance)
@@ -34,7 +35,7 @@ def test_it_answers_and_remembers_as_keras_own(settings, policy, tolerance):
 
 
 def test_what_is_frozen_keeps_its_statistics():
-    _, fused = both({}, "float32")
+    _, fused = both({}, "float32", 5)
     fused.layers[-1].trainable = False
     before = fused.get_weights()
     fused(np.ones((2, 3, 3, 5), np.float32), training=True)
@@ -42,11 +43,12 @@ def test_what_is_frozen_keeps_its_statistics():
         np.testing.assert_array_equal(was, now)
 
 
-def test_gradients_are_those_of_keras_own():
-    x = np.random.default_rng(0).normal(3, 2, (4, 6, 7, 5)).astype(np.float32)
+@pytest.mark.parametrize("channels", [3, 16])
+def test_gradients_are_those_of_keras_own(channels):
+    x = np.random.default_rng(0).normal(3, 2, (4, 6, 7, channels)).astype(np.float32)
     goal = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
     steps = []
-    for model in both({}, "float32"):
+    for model in both({}, "float32", channels):
         model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
         before = model.get_weights()
         model.train_on_batch(x, goal)
@@ -67,3 +69,13 @@ def test_a_network_keeps_its_names_its_weights_and_what_it_answers():
     x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype(np.float32)
     ours, theirs = (keras.ops.convert_to_numpy(model(x)) for model in (fused, network))
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+def test_what_normalises_the_images_does_not_learn_its_shift_on_tensorflow():
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, name="conv")(layers.BatchNormalization(scale=False, name="of_images")(image))
+    fused = fuse_norms(keras.Model(image, layers.BatchNormalization(name="of_maps")(x)))
+    learnt = [weight.path for weight in fused.trainable_weights]
+    assert ("of_images/beta" in learnt) == (keras.backend.backend() != "tensorflow")
+    assert {"conv/kernel", "of_maps/gamma", "of_maps/beta"} <= set(learnt)
+    assert len(fused.get_layer("of_images").weights) == 3

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import add
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from maskwright.errors import one_of
 from maskwright.losses.base import SegmentationLoss
@@ -63,6 +63,9 @@ LOSSES: Mapping[str, Heads] = MappingProxyType(
     }
 )
 """Words for losses, as settings have them."""
+
+SORTING: Final = frozenset({"lovasz"})
+"""Those that sort pixels."""
 
 
 def loss_of_words(

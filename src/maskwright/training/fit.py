@@ -13,6 +13,7 @@ from maskwright.data.patches import Patches
 from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
+from maskwright.losses.combinations import SORTING
 from maskwright.metrics.scores import Scores
 from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
 from maskwright.training.network import targets
@@ -102,7 +103,7 @@ class Trainer:
             network, engine, order=order, patches=patches, steps=recipe.recalibration_steps, validate=validate
         )
         self.checkpoints = Checkpoints(run.checkpoint, run.previous_checkpoint)
-        self._learn_from = step_of(network)
+        self._learn_from = step_of(network, fuse_loss=not SORTING & recipe.loss.keys())
         self._attempt = Attempt(say)
         self._pace = Pace(
             stopwatch,
