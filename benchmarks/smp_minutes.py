@@ -1,4 +1,4 @@
-"""The peer's side of `camvid_minutes.py`: segmentation-models-pytorch's ResNet34 U-Net from scratch, for so many minutes.
+"""The peer's side of `camvid_minutes.py`: segmentation-models-pytorch's ResNet34 U-Net, for so many minutes.
 
     PYTHON benchmarks/smp_minutes.py TRAIN TEST --minutes 20 --values 0,1,2 [--ignore 11] [--upside-down] [--seed 0]
 
@@ -104,7 +104,9 @@ def main() -> None:
     hits = confusion.diagonal()
     iou = hits / (confusion.sum(0) + confusion.sum(1) - hits)
     print(
-        json.dumps({"who": "smp", "minutes": options.minutes, "seed": options.seed, "steps": steps, "iou": iou.tolist()})
+        json.dumps(
+            {"who": "smp", "minutes": options.minutes, "seed": options.seed, "steps": steps, "iou": iou.tolist()}
+        )
     )
 
 

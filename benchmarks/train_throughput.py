@@ -60,7 +60,8 @@ from maskwright.training.recipe import AugmentationRecipe, NetworkRecipe, Traini
 from maskwright.training.step import step_of
 side, batch, steps = map(int, sys.argv[1:])
 normalisation = Normalisation(mean=(0.5,) * 3, std=(0.3,) * 3)
-labels = (Label(name="background", value=0, colour=(0, 0, 0), background=True), Label(name="bright", value=1, colour=(9, 9, 9)))
+dark = Label(name="background", value=0, colour=(0, 0, 0), background=True)
+labels = (dark, Label(name="bright", value=1, colour=(9, 9, 9)))
 bundle = Bundle(channels=3, pixels=("uint8",), normalisation=normalisation, labels=labels, activation="sigmoid")
 network = quickened(build_network(NetworkRecipe(), bundle, precision=choose_precision("auto"), learning=True))
 compile_for_training(network, TrainingRecipe(learning_rate=1e-4), bundle)
@@ -96,7 +97,12 @@ class Learner:
         environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
         command = [python, "-c", code, *map(str, numbers)]
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
         )
         self.begun = self.answer()
 
@@ -126,7 +132,8 @@ def main() -> None:
     seconds = [[entry["seconds"] / STEPS for entry in row] for row in rounds]
     for name, column in (("maskwright", 0), ("smp", 1), ("maskwright, batches from images", 2)):
         of = [row[column] for row in seconds]
-        print(f"{name:32} {median(of):.3f} s a step ({min(of):.3f} - {max(of):.3f}), {given.batch / median(of):.2f} images/s")
+        images = given.batch / median(of)
+        print(f"{name:32} {median(of):.3f} s a step ({min(of):.3f} - {max(of):.3f}), {images:.2f} images/s")
     for name, ratios in (
         ("ours is faster by", [row[1] / row[0] for row in seconds]),
         ("batches from images take", [row[2] / row[0] for row in seconds]),

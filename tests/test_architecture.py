@@ -35,7 +35,7 @@ ALLOWED = {
     "segmenter": {"errors", "images", "inference", "data", "training", "report", "export"},
     "cli": {
         *("errors", "images", "data", "networks", "inference", "training", "export", "convert"),
-        *("console", "quiet", "segmenter", "demo", "compare"),
+        *("console", "quiet", "segmenter", "demo", "compare", "report"),
     },
     "__init__": {"errors", "losses", "metrics", "networks", "weights", "models", "segmenter"},
 }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # what is shown was made elsewhere; a bar alone needs none of
     from maskwright.training.fit import Progress as TrainingProgress
     from maskwright.training.narrate import Plan
     from maskwright.training.plan import Decision
+    from maskwright.training.series import Summary
 
 _MOST_FILES = 20
 _SAY_EVERY = 30.0  # seconds between lines of progress in a log, where there is no bar
@@ -82,6 +83,22 @@ class ConsoleNarrator:
         """Print the scores."""
         self._bar.stop()
         self.console.print(score_table(scores, title="Validation, by the saved run opened afresh"))
+
+
+def summary_of_series(summary: Summary, *, folds: bool) -> Table:
+    """What each of several trainings reached, their mean and spread, and the score of all their images together."""
+    table = Table(box=SIMPLE_HEAD, title="Validation, by each run's saved network", title_justify="left")
+    table.add_column("")
+    table.add_column("mean IoU", justify="right")
+    for name, value in summary.members.items():
+        table.add_row(name, _number(value))
+    table.add_section()
+    spread = "" if summary.spread is None else f" ± {summary.spread:.4f}"
+    table.add_row("mean ± standard deviation", f"{_number(summary.mean)}{spread}")
+    table.add_row("out of fold, all images" if folds else "all of them pooled", _number(summary.pooled))
+    for name, value in summary.classes.items():
+        table.add_row(f"  {name}", _number(value))
+    return table
 
 
 def progress_bar(console: Console, note: str) -> Progress:
@@ -257,7 +274,8 @@ def _describe_masks(plan: Plan) -> str:
 def _network(plan: Plan) -> str:
     network = plan.prepared.recipe.network
     parameters = f"{plan.cost.parameters / 1e6:.1f} million parameters"
-    return f"{network.architecture}, {network.backbone}, {parameters}, computed in {plan.precision}"
+    made = network.custom or f"{network.architecture}, {network.backbone}"
+    return f"{made}, {parameters}, computed in {plan.precision}"
 
 
 def _chosen(decision: Decision) -> str:

@@ -19,6 +19,8 @@ from maskwright.inference.folder import Job, Output, Result, predict_files
 from maskwright.inference.predict import predict_indices, predict_probabilities
 
 if TYPE_CHECKING:  # training loads Keras, which predicting may not need
+    import keras
+
     from maskwright.data.check import Report
     from maskwright.data.mask_values import MaskValues
     from maskwright.inference.bundle import Bundle
@@ -27,6 +29,7 @@ if TYPE_CHECKING:  # training loads Keras, which predicting may not need
     from maskwright.inference.large.predict import LargeResult
     from maskwright.training.evaluate import Evaluation
     from maskwright.training.narrate import Narrator
+    from maskwright.training.own import Own
     from maskwright.training.recipe import Recipe
 
 Picture = str | Path | NDArray[np.generic]
@@ -56,6 +59,9 @@ class Segmenter:
         epochs: int | None = None,
         recipe: Mapping[str, Mapping[str, object]] | None = None,
         augmentation: Callable[..., Any] | None = None,
+        loss: Callable[[Any, Any], Any] | None = None,
+        network: Callable[[int, int, str], keras.Model] | None = None,
+        callback: Callable[[Mapping[str, Any]], None] | None = None,
         overwrite: bool = False,
         narrator: Narrator | None = None,
     ) -> Segmenter:
@@ -74,12 +80,18 @@ class Segmenter:
             epochs: Passes over the training pixels, in place of ``time_budget``.
             recipe: Any other field of the recipe, by section: ``{"training": {"batch_size": 4}}``.
             augmentation: ``callable(image=..., mask=...)`` in place of the recipe's, see `CallableAugmentation`.
+            loss: ``loss(y_true, y_pred)`` in place of the recipe's: a scalar, of label indices (n, h, w), 255 where
+                ignored, and probabilities (n, h, w, classes).
+            network: ``network(channels, classes, activation)`` in place of the recipe's: a functional Keras model of
+                Keras' own layers, for images of any size that 32 divides.
+            callback: Called with each line of the history, a mapping from column to number.
             overwrite: Replace a run that is there already.
             narrator: What is told of the progress; nothing if absent.
 
         Raises:
             InputError: The folders, the recipe or ``out`` cannot be used.
         """
+        from maskwright.training.own import Own
         from maskwright.training.recipe import Recipe, merge
 
         given = {
@@ -95,7 +107,8 @@ class Segmenter:
             "training": {"time_budget": time_budget, "epochs": epochs},
         }
         complete = Recipe.from_dict(merge(recipe or {}, given))
-        return cls.train_recipe(complete, out, overwrite=overwrite, augmentation=augmentation, narrator=narrator)
+        own = Own(augmentation=augmentation, loss=loss, network=network, callback=callback)
+        return cls.train_recipe(complete, out, overwrite=overwrite, own=own, narrator=narrator)
 
     @classmethod
     def train_recipe(
@@ -104,7 +117,7 @@ class Segmenter:
         out: str | Path,
         *,
         overwrite: bool = False,
-        augmentation: Callable[..., Any] | None = None,
+        own: Own | None = None,
         narrator: Narrator | None = None,
         started: float | None = None,
     ) -> Segmenter:
@@ -112,29 +125,39 @@ class Segmenter:
 
         Arguments and errors are those of `maskwright.training.train.train`.
         """
-        from maskwright.data.augment import CallableAugmentation
         from maskwright.report.page import write_report
+        from maskwright.training.own import NOTHING
         from maskwright.training.train import resume, train
 
-        change = None if augmentation is None else CallableAugmentation(augmentation)
+        own = own or NOTHING
         if recipe is None:
-            run = resume(out, augmentation=change, narrator=narrator, started=started)
+            run = resume(out, own=own, narrator=narrator, started=started)
         else:
-            run = train(recipe, out, overwrite=overwrite, augmentation=change, narrator=narrator, started=started)
+            run = train(recipe, out, overwrite=overwrite, own=own, narrator=narrator, started=started)
         write_report(run.folder)
         return cls.load(run.folder)
 
     @classmethod
     def resume(
-        cls, out: str | Path, *, augmentation: Callable[..., Any] | None = None, narrator: Narrator | None = None
+        cls,
+        out: str | Path,
+        *,
+        augmentation: Callable[..., Any] | None = None,
+        loss: Callable[[Any, Any], Any] | None = None,
+        network: Callable[[int, int, str], keras.Model] | None = None,
+        callback: Callable[[Mapping[str, Any]], None] | None = None,
+        narrator: Narrator | None = None,
     ) -> Segmenter:
         """Go on with the interrupted run in ``out``, by its own recipe, and open what came of it.
 
         Raises:
             NothingToResume: There is no run, or it is complete.
-            OtherRecipe: The run was started with another augmentation.
+            OtherRecipe: The run was started with other functions than these.
         """
-        return cls.train_recipe(None, out, augmentation=augmentation, narrator=narrator)
+        from maskwright.training.own import Own
+
+        own = Own(augmentation=augmentation, loss=loss, network=network, callback=callback)
+        return cls.train_recipe(None, out, own=own, narrator=narrator)
 
     @staticmethod
     def check(images: str | Path, masks: str | Path, **data: object) -> Report:

@@ -5,6 +5,7 @@ import pytest
 
 from maskwright.data.augment import CallableAugmentation, Geometry, Light, WrongAugmentation
 
+
 def scene(seed, size=(48, 64), labels=(0, 3, 7, 255)):
     """Patches whose image spells out the mask: each label has a grey of its own."""
     generator = np.random.default_rng(seed)

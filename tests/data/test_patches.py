@@ -12,7 +12,18 @@ VALUES = MaskValues(words={0: "background", 9: "cell", 200: "ignored"})
 NORMALISATION = Normalisation(mean=(0.5,), std=(0.25,))
 
 
-def make(folder, sizes, *, patch=(32, 32), batch_size=4, seed=0, cache_bytes=10**9, geometry=Geometry(), light=Light(), foreground=0.0):
+def make(
+    folder,
+    sizes,
+    *,
+    patch=(32, 32),
+    batch_size=4,
+    seed=0,
+    cache_bytes=10**9,
+    geometry=Geometry(),
+    light=Light(),
+    foreground=0.0,
+):
     """Pairs whose image is 1 where the mask is a cell, and whose grey elsewhere tells which image it is."""
     pairs = []
     for number, size in enumerate(sizes):
@@ -167,3 +178,12 @@ def test_zoom_shows_more_or_less_but_never_more_than_there_is(tmp_path):
     shown = shown[shown > 1]
     assert shown.min() < 12  # a zoom of 4 shows 8 columns
     assert 55 < shown.max() <= 63  # and one of 1/4 would show 128
+
+
+def test_patches_are_laid_on_what_is_sought_from_a_step_on(tmp_path):
+    patches, before = cells_in_corners(tmp_path), cells_in_corners(tmp_path)
+    patches.seek([(1, [1]), (2, [0])], share=0.5)
+    np.testing.assert_array_equal(patches.batch(0)[1], before.batch(0)[1])
+    shown = [(patches.batch(step)[1] == 1).any(axis=(1, 2)).mean() for step in (1, 2)]
+    assert 0.4 < shown[0] < 0.6
+    assert shown[1] < 0.05

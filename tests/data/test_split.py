@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pixel_values import Value
-from maskwright.data.split import TooFewToSplit, mask_coverage, split
+from maskwright.data.split import TooFewToSplit, folds, mask_coverage, split
 from maskwright.errors import WrongArgument
 
 names_and_coverage = st.dictionaries(st.text(min_size=1, max_size=6), st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=2)
@@ -115,3 +115,34 @@ def test_without_a_background_the_commonest_class_stands_in():
     table = MaskValues(words={0: "sky", 1: "road", 2: "tree"})
     assert mask_coverage({"a": {0: 1, 1: 3}, "b": {2: 1, 1: 9}}, table) == pytest.approx({"a": 0.25, "b": 0.1})
     assert mask_coverage({"a": {}}, table) == {"a": 0.0}
+
+
+@settings(max_examples=60, deadline=None)
+@given(names_and_coverage, st.integers(2, 6), st.integers(0, 2**31), st.randoms(use_true_random=False))
+def test_folds_hold_every_name_once_in_any_order(coverage, number, seed, random):
+    names = list(coverage)
+    if len(names) < number:
+        with pytest.raises(TooFewToSplit, match=f"at least {'two' if number == 2 else number} groups"):
+            folds(names, coverage, number=number, seed=seed)
+        return
+    parts = folds(names, coverage, number=number, seed=seed)
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    sizes = [len(part) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    random.shuffle(names)
+    assert folds(names, coverage, number=number, seed=seed) == parts
+
+
+def test_each_fold_has_masks_of_every_coverage():
+    coverage = {f"{place:02}": place / 20 for place in range(20)}
+    for part in folds(list(coverage), coverage, number=5, seed=3):
+        assert [int(coverage[name] * 4) for name in part] == [0, 1, 2, 3]
+
+
+def test_folds_keep_groups_together_and_come_out_alike_in_size():
+    names = [f"{group}{number}" for group in "abcdefgh" for number in range(1 + "abcdefgh".index(group) % 3)]
+    parts = folds(names, dict.fromkeys(names, 0.5), number=3, seed=0, groups={name: name[0] for name in names})
+    assert sorted(name for part in parts for name in part) == sorted(names)
+    for group in "abcdefgh":
+        assert sum(any(name[0] == group for name in part) for part in parts) == 1
+    assert max(map(len, parts)) - min(map(len, parts)) <= 2

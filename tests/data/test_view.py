@@ -59,7 +59,9 @@ def test_a_window_of_whole_pixels_is_what_is_there():
 
 def test_half_the_size_is_the_mean_of_four():
     image = np.random.default_rng(0).uniform(0, 1, (8, 12, 2)).astype(np.float32)
-    patch, _ = seen(image.repeat(8, axis=0).repeat(8, axis=1), np.zeros((64, 96), np.uint8), View(0, 0, 64, 96), (8, 12))
+    patch, _ = seen(
+        image.repeat(8, axis=0).repeat(8, axis=1), np.zeros((64, 96), np.uint8), View(0, 0, 64, 96), (8, 12)
+    )
     # A triangle two pixels wide: three quarters of its weight on the pixel, the rest on its neighbours.
     assert np.corrcoef(patch.ravel(), image.ravel())[0, 1] > 0.9
     assert patch.mean() == pytest.approx(image.mean(), abs=0.02)

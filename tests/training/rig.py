@@ -9,6 +9,7 @@ import numpy as np
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
 from maskwright.metrics.scores import Scores
 from maskwright.training.fit import Trainer
+from maskwright.training.optimizer import FusedAdamW
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.run import Run
 from maskwright.training.schedule import Stopwatch
@@ -33,6 +34,9 @@ class Noise:
     def __init__(self, before=lambda step: None):
         self.before = before
 
+    def seek(self, sought, *, share):
+        self.sought = sought, share
+
     def plain(self, step):
         return np.random.default_rng(step).normal(size=(2, 8, 8, 1)).astype(np.float32)
 
@@ -47,7 +51,7 @@ def network():
     inputs = keras.Input((None, None, 1))
     x = keras.layers.Dropout(0.3)(keras.layers.BatchNormalization()(inputs))
     model = keras.Model(inputs, keras.layers.Conv2D(1, 1, activation="sigmoid")(x))
-    model.compile(optimizer=keras.optimizers.AdamW(0.01), loss="binary_crossentropy")
+    model.compile(optimizer=FusedAdamW(0.01, decay=0.004), loss="binary_crossentropy")
     model.optimizer.build(model.trainable_variables)
     return model
 

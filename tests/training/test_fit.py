@@ -245,3 +245,22 @@ def test_a_network_saved_after_the_last_checkpoint_is_what_later_ones_must_beat(
     outcome = again.fit()
     assert outcome.state.step == 8
     assert outcome.state.best == pytest.approx(0.8)
+
+
+def test_a_class_of_which_nothing_is_found_is_named_and_sought(tmp_path):
+    rig = Rig(tmp_path, Clock(), epochs=4, scores=(0.0, 0.0, 0.0, 0.3))
+    rig.fit()
+    line = "Not one pixel of cell is found so far: from here on a third of the patches are laid on it."
+    assert rig.said == [line]
+    # From the second validation on, but for the three batches that are prepared; and not once it is found.
+    assert rig.trainer.patches.sought == ([(8 + 3, [1]), (16 + 3, [])], 0.33)
+    again = Rig(tmp_path, epochs=4)
+    again.trainer.resume()
+    assert [tuple(entry) for entry in again.trainer.state.sought] == [(11, ["cell"]), (19, [])]
+
+
+def test_a_frozen_encoder_begins_to_learn_when_its_share_of_the_run_is_over(tmp_path):
+    rates = []
+    rig = Rig(tmp_path, epochs=2, frozen_share=0.5, encoder_rate=0.1)
+    rig.fit(lambda progress: rates.append(float(rig.trainer.network.optimizer.encoder_rate)))
+    assert rates == pytest.approx([0.0] * 4 + [0.1] * 4)

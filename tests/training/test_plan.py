@@ -72,7 +72,12 @@ def test_epochs_and_a_custom_augmentation_take_the_place_of_fields():
     by_field = {each.field: (each.value, each.reason) for each in decisions}
     assert by_field["training.epochs"] == (3, GIVEN)
     assert by_field["augmentation.custom"] == ("mine", GIVEN)
-    assert not by_field.keys() & {"training.time_budget", "augmentation.flip", "augmentation.rotation", "augmentation.brightness"}
+    assert not by_field.keys() & {
+        "training.time_budget",
+        "augmentation.flip",
+        "augmentation.rotation",
+        "augmentation.brightness",
+    }
 
 
 def test_a_class_that_is_not_there_weighs_nothing_and_two_classes_weigh_alike():

@@ -15,6 +15,7 @@ from maskwright.cli.talk import console, counting, end_with, interruptible, say
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --help answers at once
+    from maskwright.training.own import Own
     from maskwright.training.recipe import Recipe
 
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # Python's, TensorFlow's and torch's
@@ -92,6 +93,23 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="section.field=value of the recipe; may be repeated.", **Optional)
     ] = None,
+    python: Annotated[
+        Path | None,
+        typer.Option(
+            "--python",
+            help="Python file, which is run: its functions loss, network, augmentation and callback take the place of "
+            "the recipe's.",
+            **Optional,
+        ),
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option("--folds", min=2, help="Train so many times, each part of the data held out in turn.", **Optional),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=2, help="Train so many times, for the spread of the scores.", **Optional),
+    ] = None,
     overwrite: Overwrite = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, by its own recipe.")] = False,
     explain: Annotated[
@@ -109,15 +127,68 @@ def train(
         "training": {"time_budget": time_budget, "epochs": epochs},
     }
     fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
-    if explain and resume:
+    series = {"--folds": folds, "--seeds": seeds}
+    asked = [option for option, number in series.items() if number is not None]
+    others = {"--explain": explain, "--resume": resume, "--overwrite": overwrite}
+    others |= {"--val-images": val_images, "--seeds": seeds} if folds is not None else {}
+    if asked and (wrong := next((option for option, value in others.items() if value), None)):
+        expected = (
+            "a new folder, or the same command to go on" if wrong in ("--resume", "--overwrite") else "one of them"
+        )
+        raise UnusableOption(option=asked[0], found=wrong, expected=expected)
+    if asked:
+        _train_series(Recipe.from_dict(fields, source=str(recipe or "options")), out, python, folds=folds, seeds=seeds)
+    elif explain and resume:
         raise UnusableOption(option="--explain", found="--resume", expected="a training that has not begun")
-    if explain:
-        _explain(Recipe.from_dict(fields, source=str(recipe or "options")), out)
+    elif explain:
+        _explain(Recipe.from_dict(fields, source=str(recipe or "options")), out, python)
     elif resume:
         _refuse_changes(out, fields)
-        _train(None, out, overwrite=False)
+        _train(None, out, python, overwrite=False)
     else:
-        _train(Recipe.from_dict(fields, source=str(recipe or "options")), out, overwrite=overwrite)
+        _train(Recipe.from_dict(fields, source=str(recipe or "options")), out, python, overwrite=overwrite)
+
+
+@app.command("find-rate")
+def find_rate(
+    out: Annotated[Path, typer.Option("--out", help="Plot of loss against learning rate: a PNG.", show_default=False)],
+    images: Images,
+    masks: Masks,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    mask_values: MaskValuesOption = None,
+    mask_suffix: MaskSuffix = None,
+    time_budget: Annotated[
+        str | None, typer.Option("--time-budget", help="Of the training that the rate is for.", **Optional)
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=20, help="Steps to take, each at a higher rate.")] = 100,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="YAML file of a recipe.", **Optional)] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="section.field=value of the recipe; may be repeated.", **Optional)
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Raise the learning rate step by step, plot the loss, and suggest the rate at which it falls fastest."""
+    from maskwright.quiet import load_keras_quietly
+    from maskwright.training.recipe import Recipe, merge, parse_settings, read_yaml
+
+    if out.suffix.lower() != ".png" or out.is_dir() or (out.exists() and not overwrite):
+        expected = "a new name in .png, or --overwrite for one that is there"
+        raise UnusableOption(option="--out", found=str(out), expected=expected)
+    data = _data_fields(images, masks, None, None, classes, ignore, mask_values, mask_suffix)
+    given = {"data": data, "training": {"time_budget": time_budget}}
+    fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
+    complete = Recipe.from_dict(fields, source=str(recipe or "options"))
+    load_keras_quietly()
+    from maskwright.report.rates import plot_rates
+    from maskwright.training.train import find_rate as find
+
+    with counting("Raising the rate") as count:
+        curve = find(complete, steps=steps, watch=count)
+    suggested = curve.suggested
+    plot_rates(curve, suggested, out)
+    say(f"The loss falls fastest at a learning rate of {suggested:.2g}: --set training.learning_rate={suggested:.2g}")
+    say(f"plot: {out}")
 
 
 @app.command()
@@ -343,7 +414,7 @@ def demo(
         "augmentation": {"flip": "horizontal_and_vertical"},
         "training": {"time_budget": time_budget, "patch": (128, 128)},
     }
-    _train(Recipe.from_dict(fields), run, overwrite=overwrite)
+    _train(Recipe.from_dict(fields), run, None, overwrite=overwrite)
     evaluate(run, data / "new/images", data / "new/masks", json_file=out / "new.json")
     predict(run, [str(data / "new/images")], out / "masks", overlay=True, overwrite=overwrite)
     say(
@@ -351,7 +422,7 @@ def demo(
     )
 
 
-def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
+def _train(recipe: "Recipe | None", out: Path, python: Path | None, *, overwrite: bool) -> None:
     """Train, or resume where there is no recipe, and say where the results are."""
     started = time.monotonic()  # before Keras is loaded, which takes seconds of a time budget
     from maskwright.console import ConsoleNarrator
@@ -361,8 +432,9 @@ def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
 
     load_keras_quietly()
 
+    own = _load_own(python)
     with ConsoleNarrator(console()) as narrator:
-        Segmenter.train_recipe(recipe, out, overwrite=overwrite, narrator=narrator, started=started)
+        Segmenter.train_recipe(recipe, out, overwrite=overwrite, own=own, narrator=narrator, started=started)
     run = Run.open(out)
     say(f"network: {run.network}")
     say(f"report:  {run.report}")
@@ -371,7 +443,35 @@ def _train(recipe: "Recipe | None", out: Path, *, overwrite: bool) -> None:
         raise typer.Exit(130)
 
 
-def _explain(recipe: "Recipe", out: Path) -> None:
+def _load_own(python: Path | None) -> "Own":
+    """The user's own functions; Keras is loaded by then."""
+    from maskwright.training.own import NOTHING, load_own
+
+    return NOTHING if python is None else load_own(python)
+
+
+def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None, seeds: int | None) -> None:
+    """Train for every fold or seed, and say what they reached together."""
+    from maskwright.console import ConsoleNarrator, summary_of_series
+    from maskwright.quiet import load_keras_quietly
+    from maskwright.segmenter import Segmenter
+    from maskwright.training.series import by_fold, by_seed, train_series
+
+    load_keras_quietly()
+    own = _load_own(python)
+
+    def one(member: "Recipe", folder: Path) -> None:
+        with ConsoleNarrator(console()) as narrator:
+            Segmenter.train_recipe(member, folder, own=own, narrator=narrator, started=time.monotonic())
+
+    members = by_fold(recipe, folds) if folds is not None else by_seed(recipe, seeds or 1)
+    with interruptible():
+        summary = train_series(members, out, train=one, say=say)
+    console().print(summary_of_series(summary, folds=folds is not None))
+    say(f"summary: {out / 'summary.json'}")
+
+
+def _explain(recipe: "Recipe", out: Path, python: Path | None) -> None:
     """Show what a training would do, and leave no trace."""
     from maskwright.console import print_plan
     from maskwright.quiet import load_keras_quietly
@@ -380,7 +480,7 @@ def _explain(recipe: "Recipe", out: Path) -> None:
     from maskwright.training.train import explain
 
     with counting("Reading pairs") as count:
-        plan = explain(recipe, out, progress=count)
+        plan = explain(recipe, out, own=_load_own(python), progress=count)
     print_plan(console(), plan)
     say("Nothing was trained or written. Decide otherwise with --set, such as --set training.batch_size=4")
 

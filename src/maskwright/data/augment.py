@@ -1,4 +1,4 @@
-"""Random changes of training patches: how each looks at its image, in what light, or whatever a user's callable does."""
+"""Random changes of training patches: how each looks at its image, in what light, or what a user's callable does."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

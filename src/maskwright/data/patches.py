@@ -1,9 +1,9 @@
 """Pairs of files to batches of patches, in an order that is a pure function of seed and step."""
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,9 @@ from maskwright.images.labels import IGNORED
 from maskwright.images.normalise import Normalisation
 from maskwright.images.read import read_image, read_mask
 
-_LONGEST_EPOCH = 250
+AHEAD: Final = 3
+"""Batches that are prepared before they are asked for."""
+_LONGEST_EPOCH: Final = 250
 
 Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -90,7 +92,17 @@ class Patches:
         self.augmentation = augmentation
         self.geometry = geometry
         self.foreground = foreground
+        self._sought: Sequence[tuple[int, frozenset[int]]] = ()
+        self._share = 0.0
         self._draws = np.repeat(np.arange(len(sizes)), [patches_in(size, patch) for size in sizes])
+
+    def seek(self, sought: Sequence[tuple[int, Collection[int]]], *, share: float) -> None:
+        """From some steps on, lay ``share`` of the patches on some label indices, where an image has one of them.
+
+        Each of ``sought`` is a step and the labels from there on, until the next.
+        """
+        self._sought = [(first, frozenset(labels)) for first, labels in sought]
+        self._share = share
 
     @property
     def steps_per_epoch(self) -> int:
@@ -128,8 +140,12 @@ class Patches:
         image, labels = self.reader[int(order[position])]
         generator = np.random.default_rng((self.seed, 1, place))
         window = _window(labels.shape, self.patch, geometry.draw_zoom(generator))
-        on_a_class = self.foreground and generator.random() < self.foreground
-        corner = _corner_by_a_class(labels, window, generator) if on_a_class else None
+        step, corner = place // self.batch_size, None
+        sought = next((labels for since, labels in reversed(self._sought) if since <= step), frozenset())
+        if sought and generator.random() < self._share:
+            corner = _corner_by_a_class(labels, window, generator, of=sought)
+        elif self.foreground and generator.random() < self.foreground:
+            corner = _corner_by_a_class(labels, window, generator)
         top, left = corner or [
             _start(side, length, generator) for side, length in zip(labels.shape, window, strict=True)
         ]
@@ -137,19 +153,18 @@ class Patches:
         return self.normalisation.to_unit(image), labels
 
     def stream(
-        self, first: int, *, size: Callable[[int], tuple[int, int] | None] = lambda step: None, ahead: int = 3
+        self, first: int, *, size: Callable[[int], tuple[int, int] | None] = lambda step: None
     ) -> Generator[Batch]:
-        """Batches from step ``first`` on, for ever, prepared ``ahead`` in a thread while the network computes.
+        """Batches from step ``first`` on, for ever, prepared `AHEAD` in a thread while the network computes.
 
         Args:
             first: The first step.
             size: What to bring the patches of a step to, see `batch`.
-            ahead: How many are prepared.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
-            waiting = [pool.submit(self.batch, step, size(step)) for step in range(first, first + ahead)]
+            waiting = [pool.submit(self.batch, step, size(step)) for step in range(first, first + AHEAD)]
             try:
-                for step in range(first + ahead, 2**62):
+                for step in range(first + AHEAD, 2**62):
                     waiting.append(pool.submit(self.batch, step, size(step)))
                     yield waiting.pop(0).result()
             finally:
@@ -174,18 +189,28 @@ def _window(size: tuple[int, ...], patch: tuple[int, int], zoom: float) -> tuple
 
 
 def _start(side: int, length: float, generator: np.random.Generator) -> float:
-    """Where a window begins: at a whole pixel where it is as long as whole pixels, so that patches are what is there."""
+    """Where a window begins: at a whole pixel where it has whole pixels, so that patches are what is there."""
     room = max(0.0, side - length)
     return float(generator.integers(int(room) + 1) if length.is_integer() else generator.uniform(0, room))
 
 
 def _corner_by_a_class(
-    labels: NDArray[np.uint8], window: tuple[float, float], generator: np.random.Generator
+    labels: NDArray[np.uint8],
+    window: tuple[float, float],
+    generator: np.random.Generator,
+    *,
+    of: Collection[int] | None = None,
 ) -> list[float] | None:
-    """The top and left of a window that holds a random pixel of a random class beside the commonest, if there is one."""
+    """The top and left of a window that holds a random pixel of a random class, if there is one.
+
+    Classes are those of ``of``, or all beside the commonest.
+    """
     pixels = np.bincount(labels.ravel(), minlength=IGNORED + 1)
     pixels[IGNORED] = 0
-    pixels[pixels.argmax()] = 0
+    if of is None:
+        pixels[pixels.argmax()] = 0
+    else:
+        pixels[[place for place in range(len(pixels)) if place not in of]] = 0
     classes = pixels.nonzero()[0]
     if not classes.size:
         return None

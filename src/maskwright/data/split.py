@@ -17,7 +17,7 @@ _DRAWS = 32
 class TooFewToSplit(InputError):
     """Fewer than two pairs, or pairs that all belong together."""
 
-    text = "The data set: found {found}; expected at least two groups, one for each side. Add pairs."
+    text = "The data set: found {found}; expected at least {sides} groups, one for each side. Add pairs."
 
 
 def split(
@@ -51,17 +51,8 @@ def split(
     """
     if not 0 < fraction < 1:
         raise wrong_argument("fraction", fraction, expected="a number above 0 and below 1")
-    if len(set(names)) < len(names):
-        raise wrong_argument("names", Counter(names).most_common(1)[0][0], expected="each name once")
-    members: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names):
-        members[(groups or {}).get(name, name)].append(name)
-    if len(members) < 2:
-        found = f"{len(names)} pair{'s' * (len(names) != 1)} of {len(members)} group{'s' * (len(members) != 1)}"
-        raise TooFewToSplit(found=found)
     generator = np.random.default_rng(seed)
-    shuffled = [list(members.values())[place] for place in generator.permutation(len(members))]
-    ordered = sorted(shuffled, key=lambda group: sum(coverage[name] for name in group) / len(group))
+    ordered = _by_coverage(names, coverage, groups=groups, sides=2, generator=generator)
 
     validation_groups = min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)
     drawn_groups = min(validation_groups, len(ordered) - validation_groups)
@@ -75,6 +66,57 @@ def split(
     rest = set(names) - drawn
     train, validation = (rest, drawn) if drawn_groups == validation_groups else (drawn, rest)
     return sorted(train), sorted(validation)
+
+
+def folds(
+    names: Sequence[str],
+    coverage: Mapping[str, float],
+    *,
+    number: int,
+    seed: int,
+    groups: Mapping[str, str] | None = None,
+) -> list[list[str]]:
+    """Names in ``number`` parts that have no name in common, each sorted, for validating on each in turn.
+
+    The groups are sorted by coverage and dealt, ``number`` at a time, one to each part; of groups that differ in size
+    the larger go to the parts that have fewer names. Arguments are those of `split`.
+
+    Raises:
+        TooFewToSplit: there are fewer groups than parts.
+        WrongArgument: a name comes twice.
+
+    >>> folds(["a", "b", "c", "d"], {"a": 0.0, "b": 0.1, "c": 0.8, "d": 0.9}, number=2, seed=1)
+    [['a', 'd'], ['b', 'c']]
+    """
+    generator = np.random.default_rng(seed)
+    ordered = _by_coverage(names, coverage, groups=groups, sides=number, generator=generator)
+    parts: list[list[str]] = [[] for _ in range(number)]
+    for first in range(0, len(ordered), number):
+        by_room = sorted(generator.permutation(number), key=lambda place: len(parts[place]))
+        for place, group in zip(by_room, sorted(ordered[first : first + number], key=len, reverse=True), strict=False):
+            parts[place] += group
+    return [sorted(part) for part in parts]
+
+
+def _by_coverage(
+    names: Sequence[str],
+    coverage: Mapping[str, float],
+    *,
+    groups: Mapping[str, str] | None,
+    sides: int,
+    generator: np.random.Generator,
+) -> list[list[str]]:
+    """The groups, those of equal coverage in random order; at least one for each side."""
+    if len(set(names)) < len(names):
+        raise wrong_argument("names", Counter(names).most_common(1)[0][0], expected="each name once")
+    members: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        members[(groups or {}).get(name, name)].append(name)
+    if len(members) < sides:
+        found = f"{len(names)} pair{'s' * (len(names) != 1)} of {len(members)} group{'s' * (len(members) != 1)}"
+        raise TooFewToSplit(found=found, sides="two" if sides == 2 else sides)
+    shuffled = [list(members.values())[place] for place in generator.permutation(len(members))]
+    return sorted(shuffled, key=lambda group: sum(coverage[name] for name in group) / len(group))
 
 
 def mask_coverage(masks: Mapping[str, Mapping[Value, int]], mask_values: MaskValues) -> dict[str, float]:

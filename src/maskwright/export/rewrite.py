@@ -5,8 +5,8 @@ import keras
 from maskwright.errors import wrong_argument
 from maskwright.export.enlarge import merge_enlarging
 from maskwright.export.fold import fold_norms
-from maskwright.networks.padding import take_in_padding
 from maskwright.export.plain_groups import make_groups_plain
+from maskwright.networks.padding import take_in_padding
 
 
 def rewrite(network: keras.Model) -> keras.Model:

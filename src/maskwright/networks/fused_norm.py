@@ -43,7 +43,7 @@ def _fused(norm: layers.BatchNormalization, *, of_images: bool) -> Step:
 
 @final
 class FusedBatchNormalization(layers.BatchNormalization):
-    """Keras' `BatchNormalization` of maps (n, h, w, c), by one operation of TensorFlow where it normalises by the batch.
+    """Keras' `BatchNormalization` of maps (n, h, w, c), by one operation of TensorFlow where the batch decides.
 
     Keras takes some ten passes over the map, in float32; this takes two or three, in the map's own precision, and is
     fused with a ReLU behind it. Sums are kept in float32.

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -70,14 +71,17 @@ def shapes_in(network: keras.Model, image: tuple[int, int, int]) -> dict[str, tu
         for node in operation._inbound_nodes:
             if any(id(tensor) not in known for tensor in node.input_tensors):
                 continue  # a call outside this network
-            given = keras.tree.map_structure(
-                lambda leaf: keras.KerasTensor(known[id(leaf)], leaf.dtype) if isinstance(leaf, keras.KerasTensor) else leaf,
-                (node.arguments.args, node.arguments.kwargs),
+            args, kwargs = keras.tree.map_structure(
+                partial(_of_shape, known), (node.arguments.args, node.arguments.kwargs)
             )
-            made = keras.tree.flatten(operation.compute_output_spec(*given[0], **given[1]))
+            made = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
             known |= {id(tensor): spec.shape for tensor, spec in zip(node.output_tensors, made, strict=True)}
             shapes[operation.name] = known[id(node.input_tensors[0])], made[0].shape
     return shapes
+
+
+def _of_shape(known: Mapping[int, Shape], leaf: Any) -> Any:
+    return keras.KerasTensor(known[id(leaf)], leaf.dtype) if isinstance(leaf, keras.KerasTensor) else leaf
 
 
 def replaced(network: keras.Model, steps: Mapping[str, Step]) -> keras.Model:

@@ -9,13 +9,13 @@ from typing import Any
 
 import keras
 
-from maskwright.data.patches import Patches
+from maskwright.data.patches import AHEAD, Patches
 from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
-from maskwright.losses.combinations import SORTING
 from maskwright.metrics.scores import Scores
 from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
+from maskwright.training.missing import SHARE, never_found, told
 from maskwright.training.network import targets
 from maskwright.training.pace import Pace
 from maskwright.training.recipe import TrainingRecipe
@@ -74,6 +74,7 @@ class Trainer:
         patches: Where batches come from.
         validate: Scores an engine on the validation images.
         run: Where files are written.
+        fuse_loss: See `step_of`.
         say: Called with lines for the user.
     """
 
@@ -88,6 +89,7 @@ class Trainer:
         validation_pixels: int,
         run: Run,
         recipe: TrainingRecipe,
+        fuse_loss: bool = False,
         stopwatch: Stopwatch,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -103,7 +105,8 @@ class Trainer:
             network, engine, order=order, patches=patches, steps=recipe.recalibration_steps, validate=validate
         )
         self.checkpoints = Checkpoints(run.checkpoint, run.previous_checkpoint)
-        self._learn_from = step_of(network, fuse_loss=not SORTING & recipe.loss.keys())
+        self._learn_from = step_of(network, fuse_loss=fuse_loss)
+        self._labels = engine.bundle.labels
         self._attempt = Attempt(say)
         self._pace = Pace(
             stopwatch,
@@ -161,6 +164,7 @@ class Trainer:
     def _learn(self, watch: Callable[[Progress], None], epoch_done: EpochDone, asked: Callable[[], bool]) -> str:
         """Take steps until there is a reason to end, and name it."""
         schedule = self._pace.begin(self.state)
+        self._seek()
         with closing(self.patches.stream(self.state.step, size=lambda step: self._size(schedule, step))) as batches:
             while (reason := self._reason_to_end(schedule, asked)) is None:
                 loss = self._step(next(batches), schedule.progress(self.state.step))
@@ -191,6 +195,8 @@ class Trainer:
     def _step(self, batch: tuple[Any, Any], share: float) -> float:
         peak = self.recipe.learning_rate * self.state.rate
         self.network.optimizer.learning_rate = learning_rate(share, peak=peak, warmup=self.recipe.warmup)
+        frozen = share < self.recipe.frozen_share
+        self.network.optimizer.encoder_rate.assign(0.0 if frozen else self.recipe.encoder_rate)
         images, masks = batch
         loss = self._learn_from(images, targets(self.network, masks))
         if not math.isfinite(loss):
@@ -251,8 +257,24 @@ class Trainer:
         row = self._row(put, validate=validate)
         self.state.history.append(row)
         self.state.losses.clear()
+        if validate:
+            self._look_out_for_missing()
         put(self.run.history, lambda: write_csv(self.run.history, self.state.history))
         epoch_done(row)
+
+    def _look_out_for_missing(self) -> None:
+        """Name the classes of which nothing is found, and lay patches on them, those not yet prepared."""
+        missing = never_found(self.state.history, [label.name for label in self._labels if not label.background])
+        before = self.state.sought[-1][1] if self.state.sought else []
+        if new := [name for name in missing if name not in before]:
+            self.say(told(new))
+        if missing != before:
+            self.state.sought = [*self.state.sought, (self.state.step + AHEAD, missing)]
+            self._seek()
+
+    def _seek(self) -> None:
+        index = {label.name: place for place, label in enumerate(self._labels)}
+        self.patches.seek([(first, [index[name] for name in names]) for first, names in self.state.sought], share=SHARE)
 
     def _row(self, put: Put, *, validate: bool) -> dict[str, Any]:
         """A line of the history."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from maskwright.errors import InputError, one_of
 from maskwright.images.labels import IGNORED
 from maskwright.inference.bundle import Bundle
+from maskwright.losses.base import SegmentationLoss
 from maskwright.losses.combinations import loss_of_words
 from maskwright.losses.pixel import binary_cross_entropy
 from maskwright.losses.targets import Tensor
@@ -60,7 +61,7 @@ def build_network(
         InputError: The encoder's weights cannot be had.
     """
     row = one_of("network.backbone", recipe.backbone, BACKBONES)
-    with _dtype_policy(precision):
+    with dtype_policy(precision):
         options: dict[str, Any] = {"first_unit": recipe.first_unit} if "first_unit" in row.options else {}
         if recipe.architecture == "deeplabv3plus" and "output_stride" in row.options:
             options["output_stride"] = _DILATED_STRIDE
@@ -92,6 +93,12 @@ def quickened(network: keras.Model) -> keras.Model:
     return fuse_norms(take_in_padding(network))
 
 
+def encoder_layers(recipe: NetworkRecipe, bundle: Bundle) -> frozenset[str]:
+    """Names of the layers that a network of ``recipe`` has from its encoder."""
+    encoder = encoder_of(recipe.backbone, input_shape=(None, None, bundle.channels))
+    return frozenset(layer.name for layer in encoder.model.layers)
+
+
 def _load_first_weights(encoder: keras.Model, recipe: NetworkRecipe) -> None:
     argument = "network.encoder_weights"
     if BACKBONES[recipe.backbone].preprocessing.channels == "RGB":
@@ -118,20 +125,37 @@ def encoder_pixels(recipe: NetworkRecipe, bundle: Bundle) -> Bundle:
     return bundle.model_copy(update={"normalisation": normalisation})
 
 
-def compile_for_training(network: keras.Model, recipe: TrainingRecipe, bundle: Bundle) -> None:
+def compile_for_training(
+    network: keras.Model,
+    recipe: TrainingRecipe,
+    bundle: Bundle,
+    *,
+    encoder: Collection[str] = (),
+    loss: SegmentationLoss | None = None,
+) -> None:
     """Give the network its optimizer, and each of its outputs its loss; `targets` are what they learn.
+
+    Args:
+        network: What is to learn.
+        recipe: How.
+        bundle: What the outputs mean.
+        encoder: Names of the encoder's layers, for a learning rate of their own.
+        loss: In place of the recipe's.
 
     Raises:
         UnknownChoice: The recipe names a loss that does not exist.
     """
     optimizer = FusedAdamW(
         recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
+        decay=recipe.weight_decay,
+        encoder=encoder,
         global_clipnorm=recipe.clip_norm,
         gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    loss = loss_of_words(recipe.loss, channels=bundle.outputs, pixel_weights=_weights(recipe, bundle), ignore=IGNORED)
+    if loss is None:
+        weights = _weights(recipe, bundle)
+        loss = loss_of_words(recipe.loss, channels=bundle.outputs, pixel_weights=weights, ignore=IGNORED)
     if isinstance(network.output, dict):
         losses = {name: presence_loss if name == PRESENT else loss for name in network.output}
         weights = {name: 1.0 if name == MASK else _AUXILIARY_WEIGHT for name in losses}
@@ -197,7 +221,8 @@ def _has_bfloat16() -> bool:
 
 
 @contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
+def dtype_policy(name: str) -> Iterator[None]:
+    """Let layers that are made meanwhile have this policy."""
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

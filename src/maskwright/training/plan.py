@@ -71,8 +71,9 @@ def split_decision(recipe: Recipe, groups: Groups, held_out: Collection[str]) ->
     every, some = len(set(groups.of.values())), len({groups.of[name] for name in held_out})
     images = f"{len(held_out)} of {len(groups.of)} images"
     value = images if every == len(groups.of) else f"{some} of {every} groups, {images}"
-    given = f"{GIVEN}; " if _is_given(recipe, "data.validation_share") else ""
-    return Decision("data.validation_share", value, f"{given}images are kept together {groups.told_by}")
+    field = "data.validation_share" if recipe.data.fold is None else "data.fold"
+    given = f"{GIVEN}; " if _is_given(recipe, field) else ""
+    return Decision(field, value, f"{given}images are kept together {groups.told_by}")
 
 
 def choose_normalisation(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from maskwright.data.pairs import Pair, pair_folders
 from maskwright.data.pixel_values import joined
 from maskwright.data.problems import Problem
 from maskwright.data.scan import Scanned, scan
-from maskwright.data.split import mask_coverage, split
+from maskwright.data.split import folds, mask_coverage, split
 from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
 from maskwright.images.normalise import Normalisation
@@ -92,7 +92,7 @@ def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Pr
         divided = Decision("data.val_images", f"{len(validation.scanned)} images", GIVEN)
     else:
         groups = _groups(train.scanned, recipe.data)
-        sides = _split(train.scanned, values, groups, share=recipe.data.validation_share, seed=recipe.training.seed)
+        sides = _split(train.scanned, values, groups, recipe)
         divided = split_decision(recipe, groups, [one.pair.name for one in sides[1]])
     train_pairs, validation_pairs = (tuple(one.pair for one in side) for side in sides)
     train_sizes, validation_sizes = (tuple(one.image.size for one in side if one.image) for side in sides)
@@ -148,12 +148,19 @@ def _groups(scanned: Sequence[Scanned], data: DataRecipe) -> Groups:
 
 
 def _split(
-    scanned: Sequence[Scanned], values: MaskValues, groups: Groups, *, share: float, seed: int
+    scanned: Sequence[Scanned], values: MaskValues, groups: Groups, recipe: Recipe
 ) -> tuple[tuple[Scanned, ...], tuple[Scanned, ...]]:
     """Both sides of one set; groups stay on one of them."""
     by_name = {one.pair.name: one for one in scanned}
     coverage = mask_coverage({name: one.mask.values for name, one in by_name.items() if one.mask is not None}, values)
-    train, validation = split(list(by_name), coverage, fraction=share, seed=seed, groups=groups.of)
+    data, names = recipe.data, list(by_name)
+    seed = recipe.training.seed if data.split_seed is None else data.split_seed
+    if data.fold is None:
+        train, validation = split(names, coverage, fraction=data.validation_share, seed=seed, groups=groups.of)
+    else:
+        place, number = data.fold
+        validation = folds(names, coverage, number=number, seed=seed, groups=groups.of)[place - 1]
+        train = sorted(set(names) - set(validation))
     return tuple(by_name[name] for name in train), tuple(by_name[name] for name in validation)
 
 

@@ -86,6 +86,10 @@ class DataRecipe(Section):
     """What each mask value (or "#rrggbb") means: a class name, `background` or `ignored`. Overrides `classes`."""
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the pairs held out where no validation folders are given, stratified by mask coverage."""
+    fold: tuple[PositiveInt, Annotated[int, Field(ge=2)]] | None = None
+    """Hold out this part of so many, counted from 1, in place of a share; `--folds` trains with each in turn."""
+    split_seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of what is held out; the training's own if absent."""
     groups: Literal["guessed", "identical"] = "guessed"
     """What stays on one side: frames, tiles and look-alikes `guessed` from names and looks, or `identical` images."""
     normalisation: Literal["measured", "encoder"] = "measured"
@@ -95,6 +99,8 @@ class DataRecipe(Section):
     def _validation_folders_come_in_pairs(self) -> "DataRecipe":
         if (self.val_images is None) != (self.val_masks is None):
             raise ValueError("val_images and val_masks must be given together")
+        if self.fold is not None and (self.val_images is not None or self.fold[0] > self.fold[1]):
+            raise ValueError("fold must be such as [1, 5], and not be given together with val_images")
         return self
 
 
@@ -142,6 +148,9 @@ class NetworkRecipe(Section):
     """unet, fpn, pspnet, deeplabv3plus: share of the decoder's channels dropped in training; the architecture's own
     (0.5 in deeplabv3plus, none elsewhere) if absent."""
 
+    custom: str | None = None
+    """Name of the Python callable that makes the network; recorded, it must be given again to resume."""
+
     @model_validator(mode="after")
     def _architecture_has_what_is_asked(self) -> "NetworkRecipe":
         for name, field in type(self).model_fields.items():
@@ -187,6 +196,11 @@ class TrainingRecipe(Section):
     """Share of the patches laid on another class than the image's commonest; the rest are laid anywhere."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate of AdamW."""
+    encoder_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """What is taken of the learning rate for the encoder: less, where it was learnt elsewhere."""
+    frozen_share: Share = 0.0
+    """Share of the run, from its beginning, in which the encoder stands still, but for its batch normalisations'
+    statistics."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     """Decoupled weight decay of AdamW."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
@@ -199,12 +213,16 @@ class TrainingRecipe(Section):
     """End after this many validations without a gain in mean IoU; trains to the end of its time if absent."""
     loss: dict[str, float] = Field(default={"cross_entropy": 1.0, "dice": 1.0}, min_length=1)
     """Losses by name, each with its weight in the sum."""
+    custom_loss: str | None = None
+    """Name of the Python callable that takes the loss's place; recorded, it must be given again to resume."""
     class_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     """What a pixel of each class weighs in the losses that count pixels, by the class's name; 1 where not named."""
     recalibration_steps: PositiveInt = 8
     """Batches of patches without augmentation that batch normalisation is measured on before each validation."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     """What the network computes in while training; `auto` is bfloat16 where the processor multiplies it."""
+    log: tuple[Literal["tensorboard", "mlflow"], ...] = ()
+    """Services that the history is also written to: `tensorboard` in the run's folder, `mlflow` where that is told."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of weights, order, patches and augmentation."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
 from maskwright.images.write import write_text
-from maskwright.inference.bundle import BUNDLE_FILE
+from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engine import NETWORK_FILE, NotARun
 from maskwright.training.recipe import Recipe, WrongRecipe
 
@@ -191,7 +191,11 @@ class Run:
 
     def is_unfinished(self, asked: Recipe) -> bool:
         """Whether this is a run that was asked for by the very same recipe, and is not complete."""
-        if not (self.recipe.is_file() and self.asked.is_file()) or self.is_complete:
+        return self.recipe.is_file() and not self.is_complete and self.asks(asked)
+
+    def asks(self, asked: Recipe) -> bool:
+        """Whether this run was asked for by the very same recipe."""
+        if not self.asked.is_file():
             return False
         try:
             return Recipe.load(self.asked) == asked
@@ -249,6 +253,21 @@ class Run:
         sides = [(pair, "train") for pair in train] + [(pair, "validation") for pair in validation]
         rows = [{"name": p.name, "split": side, "image": str(p.image), "mask": str(p.mask)} for p, side in sides]
         write_csv(self.split, rows)
+
+    def read_history(self) -> list[dict[str, Any]]:
+        """The lines of the history, ``step`` as a number and the rest as text; none before the first."""
+        if not self.history.is_file():
+            return []
+        with self.history.open(newline="", encoding="utf-8") as file:
+            return [row | {"step": int(row["step"])} for row in csv.DictReader(file)]
+
+    def read_bundle(self) -> Bundle:
+        """The contract with predicting."""
+        return Bundle.read(self.folder)
+
+    def read_scores(self) -> dict[str, Any]:
+        """The scores on the validation pairs, in all and image by image, as `Evaluation.to_json` wrote them."""
+        return json.loads(self.scores.read_text(encoding="utf-8"))
 
     def read_facts(self) -> dict[str, Any]:
         """What is known of how the run went: versions, machine, seconds, steps."""

@@ -18,6 +18,8 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     """Of the steps since the last line of the history."""
+    sought: list[tuple[int, list[str]]] = field(default_factory=list)
+    """From which step on patches are laid on which classes, since none of their pixels was found."""
     rate: float = 1.0
     """What is taken of the recipe's learning rate; each going back halves it."""
     setbacks: int = 0

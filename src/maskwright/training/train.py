@@ -5,7 +5,8 @@ import platform
 import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,28 +26,42 @@ from maskwright.images.sheet import contact_sheet
 from maskwright.images.write import write_image, write_json, write_mask, write_text
 from maskwright.inference.engine import Engine, open_engine
 from maskwright.inference.keras_engine import KerasEngine
+from maskwright.losses.combinations import SORTING
 from maskwright.metrics.scores import Scores
 from maskwright.networks.outputs import mask_only
 from maskwright.training.alone import alone
 from maskwright.training.cost import estimate_cost
 from maskwright.training.evaluate import Evaluation, evaluate_pairs
+from maskwright.training.find_rate import STEPS, Curve, try_rates
 from maskwright.training.fit import Outcome, Trainer
+from maskwright.training.logs import logged
 from maskwright.training.narrate import Narrator, Plan, Silent
 from maskwright.training.network import (
     build_network,
     choose_precision,
     compile_for_training,
+    dtype_policy,
+    encoder_layers,
     encoder_pixels,
     quickened,
+    targets,
 )
+from maskwright.training.own import NOTHING, Own, OwnLoss
 from maskwright.training.plan import patch_for
 from maskwright.training.prepare import Prepared, ScanProgress, prepare, prepared_before
 from maskwright.training.recipe import NetworkRecipe, Recipe
 from maskwright.training.run import OtherRecipe, Run
-from maskwright.training.schedule import Stopwatch
+from maskwright.training.schedule import Stopwatch, patch_size
+from maskwright.training.step import step_of
 
 # Two float32 evaluations of one network agree to rounding, which may turn a few pixels; more is another network.
 _TOLERANCE = 1e-3
+_BFLOAT16_TOLERANCE = 2e-2  # training validates in its own precision, what is saved is float32
+_RECORDED = {  # the recipe's fields for what a user brings
+    "loss": ("training", "custom_loss"),
+    "network": ("network", "custom"),
+    "augmentation": ("augmentation", "custom"),
+}
 
 
 class SavedIsNotTrained(InputError):
@@ -63,7 +78,7 @@ def train(
     out: str | Path,
     *,
     overwrite: bool = False,
-    augmentation: Augmentation | None = None,
+    own: Own = NOTHING,
     narrator: Narrator | None = None,
     started: float | None = None,
 ) -> Run:
@@ -75,7 +90,7 @@ def train(
         recipe: Everything the training depends on.
         out: The run's folder, new or empty.
         overwrite: Replace a run that is there already.
-        augmentation: In place of the recipe's.
+        own: What the user brings in place of the recipe's.
         narrator: What is told of the progress.
         started: When the command began, on the clock of `time.monotonic`; a time budget counts from there.
 
@@ -87,13 +102,13 @@ def train(
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     narrator = narrator or Silent()
-    asked = _asked(recipe, augmentation)
+    asked = _asked(recipe, own)
     again = not overwrite and Run(Path(out)).is_unfinished(asked)
     if again and Run(Path(out)).is_begun:
-        return resume(out, augmentation=augmentation, narrator=narrator, started=started)
+        return resume(out, own=own, narrator=narrator, started=started)
     run = Run.planned(out, overwrite=overwrite or again)
-    prepared, report = _prepare(recipe, augmentation, narrator.reading)
-    networks = _build_networks(prepared, prepared.recipe.network)
+    prepared, report = _prepare(recipe, own, narrator.reading)
+    networks = _build_networks(prepared, prepared.recipe.network, own)
     reasons = {decision.field: decision.reason for decision in prepared.decisions}
     with alone(run.folder):
         # Looked at once more: while the data was read, another process may have trained here.
@@ -101,35 +116,72 @@ def train(
         run.begin(prepared.recipe.to_yaml(reasons=reasons), asked=asked.to_yaml())
         run.write_split(train=prepared.train, validation=prepared.validation)
         prepared.bundle.write(run.folder, write_text)
-        return _train(run, prepared, networks, augmentation, narrator, stopwatch, report=report)
+        return _train(run, prepared, networks, own, narrator, stopwatch, report=report)
 
 
 def explain(
     recipe: Recipe,
     out: str | Path,
     *,
-    augmentation: Augmentation | None = None,
+    own: Own = NOTHING,
     progress: ScanProgress | None = None,
 ) -> Plan:
     """What `train` would do, why, and what it would take on this machine; nothing is trained, written or downloaded.
 
     Args:
-        recipe: As of `train`, and so is ``augmentation``.
+        recipe: As of `train`, and so is ``own``.
         out: The folder that the plan names; it is not looked at.
         progress: Called with the pairs that were read and all there are.
 
     Raises:
         UnusableData: The data has a fatal fault.
     """
-    prepared, report = _prepare(recipe, augmentation, progress)
-    networks = _build_networks(prepared, prepared.recipe.network.model_copy(update={"encoder_weights": None}))
-    return _plan(Run(Path(out)), prepared, networks, _build_patches(prepared, augmentation), report)
+    prepared, report = _prepare(recipe, own, progress)
+    networks = _build_networks(prepared, prepared.recipe.network.model_copy(update={"encoder_weights": None}), own)
+    return _plan(Run(Path(out)), prepared, networks, _build_patches(prepared, own.augment()), report)
+
+
+def find_rate(
+    recipe: Recipe,
+    *,
+    steps: int = STEPS,
+    reading: ScanProgress | None = None,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> Curve:
+    """The loss at rising learning rates, of the training that ``recipe`` describes; nothing is written.
+
+    Args:
+        recipe: As of `train`; patches have the size that they have at the beginning of a run.
+        steps: The most steps to take.
+        reading: Called with the pairs that were read and all there are.
+        watch: Called with the steps taken and all there are.
+
+    Raises:
+        UnusableData: The data has a fatal fault.
+    """
+    prepared, _ = _prepare(recipe, NOTHING, reading)
+    networks = _build_networks(prepared, prepared.recipe.network)
+    patches, training = _build_patches(prepared, None), prepared.recipe.training
+    learn = step_of(networks.learning)
+    optimizer = networks.learning.optimizer
+    optimizer.encoder_rate.assign(training.encoder_rate)
+
+    def step(images: Any, masks: Any) -> float:
+        return learn(images, targets(networks.learning, masks))
+
+    def set_rate(rate: float) -> None:
+        optimizer.learning_rate = rate
+
+    early = {"share": training.early_share, "scale": training.early_scale}
+    first = patch_size(0.0, patch=patches.patch, **early)
+    with closing(patches.stream(0, size=lambda _: first)) as batches:
+        return try_rates(step, set_rate, batches, steps=steps, watch=watch)
 
 
 def resume(
     out: str | Path,
     *,
-    augmentation: Augmentation | None = None,
+    own: Own = NOTHING,
     narrator: Narrator | None = None,
     started: float | None = None,
 ) -> Run:
@@ -137,7 +189,7 @@ def resume(
 
     Raises:
         NothingToResume: There is no run, or it is complete.
-        OtherRecipe: The run was started with another augmentation.
+        OtherRecipe: The run was started with other functions of the user's own.
         RunInUse: Another process is training there.
         UnreadableCheckpoint: The checkpoint is damaged, and so is the one before it.
         LossNotFinite, SavedIsNotTrained: As `train` does.
@@ -145,20 +197,19 @@ def resume(
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     run = Run.interrupted(out)
     prepared = prepared_before(run)
-    before, now = prepared.recipe.augmentation.custom, _name(augmentation)
-    if before != now:
-        raise OtherRecipe(folder=out, found=f"augmentation {now or 'of the recipe'}, not {before or 'of the recipe'}")
+    for field, before in _recorded(prepared.recipe).items():
+        if before != own.name(field):
+            found = f"{field} {own.name(field) or 'of the recipe'}, not {before or 'of the recipe'}"
+            raise OtherRecipe(folder=out, found=found)
     with alone(run.folder):
         # All weights are in the checkpoint; those the encoder began with need not be there any more.
         begun = {"encoder_weights": None} if run.has_checkpoint else {}
-        networks = _build_networks(prepared, prepared.recipe.network.model_copy(update=begun))
-        return _train(run, prepared, networks, augmentation, narrator or Silent(), stopwatch, report=None)
+        networks = _build_networks(prepared, prepared.recipe.network.model_copy(update=begun), own)
+        return _train(run, prepared, networks, own, narrator or Silent(), stopwatch, report=None)
 
 
-def _prepare(
-    recipe: Recipe, augmentation: Augmentation | None, progress: ScanProgress | None
-) -> tuple[Prepared, Report]:
-    prepared, report = prepare(_asked(recipe, augmentation), progress=progress)
+def _prepare(recipe: Recipe, own: Own, progress: ScanProgress | None) -> tuple[Prepared, Report]:
+    prepared, report = prepare(_asked(recipe, own), progress=progress)
     if prepared.recipe.data.normalisation == "encoder":
         prepared = replace(prepared, bundle=encoder_pixels(prepared.recipe.network, prepared.bundle))
     return prepared, report
@@ -173,13 +224,16 @@ def _plan(run: Run, prepared: Prepared, networks: "_Networks", patches: Patches,
     return Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run)
 
 
-def _asked(recipe: Recipe, augmentation: Augmentation | None) -> Recipe:
+def _asked(recipe: Recipe, own: Own) -> Recipe:
     """The recipe with all that was given beside it."""
-    return recipe.changed("augmentation", custom=_name(augmentation))
+    for field, (section, name) in _RECORDED.items():
+        recipe = recipe.changed(section, **{name: own.name(field)})
+    return recipe
 
 
-def _name(augmentation: Augmentation | None) -> str | None:
-    return None if augmentation is None else augmentation.name
+def _recorded(recipe: Recipe) -> dict[str, str | None]:
+    """What of the user's own a recipe was trained with, by field."""
+    return {field: getattr(getattr(recipe, section), name) for field, (section, name) in _RECORDED.items()}
 
 
 @dataclass(frozen=True)
@@ -192,14 +246,21 @@ class _Networks:
     precision: str
 
 
-def _build_networks(prepared: Prepared, recipe: NetworkRecipe) -> _Networks:
+def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHING) -> _Networks:
     training, bundle = prepared.recipe.training, prepared.bundle
     keras.utils.set_random_seed(training.seed)
     precision = choose_precision(training.precision)
-    plain = build_network(recipe, bundle, precision=precision, learning=True)
+    if own.network is not None:
+        with dtype_policy(precision):
+            plain = own.build(bundle)
+    else:
+        plain = build_network(recipe, bundle, precision=precision, learning=True)
     learning = quickened(plain)
-    compile_for_training(learning, training, bundle)
-    serving = KerasEngine(build_network(recipe, bundle), bundle)
+    slower = training.encoder_rate < 1 or training.frozen_share > 0
+    encoder = encoder_layers(recipe, bundle) if slower and own.network is None else ()
+    loss = None if own.loss is None else OwnLoss(own.loss)
+    compile_for_training(learning, training, bundle, encoder=encoder, loss=loss)
+    serving = KerasEngine(build_network(recipe, bundle) if own.network is None else own.build(bundle), bundle)
     return _Networks(learning, [layer.name for layer in mask_only(plain).layers], serving, precision)
 
 
@@ -232,7 +293,7 @@ def _train(
     run: Run,
     prepared: Prepared,
     networks: _Networks,
-    augmentation: Augmentation | None,
+    own: Own,
     narrator: Narrator,
     stopwatch: Stopwatch,
     *,
@@ -241,7 +302,7 @@ def _train(
     training = prepared.recipe.training
     run.tidy()
     run.report.unlink(missing_ok=True)  # of an earlier sitting; it is what tells that a run is complete
-    patches = _build_patches(prepared, augmentation)
+    patches = _build_patches(prepared, own.augment())
     _write_contact_sheet(run, prepared, patches)
     narrator.plan(_plan(run, prepared, networks, patches, report))
     trainer = Trainer(
@@ -253,12 +314,23 @@ def _train(
         validation_pixels=sum(height * width for height, width in prepared.validation_sizes),
         run=run,
         recipe=training,
+        fuse_loss=own.loss is None and not SORTING & training.loss.keys(),
         stopwatch=stopwatch,
         say=narrator.say,
     )
     trainer.resume()
-    outcome = trainer.fit(narrator.step, narrator.epoch)
-    scores = _verify(run, prepared, trained=outcome.state.best or 0.0)
+
+    with logged(run, prepared.recipe) as log:
+
+        def epoch_done(row: Mapping[str, Any]) -> None:
+            narrator.epoch(row)
+            log(row)
+            if own.callback is not None:
+                own.callback(row)
+
+        outcome = trainer.fit(narrator.step, epoch_done)
+    tolerance = _TOLERANCE if networks.precision == "float32" else _BFLOAT16_TOLERANCE
+    scores = _verify(run, prepared, trained=outcome.state.best or 0.0, tolerance=tolerance)
     narrator.verified(scores, outcome.state.best or 0.0)
     write_json(run.facts, _facts(networks, outcome, scores, seconds=stopwatch.seconds()))
     return run
@@ -275,7 +347,7 @@ def _evaluate(
     return evaluation
 
 
-def _verify(run: Run, prepared: Prepared, *, trained: float) -> Scores:
+def _verify(run: Run, prepared: Prepared, *, trained: float, tolerance: float) -> Scores:
     """Open the run as any later command will, predict the validation images as `predict` will, and compare."""
     engine = open_engine(run.folder)
 
@@ -285,7 +357,7 @@ def _verify(run: Run, prepared: Prepared, *, trained: float) -> Scores:
 
     evaluation = _evaluate(engine, prepared, seen=keep)
     saved = evaluation.scores.mean_iou or 0.0
-    if not abs(saved - trained) <= _TOLERANCE:
+    if not abs(saved - trained) <= tolerance:
         raise SavedIsNotTrained(run=run.folder, saved=saved, trained=trained)
     write_json(run.scores, evaluation.to_json())
     return evaluation.scores

@@ -54,7 +54,9 @@ class Validation:
         """Give `engine` the weights of the network that learns."""
         layers = {layer.name: layer for layer in self._learning.network.layers}
         # Layers that have none may be missing: their work is done by others.
-        self.engine.network.set_weights([w for name in self._order if name in layers for w in layers[name].get_weights()])
+        self.engine.network.set_weights(
+            [w for name in self._order if name in layers for w in layers[name].get_weights()]
+        )
 
     def reached(self, engine: KerasEngine) -> tuple[float, Scores]:
         """The score networks are chosen by, and all others; no class at all counts as 0."""

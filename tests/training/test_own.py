@@ -1,0 +1,100 @@
+"""What users bring of their own: taken by name from a file, checked, recorded, and asked for again."""
+
+import keras
+import numpy as np
+import pytest
+
+from maskwright.inference.engine import open_engine
+from maskwright.training.own import Own, UnusableFile, WrongNetwork, load_own
+from maskwright.training.run import Run
+from tests.inference.engines import bundle
+
+FILE = """
+import keras
+
+rows = []
+
+def loss(y_true, y_pred):
+    return keras.ops.mean(y_pred[..., 0]) + 0 * keras.ops.mean(keras.ops.cast(y_true, "float32"))
+
+def network(channels, classes, activation):
+    image = keras.Input((None, None, channels))
+    x = keras.layers.Conv2D(classes, 3, padding="same", name="mine")(image)
+    return keras.Model(image, keras.layers.Activation(activation, dtype="float32")(x))
+
+def callback(row):
+    rows.append(row)
+    print("seen", row["step"])
+"""
+
+
+def written(folder, text=FILE):
+    file = folder / "mine.py"
+    file.write_text(text)
+    return file
+
+
+def test_a_file_gives_its_functions_and_its_digest(tmp_path):
+    own = load_own(written(tmp_path))
+    assert own.augmentation is None
+    assert own.name("augmentation") is None
+    assert own.name("loss").startswith("mine.py:loss ")
+    changed = load_own(written(tmp_path, FILE + "\n# other\n"))
+    assert changed.name("loss") != own.name("loss")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("x = 1", "it defines none; expected Python that defines one or more of loss, network, augmentation, callback"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("def loss(:", "SyntaxError"),
+        ("loss = 3", "it defines none"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path, text, found):
+    with pytest.raises(UnusableFile, match=rf"--python .*mine\.py: {found}"):
+        load_own(written(tmp_path, text))
+    with pytest.raises(UnusableFile, match=r"gone\.py: FileNotFoundError"):
+        load_own(tmp_path / "gone.py")
+
+
+def test_a_network_must_fit_the_data():
+    def wrong(channels, classes, activation):
+        return keras.Sequential([keras.Input((None, None, channels + 1)), keras.layers.Conv2D(classes, 1)])
+
+    with pytest.raises(WrongNetwork, match=r"wrong: made a model from \(None, None, None, 2\) to .*; expected"):
+        Own(network=wrong).build(bundle())
+    with pytest.raises(WrongNetwork, match="made a model from NoneType to nothing"):
+        Own(network=lambda channels, classes, activation: None).build(bundle())
+
+
+def test_the_command_line_trains_with_a_users_file_and_goes_on_with_no_other(drawn, tmp_path, maskwright_command):
+    file = written(tmp_path)
+    data = ["--images", drawn / "train/images", "--masks", drawn / "train/masks", "--classes", "background,cell,fibre"]
+    small = ["--set", "training.patch=[64,64]", "--set", "training.batch_size=4", "--epochs", "2"]
+    out = tmp_path / "run"
+    code, told, err = maskwright_command("train", *data, *small, "--python", file, "--out", out)
+    assert code == 0, err
+    run = Run(out)
+    recipe = run.read_recipe()
+    assert recipe.network.custom.startswith("mine.py:network ")
+    assert recipe.training.custom_loss.startswith("mine.py:loss ")
+    history = run.history.read_text().splitlines()
+    assert told.count("seen") == len(history) - 1 == 2
+    engine = open_engine(out)
+    assert [layer.name for layer in engine.network.layers][1] == "mine"
+    # The loss is the mean probability of the first class, whatever the truth: it learns to say it nowhere.
+    losses = [float(line.split(",")[4]) for line in history[1:]]
+    assert losses[1] < losses[0]
+    assert engine(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 32, 32, 3)
+
+    run.report.unlink()  # as if interrupted before the end
+    code, _, err = maskwright_command("train", "--resume", "--out", out)
+    assert code == 1
+    assert "cannot resume with other settings (loss of the recipe, not mine.py:loss" in err
+    code, _, err = maskwright_command("train", "--resume", "--out", out, "--python", written(tmp_path, FILE + "#"))
+    assert code == 1
+    assert "cannot resume with other settings (loss mine.py:loss" in err
+    code, _, err = maskwright_command("train", "--resume", "--out", out, "--python", written(tmp_path))
+    assert code == 0, err
