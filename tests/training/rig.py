@@ -6,7 +6,7 @@ import json
 import keras
 import numpy as np
 
-from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
+from maskwright.inference.keras_engine import load_keras_engine
 from maskwright.metrics.scores import Scores
 from maskwright.training.fit import Trainer
 from maskwright.training.optimizer import FusedAdamW
@@ -78,7 +78,8 @@ class Rig:
         self.run = Run(folder)
         self.trainer = Trainer(
             network(),
-            KerasEngine(network(), bundle()),
+            network,
+            bundle=bundle(),
             patches=Noise(before),
             validate=self.validate,
             validation_pixels=64,

@@ -23,6 +23,11 @@ def take_in_padding(network: keras.Model) -> keras.Model:
     >>> len(network.layers), network.get_layer("conv").padding
     (2, 'same')
     """
+    return replaced(network, padding_steps(network))
+
+
+def padding_steps(network: keras.Model) -> dict[str, Step]:
+    """What `take_in_padding` does in place of layers of ``network``."""
     graph = Graph(network)
     steps: dict[str, Step] = {}
     for call in graph.calls:
@@ -30,7 +35,7 @@ def take_in_padding(network: keras.Model) -> keras.Model:
         if source is not None and pads_as_same(source.layer, call.layer):
             steps[source.layer.name] = skip
             steps[call.layer.name] = again(call.layer, call.layer.get_weights(), padding="same")
-    return replaced(network, steps)
+    return steps
 
 
 def pads_as_same(padding: keras.Layer, convolution: keras.Layer) -> bool:

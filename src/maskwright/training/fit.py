@@ -12,6 +12,7 @@ import keras
 from maskwright.data.patches import AHEAD, Patches
 from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
+from maskwright.inference.bundle import Bundle
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
 from maskwright.metrics.scores import Scores
 from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
@@ -69,7 +70,8 @@ class Trainer:
 
     Args:
         network: Compiled, in the precision of training.
-        engine: Its float32 twin.
+        twin: Makes its float32 twin, which is what is saved.
+        bundle: What both expect, and what their outputs mean.
         order: Names of the network's layers in the order of the twin's; its own if absent.
         patches: Where batches come from.
         validate: Scores an engine on the validation images.
@@ -81,8 +83,9 @@ class Trainer:
     def __init__(
         self,
         network: keras.Model,
-        engine: KerasEngine,
+        twin: Callable[[], keras.Model],
         *,
+        bundle: Bundle,
         order: Sequence[str] | None = None,
         patches: Patches,
         validate: Callable[[KerasEngine], Scores],
@@ -94,7 +97,7 @@ class Trainer:
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.network = network
-        self.engine = engine
+        self.bundle = bundle
         self.patches = patches
         self.run = run
         self.recipe = recipe
@@ -102,11 +105,16 @@ class Trainer:
         self.say = say
         self.state = State()
         self.validation = Validation(
-            network, engine, order=order, patches=patches, steps=recipe.recalibration_steps, validate=validate
+            network,
+            twin,
+            bundle=bundle,
+            order=order,
+            patches=patches,
+            steps=recipe.recalibration_steps,
+            validate=validate,
         )
         self.checkpoints = Checkpoints(run.checkpoint, run.previous_checkpoint)
         self._learn_from = step_of(network, fuse_loss=fuse_loss)
-        self._labels = engine.bundle.labels
         self._attempt = Attempt(say)
         self._pace = Pace(
             stopwatch,
@@ -130,7 +138,7 @@ class Trainer:
         self._saved_at = self.stopwatch.seconds()
         if self.run.network.exists() and self.run.network.stat().st_mtime > restored.file.stat().st_mtime:
             # Killed after a better network was saved and before the checkpoint knew.
-            self.state.best = self.validation.reached(load_keras_engine(self.run.network, self.engine.bundle))[0]
+            self.state.best = self.validation.reached(load_keras_engine(self.run.network, self.bundle))[0]
         budget, used = self._pace.budget, self.state.seconds
         of = f" of {self._pace.steps}" if budget is None else f", {used:.0f} of {budget:.0f} seconds used"
         self.say(f"Goes on at step {self.state.step}{of}.")
@@ -264,7 +272,7 @@ class Trainer:
 
     def _look_out_for_missing(self) -> None:
         """Name the classes of which nothing is found, and lay patches on them, those not yet prepared."""
-        missing = never_found(self.state.history, [label.name for label in self._labels if not label.background])
+        missing = never_found(self.state.history, [label.name for label in self.bundle.labels if not label.background])
         before = self.state.sought[-1][1] if self.state.sought else []
         if new := [name for name in missing if name not in before]:
             self.say(told(new))
@@ -273,7 +281,7 @@ class Trainer:
             self._seek()
 
     def _seek(self) -> None:
-        index = {label.name: place for place, label in enumerate(self._labels)}
+        index = {label.name: place for place, label in enumerate(self.bundle.labels)}
         self.patches.seek([(first, [index[name] for name in names]) for first, names in self.state.sought], share=SHARE)
 
     def _row(self, put: Put, *, validate: bool) -> dict[str, Any]:
@@ -306,6 +314,6 @@ class Trainer:
         return saved
 
     def _save_network(self, file: Path) -> None:
-        self.validation.copy_weights()
+        network = self.validation.saved()
         with atomic_path(file) as temporary:
-            self.engine.network.save(temporary)
+            network.save(temporary)

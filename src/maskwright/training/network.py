@@ -19,9 +19,10 @@ from maskwright.losses.pixel import binary_cross_entropy
 from maskwright.losses.targets import Tensor
 from maskwright.models import ARCHITECTURES
 from maskwright.networks.backbones import BACKBONES, encoder_of, freeze_encoder
-from maskwright.networks.fused_norm import fuse_norms
+from maskwright.networks.fused_norm import norm_steps
+from maskwright.networks.graph import replaced
 from maskwright.networks.outputs import MASK, PRESENT
-from maskwright.networks.padding import take_in_padding
+from maskwright.networks.padding import padding_steps
 from maskwright.training.optimizer import FusedAdamW
 from maskwright.training.recipe import DOOR_NAMES, NetworkRecipe, TrainingRecipe
 from maskwright.weights.channels import copy_adapted, reverse_image_channels, rgb_twin, unit_statistics
@@ -90,7 +91,7 @@ def quickened(network: keras.Model) -> keras.Model:
 
     Padding becomes that of the convolution behind it, and TensorFlow normalises in one pass.
     """
-    return fuse_norms(take_in_padding(network))
+    return replaced(network, padding_steps(network) | norm_steps(network))
 
 
 def encoder_layers(recipe: NetworkRecipe, bundle: Bundle) -> frozenset[str]:

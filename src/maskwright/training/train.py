@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from maskwright.images.overlay import to_display
 from maskwright.images.sheet import contact_sheet
 from maskwright.images.write import write_image, write_json, write_mask, write_text
 from maskwright.inference.engine import Engine, open_engine
-from maskwright.inference.keras_engine import KerasEngine
 from maskwright.losses.combinations import SORTING
 from maskwright.metrics.scores import Scores
 from maskwright.networks.outputs import mask_only
@@ -238,11 +238,11 @@ def _recorded(recipe: Recipe) -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class _Networks:
-    """The network that learns, and its float32 twin, which is what is saved; ``order`` is that of the twin's layers."""
+    """The network that learns, and what makes its float32 twin, which is what is saved; ``order`` is of its layers."""
 
     learning: keras.Model
     order: Sequence[str]
-    serving: KerasEngine
+    twin: Callable[[], keras.Model]
     precision: str
 
 
@@ -260,8 +260,8 @@ def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHIN
     encoder = encoder_layers(recipe, bundle) if slower and own.network is None else ()
     loss = None if own.loss is None else OwnLoss(own.loss)
     compile_for_training(learning, training, bundle, encoder=encoder, loss=loss)
-    serving = KerasEngine(build_network(recipe, bundle) if own.network is None else own.build(bundle), bundle)
-    return _Networks(learning, [layer.name for layer in mask_only(plain).layers], serving, precision)
+    twin = partial(build_network, recipe, bundle) if own.network is None else partial(own.build, bundle)
+    return _Networks(learning, [layer.name for layer in mask_only(plain).layers], twin, precision)
 
 
 def _build_patches(prepared: Prepared, augmentation: Augmentation | None) -> Patches:
@@ -307,7 +307,8 @@ def _train(
     narrator.plan(_plan(run, prepared, networks, patches, report))
     trainer = Trainer(
         networks.learning,
-        networks.serving,
+        networks.twin,
+        bundle=prepared.bundle,
         order=networks.order,
         patches=patches,
         validate=lambda engine: _evaluate(engine, prepared).scores,

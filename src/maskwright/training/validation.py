@@ -1,11 +1,13 @@
 """What a training measures on its way: the learning network's weights in its serving twin, on the validation images."""
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, final
 
 import keras
 
 from maskwright.data.patches import Patches
+from maskwright.inference.bundle import Bundle
 from maskwright.inference.keras_engine import KerasEngine
 from maskwright.metrics.scores import Scores
 from maskwright.networks.outputs import mask_only
@@ -20,7 +22,8 @@ class Validation:
 
     Args:
         network: The one that learns.
-        engine: Its float32 twin.
+        twin: Makes its float32 twin; called when there is something to save.
+        bundle: What both expect, and what their outputs mean.
         order: Names of the learning network's layers in the order of the twin's.
         patches: What batch normalisation is measured on before.
         steps: On how many batches.
@@ -30,18 +33,19 @@ class Validation:
     def __init__(
         self,
         network: keras.Model,
-        engine: KerasEngine,
+        twin: Callable[[], keras.Model],
         *,
+        bundle: Bundle,
         order: Sequence[str] | None = None,
         patches: Patches,
         steps: int,
         validate: Callable[[KerasEngine], Scores],
     ) -> None:
-        self.engine = engine
+        self._twin = cache(twin)
         self._patches = patches
         self._steps = steps
         self._validate = validate
-        self._learning = KerasEngine(mask_only(network), engine.bundle)
+        self._learning = KerasEngine(mask_only(network), bundle)
         self._order = [layer.name for layer in self._learning.network.layers] if order is None else order
         self._recalibrate = Recalibration(network)
 
@@ -50,13 +54,13 @@ class Validation:
         self._recalibrate(map(self._patches.plain, range(self._steps)))
         return self.reached(self._learning)
 
-    def copy_weights(self) -> None:
-        """Give `engine` the weights of the network that learns."""
+    def saved(self) -> keras.Model:
+        """The twin, with the weights of the network that learns."""
         layers = {layer.name: layer for layer in self._learning.network.layers}
         # Layers that have none may be missing: their work is done by others.
-        self.engine.network.set_weights(
-            [w for name in self._order if name in layers for w in layers[name].get_weights()]
-        )
+        network = self._twin()
+        network.set_weights([w for name in self._order if name in layers for w in layers[name].get_weights()])
+        return network
 
     def reached(self, engine: KerasEngine) -> tuple[float, Scores]:
         """The score networks are chosen by, and all others; no class at all counts as 0."""
@@ -65,7 +69,7 @@ class Validation:
 
     def columns(self, scores: Scores | None) -> dict[str, Any]:
         """The scores in a line of the history, or as many empty cells."""
-        names = [label.name for label in self.engine.bundle.labels]
+        names = [label.name for label in self._learning.bundle.labels]
         found = {score.name: score.iou for score in scores.classes} if scores else {}
         overall = (scores.mean_iou, scores.pixel_accuracy) if scores else (None, None)
         columns = dict(zip(("val_mean_iou", "val_pixel_accuracy"), overall, strict=True))
