@@ -136,6 +136,12 @@ def test_a_batch_is_smaller_where_patches_are_large_or_few(count, training, batc
     assert reason in told
 
 
+def test_a_batch_is_shared_out_evenly():
+    value, reason = decided("training.batch_size", data(), training={"time_budget": 600, "devices": 3})
+    assert (value, reason.split("; ")[1]) == (3, "a multiple of 3 devices")
+    assert decided("training.batch_size", data(), training={"time_budget": 600, "devices": 8})[0] == 8
+
+
 def test_one_small_image_still_makes_a_batch_of_two():
     assert decided("training.batch_size", data(sizes=((40, 40),)))[0] == 2
 

@@ -16,6 +16,7 @@ from maskwright.inference.bundle import Bundle
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
 from maskwright.metrics.scores import Scores
 from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
+from maskwright.training.devices import Part, on_one_device
 from maskwright.training.missing import SHARE, never_found, told
 from maskwright.training.network import targets
 from maskwright.training.pace import Pace
@@ -76,6 +77,7 @@ class Trainer:
         patches: Where batches come from.
         validate: Scores an engine on the validation images.
         run: Where files are written.
+        part: What of each batch this process computes.
         fuse_loss: See `step_of`.
         say: Called with lines for the user.
     """
@@ -92,12 +94,14 @@ class Trainer:
         validation_pixels: int,
         run: Run,
         recipe: TrainingRecipe,
+        part: Part = Part(),
         fuse_loss: bool = False,
         stopwatch: Stopwatch,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.network = network
         self.bundle = bundle
+        self.part = part
         self.patches = patches
         self.run = run
         self.recipe = recipe
@@ -138,7 +142,8 @@ class Trainer:
         self._saved_at = self.stopwatch.seconds()
         if self.run.network.exists() and self.run.network.stat().st_mtime > restored.file.stat().st_mtime:
             # Killed after a better network was saved and before the checkpoint knew.
-            self.state.best = self.validation.reached(load_keras_engine(self.run.network, self.bundle))[0]
+            with on_one_device():
+                self.state.best = self.validation.reached(load_keras_engine(self.run.network, self.bundle))[0]
         budget, used = self._pace.budget, self.state.seconds
         of = f" of {self._pace.steps}" if budget is None else f", {used:.0f} of {budget:.0f} seconds used"
         self.say(f"Goes on at step {self.state.step}{of}.")
@@ -205,7 +210,7 @@ class Trainer:
         self.network.optimizer.learning_rate = learning_rate(share, peak=peak, warmup=self.recipe.warmup)
         frozen = share < self.recipe.frozen_share
         self.network.optimizer.encoder_rate.assign(0.0 if frozen else self.recipe.encoder_rate)
-        images, masks = batch
+        images, masks = map(self.part.of, batch)
         loss = self._learn_from(images, targets(self.network, masks))
         if not math.isfinite(loss):
             raise NotFinite(f"loss became {loss}")

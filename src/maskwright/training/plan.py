@@ -116,8 +116,16 @@ def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH) -> tuple[
 def choose_batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
     """The recipe's own number, half of it for a short training, fewer where patches are larger, or hardly as many.
 
-    Large patches come before large batches, and two are the least, as in nnU-Net.
+    Large patches come before large batches, and two are the least, as in nnU-Net. Devices share it out evenly.
     """
+    batch, reason = _batch(data, recipe)
+    devices = recipe.training.devices
+    if batch % devices:
+        return max(devices, batch - batch % devices), f"{reason}; a multiple of {devices} devices"
+    return batch, reason
+
+
+def _batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
     short = _is_short(recipe)
     most = recipe.training.batch_size // 2 if short else recipe.training.batch_size
     area = math.prod(recipe.training.patch or patch_for(data.sizes))

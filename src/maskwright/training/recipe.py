@@ -221,6 +221,8 @@ class TrainingRecipe(Section):
     """Batches of patches without augmentation that batch normalisation is measured on before each validation."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     """What the network computes in while training; `auto` is bfloat16 where the processor multiplies it."""
+    devices: PositiveInt = 1
+    """Devices that share out each batch, all processes' together; on JAX."""
     log: tuple[Literal["tensorboard", "mlflow"], ...] = ()
     """Services that the history is also written to: `tensorboard` in the run's folder, `mlflow` where that is told."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -230,6 +232,8 @@ class TrainingRecipe(Section):
     def _one_length(self) -> "TrainingRecipe":
         if self.time_budget is not None and self.epochs is not None:
             raise ValueError("give time_budget or epochs, not both")
+        if self.batch_size % self.devices and "batch_size" in self.model_fields_set:
+            raise ValueError("batch_size must be a multiple of devices")
         if self.patch is not None and any(side % 32 for side in self.patch):
             raise ValueError("patch: both sides must be multiples of 32")
         return self

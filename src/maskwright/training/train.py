@@ -31,6 +31,7 @@ from maskwright.metrics.scores import Scores
 from maskwright.networks.outputs import mask_only
 from maskwright.training.alone import alone
 from maskwright.training.cost import estimate_cost
+from maskwright.training.devices import Part, on_one_device, shared_out
 from maskwright.training.evaluate import Evaluation, evaluate_pairs
 from maskwright.training.find_rate import STEPS, Curve, try_rates
 from maskwright.training.fit import Outcome, Trainer
@@ -103,20 +104,21 @@ def train(
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     narrator = narrator or Silent()
     asked = _asked(recipe, own)
-    again = not overwrite and Run(Path(out)).is_unfinished(asked)
-    if again and Run(Path(out)).is_begun:
-        return resume(out, own=own, narrator=narrator, started=started)
-    run = Run.planned(out, overwrite=overwrite or again)
-    prepared, report = _prepare(recipe, own, narrator.reading)
-    networks = _build_networks(prepared, prepared.recipe.network, own)
-    reasons = {decision.field: decision.reason for decision in prepared.decisions}
-    with alone(run.folder):
-        # Looked at once more: while the data was read, another process may have trained here.
-        Run.planned(out, overwrite=overwrite or run.is_unfinished(asked))
-        run.begin(prepared.recipe.to_yaml(reasons=reasons), asked=asked.to_yaml())
-        run.write_split(train=prepared.train, validation=prepared.validation)
-        prepared.bundle.write(run.folder, write_text)
-        return _train(run, prepared, networks, own, narrator, stopwatch, report=report)
+    with shared_out(recipe.training, Path(out)) as (folder, part):
+        again = not overwrite and Run(folder).is_unfinished(asked)
+        if again and Run(folder).is_begun:
+            return _go_on(folder, part, own, narrator, stopwatch)
+        run = Run.planned(folder, overwrite=overwrite or again)
+        prepared, report = _prepare(recipe, own, narrator.reading)
+        networks = _build_networks(prepared, prepared.recipe.network, own)
+        reasons = {decision.field: decision.reason for decision in prepared.decisions}
+        with alone(run.folder):
+            # Looked at once more: while the data was read, another process may have trained here.
+            Run.planned(folder, overwrite=overwrite or run.is_unfinished(asked))
+            run.begin(prepared.recipe.to_yaml(reasons=reasons), asked=asked.to_yaml())
+            run.write_split(train=prepared.train, validation=prepared.validation)
+            prepared.bundle.write(run.folder, write_text)
+            return _train(run, prepared, networks, own, narrator, stopwatch, part, report=report)
 
 
 def explain(
@@ -195,17 +197,24 @@ def resume(
         LossNotFinite, SavedIsNotTrained: As `train` does.
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
-    run = Run.interrupted(out)
+    training = Run.interrupted(out).read_recipe().training
+    with shared_out(training, Path(out)) as (folder, part):
+        return _go_on(folder, part, own, narrator or Silent(), stopwatch)
+
+
+def _go_on(folder: Path, part: Part, own: Own, narrator: Narrator, stopwatch: Stopwatch) -> Run:
+    """Train on from the last checkpoint in ``folder``."""
+    run = Run.interrupted(folder)
     prepared = prepared_before(run)
     for field, before in _recorded(prepared.recipe).items():
         if before != own.name(field):
             found = f"{field} {own.name(field) or 'of the recipe'}, not {before or 'of the recipe'}"
-            raise OtherRecipe(folder=out, found=found)
+            raise OtherRecipe(folder=folder, found=found)
     with alone(run.folder):
         # All weights are in the checkpoint; those the encoder began with need not be there any more.
         begun = {"encoder_weights": None} if run.has_checkpoint else {}
         networks = _build_networks(prepared, prepared.recipe.network.model_copy(update=begun), own)
-        return _train(run, prepared, networks, own, narrator or Silent(), stopwatch, report=None)
+        return _train(run, prepared, networks, own, narrator, stopwatch, part, report=None)
 
 
 def _prepare(recipe: Recipe, own: Own, progress: ScanProgress | None) -> tuple[Prepared, Report]:
@@ -296,6 +305,7 @@ def _train(
     own: Own,
     narrator: Narrator,
     stopwatch: Stopwatch,
+    part: Part,
     *,
     report: Report | None,
 ) -> Run:
@@ -314,6 +324,7 @@ def _train(
         validate=lambda engine: _evaluate(engine, prepared).scores,
         validation_pixels=sum(height * width for height, width in prepared.validation_sizes),
         run=run,
+        part=part,
         recipe=training,
         fuse_loss=own.loss is None and not SORTING & training.loss.keys(),
         stopwatch=stopwatch,
@@ -331,7 +342,8 @@ def _train(
 
         outcome = trainer.fit(narrator.step, epoch_done)
     tolerance = _TOLERANCE if networks.precision == "float32" else _BFLOAT16_TOLERANCE
-    scores = _verify(run, prepared, trained=outcome.state.best or 0.0, tolerance=tolerance)
+    with on_one_device():
+        scores = _verify(run, prepared, trained=outcome.state.best or 0.0, tolerance=tolerance)
     narrator.verified(scores, outcome.state.best or 0.0)
     write_json(run.facts, _facts(networks, outcome, scores, seconds=stopwatch.seconds()))
     return run

@@ -11,6 +11,7 @@ from maskwright.inference.bundle import Bundle
 from maskwright.inference.keras_engine import KerasEngine
 from maskwright.metrics.scores import Scores
 from maskwright.networks.outputs import mask_only
+from maskwright.training.devices import is_shared_out, on_one_device
 from maskwright.training.recalibrate import Recalibration
 
 
@@ -18,7 +19,8 @@ from maskwright.training.recalibrate import Recalibration
 class Validation:
     """Validates a network as it learns, and gives its weights to the twin that is saved.
 
-    It is the learning network itself that predicts the validation images, in its own precision.
+    It is the learning network itself that predicts the validation images, in its own precision; where it is spread over
+    several devices, the twin does, on one.
 
     Args:
         network: The one that learns.
@@ -46,21 +48,34 @@ class Validation:
         self._steps = steps
         self._validate = validate
         self._learning = KerasEngine(mask_only(network), bundle)
+        self._predicting: KerasEngine | None = None if is_shared_out() else self._learning
         self._order = [layer.name for layer in self._learning.network.layers] if order is None else order
-        self._recalibrate = Recalibration(network)
+        self._recalibrate: Recalibration | None = None if is_shared_out() else Recalibration(network)
 
     def __call__(self) -> tuple[float, Scores]:
         """Measure the network as it is now."""
-        self._recalibrate(map(self._patches.plain, range(self._steps)))
-        return self.reached(self._learning)
+        if self._predicting is None or self._recalibrate is None:
+            with on_one_device():
+                self._predicting = KerasEngine(self._twin(), self._learning.bundle)
+                self._recalibrate = Recalibration(self._twin())
+        if self._predicting is not self._learning:
+            self._copy_weights()
+        with on_one_device():
+            self._recalibrate(map(self._patches.plain, range(self._steps)))
+            return self.reached(self._predicting)
 
     def saved(self) -> keras.Model:
-        """The twin, with the weights of the network that learns."""
+        """The twin, with the weights of the network that learns, and its statistics as they were last measured."""
+        if self._predicting is None or self._predicting is self._learning:
+            self._copy_weights()
+        return self._twin()
+
+    def _copy_weights(self) -> None:
         layers = {layer.name: layer for layer in self._learning.network.layers}
         # Layers that have none may be missing: their work is done by others.
-        network = self._twin()
+        with on_one_device():
+            network = self._twin()
         network.set_weights([w for name in self._order if name in layers for w in layers[name].get_weights()])
-        return network
 
     def reached(self, engine: KerasEngine) -> tuple[float, Scores]:
         """The score networks are chosen by, and all others; no class at all counts as 0."""
