@@ -39,8 +39,7 @@ def start(drawn, folder, *, devices=1, environment=None):
         "--python",
         folder / "mine.py",
         "--out",
-        folder / name,
-        *more,
+        folder / "run",
     ]
     code = "from maskwright.cli import main; main()"
     backend = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -85,9 +84,8 @@ def assert_equal(found, expected):
 
 
 def test_two_devices_learn_as_one(drawn, tmp_path, alone):
-    ended(
-        start(drawn, tmp_path, "run", devices=2, environment={"XLA_FLAGS": "--xla_force_host_platform_device_count=2"})
-    )
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    ended(start(drawn, tmp_path, devices=2, environment=environment))
     assert_equal(curve(tmp_path / "run"), alone)
 
 
