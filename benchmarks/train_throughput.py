@@ -75,7 +75,7 @@ drawn = AugmentationRecipe()
 patches = Patches(Images(), sizes=[(2 * side, 2 * side)] * 40, patch=(side, side), batch_size=batch, seed=0,
     normalisation=normalisation, augmentation=Light(brightness=drawn.brightness, contrast=drawn.contrast),
     geometry=Geometry(flip=drawn.flip, zoom=drawn.zoom, rotation=drawn.rotation))
-step, constant = step_of(network), patches.batch(0)
+step, constant = step_of(network, fuse_loss=True), patches.batch(0)
 loss = step(*constant)
 print(json.dumps({"loss": loss, "first": time.perf_counter() - began}), flush=True)
 stream = patches.stream(0)

@@ -48,6 +48,25 @@ def test_quarter_turns_are_those_of_numpy(angle, size):
     np.testing.assert_array_equal(seen(mask[..., None], mask, view, (height, width))[1], turned)
 
 
+@pytest.mark.parametrize("angle", [10.0, -33.0, 45.0, 90.0])
+@pytest.mark.parametrize("size", [(64, 64), (32, 416), (160, 64)])
+def test_nothing_is_invented_in_the_corners_of_what_is_turned(size, angle):
+    generator = np.random.default_rng(0)
+    mask = generator.choice([3, 7], (60, 90)).astype(np.uint8)
+    image = np.full((60, 90, 3), 200, np.uint8)
+    patch, labels = seen(image, mask, View(10, 20, 30, 50, angle=angle), size)
+    assert set(np.unique(labels)) == {3, 7}
+    assert patch.min() == 200
+
+
+def test_a_turn_is_a_turn_of_the_image_whatever_becomes_of_its_sides():
+    rows, columns = np.mgrid[:120, :120]
+    mask = (np.hypot(rows - 60, columns - 60) < 30).astype(np.uint8)  # a disc stays one, however it is turned
+    square = seen(mask[..., None], mask, View(20, 20, 80, 80), (160, 40))[1]
+    turned = seen(mask[..., None], mask, View(20, 20, 80, 80, angle=37), (160, 40))[1]
+    assert (square == turned).mean() > 0.98
+
+
 def test_a_window_of_whole_pixels_is_what_is_there():
     image = np.random.default_rng(0).integers(0, 255, (30, 40, 3)).astype(np.uint8)
     patch, _ = seen(image, image[..., 0], View(4, 7, 16, 24), (16, 24))

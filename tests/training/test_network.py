@@ -13,8 +13,16 @@ from maskwright.images.normalise import Normalisation
 from maskwright.inference.bundle import Bundle
 from maskwright.models import ARCHITECTURES
 from maskwright.networks import build_backbone, mask_only
-from maskwright.training.network import build_network, compile_for_training, encoder_pixels, targets
+from maskwright.training.network import (
+    build_network,
+    compile_for_training,
+    encoder_layers,
+    encoder_pixels,
+    quickened,
+    targets,
+)
 from maskwright.training.recipe import DOOR_NAMES, NetworkRecipe, Recipe, TrainingRecipe, WrongRecipe
+from maskwright.training.step import step_of
 from tests.networks.randomise import randomise
 
 SMALL = (16, 8, 8, 8, 8)
@@ -207,3 +215,38 @@ def test_the_gradient_of_all_weights_together_is_clipped(clip_norm, clipped):
     # After one step the first moment of AdamW is a tenth of the gradient (its beta is 0.9).
     norm = np.sqrt(sum(np.sum(np.square(keras.ops.convert_to_numpy(one) / 0.1)) for one in moments))
     assert norm == pytest.approx(clip_norm, rel=1e-3) if clipped else 0.02 < norm < 1000
+
+
+def test_a_quickened_network_learns_as_the_plain_one_does():
+    recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, deep_supervision=True, empty_head=True)
+    bundle = bundle_of()
+    plain = randomise(build_network(recipe, bundle, learning=True))
+    quick = quickened(plain)
+    assert [layer.name for layer in quick.layers if layer.weights] == [
+        layer.name for layer in plain.layers if layer.weights
+    ]
+    rng = np.random.default_rng(0)
+    images, masks = rng.normal(size=(2, 64, 64, 3)).astype("float32"), rng.integers(0, 3, (2, 64, 64)).astype("uint8")
+    losses = []
+    for network in (plain, quick):
+        compile_for_training(network, TrainingRecipe(learning_rate=1e-3), bundle)
+        step = step_of(network)
+        losses.append([step(images, targets(network, masks)) for _ in range(2)])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_slower_encoder_is_the_encoder_and_nothing_else():
+    recipe, bundle = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL), bundle_of()
+    network = quickened(build_network(recipe, bundle, learning=True))
+    compile_for_training(network, TrainingRecipe(), bundle, encoder=encoder_layers(recipe, bundle))
+    network.optimizer.encoder_rate.assign(0.0)
+    before = {weight.path: keras.ops.convert_to_numpy(weight) for weight in network.trainable_weights}
+    rng = np.random.default_rng(0)
+    step_of(network)(rng.normal(size=(2, 64, 64, 3)).astype("float32"), rng.integers(0, 3, (2, 64, 64)).astype("uint8"))
+    moved = {
+        weight.path.split("/")[0]
+        for weight in network.trainable_weights
+        if (keras.ops.convert_to_numpy(weight) != before[weight.path]).any()
+    }
+    assert all(name.startswith(("decoder_", "final_conv")) for name in moved)
+    assert {"decoder_stage0a_conv", "decoder_stage4b_bn", "final_conv"} <= moved

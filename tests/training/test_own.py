@@ -50,6 +50,7 @@ def test_a_file_gives_its_functions_and_its_digest(tmp_path):
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def loss(:", "SyntaxError"),
         ("loss = 3", "it defines none"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path, text, found):
@@ -59,14 +60,44 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, text, found):
         load_own(tmp_path / "gone.py")
 
 
-def test_a_network_must_fit_the_data():
-    def wrong(channels, classes, activation):
-        return keras.Sequential([keras.Input((None, None, channels + 1)), keras.layers.Conv2D(classes, 1)])
+def model(*layers, channels=1):
+    image = x = keras.Input((None, None, channels))
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(image, x)
 
-    with pytest.raises(WrongNetwork, match=r"wrong: made a model from \(None, None, None, 2\) to .*; expected"):
-        Own(network=wrong).build(bundle())
-    with pytest.raises(WrongNetwork, match="made a model from NoneType to nothing"):
-        Own(network=lambda channels, classes, activation: None).build(bundle())
+
+@keras.saving.register_keras_serializable("mine")
+class Mine(keras.layers.Layer):
+    def call(self, x):
+        return x
+
+
+CONV = {"filters": 1, "kernel_size": 1}
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (
+            lambda: model(keras.layers.Conv2D(**CONV), channels=2),
+            r"a model from \(None, None, None, 2\) to .*expected a",
+        ),
+        (lambda: model(keras.layers.Conv2D(2, 1)), r"to \(None, None, None, 2\) in float32; expected a functional"),
+        (lambda: model(keras.layers.Conv2D(**CONV, dtype="bfloat16")), "in bfloat16; expected a functional"),
+        (lambda: model(keras.layers.Conv2D(**CONV), Mine()), "a layer Mine; expected Keras' own layers"),
+        (lambda: keras.Sequential([keras.layers.Conv2D(**CONV)]), "Sequential; expected a functional"),
+        (lambda: None, "NoneType; expected a functional"),
+    ],
+)
+def test_a_network_must_fit_the_data_and_open_everywhere(made, words):
+    with pytest.raises(WrongNetwork, match=f"network .*: made {words}"):
+        Own(network=lambda channels, classes, activation: made()).build(bundle())
+
+
+def test_a_network_that_fits_is_taken():
+    fits = model(keras.layers.Conv2D(**CONV))
+    assert Own(network=lambda channels, classes, activation: fits).build(bundle()) is fits
 
 
 def test_the_command_line_trains_with_a_users_file_and_goes_on_with_no_other(drawn, tmp_path, maskwright_command):
@@ -89,6 +120,9 @@ def test_the_command_line_trains_with_a_users_file_and_goes_on_with_no_other(dra
     assert losses[1] < losses[0]
     assert engine(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 32, 32, 3)
 
+    code, _, err = maskwright_command("train", "--recipe", run.recipe, "--out", tmp_path / "again")
+    assert code == 1
+    assert "loss: the recipe was trained with mine.py:loss" in err
     run.report.unlink()  # as if interrupted before the end
     code, _, err = maskwright_command("train", "--resume", "--out", out)
     assert code == 1

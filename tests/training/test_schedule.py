@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskwright.training.schedule import ByClock, BySteps, Stopwatch, learning_rate
+from maskwright.training.schedule import ByClock, BySteps, Stopwatch, learning_rate, patch_size
 
 
 class Hand:
@@ -62,3 +62,19 @@ def test_a_budget_spent_before_the_first_step_is_over():
 
 def test_the_stopwatch_counts_earlier_sittings():
     assert Stopwatch(5.0, before=100.0, now=Hand(7.0)).seconds() == 102.0
+
+
+@pytest.mark.parametrize(
+    ("patch", "early"),
+    [
+        ((256, 320), (160, 192)),
+        ((64, 64), (64, 64)),
+        ((96, 128), (64, 96)),
+        ((64, 704), (64, 416)),
+        ((32, 32), (32, 32)),
+    ],
+)
+def test_early_patches_are_smaller_but_not_too_small_nor_of_another_shape(patch, early):
+    assert patch_size(0.2, patch=patch, share=0.7, scale=0.6) == early
+    assert patch_size(0.7, patch=patch, share=0.7, scale=0.6) == patch
+    assert patch_size(0.2, patch=patch, share=0.0, scale=0.6) == patch

@@ -40,7 +40,7 @@ def test_folds_hold_out_each_part_and_share_out_the_time():
     assert [(one.name, one.recipe.data.fold, one.recipe.training.time_budget) for one in members] == [
         ("fold1", (1, 3), 200), ("fold2", (2, 3), 200), ("fold3", (3, 3), 200),
     ]  # fmt: skip
-    with pytest.raises(WrongRecipe, match=r"time budget.*greater than or equal to 30"):
+    with pytest.raises(WrongRecipe, match=r"each of the trainings.*greater than or equal to 30"):
         by_fold(recipe(epochs=None, time_budget=60), 5)
 
 
@@ -99,6 +99,16 @@ def test_a_class_that_is_nowhere_does_not_count(tmp_path):
         file.write_text(json.dumps(told))
     summary = summarise([Run(tmp_path / name) for name in ("fold1", "fold2")])
     assert (summary.pooled, summary.classes) == (None, {"cell": None})
+
+
+def test_without_a_time_the_usual_one_is_shared_out():
+    assert [one.recipe.training.time_budget for one in by_seed(recipe(epochs=None), 2)] == [900, 900]
+
+
+def test_folds_have_no_validation_folders():
+    given = Recipe.from_dict({"data": {"images": "i", "masks": "m", "val_images": "v", "val_masks": "w"}})
+    with pytest.raises(WrongRecipe, match="not be given together with val_images"):
+        by_fold(given, 3)
 
 
 def test_a_fold_beyond_the_last_is_refused():

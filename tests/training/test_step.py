@@ -41,6 +41,36 @@ def test_steps_are_those_of_keras():
         np.testing.assert_allclose(mine, other, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_a_fused_loss_learns_the_same(outputs):
+    images, masks = batch(0)
+    targets = masks if outputs == 1 else {"mask": masks, "present": masks[:, 0, 0].astype(np.float32)}
+    learnt = []
+    for fuse in (False, True):
+        model = network(FusedAdamW(0.05), outputs=outputs)
+        learnt.append((step_of(model, fuse_loss=fuse)(images, targets), model.get_weights()))
+    assert learnt[0][0] == pytest.approx(learnt[1][0], rel=1e-5)
+    for one, other in zip(learnt[0][1], learnt[1][1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_what_regularises_has_its_gradient():
+    def regularised():
+        keras.utils.set_random_seed(0)
+        image = keras.Input((None, None, 2))
+        x = layers.Conv2D(1, 3, kernel_regularizer=keras.regularizers.L2(0.5), name="conv")(image)
+        model = keras.Model(image, layers.ActivityRegularization(l2=0.1)(x))
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+        return model
+
+    images, masks = batch(0, (8, 8))
+    ours, theirs = regularised(), regularised()
+    expected = theirs.train_on_batch(images, masks[:, 1:-1, 1:-1])
+    assert step_of(ours)(images, masks[:, 1:-1, 1:-1]) == pytest.approx(float(expected), rel=1e-4)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)
+
+
 def test_the_loss_is_that_of_the_step_and_not_the_mean_of_all():
     model = network(FusedAdamW(0.0))
     step = step_of(model)

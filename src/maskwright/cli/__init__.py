@@ -181,11 +181,17 @@ def find_rate(
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
     load_keras_quietly()
     from maskwright.report.rates import plot_rates
+    from maskwright.training.find_rate import NoRate
     from maskwright.training.train import find_rate as find
 
     with counting("Raising the rate") as count:
         curve = find(complete, steps=steps, watch=count)
-    suggested = curve.suggested
+    try:
+        suggested = curve.suggested
+    except NoRate:
+        plot_rates(curve, None, out)
+        say(f"plot: {out}")
+        raise
     plot_rates(curve, suggested, out)
     say(f"The loss falls fastest at a learning rate of {suggested:.2g}: --set training.learning_rate={suggested:.2g}")
     say(f"plot: {out}")
@@ -434,8 +440,8 @@ def _train(recipe: "Recipe | None", out: Path, python: Path | None, *, overwrite
 
     own = _load_own(python)
     with ConsoleNarrator(console()) as narrator:
-        Segmenter.train_recipe(recipe, out, overwrite=overwrite, own=own, narrator=narrator, started=started)
-    run = Run.open(out)
+        trained = Segmenter.train_recipe(recipe, out, overwrite=overwrite, own=own, narrator=narrator, started=started)
+    run = Run.open(trained.folder)  # of several processes, all but the first have folders of their own
     say(f"network: {run.network}")
     say(f"report:  {run.report}")
     if run.read_facts()["stopped_by"] == "interrupt":
@@ -464,7 +470,10 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
         with ConsoleNarrator(console()) as narrator:
             Segmenter.train_recipe(member, folder, own=own, narrator=narrator, started=time.monotonic())
 
-    members = by_fold(recipe, folds) if folds is not None else by_seed(recipe, seeds or 1)
+    from maskwright.training.train import recipe_with
+
+    complete = recipe_with(recipe, own)
+    members = by_fold(complete, folds) if folds is not None else by_seed(complete, seeds or 1)
     with interruptible():
         summary = train_series(members, out, train=one, say=say)
     console().print(summary_of_series(summary, folds=folds is not None))

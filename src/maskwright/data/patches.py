@@ -205,7 +205,7 @@ def _corner_by_a_class(
 
     Classes are those of ``of``, or all beside the commonest.
     """
-    pixels = np.bincount(labels.ravel(), minlength=IGNORED + 1)
+    pixels = sum(np.bincount(row, minlength=IGNORED + 1) for row in labels)
     pixels[IGNORED] = 0
     if of is None:
         pixels[pixels.argmax()] = 0
@@ -214,7 +214,11 @@ def _corner_by_a_class(
     classes = pixels.nonzero()[0]
     if not classes.size:
         return None
-    row, column = divmod(int(generator.choice(np.flatnonzero(labels == generator.choice(classes)))), labels.shape[1])
+    chosen = generator.choice(classes)
+    by_row = np.cumsum([np.count_nonzero(row == chosen) for row in labels])
+    place = int(generator.integers(by_row[-1]))  # of all its pixels, row by row
+    row = int(np.searchsorted(by_row, place, side="right"))
+    column = int(np.flatnonzero(labels[row] == chosen)[place - (by_row[row - 1] if row else 0)])
     corner = []
     for at, side, length in zip((row, column), labels.shape, window, strict=True):
         first, last = max(0, at - math.floor(length) + 1), max(0, min(at, math.floor(side - length)))

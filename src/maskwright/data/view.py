@@ -43,7 +43,7 @@ def seen(
     if image.dtype == np.uint8 and image.shape[-1] in _FAST_CHANNELS:
         pixels = _sampled(image.squeeze(-1) if image.shape[-1] == 1 else image, view, size, Image.Resampling.BILINEAR)
     else:
-        bands = [np.asarray(image[..., band], np.float32) for band in range(image.shape[-1])]
+        bands = (image[..., band] for band in range(image.shape[-1]))
         pixels = np.stack([_sampled(band, view, size, Image.Resampling.BILINEAR) for band in bands], axis=-1)
         pixels = (pixels if image.dtype.kind == "f" else pixels.round()).astype(image.dtype)
     return pixels.reshape(*size, -1), _sampled(labels, view, size, Image.Resampling.NEAREST)
@@ -63,22 +63,25 @@ def reflected(places: NDArray[np.integer], length: int) -> NDArray[np.integer]:
 def _sampled(
     pixels: NDArray[np.generic], view: View, size: tuple[int, int], method: Image.Resampling
 ) -> NDArray[np.generic]:
-    height, width = _bounds(view.height, view.width, view.angle)
+    height, width = _bounds(view.height, view.width, view.angle) if view.angle else (view.height, view.width)
     top, left = view.top + (view.height - height) / 2, view.left + (view.width - width) / 2
     rows, columns = _touched(top, height), _touched(left, width)
     box = (left - columns.start, top - rows.start, left - columns.start + width, top - rows.start + height)
     scaled = (max(1, round(width * size[1] / view.width)), max(1, round(height * size[0] / view.height)))
-    picture = Image.fromarray(_piece(pixels, rows, columns)).resize(scaled, method, box=box)
+    piece = _piece(pixels, rows, columns)
+    if piece.dtype != np.uint8:
+        piece = piece.astype(np.float32)
+    picture = Image.fromarray(piece).resize(scaled, method, box=box)
     if view.angle:
-        picture = _turned(picture, size, view.angle, method)
+        picture = _turned(picture, size, view, (scaled[1] / height, scaled[0] / width), method)
     sampled = np.asarray(picture)
     return sampled[:: -1 if view.upside_down else 1, :: -1 if view.mirrored else 1]
 
 
 def _bounds(height: float, width: float, angle: float) -> tuple[float, float]:
-    """Height and width of the upright box that holds a turned one."""
+    """Height and width of the upright box that holds a turned one, and a pixel around it."""
     cosine, sine = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
-    return height * cosine + width * sine, height * sine + width * cosine
+    return height * cosine + width * sine + 2, height * sine + width * cosine + 2
 
 
 def _touched(start: float, length: float) -> range:
@@ -92,12 +95,19 @@ def _piece(pixels: NDArray[np.generic], rows: range, columns: range) -> NDArray[
     return pixels[np.ix_(reflected(np.asarray(rows), height), reflected(np.asarray(columns), width))]
 
 
-def _turned(picture: Image.Image, size: tuple[int, int], angle: float, method: Image.Resampling) -> Image.Image:
-    """The middle of ``picture``, (height, width) = ``size``, turned counter-clockwise."""
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    middle, target = (picture.width / 2, picture.height / 2), (size[1] / 2, size[0] / 2)
-    across = middle[0] - cosine * target[0] + sine * target[1]
-    down = middle[1] - sine * target[0] - cosine * target[1]
-    return picture.transform(
-        (size[1], size[0]), Image.Transform.AFFINE, (cosine, -sine, across, sine, cosine, down), method
-    )
+def _turned(
+    picture: Image.Image, size: tuple[int, int], view: View, scale: tuple[float, float], method: Image.Resampling
+) -> Image.Image:
+    """The middle of ``picture``, which shows ``scale`` pixels for each of the image's, down and across, turned.
+
+    Turning is done in the image's pixels, whatever the scales: an offset from the middle of the patch is brought to
+    them, turned, and brought to the picture's.
+    """
+    cosine, sine = math.cos(math.radians(view.angle)), math.sin(math.radians(view.angle))
+    down, across = size[0] / view.height, size[1] / view.width  # pixels of the patch for each of the image's
+    a, b = scale[1] * cosine / across, -scale[1] * sine / down
+    d, e = scale[0] * sine / across, scale[0] * cosine / down
+    middle = size[1] / 2, size[0] / 2
+    c = picture.width / 2 - a * middle[0] - b * middle[1]
+    f = picture.height / 2 - d * middle[0] - e * middle[1]
+    return picture.transform((size[1], size[0]), Image.Transform.AFFINE, (a, b, c, d, e, f), method)

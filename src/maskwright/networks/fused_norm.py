@@ -5,7 +5,7 @@ from typing import Any, Final, final
 import keras
 from keras import layers
 
-from maskwright.networks.graph import Graph, Step, replaced
+from maskwright.networks.graph import Call, Graph, Step, replaced
 
 _FEW: Final = 8  # channels: what a processor's registers hold of float32
 
@@ -24,12 +24,15 @@ def norm_steps(network: keras.Model) -> dict[str, Step]:
     if keras.backend.backend() != "tensorflow":
         return {}
     images = {id(tensor) for tensor in network.inputs}
-    norms = [call for call in Graph(network).calls if _can_be_fused(call.layer)]
+    norms = [call for call in Graph(network).calls if _can_be_fused(call)]
     return {norm.layer.name: _fused(norm.layer, of_images=id(norm.inputs[0]) in images) for norm in norms}
 
 
-def _can_be_fused(layer: keras.Layer) -> bool:
-    return type(layer) is layers.BatchNormalization and layer.axis in (-1, 3) and not layer.synchronized
+def _can_be_fused(call: Call) -> bool:
+    layer = call.layer
+    if type(layer) is not layers.BatchNormalization or layer.axis not in (-1, 3):
+        return False
+    return len(call.inputs[0].shape) == 4 and not (layer.synchronized or getattr(layer, "renorm", False))
 
 
 def _fused(norm: layers.BatchNormalization, *, of_images: bool) -> Step:
@@ -37,8 +40,8 @@ def _fused(norm: layers.BatchNormalization, *, of_images: bool) -> Step:
         fused = FusedBatchNormalization.from_config(norm.get_config())
         made = fused(x, **arguments)
         fused.set_weights(norm.get_weights())
-        for weight in fused.trainable_weights if of_images else ():
-            weight.trainable = False
+        if of_images and fused.center:
+            fused.beta.trainable = False
         return made
 
     return step

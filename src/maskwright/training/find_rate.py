@@ -17,6 +17,7 @@ LOWEST, HIGHEST = 1e-6, 1.0
 STEPS: Final = 100
 _SMOOTH: Final = 0.9  # of the moving average of losses
 _DIVERGED: Final = 4.0  # times the lowest loss
+_FEWEST: Final = 3  # points of a curve
 _SKIPPED: Final = 0.1  # of the curve, from its beginning, where the average has seen too little
 
 
@@ -44,6 +45,8 @@ class Curve:
         Raises:
             NoRate: It falls nowhere.
         """
+        if len(self.rates) < _FEWEST:
+            raise NoRate(lowest=LOWEST, highest=self.rates[-1] if self.rates else LOWEST)
         first, lowest = math.ceil(_SKIPPED * len(self.rates)), int(np.argmin(self.smooth))
         slopes = np.gradient(np.array(self.smooth), np.log(self.rates))[first:lowest]
         if not slopes.size or slopes.min() >= 0:

@@ -17,7 +17,7 @@ from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
 from maskwright.metrics.scores import Scores
 from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
 from maskwright.training.devices import Part, on_one_device
-from maskwright.training.missing import SHARE, never_found, told
+from maskwright.training.missing import SHARE, missing, not_found, told
 from maskwright.training.network import targets
 from maskwright.training.pace import Pace
 from maskwright.training.recipe import TrainingRecipe
@@ -32,7 +32,7 @@ from maskwright.training.validation import Validation
 
 # Checkpoints hold the optimizer as well, some 300 MB: not more often than this, seconds.
 _CHECKPOINT_SECONDS = 60.0
-# Forward in float32 against a whole step in bfloat16, before either has been measured.
+# Of a whole step's time for as many pixels, a forward pass, before either has been measured.
 _FIRST_GUESS = 0.6
 
 
@@ -67,7 +67,7 @@ EpochDone = Callable[[Mapping[str, Any]], None]
 
 
 class Trainer:
-    """One training: the network that learns, the twin that is validated and saved, and the files of the run.
+    """One training: the network that learns, the twin that is saved, and the files of the run.
 
     Args:
         network: Compiled, in the precision of training.
@@ -124,9 +124,10 @@ class Trainer:
             stopwatch,
             budget=recipe.time_budget,
             steps=(recipe.epochs or 0) * patches.steps_per_epoch,
-            steps_a_validation=_FIRST_GUESS * validation_pixels / (math.prod(patches.patch) * patches.batch_size),
+            validation_work=_FIRST_GUESS * validation_pixels / patches.batch_size,
         )
         self._saved_at = stopwatch.seconds()
+        self._scores: Scores | None = None
 
     def resume(self) -> None:
         """Go on from the run's checkpoint, or from the start if the run was interrupted before its first.
@@ -140,11 +141,14 @@ class Trainer:
         self.state = State(**restored.state)
         self.stopwatch.before = self.state.seconds
         self._saved_at = self.stopwatch.seconds()
-        if self.run.network.exists() and self.run.network.stat().st_mtime > restored.file.stat().st_mtime:
-            # Killed after a better network was saved and before the checkpoint knew.
-            with on_one_device():
-                self.state.best = self.validation.reached(load_keras_engine(self.run.network, self.bundle))[0]
         budget, used = self._pace.budget, self.state.seconds
+        saved = self.run.network
+        if budget is not None and saved.exists() and saved.stat().st_mtime > restored.file.stat().st_mtime:
+            # Killed after a better network was saved and before the checkpoint knew; by epochs it is found once more.
+            with on_one_device():
+                engine = load_keras_engine(saved, self.bundle)
+                self.state.best = self.validation.reached(engine)[0]
+            self.state.best_answer = self.validation.answer(engine.network)
         of = f" of {self._pace.steps}" if budget is None else f", {used:.0f} of {budget:.0f} seconds used"
         self.say(f"Goes on at step {self.state.step}{of}.")
 
@@ -180,14 +184,16 @@ class Trainer:
         self._seek()
         with closing(self.patches.stream(self.state.step, size=lambda step: self._size(schedule, step))) as batches:
             while (reason := self._reason_to_end(schedule, asked)) is None:
-                loss = self._step(next(batches), schedule.progress(self.state.step))
-                self._pace.stepped(schedule, self.state)
+                batch = next(batches)
+                loss = self._step(batch, schedule.progress(self.state.step))
+                self._pace.stepped(schedule, self.state, work=math.prod(batch[1].shape[1:3]))
                 share, left = schedule.progress(self.state.step), schedule.seconds_left(self.state.step)
                 watch(Progress(step=self.state.step, share=share, seconds_left=left, loss=loss))
                 if self.state.step % self.patches.steps_per_epoch == 0 and share < 1:
-                    self._end_epoch(
-                        epoch_done, self._attempt, validate=self._pace.validation_is_due(schedule, self.state)
-                    )
+                    due = self._pace.validation_is_due(schedule, self.state)
+                    self._end_epoch(epoch_done, self._attempt, validate=due)
+                    if due and self._scores is not None:
+                        self._look_out_for_missing(self._scores, share)
                 if self.stopwatch.seconds() - self._saved_at > _CHECKPOINT_SECONDS and share < 1:
                     self._refuse_what_is_not_finite()
                     self._save_checkpoint(self._attempt)
@@ -270,19 +276,19 @@ class Trainer:
         row = self._row(put, validate=validate)
         self.state.history.append(row)
         self.state.losses.clear()
-        if validate:
-            self._look_out_for_missing()
         put(self.run.history, lambda: write_csv(self.run.history, self.state.history))
         epoch_done(row)
 
-    def _look_out_for_missing(self) -> None:
+    def _look_out_for_missing(self, scores: Scores, share: float) -> None:
         """Name the classes of which nothing is found, and lay patches on them, those not yet prepared."""
-        missing = never_found(self.state.history, [label.name for label in self.bundle.labels if not label.background])
+        self.state.unfound = not_found(scores, self.state.unfound, share=share)
+        names = [label.name for label in self.bundle.labels if not label.background]
+        sought = [name for name in missing(self.state.unfound) if name in names]
         before = self.state.sought[-1][1] if self.state.sought else []
-        if new := [name for name in missing if name not in before]:
+        if new := [name for name in sought if name not in before]:
             self.say(told(new))
-        if missing != before:
-            self.state.sought = [*self.state.sought, (self.state.step + AHEAD, missing)]
+        if sought != before:
+            self.state.sought = [*self.state.sought, (self.state.step + AHEAD, sought)]
             self._seek()
 
     def _seek(self) -> None:
@@ -309,7 +315,9 @@ class Trainer:
         file, best = self.run.network, self.state.best
         if (best is None or reached >= best) and put(file, lambda: self._save_network(file)):
             self.state.best, self.state.best_step = reached, self.state.step
+            self.state.best_answer = self.validation.answer(self.validation.saved())
         self._pace.validated(since=started)
+        self._scores = scores
         return scores
 
     def _save_checkpoint(self, put: Put) -> bool:

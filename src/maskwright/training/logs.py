@@ -21,18 +21,30 @@ class ServiceMissing(InputError):
 
 
 @contextmanager
-def logged(run: Run, recipe: Recipe) -> Iterator[Log]:
+def logged(run: Run, recipe: Recipe, *, first: int, say: Callable[[str], None]) -> Iterator[Log]:
     """What passes lines of the history on to every service of ``training.log``, while the training lasts.
+
+    A service that fails on the way is done without, and ``say`` is called once with why.
+
+    Args:
+        run: Where event files go.
+        recipe: Which services, and what they are told of the training.
+        first: The first step of this sitting; what was told of it and of later ones is void.
+        say: Called with lines for the user.
 
     Raises:
         ServiceMissing: A service's package is not installed.
     """
     with ExitStack() as stack:
-        logs = [stack.enter_context(_SERVICES[service](run, recipe)) for service in recipe.training.log]
+        logs = {name: stack.enter_context(_SERVICES[name](run, recipe, first)) for name in recipe.training.log}
 
         def log(row: Mapping[str, Any]) -> None:
-            for each in logs:
-                each(row)
+            for name in list(logs):
+                try:
+                    logs[name](row)
+                except Exception as error:  # a server that does not answer must not end a training
+                    del logs[name]
+                    say(f"warning: {name} is not told any more: {type(error).__name__}: {error}")
 
         yield log
 
@@ -47,13 +59,12 @@ def numbers_in(row: Mapping[str, Any]) -> dict[str, float]:
 
 
 @contextmanager
-def _tensorboard(run: Run, recipe: Recipe) -> Iterator[Log]:
+def _tensorboard(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
     """Event files in the run's folder ``tensorboard``; a run that goes on takes up its curves where it stood."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
         raise ServiceMissing(service="tensorboard", package="tensorboardX") from None
-    first = 1 + max((row["step"] for row in run.read_history()), default=0)
     folder = str(run.folder / "tensorboard")
     with SummaryWriter(folder, purge_step=first, filename_suffix=f".{first}") as writer:  # names are of a second
 
@@ -66,13 +77,13 @@ def _tensorboard(run: Run, recipe: Recipe) -> Iterator[Log]:
 
 
 @contextmanager
-def _mlflow(run: Run, recipe: Recipe) -> Iterator[Log]:
+def _mlflow(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
     """A run of MLflow, where MLFLOW_TRACKING_URI says, with the recipe as parameters; it is gone on with as well."""
     try:
         import mlflow
     except ImportError:
         raise ServiceMissing(service="mlflow", package="mlflow-skinny") from None
-    known = run.folder / ".mlflow"
+    known = run.known_to_mlflow
     begun = known.read_text(encoding="utf-8").strip() if known.is_file() else None
     with mlflow.start_run(run_id=begun, run_name=run.folder.name) as active:
         if begun is None:
@@ -84,4 +95,4 @@ def _mlflow(run: Run, recipe: Recipe) -> Iterator[Log]:
         yield lambda row: mlflow.log_metrics(numbers_in(row), step=row["step"])
 
 
-_SERVICES: Final[Mapping[Service, Callable[[Run, Recipe], Any]]] = {"tensorboard": _tensorboard, "mlflow": _mlflow}
+_SERVICES: Final[Mapping[Service, Callable[[Run, Recipe, int], Any]]] = {"tensorboard": _tensorboard, "mlflow": _mlflow}

@@ -1,36 +1,45 @@
 """Classes that a network does not find at all, validation after validation."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
+
+from maskwright.metrics.scores import Scores
 
 SHARE: Final = 0.33
 """Of the patches that are laid on such a class, where the image has it."""
 _VALIDATIONS: Final = 2
+_EARLY: Final = 0.1  # of the run: before, nothing is to be expected
 
 
-def never_found(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Those of ``names`` whose pixels were there and of which none was found, in the last two validations.
+def not_found(scores: Scores, before: Mapping[str, int], *, share: float) -> dict[str, int]:
+    """In how many validations in a row no pixel was found of classes that have pixels, those of one at least.
 
     Args:
-        history: Lines of a run's history, of which some hold no validation.
-        names: Names of classes.
+        scores: Of the last validation.
+        before: The answer after the validation before it.
+        share: How much of the run is over, 0 to 1.
 
-    >>> rows = [{"val_mean_iou": 0.4, "val_iou_pole": 0.0, "val_iou_car": iou} for iou in (0.0, 0.1)]
-    >>> never_found(rows, ["pole", "car"]), never_found(rows[:1], ["pole", "car"])
-    (['pole'], [])
+    >>> import numpy as np
+    >>> scores = Scores.from_confusion(np.array([[9, 0], [4, 0]]), ["road", "pole"], background=False)
+    >>> not_found(scores, {"pole": 1, "road": 3}, share=0.5)
+    {'pole': 2}
     """
-    validated = [row for row in history if row["val_mean_iou"] is not None][-_VALIDATIONS:]
-    if len(validated) < _VALIDATIONS:
-        return []
-    return [name for name in names if all(row.get(f"val_iou_{name}") == 0 for row in validated)]
+    if share < _EARLY:
+        return {}
+    return {one.name: before.get(one.name, 0) + 1 for one in scores.classes if one.recall == 0}
+
+
+def missing(unfound: Mapping[str, int]) -> list[str]:
+    """The classes to be sought: those that were not found in two validations in a row."""
+    return [name for name, times in unfound.items() if times >= _VALIDATIONS]
 
 
 def told(names: Sequence[str]) -> str:
     """The sentence for the user.
 
     >>> told(["pole", "sign"])
-    'Not one pixel of pole or sign is found so far: from here on a third of the patches are laid on them.'
+    'Not one pixel of pole or sign is found so far: from here on a third of the patches of images with them show them.'
     """
     them = "it" if len(names) == 1 else "them"
-    share = "from here on a third of the patches are laid on"
-    return f"Not one pixel of {' or '.join(names)} is found so far: {share} {them}."
+    share = "from here on a third of the patches of images with"
+    return f"Not one pixel of {' or '.join(names)} is found so far: {share} {them} show {them}."

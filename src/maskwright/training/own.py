@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from maskwright.losses.base import SegmentationLoss
 from maskwright.losses.targets import Tensor
 
 _DIGITS: Final = 12  # of a file's digest, in the recipe
+_OPENED: Final = ("keras.", "maskwright.")  # where layers come from that a saved network is opened with
 
 
 class UnusableFile(InputError):
@@ -24,10 +26,16 @@ class UnusableFile(InputError):
     text = "--python {file}: {found}; expected Python that defines one or more of {expected}."
 
 
+class FunctionMissing(InputError):
+    """A recipe of a training with a user's own function, and another function or none."""
+
+    text = "{field}: the recipe was trained with {expected}, and {found} was given; give that file with --python."
+
+
 class WrongNetwork(InputError):
     """A network of the user's that does not fit the data."""
 
-    text = "network {name}: made a model from {found}; expected one from {expected}, for images of any size."
+    text = "network {name}: made {found}; expected {expected}."
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Own:
 
     - ``loss(y_true, y_pred)``: a scalar, of label indices (n, h, w), 255 where ignored, and probabilities (n, h, w, c).
     - ``network(channels, classes, activation)``: a functional Keras model from images (n, h, w, channels) of any size
-      that 32 divides to probabilities (n, h, w, classes), of Keras' own layers.
+      that 32 divides to probabilities (n, h, w, classes) in float32, of Keras' own layers.
     - ``augmentation(image=, mask=)``: see `CallableAugmentation`.
     - ``callback(row)``: called with each line of the history, a mapping from column to number.
     """
@@ -65,15 +73,22 @@ class Own:
             WrongNetwork: It has other inputs or outputs.
         """
         made = self.network(bundle.channels, bundle.outputs, bundle.activation) if self.network else None
-        wanted = (None, None, None, bundle.channels), (None, None, None, bundle.outputs)
-        found = (
-            (made.input_shape, made.output_shape) if isinstance(made, keras.Model) else (type(made).__name__, "nothing")
-        )
+        images, masks = f"images (n, h, w, {bundle.channels})", f"float32 probabilities (n, h, w, {bundle.outputs})"
+        expected = f"a functional Keras model from {images} of any size to {masks}"
+        if not isinstance(made, keras.Model) or not hasattr(made, "operations"):
+            raise self._wrong(type(made).__name__, expected)
+        strange = [type(layer) for layer in made._flatten_layers() if not type(layer).__module__.startswith(_OPENED)]
+        if strange:
+            raise self._wrong(f"a layer {strange[0].__qualname__}", "Keras' own layers, which any command opens")
+        found = (*made.input_shape, *made.output_shape, made.output.dtype)
+        wanted = (None, None, None, bundle.channels, None, None, None, bundle.outputs, "float32")
         if found != wanted:
-            raise WrongNetwork(
-                name=self.name("network"), found=" to ".join(map(str, found)), expected=" to ".join(map(str, wanted))
-            )
+            maps = f"a model from {made.input_shape} to {made.output_shape} in {made.output.dtype}"
+            raise self._wrong(maps, expected)
         return made
+
+    def _wrong(self, found: str, expected: str) -> WrongNetwork:
+        return WrongNetwork(name=self.name("network"), found=found, expected=expected)
 
 
 NOTHING: Final = Own()
@@ -111,11 +126,11 @@ def load_own(file: Path) -> Own:
         spec = importlib.util.spec_from_file_location(f"own_{digest}", file)
         if spec is None or spec.loader is None:
             raise UnusableFile(file=file, found="it is no .py file", expected=expected)
-        module = importlib.util.module_from_spec(spec)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     except InputError:
         raise
-    except Exception as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # whatever the user's code raises
         raise UnusableFile(file=file, found=f"{type(error).__name__}: {error}", expected=expected) from error
     found = {name: getattr(module, name) for name in FUNCTIONS if callable(getattr(module, name, None))}
     if not found:

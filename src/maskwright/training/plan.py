@@ -260,6 +260,10 @@ _INSTEAD: Mapping[str, tuple[str, ...]] = {  # given, these take a field's place
     "augmentation.rotation": ("augmentation.custom",),
     "augmentation.brightness": ("augmentation.custom",),
     "training.time_budget": ("training.epochs",),
+    "training.loss": ("training.custom_loss",),
+    "training.class_weights": ("training.custom_loss",),
+    "network.backbone": ("network.custom",),
+    "network.decoder_filters": ("network.custom",),
 }
 
 

@@ -62,6 +62,11 @@ class Run:
         return self.folder / ".asked.yaml"
 
     @property
+    def known_to_mlflow(self) -> Path:
+        """The name that MLflow has for it; hidden."""
+        return self.folder / ".mlflow"
+
+    @property
     def bundle(self) -> Path:
         """The contract with predicting."""
         return self.folder / BUNDLE_FILE
@@ -233,7 +238,14 @@ class Run:
             path.unlink()
         kept = (self.checkpoint, self.previous_checkpoint, self.last_network, self.network, self.bundle)
         told = (self.split, self.history, self.contact_sheet, self.scores, self.facts, self.report)
-        for path in (self.asked, *told, *kept):  # the split early: without it there is nothing to go on with
+        for path in sorted(self.folder.glob("tensorboard/events.out.*")):
+            path.unlink()
+        for path in (
+            self.asked,
+            self.known_to_mlflow,
+            *told,
+            *kept,
+        ):  # the split early: without it there is nothing to go on with
             path.unlink(missing_ok=True)
 
     def read_recipe(self) -> Recipe:
@@ -253,13 +265,6 @@ class Run:
         sides = [(pair, "train") for pair in train] + [(pair, "validation") for pair in validation]
         rows = [{"name": p.name, "split": side, "image": str(p.image), "mask": str(p.mask)} for p, side in sides]
         write_csv(self.split, rows)
-
-    def read_history(self) -> list[dict[str, Any]]:
-        """The lines of the history, ``step`` as a number and the rest as text; none before the first."""
-        if not self.history.is_file():
-            return []
-        with self.history.open(newline="", encoding="utf-8") as file:
-            return [row | {"step": int(row["step"])} for row in csv.DictReader(file)]
 
     def read_bundle(self) -> Bundle:
         """The contract with predicting."""

@@ -34,8 +34,19 @@ def patch_size(progress: float, *, patch: tuple[int, int], share: float, scale: 
     """
     if progress >= share:
         return patch
-    rows, columns = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in patch)
-    return rows, columns
+    rows, columns = (_sides(side, scale) for side in patch)
+
+    def distortion(size: tuple[int, int]) -> float:
+        down, across = size[0] / patch[0], size[1] / patch[1]
+        return abs(math.log(down / across)) + abs(math.log(down * across / scale**2)) / 2
+
+    return min(((row, column) for row in rows for column in columns), key=distortion)
+
+
+def _sides(side: int, scale: float) -> set[int]:
+    """The multiples below and above a share of ``side``, neither less than 64 pixels nor more than it has."""
+    least = min(side, 2 * MULTIPLE)
+    return {max(least, MULTIPLE * round_of(side * scale / MULTIPLE)) for round_of in (math.floor, math.ceil)}
 
 
 class Schedule(Protocol):

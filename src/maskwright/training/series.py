@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from maskwright.errors import InputError
 from maskwright.images.write import write_json
+from maskwright.training.plan import DEFAULT_SECONDS
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import OutputNotEmpty, Run
 
@@ -48,8 +49,7 @@ def by_fold(recipe: Recipe, number: int) -> list[Member]:
     """A training for each of ``number`` parts of the data, which it is validated on; they share out the time."""
     shared = _sharing_time(recipe, number)
     return [
-        Member(f"fold{place}", shared.changed("data", fold=(place, number), val_images=None, val_masks=None))
-        for place in range(1, number + 1)
+        Member(f"fold{place}", _checked(shared.changed("data", fold=(place, number)))) for place in range(1, number + 1)
     ]
 
 
@@ -123,13 +123,15 @@ def _iou(hits: int, truth: int, predicted: int) -> float | None:
 
 
 def _sharing_time(recipe: Recipe, number: int) -> Recipe:
-    seconds = recipe.training.time_budget
-    if seconds is None:
+    if recipe.training.epochs is not None:
         return recipe
-    each = seconds / number
-    return Recipe.from_dict(
-        recipe.changed("training", time_budget=each).model_dump(exclude_unset=True), source="time budget"
-    )
+    seconds = DEFAULT_SECONDS if recipe.training.time_budget is None else recipe.training.time_budget
+    return _checked(recipe.changed("training", time_budget=seconds / number))
+
+
+def _checked(recipe: Recipe) -> Recipe:
+    """The recipe, whose changed fields fit together; what was left open stays open."""
+    return Recipe.from_dict(recipe.model_dump(exclude_unset=True), source="each of the trainings")
 
 
 def _refuse_others(out: Path, members: Sequence[Member]) -> None:

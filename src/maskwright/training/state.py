@@ -15,9 +15,13 @@ class State:
     seconds: float = 0.0
     best: float | None = None
     best_step: int = 0
+    best_answer: list[float] = field(default_factory=list)
+    """Some of the best network's probabilities, by which it is known again when it is opened."""
     history: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     """Of the steps since the last line of the history."""
+    unfound: dict[str, int] = field(default_factory=dict)
+    """In how many validations in a row no pixel of a class was found."""
     sought: list[tuple[int, list[str]]] = field(default_factory=list)
     """From which step on patches are laid on which classes, since none of their pixels was found."""
     rate: float = 1.0

@@ -37,16 +37,21 @@ def _traced_step(network: keras.Model, fuse_loss: bool) -> Step:
     def scored(targets: Any, answers: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(answers)
-            loss = network.compute_loss(y=targets, y_pred=answers, training=True)
+            loss = network.compute_loss(y=targets, y_pred=answers, training=True)  # what regularises is in it as well
         return loss, tape.gradient(loss, answers)
 
     @tf.function(reduce_retracing=True)
     def traced(images: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             answers = network(images, training=True)
+            penalties = network.losses  # of regularisers, which do not depend on the answers
         loss, slopes = scored(targets, answers)
         weights = network.trainable_weights
-        gradients = tape.gradient(answers, [weight.value for weight in weights], output_gradients=slopes)
+        gradients = tape.gradient(
+            [*tf.nest.flatten(answers), *penalties],
+            [weight.value for weight in weights],
+            output_gradients=[*tf.nest.flatten(slopes), *map(tf.ones_like, penalties)],
+        )
         network.optimizer.apply(gradients, weights)
         return loss
 

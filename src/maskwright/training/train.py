@@ -47,17 +47,17 @@ from maskwright.training.network import (
     quickened,
     targets,
 )
-from maskwright.training.own import NOTHING, Own, OwnLoss
+from maskwright.training.own import NOTHING, FunctionMissing, Own, OwnLoss
 from maskwright.training.plan import patch_for
 from maskwright.training.prepare import Prepared, ScanProgress, prepare, prepared_before
 from maskwright.training.recipe import NetworkRecipe, Recipe
 from maskwright.training.run import OtherRecipe, Run
 from maskwright.training.schedule import Stopwatch, patch_size
 from maskwright.training.step import step_of
+from maskwright.training.validation import thinned
 
-# Two float32 evaluations of one network agree to rounding, which may turn a few pixels; more is another network.
+# Of a probability: two float32 evaluations of one network agree to rounding; more is another network.
 _TOLERANCE = 1e-3
-_BFLOAT16_TOLERANCE = 2e-2  # training validates in its own precision, what is saved is float32
 _RECORDED = {  # the recipe's fields for what a user brings
     "loss": ("training", "custom_loss"),
     "network": ("network", "custom"),
@@ -66,10 +66,10 @@ _RECORDED = {  # the recipe's fields for what a user brings
 
 
 class SavedIsNotTrained(InputError):
-    """The saved run does not reproduce the score of training."""
+    """The saved run does not answer as the network that was trained."""
 
     text = (
-        "{run}: the saved network scores {saved:.4f} mean IoU where training reached {trained:.4f}. "
+        "{run}: the saved network answers otherwise than the trained one, by up to {difference:.2g} of a probability. "
         "Do not use this run; please report it."
     )
 
@@ -103,7 +103,7 @@ def train(
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     narrator = narrator or Silent()
-    asked = _asked(recipe, own)
+    asked = recipe_with(recipe, own)
     with shared_out(recipe.training, Path(out)) as (folder, part):
         again = not overwrite and Run(folder).is_unfinished(asked)
         if again and Run(folder).is_begun:
@@ -218,7 +218,7 @@ def _go_on(folder: Path, part: Part, own: Own, narrator: Narrator, stopwatch: St
 
 
 def _prepare(recipe: Recipe, own: Own, progress: ScanProgress | None) -> tuple[Prepared, Report]:
-    prepared, report = prepare(_asked(recipe, own), progress=progress)
+    prepared, report = prepare(recipe_with(recipe, own), progress=progress)
     if prepared.recipe.data.normalisation == "encoder":
         prepared = replace(prepared, bundle=encoder_pixels(prepared.recipe.network, prepared.bundle))
     return prepared, report
@@ -233,8 +233,15 @@ def _plan(run: Run, prepared: Prepared, networks: "_Networks", patches: Patches,
     return Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run)
 
 
-def _asked(recipe: Recipe, own: Own) -> Recipe:
-    """The recipe with all that was given beside it."""
+def recipe_with(recipe: Recipe, own: Own) -> Recipe:
+    """The recipe with all that was given beside it.
+
+    Raises:
+        FunctionMissing: The recipe is of a training with functions that are not given.
+    """
+    for field, name in _recorded(recipe).items():
+        if name is not None and name != own.name(field):
+            raise FunctionMissing(field=field, found=own.name(field) or "the recipe's own", expected=name)
     for field, (section, name) in _RECORDED.items():
         recipe = recipe.changed(section, **{name: own.name(field)})
     return recipe
@@ -310,6 +317,9 @@ def _train(
     report: Report | None,
 ) -> Run:
     training = prepared.recipe.training
+    if part.index:  # one process tells, calls and logs for all
+        narrator, own = Silent(), replace(own, callback=None)
+        prepared = replace(prepared, recipe=prepared.recipe.changed("training", log=()))
     run.tidy()
     run.report.unlink(missing_ok=True)  # of an earlier sitting; it is what tells that a run is complete
     patches = _build_patches(prepared, own.augment())
@@ -332,18 +342,17 @@ def _train(
     )
     trainer.resume()
 
-    with logged(run, prepared.recipe) as log:
+    with logged(run, prepared.recipe, first=trainer.state.step + 1, say=narrator.say) as log:
 
         def epoch_done(row: Mapping[str, Any]) -> None:
             narrator.epoch(row)
             log(row)
             if own.callback is not None:
-                own.callback(row)
+                own.callback(dict(row))
 
         outcome = trainer.fit(narrator.step, epoch_done)
-    tolerance = _TOLERANCE if networks.precision == "float32" else _BFLOAT16_TOLERANCE
     with on_one_device():
-        scores = _verify(run, prepared, trained=outcome.state.best or 0.0, tolerance=tolerance)
+        scores = _verify(run, prepared, patches, answered=outcome.state.best_answer)
     narrator.verified(scores, outcome.state.best or 0.0)
     write_json(run.facts, _facts(networks, outcome, scores, seconds=stopwatch.seconds()))
     return run
@@ -360,18 +369,19 @@ def _evaluate(
     return evaluation
 
 
-def _verify(run: Run, prepared: Prepared, *, trained: float, tolerance: float) -> Scores:
-    """Open the run as any later command will, predict the validation images as `predict` will, and compare."""
+def _verify(run: Run, prepared: Prepared, patches: Patches, *, answered: Sequence[float]) -> Scores:
+    """Open the run as any later command will, see that it answers as before, and predict as `predict` will."""
     engine = open_engine(run.folder)
+    again = thinned(engine(patches.plain(0)[:1]))
+    difference = float(np.abs(np.subtract(again, answered)).max())
+    if not difference <= _TOLERANCE:
+        raise SavedIsNotTrained(run=run.folder, difference=difference)
 
     def keep(pair: Pair, indices: NDArray[np.uint8] | None) -> None:
         if indices is not None:
             write_mask(run.validation / f"{pair.name}.png", engine.bundle.values(indices))
 
     evaluation = _evaluate(engine, prepared, seen=keep)
-    saved = evaluation.scores.mean_iou or 0.0
-    if not abs(saved - trained) <= tolerance:
-        raise SavedIsNotTrained(run=run.folder, saved=saved, trained=trained)
     write_json(run.scores, evaluation.to_json())
     return evaluation.scores
 

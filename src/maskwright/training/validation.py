@@ -1,10 +1,12 @@
-"""What a training measures on its way: the learning network's weights in its serving twin, on the validation images."""
+"""What a training measures on its way, on the validation images, and the network that it saves."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, final
+from typing import Any, Final, final
 
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from maskwright.data.patches import Patches
 from maskwright.inference.bundle import Bundle
@@ -13,6 +15,14 @@ from maskwright.metrics.scores import Scores
 from maskwright.networks.outputs import mask_only
 from maskwright.training.devices import is_shared_out, on_one_device
 from maskwright.training.recalibrate import Recalibration
+
+_ANSWERS: Final = 16  # rows and columns of pixels in an answer
+
+
+def thinned(probabilities: NDArray[np.float32]) -> list[float]:
+    """Probabilities (n, h, w, classes) at some pixels."""
+    rows, columns = (max(1, side // _ANSWERS) for side in probabilities.shape[1:3])
+    return [float(value) for value in np.asarray(probabilities, np.float32)[:, ::rows, ::columns].ravel()]
 
 
 @final
@@ -69,6 +79,11 @@ class Validation:
         if self._predicting is None or self._predicting is self._learning:
             self._copy_weights()
         return self._twin()
+
+    def answer(self, network: keras.Model) -> list[float]:
+        """Some probabilities of ``network``, of a patch without augmentation: what it can be known by."""
+        with on_one_device():
+            return thinned(network.predict_on_batch(self._patches.plain(0)[:1]))
 
     def _copy_weights(self) -> None:
         layers = {layer.name: layer for layer in self._learning.network.layers}
