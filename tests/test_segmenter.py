@@ -153,9 +153,7 @@ def test_a_run_whose_saved_network_is_not_the_trained_one_fails_loudly(drawn, tm
     monkeypatch.setattr(fit.Trainer, "_save_network", spoilt)
     data = {"images": drawn / "train/images", "masks": drawn / "train/masks"}
     recipe = Recipe.from_dict(SMALL_RECIPE | {"data": data, "training": SMALL_RECIPE["training"] | {"epochs": 1}})
-    with pytest.raises(
-        SavedIsNotTrained, match=r"run: the saved network answers otherwise than the trained one, by up to "
-    ):
+    with pytest.raises(SavedIsNotTrained, match="run: the saved network answers otherwise than the trained"):
         Segmenter.train_recipe(recipe, tmp_path / "run")
 
 

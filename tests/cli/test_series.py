@@ -11,13 +11,25 @@ SMALL = [
 ]
 
 
+NETWORK = """
+import keras
+
+def network(channels, classes, activation):
+    image = keras.Input((None, None, channels))
+    x = keras.layers.Conv2D(classes, 3, padding="same")(image)
+    return keras.Model(image, keras.layers.Activation(activation, dtype="float32")(x))
+"""
+
+
 @pytest.fixture
 def data(drawn):
     return ["--images", drawn / "train/images", "--masks", drawn / "train/masks", "--classes", "background,cell,fibre"]
 
 
 def test_folds_hold_out_every_image_once_and_go_on(data, tmp_path, maskwright_command):
-    command = ["train", *data, *SMALL, "--epochs", "1", "--folds", "2", "--out", tmp_path / "folds"]
+    (tmp_path / "mine.py").write_text(NETWORK)
+    own = ["--python", tmp_path / "mine.py"]
+    command = ["train", *data, *SMALL, *own, "--epochs", "1", "--folds", "2", "--out", tmp_path / "folds"]
     code, told, err = maskwright_command(*command)
     assert code == 0, err
     assert "out of fold, all images" in told

@@ -240,12 +240,8 @@ class Run:
         told = (self.split, self.history, self.contact_sheet, self.scores, self.facts, self.report)
         for path in sorted(self.folder.glob("tensorboard/events.out.*")):
             path.unlink()
-        for path in (
-            self.asked,
-            self.known_to_mlflow,
-            *told,
-            *kept,
-        ):  # the split early: without it there is nothing to go on with
+        hidden = (self.asked, self.known_to_mlflow)
+        for path in (*hidden, *told, *kept):  # the split early: without it there is nothing to go on with
             path.unlink(missing_ok=True)
 
     def read_recipe(self) -> Recipe:
