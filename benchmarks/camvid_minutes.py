@@ -92,12 +92,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         if given.set == "camvid":
-            data, scored = given.data, list(range(11))
+            data, scored = given.data, CAMVID.split(",")
             val = ["--val-images", data / "val/images", "--val-masks", data / "val/masks"]
             options = [*val, "--classes", CAMVID, "--ignore", "11"]
             peer = ["--values", ",".join(map(str, range(12))), "--ignore", "11"]
         else:
-            data, scored = place / "data", [0]
+            data, scored = place / "data", ["membrane"]
             halves(given.data, data)
             options = ["--mask-values", "255=background,0=membrane"]
             peer = ["--values", "0,255", "--upside-down"]
@@ -108,10 +108,10 @@ def main() -> None:
             for who, minutes in todo:
                 if who == "maskwright":
                     row = ours(data, minutes, seed, place, options)
-                    found = list(row["iou"].values())
+                    found = [row["iou"][name] for name in scored]
                 else:
                     row = theirs(data, minutes, seed, given.peer_python, peer)
-                    found = [row["iou"][index] for index in scored]
+                    found = row["iou"][: len(scored)]
                 row |= {"set": given.set, "mean_iou": sum(value or 0.0 for value in found) / len(found)}
                 rows.append(row)
                 given.out.write_text("".join(json.dumps(one) + "\n" for one in rows))
