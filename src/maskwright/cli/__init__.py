@@ -129,7 +129,7 @@ def train(
     fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
     series = {"--folds": folds, "--seeds": seeds}
     asked = [option for option, number in series.items() if number is not None]
-    others = {"--explain": explain, "--resume": resume, "--overwrite": overwrite}
+    others: dict[str, object] = {"--explain": explain, "--resume": resume, "--overwrite": overwrite}
     others |= {"--val-images": val_images, "--seeds": seeds} if folds is not None else {}
     if asked and (wrong := next((option for option, value in others.items() if value), None)):
         expected = (

@@ -205,7 +205,9 @@ def _corner_by_a_class(
 
     Classes are those of ``of``, or all beside the commonest.
     """
-    pixels = sum(np.bincount(row, minlength=IGNORED + 1) for row in labels)
+    pixels = np.zeros(IGNORED + 1, np.int64)
+    for row in labels:  # all at once would take eight times the mask's memory
+        pixels += np.bincount(row, minlength=len(pixels))
     pixels[IGNORED] = 0
     if of is None:
         pixels[pixels.argmax()] = 0
@@ -217,10 +219,10 @@ def _corner_by_a_class(
     chosen = generator.choice(classes)
     by_row = np.cumsum([np.count_nonzero(row == chosen) for row in labels])
     place = int(generator.integers(by_row[-1]))  # of all its pixels, row by row
-    row = int(np.searchsorted(by_row, place, side="right"))
-    column = int(np.flatnonzero(labels[row] == chosen)[place - (by_row[row - 1] if row else 0)])
+    at_row = int(np.searchsorted(by_row, place, side="right"))
+    at_column = int(np.flatnonzero(labels[at_row] == chosen)[place - (by_row[at_row - 1] if at_row else 0)])
     corner = []
-    for at, side, length in zip((row, column), labels.shape, window, strict=True):
+    for at, side, length in zip((at_row, at_column), labels.shape, window, strict=True):
         first, last = max(0, at - math.floor(length) + 1), max(0, min(at, math.floor(side - length)))
         corner.append(float(generator.integers(first, max(first, last) + 1)))
     return corner

@@ -46,7 +46,9 @@ def seen(
         bands = (image[..., band] for band in range(image.shape[-1]))
         pixels = np.stack([_sampled(band, view, size, Image.Resampling.BILINEAR) for band in bands], axis=-1)
         pixels = (pixels if image.dtype.kind == "f" else pixels.round()).astype(image.dtype)
-    return pixels.reshape(*size, -1), _sampled(labels, view, size, Image.Resampling.NEAREST)
+    return pixels.reshape(*size, -1), _sampled(labels, view, size, Image.Resampling.NEAREST).astype(
+        np.uint8, copy=False
+    )
 
 
 def reflected(places: NDArray[np.integer], length: int) -> NDArray[np.integer]:

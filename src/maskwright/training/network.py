@@ -155,8 +155,8 @@ def compile_for_training(
     )
     optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     if loss is None:
-        weights = _weights(recipe, bundle)
-        loss = loss_of_words(recipe.loss, channels=bundle.outputs, pixel_weights=weights, ignore=IGNORED)
+        pixel_weights = _weights(recipe, bundle)
+        loss = loss_of_words(recipe.loss, channels=bundle.outputs, pixel_weights=pixel_weights, ignore=IGNORED)
     if isinstance(network.output, dict):
         losses = {name: presence_loss if name == PRESENT else loss for name in network.output}
         weights = {name: 1.0 if name == MASK else _AUXILIARY_WEIGHT for name in losses}
