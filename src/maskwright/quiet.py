@@ -28,7 +28,8 @@ def load_keras_quietly() -> None:
         try:
             import keras
 
-            keras.ops.convert_to_numpy(keras.ops.ones(1))  # starts the backend, which talks again
+            if "KERAS_DISTRIBUTION_NUM_PROCESSES" not in os.environ:  # else processes have to find each other first
+                keras.ops.convert_to_numpy(keras.ops.ones(1))  # starts the backend, which talks again
         except ValueError as error:  # what Keras raises for a backend it does not know
             raise wrong_argument(
                 "KERAS_BACKEND", os.environ.get("KERAS_BACKEND"), expected="tensorflow, jax or torch"

@@ -16,7 +16,7 @@ def nothing_is_trained(monkeypatch):
     def began(*_, **__):
         raise Began
 
-    monkeypatch.setattr(training, "resume", lambda out, **_: f"went on with {out}")
+    monkeypatch.setattr(training, "_go_on", lambda folder, *_: f"went on with {folder}")
     monkeypatch.setattr(training, "_prepare", began)
 
 

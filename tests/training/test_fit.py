@@ -248,14 +248,14 @@ def test_a_network_saved_after_the_last_checkpoint_is_what_later_ones_must_beat(
 
 
 def test_a_class_of_which_nothing_is_found_is_named_and_sought(tmp_path):
-    rig = Rig(tmp_path, Clock(), epochs=4, scores=(0.0, 0.0, 0.0, 0.3))
+    rig = Rig(tmp_path, Clock(), epochs=5, scores=(0.0, 0.0, 0.0, 0.3, 0.0))
     rig.fit()
     sentence = "from here on a third of the patches of images with it show it."
     line = f"Not one pixel of cell is found so far: {sentence}"
     assert rig.said == [line]
     # From the second validation on, but for the three batches that are prepared; and not once it is found.
     assert rig.trainer.patches.sought == ([(8 + 3, [1]), (16 + 3, [])], 0.33)
-    again = Rig(tmp_path, epochs=4)
+    again = Rig(tmp_path, epochs=5)
     again.trainer.resume()
     assert [tuple(entry) for entry in again.trainer.state.sought] == [(11, ["cell"]), (19, [])]
 

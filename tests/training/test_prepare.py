@@ -54,7 +54,7 @@ def test_folders_that_were_given_are_the_sides(videos):
 
 def test_every_choice_is_in_the_recipe(videos):
     training = prepare(recipe_of(videos))[0].recipe.training
-    assert (training.patch, training.batch_size, training.time_budget) == ((64, 64), 8, 1800.0)
+    assert (training.patch, training.batch_size, training.time_budget) == ((64, 64), 4, 1800.0)
 
 
 def test_a_run_that_goes_on_keeps_its_own_split(videos):

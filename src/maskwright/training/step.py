@@ -45,7 +45,8 @@ def _traced_step(network: keras.Model, fuse_loss: bool) -> Step:
         with tf.GradientTape() as tape:
             answers = network(images, training=True)
             penalties = network.losses  # of regularisers, which do not depend on the answers
-        loss, slopes = scored(targets, answers)
+        # As new tensors: Keras hangs the logits on a sigmoid's answers, and would take the loss of those.
+        loss, slopes = scored(targets, tf.nest.map_structure(tf.identity, answers))
         weights = network.trainable_weights
         gradients = tape.gradient(
             [*tf.nest.flatten(answers), *penalties],
