@@ -57,7 +57,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """As Keras' own."""
-        if not (training and self.trainable) or mask is not None:
+        if keras.backend.backend() != "tensorflow" or not (training and self.trainable) or mask is not None:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
