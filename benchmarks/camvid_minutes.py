@@ -72,7 +72,8 @@ def plot(rows: list[dict], file: Path, title: str) -> None:
         points = sorted((row["minutes"], row["mean_iou"]) for row in rows if row["who"] == who)
         if points:
             axes.plot(*zip(*points, strict=True), "o-", color=colour, label=who)
-    axes.set(title=title, xlabel="minutes", ylabel="test mean IoU", xlim=(0, None), ylim=(0, None))
+    best = max(row["mean_iou"] for row in rows)
+    axes.set(title=title, xlabel="minutes", ylabel="test mean IoU", xlim=(0, None), ylim=(0, 1.15 * best))
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.savefig(file)
