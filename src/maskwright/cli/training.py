@@ -1,0 +1,99 @@
+"""What the command `train` does: one training or several, going on, and saying what would be done."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from maskwright.cli.talk import console, counting, interruptible, say
+
+if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --help answers at once
+    from maskwright.training.own import Own
+    from maskwright.training.recipe import Recipe
+
+
+def train_run(recipe: "Recipe | None", out: Path, python: Path | None, *, overwrite: bool) -> None:
+    """Train, or resume where there is no recipe, and say where the results are."""
+    started = time.monotonic()  # before Keras is loaded, which takes seconds of a time budget
+    from maskwright.console import ConsoleNarrator
+    from maskwright.quiet import load_keras_quietly
+    from maskwright.segmenter import Segmenter
+    from maskwright.training.run import Run
+
+    load_keras_quietly()
+
+    own = _own_functions(python)
+    with ConsoleNarrator(console()) as narrator:
+        trained = Segmenter.train_recipe(recipe, out, overwrite=overwrite, own=own, narrator=narrator, started=started)
+    run = Run.open(trained.folder)  # of several processes, all but the first have folders of their own
+    say(f"network: {run.network}")
+    say(f"report:  {run.report}")
+    if run.read_facts()["stopped_by"] == "interrupt":
+        say(f"Interrupted; the best network so far is saved. Go on with: maskwright train --resume --out {out}")
+        raise typer.Exit(130)
+
+
+def _own_functions(python: Path | None) -> "Own":
+    """The user's own functions; Keras is loaded by then."""
+    from maskwright.training.own import NOTHING, load_own
+
+    return NOTHING if python is None else load_own(python)
+
+
+def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None, seeds: int | None) -> None:
+    """Train for every fold or seed, and say what they reached together."""
+    from maskwright.console import ConsoleNarrator, summary_of_series
+    from maskwright.quiet import load_keras_quietly
+    from maskwright.segmenter import Segmenter
+    from maskwright.training.series import by_fold, by_seed, train_series
+
+    load_keras_quietly()
+    own = _own_functions(python)
+
+    def one(member: "Recipe", folder: Path) -> None:
+        with ConsoleNarrator(console()) as narrator:
+            Segmenter.train_recipe(member, folder, own=own, narrator=narrator, started=time.monotonic())
+
+    from maskwright.training.train import recipe_with
+
+    complete = recipe_with(recipe, own)
+    members = by_fold(complete, folds) if folds is not None else by_seed(complete, seeds or 1)
+    with interruptible():
+        summary = train_series(members, out, train=one, say=say)
+    console().print(summary_of_series(summary, folds=folds is not None))
+    say(f"summary: {out / 'summary.json'}")
+
+
+def explain_plan(recipe: "Recipe", out: Path, python: Path | None) -> None:
+    """Show what a training would do, and leave no trace."""
+    from maskwright.console import print_plan
+    from maskwright.quiet import load_keras_quietly
+
+    load_keras_quietly()
+    from maskwright.training.train import explain
+
+    with counting("Reading pairs") as count:
+        plan = explain(recipe, out, own=_own_functions(python), progress=count)
+    print_plan(console(), plan)
+    say("Nothing was trained or written. Decide otherwise with --set, such as --set training.batch_size=4")
+
+
+def refuse_changes(out: Path, given: Mapping[str, Mapping[str, object]]) -> None:
+    """What a run was started with cannot be changed when it is resumed."""
+    from maskwright.training.recipe import Recipe, merge
+    from maskwright.training.run import OtherRecipe, Run
+
+    saved = Run.interrupted(out).read_recipe()
+    before = saved.model_dump()
+    now = Recipe.from_dict(merge(before, given), source="options").model_dump()
+    # Classes and ignored value became the table of mask values when the run began.
+    changed = [
+        f"{section}.{name}={now[section][name]} is not {value}"
+        for section, fields in before.items()
+        for name, value in fields.items()
+        if now[section][name] != value and (section, name) not in (("data", "classes"), ("data", "ignore"))
+    ]
+    if changed:
+        raise OtherRecipe(folder=out, found="; ".join(changed))
