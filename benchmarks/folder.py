@@ -2,9 +2,10 @@
 
     python benchmarks/folder.py RUN_OR_ENGINE [--images 1000] [--side 224] [--rounds 3]
 
-Draws PNGs, soft shapes with a camera's noise, into a temporary folder. Each round times (a) the engine alone, on as
-many prepared images in batches of the size that the folder is predicted in, and (b) `predict_files` from the PNGs to
-masks on disk; the ratio of a round is the share of the engine's own rate that is left. Every mask of the first round
+Draws PNGs, soft shapes with a camera's noise, into a temporary folder. Each round times the engine alone, on as many
+prepared images in batches of the size that the folder is predicted in, (a) one call after the other and (b), if it can
+be divided, several at once, and (c) `predict_files` from the PNGs to masks on disk; the ratios of a round are the
+shares of the engine's own rate that are left. Every mask of the first round
 must be there and equal to the one of its image predicted alone, but for the pixels on which batches differ.
 """
 
@@ -14,6 +15,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
@@ -21,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from maskwright.images.read import read_image, read_mask
-from maskwright.inference.engine import Engine, needs_framework, open_engine, weights_digest
+from maskwright.inference.engine import Divisible, Engine, needs_framework, open_engine, weights_digest
 from maskwright.inference.folder import Job, predict_files
 from maskwright.inference.pipeline import BATCH
 from maskwright.inference.predict import predict_indices, reflected
@@ -41,8 +43,8 @@ def draw(folder: Path, *, images: int, side: int, channels: int) -> None:
 
 
 def engine_alone(engine: Engine, prepared: np.ndarray, *, images: int) -> None:
-    for start in range(0, images, BATCH):
-        engine(prepared[: min(BATCH, images - start)])
+    with ThreadPoolExecutor(getattr(engine, "calls", 1)) as lanes:
+        list(lanes.map(lambda start: engine(prepared[: min(BATCH, images - start)]), range(0, images, BATCH)))
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -84,22 +86,26 @@ def main() -> None:
         pixels = [read_image(file) for file in sorted(source.iterdir())[:BATCH]]
         prepared = np.stack([engine.bundle.prepare(reflected(engine.bundle, image)) for image in pixels])
         predict_files(job, sorted(source.iterdir())[: 2 * BATCH + 1], Path(folder, "warm"))
-        engine_alone(engine, prepared, images=2 * BATCH)
+        own = engine.side_by_side() if isinstance(engine, Divisible) else engine
+        for way in (engine, own):
+            engine_alone(way, prepared, images=4 * BATCH)
         for number in range(given.rounds):
             masks = Path(folder, f"masks{number}")
-            alone = seconds(lambda: engine_alone(engine, prepared, images=given.images))
+            one = seconds(lambda: engine_alone(engine, prepared, images=given.images))
+            several = seconds(lambda: engine_alone(own, prepared, images=given.images))
             whole = seconds(lambda masks=masks: predict_files(job, [source], masks))
-            rounds.append((alone, whole))
+            rounds.append((one, several, whole))
             if number == 0:
                 check(engine, source, masks, images=given.images)
-    rates = [given.images / median(times) for times in zip(*rounds, strict=True)]
-    shares = [alone / whole for alone, whole in rounds]
     print(f"{given.images} PNGs of {given.side} x {given.side}, {given.rounds} rounds, {os.cpu_count()} CPUs, ", end="")
     print(f"{platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}")
-    print("| engine alone, images/s | disk to disk, images/s | share, median (lowest - highest) |")
-    print("| ---: | ---: | --- |")
-    share = f"{median(shares):.1%} ({min(shares):.1%} - {max(shares):.1%})"
-    print(f"| {rates[0]:.1f} | {rates[1]:.1f} | {share} |")
+    print("| way | images/s | disk to disk: share of it, median (lowest - highest) |\n| --- | ---: | --- |")
+    ways = ("one call after the other", "several calls at once", "disk to disk")
+    for place, way in enumerate(ways):
+        shares = [times[place] / times[-1] for times in rounds]
+        rate = given.images / median(times[place] for times in rounds)
+        share = "" if way == ways[-1] else f"{median(shares):.1%} ({min(shares):.1%} - {max(shares):.1%})"
+        print(f"| {way} | {rate:.1f} | {share} |")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,9 @@ PYTHON is that of an environment as `smp_server.py` describes it. Weights and ba
 images, which int8 is calibrated on as well, are the PNGs and JPEGs of FOLDER, or drawn. Each engine is made as `export`
 makes it and opened as `predict` opens it; before it is timed, its answers are compared with Keras'.
 
-Each round times every way once, one after the other; the ratio of a round is how many times faster an engine is.
+Each round times every way once, one after the other; the ratio of a round is how many times faster an engine is. The
+last case is many batches, predicted as those of a folder are: several calls at once, each on processors of its own.
+There the peer has a way more, its calls in threads of one core each, which its users would have to write.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -40,7 +43,8 @@ from maskwright.inference.exported import Exported, model_digest
 from maskwright.models import Unet
 
 PEERS = ("readme", "channels_last", "channels_last+bf16")
-CASES = ((8, 224), (1, 224), (1, 512))
+THREADS = "channels_last+bf16, calls in threads"
+CASES = ((8, 224, 1), (1, 224, 1), (1, 512, 1), (8, 224, 8))  # batch, side, calls
 CALIBRATED_ON = 64
 MOST = {"f32": 1e-4, "bf16": 0.1, "int8": 0.25}  # of a probability, on average over the pixels of an image
 
@@ -95,24 +99,29 @@ def asked(process: subprocess.Popen, question: str) -> float:
     return float(process.stdout.readline())
 
 
-def seconds(engine: Engine, images: np.ndarray) -> float:
-    started = time.perf_counter()
-    engine(images)
-    return time.perf_counter() - started
+def seconds(engine: Engine, images: np.ndarray, *, calls: int) -> float:
+    """Of ``calls`` calls, as many at a time as the engine is compiled for."""
+    with ThreadPoolExecutor(getattr(engine, "calls", 1)) as lanes:
+        started = time.perf_counter()
+        list(lanes.map(lambda _: engine(images), range(calls)))
+        return time.perf_counter() - started
 
 
-def table(rounds: list[Mapping[str, float]], *, batch: int, engines: list[str]) -> str:
+def table(rounds: list[Mapping[str, float]], *, images: int, engines: list[str]) -> str:
     """Milliseconds and rates by their medians; ratios round by round, as median (lowest - highest)."""
     middle = {way: median(times[way] for times in rounds) for way in rounds[0]}
     best = min(PEERS, key=middle.__getitem__)
-    lines = [f"| way | ms | images/s | times smp as its README | times smp's best ({best}) |", "| --- " * 5 + "|"]
+    rivals = {"as its README": "readme", f"best ({best})": best} | ({THREADS: THREADS} if THREADS in middle else {})
+    lines = ["| way | ms | images/s |" + "".join(f" times smp: {name} |" for name in rivals)]
+    lines.append("| --- " * (3 + len(rivals)) + "|")
     for way, time_ in middle.items():
         ratios = []
-        for rival in ("readme", best) if way in engines else ():
+        for rival in rivals.values() if way in engines else ():
             each = [times[rival] / times[way] for times in rounds]
             ratios.append(f"{median(each):.2f} ({min(each):.2f} - {max(each):.2f})")
         name = f"maskwright {way}" if way in engines else f"smp {way}"
-        lines.append(f"| {name} | {1e3 * time_:.0f} | {batch / time_:.1f} | {' | '.join(ratios or ['', ''])} |")
+        cells = [name, f"{1e3 * time_:.0f}", f"{images / time_:.1f}", *(ratios or [""] * len(rivals))]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -139,16 +148,20 @@ def main() -> None:
             error = np.abs(engine(patches[:8]) - expected)
             print(f"{name} differs from Keras by {error.mean():.1e} on average, {error.max():.1e} at most")
             assert error.mean() < MOST[name], name
-        for batch, side in CASES:
+        for batch, side, calls in CASES:
             images = pictures(options.images, number=batch, side=side)
+            peers = PEERS if calls == 1 else (*PEERS, THREADS)
+            used = engines if calls == 1 else {name: engine.side_by_side() for name, engine in engines.items()}
 
-            def once(images: np.ndarray = images, case: str = f"{batch} {side}") -> dict[str, float]:
-                theirs = {way: asked(process, f"{way} {case}") for way in PEERS}
-                return theirs | {name: seconds(engine, images) for name, engine in engines.items()}
+            def once(images: np.ndarray = images, calls: int = calls, peers=peers, used=used) -> dict[str, float]:
+                case = f"{len(images)} {images.shape[1]} {calls}"
+                theirs = {way: asked(process, f"{way} {case}") for way in peers}
+                return theirs | {name: seconds(engine, images, calls=calls) for name, engine in used.items()}
 
             once(), once()
             rounds = [once() for _ in range(options.rounds)]
-            print(f"\n**{side} x {side}, batch {batch}**\n\n{table(rounds, batch=batch, engines=chosen)}", flush=True)
+            print(f"\n**{side} x {side}, batch {batch}{f', {calls} calls' if calls > 1 else ''}**\n")
+            print(table(rounds, images=batch * calls, engines=chosen), flush=True)
 
 
 if __name__ == "__main__":

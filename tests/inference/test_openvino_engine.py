@@ -113,6 +113,17 @@ def test_threads_may_share_an_engine(engine):
         np.testing.assert_allclose(answer, expected(image), atol=1e-5)
 
 
+def test_a_divided_engine_answers_as_it_does_undivided(engine):
+    images = [pictures(3, 64, 48, 1) * number for number in range(12)]
+    whole = open_engine(engine)
+    divided = whole.side_by_side()
+    assert divided.calls >= 1
+    with ThreadPoolExecutor(2 * divided.calls) as threads:
+        answers = list(threads.map(divided, images))
+    for answer, image in zip(answers, images, strict=True):
+        np.testing.assert_allclose(answer, whole(image), atol=1e-6)
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="only Linux tells which files are mapped")
 @pytest.mark.parametrize("cached", [False, True])
 def test_no_file_of_an_open_engine_is_held_so_that_it_can_be_replaced_on_windows(cached, engine):

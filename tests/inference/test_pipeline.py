@@ -15,6 +15,31 @@ from maskwright.inference.predict import predict_indices, predict_probabilities
 from tests.inference.engines import Blur, Brightness
 
 
+class Divided(Brightness):
+    """Can be divided in two; says how many of its calls there were at once."""
+
+    calls = 2
+
+    def __init__(self, **changes):
+        super().__init__(**changes)
+        self.divided, self.inside, self.most = 0, 0, 0
+        self.met, self.counting = threading.Barrier(2), threading.Lock()
+
+    def side_by_side(self):
+        self.divided += 1
+        return self
+
+    def __call__(self, images):
+        with self.counting:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        if self.divided:
+            self.met.wait(timeout=20)  # neither call ends before another has begun
+        with self.counting:
+            self.inside -= 1
+        return super().__call__(images)
+
+
 class Counting(Blur):
     """Says how many images of which size each call had, and from which thread it came."""
 
@@ -74,6 +99,22 @@ def test_every_image_has_the_answer_it_has_alone(paint, probabilities):
         np.testing.assert_array_equal(indices, predict_indices(alone, image))
         if probabilities:
             np.testing.assert_array_equal(answer, predict_probabilities(alone, image))
+
+
+def test_many_images_are_predicted_by_several_calls_at_once_and_given_in_order(paint):
+    files, engine = paint([(32, 32)] * 96), Divided()
+    with closing(predictions(engine, files, probabilities=False)) as found:
+        given = list(found)
+    assert (engine.divided, engine.most) == (1, 2)
+    assert [one.of for one in given] == files
+    for one in given[::7]:
+        np.testing.assert_array_equal(one.answer, predict_probabilities(Brightness(), read_image(one.of.file)))
+
+
+def test_few_images_do_not_wait_for_an_engine_to_be_divided(paint):
+    engine = Divided()
+    predicted(engine, paint([(32, 32)] * 20))
+    assert (engine.divided, engine.most) == (0, 1)
 
 
 def test_an_image_that_cannot_be_used_leaves_its_batch_whole(paint):

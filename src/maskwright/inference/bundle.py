@@ -87,7 +87,7 @@ class Bundle(BaseModel):
         """Mask values, as the training masks had them, from label indices of any shape."""
         table = np.array([label.value for label in self.labels])
         smallest = np.result_type(np.min_scalar_type(table.min()), np.min_scalar_type(table.max()))
-        return table.astype(smallest)[indices]
+        return table.astype(smallest).take(indices)
 
     def write(self, folder: Path, write: Callable[[Path, str], None]) -> None:
         """Store as ``folder/bundle.json`` through ``write``."""

@@ -25,9 +25,9 @@ class Crew(Generic[R]):
     [3, 5, 0]
     """
 
-    def __init__(self, *, limit: int) -> None:
+    def __init__(self, *, limit: int, threads: int | None = None) -> None:
         self._limit = limit
-        self._pool = ThreadPoolExecutor(min(_MOST_THREADS, usable_processors()))
+        self._pool = ThreadPoolExecutor(threads or min(_MOST_THREADS, usable_processors()))
         self._asked: deque[tuple[int, Future[R]]] = deque()
         self._held = 0
 

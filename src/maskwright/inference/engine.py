@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,21 @@ class Engine(Protocol):
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c) of sides the bundle allows."""
         ...
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """An engine that can also divide the processors among several calls, which is faster where there are many."""
+
+    def side_by_side(self) -> "Parallel":
+        """The same network for calls at the same time."""
+        ...
+
+
+class Parallel(Engine, Protocol):
+    """An engine that computes several calls at once, one on each thread that calls."""
+
+    calls: int
 
 
 class NotARun(InputError):

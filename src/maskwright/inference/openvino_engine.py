@@ -4,9 +4,10 @@ import contextlib
 import os
 import platform
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Lock
-from typing import Any, final
+from queue import SimpleQueue
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +16,41 @@ from maskwright.inference.bundle import Bundle
 from maskwright.inference.exported import Exported, Precision, UnreadableEngine, check_channels
 from maskwright.inference.openvino_runtime import core
 
-_DEVICE = "CPU"
+_DEVICE: Final = "CPU"
+_ONE_CALL: Final = {"PERFORMANCE_HINT": "LATENCY"}  # all processors on one call
+_SEVERAL: Final = {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": "8"}  # some on each of several
+
+_Compile = Callable[[Mapping[str, str]], Any]
+"""The compiled model, made with what is asked beside the engine's own options."""
 
 
 @final
 class OpenVinoEngine:
     """A compiled OpenVINO model behind the `Engine` protocol; takes batches of any size."""
 
-    def __init__(self, compiled: Any, bundle: Bundle) -> None:
-        self.compiled = compiled
+    def __init__(self, compile_: _Compile, bundle: Bundle, hint: Mapping[str, str] = _ONE_CALL) -> None:
         self.bundle = bundle
-        self._alone = Lock()  # its one request refuses a second call while it computes
+        self._compile = compile_
+        self.compiled = compile_(hint)
+        self.calls: int = 1 if hint is _ONE_CALL else self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")
+        self._idle = SimpleQueue[Any]()  # a request refuses a second call while it computes
+        for _ in range(self.calls):
+            self._idle.put(self.compiled.create_infer_request())
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
-        with self._alone:
-            return self.compiled(np.ascontiguousarray(images, np.float32))[0]
+        request = self._idle.get()
+        try:
+            return request.infer([np.ascontiguousarray(images, np.float32)], share_inputs=True)[0]
+        finally:
+            self._idle.put(request)
+
+    def side_by_side(self) -> "OpenVinoEngine":
+        """The same network compiled for several calls at once, each on processors of its own.
+
+        No call waits for the slowest of its threads, which is what any other work on the machine makes of one.
+        """
+        return OpenVinoEngine(self._compile, self.bundle, _SEVERAL)
 
 
 def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> OpenVinoEngine:
@@ -47,10 +67,9 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
         options = compile_options(exported.precision) | _cache(exported.weights)
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = str(threads)
-        compiled = core().compile_model(model, _DEVICE, options)
+        return OpenVinoEngine(lambda hint: core().compile_model(model, _DEVICE, {**options, **hint}), bundle)
     except RuntimeError as error:
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[-200:]) from None
-    return OpenVinoEngine(compiled, bundle)
 
 
 def compile_options(precision: Precision) -> dict[str, str]:

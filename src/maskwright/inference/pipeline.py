@@ -1,6 +1,6 @@
 """Files to predictions: images decoded ahead in threads, batched by size, and run in the thread that asks."""
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from maskwright.images.errors import UnreadableImage
 from maskwright.images.read import image_size, read_image
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.crew import Crew
-from maskwright.inference.engine import Engine
+from maskwright.inference.engine import Divisible, Engine
 from maskwright.inference.finished import FileState, file_state
 from maskwright.inference.predict import Pixels, in_one_call, predict_indices, predict_probabilities, reflected
 
@@ -24,6 +24,7 @@ HELD: Final = 2**25
 BATCH: Final = 8
 """Most images in one call of the engine; on a CPU more gain nothing."""
 _MEASURED: Final = 64  # files whose headers are read ahead
+_MANY: Final = 8 * BATCH  # files from which on dividing an engine is worth its compilation
 
 
 class ChangedImage(InputError):
@@ -77,7 +78,7 @@ class _Whole(_Large):
 
 
 def predictions(
-    engine: Engine, files: Iterable[Numbered], *, probabilities: bool
+    engine: Engine, files: Sequence[Numbered], *, probabilities: bool
 ) -> Generator[Prediction | Failed, None, None]:
     """What the engine says of every file, in batches of images of one padded size and otherwise in the order given.
 
@@ -86,7 +87,8 @@ def predictions(
     or exhaust it, to end its threads.
 
     Args:
-        engine: Called from the thread that iterates, and from no other.
+        engine: Called from the thread that iterates, and from no other; of many files, one that can be divided is
+            divided, and called from threads.
         files: Images, which need not exist.
         probabilities: Whether to give them for images in tiles too, which takes memory for those of a whole image.
     """
@@ -94,13 +96,25 @@ def predictions(
     with Crew[tuple[Numbered, int]](limit=_MEASURED) as measuring, Crew[_Large | Failed](limit=HELD) as loading:
         measured = measuring.ahead(partial(_measure, bundle), files, cost=lambda _: 1)
         loaded = loading.ahead(lambda pair: _load(bundle, pair[0]), measured, cost=lambda pair: pair[1])
-        for batch in _batches(bundle, loaded):
-            if isinstance(batch, Failed):
-                yield batch
-            elif isinstance(batch, _Large):
-                yield _predict_in_tiles(engine, batch, probabilities=probabilities)
-            else:
-                yield from _predict_batch(engine, batch)
+        batches = _batches(bundle, loaded)
+        if isinstance(engine, Divisible) and len(files) >= _MANY:
+            engines = engine.side_by_side()
+            answer = partial(_answer, engines, probabilities=probabilities)
+            # One batch waits for each that is computed, so that no processor waits for this thread.
+            with Crew[list[Prediction | Failed]](limit=2 * engines.calls, threads=engines.calls) as computing:
+                for answers in computing.ahead(answer, batches, cost=lambda _: 1):
+                    yield from answers
+        else:
+            for batch in batches:
+                yield from _answer(engine, batch, probabilities=probabilities)
+
+
+def _answer(engine: Engine, batch: list[_Whole] | _Large | Failed, *, probabilities: bool) -> list[Prediction | Failed]:
+    if isinstance(batch, Failed):
+        return [batch]
+    if isinstance(batch, _Large):
+        return [_predict_in_tiles(engine, batch, probabilities=probabilities)]
+    return _predict_batch(engine, batch)
 
 
 def _measure(bundle: Bundle, of: Numbered) -> tuple[Numbered, int]:
@@ -152,11 +166,12 @@ def _batches(bundle: Bundle, loaded: Iterable[_Large | Failed]) -> Iterator[list
     yield from ([each] for group in waiting.values() for each in group)
 
 
-def _predict_batch(engine: Engine, batch: list[_Whole]) -> Iterator[Prediction]:
+def _predict_batch(engine: Engine, batch: list[_Whole]) -> list[Prediction | Failed]:
     found = engine(np.stack([one.prepared for one in batch]))
-    for one, probabilities in zip(batch, found, strict=True):
-        height, width = one.image.shape[:2]
-        yield Prediction(one.of, one.state, one.image, probabilities[:height, :width])
+    return [
+        Prediction(one.of, one.state, one.image, probabilities[: one.image.shape[0], : one.image.shape[1]])
+        for one, probabilities in zip(batch, found, strict=True)
+    ]
 
 
 def _predict_in_tiles(engine: Engine, large: _Large, *, probabilities: bool) -> Prediction | Failed:
