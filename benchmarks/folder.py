@@ -26,7 +26,7 @@ from maskwright.images.read import read_image, read_mask
 from maskwright.inference.engine import Divisible, Engine, needs_framework, open_engine, weights_digest
 from maskwright.inference.folder import Job, predict_files
 from maskwright.inference.pipeline import BATCH
-from maskwright.inference.predict import predict_indices, reflected
+from maskwright.inference.predict import predict_indices, prepared_whole
 
 CHECKED = 20  # masks compared with those of their images predicted alone
 ALIKE = 0.999  # of their pixels
@@ -84,7 +84,7 @@ def main() -> None:
         source.mkdir()
         draw(source, images=given.images, side=given.side, channels=engine.bundle.channels)
         pixels = [read_image(file) for file in sorted(source.iterdir())[:BATCH]]
-        prepared = np.stack([engine.bundle.prepare(reflected(engine.bundle, image)) for image in pixels])
+        prepared = np.stack([prepared_whole(engine.bundle, image) for image in pixels])
         predict_files(job, sorted(source.iterdir())[: 2 * BATCH + 1], Path(folder, "warm"))
         own = engine.side_by_side() if isinstance(engine, Divisible) else engine
         for way in (engine, own):

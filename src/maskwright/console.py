@@ -15,6 +15,7 @@ from rich.table import Table
 if TYPE_CHECKING:  # what is shown was made elsewhere; a bar alone needs none of it
     from maskwright.data.check import Report
     from maskwright.data.mask_values import MaskValues
+    from maskwright.decide.decide import Decision as Decided
     from maskwright.inference.exported import Exported
     from maskwright.metrics.scores import Scores
     from maskwright.training.fit import Progress as TrainingProgress
@@ -68,6 +69,8 @@ class ConsoleNarrator:
         loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
         reached = row["val_mean_iou"]
         validated = "" if reached is None else f"  validation mean IoU [bold]{reached:.4f}[/]"
+        if (precision := row.get("val_mean_precision")) is not None:
+            validated += f", mean precision {precision:.4f}"
         self._say(f"epoch {row['epoch']:>3}  step {row['step']:>5}  {clock(row['seconds'])}  loss {loss}{validated}")
 
     def _say(self, line: str) -> None:
@@ -98,6 +101,23 @@ def summary_of_series(summary: Summary, *, folds: bool) -> Table:
     table.add_row("out of fold, all images" if folds else "all of them pooled", _number(summary.pooled))
     for name, value in summary.classes.items():
         table.add_row(f"  {name}", _number(value))
+    return table
+
+
+def decision_table(decision: Decided) -> Table:
+    """What was tried after training, its score and gain, and whether it is on."""
+    kind = "mean IoU" if decision.select == "mean_iou" else "mean precision"
+    title = f"Decided on {decision.images} held-out images"
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    table.add_column("tried")
+    table.add_column(kind, justify="right")
+    table.add_column("gain", justify="right")
+    table.add_column("")
+    for line in decision.lines:
+        gain = "" if line.gain is None else f"{line.gain:+.4f}"
+        table.add_row(escape(line.name), _number(line.score), gain, "on" if line.on else "off")
+    table.add_section()
+    table.add_row("with all that is on", _number(decision.score), "", "")
     return table
 
 

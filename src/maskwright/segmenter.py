@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
 from maskwright.images.read import read_image
-from maskwright.inference.engine import Engine, open_engine, weights_digest
+from maskwright.inference.ensemble import Ensemble, EnsembleByWindows
 from maskwright.inference.exported import Exported, is_exported
 from maskwright.inference.folder import Job, Output, Result, predict_files
+from maskwright.inference.opening import Predictor, digest_of_weights, open_predictor
 from maskwright.inference.predict import predict_indices, predict_probabilities
 
 if TYPE_CHECKING:  # training loads Keras, which predicting may not need
@@ -39,7 +40,7 @@ Picture = str | Path | NDArray[np.generic]
 class Segmenter:
     """A trained network with all it takes to use it. Made by `train` or `load`."""
 
-    def __init__(self, engine: Engine, folder: Path) -> None:
+    def __init__(self, engine: Predictor, folder: Path) -> None:
         self.engine = engine
         self.folder = folder
 
@@ -180,7 +181,7 @@ class Segmenter:
             NotARun, UnreadableBundle, UnreadableNetwork, UnreadableEngine: The folder cannot be used.
             MissingFramework, MissingRuntime: What computes the network is not installed.
         """
-        return cls(open_engine(folder), Path(folder))
+        return cls(open_predictor(folder), Path(folder))
 
     def predict(self, image: Picture) -> NDArray[np.integer]:
         """The mask of an image of any size: (h, w), in the values the training masks had.
@@ -214,7 +215,7 @@ class Segmenter:
         done: Callable[[int, int, Result], None] = lambda number, total, result: None,
     ) -> list[Result]:
         """Predict files, folders and globs into ``out``; see `maskwright.inference.folder.predict_files`."""
-        job = Job(self.engine, weights_digest(self.folder), output=output, overlay=overlay)
+        job = Job(self.engine, digest_of_weights(self.folder), output=output, overlay=overlay)
         return predict_files(job, inputs, Path(out), overwrite=overwrite, done=done)
 
     def predict_large(
@@ -247,8 +248,10 @@ class Segmenter:
         """
         from maskwright.inference.large.predict import LargeJob, predict_large
 
+        if isinstance(self.engine, Ensemble):
+            raise EnsembleByWindows(folder=self.folder)
         goal = None if polygons is None else Path(polygons)
-        digest = weights_digest(self.folder)
+        digest = digest_of_weights(self.folder)
         job = LargeJob(self.engine, digest, Path(image), output=output, margin=margin, polygons=goal)
         spread = None if cluster is None else partial(cluster.spread, self.folder, job.image)
         return predict_large(job, out, overwrite=overwrite, spread=spread, progress=progress, say=say)

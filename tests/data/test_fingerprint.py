@@ -46,8 +46,17 @@ def test_parts_are_as_wide_as_their_runs(tmp_path):
     assert of_masks(tmp_path, [np.zeros((3, 3))]).object_pixels is None
 
 
+def test_of_one_class_the_narrower_of_it_and_the_background_counts(tmp_path):
+    mask = np.zeros((2, 12), int)
+    mask[:, 2:10] = 255
+    assert of_masks(tmp_path, [mask], table=MaskValues(words={0: "background", 255: "cell"})).object_pixels == 2
+    two = MaskValues(words={0: "background", 255: "cell", 7: "wall"})
+    mask[:, 2:6] = 7
+    assert of_masks(tmp_path / "two", [mask], table=two).object_pixels == 4
+
+
 def test_runs_of_colours(tmp_path):
-    mask = np.zeros((2, 6, 3), int)
+    mask = np.zeros((2, 12, 3), int)
     mask[0, 1:5, 1] = 255
     table = MaskValues(words={"#000000": "background", "#00ff00": "leaf"})
     assert of_masks(tmp_path, [mask], table=table).object_pixels == 4

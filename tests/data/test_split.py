@@ -146,3 +146,22 @@ def test_folds_keep_groups_together_and_come_out_alike_in_size():
     for group in "abcdefgh":
         assert sum(any(name[0] == group for name in part) for part in parts) == 1
     assert max(map(len, parts)) - min(map(len, parts)) <= 2
+
+
+def test_each_fold_has_every_coverage_at_every_depth():
+    names = [f"{place:03}" for place in range(120)]
+    coverage = {name: (int(name) % 4) / 4 for name in names}
+    depth = {name: (int(name) * 37) % 120 for name in names}
+    for part in folds(names, coverage, number=5, seed=3, strata=depth):
+        for share in range(4):
+            depths = sorted(depth[name] for name in part if coverage[name] == share / 4)
+            assert len(depths) == 6
+            assert all(abs(found - (20 * place + 10)) <= 20 for place, found in enumerate(depths))
+
+
+def test_names_without_a_stratum_are_dealt_too():
+    names = [f"{place:02}" for place in range(12)]
+    parts = folds(names, dict.fromkeys(names, 0.0), number=3, seed=0, strata={"00": 5.0})
+    assert sorted(name for part in parts for name in part) == names
+    train, validation = split(names, dict.fromkeys(names, 0.0), fraction=0.25, seed=0, strata={"00": 5.0})
+    assert (len(train), len(validation)) == (9, 3)

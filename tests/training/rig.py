@@ -8,6 +8,7 @@ import numpy as np
 
 from maskwright.inference.keras_engine import load_keras_engine
 from maskwright.metrics.scores import Scores
+from maskwright.training.evaluate import Evaluation
 from maskwright.training.fit import Trainer
 from maskwright.training.optimizer import FusedAdamW
 from maskwright.training.recipe import TrainingRecipe
@@ -93,7 +94,8 @@ class Rig:
     def validate(self, engine):
         self.validations.append(self.trainer.state.step)
         self.clock.seconds += self.validation_seconds
-        return self.score(engine) if self.score else scored(next(self.scores, 0.5))
+        scores = self.score(engine) if self.score else scored(next(self.scores, 0.5))
+        return Evaluation(scores, ())
 
     def fit(self, watch=lambda progress: None):
         return self.trainer.fit(watch, self.rows.append)

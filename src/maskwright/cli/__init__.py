@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 import typer
 
 from maskwright.cli.compare import compare
+from maskwright.cli.decide import decide, ensemble, submit
+from maskwright.cli.framework import load_framework_for
 from maskwright.cli.large import RESULTS, UnusableOption, predict_large, refuse_beside, refuse_file
 from maskwright.cli.talk import console, counting, end_with, interruptible, say
-from maskwright.cli.training import explain_plan, refuse_changes, train_members, train_run
+from maskwright.cli.training import explain_plan, one_of_folds, preset_with, refuse_changes, train_members, train_run
 from maskwright.errors import InputError
 
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # Python's, TensorFlow's and torch's
@@ -101,6 +103,13 @@ def train(
         int | None,
         typer.Option("--folds", min=2, help="Train so many times, each part of the data held out in turn.", **Optional),
     ] = None,
+    preset: Annotated[
+        Literal["tgs-salt"] | None,
+        typer.Option("--preset", help="Layout and recipe of a known job, in --data; five folds.", **Optional),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="With --preset: the folder of all its data.", **Optional)
+    ] = None,
     seeds: Annotated[
         int | None,
         typer.Option("--seeds", min=2, help="Train so many times, for the spread of the scores.", **Optional),
@@ -122,6 +131,12 @@ def train(
         "training": {"time_budget": time_budget, "epochs": epochs},
     }
     fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
+    if preset is not None:
+        chosen = preset_with(preset, data, images or masks, out, explain=explain)
+        fields = merge(chosen.fields, fields)
+        folds = chosen.folds if folds is None and seeds is None and not explain else folds
+    elif data is not None:
+        raise UnusableOption(option="--data", found="no --preset", expected="both, or --images and --masks")
     series = {"--folds": folds, "--seeds": seeds}
     asked = [option for option, number in series.items() if number is not None]
     others: dict[str, object] = {"--explain": explain, "--resume": resume, "--overwrite": overwrite}
@@ -136,7 +151,8 @@ def train(
     elif explain and resume:
         raise UnusableOption(option="--explain", found="--resume", expected="a training that has not begun")
     elif explain:
-        explain_plan(Recipe.from_dict(fields, source=str(recipe or "options")), out, python)
+        planned = Recipe.from_dict(fields, source=str(recipe or "options"))
+        explain_plan(planned if preset is None else one_of_folds(planned, chosen.folds), out, python)
     elif resume:
         refuse_changes(out, fields)
         train_run(None, out, python, overwrite=False)
@@ -205,7 +221,7 @@ def evaluate(
     from maskwright.images.write import write_json
     from maskwright.segmenter import Segmenter
 
-    _load_framework_for(run)
+    load_framework_for(run)
     segmenter = Segmenter.load(run)
     with counting() as count:
         evaluation = segmenter.evaluate(images, masks, mask_suffix=mask_suffix, progress=count)
@@ -220,6 +236,9 @@ def evaluate(
 
 
 app.command()(compare)
+app.command()(decide)
+app.command()(ensemble)
+app.command()(submit)
 
 
 @app.command()
@@ -259,7 +278,7 @@ def predict(
     large = {"--margin": margin, "--polygons": polygons, "--workers": workers, "--dask": dask}
     if out.suffix.lower() in RESULTS:
         refuse_beside(out, inputs, overlay=overlay, workers=workers, dask=dask)
-        _load_framework_for(run)
+        load_framework_for(run)
         segmenter = Segmenter.load(run)
         with interruptible():
             predict_large(segmenter, Path(inputs[0]), out, output, margin, polygons, workers, dask, overwrite)
@@ -268,7 +287,7 @@ def predict(
     for option, value in large.items():
         if value is not None:
             raise UnusableOption(option=option, found=f"--out {out}", expected="a .tif, .tiff or .zarr there")
-    _load_framework_for(run)
+    load_framework_for(run)
     segmenter = Segmenter.load(run)
     with interruptible(), counting() as count:
         results = segmenter.predict_files(
@@ -447,16 +466,6 @@ def _data_fields(
         "mask_values": None if mask_values is None else dict(parse_mask_values(mask_values).words),
         "mask_suffix": mask_suffix,
     }
-
-
-def _load_framework_for(folder: Path) -> None:
-    """Load Keras, unless ``folder`` holds an engine that does without it."""
-    from maskwright.inference.engine import needs_framework
-
-    if needs_framework(folder):
-        from maskwright.quiet import load_keras_quietly
-
-        load_keras_quietly()
 
 
 def _names(classes: str | None) -> tuple[str, ...] | None:

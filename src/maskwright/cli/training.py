@@ -1,5 +1,8 @@
 """What the command `train` does: one training or several, going on, and saying what would be done."""
 
+import atexit
+import shutil
+import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,10 +10,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from maskwright.cli.large import UnusableOption
 from maskwright.cli.talk import console, counting, interruptible, say
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --help answers at once
     from maskwright.training.own import Own
+    from maskwright.training.presets import Preset
     from maskwright.training.recipe import Recipe
 
 
@@ -43,10 +48,12 @@ def _own_functions(python: Path | None) -> "Own":
 
 
 def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None, seeds: int | None) -> None:
-    """Train for every fold or seed, and say what they reached together."""
-    from maskwright.console import ConsoleNarrator, summary_of_series
+    """Train for every fold or seed, say what they reached together, and of folds decide what the ensemble does."""
+    from maskwright.cli.decide import decide_and_tell
+    from maskwright.console import ConsoleNarrator, clock, summary_of_series
     from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
+    from maskwright.training.plan import DEFAULT_SECONDS
     from maskwright.training.series import by_fold, by_seed, train_series
 
     load_keras_quietly()
@@ -60,10 +67,47 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
 
     complete = recipe_with(recipe, own)
     members = by_fold(complete, folds) if folds is not None else by_seed(complete, seeds or 1)
+    budget = members[0].recipe.training.time_budget
+    if budget is not None:
+        whole = clock(complete.training.time_budget or DEFAULT_SECONDS)
+        say(f"{len(members)} trainings of {clock(budget)}: {whole} in all.")
     with interruptible():
         summary = train_series(members, out, train=one, say=say)
-    console().print(summary_of_series(summary, folds=folds is not None))
-    say(f"summary: {out / 'summary.json'}")
+        console().print(summary_of_series(summary, folds=folds is not None))
+        say(f"summary: {out / 'summary.json'}")
+        if folds is not None:
+            decide_and_tell(out)
+            say(f"predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
+
+
+def preset_with(name: str, data: Path | None, folders: Path | None, out: Path, *, explain: bool) -> "Preset":
+    """The preset of a name, for the data in a folder; says what is strange there.
+
+    Raises:
+        UnusableOption: There is no folder, or images and masks were given beside it.
+        InputError: The data is not what the preset is for.
+    """
+    from maskwright.training.presets import MASKS_FOLDER, PRESETS
+
+    if data is None or folders is not None:
+        raise UnusableOption(option="--preset", found="no --data" if data is None else "--images", expected="--data")
+    into = out / MASKS_FOLDER
+    if explain:  # which leaves no trace
+        temporary = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        into = Path(temporary, MASKS_FOLDER)
+    preset = PRESETS[name](data, masks_into=into)
+    for note in preset.notes:
+        say(f"warning: {note}")
+    return preset
+
+
+def one_of_folds(recipe: "Recipe", number: int) -> "Recipe":
+    """The first of so many trainings, which is like the others."""
+    from maskwright.training.series import by_fold
+
+    say(f"The first of {number} folds, which share out the time:")
+    return by_fold(recipe, number)[0].recipe
 
 
 def explain_plan(recipe: "Recipe", out: Path, python: Path | None) -> None:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -26,7 +26,8 @@ class Fingerprint:
     ``sizes`` are (height, width) in pixels, one an image. ``spread`` is the standard deviation of the pixels in the
     unit scale, the mean of the channels. ``shares`` are those of the classes that are there, background included,
     among the pixels that count: they sum to 1. ``object_pixels`` is how wide parts are: the mean horizontal run of a
-    class, the median over the classes beside the background; None where there is none. ``upright`` says whether upper
+    class, the median over the classes beside the background; of one class, that of the background where it is narrower,
+    for what separates is looked for as well; None where there is no class. ``upright`` says whether upper
     and lower halves of the masks hold different classes, None where that cannot be told.
     """
 
@@ -36,6 +37,14 @@ class Fingerprint:
     shares: Mapping[str, float]
     object_pixels: float | None
     upright: bool | None
+
+    def at_scale(self, scale: float) -> "Fingerprint":
+        """What it would be of images resized by ``scale``."""
+        if scale == 1:
+            return self
+        sizes = tuple((max(1, round(height * scale)), max(1, round(width * scale))) for height, width in self.sizes)
+        wide = None if self.object_pixels is None else self.object_pixels * scale
+        return replace(self, sizes=sizes, object_pixels=wide)
 
     @property
     def median_size(self) -> tuple[int, int]:
@@ -62,6 +71,8 @@ def fingerprint(scanned: Sequence[Scanned], *, mask_values: MaskValues, normalis
     runs = _total(mask_values, [mask.runs for mask in masks])
     counted = pixels.total() or 1
     widths = [pixels[name] / runs[name] for name in pixels if name != BACKGROUND_WORD]
+    if len(widths) == 1 and pixels[BACKGROUND_WORD]:
+        widths = [min(*widths, pixels[BACKGROUND_WORD] / runs[BACKGROUND_WORD])]
     return Fingerprint(
         sizes=tuple(one.image.size for one in scanned if one.image is not None),
         mean=float(np.mean(normalisation.mean)),

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from maskwright.data.view import View, seen
 from maskwright.images.channels import to_channels
 from maskwright.images.labels import IGNORED
 from maskwright.images.normalise import Normalisation
+from maskwright.images.position import Position, ramp, with_position
 from maskwright.images.read import read_image, read_mask
 
 AHEAD: Final = 3
@@ -67,6 +68,8 @@ class Patches:
         patch: (height, width) of a patch, pixels. A smaller image is reflected up to it.
         geometry: How patches look at their images.
         augmentation: What is done to the patches themselves.
+        scale: What images are resized by: a patch shows so many fewer of their pixels, down and across.
+        position: Channels that tell where pixels lie in their image, added to the normalised ones.
         foreground: Share of the patches, 0 to 1, that are laid on a pixel of another class than the image's commonest,
             where there is one: each such class alike, whatever its size. (nnU-Net: a third; Isensee et al. 2021.)
     """
@@ -83,9 +86,13 @@ class Patches:
         augmentation: Augmentation,
         geometry: Geometry = Geometry(),
         foreground: float = 0.0,
+        scale: float = 1.0,
+        position: Sequence[Position] = (),
     ) -> None:
         self.reader = reader
         self.patch = patch
+        self.position = position
+        self._shown = (patch[0] / scale, patch[1] / scale)
         self.batch_size = batch_size
         self.seed = seed
         self.normalisation = normalisation
@@ -94,7 +101,7 @@ class Patches:
         self.foreground = foreground
         self._sought: Sequence[tuple[int, frozenset[int]]] = ()
         self._share = 0.0
-        self._draws = np.repeat(np.arange(len(sizes)), [patches_in(size, patch) for size in sizes])
+        self._draws = np.repeat(np.arange(len(sizes)), [patches_in(size, self._shown) for size in sizes])
 
     def seek(self, sought: Sequence[tuple[int, Collection[int]]], *, share: float) -> None:
         """From some steps on, lay ``share`` of the patches on some label indices, where an image has one of them.
@@ -116,30 +123,45 @@ class Patches:
             step: Which one.
             size: (height, width) the patches are brought to; their own, ``patch``, if absent.
         """
-        images, masks = self.augmented(step, size)
-        return self.normalisation.standardise(images), masks
+        images, masks, places = self._cut_batch(step, size or self.patch, self.geometry)
+        images, masks = self._augment(step, images, masks)
+        return self._prepared(images, places), masks
 
     def plain(self, step: int) -> NDArray[np.float32]:
         """The images of step ``step``, normalised, as they would be without augmentation."""
-        return self.normalisation.standardise(self._cut_batch(step, self.patch, Geometry())[0])
+        images, _, places = self._cut_batch(step, self.patch, Geometry())
+        return self._prepared(images, places)
 
     def augmented(self, step: int, size: tuple[int, int] | None = None) -> Batch:
         """The batch of step ``step`` in unit scale, before normalisation: what a person can look at."""
-        cut = self._cut_batch(step, size or self.patch, self.geometry)
-        return self.augmentation(*cut, seed=_draw((self.seed, 2, step)))
+        images, masks, _ = self._cut_batch(step, size or self.patch, self.geometry)
+        return self._augment(step, images, masks)
 
-    def _cut_batch(self, step: int, size: tuple[int, int], geometry: Geometry) -> Batch:
+    def _augment(self, step: int, images: NDArray[np.float32], masks: NDArray[np.uint8]) -> Batch:
+        return self.augmentation(images, masks, seed=_draw((self.seed, 2, step)))
+
+    def _prepared(self, images: NDArray[np.float32], places: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Images in unit scale as the network takes them."""
+        normalised = self.normalisation.standardise(images)
+        return (
+            normalised if places is None else with_position(normalised, self.position, places[..., 0], places[..., 1])
+        )
+
+    def _cut_batch(self, step: int, size: tuple[int, int], geometry: Geometry) -> tuple[Any, Any, Any]:
         first = step * self.batch_size
         cut = [self._cut(place, size, geometry) for place in range(first, first + self.batch_size)]
-        return np.stack([image for image, _ in cut]), np.stack([mask for _, mask in cut])
+        images, masks, places = zip(*cut, strict=True)
+        return np.stack(images), np.stack(masks), np.stack(places) if self.position else None
 
-    def _cut(self, place: int, size: tuple[int, int], geometry: Geometry) -> Batch:
-        """One patch: the image by the epoch's own order, where and how it is looked at by chance."""
+    def _cut(
+        self, place: int, size: tuple[int, int], geometry: Geometry
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32] | None]:
+        """One patch: the image by the epoch's own order, where and how it is looked at by chance; and where that is."""
         epoch, position = divmod(place, len(self._draws))
         order = np.random.default_rng((self.seed, 0, epoch)).permutation(self._draws)
         image, labels = self.reader[int(order[position])]
         generator = np.random.default_rng((self.seed, 1, place))
-        window = _window(labels.shape, self.patch, geometry.draw_zoom(generator))
+        window = _window(labels.shape, self._shown, geometry.draw_zoom(generator))
         step, corner = place // self.batch_size, None
         sought = next((labels for since, labels in reversed(self._sought) if since <= step), frozenset())
         if sought and generator.random() < self._share:
@@ -149,8 +171,10 @@ class Patches:
         top, left = corner or [
             _start(side, length, generator) for side, length in zip(labels.shape, window, strict=True)
         ]
-        image, labels = seen(image, labels, View(top, left, *window, **geometry.draw_turn(generator)), size)
-        return self.normalisation.to_unit(image), labels
+        view = View(top, left, *window, **geometry.draw_turn(generator))
+        patch, patch_labels = seen(image, labels, view, size)
+        places = seen(_places(*labels.shape), labels, view, size)[0].astype(np.float32) if self.position else None
+        return self.normalisation.to_unit(patch), patch_labels, places
 
     def stream(
         self, first: int, *, size: Callable[[int], tuple[int, int] | None] = lambda step: None
@@ -172,7 +196,12 @@ class Patches:
                     future.cancel()
 
 
-def patches_in(size: tuple[int, int], patch: tuple[int, int]) -> int:
+def _places(height: int, width: int) -> NDArray[np.float32]:
+    """Where the pixels of an image lie, (height, width, 2): down and across, from -1 to 1."""
+    return np.stack(np.meshgrid(ramp(height), ramp(width), indexing="ij"), axis=-1)
+
+
+def patches_in(size: tuple[int, int], patch: tuple[float, float]) -> int:
     """How many patches cover an image's pixels.
 
     >>> patches_in((360, 480), (256, 256))
@@ -181,7 +210,7 @@ def patches_in(size: tuple[int, int], patch: tuple[int, int]) -> int:
     return math.ceil(size[0] * size[1] / (patch[0] * patch[1]))
 
 
-def _window(size: tuple[int, ...], patch: tuple[int, int], zoom: float) -> tuple[float, float]:
+def _window(size: tuple[int, ...], patch: tuple[float, float], zoom: float) -> tuple[float, float]:
     """(height, width) of what a patch shows: as much more as it is zoomed out, but no more than there is."""
     fits = min(1.0, *(max(side, length) * zoom / length for side, length in zip(size, patch, strict=True)))
     height, width = (length * fits / zoom for length in patch)

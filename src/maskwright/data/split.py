@@ -1,7 +1,10 @@
 """One set of pairs to two, for training and for validation, with masks alike on both sides."""
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from maskwright.errors import InputError, wrong_argument
 
 # Where groups differ in size, so many draws are made, and that is taken which holds out nearest to the share of pairs.
 _DRAWS = 32
+_STRATA: Final = 10  # ranges of coverage within which further strata count
 
 
 class TooFewToSplit(InputError):
@@ -27,6 +31,7 @@ def split(
     fraction: float,
     seed: int,
     groups: Mapping[str, str] | None = None,
+    strata: Mapping[str, float] | None = None,
 ) -> tuple[list[str], list[str]]:
     """Names for training and names for validation, each sorted, stratified by how much of a mask its classes cover.
 
@@ -41,6 +46,8 @@ def split(
         seed: Decides the draw.
         groups: Group of a name, for pairs that must stay on one side, such as identical images; a name without
             one is a group of its own.
+        strata: A further number of each name, to be alike on both sides among masks of about equal coverage; names
+            without one go together.
 
     Raises:
         TooFewToSplit: there are fewer than two groups.
@@ -52,7 +59,7 @@ def split(
     if not 0 < fraction < 1:
         raise wrong_argument("fraction", fraction, expected="a number above 0 and below 1")
     generator = np.random.default_rng(seed)
-    ordered = _by_coverage(names, coverage, groups=groups, sides=2, generator=generator)
+    ordered = _by_coverage(names, coverage, groups=groups, strata=strata, sides=2, generator=generator)
 
     validation_groups = min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)
     drawn_groups = min(validation_groups, len(ordered) - validation_groups)
@@ -75,6 +82,7 @@ def folds(
     number: int,
     seed: int,
     groups: Mapping[str, str] | None = None,
+    strata: Mapping[str, float] | None = None,
 ) -> list[list[str]]:
     """Names in ``number`` parts that have no name in common, each sorted, for validating on each in turn.
 
@@ -89,7 +97,7 @@ def folds(
     [['a', 'd'], ['b', 'c']]
     """
     generator = np.random.default_rng(seed)
-    ordered = _by_coverage(names, coverage, groups=groups, sides=number, generator=generator)
+    ordered = _by_coverage(names, coverage, groups=groups, strata=strata, sides=number, generator=generator)
     parts: list[list[str]] = [[] for _ in range(number)]
     for first in range(0, len(ordered), number):
         by_room = sorted(generator.permutation(number), key=lambda place: len(parts[place]))
@@ -103,10 +111,11 @@ def _by_coverage(
     coverage: Mapping[str, float],
     *,
     groups: Mapping[str, str] | None,
+    strata: Mapping[str, float] | None,
     sides: int,
     generator: np.random.Generator,
 ) -> list[list[str]]:
-    """The groups, those of equal coverage in random order; at least one for each side."""
+    """The groups, those of equal coverage in random order, or by their strata; at least one for each side."""
     if len(set(names)) < len(names):
         raise wrong_argument("names", Counter(names).most_common(1)[0][0], expected="each name once")
     members: dict[str, list[str]] = defaultdict(list)
@@ -116,7 +125,14 @@ def _by_coverage(
         found = f"{len(names)} pair{'s' * (len(names) != 1)} of {len(members)} group{'s' * (len(members) != 1)}"
         raise TooFewToSplit(found=found, sides="two" if sides == 2 else sides)
     shuffled = [list(members.values())[place] for place in generator.permutation(len(members))]
-    return sorted(shuffled, key=lambda group: sum(coverage[name] for name in group) / len(group))
+
+    def mean(numbers: Mapping[str, float], group: list[str]) -> float:
+        return sum(numbers.get(name, -math.inf) for name in group) / len(group)
+
+    if strata is None:
+        return sorted(shuffled, key=partial(mean, coverage))
+    # Nothing, and tenths of the image: the classes that the salt challenge's kernels stratified by.
+    return sorted(shuffled, key=lambda group: (math.ceil(_STRATA * mean(coverage, group)), mean(strata, group)))
 
 
 def mask_coverage(masks: Mapping[str, Mapping[Value, int]], mask_values: MaskValues) -> dict[str, float]:

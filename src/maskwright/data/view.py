@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-_FAST_CHANNELS = (1, 3)  # of 8-bit images, which Pillow resizes at once; others go channel by channel, as floats
+from maskwright.images.resize import FAST_CHANNELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def seen(
     >>> patch[..., 0].tolist()
     [[6, 5], [10, 9]]
     """
-    if image.dtype == np.uint8 and image.shape[-1] in _FAST_CHANNELS:
+    if image.dtype == np.uint8 and image.shape[-1] in FAST_CHANNELS:
         pixels = _sampled(image.squeeze(-1) if image.shape[-1] == 1 else image, view, size, Image.Resampling.BILINEAR)
     else:
         bands = (image[..., band] for band in range(image.shape[-1]))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from maskwright.data.pairs import Pair
 from maskwright.images.read import read_image
 from maskwright.inference.bundle import Bundle
+from maskwright.inference.predict import prepared_whole
 
 MOST: Final = 300
 """Patches; more change the ranges of values no further."""
@@ -40,6 +41,5 @@ def calibration_patches(pairs: Sequence[Pair], bundle: Bundle, *, seed: int = 0)
                 rng.integers(0, whole - part + 1) for whole, part in zip(image.shape[:2], (height, width), strict=True)
             )
             patch = image[top : top + height, left : left + width]
-            padding = ((0, -height % bundle.multiple), (0, -width % bundle.multiple), (0, 0))
-            yield bundle.prepare(np.pad(patch, padding, mode="reflect"), file=pairs[place].image)[None]
+            yield prepared_whole(bundle, patch, file=pairs[place].image)[None]
             taken, pixels = taken + 1, pixels + height * width

@@ -21,6 +21,7 @@ from maskwright.inference.bundle import Bundle
 from maskwright.inference.engine import open_engine
 from maskwright.inference.exported import Checks, Exported, Kind, Precision, model_digest
 from maskwright.inference.keras_engine import load_keras_engine
+from maskwright.inference.views import viewed
 from maskwright.training.run import Run
 
 
@@ -126,7 +127,11 @@ def export_run(
             )
             exported.write(folder, write_text)
             checks = check_engine(
-                source, reference=reference, engine=open_engine(folder), bounds=BOUNDS[precision], progress=progress
+                source,
+                reference=viewed(reference, bundle.views),
+                engine=viewed(open_engine(folder), bundle.views),
+                bounds=BOUNDS[precision],
+                progress=progress,
             )
             if not faults(checks):
                 break

@@ -10,10 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
+from maskwright.images.components import cleaned
 from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
+from maskwright.images.position import Position, extra_channels, ramp, with_position
 
 BUNDLE_FILE = "bundle.json"
+
+View = Literal["mirrored", "upside_down", "turned_left", "turned_round", "turned_right", "smaller", "larger"]
+"""A way to look at an image beside the plain one; turned by quarters, and at 3/4 and 5/4 of its size."""
 
 
 class UnreadableBundle(InputError):
@@ -45,6 +50,11 @@ class Bundle(BaseModel):
     activation: Literal["sigmoid", "softmax"]
     threshold: float = Field(0.5, ge=0, le=1, description="With a sigmoid: a pixel above it belongs to the class.")
     multiple: int = Field(32, ge=1, description="The network takes heights and widths that are multiples of this.")
+    scale: float = Field(1.0, gt=0, description="Images are resized by this before the network sees them, masks back.")
+    position: tuple[Position, ...] = Field((), description="Channels the network is given beside the image's own.")
+    views: tuple[View, ...] = Field((), description="Ways an image is also looked at; probabilities are averaged.")
+    minimum_areas: tuple[int, ...] = Field((), description="Of each label: smaller parts become background, pixels.")
+    fill_holes: bool = Field(False, description="Background that one class surrounds becomes that class.")
     tile: int = Field(1024, gt=0, description="Images of more than tile x tile pixels are predicted in tiles.")
     margin: int = Field(128, ge=0, description="Pixels thrown away on each inner side of a tile.")
 
@@ -52,6 +62,10 @@ class Bundle(BaseModel):
     def _consistent(self) -> "Bundle":
         if self.activation == "sigmoid" and not (len(self.labels) == 2 and self.labels[0].background):
             raise ValueError("a sigmoid needs two labels, background first")
+        if (self.minimum_areas or self.fill_holes) and not self.labels[0].background:
+            raise ValueError("minimum_areas and fill_holes need a background")
+        if len(self.minimum_areas) not in (0, len(self.labels)):
+            raise ValueError("minimum_areas must be as many as labels")
         if self.tile % self.multiple or self.tile <= 2 * self.margin:
             raise ValueError("tile must be a multiple of `multiple`, and larger than two margins")
         return self
@@ -62,12 +76,28 @@ class Bundle(BaseModel):
         return 1 if self.activation == "sigmoid" else len(self.labels)
 
     @property
+    def inputs(self) -> int:
+        """Channels of the network's input."""
+        return self.channels + extra_channels(self.position, self.channels)
+
+    @property
     def background(self) -> bool:
         """Whether label 0 is the background, which scores list but leave out of the mean."""
         return self.labels[0].background
 
-    def prepare(self, image: NDArray[np.generic], *, file: str | Path = "image") -> NDArray[np.float32]:
+    def prepare(
+        self,
+        image: NDArray[np.generic],
+        *,
+        file: str | Path = "image",
+        places: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+    ) -> NDArray[np.float32]:
         """An image as read, (h, w, c), as the network takes it: the channels it knows, normalised float32.
+
+        Args:
+            image: Pixels.
+            file: Where they are from, for the error.
+            places: Where its rows and columns lie in the whole image, from -1 to 1; it is the whole image if absent.
 
         Raises:
             WrongPixels: The values are of a dtype the network was not trained on.
@@ -75,13 +105,21 @@ class Bundle(BaseModel):
         """
         if str(image.dtype) not in self.pixels:
             raise WrongPixels(file=file, found=image.dtype, expected=" or ".join(self.pixels))
-        return self.normalisation(to_channels(image, self.channels, file=file))
+        normalised = self.normalisation(to_channels(image, self.channels, file=file))
+        rows, columns = places or tuple(map(ramp, image.shape[:2]))
+        return with_position(normalised, self.position, rows[:, None], columns)
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Label indices, (..., h, w), from probabilities, (..., h, w, outputs); of equals, the first."""
         if self.activation == "sigmoid":
             return (probabilities[..., 0] > self.threshold).astype(np.uint8)
         return probabilities.argmax(axis=-1).astype(np.uint8)
+
+    def finish(self, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Label indices of a whole image, (h, w), without the holes and the small parts that were found to be wrong."""
+        if not (self.fill_holes or self.minimum_areas):
+            return indices
+        return cleaned(indices, minimum_areas=self.minimum_areas, fill_holes=self.fill_holes)
 
     def values(self, indices: NDArray[np.uint8]) -> NDArray[np.integer]:
         """Mask values, as the training masks had them, from label indices of any shape."""

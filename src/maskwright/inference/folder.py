@@ -14,8 +14,8 @@ from maskwright.images.files import SameOutput, expand_inputs
 from maskwright.images.overlay import overlay, to_display
 from maskwright.images.write import write_image, write_json, write_mask, write_probabilities, write_text
 from maskwright.inference.crew import Crew
-from maskwright.inference.engine import Engine
 from maskwright.inference.finished import Finished, file_state
+from maskwright.inference.opening import Predictor
 from maskwright.inference.pipeline import HELD, Failed, Numbered, Prediction, predictions
 
 Output = Literal["ids", "probabilities"]
@@ -47,7 +47,7 @@ class OnlyResults(InputError):
 class Job:
     """What is done to every file."""
 
-    engine: Engine
+    engine: Predictor
     engine_id: str
     """A name of the engine's weights: results of another engine are never taken for this one's."""
     output: Output = "ids"
@@ -172,7 +172,7 @@ def _write(job: Job, finished: Finished, goals: Sequence[Path], prediction: Pred
     """Write what was predicted; also decides the classes, which would keep the engine waiting in its own thread."""
     bundle, (number, source), goal = job.engine.bundle, prediction.of, goals[prediction.of.number]
     answer = prediction.answer
-    indices = bundle.decide(answer) if answer.ndim == 3 else answer
+    indices = bundle.finish(bundle.decide(answer)) if answer.ndim == 3 else answer
     if job.overlay:
         picture = to_display(prediction.image, bundle.normalisation)
         write_image(overlay_path(goal), overlay(picture, indices, labels=bundle.labels))

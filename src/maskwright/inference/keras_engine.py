@@ -54,7 +54,7 @@ def load_keras_engine(file: Path, bundle: Bundle) -> KerasEngine:
         UnreadableNetwork: The file is damaged, holds code, or does not fit the bundle.
     """
     network = load_network(file)
-    has, says = (network.input_shape[-1], network.output_shape[-1]), (bundle.channels, bundle.outputs)
+    has, says = (network.input_shape[-1], network.output_shape[-1]), (bundle.inputs, bundle.outputs)
     if has != says:
         found = f"it has {has[0]} input and {has[1]} output channels, its bundle says {says[0]} and {says[1]}"
         raise UnreadableNetwork(file=file, found=found)

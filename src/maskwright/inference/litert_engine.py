@@ -50,5 +50,5 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
         channels = int(takes[0]["shape_signature"][-1]), int(gives[0]["shape_signature"][-1])
     except (ValueError, RuntimeError, OSError) as error:
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
-    check_channels(file, found=channels, expected=(bundle.channels, bundle.outputs))
+    check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))
     return LiteRTEngine(interpreter, bundle)

@@ -38,5 +38,5 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
     except Exception as error:  # a dozen classes with no base of their own
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
     channels = session.get_inputs()[0].shape[-1], session.get_outputs()[0].shape[-1]
-    check_channels(file, found=channels, expected=(bundle.channels, bundle.outputs))
+    check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))
     return OnnxEngine(session, bundle)

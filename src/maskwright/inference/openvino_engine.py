@@ -63,7 +63,7 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
     try:
         model = core().read_model(file)
         channels = _channels(model.input(0)), _channels(model.output(0))
-        check_channels(file, found=channels, expected=(bundle.channels, bundle.outputs))
+        check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))
         options = compile_options(exported.precision) | _cache(exported.weights)
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = str(threads)

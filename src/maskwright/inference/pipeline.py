@@ -1,7 +1,8 @@
 """Files to predictions: images decoded ahead in threads, batched by size, and run in the thread that asks."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -15,8 +16,16 @@ from maskwright.images.read import image_size, read_image
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.crew import Crew
 from maskwright.inference.engine import Divisible, Engine
+from maskwright.inference.ensemble import Ensemble
 from maskwright.inference.finished import FileState, file_state
-from maskwright.inference.predict import Pixels, in_one_call, predict_indices, predict_probabilities, reflected
+from maskwright.inference.predict import (
+    Pixels,
+    answer_of,
+    in_one_call,
+    predict_indices,
+    predict_probabilities,
+    prepared_whole,
+)
 
 HELD: Final = 2**25
 """Most float32 numbers held by each stage, 128 MiB: images decoded, images waiting for a batch, results not written."""
@@ -24,6 +33,7 @@ HELD: Final = 2**25
 BATCH: Final = 8
 """Most images in one call of the engine; on a CPU more gain nothing."""
 _MEASURED: Final = 64  # files whose headers are read ahead
+_TOGETHER: Final = 2 * HELD  # numbers that wait for the next network of an ensemble
 _MANY: Final = 8 * BATCH  # files from which on dividing an engine is worth its compilation
 
 
@@ -50,7 +60,7 @@ class Prediction:
     image: Pixels
     """As read, (h, w, c)."""
     answer: NDArray[Any]
-    """Probabilities, float32 (h, w, outputs); or label indices, uint8 (h, w), where tiles decided them."""
+    """Probabilities, float32 (h, w, outputs); or label indices, uint8 (h, w), decided and finished, of tiles."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class _Whole(_Large):
 
 
 def predictions(
-    engine: Engine, files: Sequence[Numbered], *, probabilities: bool
+    engine: Engine | Ensemble, files: Sequence[Numbered], *, probabilities: bool
 ) -> Generator[Prediction | Failed, None, None]:
     """What the engine says of every file, in batches of images of one padded size and otherwise in the order given.
 
@@ -92,6 +102,10 @@ def predictions(
         files: Images, which need not exist.
         probabilities: Whether to give them for images in tiles too, which takes memory for those of a whole image.
     """
+    if isinstance(engine, Ensemble):
+        for some in _portions(engine.bundle, files):
+            yield from _of_all(engine, some)
+        return
     bundle = engine.bundle
     with Crew[tuple[Numbered, int]](limit=_MEASURED) as measuring, Crew[_Large | Failed](limit=HELD) as loading:
         measured = measuring.ahead(partial(_measure, bundle), files, cost=lambda _: 1)
@@ -109,6 +123,43 @@ def predictions(
                 yield from _answer(engine, batch, probabilities=probabilities)
 
 
+def _portions(bundle: Bundle, files: Sequence[Numbered]) -> Iterator[list[Numbered]]:
+    """The files, as many together as can wait with their probabilities for the next network."""
+    portion: list[Numbered] = []
+    held = 0
+    for file in files:
+        cost = _measure(bundle, file)[1] * (1 + bundle.outputs)
+        if portion and held + cost > _TOGETHER:
+            yield portion
+            portion, held = [], 0
+        portion.append(file)
+        held += cost
+    if portion:
+        yield portion
+
+
+def _of_all(ensemble: Ensemble, files: list[Numbered]) -> Iterator[Prediction | Failed]:
+    """The mean of what all networks of an ensemble say of each of some files, in the order of these."""
+    found: dict[int, Prediction | Failed] = {}
+    for engine in ensemble.opened():
+        with closing(predictions(engine, files, probabilities=True)) as answers:
+            for one in answers:
+                found[one.of.number] = _added(found.get(one.of.number), one)
+    for file in files:
+        whole = found[file.number]
+        yield whole if isinstance(whole, Failed) else replace(whole, answer=whole.answer / len(ensemble.members))
+
+
+def _added(before: Prediction | Failed | None, one: Prediction | Failed) -> Prediction | Failed:
+    if before is None or isinstance(before, Failed):
+        return before or one
+    if isinstance(one, Failed):
+        return one
+    if before.state != one.state:
+        return Failed(one.of, ChangedImage(file=one.of.file))
+    return replace(before, answer=before.answer + one.answer)
+
+
 def _answer(engine: Engine, batch: list[_Whole] | _Large | Failed, *, probabilities: bool) -> list[Prediction | Failed]:
     if isinstance(batch, Failed):
         return [batch]
@@ -123,7 +174,7 @@ def _measure(bundle: Bundle, of: Numbered) -> tuple[Numbered, int]:
         height, width = image_size(of.file)
     except (InputError, OSError):
         return of, 0
-    return of, height * width * bundle.channels
+    return of, round(height * width * bundle.scale**2) * bundle.inputs
 
 
 def _load(bundle: Bundle, of: Numbered) -> _Large | Failed:
@@ -131,7 +182,7 @@ def _load(bundle: Bundle, of: Numbered) -> _Large | Failed:
     try:
         image = read_image(of.file)
         whole = in_one_call(bundle, image)
-        prepared = bundle.prepare(reflected(bundle, image), file=of.file) if whole else None
+        prepared = prepared_whole(bundle, image, file=of.file) if whole else None
     except InputError as error:
         return Failed(of, error)
     except OSError as error:  # it, or its disk, was taken away between two looks at it
@@ -169,7 +220,7 @@ def _batches(bundle: Bundle, loaded: Iterable[_Large | Failed]) -> Iterator[list
 def _predict_batch(engine: Engine, batch: list[_Whole]) -> list[Prediction | Failed]:
     found = engine(np.stack([one.prepared for one in batch]))
     return [
-        Prediction(one.of, one.state, one.image, probabilities[: one.image.shape[0], : one.image.shape[1]])
+        Prediction(one.of, one.state, one.image, answer_of(probabilities, engine.bundle, one.image))
         for one, probabilities in zip(batch, found, strict=True)
     ]
 

@@ -39,5 +39,5 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
         channels = found, signature.structured_outputs["probabilities"].shape[-1]
     except Exception as error:  # TensorFlow raises whatever the damaged part happens to upset
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
-    check_channels(file, found=channels, expected=(bundle.channels, bundle.outputs))
+    check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))
     return SavedModelEngine(loaded, bundle)

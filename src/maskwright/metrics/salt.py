@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from maskwright.metrics.scores import MaskShapesDiffer
 
@@ -35,10 +35,19 @@ def salt_score(truths: Iterable[NDArray], guesses: Iterable[NDArray]) -> float:
     return sum(scores) / len(scores) if scores else float("nan")
 
 
+def score_of_counts(hits: ArrayLike, truth: ArrayLike, guess: ArrayLike) -> NDArray[np.float64]:
+    """The same of images of which pixels are counted: in both masks, in the truth and in the guess; of any shape.
+
+    >>> score_of_counts([2, 0, 0], [3, 0, 4], [2, 0, 0]).tolist()
+    [0.4, 1.0, 0.0]
+    """
+    hits, truth, guess = (np.asarray(counts, np.int64)[..., None] for counts in (hits, truth, guess))
+    union = truth + guess - hits
+    passed = (20 * hits > np.arange(TWENTIETHS.start, TWENTIETHS.stop) * union).sum(axis=-1) / len(TWENTIETHS)
+    return np.where(union[..., 0] == 0, 1.0, passed)
+
+
 def _score(truth: NDArray[np.bool_], guess: NDArray[np.bool_]) -> float:
     if truth.shape != guess.shape:
         raise MaskShapesDiffer(found=guess.shape, expected=truth.shape)
-    hits, union = int((truth & guess).sum()), int((truth | guess).sum())
-    if union == 0:
-        return 1.0
-    return sum(20 * hits > threshold * union for threshold in TWENTIETHS) / len(TWENTIETHS)
+    return float(score_of_counts((truth & guess).sum(), truth.sum(), guess.sum()))

@@ -6,10 +6,12 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, final
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
@@ -17,6 +19,8 @@ from maskwright.images.write import atomic_path
 _DIGEST = "sha256"
 _DIGEST_BYTES = 32
 _CHUNK = 2**20
+_AVERAGE = "average/"
+_NOTHING: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 class UnreadableCheckpoint(InputError):
@@ -36,6 +40,8 @@ class Restored(NamedTuple):
     file: Path
     damaged: Path | None
     """A newer checkpoint that could not be used."""
+    average: dict[str, NDArray[Any]]
+    """What was kept of an `Average`."""
 
 
 @final
@@ -52,13 +58,15 @@ class Checkpoints:
         self.previous = previous
         self._newest_is_whole = False  # only what was written or read here may take the place of the previous one
 
-    def save(self, network: keras.Model, state: Mapping[str, Any]) -> None:
+    def save(
+        self, network: keras.Model, state: Mapping[str, Any], *, average: Mapping[str, NDArray[Any]] = _NOTHING
+    ) -> None:
         """Store the network's variables, its optimizer's, and ``state`` (anything JSON holds), and a digest of it all.
 
         At any moment one whole checkpoint has its name.
         """
         with atomic_path(self.newest) as temporary:
-            _write(temporary, network, state)
+            _write(temporary, network, state, average)
             if self._newest_is_whole:
                 self.newest.replace(self.previous)
                 self._newest_is_whole = False
@@ -73,7 +81,7 @@ class Checkpoints:
         damaged = None
         if self.newest.exists() or not self.previous.exists():
             try:
-                restored = Restored(load_checkpoint(self.newest, network), self.newest, None)
+                restored = _restored(self.newest, network, damaged=None)
                 self._newest_is_whole = True
                 return restored
             except DamagedCheckpoint:
@@ -81,11 +89,20 @@ class Checkpoints:
                 if not self.previous.exists():
                     raise
                 damaged = self.newest
-        return Restored(load_checkpoint(self.previous, network), self.previous, damaged)
+        return _restored(self.previous, network, damaged=damaged)
 
 
 def load_checkpoint(file: Path, network: keras.Model) -> dict[str, Any]:
     """Restore what `Checkpoints.save` stored into ``network`` and its optimizer, and return the state.
+
+    Raises:
+        UnreadableCheckpoint: As `Checkpoints.load` does.
+    """
+    return _restored(file, network, damaged=None).state
+
+
+def _restored(file: Path, network: keras.Model, *, damaged: Path | None) -> Restored:
+    """Restore a checkpoint.
 
     Raises:
         DamagedCheckpoint: The file is not as it was written: torn, or altered by as little as a bit.
@@ -99,13 +116,14 @@ def load_checkpoint(file: Path, network: keras.Model) -> dict[str, Any]:
         state = json.loads(arrays.pop("state").tobytes())
     except (FileNotFoundError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DamagedCheckpoint(file=file, found=f"it is damaged ({error})") from None
+    average = {name.removeprefix(_AVERAGE): arrays.pop(name) for name in [*arrays] if name.startswith(_AVERAGE)}
     expected = _variables(network)
     shapes = {name: tuple(variable.shape) for name, variable in expected.items()}
     if shapes != {name: array.shape for name, array in arrays.items()}:
         raise UnreadableCheckpoint(file=file, found="its weights are those of another network")
     for name, variable in expected.items():
         variable.assign(arrays[name])
-    return state
+    return Restored(state, file, damaged, average)
 
 
 def is_finite(network: keras.Model) -> bool:
@@ -113,8 +131,9 @@ def is_finite(network: keras.Model) -> bool:
     return all(np.isfinite(keras.ops.convert_to_numpy(one)).all() for one in _variables(network).values())
 
 
-def _write(file: Path, network: keras.Model, state: Mapping[str, Any]) -> None:
+def _write(file: Path, network: keras.Model, state: Mapping[str, Any], average: Mapping[str, NDArray[Any]]) -> None:
     arrays = {name: keras.ops.convert_to_numpy(variable) for name, variable in _variables(network).items()}
+    arrays |= {f"{_AVERAGE}{name}": array for name, array in average.items()}
     np.savez(file, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
     with file.open("rb+") as written:
         digest = hashlib.file_digest(written, _DIGEST).digest()

@@ -1,7 +1,8 @@
 """How good an engine's masks are, through the very path that predicting takes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,8 +15,11 @@ from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
 from maskwright.images.labels import IGNORED
 from maskwright.images.read import read_image, read_mask
-from maskwright.inference.engine import Engine
+from maskwright.inference.ensemble import Ensemble
+from maskwright.inference.opening import Predictor
+from maskwright.inference.pipeline import Failed, Numbered, Prediction, predictions
 from maskwright.inference.predict import predict_indices
+from maskwright.metrics.salt import score_of_counts
 from maskwright.metrics.scores import Scores, confusion_matrix
 
 IdMask = NDArray[np.uint8]
@@ -64,9 +68,18 @@ class Evaluation:
     left_out: tuple[Path, ...] = ()
     """Images without a mask and masks without an image."""
 
+    @property
+    def mean_precision(self) -> float | None:
+        """The score of the TGS salt challenge, see `salt_score`; None but for a background and one class."""
+        if not (self.images and self.scores.background and len(self.scores.classes) == 2):
+            return None
+        counted = ((one.pixels.hits[1], one.pixels.truth[1], one.pixels.predicted[1]) for one in self.images)
+        return float(score_of_counts(*zip(*counted, strict=True)).mean())
+
     def to_json(self) -> dict[str, Any]:
         """As stored in ``scores.json``."""
         return {
+            "mean_precision": self.mean_precision,
             "scores": self.scores.model_dump(mode="json"),
             "images": [asdict(image) for image in self.images],
             "failures": [str(failure) for failure in self.failures],
@@ -75,8 +88,8 @@ class Evaluation:
 
 
 def evaluate_pairs(
-    engine: Engine,
-    pairs: Iterable[Pair],
+    engine: Predictor,
+    pairs: Sequence[Pair],
     *,
     mask_values: MaskValues,
     seen: Callable[[Pair, IdMask | None], None] = lambda pair, indices: None,
@@ -93,9 +106,9 @@ def evaluate_pairs(
     background = engine.bundle.background
     total = np.zeros((len(names), len(names)), np.int64)
     images, failures = [], []
-    for pair in pairs:
+    for pair, ask in _asked(engine, pairs):
         try:
-            truth, guess, seconds = _predicted(engine, pair, mask_values)
+            truth, guess, seconds = _predicted(pair, mask_values, ask)
         except InputError as error:
             failures.append(error)
             seen(pair, None)
@@ -108,13 +121,31 @@ def evaluate_pairs(
     return Evaluation(Scores.from_confusion(total, names, background=background), tuple(images), tuple(failures))
 
 
-def _predicted(engine: Engine, pair: Pair, mask_values: MaskValues) -> tuple[IdMask, IdMask, float]:
+def _asked(engine: Predictor, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Callable[[Any], IdMask]]]:
+    """Each pair with what predicts its image; of an ensemble, whose networks come in turn, many are predicted ahead."""
+    if not isinstance(engine, Ensemble):
+        for pair in pairs:
+            yield pair, partial(predict_indices, engine, file=pair.image)
+        return
+    files = [Numbered(number, pair.image) for number, pair in enumerate(pairs)]
+    for found in predictions(engine, files, probabilities=True):
+        yield pairs[found.of.number], partial(_found, engine, found)
+
+
+def _found(ensemble: Ensemble, found: Prediction | Failed, image: Any) -> IdMask:
+    del image
+    if isinstance(found, Failed):
+        raise found.error
+    return ensemble.bundle.finish(ensemble.bundle.decide(found.answer))
+
+
+def _predicted(pair: Pair, mask_values: MaskValues, ask: Callable[[Any], IdMask]) -> tuple[IdMask, IdMask, float]:
     """Truth and prediction of a pair, as label indices, and the seconds the prediction took."""
     image, truth = read_image(pair.image), mask_values.encode(read_mask(pair.mask), file=pair.mask)
     if image.shape[:2] != truth.shape:
         raise SizesDiffer(image=pair.image, image_size=_size(image), mask=pair.mask, mask_size=_size(truth))
     begun = perf_counter()
-    guess = predict_indices(engine, image, file=pair.image)
+    guess = ask(image)
     return truth, guess, round(perf_counter() - begun, 4)
 
 

@@ -14,9 +14,10 @@ from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
-from maskwright.metrics.scores import Scores
+from maskwright.training.average import EVERY, Average
 from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
 from maskwright.training.devices import Part, on_one_device
+from maskwright.training.evaluate import Evaluation
 from maskwright.training.missing import SHARE, missing, not_found, told
 from maskwright.training.network import targets
 from maskwright.training.pace import Pace
@@ -27,13 +28,13 @@ from maskwright.training.schedule import Schedule, Stopwatch, learning_rate, pat
 from maskwright.training.signals import stoppable
 from maskwright.training.space import Attempt, Put, write_now
 from maskwright.training.state import State, without_gain
-from maskwright.training.step import step_of
+from maskwright.training.step import Step, step_of
 from maskwright.training.validation import Validation
 
 # Checkpoints hold the optimizer as well, some 300 MB: not more often than this, seconds.
 _CHECKPOINT_SECONDS = 60.0
 # Of a whole step's time for as many pixels, a forward pass, before either has been measured.
-_FIRST_GUESS = 0.6
+_FIRST_GUESS = 0.4
 
 
 class BudgetTooShort(InputError):
@@ -79,6 +80,7 @@ class Trainer:
         run: Where files are written.
         part: What of each batch this process computes.
         fuse_loss: See `step_of`.
+        late: Makes the step that takes its place towards the end, if there is one.
         say: Called with lines for the user.
     """
 
@@ -90,12 +92,13 @@ class Trainer:
         bundle: Bundle,
         order: Sequence[str] | None = None,
         patches: Patches,
-        validate: Callable[[KerasEngine], Scores],
+        validate: Callable[[KerasEngine], Evaluation],
         validation_pixels: int,
         run: Run,
         recipe: TrainingRecipe,
         part: Part = Part(),
         fuse_loss: bool = False,
+        late: Callable[[], Step] | None = None,
         stopwatch: Stopwatch,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
@@ -116,9 +119,12 @@ class Trainer:
             patches=patches,
             steps=recipe.recalibration_steps,
             validate=validate,
+            select=recipe.select,
         )
+        self.average = Average(network)
         self.checkpoints = Checkpoints(run.checkpoint, run.previous_checkpoint)
         self._learn_from = step_of(network, fuse_loss=fuse_loss)
+        self._late = late
         self._attempt = Attempt(say)
         self._pace = Pace(
             stopwatch,
@@ -127,7 +133,7 @@ class Trainer:
             validation_work=_FIRST_GUESS * validation_pixels / patches.batch_size,
         )
         self._saved_at = stopwatch.seconds()
-        self._scores: Scores | None = None
+        self._found: Evaluation | None = None
 
     def resume(self) -> None:
         """Go on from the run's checkpoint, or from the start if the run was interrupted before its first.
@@ -139,6 +145,7 @@ class Trainer:
             return
         restored = self._restored()
         self.state = State(**restored.state)
+        self.average.restore(restored.average)
         self.stopwatch.before = self.state.seconds
         self._saved_at = self.stopwatch.seconds()
         budget, used = self._pace.budget, self.state.seconds
@@ -192,8 +199,8 @@ class Trainer:
                 if self.state.step % self.patches.steps_per_epoch == 0 and share < 1:
                     due = self._pace.validation_is_due(schedule, self.state)
                     self._end_epoch(epoch_done, self._attempt, validate=due)
-                    if due and self._scores is not None:
-                        self._look_out_for_missing(self._scores, share)
+                    if due and self._found is not None:
+                        self._look_out_for_missing(self._found, share)
                 if self.stopwatch.seconds() - self._saved_at > _CHECKPOINT_SECONDS and share < 1:
                     self._refuse_what_is_not_finite()
                     self._save_checkpoint(self._attempt)
@@ -216,12 +223,16 @@ class Trainer:
         self.network.optimizer.learning_rate = learning_rate(share, peak=peak, warmup=self.recipe.warmup)
         frozen = share < self.recipe.frozen_share
         self.network.optimizer.encoder_rate.assign(0.0 if frozen else self.recipe.encoder_rate)
+        if self._late is not None and share >= 1 - self.recipe.late_share:
+            self._learn_from, self._late = self._late(), None
         images, masks = map(self.part.of, batch)
         loss = self._learn_from(images, targets(self.network, masks))
         if not math.isfinite(loss):
             raise NotFinite(f"loss became {loss}")
         self.state.step += 1
         self.state.losses.append(loss)
+        if share >= 1 - self.recipe.average_share and self.state.step % EVERY == 0:
+            self.average.add()
         return loss
 
     def _refuse_what_is_not_finite(self) -> None:
@@ -230,7 +241,11 @@ class Trainer:
             raise NotFinite("weights became nan or infinite")
 
     def _go_back(self, fault: NotFinite) -> None:
-        then = State(**self._restored().state) if self.run.has_checkpoint else None
+        then = None
+        if self.run.has_checkpoint:
+            restored = self._restored()
+            then = State(**restored.state)
+            self.average.restore(restored.average)
         self.state = gone_back(self.state, then, fault, run=self.run.folder, peak=self.recipe.learning_rate)
         self.say(self.state.went_back[-1])
         self._save_checkpoint(self._attempt)
@@ -279,9 +294,9 @@ class Trainer:
         put(self.run.history, lambda: write_csv(self.run.history, self.state.history))
         epoch_done(row)
 
-    def _look_out_for_missing(self, scores: Scores, share: float) -> None:
+    def _look_out_for_missing(self, found: Evaluation, share: float) -> None:
         """Name the classes of which nothing is found, and lay patches on them, those not yet prepared."""
-        self.state.unfound = not_found(scores, self.state.unfound, share=share)
+        self.state.unfound = not_found(found.scores, self.state.unfound, share=share)
         names = [label.name for label in self.bundle.labels if not label.background]
         sought = [name for name in missing(self.state.unfound) if name in names]
         before = self.state.sought[-1][1] if self.state.sought else []
@@ -307,24 +322,27 @@ class Trainer:
         }
         return row | self.validation.columns(self._validated(put) if validate else None)
 
-    def _validated(self, put: Put) -> Scores:
-        """The scores of the network as it is; the best so far is saved."""
+    def _validated(self, put: Put) -> Evaluation:
+        """The scores of the network as it is, or of its average; the best so far is saved."""
         self._refuse_what_is_not_finite()
         started = self.stopwatch.seconds()
-        reached, scores = self.validation()
-        file, best = self.run.network, self.state.best
-        if (best is None or reached >= best) and put(file, lambda: self._save_network(file)):
-            self.state.best, self.state.best_step = reached, self.state.step
-            self.state.best_answer = self.validation.answer(self.validation.saved())
+        with self.average.in_place():
+            reached, self._found = self.validation()
+            file, best = self.run.network, self.state.best
+            if (best is None or reached >= best) and put(file, lambda: self._save_network(file)):
+                self.state.best, self.state.best_step = reached, self.state.step
+                self.state.best_answer = self.validation.answer(self.validation.saved())
         self._pace.validated(since=started)
-        self._scores = scores
-        return scores
+        return self._found
 
     def _save_checkpoint(self, put: Put) -> bool:
         self.state.seconds = self.stopwatch.seconds()
-        saved = put(self.run.checkpoint, lambda: self.checkpoints.save(self.network, vars(self.state)))
+        saved = put(self.run.checkpoint, self._checkpoint)
         self._saved_at = self.stopwatch.seconds()
         return saved
+
+    def _checkpoint(self) -> None:
+        self.checkpoints.save(self.network, vars(self.state), average=self.average.to_arrays())
 
     def _save_network(self, file: Path) -> None:
         network = self.validation.saved()

@@ -66,7 +66,7 @@ def build_network(
         options: dict[str, Any] = {"first_unit": recipe.first_unit} if "first_unit" in row.options else {}
         if recipe.architecture == "deeplabv3plus" and "output_stride" in row.options:
             options["output_stride"] = _DILATED_STRIDE
-        encoder = encoder_of(recipe.backbone, input_shape=(None, None, bundle.channels), **options)
+        encoder = encoder_of(recipe.backbone, input_shape=(None, None, bundle.inputs), **options)
         if learning and recipe.encoder_weights is not None:
             _load_first_weights(encoder.model, recipe)
         if learning and recipe.encoder_freeze:
@@ -96,7 +96,7 @@ def quickened(network: keras.Model) -> keras.Model:
 
 def encoder_layers(recipe: NetworkRecipe, bundle: Bundle) -> frozenset[str]:
     """Names of the layers that a network of ``recipe`` has from its encoder."""
-    encoder = encoder_of(recipe.backbone, input_shape=(None, None, bundle.channels))
+    encoder = encoder_of(recipe.backbone, input_shape=(None, None, bundle.inputs))
     return frozenset(layer.name for layer in encoder.model.layers)
 
 
@@ -133,6 +133,7 @@ def compile_for_training(
     *,
     encoder: Collection[str] = (),
     loss: SegmentationLoss | None = None,
+    optimizer: FusedAdamW | None = None,
 ) -> None:
     """Give the network its optimizer, and each of its outputs its loss; `targets` are what they learn.
 
@@ -142,18 +143,21 @@ def compile_for_training(
         bundle: What the outputs mean.
         encoder: Names of the encoder's layers, for a learning rate of their own.
         loss: In place of the recipe's.
+        optimizer: One that has learnt already, in place of a new one.
 
     Raises:
         UnknownChoice: The recipe names a loss that does not exist.
     """
-    optimizer = FusedAdamW(
-        recipe.learning_rate,
-        decay=recipe.weight_decay,
-        encoder=encoder,
-        global_clipnorm=recipe.clip_norm,
-        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
-    )
-    optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    begun = optimizer is not None
+    if optimizer is None:
+        optimizer = FusedAdamW(
+            recipe.learning_rate,
+            decay=recipe.weight_decay,
+            encoder=encoder,
+            global_clipnorm=recipe.clip_norm,
+            gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
+        )
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     if loss is None:
         pixel_weights = _weights(recipe, bundle)
         loss = loss_of_words(recipe.loss, channels=bundle.outputs, pixel_weights=pixel_weights, ignore=IGNORED)
@@ -163,7 +167,8 @@ def compile_for_training(
         network.compile(optimizer=optimizer, loss=losses, loss_weights=weights)
     else:
         network.compile(optimizer=optimizer, loss=loss)
-    optimizer.build(network.trainable_variables)
+    if not begun:
+        optimizer.build(network.trainable_variables)
 
 
 def _weights(recipe: TrainingRecipe, bundle: Bundle) -> list[float] | None:

@@ -72,8 +72,8 @@ class Own:
         Raises:
             WrongNetwork: It has other inputs or outputs.
         """
-        made = self.network(bundle.channels, bundle.outputs, bundle.activation) if self.network else None
-        images, masks = f"images (n, h, w, {bundle.channels})", f"float32 probabilities (n, h, w, {bundle.outputs})"
+        made = self.network(bundle.inputs, bundle.outputs, bundle.activation) if self.network else None
+        images, masks = f"images (n, h, w, {bundle.inputs})", f"float32 probabilities (n, h, w, {bundle.outputs})"
         expected = f"a functional Keras model from {images} of any size to {masks}"
         if not isinstance(made, keras.Model) or not hasattr(made, "operations"):
             raise self._wrong(type(made).__name__, expected)
@@ -81,7 +81,7 @@ class Own:
         if strange:
             raise self._wrong(f"a layer {strange[0].__qualname__}", "Keras' own layers, which any command opens")
         found = (*made.input_shape, *made.output_shape, made.output.dtype)
-        wanted = (None, None, None, bundle.channels, None, None, None, bundle.outputs, "float32")
+        wanted = (None, None, None, bundle.inputs, None, None, None, bundle.outputs, "float32")
         if found != wanted:
             maps = f"a model from {made.input_shape} to {made.output_shape} in {made.output.dtype}"
             raise self._wrong(maps, expected)

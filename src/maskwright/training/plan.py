@@ -23,6 +23,8 @@ _SMALL_BACKBONE, _SMALL_DECODER = "resnet18", (128, 96, 64, 32, 16)
 
 _LEAST_PATCH = 64  # pixels, a side
 _PATCH, _WIDEST_PATCH = 256 * 320, 384 * 384  # pixels in all
+_NARROW_PATCH = 192 * 192  # pixels in all
+_NARROW_OBJECTS = 20  # pixels
 _WIDE_OBJECTS = 128  # pixels; wider, and a patch shows little of what surrounds them
 _LEAST_BATCH = 2
 _RARE = 0.001  # of the pixels; some 65 of a patch of 256 x 256, had every patch its share
@@ -85,9 +87,12 @@ def choose_normalisation(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
 
 def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], str]:
     """As much of the median image as a patch may hold, so that context is not cut off; nnU-Net begins there too."""
-    del recipe
-    wide = data.object_pixels is not None and data.object_pixels > _WIDE_OBJECTS
-    patch = patch_for(data.sizes, area=_WIDEST_PATCH if wide else _PATCH)
+    area = _PATCH
+    if data.object_pixels is not None and data.object_pixels > _WIDE_OBJECTS:
+        area = _WIDEST_PATCH
+    elif _are_narrow(data) and _is_short(recipe):
+        area = _NARROW_PATCH
+    patch = patch_for(data.sizes, area=area)
     height, width = data.median_size
     if patch[0] >= height and patch[1] >= width:
         return patch, f"holds the median image, {height} x {width}"
@@ -111,6 +116,17 @@ def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH) -> tuple[
         for side in median
     )
     return rows, columns
+
+
+def choose_early(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
+    """The recipe's own, but none where what is looked for is so narrow that it would be lost in smaller images."""
+    if _are_narrow(data):
+        return 0.0, f"parts are about {data.object_pixels:.0f} pixels wide: smaller images would lose them"
+    return recipe.training.early_share, "most is learnt of small images, and in less time"
+
+
+def _are_narrow(data: Fingerprint) -> bool:
+    return data.object_pixels is not None and data.object_pixels < _NARROW_OBJECTS
 
 
 def choose_batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
@@ -244,6 +260,7 @@ RULES: Mapping[str, Rule] = {
     "network.backbone": choose_backbone,
     "network.decoder_filters": choose_decoder,
     "training.patch": choose_patch,
+    "training.early_share": choose_early,
     "training.batch_size": choose_batch,
     "training.learning_rate": choose_rate,
     "training.loss": choose_loss,

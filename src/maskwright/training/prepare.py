@@ -17,6 +17,7 @@ from maskwright.data.pixel_values import joined
 from maskwright.data.problems import Problem
 from maskwright.data.scan import Scanned, scan
 from maskwright.data.split import folds, mask_coverage, split
+from maskwright.data.strata import read_strata
 from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
 from maskwright.images.normalise import Normalisation
@@ -96,18 +97,20 @@ def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Pr
         divided = split_decision(recipe, groups, [one.pair.name for one in sides[1]])
     train_pairs, validation_pairs = (tuple(one.pair for one in side) for side in sides)
     train_sizes, validation_sizes = (tuple(one.image.size for one in side if one.image) for side in sides)
-    channels = report.train.channels
+    channels = recipe.data.channels or report.train.channels
     bundle = Bundle(
         channels=channels,
         pixels=report.train.dtypes,
         normalisation=Normalisation.measure(_some(train_pairs, channels)),
         labels=values.labels,
         activation="sigmoid" if values.channels == 1 else "softmax",
+        scale=recipe.data.scale,
+        position=recipe.data.position,
     )
     # From here on the words say it all: what was said with classes and ignore is in them.
     complete = recipe.changed("data", mask_values=dict(values.words), classes=None, ignore=None)
     found = fingerprint(sides[0], mask_values=values, normalisation=bundle.normalisation)
-    complete, decisions = decide(complete, found)
+    complete, decisions = decide(complete, found.at_scale(bundle.scale))
     decisions = divided, *decisions
     return Prepared(
         complete, bundle, values, train_pairs, validation_pairs, train_sizes, validation_sizes, decisions
@@ -154,12 +157,15 @@ def _split(
     by_name = {one.pair.name: one for one in scanned}
     coverage = mask_coverage({name: one.mask.values for name, one in by_name.items() if one.mask is not None}, values)
     data, names = recipe.data, list(by_name)
+    strata = None if data.strata is None else read_strata(data.strata)
     seed = recipe.training.seed if data.split_seed is None else data.split_seed
     if data.fold is None:
-        train, validation = split(names, coverage, fraction=data.validation_share, seed=seed, groups=groups.of)
+        train, validation = split(
+            names, coverage, fraction=data.validation_share, seed=seed, groups=groups.of, strata=strata
+        )
     else:
         place, number = data.fold
-        validation = folds(names, coverage, number=number, seed=seed, groups=groups.of)[place - 1]
+        validation = folds(names, coverage, number=number, seed=seed, groups=groups.of, strata=strata)[place - 1]
         train = sorted(set(names) - set(validation))
     return tuple(by_name[name] for name in train), tuple(by_name[name] for name in validation)
 

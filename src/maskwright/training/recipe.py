@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from maskwright.errors import InputError
+from maskwright.images.position import Position
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -90,10 +91,20 @@ class DataRecipe(Section):
     """Hold out this part of so many, counted from 1, in place of a share; `--folds` trains with each in turn."""
     split_seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of what is held out; the training's own if absent."""
+    strata: Folder | None = None
+    """CSV file with a line `id,number` for each image: what is held out, or a fold, has its share of every range of it,
+    as it has of mask coverage."""
     groups: Literal["guessed", "identical"] = "guessed"
     """What stays on one side: frames, tiles and look-alikes `guessed` from names and looks, or `identical` images."""
     normalisation: Literal["measured", "encoder"] = "measured"
     """Mean and spread `measured` on the training images, or those that the encoder's first weights were learnt with."""
+    channels: PositiveInt | None = None
+    """Channels of an image the network sees: 1 takes one of three equal ones. Those the files have if absent."""
+    scale: Annotated[float, Field(gt=0, le=8)] = 1.0
+    """Images are resized by this before the network sees them, masks and scores keep their size. At 1, an image of
+    another size than the network takes is continued by reflection."""
+    position: tuple[Position, ...] = ()
+    """Channels added to each image: `row` and `column`, where a pixel lies, and `row_times_image`."""
 
     @model_validator(mode="after")
     def _validation_folders_come_in_pairs(self) -> "DataRecipe":
@@ -213,6 +224,14 @@ class TrainingRecipe(Section):
     """End after this many validations without a gain in mean IoU; trains to the end of its time if absent."""
     loss: dict[str, float] = Field(default={"cross_entropy": 1.0, "dice": 1.0}, min_length=1)
     """Losses by name, each with its weight in the sum."""
+    late_loss: dict[str, float] | None = Field(default=None, min_length=1)
+    """Losses that take the place of `loss` towards the end, such as `lovasz`; none if absent."""
+    late_share: Share = 0.3
+    """Share of the run, at its end, in which they do."""
+    average_share: Share = 0.0
+    """Share of the run, at its end, over which the weights are averaged; their mean is what is validated and saved."""
+    select: Literal["mean_iou", "mean_precision"] = "mean_iou"
+    """The validation score by which the best network is known: mean IoU, or the TGS salt challenge's, of one class."""
     custom_loss: str | None = None
     """Name of the Python callable that takes the loss's place; recorded, it must be given again to resume."""
     class_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None

@@ -9,11 +9,18 @@ from typing import Any, Final, NamedTuple
 
 from maskwright.errors import InputError
 from maskwright.images.write import write_json
+from maskwright.inference.bundle import BUNDLE_FILE
+from maskwright.inference.ensemble import ENSEMBLE_FILE
 from maskwright.training.plan import DEFAULT_SECONDS
+from maskwright.training.presets import MASKS_FOLDER
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import OutputNotEmpty, Run
 
 SUMMARY_FILE: Final = "summary.json"
+DECISION_FILE: Final = "decision.json"
+DECISION_PAGE: Final = "decision.html"
+_BESIDE: Final = frozenset({SUMMARY_FILE, DECISION_FILE, DECISION_PAGE, ENSEMBLE_FILE, BUNDLE_FILE, MASKS_FOLDER})
+_DECIDING: Final = 0.05  # of the time of folds, for what is decided when all are done
 
 
 class OtherSeries(InputError):
@@ -47,7 +54,7 @@ class Summary:
 
 def by_fold(recipe: Recipe, number: int) -> list[Member]:
     """A training for each of ``number`` parts of the data, which it is validated on; they share out the time."""
-    shared = _sharing_time(recipe, number)
+    shared = _sharing_time(recipe, number, rest=_DECIDING)
     return [
         Member(f"fold{place}", _checked(shared.changed("data", fold=(place, number)))) for place in range(1, number + 1)
     ]
@@ -122,11 +129,11 @@ def _iou(hits: int, truth: int, predicted: int) -> float | None:
     return hits / union if union else None
 
 
-def _sharing_time(recipe: Recipe, number: int) -> Recipe:
+def _sharing_time(recipe: Recipe, number: int, *, rest: float = 0.0) -> Recipe:
     if recipe.training.epochs is not None:
         return recipe
     seconds = DEFAULT_SECONDS if recipe.training.time_budget is None else recipe.training.time_budget
-    return _checked(recipe.changed("training", time_budget=seconds / number))
+    return _checked(recipe.changed("training", time_budget=seconds * (1 - rest) / number))
 
 
 def _checked(recipe: Recipe) -> Recipe:
@@ -138,7 +145,7 @@ def _refuse_others(out: Path, members: Sequence[Member]) -> None:
     if out.exists() and not out.is_dir():
         raise OutputNotEmpty(folder=out, found="a file of that name")
     found = sorted(path.name for path in out.iterdir() if path.name[0] != ".") if out.is_dir() else []
-    strange = [name for name in found if name not in {SUMMARY_FILE, *(member.name for member in members)}]
+    strange = [name for name in found if name not in _BESIDE | {member.name for member in members}]
     if strange:
         raise OutputNotEmpty(folder=out, found=", ".join(strange[:5]))
     others = [

@@ -53,7 +53,7 @@ from maskwright.training.prepare import Prepared, ScanProgress, prepare, prepare
 from maskwright.training.recipe import NetworkRecipe, Recipe
 from maskwright.training.run import OtherRecipe, Run
 from maskwright.training.schedule import Stopwatch, patch_size
-from maskwright.training.step import step_of
+from maskwright.training.step import Step, step_of
 from maskwright.training.validation import thinned
 
 # Of a probability: two float32 evaluations of one network agree to rounding; more is another network.
@@ -254,12 +254,16 @@ def _recorded(recipe: Recipe) -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class _Networks:
-    """The network that learns, and what makes its float32 twin, which is what is saved; ``order`` is of its layers."""
+    """The network that learns, and what makes its float32 twin, which is what is saved; ``order`` is of its layers.
+
+    ``late`` makes it learn from the recipe's late loss from now on, and gives the step that does.
+    """
 
     learning: keras.Model
     order: Sequence[str]
     twin: Callable[[], keras.Model]
     precision: str
+    late: Callable[[], Step]
 
 
 def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHING) -> _Networks:
@@ -277,7 +281,14 @@ def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHIN
     loss = None if own.loss is None else OwnLoss(own.loss)
     compile_for_training(learning, training, bundle, encoder=encoder, loss=loss)
     twin = partial(build_network, recipe, bundle) if own.network is None else partial(own.build, bundle)
-    return _Networks(learning, [layer.name for layer in mask_only(plain).layers], twin, precision)
+
+    def late() -> Step:
+        words = training.late_loss or training.loss
+        then = training.model_copy(update={"loss": words})
+        compile_for_training(learning, then, bundle, optimizer=learning.optimizer)
+        return step_of(learning, fuse_loss=not SORTING & words.keys())
+
+    return _Networks(learning, [layer.name for layer in mask_only(plain).layers], twin, precision, late)
 
 
 def _build_patches(prepared: Prepared, augmentation: Augmentation | None) -> Patches:
@@ -302,6 +313,8 @@ def _build_patches(prepared: Prepared, augmentation: Augmentation | None) -> Pat
         augmentation=augmentation,
         geometry=geometry,
         foreground=training.foreground,
+        scale=prepared.bundle.scale,
+        position=prepared.bundle.position,
     )
 
 
@@ -331,12 +344,13 @@ def _train(
         bundle=prepared.bundle,
         order=networks.order,
         patches=patches,
-        validate=lambda engine: _evaluate(engine, prepared).scores,
+        validate=lambda engine: _evaluate(engine, prepared),
         validation_pixels=sum(height * width for height, width in prepared.validation_sizes),
         run=run,
         part=part,
         recipe=training,
         fuse_loss=own.loss is None and not SORTING & training.loss.keys(),
+        late=None if own.loss is not None or training.late_loss is None else networks.late,
         stopwatch=stopwatch,
         say=narrator.say,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Final, final
+from typing import Any, Final, Literal, final
 
 import keras
 import numpy as np
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from maskwright.data.patches import Patches
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.keras_engine import KerasEngine
-from maskwright.metrics.scores import Scores
 from maskwright.networks.outputs import mask_only
 from maskwright.training.devices import is_shared_out, on_one_device
+from maskwright.training.evaluate import Evaluation
 from maskwright.training.recalibrate import Recalibration
 
 _ANSWERS: Final = 16  # rows and columns of pixels in an answer
@@ -40,6 +40,7 @@ class Validation:
         patches: What batch normalisation is measured on before.
         steps: On how many batches.
         validate: Scores an engine on the validation images.
+        select: The score by which networks are chosen.
     """
 
     def __init__(
@@ -51,18 +52,20 @@ class Validation:
         order: Sequence[str] | None = None,
         patches: Patches,
         steps: int,
-        validate: Callable[[KerasEngine], Scores],
+        validate: Callable[[KerasEngine], Evaluation],
+        select: Literal["mean_iou", "mean_precision"] = "mean_iou",
     ) -> None:
         self._twin = cache(twin)
         self._patches = patches
         self._steps = steps
         self._validate = validate
+        self._select = select
         self._learning = KerasEngine(mask_only(network), bundle)
         self._predicting: KerasEngine | None = None if is_shared_out() else self._learning
         self._order = [layer.name for layer in self._learning.network.layers] if order is None else order
         self._recalibrate: Recalibration | None = None if is_shared_out() else Recalibration(network)
 
-    def __call__(self) -> tuple[float, Scores]:
+    def __call__(self) -> tuple[float, Evaluation]:
         """Measure the network as it is now."""
         if self._predicting is None or self._recalibrate is None:
             with on_one_device():
@@ -92,16 +95,20 @@ class Validation:
             network = self._twin()
         network.set_weights([w for name in self._order if name in layers for w in layers[name].get_weights()])
 
-    def reached(self, engine: KerasEngine) -> tuple[float, Scores]:
+    def reached(self, engine: KerasEngine) -> tuple[float, Evaluation]:
         """The score networks are chosen by, and all others; no class at all counts as 0."""
-        scores = self._validate(engine)
-        return scores.mean_iou or 0.0, scores
+        found = self._validate(engine)
+        chosen = found.scores.mean_iou if self._select == "mean_iou" else found.mean_precision
+        return chosen or 0.0, found
 
-    def columns(self, scores: Scores | None) -> dict[str, Any]:
+    def columns(self, found: Evaluation | None) -> dict[str, Any]:
         """The scores in a line of the history, or as many empty cells."""
         names = [label.name for label in self._learning.bundle.labels]
-        found = {score.name: score.iou for score in scores.classes} if scores else {}
+        scores = found.scores if found else None
+        precision = {"val_mean_precision": found.mean_precision if found else None}
+        by_class = {score.name: score.iou for score in scores.classes} if scores else {}
         overall = (scores.mean_iou, scores.pixel_accuracy) if scores else (None, None)
         columns = dict(zip(("val_mean_iou", "val_pixel_accuracy"), overall, strict=True))
-        columns |= {f"val_iou_{name}": found.get(name) for name in names}
+        columns |= precision if self._learning.bundle.activation == "sigmoid" else {}
+        columns |= {f"val_iou_{name}": by_class.get(name) for name in names}
         return {name: value if value is None else round(value, 6) for name, value in columns.items()}

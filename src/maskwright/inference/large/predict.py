@@ -137,6 +137,8 @@ def predict_large(
             claim = journal.claimed(key, overwrite=overwrite)
             if claim is None:
                 tell_losses(out, source, say)
+                if job.engine.bundle.fill_holes or job.engine.bundle.minimum_areas:
+                    say("Holes and small parts stay as they are: by windows, no part is known as a whole.")
                 claim = Claim(key=key, layout=_laid_out(job, predictor, say))
                 journal.claim(claim)
             blocks_by = spread(key) if spread else predictor

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from maskwright.errors import wrong_argument
+from maskwright.errors import InputError, wrong_argument
 from maskwright.images.errors import ImageTooLarge
 from maskwright.images.windows import Source
 from maskwright.inference.large.blocks import KEPT
@@ -15,6 +15,12 @@ from maskwright.inference.large.predictor import Predictor
 from maskwright.inference.large.window import opaque
 
 _MOST_BLOCKS: Final = 10**6  # about 10^12 pixels
+
+
+class WholeImagesOnly(InputError):
+    """An image to predict by windows, and a network that needs to know the whole."""
+
+    text = "{file}: this network is one {found}, which windows do not show; give a folder as --out to predict it whole."
 
 
 def refuse_names(journal: Journal, *, image: Path, polygons: Path | None) -> None:
@@ -59,11 +65,17 @@ def refuse_size(file: Path, source: Source) -> None:
 
 
 def refuse_kind(predictor: Predictor) -> None:
-    """Refuse an image of other pixels or channels than the network was trained on.
+    """Refuse an image of other pixels or channels than the network was trained on, or a network of whole images.
 
     Raises:
-        WrongPixels, WrongChannels: It is one.
+        WrongPixels, WrongChannels, WholeImagesOnly: It is one.
     """
+    bundle = predictor.engine.bundle
+    if bundle.scale != 1 or bundle.position:
+        found = (
+            "of where pixels lie in the whole" if bundle.position else f"of images at {bundle.scale:g} of their size"
+        )
+        raise WholeImagesOnly(file=predictor.file, found=found)
     source = predictor.source
     pixel = np.full((1, 1, source.channels), opaque(source.dtype), source.dtype)
     predictor.engine.bundle.prepare(pixel, file=predictor.file)

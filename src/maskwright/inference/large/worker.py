@@ -21,6 +21,7 @@ from maskwright.inference.large.encoding import ENCODINGS
 from maskwright.inference.large.journal import Key
 from maskwright.inference.large.predict import LargeJob
 from maskwright.inference.large.predictor import Part, Predictor
+from maskwright.inference.views import viewed
 
 _PACKAGES: Final = ("maskwright", "openvino", "onnxruntime", "tensorflow")
 _OPENING: Final = Lock()  # threads of one worker open one engine, and not each its own
@@ -119,7 +120,8 @@ def versions() -> dict[str, str]:
 @lru_cache(maxsize=2)  # two commands that share the workers do not open theirs anew for each block
 def _predictor(task: Task, *, threads: int, name: str) -> Predictor:
     try:
-        engine = open_engine(task.engine, threads=threads)
+        plain = open_engine(task.engine, threads=threads)
+        engine = viewed(plain, plain.bundle.views)
         source = open_source(task.image)
         weights = weights_digest(task.engine)
     except InputError as error:

@@ -1,0 +1,80 @@
+"""The commands that follow training: decide by images that were held out, average networks, write a submission."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from maskwright.cli.talk import console, counting, end_with, interruptible, say
+
+if TYPE_CHECKING:
+    from maskwright.decide.decide import Decision
+
+
+def decide(
+    run: Annotated[
+        Path, typer.Argument(help="A finished run, or a folder of them from `train --folds`.", show_default=False)
+    ],
+) -> None:
+    """Choose views, holes, threshold and least areas by the images that were held out; `predict` uses the choice."""
+    from maskwright.quiet import load_keras_quietly
+
+    load_keras_quietly()
+    with interruptible():
+        decide_and_tell(run)
+
+
+def decide_and_tell(folder: Path) -> None:
+    """Decide, and say what was tried and where the page is; Keras is loaded by then."""
+    from maskwright.decide.decide import decide as decide_in
+    from maskwright.decide.page import write_page
+
+    with counting("Asking networks of held-out images") as count:
+        decision = decide_in(folder, progress=count)
+    _print(decision)
+    say(f"decided: {write_page(decision, folder)}")
+
+
+def _print(decision: "Decision") -> None:
+    from maskwright.console import decision_table
+
+    console().print(decision_table(decision))
+
+
+def ensemble(
+    members: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Runs, or engines of them.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the ensemble, new or empty.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an ensemble that is there already.")] = False,
+) -> None:
+    """Average runs or engines in probability; `predict` and `evaluate` take the folder as they take a run's.
+
+    One network at a time is in memory. Thresholds and areas are the first member's.
+    """
+    from maskwright.inference.ensemble import refuse_folder, write_ensemble
+
+    refuse_folder(out, overwrite=overwrite)
+    made = write_ensemble(out, members)
+    say(f"ensemble: {out} ({len(made.members)} networks)")
+
+
+def submit(
+    run: Annotated[Path, typer.Argument(help="A run, an engine, or an ensemble, of one class.", show_default=False)],
+    images: Annotated[Path, typer.Option("--images", help="Folder of the images to submit.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="The CSV file of run-lengths.", show_default=False)],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that is there already.")] = False,
+) -> None:
+    """Predict a folder into one CSV file, `id,rle_mask`: run-lengths down the columns, counted from 1."""
+    from maskwright.cli.framework import load_framework_for
+    from maskwright.inference.folder import Job
+    from maskwright.inference.opening import digest_of_weights, open_predictor
+    from maskwright.inference.submission import write_submission
+
+    load_framework_for(run)
+    job = Job(open_predictor(run), digest_of_weights(run))
+    with interruptible(), counting() as count:
+        submission = write_submission(job, images, out, overwrite=overwrite, progress=count)
+    empty = f", {submission.empty} of them empty" if submission.empty else ""
+    say(f"submission: {out} ({submission.written} masks{empty})")
+    end_with(list(submission.failures), of=submission.written + len(submission.failures))

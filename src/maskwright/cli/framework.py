@@ -1,0 +1,13 @@
+"""The training framework, loaded only for what needs it."""
+
+from pathlib import Path
+
+
+def load_framework_for(folder: Path) -> None:
+    """Load Keras, unless ``folder`` holds an engine that does without it."""
+    from maskwright.inference.opening import loads_framework
+
+    if loads_framework(folder):
+        from maskwright.quiet import load_keras_quietly
+
+        load_keras_quietly()

@@ -1,0 +1,46 @@
+"""A number for each image from a CSV file, such as the depth a section was taken at."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Final
+
+from maskwright.errors import InputError
+
+_MOST_BYTES: Final = 2**28
+
+
+class WrongStrata(InputError):
+    """A file that does not give each image a number."""
+
+    text = "{file}: found {found}; expected a line id,number for each image, under a line of names."
+
+
+def read_strata(file: Path) -> dict[str, float]:
+    """The number of each image, by its name without file type.
+
+    Raises:
+        WrongStrata: The file is missing, too large or no text, or has another number of columns, no number, or an id
+            twice.
+    """
+    try:
+        if file.stat().st_size > _MOST_BYTES:
+            raise WrongStrata(file=file, found=f"{file.stat().st_size} bytes")
+        with file.open(encoding="utf-8-sig", newline="") as lines:
+            rows = [row for row in csv.reader(lines) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise WrongStrata(file=file, found=getattr(error, "strerror", None) or "no CSV in UTF-8") from None
+    numbers: dict[str, float] = {}
+    for place, row in enumerate(rows[1:], start=2):
+        if len(row) != 2 or row[0] in numbers:
+            found = f"{len(row)} columns in line {place}" if len(row) != 2 else f"the id {row[0]} twice"
+            raise WrongStrata(file=file, found=found)
+        try:
+            numbers[row[0]] = float(row[1])
+        except ValueError:
+            numbers[row[0]] = math.nan
+        if not math.isfinite(numbers[row[0]]):
+            raise WrongStrata(file=file, found=f"{row[1]!r} in line {place}")
+    if not numbers:
+        raise WrongStrata(file=file, found="no line of numbers")
+    return numbers

@@ -1,0 +1,319 @@
+"""Decide, do not guess: what to do with a network's probabilities, by its score on images it has not learnt from."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.data.mask_values import parse_mask_values
+from maskwright.decide.answers import Answers, asked, held_out
+from maskwright.decide.search import Search, Select, areas_for, score, search, search_area
+from maskwright.errors import InputError
+from maskwright.images.components import cleaned
+from maskwright.images.labels import IGNORED
+from maskwright.images.write import write_json, write_mask, write_text
+from maskwright.inference.bundle import Bundle, View
+from maskwright.inference.ensemble import write_ensemble
+from maskwright.inference.opening import open_predictor
+from maskwright.metrics.scores import Scores, confusion_matrix
+from maskwright.training.evaluate import evaluate_pairs
+from maskwright.training.recipe import Recipe
+from maskwright.training.run import Run
+from maskwright.training.series import DECISION_FILE
+
+_QUARTERS: Final = 90.0  # degrees of rotation in training from which on quarter turns are known
+_GAIN: Final = 1e-4  # of a score; less is none
+
+
+class NothingToDecide(InputError):
+    """A folder with no finished training in it."""
+
+    text = "{folder}: found {found}; expected a finished run, or a folder of them as `train --folds` makes."
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was tried: the score with it, what it gained, and whether it is on; no score where none can be."""
+
+    name: str
+    score: float | None
+    gain: float | None
+    on: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided, on how many images, and why."""
+
+    images: int
+    networks: int
+    select: Select
+    lines: tuple[Line, ...]
+    score: float
+    """With all that is on."""
+    bundle: Bundle
+    curve: Search | None = None
+    """Of one class."""
+    areas: Mapping[str, int] | None = None
+    """Least area of each class, pixels."""
+
+
+def decide(
+    folder: str | Path,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Decision:
+    """Decide views, holes, threshold and least areas for the run in ``folder``, or for the ensemble of those in it.
+
+    Every image is predicted by the networks that were validated on it and by no other: of folds, each out of its fold.
+    What gains nothing is off. A run gets its decision into its bundle, and its scores, masks and page are made anew; a
+    folder of runs becomes an ensemble, with a bundle of its own. ``decision.json`` holds every score.
+
+    Raises:
+        NothingToDecide, NothingHeldOut: There is no finished run, or nothing was held out.
+        WrongEnsemble: The runs are of other classes, channels or pixels.
+        InputError: An image or a mask cannot be read any more.
+    """
+    folder = Path(folder)
+    runs = _runs(folder)
+    recipe, plain = runs[0].read_recipe(), _undecided(runs[0].read_bundle())
+    groups = views_worth_trying(recipe)
+    views = tuple(dict.fromkeys(view for group in groups.values() for view in group))
+    known, validated = held_out(runs, ways=1 + len(views))
+    with Answers(known, views, plain.outputs) as answers:
+        judge = _Judge(answers, plain, recipe.training.select)
+        alone: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {number: [] for number in range(len(runs))}
+        for number, place, said in asked(validated, answers, progress=progress):
+            alone[number].append((place, plain.decide(said)))
+        decision = _decide(judge, groups, [judge.of(found) for found in alone.values() if found])
+    if len(runs) == 1 and runs[0].folder == folder:
+        decision.bundle.write(folder, write_text)
+        _score_again(runs[0])
+    else:
+        write_ensemble(folder, [run.folder for run in runs], decision.bundle)
+    write_json(folder / DECISION_FILE, to_json(decision))
+    return decision
+
+
+def views_worth_trying(recipe: Recipe) -> dict[str, tuple[View, ...]]:
+    """Ways to look at an image that are like those the network was trained with, by what they are called.
+
+    >>> views_worth_trying(Recipe.from_dict({"data": {"images": "i", "masks": "m"}}))
+    {'flips': ('mirrored',), 'scales': ('smaller', 'larger')}
+    """
+    drawn = recipe.augmentation
+    groups: dict[str, tuple[View, ...]] = {}
+    if drawn.custom is not None:
+        return groups
+    if drawn.flip == "horizontal_and_vertical":
+        groups["flips"] = ("mirrored", "upside_down", "turned_round")
+    elif drawn.flip != "none":
+        groups["flips"] = ("mirrored",) if drawn.flip == "horizontal" else ("upside_down",)
+    if drawn.rotation >= _QUARTERS:
+        groups["quarter turns"] = ("turned_left", "turned_round", "turned_right")
+    if drawn.zoom:
+        groups["scales"] = ("smaller", "larger")
+    return groups
+
+
+def to_json(decision: Decision) -> dict[str, Any]:
+    """As stored in ``decision.json``."""
+    curve, bundle = decision.curve, decision.bundle
+    return {
+        "images": decision.images,
+        "networks": decision.networks,
+        "select": decision.select,
+        "score": decision.score,
+        "tried": [vars(line) for line in decision.lines],
+        "views": list(bundle.views),
+        "fill_holes": bundle.fill_holes,
+        "threshold": bundle.threshold if bundle.activation == "sigmoid" else None,
+        "minimum_areas": decision.areas,
+        "curve": curve
+        and {"thresholds": curve.thresholds, "areas": curve.areas, "scores": curve.scores.round(6).tolist()},
+    }
+
+
+class _Judge:
+    """Scores masks of all images by what the recipe selects by."""
+
+    def __init__(self, answers: Answers, bundle: Bundle, select: Select) -> None:
+        self.answers = answers
+        self.bundle = bundle
+        self.select = select
+
+    def of(self, guesses: Sequence[tuple[int, NDArray[np.uint8]]]) -> float:
+        """The score of label indices, each with the place of its image."""
+        classes, background = len(self.bundle.labels), self.bundle.background
+        images = self.answers.images
+        found = [
+            confusion_matrix(images[place].truth, guess, classes=classes, ignore=IGNORED) for place, guess in guesses
+        ]
+        if self.select == "mean_precision":
+            counts = np.array(found)
+            return float(score(counts[:, 1, 1], counts[:, 1].sum(1), counts[:, :, 1].sum(1), select=self.select))
+        names = [label.name for label in self.bundle.labels]
+        return Scores.from_confusion(np.sum(found, axis=0), names, background=background).mean_iou or 0.0
+
+    def with_views(self, views: Sequence[View], *, fill_holes: bool = False) -> float:
+        """The score of what is decided at one half, or by the most probable class."""
+        return self.of([(place, self.guess(place, views, fill_holes=fill_holes)) for place in self.places])
+
+    def guess(self, place: int, views: Sequence[View], *, fill_holes: bool = False) -> NDArray[np.uint8]:
+        """Label indices of an image."""
+        return cleaned(self.bundle.decide(self.answers.mean(place, views)), fill_holes=fill_holes)
+
+    @property
+    def places(self) -> range:
+        """Of all images."""
+        return range(len(self.answers.images))
+
+
+def _decide(judge: _Judge, groups: Mapping[str, tuple[View, ...]], alone: Sequence[float]) -> Decision:
+    """Try one thing after the other, each beside what was found good before it."""
+    plain = judge.with_views(())
+    if len(alone) > 1 and judge.answers.is_shared:
+        lines = [
+            Line("each network alone", mean(alone), None, on=True),
+            Line("their mean", plain, plain - mean(alone), on=True),
+        ]
+    elif len(alone) > 1:  # no image is left that none of them has learnt from
+        lines = [
+            Line("each image by one network", plain, None, on=True),
+            Line("the mean of all networks", None, None, on=True),
+        ]
+    else:
+        lines = [Line("as trained", plain, None, on=True)]
+    views, reached = _chosen_views(judge, groups, plain, lines)
+    fill_holes = False
+    if judge.bundle.background:
+        filled = judge.with_views(views, fill_holes=True)
+        fill_holes = filled > reached + _GAIN
+        lines.append(Line("holes filled", filled, filled - reached, on=fill_holes))
+        reached = max(filled, reached) if fill_holes else reached
+    changes: dict[str, Any] = {"views": views, "fill_holes": fill_holes}
+    curve, areas = None, None
+    if judge.bundle.activation == "sigmoid":
+        curve, reached = _search_one_class(judge, views, reached, lines, changes, fill_holes=fill_holes)
+        areas = {judge.bundle.labels[1].name: changes["minimum_areas"][1]} if changes["minimum_areas"] else {}
+    elif judge.bundle.background:
+        areas, reached = _search_classes(judge, views, reached, lines, changes, fill_holes=fill_holes)
+    bundle = Bundle.model_validate(judge.bundle.model_copy(update=changes).model_dump())
+    return Decision(
+        images=len(judge.answers.images),
+        networks=len(alone),
+        select=judge.select,
+        lines=tuple(lines),
+        score=reached,
+        bundle=bundle,
+        curve=curve,
+        areas=areas,
+    )
+
+
+def _chosen_views(
+    judge: _Judge, groups: Mapping[str, tuple[View, ...]], plain: float, lines: list[Line]
+) -> tuple[tuple[View, ...], float]:
+    """The views that gain, alone and together, and the score with them."""
+    chosen: tuple[View, ...] = ()
+    reached = plain
+    for name, group in groups.items():
+        together = tuple(dict.fromkeys((*chosen, *group)))
+        found = judge.with_views(together)
+        on = found > reached + _GAIN
+        lines.append(Line(name, found, found - reached, on=on))
+        if on:
+            chosen, reached = together, found
+    return chosen, reached
+
+
+def _search_one_class(
+    judge: _Judge,
+    views: Sequence[View],
+    before: float,
+    lines: list[Line],
+    changes: dict[str, Any],
+    *,
+    fill_holes: bool,
+) -> tuple[Search, float]:
+    images = judge.answers.images
+    curve = search(
+        ((images[place].truth, judge.answers.mean(place, views)[..., 0]) for place in judge.places),
+        areas=areas_for([image.truth.shape for image in images]),
+        fill_holes=fill_holes,
+        select=judge.select,
+    )
+    threshold, area, best = curve.best
+    on = best > before + _GAIN
+    if on:
+        changes["threshold"] = threshold
+    changes["minimum_areas"] = (0, area) if on and area else ()
+    name = f"threshold {threshold:g}" + (f", parts of {area} pixels or more" if area else "")
+    lines.append(Line(name, best, best - before, on=on))
+    return curve, best if on else before
+
+
+def _search_classes(
+    judge: _Judge,
+    views: Sequence[View],
+    before: float,
+    lines: list[Line],
+    changes: dict[str, Any],
+    *,
+    fill_holes: bool,
+) -> tuple[dict[str, int], float]:
+    guesses = [judge.guess(place, views, fill_holes=fill_holes) for place in judge.places]
+    truths = [image.truth for image in judge.answers.images]
+    tried = areas_for([truth.shape for truth in truths])
+    least = [0] * len(judge.bundle.labels)
+    for label in range(1, len(least)):
+        area, best, whole = search_area(zip(truths, guesses, strict=True), label=label, areas=tried)
+        least[label] = area if best > whole + _GAIN else 0
+    found = judge.of([(place, cleaned(guesses[place], minimum_areas=least)) for place in judge.places])
+    on = any(least) and found > before + _GAIN
+    lines.append(Line("least areas of classes", found, found - before, on=on))
+    changes["minimum_areas"] = tuple(least) if on else ()
+    named = {label.name: area for label, area in zip(judge.bundle.labels, least, strict=True) if area and on}
+    return named, found if on else before
+
+
+def _runs(folder: Path) -> list[Run]:
+    """The run in a folder, or the finished ones right below it."""
+    if Run(folder).recipe.is_file():
+        runs = [Run(folder)]
+    else:
+        below = sorted(folder.iterdir()) if folder.is_dir() else []
+        runs = [Run(path) for path in below if Run(path).recipe.is_file()]
+    if not runs:
+        raise NothingToDecide(folder=folder, found="no run")
+    if unfinished := [run.folder.name for run in runs if not run.is_complete]:
+        raise NothingToDecide(folder=folder, found=f"{', '.join(unfinished[:5])} not finished")
+    return runs
+
+
+def _undecided(bundle: Bundle) -> Bundle:
+    """The bundle as training wrote it."""
+    nothing = {"views": (), "minimum_areas": (), "fill_holes": False, "threshold": 0.5}
+    return bundle.model_copy(update=nothing)
+
+
+def _score_again(run: Run) -> None:
+    """The scores, masks and page of a run, as it predicts from now on."""
+    from maskwright.report.page import write_report
+
+    predictor = open_predictor(run.folder)
+    values = parse_mask_values(run.read_recipe().data.mask_values or {})
+
+    def keep(pair: Any, indices: NDArray[np.uint8] | None) -> None:
+        if indices is not None:
+            write_mask(run.validation / f"{pair.name}.png", predictor.bundle.values(indices))
+
+    evaluation = evaluate_pairs(predictor, run.read_split()["validation"], mask_values=values, seen=keep)
+    for failure in evaluation.failures:
+        raise failure
+    write_json(run.scores, evaluation.to_json())
+    write_report(run.folder)

@@ -1,0 +1,112 @@
+"""Several networks as one: their probabilities are averaged, one network at a time in memory."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from maskwright.errors import InputError
+from maskwright.images.write import write_text
+from maskwright.inference.bundle import BUNDLE_FILE, Bundle
+from maskwright.inference.engine import Engine, open_engine
+from maskwright.inference.views import viewed
+
+ENSEMBLE_FILE: Final = "ensemble.json"
+
+
+class WrongEnsemble(InputError):
+    """Networks that cannot be averaged, or a record of them that cannot be read."""
+
+    text = "{folder}: not an ensemble that can be used: {found}; expected {expected}."
+
+
+class EnsembleByWindows(InputError):
+    """An image larger than memory, and more networks than one."""
+
+    text = "{folder}: an ensemble predicts whole images; give a folder as --out, or one of its members in its place."
+
+
+class Record(BaseModel):
+    """``ensemble.json``: the folders of its members, from the ensemble's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    members: tuple[str, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks that say the same classes of the same kind of image; ``bundle`` tells what is decided of their mean."""
+
+    bundle: Bundle
+    members: tuple[Path, ...]
+
+    def opened(self) -> Iterator[Engine]:
+        """Each network in turn, looking at images as the ensemble's bundle says; let go of one before the next."""
+        for folder in self.members:
+            engine = viewed(open_engine(folder), self.bundle.views)
+            yield engine
+            del engine
+
+
+def is_ensemble(folder: str | Path) -> bool:
+    """Whether a folder holds the record of an ensemble."""
+    return Path(folder, ENSEMBLE_FILE).is_file()
+
+
+def refuse_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds something else than an ensemble, or one without leave to replace it.
+
+    Raises:
+        WrongEnsemble: It does.
+    """
+    there = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name] if folder.exists() else []
+    strange = [name for name in there if name not in (ENSEMBLE_FILE, BUNDLE_FILE)]
+    if strange or (there and not overwrite):
+        expected = "a new or empty folder" if strange else "a new folder, or --overwrite"
+        raise WrongEnsemble(folder=folder, found=f"it holds {', '.join(there[:5])}", expected=expected)
+
+
+def read_ensemble(folder: Path) -> Ensemble:
+    """The ensemble in ``folder``.
+
+    Raises:
+        WrongEnsemble: Its record is damaged, or a member is gone.
+        UnreadableBundle: Its bundle, or a member's, is damaged.
+    """
+    try:
+        record = Record.model_validate_json((folder / ENSEMBLE_FILE).read_bytes())
+    except (OSError, ValidationError) as error:
+        found = " ".join(str(error).split())[:120]
+        raise WrongEnsemble(folder=folder, found=found, expected=f"the {ENSEMBLE_FILE} of an ensemble") from None
+    members = tuple(Path(os.path.normpath(folder / member)) for member in record.members)
+    for member in members:
+        if not member.is_dir():
+            raise WrongEnsemble(folder=folder, found=f"its member {member} is missing", expected="all of its members")
+    return Ensemble(Bundle.read(folder), members)
+
+
+def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None = None) -> Ensemble:
+    """Make an ensemble of runs or engines in ``folder``, with the bundle of the first if none is given.
+
+    Raises:
+        WrongEnsemble: They are of other classes, channels or pixels.
+        UnreadableBundle: The bundle of one is damaged.
+    """
+    bundles = {member: Bundle.read(member) for member in members}
+    first, *others = bundles.items()
+    for member, other in others:
+        for name in ("labels", "channels", "activation", "pixels"):
+            if getattr(other, name) != getattr(first[1], name):
+                found = f"{member} and {first[0]} differ in their {name}"
+                raise WrongEnsemble(folder=folder, found=found, expected="networks of the same images and classes")
+    record = Record(members=tuple(Path(os.path.relpath(member, folder)).as_posix() for member in members))
+    bundle = bundle or first[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    bundle.write(folder, write_text)
+    write_text(folder / ENSEMBLE_FILE, record.model_dump_json(indent=2))  # last: it is what makes the folder one
+    return Ensemble(bundle, tuple(members))

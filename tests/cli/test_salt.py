@@ -1,0 +1,156 @@
+"""The salt job from its folder to the submission, on drawn data in exactly that layout."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskwright.images.read import read_mask
+from maskwright.images.run_length import decode_runs, read_run_lengths
+from maskwright.inference.bundle import Bundle
+from tests.data.salted import draw_salt
+
+SMALL = [
+    *("--set", "network.backbone=resnet18", "--set", "network.decoder_filters=[16,16,8,8,8]"),
+    *("--set", "training.batch_size=4", "--set", "training.precision=float32"),
+    *("--epochs", "2", "--folds", "2"),
+]
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """The data, the folder of the trainings, and what the command said."""
+    place = tmp_path_factory.mktemp("salt")
+    masks = draw_salt(place / "data", images=12, tests=5)
+    next((place / "data/train/masks").iterdir()).unlink()
+    command = ["train", "--preset", "tgs-salt", "--data", place / "data", *SMALL, "--out", place / "run"]
+    program = [sys.executable, "-c", "from maskwright.cli import main; main()"]
+    ran = subprocess.run([*program, *map(str, command)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return place, masks, ran.stdout
+
+
+def test_every_part_of_the_recipe_is_as_the_preset_says(job):
+    place, masks, told = job
+    recipe = (place / "run/fold1/recipe.yaml").read_text()
+    for words in (
+        'attention: "scse"',
+        "hypercolumn: true",
+        'late_loss: {"lovasz": 1.0}',
+        'select: "mean_precision"',
+        'position: ["row", "row_times_image"]',
+        "channels: 1",
+    ):
+        assert words in recipe
+    bundle = Bundle.read(place / "run/fold1")
+    assert (bundle.channels, bundle.inputs) == (1, 3)
+    assert [label.name for label in bundle.labels] == ["background", "salt"]
+    assert {path.stem for path in (place / "run/masks").iterdir()} == set(masks)
+    history = (place / "run/fold1/history.csv").read_text().splitlines()[0]
+    assert "val_mean_precision" in history
+    assert "mean precision" in told
+
+
+def test_each_image_is_held_out_once_and_its_mask_has_its_own_size(job):
+    place, masks, _ = job
+    held = [path for fold in (1, 2) for path in (place / f"run/fold{fold}/validation").glob("*.png")]
+    assert sorted(path.stem for path in held) == sorted(masks)
+    assert all(read_mask(path).shape == (101, 101) for path in held)
+
+
+def test_the_decision_is_out_of_fold_and_lands_in_the_bundle_that_predicts(job):
+    place, masks, told = job
+    decision = json.loads((place / "run/decision.json").read_text())
+    assert (decision["images"], decision["networks"], decision["select"]) == (len(masks), 2, "mean_precision")
+    tried = {line["name"]: line for line in decision["tried"]}
+    assert {"each image by one network", "flips", "scales", "holes filled"} <= tried.keys()
+    assert tried["the mean of all networks"]["gain"] is None, "no image is left that none of the folds has learnt from"
+    for line in decision["tried"][2:]:
+        assert line["on"] == (line["gain"] > 1e-4)
+    bundle = Bundle.read(place / "run")
+    assert list(bundle.views) == decision["views"]
+    assert bundle.threshold == decision["threshold"]
+    assert decision["score"] >= tried["each image by one network"]["score"]
+    scores = np.array(decision["curve"]["scores"])
+    assert scores.shape == (len(decision["curve"]["thresholds"]), len(decision["curve"]["areas"]))
+    page = (place / "run/decision.html").read_text()
+    assert "Threshold and least area" in page
+    assert "<script" not in page
+    assert "flips" in told
+
+
+def test_the_submission_decodes_to_the_masks_that_predict_writes(job, maskwright_command):
+    place, _, _ = job
+    images, out = place / "data/test/images", place / "submission.csv"
+    code, told, err = maskwright_command("submit", place / "run", "--images", images, "--out", out)
+    assert code == 0, err
+    assert "5 masks" in told
+    code, _, err = maskwright_command("predict", place / "run", images, "--out", place / "predicted")
+    assert code == 0, err
+    submitted = read_run_lengths(out)
+    assert list(submitted) == sorted(path.stem for path in images.iterdir())
+    for name, runs in submitted.items():
+        mask = read_mask(place / f"predicted/{name}.png")
+        np.testing.assert_array_equal(decode_runs(runs, (101, 101)), mask == 255)
+    assert not list(place.glob(".submission*"))
+    code, _, err = maskwright_command("submit", place / "run", "--images", images, "--out", out)
+    assert code == 1
+    assert "submission.csv: cannot be written; expected a new name in .csv, or --overwrite" in err
+
+
+def test_an_image_that_cannot_be_read_is_named_and_the_others_are_submitted(job, tmp_path, maskwright_command):
+    place, _, _ = job
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (101, 101), (90, 90, 90)).save(tmp_path / "images/good.png")
+    (tmp_path / "images/bad.png").write_bytes(b"no image")
+    command = ["submit", place / "run", "--images", tmp_path / "images", "--out", tmp_path / "out.csv"]
+    code, _, err = maskwright_command(*command)
+    assert code == 1
+    assert "bad.png" in err
+    assert list(read_run_lengths(tmp_path / "out.csv")) == ["good"]
+
+
+def test_the_ensemble_is_evaluated_as_it_predicts(job, maskwright_command):
+    place, _, _ = job
+    scores = place / "scores.json"
+    data = ["--images", place / "data/train/images", "--masks", place / "run/masks"]
+    code, _, err = maskwright_command("evaluate", place / "run", *data, "--json", scores)
+    assert code == 0, err
+    assert len(json.loads(scores.read_text())["images"]) == 12
+
+
+def test_one_fold_is_explained_without_a_trace(job, tmp_path, maskwright_command):
+    place, _, _ = job
+    command = ["train", "--preset", "tgs-salt", "--data", place / "data", "--out", tmp_path / "out", "--explain"]
+    code, told, err = maskwright_command(*command)
+    assert code == 0, err
+    assert "The first of 5 folds" in told
+    assert "1 h 31 min" in told, "8 h, less what deciding takes, by five"
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_command_goes_on_and_finds_all_complete(job, maskwright_command):
+    place, _, _ = job
+    command = ["train", "--preset", "tgs-salt", "--data", place / "data", *SMALL, "--out", place / "run"]
+    code, told, err = maskwright_command(*command)
+    assert code == 0, err
+    assert told.count("complete") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--preset", "tgs-salt"], "--preset.*no --data"),
+        (["--data", "x"], "--data.*no --preset"),
+        (["--preset", "tgs-salt", "--data", "nowhere"], "nowhere.train.images: found no images"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path, maskwright_command, options, words):
+    code, _, err = maskwright_command("train", *options, "--out", tmp_path / "out")
+    assert code != 0
+    assert re.search(words, err)
+    assert not (tmp_path / "out").exists()
