@@ -26,8 +26,9 @@ ALLOWED = {
     "training": {"errors", "images", "networks", "weights", "models", "losses", "metrics", "inference", "data"},
     "report": {"errors", "images", "metrics", "inference", "data", "training"},
     "compare": {"errors", "images", "metrics", "training", "report"},
+    "decide": {"errors", "images", "inference", "metrics", "data", "training", "report"},
     "demo": {"errors", "images"},
-    "console": {"data", "inference", "metrics", "training"},
+    "console": {"data", "inference", "metrics", "training", "decide"},
     "quiet": {"errors"},
     "legacy": {"errors", "networks", "weights", "models"},
     "convert": {"errors", "images", "data", "networks", "weights", "legacy", "inference", "training"},
@@ -35,7 +36,7 @@ ALLOWED = {
     "segmenter": {"errors", "images", "inference", "data", "training", "report", "export"},
     "cli": {
         *("errors", "images", "data", "networks", "inference", "training", "export", "convert"),
-        *("console", "quiet", "segmenter", "demo", "compare", "report"),
+        *("console", "quiet", "segmenter", "demo", "compare", "report", "decide"),
     },
     "__init__": {"errors", "losses", "metrics", "networks", "weights", "models", "segmenter"},
 }

@@ -107,7 +107,8 @@ def summary_of_series(summary: Summary, *, folds: bool) -> Table:
 def decision_table(decision: Decided) -> Table:
     """What was tried after training, its score and gain, and whether it is on."""
     kind = "mean IoU" if decision.select == "mean_iou" else "mean precision"
-    title = f"Decided on {decision.images} held-out images"
+    some = f" of {decision.of}" if decision.images < decision.of else ""
+    title = f"Decided on {decision.images}{some} held-out images"
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
     table.add_column("tried")
     table.add_column(kind, justify="right")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
 from maskwright.images.read import read_image
-from maskwright.inference.ensemble import Ensemble, EnsembleByWindows
+from maskwright.inference.ensemble import Ensemble, EnsembleByWindows, is_ensemble, read_ensemble
 from maskwright.inference.exported import Exported, is_exported
 from maskwright.inference.folder import Job, Output, Result, predict_files
 from maskwright.inference.opening import Predictor, digest_of_weights, open_predictor
@@ -316,6 +316,8 @@ def _training_masks(folder: Path, bundle: Bundle) -> tuple[Mapping[Any, str], st
     """What the values of the training masks meant, and what their stems carried beyond the images'."""
     from maskwright.training.run import Run
 
+    if is_ensemble(folder):
+        folder = read_ensemble(folder).members[0]
     if is_exported(folder):
         exported = Exported.read(folder)
         return exported.mask_values, exported.mask_suffix

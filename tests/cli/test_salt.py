@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from maskwright.images.read import read_mask
-from maskwright.images.run_length import decode_runs, read_run_lengths
+from maskwright.images.run_length import decode_runs, read_run_lengths, write_run_lengths
 from maskwright.inference.bundle import Bundle
 from tests.data.salted import draw_salt
 
@@ -49,7 +50,7 @@ def test_every_part_of_the_recipe_is_as_the_preset_says(job):
     bundle = Bundle.read(place / "run/fold1")
     assert (bundle.channels, bundle.inputs) == (1, 3)
     assert [label.name for label in bundle.labels] == ["background", "salt"]
-    assert {path.stem for path in (place / "run/masks").iterdir()} == set(masks)
+    assert {path.stem for path in (place / "run/masks-from-run-lengths").iterdir()} == set(masks)
     history = (place / "run/fold1/history.csv").read_text().splitlines()[0]
     assert "val_mean_precision" in history
     assert "mean precision" in told
@@ -117,10 +118,12 @@ def test_an_image_that_cannot_be_read_is_named_and_the_others_are_submitted(job,
 def test_the_ensemble_is_evaluated_as_it_predicts(job, maskwright_command):
     place, _, _ = job
     scores = place / "scores.json"
-    data = ["--images", place / "data/train/images", "--masks", place / "run/masks"]
-    code, _, err = maskwright_command("evaluate", place / "run", *data, "--json", scores)
+    data = ["--images", place / "data/train/images", "--masks", place / "data/train/masks"]  # of 0 and 65535
+    code, told, err = maskwright_command("evaluate", place / "run", *data, "--json", scores)
     assert code == 0, err
-    assert len(json.loads(scores.read_text())["images"]) == 12
+    found = json.loads(scores.read_text())
+    assert len(found["images"]) == 11
+    assert f"mean precision over IoU 0.5 to 0.95: {found['mean_precision']:.4f}" in told
 
 
 def test_one_fold_is_explained_without_a_trace(job, tmp_path, maskwright_command):
@@ -154,3 +157,44 @@ def test_what_is_missing_is_named(tmp_path, maskwright_command, options, words):
     assert code != 0
     assert re.search(words, err)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_somebody_elses_masks_is_left_alone(tmp_path, maskwright_command):
+    draw_salt(tmp_path / "data", images=4, tests=0)
+    next((tmp_path / "data/train/masks").iterdir()).unlink()
+    for out in (tmp_path / "project", tmp_path / "data/train"):
+        (out / "masks").mkdir(parents=True, exist_ok=True)
+        Image.new("L", (5, 5)).save(out / "masks/precious.png")
+        before = {path: path.read_bytes() for path in out.rglob("*.png")}
+        command = ["train", "--preset", "tgs-salt", "--data", tmp_path / "data", "--out", out]
+        code, _, err = maskwright_command(*command)
+        assert code == 1
+        assert "is not empty and holds no run" in err
+        assert {path: path.read_bytes() for path in out.rglob("*.png")} == before
+
+
+def test_a_broken_copy_ends_the_command_before_anything_is_written(tmp_path, maskwright_command):
+    masks = draw_salt(tmp_path / "data", images=4, tests=0)
+    write_run_lengths(tmp_path / "data/train.csv", [(name, "10200 9") for name in masks])
+    code, _, err = maskwright_command(
+        "train", "--preset", "tgs-salt", "--data", tmp_path / "data", "--out", tmp_path / "x"
+    )
+    assert code == 1
+    assert "found a run past the end, 10200 9" in err
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_interrupted_submission_predicts_no_image_twice(job, tmp_path, maskwright_command):
+    place, _, _ = job
+    images = tmp_path / "images"
+    shutil.copytree(place / "data/test/images", images)
+    (images / "bad.png").write_bytes(b"no image")
+    command = ["submit", place / "run", "--images", images, "--out", tmp_path / "out.csv"]
+    assert maskwright_command(*command)[0] == 1
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / ".out.csv.masks").glob("*.png")}
+    assert len(kept) == 5
+    Image.new("RGB", (101, 101)).save(images / "bad.png")
+    code, told, err = maskwright_command(*command, "--overwrite")
+    assert code == 0, err
+    assert "6 masks" in told
+    assert not (tmp_path / ".out.csv.masks").exists()

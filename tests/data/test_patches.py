@@ -23,6 +23,7 @@ def make(
     geometry=Geometry(),
     light=Light(),
     foreground=0.0,
+    **more,
 ):
     """Pairs whose image is 1 where the mask is a cell, and whose grey elsewhere tells which image it is."""
     pairs = []
@@ -44,6 +45,7 @@ def make(
         augmentation=light,
         geometry=geometry,
         foreground=foreground,
+        **more,
     )
 
 
@@ -187,3 +189,57 @@ def test_patches_are_laid_on_what_is_sought_from_a_step_on(tmp_path):
     shown = [(patches.batch(step)[1] == 1).any(axis=(1, 2)).mean() for step in (1, 2)]
     assert 0.4 < shown[0] < 0.6
     assert shown[1] < 0.05
+
+
+def drawn_places(folder, size):
+    """An image whose two channels are its rows and columns, so that a patch tells where it was cut."""
+    rows, columns = (np.broadcast_to(axis, size) for axis in np.ogrid[: size[0], : size[1]])
+    Image.fromarray(np.stack([rows, columns, rows], axis=-1).astype(np.uint8)).save(folder / "places.png")
+    Image.fromarray(np.zeros(size, np.uint8)).save(folder / "mask.png")
+    pair = Pair("places", folder / "places.png", folder / "mask.png")
+    return PairReader([pair], channels=3, mask_values=VALUES, cache_bytes=10**9)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize("geometry", [Geometry(), Geometry("horizontal_and_vertical", zoom=0.3, rotation=20)])
+def test_a_patch_knows_where_its_pixels_lie_in_the_whole_image_however_it_looks_at_it(tmp_path, scale, geometry):
+    size = (200, 240)
+    patches = Patches(
+        drawn_places(tmp_path, size),
+        sizes=[size],
+        patch=(64, 96),
+        batch_size=6,
+        seed=0,
+        normalisation=Normalisation(mean=(0.0,) * 3, std=(1 / 255,) * 3),
+        augmentation=Light(),
+        geometry=geometry,
+        scale=scale,
+        position=("row", "column", "row_times_image"),
+    )
+    images, _ = patches.batch(0)
+    assert images.shape == (6, 64, 96, 8)
+    for channel, side in ((0, size[0]), (1, size[1])):
+        told = (images[..., 3 + channel] + 1) / 2 * side - 0.5
+        np.testing.assert_allclose(told, images[..., channel], atol=1.6)  # the image is of whole numbers
+    np.testing.assert_allclose(images[..., 5:], images[..., :3] * images[..., 3:4], atol=1e-4)
+    shown = np.ptp(patches.plain(0)[..., 0], axis=(1, 2))
+    np.testing.assert_allclose(shown, 64 / scale - 1, atol=2)
+
+
+def test_an_image_resized_to_the_patch_is_shown_whole(tmp_path):
+    size = (101, 101)
+    patches = Patches(
+        drawn_places(tmp_path, size),
+        sizes=[size],
+        patch=(128, 128),
+        batch_size=2,
+        seed=0,
+        normalisation=Normalisation(mean=(0.0,) * 3, std=(1 / 255,) * 3),
+        augmentation=Light(),
+        scale=128 / 101,
+    )
+    plain = patches.plain(0)
+    assert plain.shape == (2, 128, 128, 3)
+    for row, value in ((0, 0), (-1, 100)):
+        np.testing.assert_allclose(plain[:, row, :, 0], value, atol=1)
+        np.testing.assert_allclose(plain[:, :, row, 1], value, atol=1)

@@ -85,6 +85,22 @@ def test_a_mask_that_is_not_what_its_run_lengths_say_is_told(folder, tmp_path):
     )
 
 
+def test_masks_are_never_made_among_the_data(folder):
+    draw_salt(folder)
+    next((folder / "train/masks").iterdir()).unlink()
+    with pytest.raises(WrongLayout, match=r"found a place among the data; .* Name another folder as --out\."):
+        read_salt(folder, masks_into=folder / "train/made")
+
+
+def test_folders_without_images_are_as_if_they_were_not_there(folder, tmp_path):
+    draw_salt(folder, tests=0)
+    (folder / "test/images/.gitkeep").touch()
+    for path in (folder / "train/masks").iterdir():
+        path.unlink()
+    (folder / "train/masks/.DS_Store").touch()
+    assert found(folder, tmp_path).masks == tmp_path / "made"
+
+
 def test_a_run_past_the_end_is_refused_by_file_and_id(folder, tmp_path):
     masks = draw_salt(folder)
     name = first(masks)

@@ -1,4 +1,5 @@
 import json
+import weakref
 from contextlib import closing
 
 import numpy as np
@@ -31,14 +32,19 @@ class Shade(Brightness):
 @pytest.fixture
 def members(tmp_path, monkeypatch):
     """Folders whose networks are half and a quarter of the brightness; the order in which they are opened."""
-    factors, opened = {"a": 0.5, "b": 0.25}, []
+    factors, opened, alive = {"a": 0.5, "b": 0.25}, [], weakref.WeakSet()
     for name in factors:
         (tmp_path / name).mkdir()
+        (tmp_path / name / "model.keras").touch()
         bundle().write(tmp_path / name, write_text)
 
     def open_engine(folder):
+        assert not alive, "one network at a time"
         opened.append(folder.name)
-        return Shade(factors[folder.name])
+        engine = Shade(factors[folder.name])
+        engine.itself = engine  # in a circle, as Keras' networks are
+        alive.add(engine)
+        return engine
 
     monkeypatch.setattr(module, "open_engine", open_engine)
     return [tmp_path / name for name in factors], opened
@@ -140,8 +146,16 @@ def test_views_of_the_ensemble_are_asked_of_every_member(members, tmp_path):
     folders, _ = members
     with_views = bundle(views=("mirrored",))
     ensemble = write_ensemble(tmp_path / "both", folders, with_views)
-    sizes = [len(engine.views) for engine in ensemble.opened()]
-    assert sizes == [1, 1]
+    assert list(ensemble.each(lambda engine: len(engine.views))) == [1, 1]
     np.testing.assert_allclose(
         predict_probabilities(ensemble, np.full((4, 4, 1), 128, np.uint8)), 128 / 255 * 0.375, atol=1e-6
     )
+
+
+def test_members_of_an_ensemble_become_members_and_what_is_no_network_is_refused(members, tmp_path):
+    folders, _ = members
+    write_ensemble(tmp_path / "both", folders)
+    assert write_ensemble(tmp_path / "more", [tmp_path / "both", folders[0]]).members == (*folders, folders[0])
+    (folders[0] / "model.keras").unlink()
+    with pytest.raises(WrongEnsemble, match=r"a: not an ensemble .*: no network; expected a finished run"):
+        write_ensemble(tmp_path / "none", folders)

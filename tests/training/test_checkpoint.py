@@ -94,12 +94,20 @@ def spoil(file):
 def test_the_newest_is_what_is_read_and_the_one_before_it_where_that_is_damaged(pair):
     for step in range(3):
         pair.save(network(1), {"step": step})
-    assert pair.load(network(1)) == ({"step": 2}, pair.newest, None)
+    assert pair.load(network(1)) == ({"step": 2}, pair.newest, None, {})
     spoil(pair.newest)
-    assert pair.load(network(1)) == ({"step": 1}, pair.previous, pair.newest)
+    assert pair.load(network(1)) == ({"step": 1}, pair.previous, pair.newest, {})
     spoil(pair.previous)
     with pytest.raises(UnreadableCheckpoint, match=r"previous\.npz: .*damaged"):
         pair.load(network(1))
+
+
+def test_an_average_is_kept_beside_the_weights(pair):
+    average = {"number": np.array(3), "0": np.arange(4, dtype=np.float32)}
+    pair.save(network(1), {"step": 1}, average=average)
+    restored = pair.load(network(1)).average
+    assert restored.keys() == average.keys()
+    assert all((restored[name] == array).all() for name, array in average.items())
 
 
 def test_one_that_is_damaged_never_takes_the_place_of_one_that_is_whole(pair, monkeypatch):

@@ -9,8 +9,10 @@ import pytest
 
 import maskwright.images.write as write
 import maskwright.training.fit as fit
+from maskwright.inference.keras_engine import load_keras_engine
 from maskwright.training.fit import BudgetTooShort
 from maskwright.training.rewind import LossNotFinite
+from tests.inference.engines import bundle
 from tests.training.rig import Clock, Rig, score_of_weights, ticking
 
 
@@ -46,6 +48,30 @@ def test_no_validation_is_begun_that_would_not_end_in_time(tmp_path):
     rig.fit()
     assert clock.seconds <= 110
     assert rig.validations[-1] == rig.trainer.state.step
+
+
+def test_the_mean_of_the_last_weights_is_what_is_saved(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "EVERY", 1)
+    rig, seen = Rig(tmp_path, Clock(), epochs=3, average_share=0.5), []
+    rig.fit(lambda _: seen.append([np.array(weight) for weight in rig.trainer.network.trainable_weights]))
+    saved = load_keras_engine(rig.run.network, bundle()).network.trainable_weights
+    assert len(seen) == 12
+    for place, weight in enumerate(saved):
+        np.testing.assert_allclose(weight, np.mean([one[place] for one in seen[6:]], axis=0), rtol=1e-5, atol=1e-7)
+    for weight, last in zip(rig.trainer.network.trainable_weights, seen[-1], strict=True):
+        np.testing.assert_array_equal(weight, last)
+
+
+def test_towards_the_end_another_step_takes_over(tmp_path):
+    rig, made, taken = Rig(tmp_path, Clock(), epochs=3, late_share=0.25), [], []
+
+    def late():
+        made.append(rig.trainer.state.step)
+        return lambda images, masks: taken.append(rig.trainer.state.step) or 0.5
+
+    rig.trainer._late = late
+    rig.fit()
+    assert (made, taken) == ([9], [9, 10, 11])
 
 
 NAN_BATCH = np.full((2, 8, 8, 1), np.nan, np.float32)

@@ -17,7 +17,23 @@ from maskwright.training.run import Run
 from tests.conftest import SMALL_RECIPE
 
 # The command line as it is, but for a checkpoint every second instead of every minute.
-COMMAND = "import maskwright.training.fit as fit; fit._CHECKPOINT_SECONDS = 1; from maskwright.cli import main; main()"
+COMMAND = "; ".join(
+    [
+        "import maskwright.training.fit as fit",
+        "fit._CHECKPOINT_SECONDS = fit.EVERY = 1",  # and weights are averaged at every step
+        "from maskwright.cli import main",
+        "main()",
+    ]
+)
+# Both begin on the way, before and after the training is killed.
+LATE = [
+    "--set",
+    "training.average_share=0.7",
+    "--set",
+    "training.late_loss={dice: 1}",
+    "--set",
+    "training.late_share=0.5",
+]
 
 
 def start(*arguments):
@@ -53,9 +69,9 @@ def weights(run, file):
 
 def test_a_killed_training_ends_with_the_same_bits_as_one_that_was_not(options, tmp_path):
     straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
-    assert start(*options, "--out", straight.folder).wait() == 0
+    assert start(*options, *LATE, "--out", straight.folder).wait() == 0
 
-    process = start(*options, "--out", killed.folder)
+    process = start(*options, *LATE, "--out", killed.folder)
     wait_for(
         process, lambda: killed.previous_checkpoint.exists() and killed.history.exists() and len(rows(killed)) >= 2
     )

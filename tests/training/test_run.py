@@ -6,7 +6,7 @@ from maskwright.data.pairs import Pair
 from maskwright.images.write import write_json
 from maskwright.inference.engine import NotARun
 from maskwright.training.recipe import Recipe
-from maskwright.training.run import NothingToResume, OutputHoldsARun, OutputNotEmpty, Run
+from maskwright.training.run import NothingToResume, OutputHoldsARun, OutputNotEmpty, Run, write_csv
 
 
 def started(folder):
@@ -144,3 +144,8 @@ def test_what_killed_writes_left_is_removed_and_nothing_else(tmp_path):
     assert not list(run.folder.rglob(left))
     assert (run.folder / ".mine.npz").is_file()
     assert run.is_unfinished(ASKED)
+
+
+def test_rows_of_an_older_version_lack_a_column_and_are_written_all_the_same(tmp_path):
+    write_csv(tmp_path / "history.csv", [{"step": 1, "loss": 0.5}, {"step": 2, "loss": None, "more": 3}])
+    assert (tmp_path / "history.csv").read_text() == "step,loss,more\n1,0.5,\n2,,3\n"

@@ -12,7 +12,15 @@ from maskwright.cli.decide import decide, ensemble, submit
 from maskwright.cli.framework import load_framework_for
 from maskwright.cli.large import RESULTS, UnusableOption, predict_large, refuse_beside, refuse_file
 from maskwright.cli.talk import console, counting, end_with, interruptible, say
-from maskwright.cli.training import explain_plan, one_of_folds, preset_with, refuse_changes, train_members, train_run
+from maskwright.cli.training import (
+    explain_plan,
+    one_of_folds,
+    preset_folds,
+    preset_with,
+    refuse_changes,
+    train_members,
+    train_run,
+)
 from maskwright.errors import InputError
 
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # Python's, TensorFlow's and torch's
@@ -130,13 +138,8 @@ def train(
         "data": _data_fields(images, masks, val_images, val_masks, classes, ignore, mask_values, mask_suffix),
         "training": {"time_budget": time_budget, "epochs": epochs},
     }
-    fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
-    if preset is not None:
-        chosen = preset_with(preset, data, images or masks, out, explain=explain)
-        fields = merge(chosen.fields, fields)
-        folds = chosen.folds if folds is None and seeds is None and not explain else folds
-    elif data is not None:
-        raise UnusableOption(option="--data", found="no --preset", expected="both, or --images and --masks")
+    if preset is not None and folds is None and seeds is None and not explain:
+        folds = preset_folds(preset)
     series = {"--folds": folds, "--seeds": seeds}
     asked = [option for option, number in series.items() if number is not None]
     others: dict[str, object] = {"--explain": explain, "--resume": resume, "--overwrite": overwrite}
@@ -146,13 +149,17 @@ def train(
             "a new folder, or the same command to go on" if wrong in ("--resume", "--overwrite") else "one of them"
         )
         raise UnusableOption(option=asked[0], found=wrong, expected=expected)
+    if data is not None and preset is None:
+        raise UnusableOption(option="--data", found="no --preset", expected="both, or --images and --masks")
+    preset_fields = {} if preset is None else preset_with(preset, data, images or masks, out, explain=explain)
+    fields = merge(preset_fields, read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
     if asked:
         train_members(Recipe.from_dict(fields, source=str(recipe or "options")), out, python, folds=folds, seeds=seeds)
     elif explain and resume:
         raise UnusableOption(option="--explain", found="--resume", expected="a training that has not begun")
     elif explain:
         planned = Recipe.from_dict(fields, source=str(recipe or "options"))
-        explain_plan(planned if preset is None else one_of_folds(planned, chosen.folds), out, python)
+        explain_plan(planned if preset is None else one_of_folds(planned, preset_folds(preset)), out, python)
     elif resume:
         refuse_changes(out, fields)
         train_run(None, out, python, overwrite=False)
@@ -226,6 +233,8 @@ def evaluate(
     with counting() as count:
         evaluation = segmenter.evaluate(images, masks, mask_suffix=mask_suffix, progress=count)
     console().print(score_table(evaluation.scores, title=f"{len(evaluation.images)} images of {images}"))
+    if (precision := evaluation.mean_precision) is not None:
+        say(f"mean precision over IoU 0.5 to 0.95: {precision:.4f}")
     if json_file is not None:
         write_json(json_file, evaluation.to_json())
         say(f"scores:  {json_file}")

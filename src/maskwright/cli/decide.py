@@ -24,13 +24,13 @@ def decide(
         decide_and_tell(run)
 
 
-def decide_and_tell(folder: Path) -> None:
-    """Decide, and say what was tried and where the page is; Keras is loaded by then."""
+def decide_and_tell(folder: Path, *, seconds: float | None = None) -> None:
+    """Decide in so many seconds, and say what was tried and where the page is; Keras is loaded by then."""
     from maskwright.decide.decide import decide as decide_in
     from maskwright.decide.page import write_page
 
     with counting("Asking networks of held-out images") as count:
-        decision = decide_in(folder, progress=count)
+        decision = decide_in(folder, seconds=seconds, progress=count)
     _print(decision)
     say(f"decided: {write_page(decision, folder)}")
 

@@ -15,7 +15,6 @@ from maskwright.cli.talk import console, counting, interruptible, say
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --help answers at once
     from maskwright.training.own import Own
-    from maskwright.training.presets import Preset
     from maskwright.training.recipe import Recipe
 
 
@@ -54,7 +53,7 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
     from maskwright.training.plan import DEFAULT_SECONDS
-    from maskwright.training.series import by_fold, by_seed, train_series
+    from maskwright.training.series import DECIDING, by_fold, by_seed, train_series
 
     load_keras_quietly()
     own = _own_functions(python)
@@ -67,7 +66,7 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
 
     complete = recipe_with(recipe, own)
     members = by_fold(complete, folds) if folds is not None else by_seed(complete, seeds or 1)
-    budget = members[0].recipe.training.time_budget
+    budget, seconds_in_all = members[0].recipe.training.time_budget, complete.training.time_budget or DEFAULT_SECONDS
     if budget is not None:
         whole = clock(complete.training.time_budget or DEFAULT_SECONDS)
         say(f"{len(members)} trainings of {clock(budget)}: {whole} in all.")
@@ -76,18 +75,29 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
         console().print(summary_of_series(summary, folds=folds is not None))
         say(f"summary: {out / 'summary.json'}")
         if folds is not None:
-            decide_and_tell(out)
+            decide_and_tell(out, seconds=None if budget is None else DECIDING * seconds_in_all)
             say(f"predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
 
 
-def preset_with(name: str, data: Path | None, folders: Path | None, out: Path, *, explain: bool) -> "Preset":
-    """The preset of a name, for the data in a folder; says what is strange there.
+def preset_folds(name: str) -> int:
+    """In how many folds a preset is trained."""
+    from maskwright.training.presets import PRESETS
+
+    return PRESETS[name].folds
+
+
+def preset_with(
+    name: str, data: Path | None, folders: Path | None, out: Path, *, explain: bool
+) -> "Mapping[str, Mapping[str, object]]":
+    """The recipe's fields of a preset, for the data in a folder; says what is strange there.
 
     Raises:
         UnusableOption: There is no folder, or images and masks were given beside it.
+        OutputNotEmpty: ``out`` holds what no training wrote; nothing is written there then.
         InputError: The data is not what the preset is for.
     """
     from maskwright.training.presets import MASKS_FOLDER, PRESETS
+    from maskwright.training.series import refuse_strangers
 
     if data is None or folders is not None:
         raise UnusableOption(option="--preset", found="no --data" if data is None else "--images", expected="--data")
@@ -96,10 +106,12 @@ def preset_with(name: str, data: Path | None, folders: Path | None, out: Path, *
         temporary = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
         into = Path(temporary, MASKS_FOLDER)
-    preset = PRESETS[name](data, masks_into=into)
-    for note in preset.notes:
+    else:
+        refuse_strangers(out)
+    fields, notes = PRESETS[name].read(data, masks_into=into)
+    for note in notes:
         say(f"warning: {note}")
-    return preset
+    return fields
 
 
 def one_of_folds(recipe: "Recipe", number: int) -> "Recipe":

@@ -173,7 +173,7 @@ class Patches:
         ]
         view = View(top, left, *window, **geometry.draw_turn(generator))
         patch, patch_labels = seen(image, labels, view, size)
-        places = seen(_places(*labels.shape), labels, view, size)[0].astype(np.float32) if self.position else None
+        places = _places(labels, view, size) if self.position else None
         return self.normalisation.to_unit(patch), patch_labels, places
 
     def stream(
@@ -196,9 +196,12 @@ class Patches:
                     future.cancel()
 
 
-def _places(height: int, width: int) -> NDArray[np.float32]:
-    """Where the pixels of an image lie, (height, width, 2): down and across, from -1 to 1."""
-    return np.stack(np.meshgrid(ramp(height), ramp(width), indexing="ij"), axis=-1)
+def _places(labels: NDArray[np.uint8], view: View, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Where in the whole image the pixels of a patch lie, (height, width, 2): down and across, from -1 to 1."""
+    height, width = labels.shape
+    axes = ramp(height)[:, None, None], ramp(width)[None, :, None]
+    each = [seen(np.broadcast_to(axis, (height, width, 1)), labels, view, size)[0] for axis in axes]
+    return np.concatenate(each, axis=-1).astype(np.float32)
 
 
 def patches_in(size: tuple[int, int], patch: tuple[float, float]) -> int:

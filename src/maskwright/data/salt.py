@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maskwright.data.strata import read_strata
 from maskwright.errors import InputError
-from maskwright.images.files import image_files
+from maskwright.images.files import EmptyFolder, MissingFolder, image_files
 from maskwright.images.read import image_size, read_mask
 from maskwright.images.run_length import decode_runs, read_run_lengths
 from maskwright.images.write import write_mask
@@ -86,6 +86,13 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
     ]
     masks = folder / "train/masks"
     if known - pngs.keys():
+        if masks_into.resolve().is_relative_to(folder.resolve()):
+            raise WrongLayout(
+                file=masks_into,
+                found="a place among the data",
+                expected="a folder outside it, for masks made of run-lengths",
+                remedy="Name another folder as --out.",
+            )
         masks = masks_into
         _write_masks(masks, {**decoded, **stored})
     depths = folder / "depths.csv"
@@ -95,7 +102,10 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
 
 
 def _by_id(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in image_files(folder)} if folder.is_dir() and any(folder.iterdir()) else {}
+    try:
+        return {path.stem: path for path in image_files(folder)}
+    except (MissingFolder, EmptyFolder):
+        return {}
 
 
 def _common_size(images: Mapping[str, Path]) -> tuple[int, int]:
@@ -130,9 +140,6 @@ def _write_masks(folder: Path, masks: Mapping[str, NDArray[np.bool_]]) -> None:
         file = folder / f"{name}.png"
         if not (file.is_file() and np.array_equal(read_mask(file) != 0, mask)):
             write_mask(file, np.where(mask, SALT, 0).astype(np.uint8))
-    for stranger in image_files(folder):
-        if stranger.stem not in masks:
-            stranger.unlink()
 
 
 def _depth_notes(

@@ -1,8 +1,13 @@
 """What networks say of the images they were validated on, each of them looked at in several ways, kept on disk."""
 
+import gc
+import math
+import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, final
 
 import numpy as np
@@ -11,14 +16,15 @@ from numpy.typing import NDArray
 from maskwright.data.mask_values import parse_mask_values
 from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
-from maskwright.images.read import read_image, read_mask
+from maskwright.images.read import image_size, read_image, read_mask
 from maskwright.inference.bundle import View
 from maskwright.inference.engine import Engine, open_engine
 from maskwright.inference.predict import predict_probabilities
 from maskwright.inference.views import seen_as
 from maskwright.training.run import Run
 
-_MOST_NUMBERS: Final = 2**29  # of two bytes each, on disk
+_MOST_NUMBERS: Final = 2**29  # of four bytes each, on disk
+_AT_LEAST: Final = 8  # images of each network, whatever the time
 
 
 class NothingHeldOut(InputError):
@@ -41,16 +47,18 @@ class Answers:
     """Probabilities of images by networks that have not learnt from them: plain, and in each of several views.
 
     Where several networks were validated on one image, the mean of theirs. Close it, or leave its ``with`` block, to
-    free the disk.
+    free the disk, which is that of the folder ``beside``.
     """
 
-    def __init__(self, images: Sequence[Known], views: Sequence[View], outputs: int) -> None:
+    def __init__(self, images: Sequence[Known], views: Sequence[View], outputs: int, *, beside: Path) -> None:
         self.images = images
         self.views = tuple(views)
         self._outputs = outputs
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
+        self._file = tempfile.TemporaryFile(dir=beside)  # noqa: SIM115  closed by `close`
         numbers = sum(image.truth.size for image in images) * outputs * (1 + len(self.views))
-        self._kept = np.memmap(self._file, np.float16, "w+", shape=(max(1, numbers),))
+        if hasattr(os, "posix_fallocate"):  # a disk that is full says so here, and not by a signal later
+            os.posix_fallocate(self._file.fileno(), 0, 4 * max(1, numbers))
+        self._kept = np.memmap(self._file, np.float32, "w+", shape=(max(1, numbers),))
         self._networks = np.zeros(len(images), int)
 
     def __enter__(self) -> "Answers":
@@ -69,7 +77,7 @@ class Answers:
         self._networks[place] += 1
         kept = self._of(place)
         for before, now in zip(kept, ways, strict=True):
-            before += ((now - before) / self._networks[place]).astype(np.float16)
+            before += (now - before) / self._networks[place]
 
     def mean(self, place: int, views: Sequence[View] = ()) -> NDArray[np.float32]:
         """Probabilities of an image, (h, w, outputs): the mean of the plain ones and those in ``views``."""
@@ -80,9 +88,14 @@ class Answers:
     @property
     def is_shared(self) -> bool:
         """Whether several networks were asked of every image."""
-        return bool((self._networks > 1).all())
+        return bool((self._networks[self.places] > 1).all())
 
-    def _of(self, place: int) -> NDArray[np.float16]:
+    @property
+    def places(self) -> list[int]:
+        """Of the images of which a network was asked."""
+        return np.flatnonzero(self._networks).tolist()
+
+    def _of(self, place: int) -> NDArray[np.float32]:
         image = self.images[place]
         first = image.first * self._outputs * (1 + len(self.views))
         shape = (1 + len(self.views), *image.truth.shape, self._outputs)
@@ -107,22 +120,18 @@ def held_out(runs: Sequence[Run], *, ways: int) -> tuple[list[Known], list[Valid
         InputError: A mask cannot be read any more.
     """
     pairs = {run: {str(pair.mask): pair for pair in run.read_split()["validation"]} for run in runs}
-    every = list(dict.fromkeys(key for of_run in pairs.values() for key in of_run))
-    if not every:
-        raise NothingHeldOut(run=runs[0].folder)
     by_key = {key: pair for of_run in pairs.values() for key, pair in of_run.items()}
+    if not by_key:
+        raise NothingHeldOut(run=runs[0].folder)
+    numbers = sum(math.prod(image_size(pair.mask)) for pair in by_key.values()) * runs[0].read_bundle().outputs * ways
+    most = max(1, min(len(by_key), len(by_key) * _MOST_NUMBERS // numbers))
+    chosen = [list(by_key)[place] for place in np.linspace(0, len(by_key) - 1, most).round().astype(int)]
     values = parse_mask_values(runs[0].read_recipe().data.mask_values or {})
-    outputs = runs[0].read_bundle().outputs
-    sample = values.encode(read_mask(by_key[every[0]].mask), file=every[0])
-    most = max(1, _MOST_NUMBERS // (sample.size * outputs * ways))
-    if most < len(every):
-        every = [every[place] for place in np.linspace(0, len(every) - 1, most).round().astype(int)]
     known, first = [], 0
-    for key in every:
-        pair = by_key[key]
-        known.append(Known(pair.name, values.encode(read_mask(pair.mask), file=pair.mask), first))
+    for key in chosen:
+        known.append(Known(by_key[key].name, values.encode(read_mask(by_key[key].mask), file=by_key[key].mask), first))
         first += known[-1].truth.size
-    places = {key: place for place, key in enumerate(every)}
+    places = {key: place for place, key in enumerate(chosen)}
     return known, [
         Validated(run, {places[key]: pair for key, pair in of_run.items() if key in places})
         for run, of_run in pairs.items()
@@ -130,23 +139,38 @@ def held_out(runs: Sequence[Run], *, ways: int) -> tuple[list[Known], list[Valid
 
 
 def asked(
-    validated: Sequence[Validated], answers: Answers, *, progress: Callable[[int, int], None]
+    validated: Sequence[Validated],
+    answers: Answers,
+    *,
+    seconds: float | None = None,
+    progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
     """Ask each network, one at a time in memory, of its images; yields its place, the image's, and what it said plain.
+
+    Args:
+        validated: The networks, with their images.
+        answers: Where what they say is kept.
+        seconds: For all of them; each asks in its share of it as many as it can, in random order, and a few at least.
+        progress: Called with the images asked, and all.
 
     Raises:
         InputError: A network or an image cannot be read.
     """
-    total, done = sum(len(one.pairs) for one in validated), 0
+    total, done, began = sum(len(one.pairs) for one in validated), 0, time.monotonic()
     for number, one in enumerate(validated):
         engine = open_engine(one.run.folder)
-        for place, pair in one.pairs.items():
-            ways = _in_every_way(engine, pair, answers.views)
+        until = math.inf if seconds is None else began + seconds * (number + 1) / len(validated)
+        order = np.random.default_rng(0).permutation(sorted(one.pairs))
+        for count, place in enumerate(map(int, order)):
+            if count >= _AT_LEAST and time.monotonic() > until:
+                break
+            ways = _in_every_way(engine, one.pairs[place], answers.views)
             answers.add(place, ways)
             yield number, place, ways[0]
             done += 1
             progress(done, total)
         del engine
+        gc.collect()  # Keras' networks are in circles
 
 
 @final

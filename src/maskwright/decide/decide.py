@@ -1,9 +1,8 @@
 """Decide, do not guess: what to do with a network's probabilities, by its score on images it has not learnt from."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +16,7 @@ from maskwright.images.components import cleaned
 from maskwright.images.labels import IGNORED
 from maskwright.images.write import write_json, write_mask, write_text
 from maskwright.inference.bundle import Bundle, View
-from maskwright.inference.ensemble import write_ensemble
+from maskwright.inference.ensemble import refuse_unlike, write_ensemble
 from maskwright.inference.opening import open_predictor
 from maskwright.metrics.scores import Scores, confusion_matrix
 from maskwright.training.evaluate import evaluate_pairs
@@ -25,6 +24,7 @@ from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
 from maskwright.training.series import DECISION_FILE
 
+_SCALES: Final = 0.25  # of zoom in training from which on those of the views are known
 _QUARTERS: Final = 90.0  # degrees of rotation in training from which on quarter turns are known
 _GAIN: Final = 1e-4  # of a score; less is none
 
@@ -50,6 +50,7 @@ class Decision:
     """What was decided, on how many images, and why."""
 
     images: int
+    """Of which networks were asked."""
     networks: int
     select: Select
     lines: tuple[Line, ...]
@@ -60,11 +61,14 @@ class Decision:
     """Of one class."""
     areas: Mapping[str, int] | None = None
     """Least area of each class, pixels."""
+    of: int = 0
+    """Images that were held out."""
 
 
 def decide(
     folder: str | Path,
     *,
+    seconds: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Decision:
     """Decide views, holes, threshold and least areas for the run in ``folder``, or for the ensemble of those in it.
@@ -73,6 +77,11 @@ def decide(
     What gains nothing is off. A run gets its decision into its bundle, and its scores, masks and page are made anew; a
     folder of runs becomes an ensemble, with a bundle of its own. ``decision.json`` holds every score.
 
+    Args:
+        folder: A finished run, or a folder of them.
+        seconds: For asking the networks; where it does not do, some of the images are asked for. All if absent.
+        progress: Called with the images asked for, and all.
+
     Raises:
         NothingToDecide, NothingHeldOut: There is no finished run, or nothing was held out.
         WrongEnsemble: The runs are of other classes, channels or pixels.
@@ -80,23 +89,38 @@ def decide(
     """
     folder = Path(folder)
     runs = _runs(folder)
-    recipe, plain = runs[0].read_recipe(), _undecided(runs[0].read_bundle())
-    groups = views_worth_trying(recipe)
-    views = tuple(dict.fromkeys(view for group in groups.values() for view in group))
-    known, validated = held_out(runs, ways=1 + len(views))
-    with Answers(known, views, plain.outputs) as answers:
-        judge = _Judge(answers, plain, recipe.training.select)
-        alone: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {number: [] for number in range(len(runs))}
-        for number, place, said in asked(validated, answers, progress=progress):
-            alone[number].append((place, plain.decide(said)))
-        decision = _decide(judge, groups, [judge.of(found) for found in alone.values() if found])
-    if len(runs) == 1 and runs[0].folder == folder:
+    refuse_unlike(folder, [run.folder for run in runs])
+    decision, alone = _decided(runs, seconds=seconds, progress=progress)
+    mean_line = decision.lines[min(1, len(decision.lines) - 1)]
+    if len(runs) > 1 and mean_line.gain is not None and not mean_line.on:
+        runs = [runs[int(np.argmax(alone))]]
+        best, _ = _decided(runs, seconds=seconds, progress=progress)
+        decision = replace(best, lines=(*decision.lines[:2], *best.lines))
+    if runs[0].folder == folder:
         decision.bundle.write(folder, write_text)
         _score_again(runs[0])
     else:
         write_ensemble(folder, [run.folder for run in runs], decision.bundle)
     write_json(folder / DECISION_FILE, to_json(decision))
     return decision
+
+
+def _decided(
+    runs: Sequence[Run], *, seconds: float | None, progress: Callable[[int, int], None]
+) -> tuple[Decision, list[float]]:
+    """What is decided for the mean of some networks, and the score of each alone."""
+    recipe, plain = runs[0].read_recipe(), _undecided(runs[0].read_bundle())
+    groups = views_worth_trying(recipe)
+    views = tuple(dict.fromkeys(view for group in groups.values() for view in group))
+    known, validated = held_out(runs, ways=1 + len(views))
+    with Answers(known, views, plain.outputs, beside=runs[0].folder) as answers:
+        judge = _Judge(answers, plain, recipe.training.select)
+        said_alone: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {number: [] for number in range(len(runs))}
+        for number, place, said in asked(validated, answers, seconds=seconds, progress=progress):
+            said_alone[number].append((place, plain.decide(said)))
+        alone = [judge.of(found) if found else 0.0 for found in said_alone.values()]
+        of = sum(len(run.read_split()["validation"]) for run in runs) // (len(runs) if answers.is_shared else 1)
+        return replace(_search_all(judge, groups, alone), of=of), alone
 
 
 def views_worth_trying(recipe: Recipe) -> dict[str, tuple[View, ...]]:
@@ -115,7 +139,7 @@ def views_worth_trying(recipe: Recipe) -> dict[str, tuple[View, ...]]:
         groups["flips"] = ("mirrored",) if drawn.flip == "horizontal" else ("upside_down",)
     if drawn.rotation >= _QUARTERS:
         groups["quarter turns"] = ("turned_left", "turned_round", "turned_right")
-    if drawn.zoom:
+    if drawn.zoom >= _SCALES:
         groups["scales"] = ("smaller", "larger")
     return groups
 
@@ -125,6 +149,7 @@ def to_json(decision: Decision) -> dict[str, Any]:
     curve, bundle = decision.curve, decision.bundle
     return {
         "images": decision.images,
+        "of": decision.of,
         "networks": decision.networks,
         "select": decision.select,
         "score": decision.score,
@@ -168,18 +193,18 @@ class _Judge:
         return cleaned(self.bundle.decide(self.answers.mean(place, views)), fill_holes=fill_holes)
 
     @property
-    def places(self) -> range:
+    def places(self) -> list[int]:
         """Of all images."""
-        return range(len(self.answers.images))
+        return self.answers.places
 
 
-def _decide(judge: _Judge, groups: Mapping[str, tuple[View, ...]], alone: Sequence[float]) -> Decision:
+def _search_all(judge: _Judge, groups: Mapping[str, tuple[View, ...]], alone: Sequence[float]) -> Decision:
     """Try one thing after the other, each beside what was found good before it."""
     plain = judge.with_views(())
     if len(alone) > 1 and judge.answers.is_shared:
         lines = [
-            Line("each network alone", mean(alone), None, on=True),
-            Line("their mean", plain, plain - mean(alone), on=True),
+            Line("the best network alone", max(alone), None, on=True),
+            Line("their mean", plain, plain - max(alone), on=plain > max(alone) + _GAIN),
         ]
     elif len(alone) > 1:  # no image is left that none of them has learnt from
         lines = [
@@ -204,7 +229,7 @@ def _decide(judge: _Judge, groups: Mapping[str, tuple[View, ...]], alone: Sequen
         areas, reached = _search_classes(judge, views, reached, lines, changes, fill_holes=fill_holes)
     bundle = Bundle.model_validate(judge.bundle.model_copy(update=changes).model_dump())
     return Decision(
-        images=len(judge.answers.images),
+        images=len(judge.places),
         networks=len(alone),
         select=judge.select,
         lines=tuple(lines),
@@ -267,15 +292,18 @@ def _search_classes(
     fill_holes: bool,
 ) -> tuple[dict[str, int], float]:
     guesses = [judge.guess(place, views, fill_holes=fill_holes) for place in judge.places]
-    truths = [image.truth for image in judge.answers.images]
+    truths = [judge.answers.images[place].truth for place in judge.places]
     tried = areas_for([truth.shape for truth in truths])
     least = [0] * len(judge.bundle.labels)
     for label in range(1, len(least)):
         area, best, whole = search_area(zip(truths, guesses, strict=True), label=label, areas=tried)
         least[label] = area if best > whole + _GAIN else 0
-    found = judge.of([(place, cleaned(guesses[place], minimum_areas=least)) for place in judge.places])
+        name = f"{judge.bundle.labels[label].name}, its own IoU, of parts of {area} pixels or more"
+        lines.append(Line(name, best, best - whole, on=least[label] > 0))
+    cleaner = [cleaned(guess, minimum_areas=least) for guess in guesses]
+    found = judge.of(list(zip(judge.places, cleaner, strict=True)))
     on = any(least) and found > before + _GAIN
-    lines.append(Line("least areas of classes", found, found - before, on=on))
+    lines.append(Line("the least areas that are on", found, found - before, on=on))
     changes["minimum_areas"] = tuple(least) if on else ()
     named = {label.name: area for label, area in zip(judge.bundle.labels, least, strict=True) if area and on}
     return named, found if on else before

@@ -56,8 +56,8 @@ def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run-l
     height, width = size
     words = text.split()
     try:
-        numbers = np.array([int(word) for word in words if word.isascii()], np.int64)
-    except (ValueError, OverflowError):
+        numbers = np.array([int(word) for word in words if word.isascii() and word.isdecimal()], np.int64)
+    except OverflowError:
         numbers = np.zeros(0, np.int64)
     if len(numbers) != len(words) or len(words) % 2 or (numbers < 1).any():
         found = repr(text if len(text) < 40 else f"{text[:37]}...")

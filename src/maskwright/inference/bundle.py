@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
 
 from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
@@ -18,7 +18,7 @@ from maskwright.images.position import Position, extra_channels, ramp, with_posi
 BUNDLE_FILE = "bundle.json"
 
 View = Literal["mirrored", "upside_down", "turned_left", "turned_round", "turned_right", "smaller", "larger"]
-"""A way to look at an image beside the plain one; turned by quarters, and at 3/4 and 5/4 of its size."""
+"""A way to look at an image beside the plain one; turned by quarters, and at 4/5 and 5/4 of its size."""
 
 
 class UnreadableBundle(InputError):
@@ -50,10 +50,16 @@ class Bundle(BaseModel):
     activation: Literal["sigmoid", "softmax"]
     threshold: float = Field(0.5, ge=0, le=1, description="With a sigmoid: a pixel above it belongs to the class.")
     multiple: int = Field(32, ge=1, description="The network takes heights and widths that are multiples of this.")
-    scale: float = Field(1.0, gt=0, description="Images are resized by this before the network sees them, masks back.")
+    scale: float = Field(
+        1.0, gt=0, le=8, description="Images are resized by this before the network sees them, masks back."
+    )
     position: tuple[Position, ...] = Field((), description="Channels the network is given beside the image's own.")
-    views: tuple[View, ...] = Field((), description="Ways an image is also looked at; probabilities are averaged.")
-    minimum_areas: tuple[int, ...] = Field((), description="Of each label: smaller parts become background, pixels.")
+    views: tuple[View, ...] = Field(
+        (), max_length=7, description="Ways an image is also looked at; probabilities are averaged."
+    )
+    minimum_areas: tuple[NonNegativeInt, ...] = Field(
+        (), description="Of each label: smaller parts become background, pixels."
+    )
     fill_holes: bool = Field(False, description="Background that one class surrounds becomes that class.")
     tile: int = Field(1024, gt=0, description="Images of more than tile x tile pixels are predicted in tiles.")
     margin: int = Field(128, ge=0, description="Pixels thrown away on each inner side of a tile.")

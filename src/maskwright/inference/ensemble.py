@@ -1,20 +1,24 @@
 """Several networks as one: their probabilities are averaged, one network at a time in memory."""
 
+import gc
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maskwright.errors import InputError
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
-from maskwright.inference.engine import Engine, open_engine
+from maskwright.inference.engine import NETWORK_FILE, Engine, open_engine
+from maskwright.inference.exported import is_exported
 from maskwright.inference.views import viewed
 
 ENSEMBLE_FILE: Final = "ensemble.json"
+
+T = TypeVar("T")
 
 
 class WrongEnsemble(InputError):
@@ -45,12 +49,14 @@ class Ensemble:
     bundle: Bundle
     members: tuple[Path, ...]
 
-    def opened(self) -> Iterator[Engine]:
-        """Each network in turn, looking at images as the ensemble's bundle says; let go of one before the next."""
+    def each(self, use: Callable[[Engine], T]) -> Iterator[T]:
+        """What ``use`` makes of each network in turn, which looks at images as the ensemble's bundle says.
+
+        Each is let go of before the next is opened, so ``use`` must not keep it.
+        """
         for folder in self.members:
-            engine = viewed(open_engine(folder), self.bundle.views)
-            yield engine
-            del engine
+            yield use(viewed(open_engine(folder), self.bundle.views))
+            gc.collect()  # Keras' networks are in circles
 
 
 def is_ensemble(folder: str | Path) -> bool:
@@ -90,6 +96,31 @@ def read_ensemble(folder: Path) -> Ensemble:
     return Ensemble(Bundle.read(folder), members)
 
 
+def refuse_unlike(folder: Path, members: Sequence[Path]) -> list[Bundle]:
+    """The bundles of networks for the ensemble ``folder``, which say the same of the same images.
+
+    Raises:
+        WrongEnsemble: They are of other classes, channels or pixels.
+        UnreadableBundle: The bundle of one is damaged.
+    """
+    bundles = [Bundle.read(member) for member in members]
+    for member, other in zip(members, bundles, strict=True):
+        for name in ("labels", "channels", "activation", "pixels"):
+            if getattr(other, name) != getattr(bundles[0], name):
+                found = f"{member} and {members[0]} differ in their {name}"
+                raise WrongEnsemble(folder=folder, found=found, expected="networks of the same images and classes")
+    return bundles
+
+
+def _networks(member: Path) -> Sequence[Path]:
+    """The folders of a member: its own, or, of an ensemble, those of its members."""
+    if is_ensemble(member):
+        return read_ensemble(member).members
+    if not (is_exported(member) or (member / NETWORK_FILE).is_file()):
+        raise WrongEnsemble(folder=member, found="no network", expected="a finished run, an engine or an ensemble")
+    return [member]
+
+
 def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None = None) -> Ensemble:
     """Make an ensemble of runs or engines in ``folder``, with the bundle of the first if none is given.
 
@@ -97,15 +128,10 @@ def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None 
         WrongEnsemble: They are of other classes, channels or pixels.
         UnreadableBundle: The bundle of one is damaged.
     """
-    bundles = {member: Bundle.read(member) for member in members}
-    first, *others = bundles.items()
-    for member, other in others:
-        for name in ("labels", "channels", "activation", "pixels"):
-            if getattr(other, name) != getattr(first[1], name):
-                found = f"{member} and {first[0]} differ in their {name}"
-                raise WrongEnsemble(folder=folder, found=found, expected="networks of the same images and classes")
+    members = [one for member in members for one in _networks(member)]
+    bundles = refuse_unlike(folder, members)
     record = Record(members=tuple(Path(os.path.relpath(member, folder)).as_posix() for member in members))
-    bundle = bundle or first[1]
+    bundle = bundle or bundles[0]
     folder.mkdir(parents=True, exist_ok=True)
     bundle.write(folder, write_text)
     write_text(folder / ENSEMBLE_FILE, record.model_dump_json(indent=2))  # last: it is what makes the folder one

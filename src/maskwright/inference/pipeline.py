@@ -33,7 +33,7 @@ HELD: Final = 2**25
 BATCH: Final = 8
 """Most images in one call of the engine; on a CPU more gain nothing."""
 _MEASURED: Final = 64  # files whose headers are read ahead
-_TOGETHER: Final = 2 * HELD  # numbers that wait for the next network of an ensemble
+_TOGETHER: Final = 4 * HELD  # numbers that wait for the next network of an ensemble
 _MANY: Final = 8 * BATCH  # files from which on dividing an engine is worth its compilation
 
 
@@ -128,7 +128,7 @@ def _portions(bundle: Bundle, files: Sequence[Numbered]) -> Iterator[list[Number
     portion: list[Numbered] = []
     held = 0
     for file in files:
-        cost = _measure(bundle, file)[1] * (1 + bundle.outputs)
+        cost = _waiting(bundle, file)
         if portion and held + cost > _TOGETHER:
             yield portion
             portion, held = [], 0
@@ -138,13 +138,26 @@ def _portions(bundle: Bundle, files: Sequence[Numbered]) -> Iterator[list[Number
         yield portion
 
 
+def _waiting(bundle: Bundle, of: Numbered) -> int:
+    """What an image and its probabilities will cost to hold, in numbers."""
+    try:
+        height, width = image_size(of.file)
+    except (InputError, OSError):
+        return 0
+    return height * width * (bundle.channels + bundle.outputs)
+
+
 def _of_all(ensemble: Ensemble, files: list[Numbered]) -> Iterator[Prediction | Failed]:
     """The mean of what all networks of an ensemble say of each of some files, in the order of these."""
     found: dict[int, Prediction | Failed] = {}
-    for engine in ensemble.opened():
+
+    def gather(engine: Engine) -> None:
         with closing(predictions(engine, files, probabilities=True)) as answers:
             for one in answers:
                 found[one.of.number] = _added(found.get(one.of.number), one)
+
+    for _ in ensemble.each(gather):
+        pass
     for file in files:
         whole = found[file.number]
         yield whole if isinstance(whole, Failed) else replace(whole, answer=whole.answer / len(ensemble.members))

@@ -1,6 +1,7 @@
 """One image of any size through an engine: brought to the network's scale, padded, tiled if large, and back."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def predict_probabilities(
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
     """
     if isinstance(engine, Ensemble):
-        each = (predict_probabilities(one, image, file=file) for one in engine.opened())
+        each = engine.each(partial(predict_probabilities, image=image, file=file))
         total = sum((answer.astype(np.float64) for answer in each), start=np.zeros(()))
         return (total / len(engine.members)).astype(np.float32)
     whole = np.empty((*scaled_size(engine.bundle, image), engine.bundle.outputs), np.float32)

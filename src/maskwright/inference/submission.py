@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from maskwright.errors import InputError
 from maskwright.images.files import expand_inputs
 from maskwright.images.read import read_mask
 from maskwright.images.run_length import encode_runs, write_run_lengths
-from maskwright.inference.folder import Job, predict_files
+from maskwright.inference.folder import Job, OutputsExist, predict_files
 
 
 class UnusableSubmission(InputError):
@@ -66,10 +67,18 @@ def write_submission(
     for file, _ in expand_inputs([images]):
         if (other := names.setdefault(file.stem, file)) != file:
             raise UnusableSubmission(file=file, found=f"has the name of {other}", expected="each id once")
+        if set(file.stem) & set(',"\n\r'):
+            raise UnusableSubmission(
+                file=file, found="a name no id can be", expected="no comma, quote or line end in it"
+            )
     parts = out.with_name(f".{out.name}.masks")
-    results = predict_files(
-        job, [images], parts, overwrite=overwrite, done=lambda done, total, _: progress(done, total)
-    )
+    predict = partial(predict_files, job, [images], parts, done=lambda done, total, _: progress(done, total))
+    try:
+        results = predict()
+    except OutputsExist:
+        if not overwrite:
+            raise
+        results = predict(overwrite=True)
     background = bundle.values(np.zeros(1, np.uint8))[0]
     masks = {
         result.source.stem: encode_runs(read_mask(result.written) != background)
@@ -77,6 +86,7 @@ def write_submission(
         if result.written is not None
     }
     write_run_lengths(out, sorted(masks.items()))
-    shutil.rmtree(parts)
     failures = tuple(result.error for result in results if result.error is not None)
+    if not failures:  # else the next call need not predict the others again
+        shutil.rmtree(parts)
     return Submission(len(masks), sum(not runs for runs in masks.values()), failures)

@@ -38,7 +38,7 @@ _EXACT: Final[Mapping[View, _Both]] = MappingProxyType(
         "turned_right": _turned(3),
     }
 )
-_SCALES: Final[Mapping[View, float]] = MappingProxyType({"smaller": 0.75, "larger": 1.25})
+_SCALES: Final[Mapping[View, float]] = MappingProxyType({"smaller": 0.8, "larger": 1.25})
 
 
 @final

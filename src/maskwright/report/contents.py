@@ -42,6 +42,7 @@ class StoredScores(BaseModel, frozen=True):
 
     scores: Scores
     images: tuple[ImageScore, ...]
+    mean_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Epoch:
     learning_rate: float | None
     loss: float | None
     mean_iou: float | None
+    mean_precision: float | None = None
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ def _history(file: Path) -> tuple[Epoch, ...]:
                 learning_rate=_number(row["learning_rate"]),
                 loss=_number(row["loss"]),
                 mean_iou=_number(row["val_mean_iou"]),
+                mean_precision=_number(row.get("val_mean_precision") or ""),
             )
             for row in csv.DictReader(lines)
         )

@@ -10,7 +10,7 @@ from maskwright.report import words
 from maskwright.report.contents import Contents, ImageScore, read_contents
 from maskwright.report.html import template
 from maskwright.report.pictures import Shown, file_source, panels, worst_and_best
-from maskwright.report.plots import loss_curve, rate_curve, validation_curve
+from maskwright.report.plots import loss_curve, precision_curve, rate_curve, validation_curve
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def render(contents: Contents) -> str:
     return template("template.html.j2").render(
         title=run.folder.resolve().name,
         scores=stored.scores if stored else None,
+        mean_precision=stored.mean_precision if stored else None,
         images=_by_score(stored.images) if stored else [],
         labels=contents.bundle.labels if contents.bundle else (),
         bundle=contents.bundle,
@@ -69,7 +70,11 @@ def _curves(contents: Contents) -> list[tuple[str, str]]:
     if any(epoch.loss is not None for epoch in history):
         drawn.append(("Training loss, the mean of each epoch", loss_curve(history)))
     if any(epoch.mean_iou is not None for epoch in history):
-        drawn.append(("Validation mean IoU; the best network is the one kept", validation_curve(history)))
+        kept = "; the best network is the one kept"
+        by_iou = contents.recipe.training.select == "mean_iou"
+        drawn.append((f"Validation mean IoU{kept * by_iou}", validation_curve(history, best=by_iou)))
+        if not by_iou:
+            drawn.append((f"Validation mean precision over IoU 0.5 to 0.95{kept}", precision_curve(history)))
     if any(epoch.learning_rate is not None for epoch in history):
         drawn.append(("Learning rate", rate_curve(history)))
     return drawn

@@ -45,9 +45,15 @@ def rate_curve(history: Sequence[Epoch]) -> str:
     return _curve([(epoch.step, epoch.learning_rate) for epoch in history], "learning rate")
 
 
-def validation_curve(history: Sequence[Epoch]) -> str:
-    """Validation mean IoU over steps with the best marked, as the source of an image."""
-    return _curve([(epoch.step, epoch.mean_iou) for epoch in history], "validation mean IoU", mark_greatest=True)
+def validation_curve(history: Sequence[Epoch], *, best: bool = True) -> str:
+    """Validation mean IoU over steps, with the best marked if asked for, as the source of an image."""
+    return _curve([(epoch.step, epoch.mean_iou) for epoch in history], "validation mean IoU", mark_greatest=best)
+
+
+def precision_curve(history: Sequence[Epoch]) -> str:
+    """The same of the mean precision."""
+    points = [(epoch.step, epoch.mean_precision) for epoch in history]
+    return _curve(points, "validation mean precision", mark_greatest=True)
 
 
 def _curve(points: Sequence[tuple[int, float | None]], label: str, *, mark_greatest: bool = False) -> str:

@@ -214,7 +214,10 @@ class Trainer:
     def _reason_to_end(self, schedule: Schedule, asked: Callable[[], bool]) -> str | None:
         if schedule.progress(self.state.step) >= 1:
             return "schedule"
-        if self.recipe.patience is not None and without_gain(self.state.history) >= self.recipe.patience:
+        if (
+            self.recipe.patience is not None
+            and without_gain(self.state.history, of=self.recipe.select) >= self.recipe.patience
+        ):
             return "patience"
         return "interrupt" if asked() else None
 
@@ -285,7 +288,8 @@ class Trainer:
         if last.get("step") != self.state.step or last["val_pixel_accuracy"] is None:
             self._end_epoch(epoch_done, write_now, validate=True)
         self._save_checkpoint(write_now)
-        write_now(self.run.last_network, lambda: self._save_network(self.run.last_network))
+        with self.average.in_place():  # whose statistics were measured last
+            write_now(self.run.last_network, lambda: self._save_network(self.run.last_network))
 
     def _end_epoch(self, epoch_done: EpochDone, put: Put, *, validate: bool) -> None:
         row = self._row(put, validate=validate)

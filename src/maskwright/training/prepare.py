@@ -24,7 +24,7 @@ from maskwright.images.normalise import Normalisation
 from maskwright.images.read import image_size, read_image
 from maskwright.inference.bundle import Bundle
 from maskwright.training.plan import GIVEN, Decision, as_begun, decide, split_decision
-from maskwright.training.recipe import DataRecipe, Recipe
+from maskwright.training.recipe import DataRecipe, Recipe, WrongRecipe
 from maskwright.training.run import Run
 
 _MEASURED_IMAGES = 200
@@ -107,6 +107,11 @@ def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Pr
         scale=recipe.data.scale,
         position=recipe.data.position,
     )
+    if recipe.training.select == "mean_precision" and bundle.activation != "sigmoid":
+        problem = (
+            f"training.select: mean_precision is of one class and a background, not of {len(values.labels)} classes"
+        )
+        raise WrongRecipe(source="recipe", problems=problem)
     # From here on the words say it all: what was said with classes and ignore is in them.
     complete = recipe.changed("data", mask_values=dict(values.words), classes=None, ignore=None)
     found = fingerprint(sides[0], mask_values=values, normalisation=bundle.normalisation)

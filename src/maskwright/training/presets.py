@@ -7,21 +7,27 @@ from typing import Any, Final, NamedTuple
 
 from maskwright.data.salt import SALT, read_salt
 
-MASKS_FOLDER: Final = "masks"
+MASKS_FOLDER: Final = "masks-from-run-lengths"
 """Where, in the folder of several trainings, masks are that were made of run-lengths."""
 
 Fields = Mapping[str, Mapping[str, Any]]
 
 
-class Preset(NamedTuple):
+class Given(NamedTuple):
     """A recipe's fields, by section, and what a person should know of the data."""
 
     fields: Fields
     notes: tuple[str, ...]
+
+
+class Preset(NamedTuple):
+    """How a folder of data becomes a recipe, and in how many folds it is trained."""
+
+    read: Callable[..., Given]
     folds: int
 
 
-def tgs_salt(data: Path, *, masks_into: Path) -> Preset:
+def tgs_salt(data: Path, *, masks_into: Path) -> Given:
     """The TGS salt identification challenge, from scratch, as its medal winners describe it.
 
     Binary cross-entropy and Dice, then the Lovász hinge; scSE attention and hypercolumns; depth as a channel; weights
@@ -42,7 +48,7 @@ def tgs_salt(data: Path, *, masks_into: Path) -> Preset:
             "groups": "identical",
         },
         "network": {"backbone": "resnet34", "attention": "scse", "hypercolumn": True},
-        "augmentation": {"flip": "horizontal", "zoom": 0.2, "rotation": 0.0, "brightness": 0.1, "contrast": 0.1},
+        "augmentation": {"flip": "horizontal", "zoom": 0.25, "rotation": 0.0, "brightness": 0.1, "contrast": 0.1},
         "training": {
             "time_budget": "8h",
             "early_share": 0.0,
@@ -55,8 +61,8 @@ def tgs_salt(data: Path, *, masks_into: Path) -> Preset:
     }
     if found.depths is not None:
         fields["data"]["strata"] = found.depths
-    return Preset(fields, found.notes, folds=5)
+    return Given(fields, found.notes)
 
 
-PRESETS: Final[Mapping[str, Callable[..., Preset]]] = MappingProxyType({"tgs-salt": tgs_salt})
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({"tgs-salt": Preset(tgs_salt, folds=5)})
 """By the name that ``--preset`` takes."""

@@ -276,9 +276,9 @@ class Run:
 
 
 def write_csv(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows of equal keys, atomically; ``None`` is an empty cell."""
+    """Write rows, atomically; ``None`` is an empty cell, and so is what a row lacks that another has."""
     text = io.StringIO(newline="")
-    sink = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
+    sink = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     sink.writeheader()
     sink.writerows(rows)
     write_text(file, text.getvalue())

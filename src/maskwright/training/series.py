@@ -1,6 +1,7 @@
 """Several trainings of one recipe in one folder: each part held out in turn, or one seed after another."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,9 @@ SUMMARY_FILE: Final = "summary.json"
 DECISION_FILE: Final = "decision.json"
 DECISION_PAGE: Final = "decision.html"
 _BESIDE: Final = frozenset({SUMMARY_FILE, DECISION_FILE, DECISION_PAGE, ENSEMBLE_FILE, BUNDLE_FILE, MASKS_FOLDER})
-_DECIDING: Final = 0.05  # of the time of folds, for what is decided when all are done
+_MEMBER: Final = re.compile(r"(fold|seed)\d+")
+DECIDING: Final = 0.05
+"""Of the time of folds, what is kept for deciding when all are done."""
 
 
 class OtherSeries(InputError):
@@ -54,7 +57,7 @@ class Summary:
 
 def by_fold(recipe: Recipe, number: int) -> list[Member]:
     """A training for each of ``number`` parts of the data, which it is validated on; they share out the time."""
-    shared = _sharing_time(recipe, number, rest=_DECIDING)
+    shared = _sharing_time(recipe, number, rest=DECIDING)
     return [
         Member(f"fold{place}", _checked(shared.changed("data", fold=(place, number)))) for place in range(1, number + 1)
     ]
@@ -82,6 +85,7 @@ def train_series(
     Raises:
         OtherSeries, OutputNotEmpty: ``out`` holds something else.
     """
+    refuse_strangers(out, names=[member.name for member in members])
     _refuse_others(out, members)
     for place, member in enumerate(members, start=1):
         run = Run(out / member.name)
@@ -141,13 +145,26 @@ def _checked(recipe: Recipe) -> Recipe:
     return Recipe.from_dict(recipe.model_dump(exclude_unset=True), source="each of the trainings")
 
 
-def _refuse_others(out: Path, members: Sequence[Member]) -> None:
+def refuse_strangers(out: Path, *, names: Sequence[str] = ()) -> None:
+    """Refuse a folder that holds something that no series of trainings wrote.
+
+    Args:
+        out: The folder.
+        names: Of its trainings; any fold's or seed's if absent.
+
+    Raises:
+        OutputNotEmpty: It does.
+    """
     if out.exists() and not out.is_dir():
         raise OutputNotEmpty(folder=out, found="a file of that name")
     found = sorted(path.name for path in out.iterdir() if path.name[0] != ".") if out.is_dir() else []
-    strange = [name for name in found if name not in _BESIDE | {member.name for member in members}]
+    known = _BESIDE | set(names)
+    strange = [name for name in found if name not in known and (names or not _MEMBER.fullmatch(name))]
     if strange:
         raise OutputNotEmpty(folder=out, found=", ".join(strange[:5]))
+
+
+def _refuse_others(out: Path, members: Sequence[Member]) -> None:
     others = [
         member.name
         for member in members

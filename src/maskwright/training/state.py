@@ -33,11 +33,11 @@ class State:
     """A sentence for each time the training went back to a checkpoint."""
 
 
-def without_gain(history: Sequence[Mapping[str, Any]]) -> int:
-    """How many validations have passed since the one with the greatest mean IoU.
+def without_gain(history: Sequence[Mapping[str, Any]], *, of: str = "mean_iou") -> int:
+    """How many validations have passed since the one with the greatest score.
 
     >>> without_gain([{"val_mean_iou": reached} for reached in (0.2, 0.5, None, 0.5, 0.4)])
     2
     """
-    reached = [row["val_mean_iou"] for row in history if row["val_mean_iou"] is not None]
+    reached = [row[f"val_{of}"] for row in history if row.get(f"val_{of}") is not None]
     return len(reached) - 1 - reached.index(max(reached)) if reached else 0

@@ -26,7 +26,7 @@ from maskwright.images.overlay import to_display
 from maskwright.images.sheet import contact_sheet
 from maskwright.images.write import write_image, write_json, write_mask, write_text
 from maskwright.inference.engine import Engine, open_engine
-from maskwright.losses.combinations import SORTING
+from maskwright.losses.combinations import SORTING, loss_of_words
 from maskwright.metrics.scores import Scores
 from maskwright.networks.outputs import mask_only
 from maskwright.training.alone import alone
@@ -280,6 +280,8 @@ def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHIN
     encoder = encoder_layers(recipe, bundle) if slower and own.network is None else ()
     loss = None if own.loss is None else OwnLoss(own.loss)
     compile_for_training(learning, training, bundle, encoder=encoder, loss=loss)
+    if training.late_loss is not None:
+        loss_of_words(training.late_loss, channels=bundle.outputs)  # known before hours have gone by
     twin = partial(build_network, recipe, bundle) if own.network is None else partial(own.build, bundle)
 
     def late() -> Step:

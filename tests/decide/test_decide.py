@@ -1,0 +1,167 @@
+"""Deciding for real runs: alone, of several classes, and of networks that share their images."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from maskwright.decide import answers as module
+from maskwright.decide.answers import Answers, Known, NothingHeldOut, asked, held_out
+from maskwright.decide.decide import NothingToDecide, decide, views_worth_trying
+from maskwright.images.labels import Label
+from maskwright.images.read import read_mask
+from maskwright.images.write import write_text
+from maskwright.inference.bundle import Bundle
+from maskwright.inference.ensemble import WrongEnsemble
+from maskwright.inference.opening import open_predictor
+from maskwright.training.evaluate import evaluate_pairs
+from maskwright.training.recipe import Recipe
+from maskwright.training.run import Run
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    shutil.copytree(trained.folder, tmp_path / "run")
+    return Run(tmp_path / "run")
+
+
+def test_a_run_predicts_and_scores_as_was_decided(run):
+    before = run.read_scores()["scores"]["mean_iou"]
+    decision = decide(run.folder)
+    stored = json.loads((run.folder / "decision.json").read_text())
+    names = [line["name"] for line in stored["tried"]]
+    assert names[0] == "as trained"
+    assert stored["tried"][0]["score"] == pytest.approx(before, abs=1e-6)
+    assert [name for name in names if ", its own IoU, of parts of " in name], "each class has a line of its own"
+    for line in stored["tried"][1:]:
+        assert line["on"] == (line["gain"] > 1e-4)
+    bundle = Bundle.read(run.folder)
+    assert (list(bundle.views), bundle.fill_holes) == (stored["views"], stored["fill_holes"])
+    assert run.read_scores()["scores"]["mean_iou"] == pytest.approx(decision.score, abs=1e-6)
+    predictor, pairs = open_predictor(run.folder), run.read_split()["validation"]
+    values = json.loads((run.folder / "scores.json").read_text())["scores"]["mean_iou"]
+    from maskwright.data.mask_values import parse_mask_values
+
+    again = evaluate_pairs(predictor, pairs, mask_values=parse_mask_values(run.read_recipe().data.mask_values))
+    assert again.scores.mean_iou == pytest.approx(values)
+    assert all((run.validation / f"{pair.name}.png").is_file() for pair in pairs)
+    assert run.report.is_file()
+
+
+def test_deciding_again_begins_from_what_was_trained(run):
+    first = decide(run.folder)
+    Bundle.read(run.folder).model_copy(update={"views": ("upside_down",), "fill_holes": True}).write(
+        run.folder, write_text
+    )
+    assert decide(run.folder).bundle == first.bundle
+
+
+def test_a_mean_that_gains_nothing_is_off_and_the_best_network_is_left(run, tmp_path):
+    for seed in (0, 1):
+        shutil.copytree(run.folder, tmp_path / f"series/seed{seed}")
+    decision = decide(tmp_path / "series")
+    named = {line.name: line for line in decision.lines}
+    assert named["their mean"].gain == pytest.approx(0, abs=1e-6)
+    assert not named["their mean"].on
+    predictor = open_predictor(tmp_path / "series")
+    assert [path.name for path in predictor.members] == ["seed0"]
+    image = run.read_split()["validation"][0].image
+    assert read_mask(run.validation / f"{image.stem}.png").shape
+
+
+def test_runs_of_other_classes_are_refused_before_any_is_asked(run, tmp_path):
+    for seed in (0, 1):
+        shutil.copytree(run.folder, tmp_path / f"series/seed{seed}")
+    bundle = Bundle.read(run.folder)
+    renamed = (*bundle.labels[:-1], Label(name="other", value=9, colour=(1, 2, 3)))
+    bundle.model_copy(update={"labels": renamed}).write(tmp_path / "series/seed1", write_text)
+    with pytest.raises(WrongEnsemble, match="differ in their labels"):
+        decide(tmp_path / "series")
+
+
+@pytest.mark.parametrize("found", ["no run", "run not finished"])
+def test_what_is_no_finished_run_is_named(run, tmp_path, found):
+    folder = tmp_path / "empty" if found == "no run" else tmp_path
+    run.report.unlink()
+    with pytest.raises(NothingToDecide, match=f"found {found}; expected a finished run"):
+        decide(folder)
+
+
+def test_a_run_that_held_out_nothing_is_named(run):
+    split = run.split.read_text().splitlines()
+    run.split.write_text("\n".join(line for line in split if ",validation," not in line) + "\n")
+    with pytest.raises(NothingHeldOut, match="found no validation images"):
+        decide(run.folder)
+
+
+def test_in_no_time_a_few_images_of_each_network_are_asked(run, monkeypatch):
+    monkeypatch.setattr(module, "_AT_LEAST", 1)
+    known, validated = held_out([run], ways=1)
+    assert len(known) > 1
+    with Answers(known, (), 3, beside=run.folder) as answers:
+        places = [place for _, place, _ in asked(validated, answers, seconds=0.0, progress=lambda *_: None)]
+        assert len(places) == 1
+        assert answers.places == places
+    with Answers(known, (), 3, beside=run.folder) as answers:
+        assert len(list(asked(validated, answers, progress=lambda *_: None))) == len(known)
+
+
+def test_of_more_than_would_fit_some_evenly_spread_are_asked(run, monkeypatch):
+    every = held_out([run], ways=1)[0]
+    pixels = every[0].truth.size * 3
+    monkeypatch.setattr(module, "_MOST_NUMBERS", pixels * (len(every) - 1))
+    assert len(held_out([run], ways=1)[0]) == len(every) - 1
+
+
+def test_answers_of_several_networks_are_averaged_way_by_way(tmp_path):
+    truths = [np.zeros((4, 5), np.uint8), np.zeros((6, 2), np.uint8)]
+    known = [Known("a", truths[0], 0), Known("b", truths[1], 20)]
+    rng = np.random.default_rng(0)
+    with Answers(known, ("mirrored", "smaller"), 2, beside=tmp_path) as answers:
+        said = [rng.random((3, *truth.shape, 2)).astype(np.float32) for truth in truths * 2]
+        for place, ways in zip((0, 1, 0, 1), said, strict=True):
+            answers.add(place, list(ways))
+        assert answers.is_shared
+        for place in (0, 1):
+            both = (said[place] + said[place + 2]) / 2
+            np.testing.assert_allclose(answers.mean(place), both[0], atol=1e-6)
+            np.testing.assert_allclose(answers.mean(place, ("smaller",)), both[[0, 2]].mean(axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "groups"),
+    [
+        ({"flip": "none", "zoom": 0.0}, {}),
+        ({"flip": "vertical", "zoom": 0.1}, {"flips": ("upside_down",)}),
+        (
+            {"flip": "none", "zoom": 0.0, "rotation": 180},
+            {"quarter turns": ("turned_left", "turned_round", "turned_right")},
+        ),
+        ({"custom": "mine"}, {}),
+    ],
+)
+def test_only_views_like_those_of_the_training_are_tried(drawn, groups):
+    recipe = Recipe.from_dict({"data": {"images": "i", "masks": "m"}, "augmentation": drawn})
+    assert views_worth_trying(recipe) == groups
+
+
+def test_from_the_command_line(run, tmp_path, drawn, maskwright_command):
+    code, told, err = maskwright_command("decide", run.folder)
+    assert code == 0, err
+    assert "holes filled" in told
+    assert (run.folder / "decision.html").is_file()
+    code, told, err = maskwright_command("ensemble", run.folder, run.folder, "--out", tmp_path / "both")
+    assert code == 0, err
+    assert "2 networks" in told
+    for folder, masks in ((run.folder, tmp_path / "one"), (tmp_path / "both", tmp_path / "two")):
+        code, _, err = maskwright_command("predict", folder, drawn / "new/images", "--out", masks)
+        assert code == 0, err
+    for path in (tmp_path / "one").glob("*.png"):
+        np.testing.assert_array_equal(read_mask(path), read_mask(tmp_path / "two" / path.name))
+    code, _, err = maskwright_command("ensemble", run.folder, "--out", tmp_path / "both")
+    assert code == 1
+    assert "it holds" in err
+    code, _, err = maskwright_command("predict", tmp_path / "both", drawn / "new/images", "--out", tmp_path / "a.tif")
+    assert code == 1
+    assert "an ensemble predicts whole images" in err
