@@ -8,12 +8,17 @@ import pytest
 from PIL import Image
 
 from maskwright.models import Unet
+from tests.data.salted import draw_salt
 from tests.weights.legacy_files import described, inputs_of, layers_of, write_whole
 
 README = Path(__file__).parents[1] / "README.md"
 QUICK = (
     "--epochs 1 --classes background,cell,fibre --set network.backbone=resnet18 "
     "--set training.patch=[64,64] --set training.batch_size=4"
+)
+QUICK_SALT = (
+    "--folds 2 --epochs 1 --set network.backbone=resnet18 --set network.decoder_filters=[8,8,8,8,8] "
+    "--set training.batch_size=4"
 )
 
 pytestmark = pytest.mark.skipif(not README.exists(), reason="installed without its README")
@@ -37,6 +42,7 @@ def folders(drawn, tmp_path, monkeypatch):
         (tmp_path / name).symlink_to(drawn / source)
     (tmp_path / "new-images/one.png").symlink_to(drawn / "new/images/000.png")
     Image.open(drawn / "new/images/000.png").resize((1400, 1300)).save(tmp_path / "section.tif")
+    draw_salt(tmp_path / "tgs", images=6, tests=2)
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     (drawn / "new/images/one.png").unlink()
@@ -45,14 +51,16 @@ def folders(drawn, tmp_path, monkeypatch):
 def test_the_commands_and_then_the_python_of_the_readme(folders, maskwright_command):
     lines = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ maskwright")]
     commands = [line.split()[1] for line in lines]
-    assert commands == ["check", "train", "predict", "evaluate", "export", "predict", "predict"]
+    assert commands == ["check", "train", "predict", "evaluate", "export", "predict", "predict", "train", "submit"]
     for line in lines:
-        arguments = shlex.split(line.replace("--time-budget 20m", QUICK))[1:]
+        quick = line.replace("--time-budget 20m", QUICK).replace("--out salt", f"--out salt {QUICK_SALT}")
+        arguments = shlex.split(quick if "train" in quick else line)[1:]
         code, _, err = maskwright_command(*arguments)
         assert code == 0, (line, err)
     assert Path("run/report.html").is_file()
     assert len(list(Path("masks").glob("*.overlay.png"))) == 2  # one.png is another name of 000.png
     assert len(list(Path("fast-masks").glob("*.png"))) == 2
+    assert len(Path("submission.csv").read_text().splitlines()) == 1 + 2
     assert Image.open("section-mask.tif").size == Image.open("section.tif").size
 
     (training,) = (block for block in blocks("python") if "Segmenter.train" in block)

@@ -165,3 +165,18 @@ def test_from_the_command_line(run, tmp_path, drawn, maskwright_command):
     code, _, err = maskwright_command("predict", tmp_path / "both", drawn / "new/images", "--out", tmp_path / "a.tif")
     assert code == 1
     assert "an ensemble predicts whole images" in err
+
+
+def test_engines_of_folds_take_the_decision_of_the_folds(run, tmp_path, maskwright_command):
+    decided = Bundle.read(run.folder).model_copy(update={"views": ("mirrored",), "fill_holes": True})
+    shutil.copytree(run.folder, tmp_path / "folds")
+    decided.write(tmp_path / "folds", write_text)
+    command = ["ensemble", run.folder, run.folder, "--decided", tmp_path / "folds", "--out", tmp_path / "both"]
+    code, _, err = maskwright_command(*command)
+    assert code == 0, err
+    assert Bundle.read(tmp_path / "both") == decided
+    labels = (*decided.labels[:-1], Label(name="other", value=9, colour=(1, 2, 3)))
+    decided.model_copy(update={"labels": labels}).write(tmp_path / "folds", write_text)
+    code, _, err = maskwright_command(*command, "--overwrite")
+    assert code == 1
+    assert "a decision for other classes" in err

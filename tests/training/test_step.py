@@ -54,6 +54,21 @@ def test_a_fused_loss_learns_the_same(outputs):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
 
 
+def test_compiled_anew_with_the_same_optimizer_it_learns_from_another_loss_and_remembers():
+    model = network(FusedAdamW(0.05))
+    early = step_of(model)
+    for number in range(3):
+        early(*batch(number))
+    before = [keras.ops.convert_to_numpy(one) for one in model.optimizer.variables]
+    model.compile(optimizer=model.optimizer, loss="mae")
+    for one, kept in zip(model.optimizer.variables, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), kept)
+    images, masks = batch(5, size=(16, 8))
+    expected = np.abs(np.asarray(keras.ops.convert_to_numpy(model(images, training=True)), float) - masks).mean()
+    assert step_of(model)(images, masks) == pytest.approx(expected, rel=1e-4)
+    assert int(model.optimizer.iterations) == 4
+
+
 def test_what_regularises_has_its_gradient():
     def regularised():
         keras.utils.set_random_seed(0)

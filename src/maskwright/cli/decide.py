@@ -46,16 +46,21 @@ def ensemble(
         list[Path], typer.Argument(metavar="RUN RUN...", help="Runs, or engines of them.", show_default=False)
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the ensemble, new or empty.", show_default=False)],
+    decided: Annotated[
+        Path | None,
+        typer.Option("--decided", help="Run or ensemble whose decision to take, in place of the first member's."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an ensemble that is there already.")] = False,
 ) -> None:
     """Average runs or engines in probability; `predict` and `evaluate` take the folder as they take a run's.
 
-    One network at a time is in memory. Thresholds and areas are the first member's.
+    One network at a time is in memory.
     """
+    from maskwright.inference.bundle import Bundle
     from maskwright.inference.ensemble import refuse_folder, write_ensemble
 
     refuse_folder(out, overwrite=overwrite)
-    made = write_ensemble(out, members)
+    made = write_ensemble(out, members, None if decided is None else Bundle.read(decided))
     say(f"ensemble: {out} ({len(made.members)} networks)")
 
 

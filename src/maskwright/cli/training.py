@@ -79,6 +79,26 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
             say(f"predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
 
 
+def refuse_beside_several(folds: int | None, seeds: int | None, others: Mapping[str, object]) -> bool:
+    """Whether several trainings are asked for; what cannot be given beside that is refused.
+
+    Raises:
+        UnusableOption: Both were asked for, or one of ``others``; folders to validate with go with seeds alone.
+    """
+    if folds is None and seeds is None:
+        return False
+    option = "--seeds" if folds is None else "--folds"
+    given = {"--seeds": seeds if folds is not None else None, **others}
+    if folds is None:
+        given["--val-images"] = None
+    if (wrong := next((name for name, value in given.items() if value), None)) is not None:
+        again = "a new folder, or the same command to go on"
+        raise UnusableOption(
+            option=option, found=wrong, expected=again if wrong in ("--resume", "--overwrite") else "one of them"
+        )
+    return True
+
+
 def preset_folds(name: str) -> int:
     """In how many folds a preset is trained."""
     from maskwright.training.presets import PRESETS

@@ -130,6 +130,10 @@ def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None 
     """
     members = [one for member in members for one in _networks(member)]
     bundles = refuse_unlike(folder, members)
+    if bundle is not None and bundle.labels != bundles[0].labels:
+        raise WrongEnsemble(
+            folder=folder, found="a decision for other classes", expected="one for those of its members"
+        )
     record = Record(members=tuple(Path(os.path.relpath(member, folder)).as_posix() for member in members))
     bundle = bundle or bundles[0]
     folder.mkdir(parents=True, exist_ok=True)

@@ -221,7 +221,7 @@ class TrainingRecipe(Section):
     accumulate: PositiveInt = 1
     """Steps whose gradients are averaged before the weights change: two of 4 patches learn as one of 8 would."""
     patience: PositiveInt | None = None
-    """End after this many validations without a gain in mean IoU; trains to the end of its time if absent."""
+    """End after this many validations without a gain in score; trains to the end of its time if absent."""
     loss: dict[str, float] = Field(default={"cross_entropy": 1.0, "dice": 1.0}, min_length=1)
     """Losses by name, each with its weight in the sum."""
     late_loss: dict[str, float] | None = Field(default=None, min_length=1)

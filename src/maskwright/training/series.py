@@ -44,8 +44,8 @@ class Summary:
     """What several trainings scored on their validation images.
 
     ``spread`` is the standard deviation between them, None of one. ``pooled`` is the mean IoU over the pixels of all
-    their validation images together, which for folds is the out-of-fold score of the whole set, and ``classes`` are the
-    IoUs it is the mean of; a class in neither truth nor prediction has None and does not count.
+    their validation images together, which for folds is the out-of-fold score of the whole set: the mean of ``classes``
+    without the background. A class in neither truth nor prediction has None and does not count.
     """
 
     members: dict[str, float | None]
@@ -118,7 +118,8 @@ def summarise(runs: Sequence[Run]) -> Summary:
         name: _iou(*(totals[kind][labels.index(name)] for kind in ("hits", "truth", "predicted"))) for name in names
     }
     known = [value for value in reached.values() if value is not None]
-    pooled = [value for value in classes.values() if value is not None]
+    background = {label.name for label in runs[0].read_bundle().labels if label.background}
+    pooled = [value for name, value in classes.items() if value is not None and name not in background]
     return Summary(
         members=reached,
         mean=mean(known) if known else None,
