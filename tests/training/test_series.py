@@ -38,7 +38,7 @@ def pretend(reached, trained):
 def test_folds_hold_out_each_part_and_share_out_the_time():
     members = by_fold(recipe(epochs=None, time_budget=600), 3)
     assert [(one.name, one.recipe.data.fold, one.recipe.training.time_budget) for one in members] == [
-        ("fold1", (1, 3), 190), ("fold2", (2, 3), 190), ("fold3", (3, 3), 190),
+        ("fold1", (1, 3), 185), ("fold2", (2, 3), 185), ("fold3", (3, 3), 185),
     ]  # fmt: skip
     with pytest.raises(WrongRecipe, match=r"each of the trainings.*greater than or equal to 30"):
         by_fold(recipe(epochs=None, time_budget=60), 5)

@@ -53,7 +53,7 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
     from maskwright.training.plan import DEFAULT_SECONDS
-    from maskwright.training.series import DECIDING, by_fold, by_seed, train_series
+    from maskwright.training.series import by_fold, by_seed, seconds_to_decide, train_series
 
     load_keras_quietly()
     own = _own_functions(python)
@@ -75,7 +75,7 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
         console().print(summary_of_series(summary, folds=folds is not None))
         say(f"summary: {out / 'summary.json'}")
         if folds is not None:
-            decide_and_tell(out, seconds=None if budget is None else DECIDING * seconds_in_all)
+            decide_and_tell(out, seconds=None if budget is None else seconds_to_decide(seconds_in_all, len(members)))
             say(f"predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
 
 

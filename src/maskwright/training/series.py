@@ -22,8 +22,8 @@ DECISION_FILE: Final = "decision.json"
 DECISION_PAGE: Final = "decision.html"
 _BESIDE: Final = frozenset({SUMMARY_FILE, DECISION_FILE, DECISION_PAGE, ENSEMBLE_FILE, BUNDLE_FILE, MASKS_FOLDER})
 _MEMBER: Final = re.compile(r"(fold|seed)\d+")
-DECIDING: Final = 0.05
-"""Of the time of folds, what is kept for deciding when all are done."""
+_DECIDING: Final = 0.05  # of the time of folds, kept for deciding when all are done
+_OPENING: Final = 15.0  # seconds that asking a network takes at least: it is opened and traced
 
 
 class OtherSeries(InputError):
@@ -57,7 +57,7 @@ class Summary:
 
 def by_fold(recipe: Recipe, number: int) -> list[Member]:
     """A training for each of ``number`` parts of the data, which it is validated on; they share out the time."""
-    shared = _sharing_time(recipe, number, rest=DECIDING)
+    shared = _sharing_time(recipe, number, deciding=True)
     return [
         Member(f"fold{place}", _checked(shared.changed("data", fold=(place, number)))) for place in range(1, number + 1)
     ]
@@ -134,11 +134,18 @@ def _iou(hits: int, truth: int, predicted: int) -> float | None:
     return hits / union if union else None
 
 
-def _sharing_time(recipe: Recipe, number: int, *, rest: float = 0.0) -> Recipe:
+def seconds_to_decide(seconds: float, number: int) -> float:
+    """What is kept of the time of so many folds for what is decided when all are done."""
+    return max(_DECIDING * seconds, _OPENING * number)
+
+
+def _sharing_time(recipe: Recipe, number: int, *, deciding: bool = False) -> Recipe:
     if recipe.training.epochs is not None:
         return recipe
     seconds = DEFAULT_SECONDS if recipe.training.time_budget is None else recipe.training.time_budget
-    return _checked(recipe.changed("training", time_budget=seconds * (1 - rest) / number))
+    return _checked(
+        recipe.changed("training", time_budget=(seconds - deciding * seconds_to_decide(seconds, number)) / number)
+    )
 
 
 def _checked(recipe: Recipe) -> Recipe:
