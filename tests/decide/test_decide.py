@@ -96,7 +96,7 @@ def test_a_run_that_held_out_nothing_is_named(run):
 
 
 def test_in_no_time_a_few_images_of_each_network_are_asked(run, monkeypatch):
-    monkeypatch.setattr(module, "_AT_LEAST", 1)
+    monkeypatch.setattr(module, "BATCH", 1)
     known, validated = held_out([run], ways=1)
     assert len(known) > 1
     with Answers(known, (), 3, beside=run.folder) as answers:
@@ -121,7 +121,8 @@ def test_answers_of_several_networks_are_averaged_way_by_way(tmp_path):
     with Answers(known, ("mirrored", "smaller"), 2, beside=tmp_path) as answers:
         said = [rng.random((3, *truth.shape, 2)).astype(np.float32) for truth in truths * 2]
         for place, ways in zip((0, 1, 0, 1), said, strict=True):
-            answers.add(place, list(ways))
+            for way, answer in enumerate(ways):
+                answers.add(place, way, answer)
         assert answers.is_shared
         for place in (0, 1):
             both = (said[place] + said[place + 2]) / 2

@@ -10,7 +10,7 @@ from PIL import Image
 from maskwright.data.mask_values import parse_mask_values
 from maskwright.data.pairs import Pair
 from maskwright.images.write import write_json
-from maskwright.training import evaluate
+from maskwright.inference import pipeline
 from maskwright.training.evaluate import ClassPixels, evaluate_pairs
 from tests.inference.engines import Brightness
 
@@ -21,7 +21,7 @@ def paint(file, pixels):
 
 
 def test_every_image_keeps_its_pixels_by_class(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "perf_counter", itertools.count(step=0.25).__next__)
+    monkeypatch.setattr(pipeline, "perf_counter", itertools.count(step=0.25).__next__)
     bright, dark = [255] * 8, [0] * 8
     images = [np.array([bright, bright, dark, bright]), np.array([dark, dark, bright, dark])]
     # Foreground, foreground and ignored, background, background; then all background.

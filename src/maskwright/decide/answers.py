@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 from maskwright.data.mask_values import parse_mask_values
 from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
-from maskwright.images.read import image_size, read_image, read_mask
+from maskwright.images.read import image_size, read_mask
 from maskwright.inference.bundle import View
 from maskwright.inference.engine import Engine, open_engine
-from maskwright.inference.predict import predict_probabilities
+from maskwright.inference.pipeline import BATCH, Failed, Numbered, predictions
 from maskwright.inference.views import seen_as
 from maskwright.training.run import Run
 
 _MOST_NUMBERS: Final = 2**29  # of four bytes each, on disk
-_AT_LEAST: Final = 8  # images of each network, whatever the time
 
 
 class NothingHeldOut(InputError):
@@ -59,7 +58,7 @@ class Answers:
         if hasattr(os, "posix_fallocate"):  # a disk that is full says so here, and not by a signal later
             os.posix_fallocate(self._file.fileno(), 0, 4 * max(1, numbers))
         self._kept = np.memmap(self._file, np.float32, "w+", shape=(max(1, numbers),))
-        self._networks = np.zeros(len(images), int)
+        self._networks = np.zeros((len(images), 1 + len(self.views)), int)
 
     def __enter__(self) -> "Answers":
         return self
@@ -72,12 +71,11 @@ class Answers:
         del self._kept
         self._file.close()
 
-    def add(self, place: int, ways: Sequence[NDArray[np.float32]]) -> None:
-        """One more network's probabilities of an image, (h, w, outputs): plain, and in each view."""
-        self._networks[place] += 1
-        kept = self._of(place)
-        for before, now in zip(kept, ways, strict=True):
-            before += (now - before) / self._networks[place]
+    def add(self, place: int, way: int, said: NDArray[np.float32]) -> None:
+        """One more network's probabilities of an image, (h, w, outputs): plain if ``way`` is 0, or in a view."""
+        self._networks[place, way] += 1
+        kept = self._of(place)[way]
+        kept += (said - kept) / self._networks[place, way]
 
     def mean(self, place: int, views: Sequence[View] = ()) -> NDArray[np.float32]:
         """Probabilities of an image, (h, w, outputs): the mean of the plain ones and those in ``views``."""
@@ -88,12 +86,12 @@ class Answers:
     @property
     def is_shared(self) -> bool:
         """Whether several networks were asked of every image."""
-        return bool((self._networks[self.places] > 1).all())
+        return bool((self._networks[self.places, 0] > 1).all())
 
     @property
     def places(self) -> list[int]:
         """Of the images of which a network was asked."""
-        return np.flatnonzero(self._networks).tolist()
+        return np.flatnonzero(self._networks[:, 0]).tolist()
 
     def _of(self, place: int) -> NDArray[np.float32]:
         image = self.images[place]
@@ -150,7 +148,7 @@ def asked(
     Args:
         validated: The networks, with their images.
         answers: Where what they say is kept.
-        seconds: For all of them; each asks in its share of it as many as it can, in random order, and a few at least.
+        seconds: For all of them; each asks in its share of it as many as it can, in random order, and a batch at least.
         progress: Called with the images asked, and all.
 
     Raises:
@@ -161,13 +159,16 @@ def asked(
         engine = open_engine(one.run.folder)
         until = math.inf if seconds is None else began + seconds * (number + 1) / len(validated)
         order = np.random.default_rng(0).permutation(sorted(one.pairs))
-        for count, place in enumerate(map(int, order)):
-            if count >= _AT_LEAST and time.monotonic() > until:
+        for first in range(0, len(order), BATCH):
+            if first and time.monotonic() > until:
                 break
-            ways = _in_every_way(engine, one.pairs[place], answers.views)
-            answers.add(place, ways)
-            yield number, place, ways[0]
-            done += 1
+            some = order[first : first + BATCH].tolist()
+            for way, seeing in enumerate([engine, *(_SeenAs(engine, view) for view in answers.views)]):
+                for place, said in _said(seeing, {place: one.pairs[place].image for place in some}):
+                    answers.add(place, way, said)
+                    if way == 0:
+                        yield number, place, said
+            done += len(some)
             progress(done, total)
         del engine
         gc.collect()  # Keras' networks are in circles
@@ -185,7 +186,9 @@ class _SeenAs:
         return seen_as(self._engine, images, self._view)
 
 
-def _in_every_way(engine: Engine, pair: Pair, views: Sequence[View]) -> list[NDArray[np.float32]]:
-    image = read_image(pair.image)
-    engines: list[Engine] = [engine, *(_SeenAs(engine, view) for view in views)]
-    return [predict_probabilities(one, image, file=pair.image) for one in engines]
+def _said(engine: Engine, images: Mapping[int, Path]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Probabilities, (h, w, outputs), of each image, by its place."""
+    for found in predictions(engine, [Numbered(*one) for one in images.items()], probabilities=True):
+        if isinstance(found, Failed):
+            raise found.error
+        yield found.of.number, found.answer

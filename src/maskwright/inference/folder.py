@@ -171,8 +171,7 @@ def _is_result(source: Path, relative: Path, out: Path) -> bool:
 def _write(job: Job, finished: Finished, goals: Sequence[Path], prediction: Prediction) -> tuple[int, Result]:
     """Write what was predicted; also decides the classes, which would keep the engine waiting in its own thread."""
     bundle, (number, source), goal = job.engine.bundle, prediction.of, goals[prediction.of.number]
-    answer = prediction.answer
-    indices = bundle.finish(bundle.decide(answer)) if answer.ndim == 3 else answer
+    indices = prediction.indices(bundle)
     if job.overlay:
         picture = to_display(prediction.image, bundle.normalisation)
         write_image(overlay_path(goal), overlay(picture, indices, labels=bundle.labels))
@@ -180,7 +179,7 @@ def _write(job: Job, finished: Finished, goals: Sequence[Path], prediction: Pred
     if job.output == "ids":
         write_mask(goal, bundle.values(indices))
     else:
-        write_probabilities(goal, answer)
+        write_probabilities(goal, prediction.answer)
     finished.add(source, prediction.state, job.results(goal))
     return number, Result(source, goal)
 

@@ -5,6 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -61,6 +62,12 @@ class Prediction:
     """As read, (h, w, c)."""
     answer: NDArray[Any]
     """Probabilities, float32 (h, w, outputs); or label indices, uint8 (h, w), decided and finished, of tiles."""
+    seconds: float = 0.0
+    """Its share of the time of the engine's call, or calls; of the first of a size that is mostly for compiling."""
+
+    def indices(self, bundle: Bundle) -> NDArray[np.uint8]:
+        """Label indices, (h, w), as ``bundle`` decides and finishes them."""
+        return bundle.finish(bundle.decide(self.answer)) if self.answer.ndim == 3 else self.answer
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def predictions(
         batches = _batches(bundle, loaded)
         if isinstance(engine, Divisible) and len(files) >= _MANY:
             engines = engine.side_by_side()
-            answer = partial(_answer, engines, probabilities=probabilities)
+            answer = partial(_answer, engines, probabilities=probabilities, at_once=engines.calls)
             # One batch waits for each that is computed, so that no processor waits for this thread.
             with Crew[list[Prediction | Failed]](limit=2 * engines.calls, threads=engines.calls) as computing:
                 for answers in computing.ahead(answer, batches, cost=lambda _: 1):
@@ -170,15 +177,22 @@ def _added(before: Prediction | Failed | None, one: Prediction | Failed) -> Pred
         return one
     if before.state != one.state:
         return Failed(one.of, ChangedImage(file=one.of.file))
-    return replace(before, answer=before.answer + one.answer)
+    return replace(before, answer=before.answer + one.answer, seconds=before.seconds + one.seconds)
 
 
-def _answer(engine: Engine, batch: list[_Whole] | _Large | Failed, *, probabilities: bool) -> list[Prediction | Failed]:
+def _answer(
+    engine: Engine, batch: list[_Whole] | _Large | Failed, *, probabilities: bool, at_once: int = 1
+) -> list[Prediction | Failed]:
     if isinstance(batch, Failed):
         return [batch]
-    if isinstance(batch, _Large):
-        return [_predict_in_tiles(engine, batch, probabilities=probabilities)]
-    return _predict_batch(engine, batch)
+    begun = perf_counter()
+    answers = (
+        _in_tiles(engine, batch, probabilities=probabilities)
+        if isinstance(batch, _Large)
+        else _in_one_call(engine, batch)
+    )
+    seconds = (perf_counter() - begun) / (len(answers) * at_once)
+    return [replace(one, seconds=seconds) if isinstance(one, Prediction) else one for one in answers]
 
 
 def _measure(bundle: Bundle, of: Numbered) -> tuple[Numbered, int]:
@@ -230,7 +244,7 @@ def _batches(bundle: Bundle, loaded: Iterable[_Large | Failed]) -> Iterator[list
     yield from ([each] for group in waiting.values() for each in group)
 
 
-def _predict_batch(engine: Engine, batch: list[_Whole]) -> list[Prediction | Failed]:
+def _in_one_call(engine: Engine, batch: list[_Whole]) -> list[Prediction | Failed]:
     found = engine(np.stack([one.prepared for one in batch]))
     return [
         Prediction(one.of, one.state, one.image, answer_of(probabilities, engine.bundle, one.image))
@@ -238,11 +252,10 @@ def _predict_batch(engine: Engine, batch: list[_Whole]) -> list[Prediction | Fai
     ]
 
 
-def _predict_in_tiles(engine: Engine, large: _Large, *, probabilities: bool) -> Prediction | Failed:
+def _in_tiles(engine: Engine, large: _Large, *, probabilities: bool) -> list[Prediction | Failed]:
     of, image = large.of, large.image
+    predict = predict_probabilities if probabilities else predict_indices
     try:
-        if probabilities:
-            return Prediction(of, large.state, image, predict_probabilities(engine, image, file=of.file))
-        return Prediction(of, large.state, image, predict_indices(engine, image, file=of.file))
+        return [Prediction(of, large.state, image, predict(engine, image, file=of.file))]
     except InputError as error:
-        return Failed(of, error)
+        return [Failed(of, error)]

@@ -1,10 +1,8 @@
 """How good an engine's masks are, through the very path that predicting takes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,11 +12,9 @@ from maskwright.data.mask_values import MaskValues
 from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
 from maskwright.images.labels import IGNORED
-from maskwright.images.read import read_image, read_mask
-from maskwright.inference.ensemble import Ensemble
+from maskwright.images.read import read_mask
 from maskwright.inference.opening import Predictor
 from maskwright.inference.pipeline import Failed, Numbered, Prediction, predictions
-from maskwright.inference.predict import predict_indices
 from maskwright.metrics.salt import score_of_counts
 from maskwright.metrics.scores import Scores, confusion_matrix
 
@@ -55,7 +51,7 @@ class ImageScore:
     pixel_accuracy: float | None
     pixels: ClassPixels
     seconds: float
-    """What predicting took, reading not counted; with the first image, or the first of a size, also compiling."""
+    """Its share of the time of predicting, reading not counted; of the first of a size that is mostly for compiling."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ def evaluate_pairs(
     mask_values: MaskValues,
     seen: Callable[[Pair, IdMask | None], None] = lambda pair, indices: None,
 ) -> Evaluation:
-    """Predict every image whole and compare with its mask. A pair that cannot be used is kept as a failure.
+    """Predict every image, in batches, and compare with its mask. A pair that cannot be used is kept as a failure.
 
     Args:
         engine: What predicts.
@@ -105,48 +101,38 @@ def evaluate_pairs(
     names = [label.name for label in engine.bundle.labels]
     background = engine.bundle.background
     total = np.zeros((len(names), len(names)), np.int64)
-    images, failures = [], []
-    for pair, ask in _asked(engine, pairs):
+    images: dict[int, ImageScore] = {}
+    failures: dict[int, InputError] = {}
+    files = [Numbered(number, pair.image) for number, pair in enumerate(pairs)]
+    for found in predictions(engine, files, probabilities=False):
+        pair = pairs[found.of.number]
         try:
-            truth, guess, seconds = _predicted(pair, mask_values, ask)
+            if isinstance(found, Failed):
+                raise found.error
+            truth, guess = _truth(pair, mask_values, found), found.indices(engine.bundle)
         except InputError as error:
-            failures.append(error)
+            failures[found.of.number] = error
             seen(pair, None)
             continue
         confusion = confusion_matrix(truth, guess, classes=len(names), ignore=IGNORED)
         one = Scores.from_confusion(confusion, names, background=background)
-        images.append(ImageScore(pair.name, one.mean_iou, one.pixel_accuracy, ClassPixels.count(confusion), seconds))
+        counts, seconds = ClassPixels.count(confusion), round(found.seconds, 4)
+        images[found.of.number] = ImageScore(pair.name, one.mean_iou, one.pixel_accuracy, counts, seconds)
         total += confusion
         seen(pair, guess)
-    return Evaluation(Scores.from_confusion(total, names, background=background), tuple(images), tuple(failures))
+    return Evaluation(
+        Scores.from_confusion(total, names, background=background),
+        tuple(images[number] for number in sorted(images)),
+        tuple(failures[number] for number in sorted(failures)),
+    )
 
 
-def _asked(engine: Predictor, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Callable[[Any], IdMask]]]:
-    """Each pair with what predicts its image; of an ensemble, whose networks come in turn, many are predicted ahead."""
-    if not isinstance(engine, Ensemble):
-        for pair in pairs:
-            yield pair, partial(predict_indices, engine, file=pair.image)
-        return
-    files = [Numbered(number, pair.image) for number, pair in enumerate(pairs)]
-    for found in predictions(engine, files, probabilities=True):
-        yield pairs[found.of.number], partial(_found, engine, found)
-
-
-def _found(ensemble: Ensemble, found: Prediction | Failed, image: Any) -> IdMask:
-    del image
-    if isinstance(found, Failed):
-        raise found.error
-    return ensemble.bundle.finish(ensemble.bundle.decide(found.answer))
-
-
-def _predicted(pair: Pair, mask_values: MaskValues, ask: Callable[[Any], IdMask]) -> tuple[IdMask, IdMask, float]:
-    """Truth and prediction of a pair, as label indices, and the seconds the prediction took."""
-    image, truth = read_image(pair.image), mask_values.encode(read_mask(pair.mask), file=pair.mask)
-    if image.shape[:2] != truth.shape:
-        raise SizesDiffer(image=pair.image, image_size=_size(image), mask=pair.mask, mask_size=_size(truth))
-    begun = perf_counter()
-    guess = ask(image)
-    return truth, guess, round(perf_counter() - begun, 4)
+def _truth(pair: Pair, mask_values: MaskValues, found: Prediction) -> IdMask:
+    """Label indices of a pair's mask, which has the size of what was predicted."""
+    truth = mask_values.encode(read_mask(pair.mask), file=pair.mask)
+    if found.image.shape[:2] != truth.shape:
+        raise SizesDiffer(image=pair.image, image_size=_size(found.image), mask=pair.mask, mask_size=_size(truth))
+    return truth
 
 
 def _size(array: NDArray[np.generic]) -> str:
