@@ -8,7 +8,7 @@ import numpy as np
 
 from maskwright.inference.keras_engine import load_keras_engine
 from maskwright.metrics.scores import Scores
-from maskwright.training.evaluate import Evaluation
+from maskwright.training.evaluate import ClassPixels, Evaluation, ImageScore
 from maskwright.training.fit import Trainer
 from maskwright.training.optimizer import FusedAdamW
 from maskwright.training.recipe import TrainingRecipe
@@ -72,10 +72,20 @@ class Rig:
     """A trainer and what happened to it."""
 
     def __init__(
-        self, folder, clock=None, *, validation_seconds=1.0, scores=(), before=lambda step: None, score=None, **recipe
+        self,
+        folder,
+        clock=None,
+        *,
+        validation_seconds=1.0,
+        images=1,
+        scores=(),
+        before=lambda step: None,
+        score=None,
+        **recipe,
     ):
         self.clock, self.validations, self.rows, self.said = clock or Clock(), [], [], []
         self.scores, self.score = iter(scores), score
+        self.images, self.looked_at = images, []
         self.run = Run(folder)
         self.trainer = Trainer(
             network(),
@@ -83,7 +93,7 @@ class Rig:
             bundle=bundle(),
             patches=Noise(before),
             validate=self.validate,
-            validation_pixels=64,
+            validation_sizes=[(8, 8)] * images,
             run=self.run,
             recipe=TrainingRecipe(recalibration_steps=1, **recipe),
             stopwatch=Stopwatch(0.0, now=self.clock),
@@ -91,11 +101,13 @@ class Rig:
         )
         self.validation_seconds = validation_seconds
 
-    def validate(self, engine):
+    def validate(self, engine, images):
         self.validations.append(self.trainer.state.step)
-        self.clock.seconds += self.validation_seconds
+        self.looked_at.append(images)
+        self.clock.seconds += self.validation_seconds * images / self.images
         scores = self.score(engine) if self.score else scored(next(self.scores, 0.5))
-        return Evaluation(scores, ())
+        image = ImageScore("a", 0.5, 0.5, ClassPixels((1, 1), (1, 1), (1, 1)), self.validation_seconds / self.images)
+        return Evaluation(scores, (image,) * images)
 
     def fit(self, watch=lambda progress: None):
         return self.trainer.fit(watch, self.rows.append)

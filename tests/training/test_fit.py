@@ -10,7 +10,7 @@ import pytest
 import maskwright.images.write as write
 import maskwright.training.fit as fit
 from maskwright.inference.keras_engine import load_keras_engine
-from maskwright.training.fit import BudgetTooShort
+from maskwright.training.pace import BudgetTooShort
 from maskwright.training.rewind import LossNotFinite
 from tests.inference.engines import bundle
 from tests.training.rig import Clock, Rig, score_of_weights, ticking
@@ -40,6 +40,30 @@ def test_a_time_budget_ends_in_time_and_validates_on_the_way_no_more_than_it_may
     spent = 10.0 * (len(rig.validations) - 1)
     assert 0 < spent <= 0.11 * 1000
     assert rig.rows[-1]["learning_rate"] < 1e-5  # annealed
+
+
+def test_of_more_validation_images_than_the_clock_allows_the_same_some_are_looked_at_on_the_way(tmp_path):
+    clock = Clock()
+    rig = Rig(tmp_path, clock, time_budget=1000.0, before=ticking(clock, 2.0), images=1000, validation_seconds=100.0)
+    rig.fit()
+    assert len(rig.looked_at) > 2
+    assert set(rig.looked_at) == {32}  # guessed by the steps to take longer than it does
+    assert any("looks at 32 of the 1000 validation images" in line for line in rig.said)
+    assert 1000 - 145 <= clock.seconds <= 1000 - 110 - 10  # the proof is still to come, on all of them
+
+
+def test_by_epochs_all_validation_images_are_looked_at(tmp_path):
+    rig = Rig(tmp_path, Clock(), epochs=2, images=1000, validation_seconds=100.0)
+    rig.fit()
+    assert rig.looked_at == [1000, 1000]
+
+
+def test_a_budget_that_the_proof_alone_outlasts_is_refused_early(tmp_path):
+    clock = Clock()
+    rig = Rig(tmp_path, clock, time_budget=100.0, before=ticking(clock, 0.5), images=1000, validation_seconds=300.0)
+    with pytest.raises(BudgetTooShort, match=r"on 1000 held-out images, takes about 110 s\. Give more"):
+        rig.fit()
+    assert clock.seconds < 5
 
 
 def test_no_validation_is_begun_that_would_not_end_in_time(tmp_path):

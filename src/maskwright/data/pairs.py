@@ -1,14 +1,17 @@
 """Images and masks to pairs, by name; never by order."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from typing import TypeVar
 from unicodedata import normalize
 
 from maskwright.errors import InputError, wrong_argument
 from maskwright.images.files import IMAGE_SUFFIXES, image_files
+
+T = TypeVar("T")
 
 
 class AmbiguousName(InputError):
@@ -46,6 +49,17 @@ class Pairing:
     images_alone: tuple[Path, ...] = ()
     masks_alone: tuple[Path, ...] = ()
     hint: str = ""
+
+
+def spread(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of ``items``, one or more, spread evenly over them.
+
+    >>> spread("abcdefg", 3), spread("abc", 5)
+    (['a', 'd', 'g'], ['a', 'b', 'c'])
+    """
+    if most >= len(items):
+        return list(items)
+    return [items[round(place * (len(items) - 1) / max(1, most - 1))] for place in range(most)]
 
 
 def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = "") -> Pairing:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.data.mask_values import parse_mask_values
-from maskwright.data.pairs import Pair
+from maskwright.data.pairs import Pair, spread
 from maskwright.errors import InputError
 from maskwright.images.read import image_size, read_mask
 from maskwright.inference.bundle import View
@@ -123,7 +123,7 @@ def held_out(runs: Sequence[Run], *, ways: int) -> tuple[list[Known], list[Valid
         raise NothingHeldOut(run=runs[0].folder)
     numbers = sum(math.prod(image_size(pair.mask)) for pair in by_key.values()) * runs[0].read_bundle().outputs * ways
     most = max(1, min(len(by_key), len(by_key) * _MOST_NUMBERS // numbers))
-    chosen = [list(by_key)[place] for place in np.linspace(0, len(by_key) - 1, most).round().astype(int)]
+    chosen = spread(list(by_key), most)
     values = parse_mask_values(runs[0].read_recipe().data.mask_values or {})
     known, first = [], 0
     for key in chosen:

@@ -1,14 +1,14 @@
 """Whether an engine does what the network it was made of does, on the run's own validation pairs."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.data.mask_values import parse_mask_values
-from maskwright.data.pairs import Pair
+from maskwright.data.pairs import spread
 from maskwright.errors import InputError
 from maskwright.images.read import read_image
 from maskwright.inference.engine import Engine
@@ -165,9 +165,3 @@ def _unscored(run: Run) -> tuple[str, str]:
     except NothingToResume as error:
         return str(error.fields["found"]), "train it anew"
     return "its training is not complete", f"go on with: maskwright train --resume --out {run.folder}"
-
-
-def spread(pairs: Sequence[Pair], most: int) -> list[Pair]:
-    """At most so many of ``pairs``, spread evenly over them."""
-    places = np.unique(np.linspace(0, len(pairs) - 1, most).round().astype(int))
-    return [pairs[place] for place in places]

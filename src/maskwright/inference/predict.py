@@ -58,8 +58,17 @@ def predict_indices(engine: Engine | Ensemble, image: Pixels, *, file: str | Pat
 
 def scaled_size(bundle: Bundle, image: Pixels) -> tuple[int, int]:
     """Height and width of an image as read, (h, w, c), at the network's scale."""
-    height, width = (max(1, round(side * bundle.scale)) for side in image.shape[:2])
+    return _scaled(bundle, *image.shape[:2])
+
+
+def prepared_size(bundle: Bundle, size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width that the network sees of an image of (height, width) pixels, tiles not counted."""
+    height, width = (side + -side % bundle.multiple for side in _scaled(bundle, *size))
     return height, width
+
+
+def _scaled(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
+    return max(1, round(height * bundle.scale)), max(1, round(width * bundle.scale))
 
 
 def in_one_call(bundle: Bundle, image: Pixels) -> bool:

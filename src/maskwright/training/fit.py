@@ -10,7 +10,6 @@ from typing import Any
 import keras
 
 from maskwright.data.patches import AHEAD, Patches
-from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
@@ -19,7 +18,7 @@ from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
 from maskwright.training.devices import Part, on_one_device
 from maskwright.training.evaluate import Evaluation
 from maskwright.training.missing import SHARE, missing, not_found, told
-from maskwright.training.network import targets
+from maskwright.training.network import Precision, targets
 from maskwright.training.pace import Pace
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.rewind import LossNotFinite, NotFinite, gone_back
@@ -33,17 +32,6 @@ from maskwright.training.validation import Validation
 
 # Checkpoints hold the optimizer as well, some 300 MB: not more often than this, seconds.
 _CHECKPOINT_SECONDS = 60.0
-# Of a whole step's time for as many pixels, a forward pass, before either has been measured.
-_FIRST_GUESS = 0.4
-
-
-class BudgetTooShort(InputError):
-    """The time was up before the first step."""
-
-    text = (
-        "A time budget of {budget:g} s is too short: {taken:.0f} s went by before the first step, and the proof at the "
-        "end takes its time. Give more, with --overwrite."
-    )
 
 
 @dataclass(frozen=True)
@@ -76,9 +64,11 @@ class Trainer:
         bundle: What both expect, and what their outputs mean.
         order: Names of the network's layers in the order of the twin's; its own if absent.
         patches: Where batches come from.
-        validate: Scores an engine on the validation images.
+        validate: Scores an engine on so many of the validation images, evenly spread.
+        validation_sizes: Height and width of each of these, as the network sees it.
         run: Where files are written.
         part: What of each batch this process computes.
+        precision: What the network computes in.
         fuse_loss: See `step_of`.
         late: Makes the step that takes its place towards the end, if there is one.
         say: Called with lines for the user.
@@ -92,11 +82,12 @@ class Trainer:
         bundle: Bundle,
         order: Sequence[str] | None = None,
         patches: Patches,
-        validate: Callable[[KerasEngine], Evaluation],
-        validation_pixels: int,
+        validate: Callable[[KerasEngine, int], Evaluation],
+        validation_sizes: Sequence[tuple[int, int]],
         run: Run,
         recipe: TrainingRecipe,
         part: Part = Part(),
+        precision: Precision = "float32",
         fuse_loss: bool = False,
         late: Callable[[], Step] | None = None,
         stopwatch: Stopwatch,
@@ -130,7 +121,9 @@ class Trainer:
             stopwatch,
             budget=recipe.time_budget,
             steps=(recipe.epochs or 0) * patches.steps_per_epoch,
-            validation_work=_FIRST_GUESS * validation_pixels / patches.batch_size,
+            images=len(validation_sizes),
+            pixels=sum(map(math.prod, validation_sizes)) / patches.batch_size,
+            is_alike=precision == "float32",
         )
         self._saved_at = stopwatch.seconds()
         self._found: Evaluation | None = None
@@ -154,7 +147,7 @@ class Trainer:
             # Killed after a better network was saved and before the checkpoint knew; by epochs it is found once more.
             with on_one_device():
                 engine = load_keras_engine(saved, self.bundle)
-                self.state.best = self.validation.reached(engine)[0]
+                self.state.best = self.validation.reached(engine, self._pace.looked_at(self.state))[0]
             self.state.best_answer = self.validation.answer(engine.network)
         of = f" of {self._pace.steps}" if budget is None else f", {used:.0f} of {budget:.0f} seconds used"
         self.say(f"Goes on at step {self.state.step}{of}.")
@@ -165,7 +158,7 @@ class Trainer:
         Where the loss becomes NaN or infinite, training goes back to the last checkpoint at half the learning rate.
 
         Raises:
-            BudgetTooShort: The time was up before the first step.
+            BudgetTooShort: The time was up before the first step, or will be before the end can be proved.
             LossNotFinite: It went back three times in a row, and to no avail.
             KeyboardInterrupt: The end was asked for before the first step, or for the second time.
             OSError: The disk is full, and what has been learnt cannot be saved.
@@ -283,7 +276,7 @@ class Trainer:
                     peak=self.recipe.learning_rate * self.state.rate,
                     times=self.state.setbacks,
                 )
-            raise BudgetTooShort(budget=self.recipe.time_budget or 0.0, taken=self.stopwatch.seconds())
+            raise self._pace.too_short(self.state)
         last = self.state.history[-1] if self.state.history else {}
         if last.get("step") != self.state.step or last["val_pixel_accuracy"] is None:
             self._end_epoch(epoch_done, write_now, validate=True)
@@ -330,13 +323,17 @@ class Trainer:
         """The scores of the network as it is, or of its average; the best so far is saved."""
         self._refuse_what_is_not_finite()
         started = self.stopwatch.seconds()
+        images = self._pace.looked_at(self.state)
+        if self.state.best is None and images < self._pace.images:
+            some = f"{images} of the {self._pace.images} validation images, evenly spread"
+            self.say(f"All of them would take long: on the way it looks at {some}; at the end at all.")
         with self.average.in_place():
-            reached, self._found = self.validation()
+            reached, self._found = self.validation(images)
             file, best = self.run.network, self.state.best
             if (best is None or reached >= best) and put(file, lambda: self._save_network(file)):
                 self.state.best, self.state.best_step = reached, self.state.step
                 self.state.best_answer = self.validation.answer(self.validation.saved())
-        self._pace.validated(since=started)
+        self._pace.validated(self.state, since=started, images=[image.seconds for image in self._found.images])
         return self._found
 
     def _save_checkpoint(self, put: Put) -> bool:

@@ -1,16 +1,37 @@
 """How the time of a training is shared out: when it ends, and what validations on the way may cost."""
 
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Final, final
 
+from maskwright.errors import InputError
+from maskwright.inference.pipeline import BATCH
 from maskwright.training.schedule import ByClock, BySteps, Schedule, Stopwatch
 from maskwright.training.state import State
 
-# A run by the clock spends at most this share of it on looking at the validation images.
+# A run by the clock spends at most this share of it on validations on the way, each at most so much of the whole.
 _VALIDATION_SHARE: Final = 0.05
+_ONE_VALIDATION: Final = 0.01
+_FEWEST: Final = 4 * BATCH  # images that one looks at, whatever they cost
+_READING: Final = 1.15  # of the time of predicting, with reading and counting
+# Of a whole step's time for as many pixels, a forward pass, before either has been measured.
+_FIRST_GUESS: Final = 0.4
+# Steps by which one can guess what others will take.
+_TOLD_BY: Final = 3
 # What follows the last validation: saving, loading, the page. Seconds.
 _CLOSING_SECONDS: Final = 15.0
-# The proof, in float32 by the saved network, against a validation in the precision of training.
+# The proof, in float32 by the saved network, against a validation in bfloat16; and in float32, by one that is traced.
 _PROOF: Final = 2.0
+_PROOF_ALIKE: Final = 1.1
+
+
+class BudgetTooShort(InputError):
+    """The time was up before the first step, or will be before the end can be proved."""
+
+    text = (
+        "A time budget of {budget:g} s is too short: {taken:.0f} s went by before the first step, and the proof at the "
+        "end, on {images} held-out images, takes {proof}. Give more, with --overwrite."
+    )
 
 
 @final
@@ -21,23 +42,29 @@ class Pace:
         stopwatch: The time.
         budget: Seconds of a run by the clock; None where the steps decide.
         steps: Of a run by steps.
-        validation_work: What a validation costs before one has been measured, in the pixels of a patch whose step would
-            take as long.
+        images: To validate on.
+        pixels: That the network sees of them all, over the number of patches in a batch.
+        is_alike: Whether the proof computes as validations on the way do.
     """
 
-    def __init__(self, stopwatch: Stopwatch, *, budget: float | None, steps: int, validation_work: float) -> None:
+    def __init__(
+        self, stopwatch: Stopwatch, *, budget: float | None, steps: int, images: int, pixels: float, is_alike: bool
+    ) -> None:
         self.budget = budget
         self.steps = steps
         self._stopwatch = stopwatch
-        self._validation_work = validation_work
-        self._work = 0
+        self.images = images
+        self._validation_work = _FIRST_GUESS * pixels
+        self._proof = _PROOF_ALIKE if is_alike else _PROOF
+        self._work = self._steps = 0
         self._validation_seconds: float | None = None
+        self._on_the_way: float | None = None
         self._validated_at = stopwatch.seconds()
         self._timed_from: float | None = None
 
     def begin(self, state: State) -> Schedule:
         """The schedule of a sitting that begins at ``state``."""
-        self._timed_from, self._work = None, 0
+        self._timed_from, self._work, self._steps = None, 0, 0
         if self.budget is not None:
             return ByClock(self.budget, self._stopwatch, began=state.began, reserve=_CLOSING_SECONDS)
         return BySteps(self.steps, self._stopwatch, first=state.step)
@@ -49,6 +76,9 @@ class Pace:
             schedule: Of this sitting.
             state: After the step.
             work: Pixels of one patch of it.
+
+        Raises:
+            BudgetTooShort: The proof alone will take longer than there is left, and nothing has been learnt.
         """
         if self._timed_from is None:  # the first step of a sitting traces the network, and says nothing of the others
             self._timed_from = self._stopwatch.seconds()
@@ -56,22 +86,67 @@ class Pace:
         elif isinstance(schedule, ByClock):
             self._work += work
             schedule.began = state.began
-            schedule.reserve = _CLOSING_SECONDS + (1 + _PROOF) * self._validation_cost()
+            self._steps += 1
+            if self._steps < _TOLD_BY:
+                return
+            cost = self._validation_cost()
+            ends = self._stopwatch.seconds() + cost * self._proof
+            if state.best is None and ends > schedule.budget:
+                raise self.too_short(state)
+            schedule.reserve = _CLOSING_SECONDS + self._cost_on_the_way(state) + self._proof * cost
 
-    def validated(self, *, since: float) -> None:
-        """A validation that began at ``since`` on the stopwatch has ended."""
+    def too_short(self, state: State) -> BudgetTooShort:
+        """What to say where the budget leaves no time to learn in."""
+        cost = self._validation_cost() * self._proof
+        return BudgetTooShort(
+            budget=self.budget or 0.0,
+            taken=state.began or self._stopwatch.seconds(),
+            images=self.images,
+            proof=f"about {cost:.0f} s" if cost else "its time",
+        )
+
+    def looked_at(self, state: State) -> int:
+        """How many images the validations on the way look at: all, or of more than the clock allows some.
+
+        It is settled once, since scores of other images cannot be compared.
+        """
+        if not state.looked_at:
+            cost, share = self._validation_cost(), 1.0
+            if self.budget is not None and cost > _ONE_VALIDATION * self.budget:
+                share = _ONE_VALIDATION * self.budget / cost
+            state.looked_at = min(self.images, max(_FEWEST, round(share * self.images)))
+        return state.looked_at
+
+    def validated(self, state: State, *, since: float, images: Sequence[float]) -> None:
+        """A validation has ended.
+
+        Args:
+            state: As it is.
+            since: When it began, on the stopwatch.
+            images: Seconds that each image took to predict.
+        """
         self._validated_at = self._stopwatch.seconds()
-        self._validation_seconds = self._validated_at - since
+        self._on_the_way = self._validation_seconds = self._validated_at - since
+        if len(images) < self.images:  # what does not grow with their number is in the seconds kept for closing
+            steady = sorted(images)[: max(1, len(images) - BATCH)]  # without those that waited for a compilation
+            self._validation_seconds = _READING * self.images * fmean(steady)
 
     def validation_is_due(self, schedule: Schedule, state: State) -> bool:
         """Whether the end of an epoch is worth a validation."""
         if not isinstance(schedule, ByClock):
             return True
-        since, cost = self._stopwatch.seconds() - self._validated_at, self._validation_cost()
+        since = self._stopwatch.seconds() - self._validated_at
+        cost = self._cost_on_the_way(state)
         return cost <= _VALIDATION_SHARE * since and cost < schedule.seconds_left(state.step)
 
+    def _cost_on_the_way(self, state: State) -> float:
+        """Seconds of a validation on the way: the last one's, or a guess."""
+        if self._on_the_way is None:
+            return self._validation_cost() * self.looked_at(state) / max(1, self.images)
+        return self._on_the_way
+
     def _validation_cost(self) -> float:
-        """Seconds of a validation: the last one's, or a guess from the steps so far."""
+        """Seconds of a validation on all images: by the last one, or a guess from the steps so far."""
         if self._validation_seconds is not None or self._timed_from is None or not self._work:
             return self._validation_seconds or 0.0
         return self._validation_work * (self._stopwatch.seconds() - self._timed_from) / self._work

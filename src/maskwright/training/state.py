@@ -13,6 +13,8 @@ class State:
     began: float | None = None
     """Seconds on the stopwatch when the first step, which traces the network, was done."""
     seconds: float = 0.0
+    looked_at: int = 0
+    """Validation images that are looked at on the way; 0 until it is settled."""
     best: float | None = None
     best_step: int = 0
     best_answer: list[float] = field(default_factory=list)

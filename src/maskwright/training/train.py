@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from maskwright.data.augment import Augmentation, Geometry, Light
 from maskwright.data.check import Report
-from maskwright.data.pairs import Pair
+from maskwright.data.pairs import Pair, spread
 from maskwright.data.patches import PairReader, Patches
 from maskwright.errors import InputError
 from maskwright.images.overlay import to_display
 from maskwright.images.sheet import contact_sheet
 from maskwright.images.write import write_image, write_json, write_mask, write_text
 from maskwright.inference.engine import Engine, open_engine
+from maskwright.inference.predict import prepared_size
 from maskwright.losses.combinations import SORTING, loss_of_words
 from maskwright.metrics.scores import Scores
 from maskwright.networks.outputs import mask_only
@@ -38,6 +39,7 @@ from maskwright.training.fit import Outcome, Trainer
 from maskwright.training.logs import logged
 from maskwright.training.narrate import Narrator, Plan, Silent
 from maskwright.training.network import (
+    Precision,
     build_network,
     choose_precision,
     compile_for_training,
@@ -262,7 +264,7 @@ class _Networks:
     learning: keras.Model
     order: Sequence[str]
     twin: Callable[[], keras.Model]
-    precision: str
+    precision: Precision
     late: Callable[[], Step]
 
 
@@ -346,11 +348,12 @@ def _train(
         bundle=prepared.bundle,
         order=networks.order,
         patches=patches,
-        validate=lambda engine: _evaluate(engine, prepared),
-        validation_pixels=sum(height * width for height, width in prepared.validation_sizes),
+        validate=lambda engine, images: _evaluate(engine, prepared, spread(prepared.validation, images)),
+        validation_sizes=[prepared_size(prepared.bundle, size) for size in prepared.validation_sizes],
         run=run,
         part=part,
         recipe=training,
+        precision=networks.precision,
         fuse_loss=own.loss is None and not SORTING & training.loss.keys(),
         late=None if own.loss is not None or training.late_loss is None else networks.late,
         stopwatch=stopwatch,
@@ -375,11 +378,15 @@ def _train(
 
 
 def _evaluate(
-    engine: Engine, prepared: Prepared, *, seen: Callable[[Pair, NDArray[np.uint8] | None], None] | None = None
+    engine: Engine,
+    prepared: Prepared,
+    pairs: Sequence[Pair],
+    *,
+    seen: Callable[[Pair, NDArray[np.uint8] | None], None] | None = None,
 ) -> Evaluation:
-    """Scores on the validation pairs; they were checked, so one that fails now was changed meanwhile."""
+    """Scores on validation pairs; they were checked, so one that fails now was changed meanwhile."""
     options = {} if seen is None else {"seen": seen}
-    evaluation = evaluate_pairs(engine, prepared.validation, mask_values=prepared.mask_values, **options)
+    evaluation = evaluate_pairs(engine, pairs, mask_values=prepared.mask_values, **options)
     for failure in evaluation.failures:
         raise failure
     return evaluation
@@ -397,7 +404,7 @@ def _verify(run: Run, prepared: Prepared, patches: Patches, *, answered: Sequenc
         if indices is not None:
             write_mask(run.validation / f"{pair.name}.png", engine.bundle.values(indices))
 
-    evaluation = _evaluate(engine, prepared, seen=keep)
+    evaluation = _evaluate(engine, prepared, prepared.validation, seen=keep)
     write_json(run.scores, evaluation.to_json())
     return evaluation.scores
 

@@ -39,7 +39,7 @@ class Validation:
         order: Names of the learning network's layers in the order of the twin's.
         patches: What batch normalisation is measured on before.
         steps: On how many batches.
-        validate: Scores an engine on the validation images.
+        validate: Scores an engine on so many of the validation images.
         select: The score by which networks are chosen.
     """
 
@@ -52,7 +52,7 @@ class Validation:
         order: Sequence[str] | None = None,
         patches: Patches,
         steps: int,
-        validate: Callable[[KerasEngine], Evaluation],
+        validate: Callable[[KerasEngine, int], Evaluation],
         select: Literal["mean_iou", "mean_precision"] = "mean_iou",
     ) -> None:
         self._twin = cache(twin)
@@ -65,8 +65,8 @@ class Validation:
         self._order = [layer.name for layer in self._learning.network.layers] if order is None else order
         self._recalibrate: Recalibration | None = None if is_shared_out() else Recalibration(network)
 
-    def __call__(self) -> tuple[float, Evaluation]:
-        """Measure the network as it is now."""
+    def __call__(self, images: int) -> tuple[float, Evaluation]:
+        """Measure the network as it is now, on so many images."""
         if self._predicting is None or self._recalibrate is None:
             with on_one_device():
                 self._predicting = KerasEngine(self._twin(), self._learning.bundle)
@@ -75,7 +75,7 @@ class Validation:
             self._copy_weights()
         with on_one_device():
             self._recalibrate(map(self._patches.plain, range(self._steps)))
-            return self.reached(self._predicting)
+            return self.reached(self._predicting, images)
 
     def saved(self) -> keras.Model:
         """The twin, with the weights of the network that learns, and its statistics as they were last measured."""
@@ -95,9 +95,9 @@ class Validation:
             network = self._twin()
         network.set_weights([w for name in self._order if name in layers for w in layers[name].get_weights()])
 
-    def reached(self, engine: KerasEngine) -> tuple[float, Evaluation]:
-        """The score networks are chosen by, and all others; no class at all counts as 0."""
-        found = self._validate(engine)
+    def reached(self, engine: KerasEngine, images: int) -> tuple[float, Evaluation]:
+        """The score networks are chosen by, and all others, on so many images; no class at all counts as 0."""
+        found = self._validate(engine, images)
         chosen = found.scores.mean_iou if self._select == "mean_iou" else found.mean_precision
         return chosen or 0.0, found
 
