@@ -62,8 +62,8 @@ def test_an_id_without_an_image_and_an_image_without_a_line_are_told(folder, tmp
     )
     notes = found(folder, tmp_path).notes
     assert notes == (
-        f"1 ids of {folder / 'train.csv'} have no image, such as stranger.",
-        f"1 images are not in {folder / 'train.csv'}, such as {name}.",
+        f"Ids of {folder / 'train.csv'} without an image: 1, such as stranger.",
+        f"Images that are not in {folder / 'train.csv'}: 1, such as {name}.",
     )
 
 
@@ -72,7 +72,7 @@ def test_an_image_with_neither_mask_nor_run_lengths_is_left_out(folder, tmp_path
     (folder / "train.csv").unlink()
     (folder / f"train/masks/{first(masks)}.png").unlink()
     data = found(folder, tmp_path)
-    assert data.notes == (f"1 images have neither a mask nor run-lengths and are left out, such as {first(masks)}.",)
+    assert data.notes == ()  # that an image has no mask is told where they are paired
 
 
 def test_a_mask_that_is_not_what_its_run_lengths_say_is_told(folder, tmp_path):
@@ -81,7 +81,7 @@ def test_a_mask_that_is_not_what_its_run_lengths_say_is_told(folder, tmp_path):
     masks[name] = ~masks[name]
     write_run_lengths(folder / "train.csv", ((other, encode_runs(mask)) for other, mask in masks.items()))
     assert found(folder, tmp_path).notes == (
-        f"1 masks are not what {folder / 'train.csv'} says; the PNGs are used, such as {name}.",
+        f"Masks that are not what {folder / 'train.csv'} says, where the PNGs are used: 1, such as {name}.",
     )
 
 
@@ -130,8 +130,8 @@ def test_depths_that_are_missing_or_of_no_image_are_told(folder, tmp_path):
     name, *others = masks
     depths.write_text("id,z\nnobody,7\n" + "".join(f"{other},1\n" for other in others))
     assert found(folder, tmp_path).notes == (
-        f"1 training images have no depth in {depths}, such as {name}.",
-        f"1 ids of {depths} have no image, such as nobody.",
+        f"Training images without a depth in {depths}: 1, such as {name}.",
+        f"Ids of {depths} without an image: 1, such as nobody.",
     )
 
 

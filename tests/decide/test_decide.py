@@ -1,20 +1,26 @@
 """Deciding for real runs: alone, of several classes, and of networks that share their images."""
 
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 
+from maskwright.data.mask_values import parse_mask_values
 from maskwright.decide import answers as module
-from maskwright.decide.answers import Answers, Known, NothingHeldOut, asked, held_out
-from maskwright.decide.decide import NothingToDecide, decide, views_worth_trying
+from maskwright.decide.answers import Answers, Known, Network, NothingHeldOut, asked, held_out, networks_with_runs
+from maskwright.decide.decide import NothingToDecide, decide, decide_ensemble, views_worth_trying
 from maskwright.images.labels import Label
-from maskwright.images.read import read_mask
+from maskwright.images.read import read_image, read_mask
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
+from maskwright.inference.engine import open_engine
 from maskwright.inference.ensemble import WrongEnsemble
+from maskwright.inference.keras_engine import load_network
 from maskwright.inference.opening import open_predictor
+from maskwright.inference.predict import predict_probabilities
+from maskwright.metrics.scores import Scores, confusion_matrix
 from maskwright.training.evaluate import evaluate_pairs
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
@@ -41,8 +47,6 @@ def test_a_run_predicts_and_scores_as_was_decided(run):
     assert run.read_scores()["scores"]["mean_iou"] == pytest.approx(decision.score, abs=1e-6)
     predictor, pairs = open_predictor(run.folder), run.read_split()["validation"]
     values = json.loads((run.folder / "scores.json").read_text())["scores"]["mean_iou"]
-    from maskwright.data.mask_values import parse_mask_values
-
     again = evaluate_pairs(predictor, pairs, mask_values=parse_mask_values(run.read_recipe().data.mask_values))
     assert again.scores.mean_iou == pytest.approx(values)
     assert all((run.validation / f"{pair.name}.png").is_file() for pair in pairs)
@@ -68,6 +72,79 @@ def test_a_mean_that_gains_nothing_is_off_and_the_best_network_is_left(run, tmp_
     assert [path.name for path in predictor.members] == ["seed0"]
     image = run.read_split()["validation"][0].image
     assert read_mask(run.validation / f"{image.stem}.png").shape
+
+
+def with_other_weights(run, seed):
+    """Let a run's network say something else, so that a mean with it differs."""
+    network, rng = load_network(run.network), np.random.default_rng(seed)
+    network.layers[-1].set_weights([w + rng.normal(0, 0.3, w.shape) for w in network.layers[-1].get_weights()])
+    network.save(run.network)
+
+
+def scores_of(decision):
+    return {line.name: line for line in decision.lines}
+
+
+def test_an_ensemble_of_any_runs_is_scored_on_what_was_held_out_of_all_and_kept_only_if_it_gains(run, tmp_path):
+    other = Run(tmp_path / "elsewhere/other")
+    shutil.copytree(run.folder, other.folder)
+    with_other_weights(other, 1)
+    networks = networks_with_runs([run.folder, other.folder])
+    decision = decide_ensemble(networks, tmp_path / "both")
+    lines = scores_of(decision)
+    alone = [mean_of([run]), mean_of([other])]
+    assert lines["the best network alone"].score == pytest.approx(max(alone), abs=1e-6)
+    mean = mean_of([run, other])
+    assert lines["their mean"].score == pytest.approx(mean, abs=1e-6)
+    kept = [path.name for path in open_predictor(tmp_path / "both").members]
+    gains = mean > max(alone) + 1e-4
+    assert lines["their mean"].on == gains
+    assert kept == (["run", "other"] if gains else [["run", "other"][int(np.argmax(alone))]])
+    assert json.loads((tmp_path / "both/decision.json").read_text())["networks"] == len(kept)
+
+
+def mean_of(runs):
+    """The mean IoU of the mean of some runs' networks on the validation images of the first, by itself."""
+    engines = [open_engine(one.folder) for one in runs]
+    plain, values = engines[0].bundle, parse_mask_values(runs[0].read_recipe().data.mask_values)
+    total = 0
+    for pair in runs[0].read_split()["validation"]:
+        image = read_image(pair.image)
+        said = np.mean([predict_probabilities(engine, image) for engine in engines], axis=0)
+        truth = values.encode(read_mask(pair.mask), file=pair.mask)
+        total = total + confusion_matrix(truth, plain.decide(said), classes=len(plain.labels), ignore=255)
+    names = [label.name for label in plain.labels]
+    return Scores.from_confusion(total, names, background=plain.background).mean_iou
+
+
+def test_where_runs_share_some_of_their_images_the_first_that_holds_one_out_stands_against_the_mean(run, tmp_path):
+    other = Run(tmp_path / "other")
+    shutil.copytree(run.folder, other.folder)
+    with_other_weights(other, 2)
+    split = other.read_split()
+    kept = split["validation"][:1]
+    other.write_split(train=split["train"] + split["validation"][1:], validation=kept)
+    decision = decide_ensemble(networks_with_runs([run.folder, other.folder]), tmp_path / "both")
+    plain = mean_of([run])
+    lines = scores_of(decision)
+    assert lines["each image by the first network it was held out of"].score == pytest.approx(plain, abs=1e-6)
+    assert lines["their mean"].gain == pytest.approx(lines["their mean"].score - plain, abs=1e-6)
+    assert len(decision.chosen) == (2 if lines["their mean"].on else 1)
+    assert decision.of == len(split["validation"])
+
+
+def test_a_snapshot_is_of_the_run_it_lies_in_and_an_engine_of_none(run, tmp_path):
+    snapshot = run.snapshot(1)
+    snapshot.mkdir(parents=True)
+    for name in ("model.keras", "bundle.json"):
+        shutil.copy(run.folder / name, snapshot)
+    assert [network.run for network in networks_with_runs([run.folder, snapshot])] == [run, run]
+    decision = decide_ensemble(networks_with_runs([run.folder, snapshot]), tmp_path / "both")
+    assert not scores_of(decision)["their mean"].on, "of twice the same network"
+    (tmp_path / "engine").mkdir()
+    for name in ("model.keras", "bundle.json"):
+        shutil.copy(run.folder / name, tmp_path / "engine")
+    assert networks_with_runs([run.folder, tmp_path / "engine"]) is None
 
 
 def test_runs_of_other_classes_are_refused_before_any_is_asked(run, tmp_path):
@@ -97,7 +174,7 @@ def test_a_run_that_held_out_nothing_is_named(run):
 
 def test_in_no_time_a_few_images_of_each_network_are_asked(run, monkeypatch):
     monkeypatch.setattr(module, "BATCH", 1)
-    known, validated = held_out([run], ways=1)
+    known, validated = held_out([Network(run.folder, run)], ways=1)
     assert len(known) > 1
     with Answers(known, (), 3, beside=run.folder) as answers:
         places = [place for _, place, _ in asked(validated, answers, seconds=0.0, progress=lambda *_: None)]
@@ -108,10 +185,10 @@ def test_in_no_time_a_few_images_of_each_network_are_asked(run, monkeypatch):
 
 
 def test_of_more_than_would_fit_some_evenly_spread_are_asked(run, monkeypatch):
-    every = held_out([run], ways=1)[0]
+    every = held_out([Network(run.folder, run)], ways=1)[0]
     pixels = every[0].truth.size * 3
     monkeypatch.setattr(module, "_MOST_NUMBERS", pixels * (len(every) - 1))
-    assert len(held_out([run], ways=1)[0]) == len(every) - 1
+    assert len(held_out([Network(run.folder, run)], ways=1)[0]) == len(every) - 1
 
 
 def test_answers_of_several_networks_are_averaged_way_by_way(tmp_path):
@@ -123,7 +200,7 @@ def test_answers_of_several_networks_are_averaged_way_by_way(tmp_path):
         for place, ways in zip((0, 1, 0, 1), said, strict=True):
             for way, answer in enumerate(ways):
                 answers.add(place, way, answer)
-        assert answers.is_shared
+        assert answers.most_asked == 2
         for place in (0, 1):
             both = (said[place] + said[place + 2]) / 2
             np.testing.assert_allclose(answers.mean(place), both[0], atol=1e-6)
@@ -152,9 +229,10 @@ def test_from_the_command_line(run, tmp_path, drawn, maskwright_command):
     assert code == 0, err
     assert "holes filled" in told
     assert (run.folder / "decision.html").is_file()
-    code, told, err = maskwright_command("ensemble", run.folder, run.folder, "--out", tmp_path / "both")
+    twice = [run.folder, run.folder]
+    code, told, err = maskwright_command("ensemble", *twice, "--out", tmp_path / "both", "--decided", run.folder)
     assert code == 0, err
-    assert "2 networks" in told
+    assert "(networks: 2)" in told
     for folder, masks in ((run.folder, tmp_path / "one"), (tmp_path / "both", tmp_path / "two")):
         code, _, err = maskwright_command("predict", folder, drawn / "new/images", "--out", masks)
         assert code == 0, err
@@ -166,6 +244,20 @@ def test_from_the_command_line(run, tmp_path, drawn, maskwright_command):
     code, _, err = maskwright_command("predict", tmp_path / "both", drawn / "new/images", "--out", tmp_path / "a.tif")
     assert code == 1
     assert "an ensemble predicts whole images" in err
+
+
+def test_an_ensemble_tells_what_its_mean_gains(run, tmp_path, maskwright_command):
+    command = ["ensemble", run.folder, run.folder, "--time-budget", "5m", "--out", tmp_path / "both"]
+    code, told, err = maskwright_command(*command)
+    assert code == 0, err
+    assert re.search(r"their mean +0\.\d{4} +[+-]0\.0000 +off", told)
+    assert "(networks: 1)" in told
+    assert (tmp_path / "both/decision.html").is_file()
+    code, _, err = maskwright_command(*command)
+    assert (code, "expected a new folder, or --overwrite" in err) == (1, True)
+    assert maskwright_command(*command, "--overwrite")[0] == 0
+    code, _, err = maskwright_command("ensemble", run.folder, "--time-budget", "soon", "--out", tmp_path / "other")
+    assert (code, "--time-budget soon" in err) == (1, True)
 
 
 def test_engines_of_folds_take_the_decision_of_the_folds(run, tmp_path, maskwright_command):
@@ -181,3 +273,11 @@ def test_engines_of_folds_take_the_decision_of_the_folds(run, tmp_path, maskwrig
     code, _, err = maskwright_command(*command, "--overwrite")
     assert code == 1
     assert "a decision for other classes" in err
+
+
+def test_of_what_knows_no_held_out_images_no_gain_is_told(run, tmp_path, maskwright_command):
+    run.split.unlink()
+    code, told, err = maskwright_command("ensemble", run.folder, run.folder, "--out", tmp_path / "both")
+    assert code == 0, err
+    assert "Not measured what this gains" in told
+    assert "(networks: 2)" in told

@@ -30,10 +30,11 @@ class Clock:
 class Noise:
     """Stands in for `Patches`; ``before`` is called as a batch is taken, and may give another."""
 
-    patch, batch_size, steps_per_epoch = (8, 8), 2, 4
+    patch, batch_size = (8, 8), 2
 
-    def __init__(self, before=lambda step: None):
+    def __init__(self, before=lambda step: None, steps_per_epoch=4):
         self.before = before
+        self.steps_per_epoch = steps_per_epoch
 
     def seek(self, sought, *, share):
         self.sought = sought, share
@@ -81,6 +82,7 @@ class Rig:
         scores=(),
         before=lambda step: None,
         score=None,
+        steps_per_epoch=4,
         **recipe,
     ):
         self.clock, self.validations, self.rows, self.said = clock or Clock(), [], [], []
@@ -91,7 +93,7 @@ class Rig:
             network(),
             network,
             bundle=bundle(),
-            patches=Noise(before),
+            patches=Noise(before, steps_per_epoch),
             validate=self.validate,
             validation_sizes=[(8, 8)] * images,
             run=self.run,

@@ -10,58 +10,95 @@ from maskwright.cli.talk import console, counting, end_with, interruptible, say
 if TYPE_CHECKING:
     from maskwright.decide.decide import Decision
 
+TimeToAsk = Annotated[
+    str | None,
+    typer.Option(
+        "--time-budget", help="Time for asking, such as 5m; some images are asked for where it does not do for all."
+    ),
+]
+
 
 def decide(
     run: Annotated[
         Path, typer.Argument(help="A finished run, or a folder of them from `train --folds`.", show_default=False)
     ],
+    time_budget: TimeToAsk = None,
 ) -> None:
     """Choose views, holes, threshold and least areas by the images that were held out; `predict` uses the choice."""
     from maskwright.quiet import load_keras_quietly
 
     load_keras_quietly()
     with interruptible():
-        decide_and_tell(run)
+        decide_and_tell(run, seconds=_seconds(time_budget))
 
 
 def decide_and_tell(folder: Path, *, seconds: float | None = None) -> None:
     """Decide in so many seconds, and say what was tried and where the page is; Keras is loaded by then."""
     from maskwright.decide.decide import decide as decide_in
-    from maskwright.decide.page import write_page
 
     with counting("Asking networks of held-out images") as count:
         decision = decide_in(folder, seconds=seconds, progress=count)
-    _print(decision)
+    _tell(decision, folder)
+
+
+def _tell(decision: "Decision", folder: Path) -> None:
+    from maskwright.console import decision_table
+    from maskwright.decide.page import write_page
+
+    console().print(decision_table(decision))
     say(f"decided: {write_page(decision, folder)}")
 
 
-def _print(decision: "Decision") -> None:
-    from maskwright.console import decision_table
+def _seconds(time_budget: str | None) -> float | None:
+    from maskwright.training.recipe import seconds_in
 
-    console().print(decision_table(decision))
+    return None if time_budget is None else seconds_in(time_budget, source="--time-budget")
 
 
 def ensemble(
     members: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Runs, or engines of them.", show_default=False)
+        list[Path],
+        typer.Argument(metavar="RUN RUN...", help="Runs, snapshots of them, or engines.", show_default=False),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the ensemble, new or empty.", show_default=False)],
     decided: Annotated[
         Path | None,
-        typer.Option("--decided", help="Run or ensemble whose decision to take, in place of the first member's."),
+        typer.Option("--decided", help="Run or ensemble whose decision to take; no image is asked for then."),
     ] = None,
+    time_budget: TimeToAsk = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an ensemble that is there already.")] = False,
 ) -> None:
-    """Average runs or engines in probability; `predict` and `evaluate` take the folder as they take a run's.
+    """Average networks in probability; `predict` and `evaluate` take the folder as they take a run's.
 
-    One network at a time is in memory.
+    What that gains is measured on the images that were held out, and decided as by `decide`: where the mean gains
+    nothing, those networks alone are taken that do as well. One network at a time is in memory.
     """
     from maskwright.inference.bundle import Bundle
-    from maskwright.inference.ensemble import refuse_folder, write_ensemble
+    from maskwright.inference.ensemble import read_ensemble, refuse_folder, write_ensemble
 
     refuse_folder(out, overwrite=overwrite)
-    made = write_ensemble(out, members, None if decided is None else Bundle.read(decided))
-    say(f"ensemble: {out} ({len(made.members)} networks)")
+    if decided is not None:
+        write_ensemble(out, members, Bundle.read(decided))
+    elif not _ensemble_decided(members, out, seconds=_seconds(time_budget)):
+        write_ensemble(out, members)
+        say("Not measured what this gains: not every member is a run, with images that were held out.")
+    say(f"ensemble: {out} (networks: {len(read_ensemble(out).members)})")
+
+
+def _ensemble_decided(members: list[Path], out: Path, *, seconds: float | None) -> bool:
+    """Whether the gain could be measured; if so, it is told."""
+    from maskwright.decide.answers import networks_with_runs
+    from maskwright.decide.decide import decide_ensemble
+    from maskwright.quiet import load_keras_quietly
+
+    networks = networks_with_runs(members)
+    if networks is None:
+        return False
+    load_keras_quietly()
+    with interruptible(), counting("Asking networks of held-out images") as count:
+        decision = decide_ensemble(networks, out, seconds=seconds, progress=count)
+    _tell(decision, out)
+    return True
 
 
 def submit(

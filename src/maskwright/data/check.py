@@ -54,6 +54,7 @@ def check(
     mask_values: MaskValues | None = None,
     classes: int | Sequence[str] | None = None,
     ignore: Value | None = None,
+    channels: int | None = None,
 ) -> Report:
     """Every problem of the files to train on and to validate with.
 
@@ -68,6 +69,7 @@ def check(
         mask_values: What the values stand for; without it, `propose` guesses from the masks of both sets.
         classes: How many classes there are or their names, for `propose`.
         ignore: The value that does not count, for `propose`.
+        channels: What every image must have or, gray as it is, can be given; one number for all if absent.
 
     Raises:
         WrongArgument, WrongMaskTable: ``classes`` or ``ignore`` makes no sense, or comes beside ``mask_values``.
@@ -78,7 +80,8 @@ def check(
     sets = [train] if validation is None else [train, validation]
     everything = [one for each in sets for one in each.scanned]
     found = [problem for each in sets for problem in (*rules.unpaired(each.pairing), *rules.duplicates(each.scanned))]
-    for rule in (rules.unreadable, rules.sizes, rules.channels, rules.dtypes, rules.mixed_masks, rules.palettes):
+    found += rules.channels(everything, wanted=channels)
+    for rule in (rules.unreadable, rules.sizes, rules.dtypes, rules.mixed_masks, rules.palettes):
         found += rule(everything)
     if validation is not None:
         found += rules.leak(train.scanned, validation.scanned)

@@ -1,7 +1,7 @@
 """What can be wrong with a data set: one rule for each kind of mistake, each over facts already scanned."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +10,7 @@ from maskwright.data.mask_values import MaskValues
 from maskwright.data.mask_words import first_values
 from maskwright.data.pairs import Pairing
 from maskwright.data.pixel_values import Value, joined
-from maskwright.data.scan import Scanned, images_of, masks_of
+from maskwright.data.scan import ImageFacts, Scanned, images_of, masks_of
 from maskwright.data.summary import common_channels
 from maskwright.images.labels import Colour
 
@@ -76,15 +76,33 @@ def sizes(scanned: Sequence[Scanned]) -> Iterator[Problem]:
         yield Problem("sizes", "fatal", tuple(file for file, _, _ in wrong), message)
 
 
-def channels(scanned: Sequence[Scanned]) -> Iterator[Problem]:
-    """Images whose channels cannot all be made the same number without loss; grey beside RGB can."""
+def channels(scanned: Sequence[Scanned], *, wanted: int | None = None) -> Iterator[Problem]:
+    """Images whose channels cannot all be made one number, or the one wanted, without loss; grey and RGB can."""
     images = images_of(scanned)
-    if images and common_channels(images.values()) is None:
+    if wanted is not None:
+        yield from _other_channels(images, wanted)
+    elif images and common_channels(images.values()) is None:
         usual = Counter(image.channels for image in images.values()).most_common(1)[0][0]
         odd = {file: image.channels for file, image in images.items() if image.channels != usual}
         message = (
             f"{_count(odd, 'image')} with other channels than the rest: {_examples(odd)}: found "
             f"{joined(sorted(set(odd.values())))} channels; expected {usual}. Convert them, or leave them out."
+        )
+        yield Problem("channels", "fatal", tuple(odd), message)
+
+
+def _other_channels(images: Mapping[Path, ImageFacts], wanted: int) -> Iterator[Problem]:
+    odd = {
+        file: image.channels
+        for file, image in images.items()
+        if image.channels != wanted and not ({image.channels, wanted} == {1, 3} and image.is_gray)
+    }
+    if odd:
+        coloured = ", not all equal" if wanted == 1 and 3 in odd.values() else ""
+        message = (
+            f"{_count(odd, 'image')} of other channels than data.channels says: {_examples(odd)}: found "
+            f"{joined(sorted(set(odd.values())))} channels{coloured}; expected {wanted}. "
+            "Convert them, or leave them out."
         )
         yield Problem("channels", "fatal", tuple(odd), message)
 

@@ -6,7 +6,7 @@ are 101 x 101 with three equal channels, empty masks PNGs of 8 bits and the othe
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,17 +75,16 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
     known = images.keys() & (pngs.keys() | runs.keys())
     decoded = {name: decode_runs(runs[name], size, source=f"{file}: {name}") for name in sorted(known & runs.keys())}
     stored = {name: _mask(pngs[name], size) for name in sorted(known & pngs.keys())}
+    made = bool(known - pngs.keys())
+    paired = set() if made else pngs.keys() - images.keys()  # whose lack of an image is told by whoever pairs the files
+    differ = {name for name in stored.keys() & decoded.keys() if (stored[name] != decoded[name]).any()}
     notes = [
-        *_strangers(f"ids of {file} have no image", runs.keys() - images.keys()),
-        *(_strangers(f"images are not in {file}", images.keys() - runs.keys()) if runs else ()),
-        *_strangers("images have neither a mask nor run-lengths and are left out", images.keys() - known),
-        *_strangers(
-            f"masks are not what {file} says; the PNGs are used",
-            {name for name in stored.keys() & decoded.keys() if (stored[name] != decoded[name]).any()},
-        ),
+        *_strangers(f"Ids of {file} without an image", runs.keys() - images.keys() - paired),
+        *_strangers(f"Images that are not in {file}", (known - runs.keys()) if runs else ()),
+        *_strangers(f"Masks that are not what {file} says, where the PNGs are used", differ),
     ]
     masks = folder / "train/masks"
-    if known - pngs.keys():
+    if made:
         if masks_into.resolve().is_relative_to(folder.resolve()):
             raise WrongLayout(
                 file=masks_into,
@@ -97,7 +96,8 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
         _write_masks(masks, {**decoded, **stored})
     depths = folder / "depths.csv"
     if depths.exists():
-        notes += _depth_notes(depths, read_strata(depths), images.keys(), _by_id(folder / "test/images").keys())
+        told = (images.keys() | pngs.keys() | runs.keys()) - known
+        notes += _depth_notes(depths, read_strata(depths).keys() - told, known, _by_id(folder / "test/images").keys())
     return SaltData(folder / "train/images", masks, depths if depths.exists() else None, size, tuple(notes))
 
 
@@ -142,16 +142,13 @@ def _write_masks(folder: Path, masks: Mapping[str, NDArray[np.bool_]]) -> None:
             write_mask(file, np.where(mask, SALT, 0).astype(np.uint8))
 
 
-def _depth_notes(
-    file: Path, depths: Mapping[str, float], train: Collection[str], test: Collection[str]
-) -> tuple[str, ...]:
-    ids = set(depths)
+def _depth_notes(file: Path, ids: Set[str], train: Set[str], test: Set[str]) -> tuple[str, ...]:
     return (
-        *_strangers(f"training images have no depth in {file}", set(train) - ids),
-        *(_strangers(f"ids of {file} have no image", ids - set(train) - set(test)) if test else ()),
+        *_strangers(f"Training images without a depth in {file}", train - ids),
+        *(_strangers(f"Ids of {file} without an image", ids - train - test) if test else ()),
     )
 
 
 def _strangers(what: str, names: Collection[str]) -> tuple[str, ...]:
     shown = ", ".join(sorted(names)[:3])
-    return (f"{len(names)} {what}, such as {shown}.",) if names else ()
+    return (f"{what}: {len(names)}, such as {shown}.",) if names else ()

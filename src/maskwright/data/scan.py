@@ -28,11 +28,13 @@ MOST_VALUES: Final = 1024
 class ImageFacts:
     """One image: ``size`` is (height, width) in pixels, ``digest`` names its decoded pixels.
 
-    ``channels`` leaves out an alpha channel that is opaque everywhere; ``look`` is that of `look_of`.
+    ``channels`` leaves out an alpha channel that is opaque everywhere, ``is_gray`` says whether the others are equal;
+    ``look`` is that of `look_of`.
     """
 
     size: tuple[int, int]
     channels: int
+    is_gray: bool
     dtype: str
     digest: str
     look: bytes | None
@@ -114,7 +116,9 @@ def _image_facts(file: Path) -> ImageFacts:
     digest.update(np.ascontiguousarray(image).data)
     height, width = image.shape[:2]
     channels = _channels(image, file)
-    return ImageFacts((height, width), channels, str(image.dtype), digest.hexdigest(), look_of(image[..., :channels]))
+    seen = image[..., :channels]
+    is_gray = bool((seen == seen[..., :1]).all())
+    return ImageFacts((height, width), channels, is_gray, str(image.dtype), digest.hexdigest(), look_of(seen))
 
 
 def _channels(image: np.ndarray, file: Path) -> int:

@@ -30,17 +30,23 @@ def read_strata(file: Path) -> dict[str, float]:
             rows = [row for row in csv.reader(lines) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise WrongStrata(file=file, found=getattr(error, "strerror", None) or "no CSV in UTF-8") from None
+    if rows and _is_number(rows[0][-1]):
+        raise WrongStrata(file=file, found=f"{','.join(rows[0])[:40]!r} in line 1")
     numbers: dict[str, float] = {}
     for place, row in enumerate(rows[1:], start=2):
         if len(row) != 2 or row[0] in numbers:
             found = f"{len(row)} columns in line {place}" if len(row) != 2 else f"the id {row[0]} twice"
             raise WrongStrata(file=file, found=found)
-        try:
-            numbers[row[0]] = float(row[1])
-        except ValueError:
-            numbers[row[0]] = math.nan
-        if not math.isfinite(numbers[row[0]]):
+        if not _is_number(row[1]):
             raise WrongStrata(file=file, found=f"{row[1]!r} in line {place}")
+        numbers[row[0]] = float(row[1])
     if not numbers:
         raise WrongStrata(file=file, found="no line of numbers")
     return numbers
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

@@ -19,6 +19,7 @@ from maskwright.errors import InputError
 from maskwright.images.read import image_size, read_mask
 from maskwright.inference.bundle import View
 from maskwright.inference.engine import Engine, open_engine
+from maskwright.inference.ensemble import networks_of
 from maskwright.inference.pipeline import BATCH, Failed, Numbered, predictions
 from maskwright.inference.views import seen_as
 from maskwright.training.run import Run
@@ -84,9 +85,9 @@ class Answers:
         return np.mean([np.asarray(kept[way], np.float32) for way in chosen], axis=0)
 
     @property
-    def is_shared(self) -> bool:
-        """Whether several networks were asked of every image."""
-        return bool((self._networks[self.places, 0] > 1).all())
+    def most_asked(self) -> int:
+        """The most networks that were asked of one image."""
+        return int(self._networks[:, 0].max())
 
     @property
     def places(self) -> list[int]:
@@ -101,15 +102,34 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Validated:
-    """A network, and the places of the images it was validated on, with their pairs."""
+class Network:
+    """The folder of what predicts, and the run that it is of, whose validation images it has not learnt from."""
 
+    folder: Path
     run: Run
+
+
+def networks_with_runs(members: Sequence[Path]) -> list[Network] | None:
+    """The networks of runs, of snapshots of them or of ensembles; None where one is of no run, such as an engine.
+
+    Raises:
+        WrongEnsemble: A member is no network at all.
+    """
+    folders = networks_of(members)
+    networks = [Network(folder, run) for folder in folders if (run := Run.holding(folder)) and run.split.is_file()]
+    return networks if len(networks) == len(folders) else None
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A network's folder, and the places of the images it was validated on, with their pairs."""
+
+    folder: Path
     pairs: Mapping[int, Pair]
 
 
-def held_out(runs: Sequence[Run], *, ways: int) -> tuple[list[Known], list[Validated]]:
-    """The images that runs were validated on, each once, and which of them each run knows.
+def held_out(networks: Sequence[Network], *, ways: int) -> tuple[list[Known], list[Validated]]:
+    """The images that networks were validated on, each once, and which of them each network knows.
 
     Of so many that their probabilities in ``ways`` ways would not fit, some, evenly spread.
 
@@ -117,22 +137,23 @@ def held_out(runs: Sequence[Run], *, ways: int) -> tuple[list[Known], list[Valid
         NothingHeldOut: There is none.
         InputError: A mask cannot be read any more.
     """
-    pairs = {run: {str(pair.mask): pair for pair in run.read_split()["validation"]} for run in runs}
-    by_key = {key: pair for of_run in pairs.values() for key, pair in of_run.items()}
+    pairs = [{str(pair.mask): pair for pair in one.run.read_split()["validation"]} for one in networks]
+    by_key = {key: pair for of_one in pairs for key, pair in of_one.items()}
     if not by_key:
-        raise NothingHeldOut(run=runs[0].folder)
-    numbers = sum(math.prod(image_size(pair.mask)) for pair in by_key.values()) * runs[0].read_bundle().outputs * ways
+        raise NothingHeldOut(run=networks[0].run.folder)
+    first_run = networks[0].run
+    numbers = sum(math.prod(image_size(pair.mask)) for pair in by_key.values()) * first_run.read_bundle().outputs * ways
     most = max(1, min(len(by_key), len(by_key) * _MOST_NUMBERS // numbers))
     chosen = spread(list(by_key), most)
-    values = parse_mask_values(runs[0].read_recipe().data.mask_values or {})
+    values = parse_mask_values(first_run.read_recipe().data.mask_values or {})
     known, first = [], 0
     for key in chosen:
         known.append(Known(by_key[key].name, values.encode(read_mask(by_key[key].mask), file=by_key[key].mask), first))
         first += known[-1].truth.size
     places = {key: place for place, key in enumerate(chosen)}
     return known, [
-        Validated(run, {places[key]: pair for key, pair in of_run.items() if key in places})
-        for run, of_run in pairs.items()
+        Validated(one.folder, {places[key]: pair for key, pair in of_one.items() if key in places})
+        for one, of_one in zip(networks, pairs, strict=True)
     ]
 
 
@@ -156,7 +177,7 @@ def asked(
     """
     total, done, began = sum(len(one.pairs) for one in validated), 0, time.monotonic()
     for number, one in enumerate(validated):
-        engine = open_engine(one.run.folder)
+        engine = open_engine(one.folder)
         until = math.inf if seconds is None else began + seconds * (number + 1) / len(validated)
         order = np.random.default_rng(0).permutation(sorted(one.pairs))
         for first in range(0, len(order), BATCH):

@@ -9,20 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.data.mask_values import parse_mask_values
-from maskwright.decide.answers import Answers, asked, held_out
+from maskwright.decide.answers import Answers, Network, asked, held_out
 from maskwright.decide.search import Search, Select, areas_for, score, search, search_area
 from maskwright.errors import InputError
 from maskwright.images.components import cleaned
 from maskwright.images.labels import IGNORED
 from maskwright.images.write import write_json, write_mask, write_text
 from maskwright.inference.bundle import Bundle, View
-from maskwright.inference.ensemble import refuse_unlike, write_ensemble
+from maskwright.inference.ensemble import DECISION_FILE, refuse_unlike, write_ensemble
 from maskwright.inference.opening import open_predictor
 from maskwright.metrics.scores import Scores, confusion_matrix
 from maskwright.training.evaluate import evaluate_pairs
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
-from maskwright.training.series import DECISION_FILE
 
 _SCALES: Final = 0.25  # of zoom in training from which on those of the views are known
 _QUARTERS: Final = 90.0  # degrees of rotation in training from which on quarter turns are known
@@ -51,7 +50,6 @@ class Decision:
 
     images: int
     """Of which networks were asked."""
-    networks: int
     select: Select
     lines: tuple[Line, ...]
     score: float
@@ -63,6 +61,13 @@ class Decision:
     """Least area of each class, pixels."""
     of: int = 0
     """Images that were held out."""
+    chosen: tuple[Network, ...] = ()
+    """That are averaged."""
+
+    @property
+    def networks(self) -> int:
+        """How many are averaged."""
+        return len(self.chosen)
 
 
 def decide(
@@ -88,39 +93,98 @@ def decide(
         InputError: An image or a mask cannot be read any more.
     """
     folder = Path(folder)
-    runs = _runs(folder)
-    refuse_unlike(folder, [run.folder for run in runs])
-    decision, alone = _decided(runs, seconds=seconds, progress=progress)
-    mean_line = decision.lines[min(1, len(decision.lines) - 1)]
-    if len(runs) > 1 and mean_line.gain is not None and not mean_line.on:
-        runs = [runs[int(np.argmax(alone))]]
-        best, _ = _decided(runs, seconds=seconds, progress=progress)
-        decision = replace(best, lines=(*decision.lines[:2], *best.lines))
-    if runs[0].folder == folder:
-        decision.bundle.write(folder, write_text)
-        _score_again(runs[0])
-    else:
-        write_ensemble(folder, [run.folder for run in runs], decision.bundle)
+    networks = [Network(run.folder, run) for run in _runs(folder)]
+    if networks[0].folder != folder:
+        return decide_ensemble(networks, folder, seconds=seconds, progress=progress)
+    decision = _decided(networks, seconds=seconds, progress=progress)
+    decision.bundle.write(folder, write_text)
+    _score_again(networks[0].run)
     write_json(folder / DECISION_FILE, to_json(decision))
     return decision
 
 
-def _decided(
-    runs: Sequence[Run], *, seconds: float | None, progress: Callable[[int, int], None]
-) -> tuple[Decision, list[float]]:
-    """What is decided for the mean of some networks, and the score of each alone."""
-    recipe, plain = runs[0].read_recipe(), _undecided(runs[0].read_bundle())
+def decide_ensemble(
+    networks: Sequence[Network],
+    out: Path,
+    *,
+    seconds: float | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Decision:
+    """Make an ensemble in ``out`` of the networks that gain together, and decide for it as `decide` does.
+
+    Args:
+        networks: Of any runs.
+        out: Folder for the ensemble.
+        seconds: As of `decide`.
+        progress: As of `decide`.
+
+    Raises:
+        NothingHeldOut, WrongEnsemble, InputError: As `decide` raises.
+    """
+    refuse_unlike(out, [network.folder for network in networks])
+    decision = _decided(networks, seconds=seconds, progress=progress)
+    write_ensemble(out, [network.folder for network in decision.chosen], decision.bundle)
+    write_json(out / DECISION_FILE, to_json(decision))
+    return decision
+
+
+def _decided(networks: Sequence[Network], *, seconds: float | None, progress: Callable[[int, int], None]) -> Decision:
+    """What is decided for the mean of some networks, or for those of them that are as good without the others."""
+    decision, fewer = _decided_of_all(networks, seconds=seconds, progress=progress)
+    if len(fewer) == len(networks):
+        return decision
+    best, _ = _decided_of_all(fewer, seconds=seconds, progress=progress)
+    return replace(best, lines=(*decision.lines[:2], *best.lines))
+
+
+def _decided_of_all(
+    networks: Sequence[Network], *, seconds: float | None, progress: Callable[[int, int], None]
+) -> tuple[Decision, list[Network]]:
+    """What is decided for the mean of some networks, and which of them are to be kept."""
+    run = networks[0].run
+    recipe, plain = run.read_recipe(), _undecided(run.read_bundle())
     groups = views_worth_trying(recipe)
     views = tuple(dict.fromkeys(view for group in groups.values() for view in group))
-    known, validated = held_out(runs, ways=1 + len(views))
-    with Answers(known, views, plain.outputs, beside=runs[0].folder) as answers:
+    known, validated = held_out(networks, ways=1 + len(views))
+    with Answers(known, views, plain.outputs, beside=run.folder) as answers:
         judge = _Judge(answers, plain, recipe.training.select)
-        said_alone: dict[int, list[tuple[int, NDArray[np.uint8]]]] = {number: [] for number in range(len(runs))}
+        said_alone: list[dict[int, NDArray[np.uint8]]] = [{} for _ in networks]
         for number, place, said in asked(validated, answers, seconds=seconds, progress=progress):
-            said_alone[number].append((place, plain.decide(said)))
-        alone = [judge.of(found) if found else 0.0 for found in said_alone.values()]
-        of = sum(len(run.read_split()["validation"]) for run in runs) // (len(runs) if answers.is_shared else 1)
-        return replace(_search_all(judge, groups, alone), of=of), alone
+            said_alone[number][place] = plain.decide(said)
+        is_shared = all(one.pairs.keys() == validated[0].pairs.keys() for one in validated)
+        lines, kept = _compared(judge, said_alone, is_shared=is_shared)
+        of = len({pair.mask for one in networks for pair in one.run.read_split()["validation"]})
+        found = _search_all(judge, groups, lines)
+        return replace(found, of=of, chosen=tuple(networks)), [networks[number] for number in kept]
+
+
+def _compared(
+    judge: "_Judge", said_alone: Sequence[Mapping[int, NDArray[np.uint8]]], *, is_shared: bool
+) -> tuple[list[Line], list[int]]:
+    """The score of several networks without and with their mean, and which of them are to be kept.
+
+    Where one set of images was held out of all, the best of them stands against their mean. Where some were held out of
+    some, the first of those does; and where each was held out of one, nothing can be compared.
+    """
+    every = list(range(len(said_alone)))
+    if len(every) == 1:
+        return [Line("as trained", judge.with_views(()), None, on=True)], every
+    if judge.answers.most_asked == 1:  # no image is left that none of them has learnt from
+        alone = Line("each image by one network", judge.with_views(()), None, on=True)
+        return [alone, Line("the mean of all networks", None, None, on=True)], every
+    if is_shared:  # in little time some may have been asked of fewer
+        places = sorted(set.intersection(*map(set, said_alone)))
+        scores = [judge.of([(place, said[place]) for place in places]) for said in said_alone]
+        fewer, reached, name = [int(np.argmax(scores))], max(scores), "the best network alone"
+    else:
+        first = {place: number for number in reversed(every) for place in said_alone[number]}
+        places, fewer = sorted(first), sorted(set(first.values()))
+        reached = judge.of([(place, said_alone[first[place]][place]) for place in places])
+        name = "each image by the first network it was held out of"
+    mean = judge.of([(place, judge.guess(place, ())) for place in places])
+    on = mean > reached + _GAIN
+    lines = [Line(name, reached, None, on=True), Line("their mean", mean, mean - reached, on=on)]
+    return lines, every if on else fewer
 
 
 def views_worth_trying(recipe: Recipe) -> dict[str, tuple[View, ...]]:
@@ -198,22 +262,9 @@ class _Judge:
         return self.answers.places
 
 
-def _search_all(judge: _Judge, groups: Mapping[str, tuple[View, ...]], alone: Sequence[float]) -> Decision:
-    """Try one thing after the other, each beside what was found good before it."""
-    plain = judge.with_views(())
-    if len(alone) > 1 and judge.answers.is_shared:
-        lines = [
-            Line("the best network alone", max(alone), None, on=True),
-            Line("their mean", plain, plain - max(alone), on=plain > max(alone) + _GAIN),
-        ]
-    elif len(alone) > 1:  # no image is left that none of them has learnt from
-        lines = [
-            Line("each image by one network", plain, None, on=True),
-            Line("the mean of all networks", None, None, on=True),
-        ]
-    else:
-        lines = [Line("as trained", plain, None, on=True)]
-    views, reached = _chosen_views(judge, groups, plain, lines)
+def _search_all(judge: _Judge, groups: Mapping[str, tuple[View, ...]], lines: list[Line]) -> Decision:
+    """Try one thing after the other, each beside what was found good before it; ``lines`` grow by them."""
+    views, reached = _chosen_views(judge, groups, judge.with_views(()), lines)
     fill_holes = False
     if judge.bundle.background:
         filled = judge.with_views(views, fill_holes=True)
@@ -230,7 +281,6 @@ def _search_all(judge: _Judge, groups: Mapping[str, tuple[View, ...]], alone: Se
     bundle = Bundle.model_validate(judge.bundle.model_copy(update=changes).model_dump())
     return Decision(
         images=len(judge.places),
-        networks=len(alone),
         select=judge.select,
         lines=tuple(lines),
         score=reached,

@@ -6,9 +6,9 @@ from typing import Final
 from maskwright.decide.decide import Decision
 from maskwright.decide.search import Search, Select
 from maskwright.images.write import write_text
+from maskwright.inference.ensemble import DECISION_PAGE
 from maskwright.report.html import template
 from maskwright.report.plots import drawing, svg_source
-from maskwright.training.series import DECISION_PAGE
 
 SCORES: Final[dict[Select, str]] = {
     "mean_iou": "mean IoU",

@@ -60,8 +60,9 @@ def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run-l
     except OverflowError:
         numbers = np.zeros(0, np.int64)
     if len(numbers) != len(words) or len(words) % 2 or (numbers < 1).any():
-        found = repr(text if len(text) < 40 else f"{text[:37]}...")
-        raise WrongRunLengths(source=source, found=found, expected="pairs of whole numbers above 0: start and length")
+        raise WrongRunLengths(
+            source=source, found=repr(_short(text)), expected="pairs of whole numbers above 0: start and length"
+        )
     starts, lengths = numbers.reshape(-1, 2).T
     ends = starts + lengths  # of no pixel any more
     past = (starts > height * width) | (lengths > height * width) | (ends > height * width + 1)
@@ -91,7 +92,9 @@ def read_run_lengths(file: str | Path) -> dict[str, str]:
         if len(others) != 1:
             raise WrongRunLengths(source=file, found=f"{1 + len(others)} columns in line {number}", expected="2")
         if number == 1 and (name, *others) != HEADER:
-            raise WrongRunLengths(source=file, found=f"the columns {name},{others[0]}", expected=",".join(HEADER))
+            raise WrongRunLengths(
+                source=file, found=f"the columns {_short(name)},{_short(others[0])}", expected=",".join(HEADER)
+            )
         if name in masks:
             raise WrongRunLengths(source=file, found=f"the id {name} twice", expected="each id once")
         masks[name] = others[0]
@@ -106,6 +109,10 @@ def write_run_lengths(file: str | Path, masks: Iterable[tuple[str, str]]) -> Non
     with atomic_path(file) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as text:
         text.write(",".join(HEADER) + "\n")
         text.writelines(f"{name},{runs}\n" for name, runs in masks)
+
+
+def _short(text: str) -> str:
+    return text if len(text) < 40 else f"{text[:37]}..."
 
 
 def _rows(file: Path) -> Iterator[tuple[str, ...]]:

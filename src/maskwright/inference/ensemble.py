@@ -17,6 +17,10 @@ from maskwright.inference.exported import is_exported
 from maskwright.inference.views import viewed
 
 ENSEMBLE_FILE: Final = "ensemble.json"
+DECISION_FILE: Final = "decision.json"
+"""What its bundle was decided by, if it was, with every score."""
+DECISION_PAGE: Final = "decision.html"
+"""The same, to look at."""
 
 T = TypeVar("T")
 
@@ -71,7 +75,7 @@ def refuse_folder(folder: Path, *, overwrite: bool) -> None:
         WrongEnsemble: It does.
     """
     there = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name] if folder.exists() else []
-    strange = [name for name in there if name not in (ENSEMBLE_FILE, BUNDLE_FILE)]
+    strange = [name for name in there if name not in (ENSEMBLE_FILE, BUNDLE_FILE, DECISION_FILE, DECISION_PAGE)]
     if strange or (there and not overwrite):
         expected = "a new or empty folder" if strange else "a new folder, or --overwrite"
         raise WrongEnsemble(folder=folder, found=f"it holds {', '.join(there[:5])}", expected=expected)
@@ -112,6 +116,15 @@ def refuse_unlike(folder: Path, members: Sequence[Path]) -> list[Bundle]:
     return bundles
 
 
+def networks_of(members: Sequence[Path]) -> list[Path]:
+    """The folders of the networks of runs, engines and ensembles.
+
+    Raises:
+        WrongEnsemble: One is none of these.
+    """
+    return [one for member in members for one in _networks(member)]
+
+
 def _networks(member: Path) -> Sequence[Path]:
     """The folders of a member: its own, or, of an ensemble, those of its members."""
     if is_ensemble(member):
@@ -128,7 +141,7 @@ def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None 
         WrongEnsemble: They are of other classes, channels or pixels.
         UnreadableBundle: The bundle of one is damaged.
     """
-    members = [one for member in members for one in _networks(member)]
+    members = networks_of(members)
     bundles = refuse_unlike(folder, members)
     if bundle is not None and bundle.labels != bundles[0].labels:
         raise WrongEnsemble(

@@ -10,8 +10,9 @@ from typing import Any
 import keras
 
 from maskwright.data.patches import AHEAD, Patches
-from maskwright.images.write import atomic_path
+from maskwright.images.write import atomic_path, write_text
 from maskwright.inference.bundle import Bundle
+from maskwright.inference.engine import NETWORK_FILE
 from maskwright.inference.keras_engine import KerasEngine, load_keras_engine
 from maskwright.training.average import EVERY, Average
 from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
@@ -23,7 +24,7 @@ from maskwright.training.pace import Pace
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.rewind import LossNotFinite, NotFinite, gone_back
 from maskwright.training.run import Run, write_csv
-from maskwright.training.schedule import Schedule, Stopwatch, learning_rate, patch_size
+from maskwright.training.schedule import Schedule, Stopwatch, cycles_ended, learning_rate, patch_size
 from maskwright.training.signals import stoppable
 from maskwright.training.space import Attempt, Put, write_now
 from maskwright.training.state import State, without_gain
@@ -189,16 +190,34 @@ class Trainer:
                 self._pace.stepped(schedule, self.state, work=math.prod(batch[1].shape[1:3]))
                 share, left = schedule.progress(self.state.step), schedule.seconds_left(self.state.step)
                 watch(Progress(step=self.state.step, share=share, seconds_left=left, loss=loss))
-                if self.state.step % self.patches.steps_per_epoch == 0 and share < 1:
-                    due = self._pace.validation_is_due(schedule, self.state)
+                cycles = cycles_ended(share, warmup=self.recipe.warmup, cycles=self.recipe.cycles)
+                falls_again = self.state.snapshots < cycles and share < 1
+                needed = falls_again or self._pace.guess_matters(schedule)
+                if needed or (self.state.step % self.patches.steps_per_epoch == 0 and share < 1):
+                    due = needed or self._pace.validation_is_due(schedule, self.state)
                     self._end_epoch(epoch_done, self._attempt, validate=due)
                     if due and self._found is not None:
                         self._look_out_for_missing(self._found, share)
+                if falls_again:
+                    self._take_snapshot(cycles)
                 if self.stopwatch.seconds() - self._saved_at > _CHECKPOINT_SECONDS and share < 1:
                     self._refuse_what_is_not_finite()
                     self._save_checkpoint(self._attempt)
         self._refuse_what_is_not_finite()
         return reason
+
+    def _take_snapshot(self, number: int) -> None:
+        """Keep the network, just validated, as one that predicts."""
+        self.state.snapshots = number
+        folder = self.run.snapshot(number)
+
+        def keep() -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.bundle.write(folder, write_text)
+            self._save_network(folder / NETWORK_FILE)
+
+        with self.average.in_place():  # whose statistics were measured last
+            self._attempt(folder, keep)
 
     def _size(self, schedule: Schedule, step: int) -> tuple[int, int]:
         early = {"share": self.recipe.early_share, "scale": self.recipe.early_scale}
@@ -216,7 +235,8 @@ class Trainer:
 
     def _step(self, batch: tuple[Any, Any], share: float) -> float:
         peak = self.recipe.learning_rate * self.state.rate
-        self.network.optimizer.learning_rate = learning_rate(share, peak=peak, warmup=self.recipe.warmup)
+        warmup, cycles = self.recipe.warmup, self.recipe.cycles
+        self.network.optimizer.learning_rate = learning_rate(share, peak=peak, warmup=warmup, cycles=cycles)
         frozen = share < self.recipe.frozen_share
         self.network.optimizer.encoder_rate.assign(0.0 if frozen else self.recipe.encoder_rate)
         if self._late is not None and share >= 1 - self.recipe.late_share:

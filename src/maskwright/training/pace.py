@@ -18,6 +18,8 @@ _READING: Final = 1.15  # of the time of predicting, with reading and counting
 _FIRST_GUESS: Final = 0.4
 # Steps by which one can guess what others will take.
 _TOLD_BY: Final = 3
+# Of the clock for the proof is not to be guessed but measured.
+_MUCH: Final = 0.2
 # What follows the last validation: saving, loading, the page. Seconds.
 _CLOSING_SECONDS: Final = 15.0
 # The proof, in float32 by the saved network, against a validation in bfloat16; and in float32, by one that is traced.
@@ -87,11 +89,11 @@ class Pace:
             self._work += work
             schedule.began = state.began
             self._steps += 1
-            if self._steps < _TOLD_BY:
+            if self._steps < _TOLD_BY or self.guess_matters(schedule):
                 return
             cost = self._validation_cost()
             ends = self._stopwatch.seconds() + cost * self._proof
-            if state.best is None and ends > schedule.budget:
+            if state.step <= _TOLD_BY + 2 and ends > schedule.budget:
                 raise self.too_short(state)
             schedule.reserve = _CLOSING_SECONDS + self._cost_on_the_way(state) + self._proof * cost
 
@@ -138,6 +140,12 @@ class Pace:
         since = self._stopwatch.seconds() - self._validated_at
         cost = self._cost_on_the_way(state)
         return cost <= _VALIDATION_SHARE * since and cost < schedule.seconds_left(state.step)
+
+    def guess_matters(self, schedule: Schedule) -> bool:
+        """Whether to validate now, be an epoch over or not: what the proof takes is much, and nothing but guessed."""
+        if not isinstance(schedule, ByClock) or self._validation_seconds is not None or self._steps < _TOLD_BY:
+            return False
+        return self._validation_cost() * self._proof > _MUCH * schedule.budget
 
     def _cost_on_the_way(self, state: State) -> float:
         """Seconds of a validation on the way: the last one's, or a guess."""

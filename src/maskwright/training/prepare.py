@@ -74,7 +74,10 @@ def check_data(
     if data.val_images is not None and data.val_masks is not None:
         validation = _scanned(data.val_images, data.val_masks, data.mask_suffix, progress)
     given = None if data.mask_values is None else parse_mask_values(data.mask_values)
-    return check(train, validation, mask_values=given, classes=data.classes, ignore=data.ignore), train, validation
+    report = check(
+        train, validation, mask_values=given, classes=data.classes, ignore=data.ignore, channels=data.channels
+    )
+    return report, train, validation
 
 
 def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Prepared, Report]:

@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    TypeAdapter,
     ValidationError,
     model_validator,
 )
@@ -216,6 +217,9 @@ class TrainingRecipe(Section):
     """Decoupled weight decay of AdamW."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of the run over which the rate rises to its peak; then it falls along a half cosine."""
+    cycles: PositiveInt = 1
+    """Times that the rate falls so; before each but the first it leaps back up, and the network is kept as a snapshot
+    for an ensemble."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest norm of the gradient of all weights together."""
     accumulate: PositiveInt = 1
@@ -314,6 +318,18 @@ class Recipe(Section):
                 # JSON is YAML, and keeps every value on its line.
                 lines += [f"  {key}: {json.dumps(values[name][key], ensure_ascii=False)}"]
         return "\n".join(lines) + "\n"
+
+
+def seconds_in(duration: str, *, source: str) -> float:
+    """The seconds in ``90s`` or ``1h30m``, of which there must be 30.
+
+    Raises:
+        WrongRecipe: It is no duration, or too short; ``source`` is named.
+    """
+    try:
+        return TypeAdapter(Duration).validate_python(duration)
+    except ValidationError as error:
+        raise WrongRecipe(source=f"{source} {duration}", problems=error.errors()[0]["msg"]) from None
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from maskwright.inference.engine import NETWORK_FILE, NotARun
 from maskwright.training.recipe import Recipe, WrongRecipe
 
 RECIPE_FILE = "recipe.yaml"
+SNAPSHOTS = "snapshots"
 _UNFINISHED_WRITE = re.compile(r"\.[0-9a-f]{32}\.\w+")  # the names of `atomic_path`
 
 
@@ -106,6 +107,10 @@ class Run:
         """The network of the last step."""
         return self.folder / "checkpoints" / "last.keras"
 
+    def snapshot(self, number: int) -> Path:
+        """The folder of the network at the end of a cycle of the learning rate, from 1; it predicts as a run does."""
+        return self.folder / SNAPSHOTS / str(number)
+
     @property
     def contact_sheet(self) -> Path:
         """A batch of augmented pairs."""
@@ -143,6 +148,12 @@ class Run:
             found = f"{RECIPE_FILE} is missing" if run.folder.is_dir() else "there is no such folder"
             raise NotARun(folder=folder, found=found, expected=RECIPE_FILE)
         return run
+
+    @classmethod
+    def holding(cls, folder: Path) -> "Run | None":
+        """The run whose network, or one of whose snapshots, is in ``folder``, if there is one."""
+        run = cls(folder.parent.parent if folder.parent.name == SNAPSHOTS else folder)
+        return run if run.recipe.is_file() else None
 
     @classmethod
     def planned(cls, folder: str | Path, *, overwrite: bool) -> "Run":
@@ -227,7 +238,8 @@ class Run:
 
     def tidy(self) -> None:
         """Remove what writes have left that were killed."""
-        places = [self.folder.glob(".*"), self.checkpoint.parent.glob(".*"), self.validation.rglob(".*")]
+        below = (self.validation, self.folder / SNAPSHOTS)
+        places = [self.folder.glob(".*"), self.checkpoint.parent.glob(".*"), *(place.rglob(".*") for place in below)]
         for path in chain.from_iterable(places):
             if _UNFINISHED_WRITE.fullmatch(path.name):
                 path.unlink()
@@ -240,6 +252,9 @@ class Run:
         told = (self.split, self.history, self.contact_sheet, self.scores, self.facts, self.report)
         for path in sorted(self.folder.glob("tensorboard/events.out.*")):
             path.unlink()
+        for path in sorted((self.folder / SNAPSHOTS).glob("*/*")):
+            if path.name in (NETWORK_FILE, BUNDLE_FILE):
+                path.unlink()
         hidden = (self.asked, self.known_to_mlflow)
         for path in (*hidden, *told, *kept):  # the split early: without it there is nothing to go on with
             path.unlink(missing_ok=True)

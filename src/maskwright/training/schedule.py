@@ -10,17 +10,34 @@ MULTIPLE: Final = 32
 """Of pixels: what the sides of patches are multiples of, since encoders halve five times."""
 
 
-def learning_rate(progress: float, *, peak: float, warmup: float) -> float:
-    """The rate at ``progress`` in [0, 1]: a straight rise to ``peak`` over ``warmup``, then a half cosine to zero.
+def learning_rate(progress: float, *, peak: float, warmup: float, cycles: int = 1) -> float:
+    """The rate at ``progress`` in [0, 1]: a straight rise to ``peak`` over ``warmup``, then half cosines to zero.
 
-    Loshchilov and Hutter, "SGDR" (2017), without restarts.
+    Loshchilov and Hutter, "SGDR" (2017), with cycles of equal length.
 
     >>> [round(learning_rate(p, peak=1.0, warmup=0.2), 3) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
+    >>> [round(learning_rate(p, peak=1.0, warmup=0.2, cycles=2), 3) for p in (0.2, 0.4, 0.59, 0.6, 0.8, 1.0)]
+    [1.0, 0.5, 0.002, 1.0, 0.5, 0.0]
     """
     if progress < warmup:
         return peak * progress / warmup
-    return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
+    part = _cycle(progress, warmup, cycles)
+    within = 1.0 if part >= cycles else part % 1
+    return peak * 0.5 * (1 + math.cos(math.pi * within))
+
+
+def cycles_ended(progress: float, *, warmup: float, cycles: int) -> int:
+    """How many cycles of the learning rate lie behind ``progress``.
+
+    >>> [cycles_ended(p, warmup=0.2, cycles=2) for p in (0.0, 0.59, 0.61, 1.0)]
+    [0, 0, 1, 2]
+    """
+    return max(0, math.floor(_cycle(progress, warmup, cycles)))
+
+
+def _cycle(progress: float, warmup: float, cycles: int) -> float:
+    return cycles * (progress - warmup) / (1 - warmup)
 
 
 def patch_size(progress: float, *, patch: tuple[int, int], share: float, scale: float) -> tuple[int, int]:

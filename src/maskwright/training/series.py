@@ -11,15 +11,13 @@ from typing import Any, Final, NamedTuple
 from maskwright.errors import InputError
 from maskwright.images.write import write_json
 from maskwright.inference.bundle import BUNDLE_FILE
-from maskwright.inference.ensemble import ENSEMBLE_FILE
+from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE, ENSEMBLE_FILE
 from maskwright.training.plan import DEFAULT_SECONDS
 from maskwright.training.presets import MASKS_FOLDER
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import OutputNotEmpty, Run
 
 SUMMARY_FILE: Final = "summary.json"
-DECISION_FILE: Final = "decision.json"
-DECISION_PAGE: Final = "decision.html"
 _BESIDE: Final = frozenset({SUMMARY_FILE, DECISION_FILE, DECISION_PAGE, ENSEMBLE_FILE, BUNDLE_FILE, MASKS_FOLDER})
 _MEMBER: Final = re.compile(r"(fold|seed)\d+")
 _DECIDING: Final = 0.05  # of the time of folds, kept for deciding when all are done

@@ -22,6 +22,8 @@ class State:
     history: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     """Of the steps since the last line of the history."""
+    snapshots: int = 0
+    """Cycles of the learning rate at whose end the network was kept."""
     unfound: dict[str, int] = field(default_factory=dict)
     """In how many validations in a row no pixel of a class was found."""
     sought: list[tuple[int, list[str]]] = field(default_factory=list)

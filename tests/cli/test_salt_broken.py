@@ -1,0 +1,272 @@
+"""Broken copies of the salt challenge's data, each through the command: what it says, once, and what it leaves alone.
+
+Only ``--explain`` is run: it reads all that is read before a training, says the same of it, and trains nothing.
+"""
+
+import re
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskwright.data.split import folds
+from maskwright.data.strata import read_strata
+from maskwright.images.run_length import encode_runs, write_run_lengths
+from tests.data.salted import draw_salt, save_mask
+
+NETWORK = """
+import keras
+
+
+def network(channels, classes, activation):
+    image = keras.Input((None, None, channels))
+    return keras.Model(image, keras.layers.Conv2D(classes, 1, activation=activation, dtype="float32")(image))
+"""
+"""Built in no time; which network it is does not matter here."""
+
+USUAL = "with one class all over"
+"""Of masks without salt, which are told of sound data as well."""
+
+
+@pytest.fixture
+def copied(tmp_path):
+    """The folder of a sound copy, its masks by id, and an id whose mask holds salt."""
+    masks = draw_salt(tmp_path / "data", images=10, tests=2)
+    return tmp_path / "data", masks, next(name for name, mask in masks.items() if mask.any())
+
+
+@pytest.fixture
+def explain(tmp_path, maskwright_command):
+    """Explains the preset on a folder: exit code, warnings and standard error; nothing is changed or written."""
+    before = {}
+
+    def run(data):
+        (tmp_path / "mine.py").write_text(NETWORK)
+        before.update(digests(tmp_path))
+        command = ["train", "--preset", "tgs-salt", "--data", data, "--out", tmp_path / "run", "--explain"]
+        code, out, err = maskwright_command(*command, "--python", tmp_path / "mine.py")
+        told = [line for line in out.splitlines() if line.startswith(("warning: ", "fatal: ")) and USUAL not in line]
+        return code, told, err
+
+    yield run
+    assert digests(tmp_path) == before
+
+
+def digests(folder):
+    files = {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+    return {path: sha256(content).hexdigest() for path, content in files.items()}
+
+
+def runs_of(masks):
+    return {name: encode_runs(mask) for name, mask in masks.items()}
+
+
+def write_train_csv(data, runs):
+    write_run_lengths(data / "train.csv", runs.items())
+
+
+def no_masks_folder(data, masks, name):
+    for path in (data / "train/masks").iterdir():
+        path.unlink()
+    (data / "train/masks").rmdir()
+
+
+def no_depths(data, masks, name):
+    (data / "depths.csv").unlink()
+
+
+def nothing_missing(data, masks, name):
+    pass
+
+
+def neither_masks_nor_train_csv(data, masks, name):
+    no_masks_folder(data, masks, name)
+    (data / "train.csv").unlink()
+
+
+def all_of_another_size_and_no_train_csv(data, masks, name):
+    (data / "train.csv").unlink()
+    for path in (data / "train").rglob("*.png"):
+        with Image.open(path) as picture:
+            cut = picture.crop((0, 0, 96, 80))
+        cut.save(path)
+
+
+def an_id_in_train_csv_only(data, masks, name):
+    write_train_csv(data, runs_of(masks) | {"stranger": "1 2"})
+
+
+def an_image_missing_in_train_csv(data, masks, name):
+    write_train_csv(data, {other: runs for other, runs in runs_of(masks).items() if other != name})
+
+
+def an_image_with_neither_mask_nor_run_lengths(data, masks, name):
+    an_image_missing_in_train_csv(data, masks, name)
+    no_masks_folder(data, masks, name)
+
+
+def an_image_that_is_gone(data, masks, name):
+    (data / f"train/images/{name}.png").unlink()
+
+
+def an_image_missing_in_depths(data, masks, name):
+    lines = (data / "depths.csv").read_text().splitlines(keepends=True)
+    (data / "depths.csv").write_text("".join(line for line in lines if not line.startswith(name)))
+
+
+def a_run_past_the_end(data, masks, name):
+    write_train_csv(data, runs_of(masks) | {name: "10200 9"})
+
+
+def overlapping_runs(data, masks, name):
+    write_train_csv(data, runs_of(masks) | {name: "5 10 14 3"})
+
+
+def runs_not_numbers(data, masks, name):
+    write_train_csv(data, runs_of(masks) | {name: "5 ten"})
+
+
+def no_header(data, masks, name):
+    lines = ["empty,", *(f"{other},{runs}" for other, runs in runs_of(masks).items())]
+    (data / "train.csv").write_text("\n".join(lines))
+
+
+def no_header_and_salt_in_the_first_line(data, masks, name):
+    (data / "train.csv").write_text(f"{name},{runs_of(masks)[name]}\n")
+
+
+def a_mask_that_is_not_its_run_lengths(data, masks, name):
+    save_mask(data / f"train/masks/{name}.png", ~masks[name])
+
+
+def a_mask_of_another_size(data, masks, name):
+    save_mask(data / f"train/masks/{name}.png", masks[name][:50])
+
+
+def an_image_of_another_size(data, masks, name):
+    Image.new("RGB", (100, 101), (90, 90, 90)).save(data / f"train/images/{name}.png")
+
+
+def a_truncated_image(data, masks, name):
+    cut_off(data / f"train/images/{name}.png", 2000)
+
+
+def a_truncated_header(data, masks, name):
+    cut_off(data / f"train/images/{name}.png", 20)
+
+
+def cut_off(file, size):
+    file.write_bytes(file.read_bytes()[:size])
+
+
+def colour(file):
+    with Image.open(file) as picture:
+        pixels = np.array(picture)
+    pixels[..., 0] //= 2
+    Image.fromarray(pixels).save(file)
+
+
+def held_out_first(data, masks):
+    """The ids that the first of the preset's five folds holds out."""
+    coverage = {name: float(mask.mean()) for name, mask in masks.items()}
+    return folds(list(masks), coverage, number=5, seed=0, strata=read_strata(data / "depths.csv"))[0]
+
+
+def cases(words):
+    return [pytest.param(damage, text, id=damage.__name__) for damage, text in words.items()]
+
+
+def is_said(text, words, data, name):
+    """Whether a text is just those words, with the folder and the id in their places and anything for three dots."""
+    pattern = re.escape(words.format(data=data, name=name)).replace(re.escape("..."), r"[^\n]+")
+    return re.fullmatch(pattern, text) is not None
+
+
+REFUSED = {
+    neither_masks_nor_train_csv: "{data}: found neither train/masks nor train.csv; "
+    "expected masks as PNGs, or their run-lengths. Unpack both.",
+    a_run_past_the_end: "{data}/train.csv: {name}: found a run past the end, 10200 9; "
+    "expected pixels up to 10201, 101 x 101.",
+    overlapping_runs: "{data}/train.csv: {name}: found a run that begins at 14, before the end of the one before it; "
+    "expected runs in order, none over another.",
+    runs_not_numbers: "{data}/train.csv: {name}: found '5 ten'; "
+    "expected pairs of whole numbers above 0: start and length.",
+    no_header: "{data}/train.csv: found the columns empty,; expected id,rle_mask.",
+    a_mask_of_another_size: "{data}/train/masks/{name}.png: found a mask of 50 x 101; "
+    "expected 101 x 101, as its image has. Put the original back.",
+    an_image_of_another_size: "{data}/train/images/{name}.png: found 101 x 100 pixels; "
+    "expected 101 x 101, as the other images have. Take it out, or put the original back.",
+    a_truncated_image: "The data cannot be trained on:\n"
+    "- {data}/train/images/{name}.png: found bytes that cannot be decoded (...); "
+    "expected a whole image. It is truncated or damaged: copy or export it again.",
+    a_truncated_header: "{data}/train/images/{name}.png: found bytes that cannot be decoded (...); "
+    "expected a whole image. It is truncated or damaged: copy or export it again.",
+}
+
+WARNED = {
+    an_id_in_train_csv_only: "Ids of {data}/train.csv without an image: 1, such as stranger.",
+    an_image_missing_in_train_csv: "Images that are not in {data}/train.csv: 1, such as {name}.",
+    an_image_missing_in_depths: "Training images without a depth in {data}/depths.csv: 1, such as {name}.",
+    a_mask_that_is_not_its_run_lengths: "Masks that are not what {data}/train.csv says, "
+    "where the PNGs are used: 1, such as {name}.",
+}
+
+COLOURED = (
+    "error: The data cannot be trained on:\n- 1 image of other channels than data.channels says: "
+    "{data}/train/images/{name}.png: found 3 channels, not all equal; expected 1. Convert them, or leave them out.\n"
+)
+
+
+@pytest.mark.parametrize(("damage", "words"), cases(REFUSED))
+def test_what_cannot_be_used_ends_the_command_with_one_error_that_names_it(copied, explain, damage, words):
+    data, masks, name = copied
+    damage(data, masks, name)
+    code, told, err = explain(data)
+    assert (code, told) == (1, [])
+    assert is_said(err, f"error: {words}\n", data, name), err
+
+
+@pytest.mark.parametrize(("damage", "words"), cases(WARNED))
+def test_what_can_be_used_all_the_same_is_told_once(copied, explain, damage, words):
+    data, masks, name = copied
+    damage(data, masks, name)
+    code, told, err = explain(data)
+    assert (code, err) == (0, "")
+    assert told == [f"warning: {words.format(data=data, name=name)}"]
+
+
+@pytest.mark.parametrize("damage", [nothing_missing, no_masks_folder, no_depths, all_of_another_size_and_no_train_csv])
+def test_what_may_be_missing_or_of_any_size_is_taken_without_a_word(copied, explain, damage):
+    data, masks, name = copied
+    damage(data, masks, name)
+    assert explain(data) == (0, [], "")
+
+
+@pytest.mark.parametrize("damage", [an_image_with_neither_mask_nor_run_lengths, an_image_that_is_gone])
+def test_an_image_that_is_left_out_is_told_once(copied, explain, damage):
+    data, masks, name = copied
+    damage(data, masks, name)
+    code, told, err = explain(data)
+    assert (code, err) == (0, "")
+    assert [name in line for line in told] == [True]
+
+
+@pytest.mark.parametrize("held_out", [True, False])
+def test_an_image_whose_channels_differ_is_refused(copied, explain, held_out):
+    data, masks, _ = copied
+    name = next(name for name in masks if (name in held_out_first(data, masks)) == held_out)
+    colour(data / f"train/images/{name}.png")
+    code, told, err = explain(data)
+    assert (code, told) == (1, [])
+    assert is_said(err, COLOURED, data, name), err
+
+
+def test_a_first_line_with_salt_in_place_of_the_header_is_refused_in_a_line_that_can_be_read(copied, explain):
+    data, masks, name = copied
+    no_header_and_salt_in_the_first_line(data, masks, name)
+    code, told, err = explain(data)
+    assert (code, told) == (1, [])
+    assert err.startswith(f"error: {data}/train.csv: found the columns ")
+    assert err.endswith("expected id,rle_mask.\n")
+    assert len(err) < len(str(data)) + 200
