@@ -65,8 +65,11 @@ def test_what_does_not_go_together_is_refused(data, tmp_path, maskwright_command
 
 def test_the_finder_plots_and_suggests_a_rate(data, tmp_path, maskwright_command):
     plot = tmp_path / "rates.png"
-    code, told, err = maskwright_command("find-rate", *data, *SMALL, "--steps", "40", "--out", plot)
+    (tmp_path / "mine.py").write_text("def augmentation(image, mask):\n    print('mine')\n    return locals()\n")
+    own = ["--python", tmp_path / "mine.py"]
+    code, told, err = maskwright_command("find-rate", *data, *SMALL, "--steps", "40", *own, "--out", plot)
     assert code == 0, err
+    assert told.count("mine") >= 40
     assert "The loss falls fastest at a learning rate of" in told
     assert plot.read_bytes()[:4] == b"\x89PNG"
     code, _, err = maskwright_command("find-rate", *data, "--out", plot)

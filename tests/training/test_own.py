@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from maskwright.inference.engine import open_engine
-from maskwright.training.own import Own, UnusableFile, WrongNetwork, load_own
+from maskwright.training.own import NoEncoder, Own, UnusableFile, WrongNetwork, load_own
+from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
+from maskwright.training.train import recipe_with
 from tests.inference.engines import bundle
 
 FILE = """
@@ -93,6 +95,22 @@ CONV = {"filters": 1, "kernel_size": 1}
 def test_a_network_must_fit_the_data_and_open_everywhere(made, words):
     with pytest.raises(WrongNetwork, match=f"network .*: made .*{words}"):
         Own(network=lambda channels, classes, activation: made()).build(bundle())
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("network", "encoder_weights", "imagenet"),
+        ("network", "encoder_freeze", True),
+        ("training", "encoder_rate", 0.0),
+        ("training", "frozen_share", 0.3),
+    ],
+)
+def test_nothing_is_asked_of_the_encoder_of_a_users_network(section, field, value):
+    recipe = Recipe.from_dict({"data": {"images": "i", "masks": "m"}, section: {field: value}})
+    with pytest.raises(NoEncoder, match=f"{section}.{field}: found {value} beside a network of your own"):
+        recipe_with(recipe, Own(network=lambda channels, classes, activation: None))
+    assert recipe_with(recipe, Own()) == recipe
 
 
 def test_a_network_that_fits_is_taken():

@@ -15,6 +15,7 @@ from maskwright.cli.talk import console, counting, end_with, interruptible, say
 from maskwright.cli.training import (
     explain_plan,
     one_of_folds,
+    own_functions,
     preset_folds,
     preset_with,
     refuse_beside_several,
@@ -56,6 +57,20 @@ MaskValuesOption = Annotated[
 MaskSuffix = Annotated[
     str | None, typer.Option("--mask-suffix", help="What mask names have after the image's, e.g. `_mask`.", **Optional)
 ]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training pixels.", **Optional)]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="YAML file of a recipe.", **Optional)]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="section.field=value of the recipe; may be repeated.", **Optional)
+]
+PythonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--python",
+        help="Python file, which is run: its functions loss, network, augmentation and callback take the place of "
+        "the recipe's.",
+        **Optional,
+    ),
+]
 Run = Annotated[
     Path, typer.Argument(help="Folder of a training run, or of an engine exported from one.", show_default=False)
 ]
@@ -94,20 +109,10 @@ def train(
         str | None,
         typer.Option("--time-budget", help="Time for the whole command: 90s, 20m, 1h30m.", **Optional),
     ] = None,
-    epochs: Annotated[int | None, typer.Option("--epochs", help="Passes over the training pixels.", **Optional)] = None,
-    recipe: Annotated[Path | None, typer.Option("--recipe", help="YAML file of a recipe.", **Optional)] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="section.field=value of the recipe; may be repeated.", **Optional)
-    ] = None,
-    python: Annotated[
-        Path | None,
-        typer.Option(
-            "--python",
-            help="Python file, which is run: its functions loss, network, augmentation and callback take the place of "
-            "the recipe's.",
-            **Optional,
-        ),
-    ] = None,
+    epochs: Epochs = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    python: PythonFile = None,
     folds: Annotated[
         int | None,
         typer.Option("--folds", min=2, help="Train so many times, each part of the data held out in turn.", **Optional),
@@ -173,11 +178,11 @@ def find_rate(
     time_budget: Annotated[
         str | None, typer.Option("--time-budget", help="Of the training that the rate is for.", **Optional)
     ] = None,
+    epochs: Epochs = None,
     steps: Annotated[int, typer.Option("--steps", min=20, help="Steps to take, each at a higher rate.")] = 100,
-    recipe: Annotated[Path | None, typer.Option("--recipe", help="YAML file of a recipe.", **Optional)] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="section.field=value of the recipe; may be repeated.", **Optional)
-    ] = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    python: PythonFile = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Raise the learning rate step by step, plot the loss, and suggest the rate at which it falls fastest."""
@@ -188,7 +193,7 @@ def find_rate(
         expected = "a new name in .png, or --overwrite for one that is there"
         raise UnusableOption(option="--out", found=str(out), expected=expected)
     data = _data_fields(images, masks, None, None, classes, ignore, mask_values, mask_suffix)
-    given = {"data": data, "training": {"time_budget": time_budget}}
+    given = {"data": data, "training": {"time_budget": time_budget, "epochs": epochs}}
     fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
     load_keras_quietly()
@@ -197,7 +202,7 @@ def find_rate(
     from maskwright.training.train import find_rate as find
 
     with counting("Raising the rate") as count:
-        curve = find(complete, steps=steps, watch=count)
+        curve = find(complete, own=own_functions(python), steps=steps, watch=count)
     try:
         suggested = curve.suggested
     except NoRate:

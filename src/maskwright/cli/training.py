@@ -28,7 +28,7 @@ def train_run(recipe: "Recipe | None", out: Path, python: Path | None, *, overwr
 
     load_keras_quietly()
 
-    own = _own_functions(python)
+    own = own_functions(python)
     with ConsoleNarrator(console()) as narrator:
         trained = Segmenter.train_recipe(recipe, out, overwrite=overwrite, own=own, narrator=narrator, started=started)
     run = Run.open(trained.folder)  # of several processes, all but the first have folders of their own
@@ -39,7 +39,7 @@ def train_run(recipe: "Recipe | None", out: Path, python: Path | None, *, overwr
         raise typer.Exit(130)
 
 
-def _own_functions(python: Path | None) -> "Own":
+def own_functions(python: Path | None) -> "Own":
     """The user's own functions; Keras is loaded by then."""
     from maskwright.training.own import NOTHING, load_own
 
@@ -56,7 +56,7 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     from maskwright.training.series import by_fold, by_seed, seconds_to_decide, train_series
 
     load_keras_quietly()
-    own = _own_functions(python)
+    own = own_functions(python)
 
     def one(member: "Recipe", folder: Path) -> None:
         with ConsoleNarrator(console()) as narrator:
@@ -151,7 +151,7 @@ def explain_plan(recipe: "Recipe", out: Path, python: Path | None) -> None:
     from maskwright.training.train import explain
 
     with counting("Reading pairs") as count:
-        plan = explain(recipe, out, own=_own_functions(python), progress=count)
+        plan = explain(recipe, out, own=own_functions(python), progress=count)
     print_plan(console(), plan)
     say("Nothing was trained or written. Decide otherwise with --set, such as --set training.batch_size=4")
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import keras
@@ -15,8 +16,12 @@ from maskwright.errors import InputError
 from maskwright.inference.bundle import Bundle
 from maskwright.losses.base import SegmentationLoss
 from maskwright.losses.targets import Tensor
+from maskwright.training.recipe import Recipe
 
 _DIGITS: Final = 12  # of a file's digest, in the recipe
+_OF_ENCODER: Final = MappingProxyType(
+    {"network": ("encoder_weights", "encoder_freeze"), "training": ("encoder_rate", "frozen_share")}
+)
 _OPENED: Final = ("keras.", "maskwright.")  # where layers come from that a saved network is opened with
 
 
@@ -36,6 +41,12 @@ class WrongNetwork(InputError):
     """A network of the user's that does not fit the data."""
 
     text = "network {name}: made {found}; expected {expected}."
+
+
+class NoEncoder(InputError):
+    """Something asked of the encoder, beside a network of the user's own."""
+
+    text = "{field}: found {found} beside a network of your own, whose encoder is not known; expected it left out."
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,20 @@ class Own:
 
 NOTHING: Final = Own()
 FUNCTIONS: Final = tuple(each.name for each in fields(Own) if each.name != "names")
+
+
+def refuse_encoder(recipe: Recipe) -> None:
+    """Refuse a recipe that asks something of the encoder, of which a user's own network has none that is known.
+
+    Raises:
+        NoEncoder: It does.
+    """
+    for section, names in _OF_ENCODER.items():
+        given = getattr(recipe, section)
+        for name in names:
+            found = getattr(given, name)
+            if found != type(given).model_fields[name].default:
+                raise NoEncoder(field=f"{section}.{name}", found=found)
 
 
 class OwnLoss(SegmentationLoss):

@@ -49,7 +49,7 @@ from maskwright.training.network import (
     quickened,
     targets,
 )
-from maskwright.training.own import NOTHING, FunctionMissing, Own, OwnLoss
+from maskwright.training.own import NOTHING, FunctionMissing, Own, OwnLoss, refuse_encoder
 from maskwright.training.plan import patch_for
 from maskwright.training.prepare import Prepared, ScanProgress, prepare, prepared_before
 from maskwright.training.recipe import NetworkRecipe, Recipe
@@ -148,6 +148,7 @@ def explain(
 def find_rate(
     recipe: Recipe,
     *,
+    own: Own = NOTHING,
     steps: int = STEPS,
     reading: ScanProgress | None = None,
     watch: Callable[[int, int], None] = lambda done, total: None,
@@ -156,6 +157,7 @@ def find_rate(
 
     Args:
         recipe: As of `train`; patches have the size that they have at the beginning of a run.
+        own: As of `train`.
         steps: The most steps to take.
         reading: Called with the pairs that were read and all there are.
         watch: Called with the steps taken and all there are.
@@ -163,9 +165,9 @@ def find_rate(
     Raises:
         UnusableData: The data has a fatal fault.
     """
-    prepared, _ = _prepare(recipe, NOTHING, reading)
-    networks = _build_networks(prepared, prepared.recipe.network)
-    patches, training = _build_patches(prepared, None), prepared.recipe.training
+    prepared, _ = _prepare(recipe, own, reading)
+    networks = _build_networks(prepared, prepared.recipe.network, own)
+    patches, training = _build_patches(prepared, own.augment()), prepared.recipe.training
     learn = step_of(networks.learning)
     optimizer = networks.learning.optimizer
     optimizer.encoder_rate.assign(training.encoder_rate)
@@ -240,7 +242,10 @@ def recipe_with(recipe: Recipe, own: Own) -> Recipe:
 
     Raises:
         FunctionMissing: The recipe is of a training with functions that are not given.
+        NoEncoder: It asks something of the encoder, and the network is the user's own.
     """
+    if own.network is not None:
+        refuse_encoder(recipe)
     for field, name in _recorded(recipe).items():
         if name is not None and name != own.name(field):
             raise FunctionMissing(field=field, found=own.name(field) or "the recipe's own", expected=name)
