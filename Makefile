@@ -18,6 +18,9 @@ ANYWHERE := tests/losses tests/metrics tests/training/test_recalibrate.py tests/
             tests/networks/test_bilinear.py tests/networks/test_grid.py \
             tests/networks/test_attention.py tests/weights/test_channels.py
 
+# Two processes, each of which takes whole files: loading a framework and training use one core half of the time.
+IN_TWO := -n 2 --dist loadfile
+
 .PHONY: demo test peers check clean
 
 .venv/demo.installed: pyproject.toml requirements/constraints.txt
@@ -40,8 +43,8 @@ check: .venv/test.installed
 	$(BIN)/mypy
 
 test: check
-	KERAS_BACKEND=tensorflow $(BIN)/pytest
-	KERAS_BACKEND=jax $(BIN)/pytest $(ANYWHERE)
+	KERAS_BACKEND=tensorflow $(BIN)/pytest $(IN_TWO)
+	KERAS_BACKEND=jax $(BIN)/pytest $(IN_TWO) $(ANYWHERE)
 	KERAS_BACKEND=torch $(BIN)/pytest $(ANYWHERE)
 
 .venv-smp/installed:

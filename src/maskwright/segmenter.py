@@ -321,8 +321,7 @@ def _training_masks(folder: Path, bundle: Bundle) -> tuple[Mapping[Any, str], st
     if is_exported(folder):
         exported = Exported.read(folder)
         return exported.mask_values, exported.mask_suffix
-    run = Run(folder)
-    if run.recipe.exists():
+    if run := Run.holding(folder):
         data = run.read_recipe().data
         return data.mask_values or {}, data.mask_suffix
     return {label.value: label.name for label in bundle.labels}, ""  # converted, not trained here

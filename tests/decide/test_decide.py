@@ -3,27 +3,33 @@
 import json
 import re
 import shutil
+import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from maskwright.data.mask_values import parse_mask_values
+from maskwright.data.pairs import Pair
 from maskwright.decide import answers as module
 from maskwright.decide.answers import Answers, Known, Network, NothingHeldOut, asked, held_out, networks_with_runs
-from maskwright.decide.decide import NothingToDecide, decide, decide_ensemble, views_worth_trying
+from maskwright.decide.decide import NothingToDecide, _decided_of_all, decide, decide_ensemble, views_worth_trying
 from maskwright.images.labels import Label
 from maskwright.images.read import read_image, read_mask
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.engine import open_engine
-from maskwright.inference.ensemble import WrongEnsemble
+from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE, WrongEnsemble, write_ensemble
 from maskwright.inference.keras_engine import load_network
 from maskwright.inference.opening import open_predictor
 from maskwright.inference.predict import predict_probabilities
 from maskwright.metrics.scores import Scores, confusion_matrix
+from maskwright.segmenter import _training_masks
 from maskwright.training.evaluate import evaluate_pairs
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
+from tests.inference.engines import Brightness
 
 
 @pytest.fixture
@@ -281,3 +287,67 @@ def test_of_what_knows_no_held_out_images_no_gain_is_told(run, tmp_path, maskwri
     assert code == 0, err
     assert "Not measured what this gains" in told
     assert "(networks: 2)" in told
+
+
+def test_one_network_is_in_memory_at_a_time(run, monkeypatch):
+    alive = weakref.WeakSet()
+
+    class Held(Brightness):
+        pass
+
+    def opened(folder):
+        assert not alive
+        engine = Held()
+        alive.add(engine)
+        return engine
+
+    monkeypatch.setattr(module, "open_engine", opened)
+    known, validated = held_out([Network(run.folder, run)] * 3, ways=2)
+    gray = {place: gray_pair(run.folder, place, known) for place in range(len(known))}
+    validated = [replace(one, pairs=gray) for one in validated]
+    with Answers(known, ("mirrored",), 1, beside=run.folder) as answers:
+        assert len(list(asked(validated, answers, progress=lambda *_: None))) == 3 * len(known)
+
+
+def gray_pair(folder, place, known):
+    file = folder / f"gray{place}.png"
+    Image.fromarray(np.full(known[place].truth.shape, 128, np.uint8)).save(file)
+    return Pair(file.stem, file, file)
+
+
+def test_masks_of_a_snapshot_mean_what_they_mean_for_its_run(run):
+    recipe = run.read_recipe().changed("data", mask_suffix="_mask")
+    run.recipe.write_text(recipe.to_yaml())
+    snapshot = run.snapshot(2)
+    snapshot.mkdir(parents=True)
+    assert _training_masks(snapshot, Bundle.read(run.folder)) == (recipe.data.mask_values, "_mask")
+
+
+def test_only_what_all_networks_were_trained_with_is_tried(run, tmp_path):
+    other = Run(tmp_path / "other")
+    shutil.copytree(run.folder, other.folder)
+    other.recipe.write_text(other.read_recipe().changed("augmentation", flip="none").to_yaml())
+
+    def tried(*runs):
+        networks = [Network(one.folder, one) for one in runs]
+        return scores_of(_decided_of_all(networks, beside=tmp_path, seconds=None, progress=lambda *_: None)[0])
+
+    assert {"flips", "scales"} <= tried(run).keys()
+    assert {"flips", "scales"} & tried(run, other).keys() == {"scales"}
+
+
+def test_no_decision_outlives_the_ensemble_or_the_run_it_was_made_for(run, tmp_path):
+    for name in (DECISION_FILE, DECISION_PAGE):
+        (tmp_path / "both").mkdir(exist_ok=True)
+        (tmp_path / "both" / name).touch()
+        (run.folder / name).touch()
+    write_ensemble(tmp_path / "both", [run.folder])
+    assert sorted(path.name for path in (tmp_path / "both").iterdir()) == ["bundle.json", "ensemble.json"]
+    run.discard()
+    assert not [path for path in run.folder.rglob("*") if path.is_file() and path.name[0] != "."]
+
+
+def test_runs_whose_images_are_elsewhere_are_averaged_unmeasured(run):
+    held = run.read_split()["validation"][0]
+    run.write_split(train=[], validation=[replace(held, image=run.folder / "gone.png")])
+    assert networks_with_runs([run.folder]) is None

@@ -59,6 +59,7 @@ def test_nothing_and_everything(text, filled):
         ("one 2", "'one 2'"),
         ("1 0", "'1 0'"),
         ("99999999999999999999999 1", "'99999999999999999999999 1'"),
+        ("1 " + "9" * 5000, "'1 99999"),
         ("5 3", "a run past the end, 5 3"),
         ("7 1", "a run past the end, 7 1"),
         ("9223372036854775807 2", "a run past the end"),

@@ -2,8 +2,11 @@
 
 import pytest
 
+import maskwright.training.pace as pace
 import maskwright.training.train as training
+from maskwright.training.recipe import Recipe
 from maskwright.training.run import OutputHoldsARun
+from tests.conftest import SMALL_RECIPE
 from tests.training.test_run import ASKED, begun
 
 
@@ -38,3 +41,16 @@ def test_a_run_that_had_not_come_to_train_or_is_to_be_overwritten_begins_anew(tm
     run.bundle.unlink()
     with pytest.raises(Began):
         training.train(ASKED, run.folder)
+
+
+def test_a_training_that_was_refused_for_want_of_time_leaves_the_folder_free(drawn, tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(pace, "_PROOF_ALIKE", 1e5)  # as if there were many more images
+    recipe = Recipe.from_dict(
+        {"data": {"images": drawn / "train/images", "masks": drawn / "train/masks"}, **SMALL_RECIPE}
+        | {"training": SMALL_RECIPE["training"] | {"time_budget": 60}}
+    )
+    for _ in range(2):
+        with pytest.raises(pace.BudgetTooShort, match=r"takes about \d+ s\. Give more; nothing was kept of this"):
+            training.train(recipe, tmp_path / "run")
+        assert not [path for path in (tmp_path / "run").iterdir() if path.name[0] != "."]

@@ -33,6 +33,8 @@ LATE = [
     "training.late_loss={dice: 1}",
     "--set",
     "training.late_share=0.5",
+    "--set",
+    "training.cycles=2",
 ]
 
 

@@ -13,11 +13,12 @@ def back(now, then):
 
 
 def test_the_place_is_the_checkpoints_and_the_rest_is_as_it_stands():
-    now = State(step=9, began=3.0, best=0.7, best_step=8, history=[{"step": 4}, {"step": 8}], losses=[0.1])
-    then = State(step=4, began=1.0, best=0.2, best_step=4, history=[{"step": 4}])
+    kept = {"began": 3.0, "best": 0.7, "best_step": 8, "best_answer": [0.7], "looked_at": 32, "snapshots": 2}
+    now = State(step=9, **kept, history=[{"step": 4}, {"step": 8}], losses=[0.1])
+    then = State(step=4, began=1.0, best=0.2, best_step=4, best_answer=[0.2], snapshots=1, history=[{"step": 4}])
     line = "The loss became nan at step 9: goes back to step 4, at half the learning rate, 0.4 at its peak."
     assert back(now, then) == State(
-        step=4, began=3.0, best=0.7, best_step=8, history=[{"step": 4}],
+        step=4, **kept, history=[{"step": 4}],
         rate=0.5, setbacks=1, went_back_to=4, went_back=[line],
     )  # fmt: skip
 

@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from maskwright.cli.large import UnusableOption
 from maskwright.cli.talk import console, counting, end_with, interruptible, say
 
 if TYPE_CHECKING:
     from maskwright.decide.decide import Decision
+
+_NOTHING = "nothing was decided"
 
 TimeToAsk = Annotated[
     str | None,
@@ -28,7 +31,7 @@ def decide(
     from maskwright.quiet import load_keras_quietly
 
     load_keras_quietly()
-    with interruptible():
+    with interruptible(_NOTHING):
         decide_and_tell(run, seconds=_seconds(time_budget))
 
 
@@ -77,11 +80,15 @@ def ensemble(
     from maskwright.inference.ensemble import read_ensemble, refuse_folder, write_ensemble
 
     refuse_folder(out, overwrite=overwrite)
+    if decided is not None and time_budget is not None:
+        raise UnusableOption(
+            option="--time-budget", found="--decided", expected="one of them: no image is asked for then"
+        )
     if decided is not None:
         write_ensemble(out, members, Bundle.read(decided))
     elif not _ensemble_decided(members, out, seconds=_seconds(time_budget)):
         write_ensemble(out, members)
-        say("Not measured what this gains: not every member is a run, with images that were held out.")
+        say("Not measured what this gains: not every member is a run, with the images that were held out still there.")
     say(f"ensemble: {out} (networks: {len(read_ensemble(out).members)})")
 
 
@@ -95,7 +102,7 @@ def _ensemble_decided(members: list[Path], out: Path, *, seconds: float | None) 
     if networks is None:
         return False
     load_keras_quietly()
-    with interruptible(), counting("Asking networks of held-out images") as count:
+    with interruptible(_NOTHING), counting("Asking networks of held-out images") as count:
         decision = decide_ensemble(networks, out, seconds=seconds, progress=count)
     _tell(decision, out)
     return True

@@ -38,12 +38,12 @@ def counting(what: str = "Predicting") -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(left: str = "what is finished is kept, and the same command goes on") -> Iterator[None]:
     """Say what Ctrl-C has left, and how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        sys.stderr.write("Interrupted; what is finished is kept, and the same command goes on.\n")
+        sys.stderr.write(f"Interrupted; {left}.\n")
         raise typer.Exit(130) from None
 
 

@@ -110,14 +110,23 @@ class Network:
 
 
 def networks_with_runs(members: Sequence[Path]) -> list[Network] | None:
-    """The networks of runs, of snapshots of them or of ensembles; None where one is of no run, such as an engine.
+    """The networks of runs, of snapshots of them or of ensembles.
+
+    Returns:
+        None where one is of no run, such as an engine, or where the images that were held out of it are not here.
 
     Raises:
         WrongEnsemble: A member is no network at all.
     """
     folders = networks_of(members)
-    networks = [Network(folder, run) for folder in folders if (run := Run.holding(folder)) and run.split.is_file()]
+    networks = [Network(folder, run) for folder in folders if (run := Run.holding(folder)) and _is_askable(run)]
     return networks if len(networks) == len(folders) else None
+
+
+def _is_askable(run: Run) -> bool:
+    if not run.split.is_file():
+        return False
+    return all(pair.image.is_file() and pair.mask.is_file() for pair in run.read_split()["validation"])
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,7 @@ def held_out(networks: Sequence[Network], *, ways: int) -> tuple[list[Known], li
         NothingHeldOut: There is none.
         InputError: A mask cannot be read any more.
     """
-    pairs = [{str(pair.mask): pair for pair in one.run.read_split()["validation"]} for one in networks]
+    pairs = [{str(pair.image): pair for pair in one.run.read_split()["validation"]} for one in networks]
     by_key = {key: pair for of_one in pairs for key, pair in of_one.items()}
     if not by_key:
         raise NothingHeldOut(run=networks[0].run.folder)
@@ -176,23 +185,31 @@ def asked(
         InputError: A network or an image cannot be read.
     """
     total, done, began = sum(len(one.pairs) for one in validated), 0, time.monotonic()
+    order = np.random.default_rng(0).permutation(len(answers.images)).tolist()  # one, so that all are asked of the same
     for number, one in enumerate(validated):
-        engine = open_engine(one.folder)
         until = math.inf if seconds is None else began + seconds * (number + 1) / len(validated)
-        order = np.random.default_rng(0).permutation(sorted(one.pairs))
-        for first in range(0, len(order), BATCH):
-            if first and time.monotonic() > until:
-                break
-            some = order[first : first + BATCH].tolist()
-            for way, seeing in enumerate([engine, *(_SeenAs(engine, view) for view in answers.views)]):
-                for place, said in _said(seeing, {place: one.pairs[place].image for place in some}):
-                    answers.add(place, way, said)
-                    if way == 0:
-                        yield number, place, said
-            done += len(some)
+        for place, said in _asked_of(one, [place for place in order if place in one.pairs], answers, until=until):
+            yield number, place, said
+            done += 1
             progress(done, total)
-        del engine
         gc.collect()  # Keras' networks are in circles
+
+
+def _asked_of(
+    one: Validated, order: Sequence[int], answers: Answers, *, until: float
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Open a network and ask it of images in this order; yields each one's place and what it said plain."""
+    engine = open_engine(one.folder)
+    ways: list[Engine] = [engine, *(_SeenAs(engine, view) for view in answers.views)]
+    for first in range(0, len(order), BATCH):
+        if first and time.monotonic() > until:
+            break
+        images = {place: one.pairs[place].image for place in order[first : first + BATCH]}
+        for way, seeing in enumerate(ways):
+            for place, said in _said(seeing, images):
+                answers.add(place, way, said)
+                if way == 0:
+                    yield place, said
 
 
 @final

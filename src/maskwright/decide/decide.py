@@ -1,5 +1,6 @@
 """Decide, do not guess: what to do with a network's probabilities, by its score on images it has not learnt from."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from maskwright.images.components import cleaned
 from maskwright.images.labels import IGNORED
 from maskwright.images.write import write_json, write_mask, write_text
 from maskwright.inference.bundle import Bundle, View
-from maskwright.inference.ensemble import DECISION_FILE, refuse_unlike, write_ensemble
+from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE, refuse_unlike, write_ensemble
 from maskwright.inference.opening import open_predictor
 from maskwright.metrics.scores import Scores, confusion_matrix
 from maskwright.training.evaluate import evaluate_pairs
@@ -96,7 +97,8 @@ def decide(
     networks = [Network(run.folder, run) for run in _runs(folder)]
     if networks[0].folder != folder:
         return decide_ensemble(networks, folder, seconds=seconds, progress=progress)
-    decision = _decided(networks, seconds=seconds, progress=progress)
+    decision = _decided(networks, beside=folder, seconds=seconds, progress=progress)
+    (folder / DECISION_PAGE).unlink(missing_ok=True)  # of a decision before
     decision.bundle.write(folder, write_text)
     _score_again(networks[0].run)
     write_json(folder / DECISION_FILE, to_json(decision))
@@ -122,38 +124,46 @@ def decide_ensemble(
         NothingHeldOut, WrongEnsemble, InputError: As `decide` raises.
     """
     refuse_unlike(out, [network.folder for network in networks])
-    decision = _decided(networks, seconds=seconds, progress=progress)
+    beside = next(place for place in (out.absolute(), *out.absolute().parents) if place.is_dir())
+    decision = _decided(networks, beside=beside, seconds=seconds, progress=progress)
     write_ensemble(out, [network.folder for network in decision.chosen], decision.bundle)
     write_json(out / DECISION_FILE, to_json(decision))
     return decision
 
 
-def _decided(networks: Sequence[Network], *, seconds: float | None, progress: Callable[[int, int], None]) -> Decision:
+def _decided(
+    networks: Sequence[Network], *, beside: Path, seconds: float | None, progress: Callable[[int, int], None]
+) -> Decision:
     """What is decided for the mean of some networks, or for those of them that are as good without the others."""
-    decision, fewer = _decided_of_all(networks, seconds=seconds, progress=progress)
+    began = time.monotonic()
+    decision, fewer = _decided_of_all(networks, beside=beside, seconds=seconds, progress=progress)
     if len(fewer) == len(networks):
         return decision
-    best, _ = _decided_of_all(fewer, seconds=seconds, progress=progress)
+    left = None if seconds is None else max(0.0, seconds - (time.monotonic() - began))
+    best, _ = _decided_of_all(fewer, beside=beside, seconds=left, progress=progress)
     return replace(best, lines=(*decision.lines[:2], *best.lines))
 
 
 def _decided_of_all(
-    networks: Sequence[Network], *, seconds: float | None, progress: Callable[[int, int], None]
+    networks: Sequence[Network], *, beside: Path, seconds: float | None, progress: Callable[[int, int], None]
 ) -> tuple[Decision, list[Network]]:
     """What is decided for the mean of some networks, and which of them are to be kept."""
     run = networks[0].run
     recipe, plain = run.read_recipe(), _undecided(run.read_bundle())
-    groups = views_worth_trying(recipe)
+    trained_with = [views_worth_trying(one.run.read_recipe()) for one in networks]
+    groups = {
+        name: group for name, group in trained_with[0].items() if all(of.get(name) == group for of in trained_with)
+    }
     views = tuple(dict.fromkeys(view for group in groups.values() for view in group))
     known, validated = held_out(networks, ways=1 + len(views))
-    with Answers(known, views, plain.outputs, beside=run.folder) as answers:
+    with Answers(known, views, plain.outputs, beside=beside) as answers:
         judge = _Judge(answers, plain, recipe.training.select)
         said_alone: list[dict[int, NDArray[np.uint8]]] = [{} for _ in networks]
         for number, place, said in asked(validated, answers, seconds=seconds, progress=progress):
             said_alone[number][place] = plain.decide(said)
         is_shared = all(one.pairs.keys() == validated[0].pairs.keys() for one in validated)
         lines, kept = _compared(judge, said_alone, is_shared=is_shared)
-        of = len({pair.mask for one in networks for pair in one.run.read_split()["validation"]})
+        of = len({pair.image for one in networks for pair in one.run.read_split()["validation"]})
         found = _search_all(judge, groups, lines)
         return replace(found, of=of, chosen=tuple(networks)), [networks[number] for number in kept]
 

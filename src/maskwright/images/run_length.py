@@ -57,7 +57,7 @@ def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run-l
     words = text.split()
     try:
         numbers = np.array([int(word) for word in words if word.isascii() and word.isdecimal()], np.int64)
-    except OverflowError:
+    except (OverflowError, ValueError):  # of more digits than Python reads
         numbers = np.zeros(0, np.int64)
     if len(numbers) != len(words) or len(words) % 2 or (numbers < 1).any():
         raise WrongRunLengths(

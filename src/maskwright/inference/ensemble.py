@@ -150,6 +150,8 @@ def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None 
     record = Record(members=tuple(Path(os.path.relpath(member, folder)).as_posix() for member in members))
     bundle = bundle or bundles[0]
     folder.mkdir(parents=True, exist_ok=True)
+    for name in (DECISION_FILE, DECISION_PAGE):  # of an ensemble that was here
+        (folder / name).unlink(missing_ok=True)
     bundle.write(folder, write_text)
     write_text(folder / ENSEMBLE_FILE, record.model_dump_json(indent=2))  # last: it is what makes the folder one
     return Ensemble(bundle, tuple(members))

@@ -122,8 +122,8 @@ class Trainer:
             stopwatch,
             budget=recipe.time_budget,
             steps=(recipe.epochs or 0) * patches.steps_per_epoch,
-            images=len(validation_sizes),
-            pixels=sum(map(math.prod, validation_sizes)) / patches.batch_size,
+            pixels=[*map(math.prod, validation_sizes)],
+            batch_size=patches.batch_size,
             is_alike=precision == "float32",
         )
         self._saved_at = stopwatch.seconds()
@@ -353,7 +353,7 @@ class Trainer:
             if (best is None or reached >= best) and put(file, lambda: self._save_network(file)):
                 self.state.best, self.state.best_step = reached, self.state.step
                 self.state.best_answer = self.validation.answer(self.validation.saved())
-        self._pace.validated(self.state, since=started, images=[image.seconds for image in self._found.images])
+        self._pace.validated(since=started, images=[image.seconds for image in self._found.images])
         return self._found
 
     def _save_checkpoint(self, put: Put) -> bool:

@@ -1,9 +1,10 @@
 """How the time of a training is shared out: when it ends, and what validations on the way may cost."""
 
 from collections.abc import Sequence
-from statistics import fmean
+from statistics import median
 from typing import Final, final
 
+from maskwright.data.pairs import spread
 from maskwright.errors import InputError
 from maskwright.inference.pipeline import BATCH
 from maskwright.training.schedule import ByClock, BySteps, Schedule, Stopwatch
@@ -32,7 +33,7 @@ class BudgetTooShort(InputError):
 
     text = (
         "A time budget of {budget:g} s is too short: {taken:.0f} s went by before the first step, and the proof at the "
-        "end, on {images} held-out images, takes {proof}. Give more, with --overwrite."
+        "end, on {images} held-out images, takes {proof}. Give more; nothing was kept of this training."
     )
 
 
@@ -44,19 +45,27 @@ class Pace:
         stopwatch: The time.
         budget: Seconds of a run by the clock; None where the steps decide.
         steps: Of a run by steps.
-        images: To validate on.
-        pixels: That the network sees of them all, over the number of patches in a batch.
+        pixels: That the network sees of each image to validate on.
+        batch_size: Patches in a step.
         is_alike: Whether the proof computes as validations on the way do.
     """
 
     def __init__(
-        self, stopwatch: Stopwatch, *, budget: float | None, steps: int, images: int, pixels: float, is_alike: bool
+        self,
+        stopwatch: Stopwatch,
+        *,
+        budget: float | None,
+        steps: int,
+        pixels: Sequence[int],
+        batch_size: int,
+        is_alike: bool,
     ) -> None:
         self.budget = budget
         self.steps = steps
         self._stopwatch = stopwatch
-        self.images = images
-        self._validation_work = _FIRST_GUESS * pixels
+        self.images = len(pixels)
+        self._pixels = pixels
+        self._validation_work = _FIRST_GUESS * sum(pixels) / batch_size
         self._proof = _PROOF_ALIKE if is_alike else _PROOF
         self._work = self._steps = 0
         self._validation_seconds: float | None = None
@@ -68,7 +77,8 @@ class Pace:
         """The schedule of a sitting that begins at ``state``."""
         self._timed_from, self._work, self._steps = None, 0, 0
         if self.budget is not None:
-            return ByClock(self.budget, self._stopwatch, began=state.began, reserve=_CLOSING_SECONDS)
+            reserve = max(_CLOSING_SECONDS, state.reserve)
+            return ByClock(self.budget, self._stopwatch, began=state.began, reserve=reserve)
         return BySteps(self.steps, self._stopwatch, first=state.step)
 
     def stepped(self, schedule: Schedule, state: State, *, work: int) -> None:
@@ -89,13 +99,15 @@ class Pace:
             self._work += work
             schedule.began = state.began
             self._steps += 1
-            if self._steps < _TOLD_BY or self.guess_matters(schedule):
+            if self._steps < _TOLD_BY:
                 return
-            cost = self._validation_cost()
-            ends = self._stopwatch.seconds() + cost * self._proof
+            guessed = self.guess_matters(schedule)
+            proof = self._proof * self._validation_cost()
+            ends = self._stopwatch.seconds() + (self._cost_on_the_way(state) if guessed else proof)
             if state.step <= _TOLD_BY + 2 and ends > schedule.budget:
                 raise self.too_short(state)
-            schedule.reserve = _CLOSING_SECONDS + self._cost_on_the_way(state) + self._proof * cost
+            if not guessed:  # else it is measured first
+                schedule.reserve = state.reserve = _CLOSING_SECONDS + self._cost_on_the_way(state) + proof
 
     def too_short(self, state: State) -> BudgetTooShort:
         """What to say where the budget leaves no time to learn in."""
@@ -113,25 +125,28 @@ class Pace:
         It is settled once, since scores of other images cannot be compared.
         """
         if not state.looked_at:
-            cost, share = self._validation_cost(), 1.0
-            if self.budget is not None and cost > _ONE_VALIDATION * self.budget:
-                share = _ONE_VALIDATION * self.budget / cost
+            share = 1.0
+            if self.budget is not None and state.best is None:  # else all were looked at, before this was settled
+                cost = self._validation_cost()
+                share = min(1.0, _ONE_VALIDATION * self.budget / cost) if cost else 0.0
             state.looked_at = min(self.images, max(_FEWEST, round(share * self.images)))
         return state.looked_at
 
-    def validated(self, state: State, *, since: float, images: Sequence[float]) -> None:
+    def validated(self, *, since: float, images: Sequence[float]) -> None:
         """A validation has ended.
 
         Args:
-            state: As it is.
             since: When it began, on the stopwatch.
-            images: Seconds that each image took to predict.
+            images: Seconds that each of its images took to predict.
         """
         self._validated_at = self._stopwatch.seconds()
         self._on_the_way = self._validation_seconds = self._validated_at - since
         if len(images) < self.images:  # what does not grow with their number is in the seconds kept for closing
-            steady = sorted(images)[: max(1, len(images) - BATCH)]  # without those that waited for a compilation
-            self._validation_seconds = _READING * self.images * fmean(steady)
+            # The median, since the first of a size wait for a compilation.
+            a_pixel = median(
+                took / pixels for took, pixels in zip(images, spread(self._pixels, len(images)), strict=True)
+            )
+            self._validation_seconds = _READING * a_pixel * sum(self._pixels)
 
     def validation_is_due(self, schedule: Schedule, state: State) -> bool:
         """Whether the end of an epoch is worth a validation."""

@@ -217,7 +217,7 @@ class TrainingRecipe(Section):
     """Decoupled weight decay of AdamW."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of the run over which the rate rises to its peak; then it falls along a half cosine."""
-    cycles: PositiveInt = 1
+    cycles: Annotated[int, Field(ge=1, le=50)] = 1
     """Times that the rate falls so; before each but the first it leaps back up, and the network is kept as a snapshot
     for an ensemble."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0

@@ -25,7 +25,7 @@ class NotFinite(Exception):
 def gone_back(now: State, then: State | None, fault: NotFinite, *, run: Path, peak: float) -> State:
     """``then``, the state of the last checkpoint, to go on from at half the rate of ``now``; its last word says so.
 
-    What the time was and which network is the best stays as it is ``now``.
+    What the time was, which network is the best and by how many images, and which are kept stays as it is ``now``.
 
     Args:
         now: Where the numbers became useless.
@@ -41,7 +41,8 @@ def gone_back(now: State, then: State | None, fault: NotFinite, *, run: Path, pe
     times = now.setbacks if again else 0
     if then is None or times == _MOST_IN_A_ROW:
         raise LossNotFinite(fault=fault, step=now.step, run=run, peak=peak * now.rate, times=times)
-    then.began, then.best, then.best_step = now.began, now.best, now.best_step
+    for name in ("began", "best", "best_step", "best_answer", "looked_at", "snapshots"):
+        setattr(then, name, getattr(now, name))
     then.rate = now.rate / 2
     then.setbacks, then.went_back_to = times + 1, then.step
     line = (

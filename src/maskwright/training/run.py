@@ -15,6 +15,7 @@ from maskwright.errors import InputError
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engine import NETWORK_FILE, NotARun
+from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE
 from maskwright.training.recipe import Recipe, WrongRecipe
 
 RECIPE_FILE = "recipe.yaml"
@@ -152,8 +153,8 @@ class Run:
     @classmethod
     def holding(cls, folder: Path) -> "Run | None":
         """The run whose network, or one of whose snapshots, is in ``folder``, if there is one."""
-        run = cls(folder.parent.parent if folder.parent.name == SNAPSHOTS else folder)
-        return run if run.recipe.is_file() else None
+        above = [folder.parent.parent] if folder.parent.name == SNAPSHOTS else []
+        return next((run for run in map(cls, [folder, *above]) if run.recipe.is_file()), None)
 
     @classmethod
     def planned(cls, folder: str | Path, *, overwrite: bool) -> "Run":
@@ -244,19 +245,34 @@ class Run:
             if _UNFINISHED_WRITE.fullmatch(path.name):
                 path.unlink()
 
+    def discard(self) -> None:
+        """Leave nothing of a run that learnt nothing, so that the folder is as free as before."""
+        self._clear()
+        self.recipe.unlink(missing_ok=True)
+        made = (
+            self.checkpoint.parent,
+            *self.folder.glob(f"{SNAPSHOTS}/[0-9]*"),
+            self.folder / SNAPSHOTS,
+            self.validation,
+        )
+        for folder in made:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
     def _clear(self) -> None:
         """Remove what a training wrote, but for the recipe."""
         for path in sorted(self.validation.rglob("*.png")):
             path.unlink()
         kept = (self.checkpoint, self.previous_checkpoint, self.last_network, self.network, self.bundle)
         told = (self.split, self.history, self.contact_sheet, self.scores, self.facts, self.report)
+        decided = (self.folder / DECISION_FILE, self.folder / DECISION_PAGE)
         for path in sorted(self.folder.glob("tensorboard/events.out.*")):
             path.unlink()
-        for path in sorted((self.folder / SNAPSHOTS).glob("*/*")):
-            if path.name in (NETWORK_FILE, BUNDLE_FILE):
-                path.unlink()
+        for path in sorted((self.folder / SNAPSHOTS).glob("[0-9]*")):
+            for name in (NETWORK_FILE, BUNDLE_FILE):
+                (path / name).unlink(missing_ok=True)
         hidden = (self.asked, self.known_to_mlflow)
-        for path in (*hidden, *told, *kept):  # the split early: without it there is nothing to go on with
+        for path in (*hidden, *told, *decided, *kept):  # the split early: without it there is nothing to go on with
             path.unlink(missing_ok=True)
 
     def read_recipe(self) -> Recipe:

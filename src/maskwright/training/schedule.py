@@ -17,8 +17,8 @@ def learning_rate(progress: float, *, peak: float, warmup: float, cycles: int = 
 
     >>> [round(learning_rate(p, peak=1.0, warmup=0.2), 3) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
-    >>> [round(learning_rate(p, peak=1.0, warmup=0.2, cycles=2), 3) for p in (0.2, 0.4, 0.59, 0.6, 0.8, 1.0)]
-    [1.0, 0.5, 0.002, 1.0, 0.5, 0.0]
+    >>> [round(learning_rate(p, peak=1.0, warmup=0.2, cycles=2), 3) for p in (0.2, 0.4, 0.59, 0.61, 0.8, 1.0)]
+    [1.0, 0.5, 0.002, 0.998, 0.5, 0.0]
     """
     if progress < warmup:
         return peak * progress / warmup

@@ -13,6 +13,8 @@ class State:
     began: float | None = None
     """Seconds on the stopwatch when the first step, which traces the network, was done."""
     seconds: float = 0.0
+    reserve: float = 0.0
+    """Seconds that were last kept for what follows the last step."""
     looked_at: int = 0
     """Validation images that are looked at on the way; 0 until it is settled."""
     best: float | None = None

@@ -50,6 +50,7 @@ from maskwright.training.network import (
     targets,
 )
 from maskwright.training.own import NOTHING, FunctionMissing, Own, OwnLoss, refuse_encoder
+from maskwright.training.pace import BudgetTooShort
 from maskwright.training.plan import patch_for
 from maskwright.training.prepare import Prepared, ScanProgress, prepare, prepared_before
 from maskwright.training.recipe import NetworkRecipe, Recipe
@@ -374,7 +375,11 @@ def _train(
             if own.callback is not None:
                 own.callback(dict(row))
 
-        outcome = trainer.fit(narrator.step, epoch_done)
+        try:
+            outcome = trainer.fit(narrator.step, epoch_done)
+        except BudgetTooShort:
+            run.discard()
+            raise
     with on_one_device():
         scores = _verify(run, prepared, patches, answered=outcome.state.best_answer)
     narrator.verified(scores, outcome.state.best or 0.0)
