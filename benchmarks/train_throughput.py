@@ -4,7 +4,7 @@
 
 PYTHON is that of an environment as `smp_server.py` describes it. Both learn one class of random images: ours as
 `maskwright train` does it, in the precision it chooses here, by AdamW with clipped gradients, cross entropy and Dice;
-the peer in channels_last and bfloat16 autocast, by Adam, with binary cross entropy. Each round times ten steps of each,
+the peer in channels_last, in bfloat16 autocast where the processor multiplies it, by Adam, with binary cross entropy. Each round times ten steps of each,
 one after the other, both warmed; the ratio of a round is how many times faster ours is. The loss must fall in both.
 
 Beside it, on this side alone: the seconds from the start of the process to the end of the first step, the peak memory,
@@ -28,9 +28,10 @@ images = torch.rand(batch, 3, side, side).to(memory_format=torch.channels_last)
 masks = (images[:, :1] > 0.5).float()
 optimizer = torch.optim.Adam(network.parameters(), 1e-3)
 loss = torch.nn.BCEWithLogitsLoss()
+has_bfloat16 = any(name in open("/proc/cpuinfo").read() for name in ("avx512_bf16", "amx_bf16"))
 def step():
     optimizer.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16):
         logits = network(images)
     error = loss(logits.float(), masks)
     error.backward()

@@ -82,7 +82,7 @@ class ConsoleNarrator:
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
         self._said_at = time.monotonic()
 
-    def verified(self, scores: Scores, trained: float) -> None:
+    def verified(self, scores: Scores) -> None:
         """Print the scores."""
         self._bar.stop()
         self.console.print(score_table(scores, title="Validation, by the saved run opened afresh"))

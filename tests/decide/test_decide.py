@@ -5,6 +5,7 @@ import re
 import shutil
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,14 @@ from maskwright.data.mask_values import parse_mask_values
 from maskwright.data.pairs import Pair
 from maskwright.decide import answers as module
 from maskwright.decide.answers import Answers, Known, Network, NothingHeldOut, asked, held_out, networks_with_runs
-from maskwright.decide.decide import NothingToDecide, _decided_of_all, decide, decide_ensemble, views_worth_trying
+from maskwright.decide.decide import (
+    NothingToDecide,
+    _compared,
+    decide,
+    decide_ensemble,
+    views_in_common,
+    views_worth_trying,
+)
 from maskwright.images.labels import Label
 from maskwright.images.read import read_image, read_mask
 from maskwright.images.write import write_text
@@ -323,17 +331,49 @@ def test_masks_of_a_snapshot_mean_what_they_mean_for_its_run(run):
     assert _training_masks(snapshot, Bundle.read(run.folder)) == (recipe.data.mask_values, "_mask")
 
 
-def test_only_what_all_networks_were_trained_with_is_tried(run, tmp_path):
-    other = Run(tmp_path / "other")
-    shutil.copytree(run.folder, other.folder)
-    other.recipe.write_text(other.read_recipe().changed("augmentation", flip="none").to_yaml())
+def test_only_what_all_networks_were_trained_with_is_tried():
+    flipped = Recipe.from_dict({"data": {"images": "i", "masks": "m"}})
+    plain = flipped.changed("augmentation", flip="none")
+    assert views_in_common([flipped]).keys() == {"flips", "scales"}
+    assert views_in_common([flipped, plain]).keys() == {"scales"}
 
-    def tried(*runs):
-        networks = [Network(one.folder, one) for one in runs]
-        return scores_of(_decided_of_all(networks, beside=tmp_path, seconds=None, progress=lambda *_: None)[0])
 
-    assert {"flips", "scales"} <= tried(run).keys()
-    assert {"flips", "scales"} & tried(run, other).keys() == {"scales"}
+class Scored:
+    """A judge for whom a mask is its own score, and who knows that of the mean at each place."""
+
+    def __init__(self, mean, most_asked=2):
+        self.mean = mean
+        self.answers = SimpleNamespace(most_asked=most_asked)
+
+    def of(self, guesses):
+        return sum(guess for _, guess in guesses) / len(guesses)
+
+    def guess(self, place, views):
+        return self.mean[place]
+
+    def with_views(self, views):
+        return self.of(self.mean.items())
+
+
+@pytest.mark.parametrize(
+    ("said", "mean", "most_asked", "is_shared", "expected"),
+    [
+        ([{0: 0.5}], {0: 0.5}, 1, True, ([0.5], [True], [0])),
+        ([{0: 0.5}, {1: 0.7}], {0: 0.5, 1: 0.7}, 1, False, ([0.6, None], [True, True], [0, 1])),
+        ([{0: 0.5}, {0: 0.7}], {0: 0.8}, 2, True, ([0.7, 0.8], [True, True], [0, 1])),
+        ([{0: 0.5}, {0: 0.7}], {0: 0.6}, 2, True, ([0.7, 0.6], [True, False], [1])),
+        ([{0: 0.5, 1: 0.1}, {0: 0.7}], {0: 0.6, 1: 0.9}, 2, True, ([0.7, 0.6], [True, False], [1])),  # fewer were asked
+        ([{0: 0.5, 1: 0.6}, {1: 0.1}], {0: 0.5, 1: 0.4}, 2, False, ([0.55, 0.45], [True, False], [0])),
+        ([{0: 0.5, 1: 0.6}, {1: 0.1}, {2: 0.4}], {0: 0.5, 1: 0.3, 2: 0.4}, 2, False, ([0.5, 0.4], [True, 0], [0, 2])),
+        ([{0: 0.5, 1: 0.6}, {1: 0.1, 2: 0.4}], {0: 0.5, 1: 0.3, 2: 0.4}, 2, False, ([0.5, 0.4], [True, True], [0, 1])),
+    ],
+)  # fmt: skip
+def test_a_mean_is_kept_where_it_gains_or_cannot_be_done_without(said, mean, most_asked, is_shared, expected):
+    lines, kept = _compared(Scored(mean, most_asked), said, is_shared=is_shared)
+    scores, on, left = expected
+    assert [line.score for line in lines] == [None if one is None else pytest.approx(one) for one in scores]
+    assert [line.on for line in lines] == on
+    assert kept == left
 
 
 def test_no_decision_outlives_the_ensemble_or_the_run_it_was_made_for(run, tmp_path):

@@ -4,6 +4,8 @@ import pytest
 
 import maskwright.training.pace as pace
 import maskwright.training.train as training
+from maskwright.data.pairs import Pair
+from maskwright.training.narrate import Silent
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import OutputHoldsARun
 from tests.conftest import SMALL_RECIPE
@@ -43,12 +45,36 @@ def test_a_run_that_had_not_come_to_train_or_is_to_be_overwritten_begins_anew(tm
         training.train(ASKED, run.folder)
 
 
+def test_images_that_came_since_it_began_are_told_of(tmp_path):
+    files = [tmp_path / folder / f"{name}.png" for folder in ("images", "masks") for name in ("a", "b")]
+    for file in files:
+        file.parent.mkdir(exist_ok=True)
+        file.touch()
+    asked = ASKED.changed("data", images=tmp_path / "images", masks=tmp_path / "masks")
+    run, said = begun(tmp_path / "run"), []
+    run.asked.write_text(asked.to_yaml())
+
+    class Told(Silent):
+        def say(self, line):
+            said.append(line)
+
+    run.write_split(train=[Pair("a", files[0], files[2])], validation=[])
+    training.train(asked, run.folder, narrator=Told())
+    assert said == [
+        f"Goes on without images that came since it began: 1, such as {files[1]}. "
+        "To train on them too, begin anew with --overwrite."
+    ]
+    run.write_split(train=[Pair("a", files[0], files[2])], validation=[Pair("b", files[1], files[3])])
+    training.train(asked, run.folder, narrator=Told())
+    assert len(said) == 1
+
+
 def test_a_training_that_was_refused_for_want_of_time_leaves_the_folder_free(drawn, tmp_path, monkeypatch):
     monkeypatch.undo()
-    monkeypatch.setattr(pace, "_PROOF_ALIKE", 1e5)  # as if there were many more images
+    monkeypatch.setattr(pace, "_PROOF_ALIKE", 1e8)  # as if there were many more images
     recipe = Recipe.from_dict(
         {"data": {"images": drawn / "train/images", "masks": drawn / "train/masks"}, **SMALL_RECIPE}
-        | {"training": SMALL_RECIPE["training"] | {"time_budget": 60}}
+        | {"training": SMALL_RECIPE["training"] | {"time_budget": 3600, "log": ["tensorboard"]}}
     )
     for _ in range(2):
         with pytest.raises(pace.BudgetTooShort, match=r"takes about \d+ s\. Give more; nothing was kept of this"):

@@ -11,7 +11,7 @@ from maskwright.cli.talk import console, counting, end_with, interruptible, say
 if TYPE_CHECKING:
     from maskwright.decide.decide import Decision
 
-_NOTHING = "nothing was decided"
+_INTERRUPTED = "give the command again: it decides anew"
 
 TimeToAsk = Annotated[
     str | None,
@@ -31,7 +31,7 @@ def decide(
     from maskwright.quiet import load_keras_quietly
 
     load_keras_quietly()
-    with interruptible(_NOTHING):
+    with interruptible(_INTERRUPTED):
         decide_and_tell(run, seconds=_seconds(time_budget))
 
 
@@ -102,7 +102,7 @@ def _ensemble_decided(members: list[Path], out: Path, *, seconds: float | None) 
     if networks is None:
         return False
     load_keras_quietly()
-    with interruptible(_NOTHING), counting("Asking networks of held-out images") as count:
+    with interruptible(_INTERRUPTED), counting("Asking networks of held-out images") as count:
         decision = decide_ensemble(networks, out, seconds=seconds, progress=count)
     _tell(decision, out)
     return True

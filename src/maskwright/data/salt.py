@@ -78,12 +78,13 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
     made = bool(known - pngs.keys())
     paired = set() if made else pngs.keys() - images.keys()  # whose lack of an image is told by whoever pairs the files
     differ = {name for name in stored.keys() & decoded.keys() if (stored[name] != decoded[name]).any()}
+    masks = folder / "train/masks"
     notes = [
         *_strangers(f"Ids of {file} without an image", runs.keys() - images.keys() - paired),
+        *_strangers(f"Masks in {masks} without an image", pngs.keys() - images.keys() - runs.keys() - paired),
         *_strangers(f"Images that are not in {file}", (known - runs.keys()) if runs else ()),
         *_strangers(f"Masks that are not what {file} says, where the PNGs are used", differ),
     ]
-    masks = folder / "train/masks"
     if made:
         if masks_into.resolve().is_relative_to(folder.resolve()):
             raise WrongLayout(

@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -226,7 +227,9 @@ class _SeenAs:
 
 def _said(engine: Engine, images: Mapping[int, Path]) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Probabilities, (h, w, outputs), of each image, by its place."""
-    for found in predictions(engine, [Numbered(*one) for one in images.items()], probabilities=True):
-        if isinstance(found, Failed):
-            raise found.error
-        yield found.of.number, found.answer
+    files = [Numbered(*one) for one in images.items()]
+    with closing(predictions(engine, files, probabilities=True)) as answers:
+        for found in answers:
+            if isinstance(found, Failed):
+                raise found.error
+            yield found.of.number, found.answer

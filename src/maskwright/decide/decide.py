@@ -98,7 +98,8 @@ def decide(
     if networks[0].folder != folder:
         return decide_ensemble(networks, folder, seconds=seconds, progress=progress)
     decision = _decided(networks, beside=folder, seconds=seconds, progress=progress)
-    (folder / DECISION_PAGE).unlink(missing_ok=True)  # of a decision before
+    for name in (DECISION_FILE, DECISION_PAGE):  # of a decision before
+        (folder / name).unlink(missing_ok=True)
     decision.bundle.write(folder, write_text)
     _score_again(networks[0].run)
     write_json(folder / DECISION_FILE, to_json(decision))
@@ -132,40 +133,42 @@ def decide_ensemble(
 
 
 def _decided(
-    networks: Sequence[Network], *, beside: Path, seconds: float | None, progress: Callable[[int, int], None]
+    networks: Sequence[Network],
+    *,
+    beside: Path,
+    seconds: float | None,
+    progress: Callable[[int, int], None],
+    before: Sequence[Line] = (),
 ) -> Decision:
-    """What is decided for the mean of some networks, or for those of them that are as good without the others."""
-    began = time.monotonic()
-    decision, fewer = _decided_of_all(networks, beside=beside, seconds=seconds, progress=progress)
-    if len(fewer) == len(networks):
-        return decision
-    left = None if seconds is None else max(0.0, seconds - (time.monotonic() - began))
-    best, _ = _decided_of_all(fewer, beside=beside, seconds=left, progress=progress)
-    return replace(best, lines=(*decision.lines[:2], *best.lines))
+    """What is decided for the mean of some networks, or for those of them that are as good without the others.
 
-
-def _decided_of_all(
-    networks: Sequence[Network], *, beside: Path, seconds: float | None, progress: Callable[[int, int], None]
-) -> tuple[Decision, list[Network]]:
-    """What is decided for the mean of some networks, and which of them are to be kept."""
-    run = networks[0].run
+    Args:
+        networks: To ask, each of what was held out of it.
+        beside: The folder on whose disk their answers are kept.
+        seconds: For asking.
+        progress: Called with the images asked for, and all.
+        before: What was found already, and led to these networks.
+    """
+    began, run = time.monotonic(), networks[0].run
     recipe, plain = run.read_recipe(), _undecided(run.read_bundle())
-    trained_with = [views_worth_trying(one.run.read_recipe()) for one in networks]
-    groups = {
-        name: group for name, group in trained_with[0].items() if all(of.get(name) == group for of in trained_with)
-    }
+    groups = views_in_common([one.run.read_recipe() for one in networks])
     views = tuple(dict.fromkeys(view for group in groups.values() for view in group))
     known, validated = held_out(networks, ways=1 + len(views))
+    comparable = sum(len(one.pairs) for one in validated) > len(known)
+    first = seconds / 2 if seconds and comparable else seconds  # the rest, should fewer be asked again
     with Answers(known, views, plain.outputs, beside=beside) as answers:
         judge = _Judge(answers, plain, recipe.training.select)
         said_alone: list[dict[int, NDArray[np.uint8]]] = [{} for _ in networks]
-        for number, place, said in asked(validated, answers, seconds=seconds, progress=progress):
+        for number, place, said in asked(validated, answers, seconds=first, progress=progress):
             said_alone[number][place] = plain.decide(said)
         is_shared = all(one.pairs.keys() == validated[0].pairs.keys() for one in validated)
         lines, kept = _compared(judge, said_alone, is_shared=is_shared)
-        of = len({pair.image for one in networks for pair in one.run.read_split()["validation"]})
-        found = _search_all(judge, groups, lines)
-        return replace(found, of=of, chosen=tuple(networks)), [networks[number] for number in kept]
+        if len(kept) == len(networks):
+            of = len({pair.image for one in networks for pair in one.run.read_split()["validation"]})
+            return replace(_search_all(judge, groups, [*before, *lines]), of=of, chosen=tuple(networks))
+    left = None if seconds is None else max(0.0, seconds - (time.monotonic() - began))
+    fewer = [networks[number] for number in kept]
+    return _decided(fewer, beside=beside, seconds=left, progress=progress, before=[*before, *lines])
 
 
 def _compared(
@@ -192,7 +195,7 @@ def _compared(
         reached = judge.of([(place, said_alone[first[place]][place]) for place in places])
         name = "each image by the first network it was held out of"
     mean = judge.of([(place, judge.guess(place, ())) for place in places])
-    on = mean > reached + _GAIN
+    on = mean > reached + _GAIN or fewer == every
     lines = [Line(name, reached, None, on=True), Line("their mean", mean, mean - reached, on=on)]
     return lines, every if on else fewer
 
@@ -216,6 +219,12 @@ def views_worth_trying(recipe: Recipe) -> dict[str, tuple[View, ...]]:
     if drawn.zoom >= _SCALES:
         groups["scales"] = ("smaller", "larger")
     return groups
+
+
+def views_in_common(recipes: Sequence[Recipe]) -> dict[str, tuple[View, ...]]:
+    """What is worth trying for networks of all these recipes."""
+    each = [views_worth_trying(recipe) for recipe in recipes]
+    return {name: group for name, group in each[0].items() if all(one.get(name) == group for one in each)}
 
 
 def to_json(decision: Decision) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How good an engine's masks are, through the very path that predicting takes."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -104,22 +105,23 @@ def evaluate_pairs(
     images: dict[int, ImageScore] = {}
     failures: dict[int, InputError] = {}
     files = [Numbered(number, pair.image) for number, pair in enumerate(pairs)]
-    for found in predictions(engine, files, probabilities=False):
-        pair = pairs[found.of.number]
-        try:
-            if isinstance(found, Failed):
-                raise found.error
-            truth, guess = _truth(pair, mask_values, found), found.indices(engine.bundle)
-        except InputError as error:
-            failures[found.of.number] = error
-            seen(pair, None)
-            continue
-        confusion = confusion_matrix(truth, guess, classes=len(names), ignore=IGNORED)
-        one = Scores.from_confusion(confusion, names, background=background)
-        counts, seconds = ClassPixels.count(confusion), round(found.seconds, 4)
-        images[found.of.number] = ImageScore(pair.name, one.mean_iou, one.pixel_accuracy, counts, seconds)
-        total += confusion
-        seen(pair, guess)
+    with closing(predictions(engine, files, probabilities=False)) as answers:
+        for found in answers:
+            pair = pairs[found.of.number]
+            try:
+                if isinstance(found, Failed):
+                    raise found.error
+                truth, guess = _truth(pair, mask_values, found), found.indices(engine.bundle)
+            except InputError as error:
+                failures[found.of.number] = error
+                seen(pair, None)
+                continue
+            confusion = confusion_matrix(truth, guess, classes=len(names), ignore=IGNORED)
+            one = Scores.from_confusion(confusion, names, background=background)
+            counts, seconds = ClassPixels.count(confusion), round(found.seconds, 6)
+            images[found.of.number] = ImageScore(pair.name, one.mean_iou, one.pixel_accuracy, counts, seconds)
+            total += confusion
+            seen(pair, guess)
     return Evaluation(
         Scores.from_confusion(total, names, background=background),
         tuple(images[number] for number in sorted(images)),

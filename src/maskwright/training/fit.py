@@ -148,7 +148,8 @@ class Trainer:
             # Killed after a better network was saved and before the checkpoint knew; by epochs it is found once more.
             with on_one_device():
                 engine = load_keras_engine(saved, self.bundle)
-                self.state.best = self.validation.reached(engine, self._pace.looked_at(self.state))[0]
+                self.state.looked_at = self._pace.looked_at(self.state)
+                self.state.best = self.validation.reached(engine, self.state.looked_at)[0]
             self.state.best_answer = self.validation.answer(engine.network)
         of = f" of {self._pace.steps}" if budget is None else f", {used:.0f} of {budget:.0f} seconds used"
         self.say(f"Goes on at step {self.state.step}{of}.")
@@ -185,29 +186,31 @@ class Trainer:
         self._seek()
         with closing(self.patches.stream(self.state.step, size=lambda step: self._size(schedule, step))) as batches:
             while (reason := self._reason_to_end(schedule, asked)) is None:
-                batch = next(batches)
-                loss = self._step(batch, schedule.progress(self.state.step))
+                batch, share = next(batches), schedule.progress(self.state.step)
+                cycles = cycles_ended(share, warmup=self.recipe.warmup, cycles=self.recipe.cycles)
+                if self.state.snapshots < cycles < self.recipe.cycles:  # before the rate leaps up
+                    self._take_snapshot(cycles, epoch_done)
+                    share = schedule.progress(self.state.step)
+                loss = self._step(batch, share)
                 self._pace.stepped(schedule, self.state, work=math.prod(batch[1].shape[1:3]))
                 share, left = schedule.progress(self.state.step), schedule.seconds_left(self.state.step)
                 watch(Progress(step=self.state.step, share=share, seconds_left=left, loss=loss))
-                cycles = cycles_ended(share, warmup=self.recipe.warmup, cycles=self.recipe.cycles)
-                falls_again = self.state.snapshots < cycles and share < 1
-                needed = falls_again or self._pace.guess_matters(schedule)
+                needed = self._pace.guess_matters(schedule)
                 if needed or (self.state.step % self.patches.steps_per_epoch == 0 and share < 1):
                     due = needed or self._pace.validation_is_due(schedule, self.state)
                     self._end_epoch(epoch_done, self._attempt, validate=due)
                     if due and self._found is not None:
                         self._look_out_for_missing(self._found, share)
-                if falls_again:
-                    self._take_snapshot(cycles)
                 if self.stopwatch.seconds() - self._saved_at > _CHECKPOINT_SECONDS and share < 1:
                     self._refuse_what_is_not_finite()
                     self._save_checkpoint(self._attempt)
         self._refuse_what_is_not_finite()
         return reason
 
-    def _take_snapshot(self, number: int) -> None:
-        """Keep the network, just validated, as one that predicts."""
+    def _take_snapshot(self, number: int, epoch_done: EpochDone) -> None:
+        """Keep the network, with its statistics as a validation measures them, as one that predicts."""
+        if not self._is_validated:
+            self._end_epoch(epoch_done, self._attempt, validate=True)
         self.state.snapshots = number
         folder = self.run.snapshot(number)
 
@@ -297,12 +300,18 @@ class Trainer:
                     times=self.state.setbacks,
                 )
             raise self._pace.too_short(self.state)
-        last = self.state.history[-1] if self.state.history else {}
-        if last.get("step") != self.state.step or last["val_pixel_accuracy"] is None:
+        if not self._is_validated:
             self._end_epoch(epoch_done, write_now, validate=True)
+        self._pace.refuse_hopeless(self.state)
         self._save_checkpoint(write_now)
         with self.average.in_place():  # whose statistics were measured last
             write_now(self.run.last_network, lambda: self._save_network(self.run.last_network))
+
+    @property
+    def _is_validated(self) -> bool:
+        """Whether the last line of the history is of a validation of the network as it is."""
+        last = self.state.history[-1] if self.state.history else {}
+        return last.get("step") == self.state.step and last["val_pixel_accuracy"] is not None
 
     def _end_epoch(self, epoch_done: EpochDone, put: Put, *, validate: bool) -> None:
         row = self._row(put, validate=validate)
@@ -343,7 +352,7 @@ class Trainer:
         """The scores of the network as it is, or of its average; the best so far is saved."""
         self._refuse_what_is_not_finite()
         started = self.stopwatch.seconds()
-        images = self._pace.looked_at(self.state)
+        images = self.state.looked_at = self._pace.looked_at(self.state)
         if self.state.best is None and images < self._pace.images:
             some = f"{images} of the {self._pace.images} validation images, evenly spread"
             self.say(f"All of them would take long: on the way it looks at {some}; at the end at all.")

@@ -43,8 +43,8 @@ class Narrator(Protocol):
     def say(self, line: str) -> None:
         """Something happened that the user should know of."""
 
-    def verified(self, scores: Scores, trained: float) -> None:
-        """The saved run, opened afresh, reproduced the score of training."""
+    def verified(self, scores: Scores) -> None:
+        """The saved run, opened afresh, answers as the trained network, and scores so on all validation images."""
 
 
 class Silent:
@@ -65,5 +65,5 @@ class Silent:
     def say(self, line: str) -> None:
         """Nothing."""
 
-    def verified(self, scores: Scores, trained: float) -> None:
+    def verified(self, scores: Scores) -> None:
         """Nothing."""

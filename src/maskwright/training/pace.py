@@ -76,6 +76,7 @@ class Pace:
     def begin(self, state: State) -> Schedule:
         """The schedule of a sitting that begins at ``state``."""
         self._timed_from, self._work, self._steps = None, 0, 0
+        self._validated_at = max(self._validated_at, state.seconds)  # else a new sitting would begin with a validation
         if self.budget is not None:
             reserve = max(_CLOSING_SECONDS, state.reserve)
             return ByClock(self.budget, self._stopwatch, began=state.began, reserve=reserve)
@@ -90,7 +91,7 @@ class Pace:
             work: Pixels of one patch of it.
 
         Raises:
-            BudgetTooShort: The proof alone will take longer than there is left, and nothing has been learnt.
+            BudgetTooShort: As `refuse_hopeless` raises.
         """
         if self._timed_from is None:  # the first step of a sitting traces the network, and says nothing of the others
             self._timed_from = self._stopwatch.seconds()
@@ -101,13 +102,23 @@ class Pace:
             self._steps += 1
             if self._steps < _TOLD_BY:
                 return
-            guessed = self.guess_matters(schedule)
-            proof = self._proof * self._validation_cost()
-            ends = self._stopwatch.seconds() + (self._cost_on_the_way(state) if guessed else proof)
-            if state.step <= _TOLD_BY + 2 and ends > schedule.budget:
-                raise self.too_short(state)
-            if not guessed:  # else it is measured first
-                schedule.reserve = state.reserve = _CLOSING_SECONDS + self._cost_on_the_way(state) + proof
+            if self.guess_matters(schedule):  # it is measured first
+                return
+            self.refuse_hopeless(state)
+            kept = _CLOSING_SECONDS + self._cost_on_the_way(state) + self._proof * self._validation_cost()
+            schedule.reserve = state.reserve = kept
+
+    def refuse_hopeless(self, state: State) -> None:
+        """Refuse a budget that leaves no time to learn in.
+
+        Raises:
+            BudgetTooShort: The proof alone, which is much of it, will take longer than there is left.
+        """
+        proof = self._proof * self._validation_cost()
+        if self.budget is None or proof <= _MUCH * self.budget or state.step > _TOLD_BY + 2 or state.went_back:
+            return
+        if self._stopwatch.seconds() + proof > self.budget:
+            raise self.too_short(state)
 
     def too_short(self, state: State) -> BudgetTooShort:
         """What to say where the budget leaves no time to learn in."""
@@ -122,15 +133,15 @@ class Pace:
     def looked_at(self, state: State) -> int:
         """How many images the validations on the way look at: all, or of more than the clock allows some.
 
-        It is settled once, since scores of other images cannot be compared.
+        The first validation settles it, since scores of other images cannot be compared.
         """
-        if not state.looked_at:
-            share = 1.0
-            if self.budget is not None and state.best is None:  # else all were looked at, before this was settled
-                cost = self._validation_cost()
-                share = min(1.0, _ONE_VALIDATION * self.budget / cost) if cost else 0.0
-            state.looked_at = min(self.images, max(_FEWEST, round(share * self.images)))
-        return state.looked_at
+        if state.looked_at:
+            return state.looked_at
+        if self.budget is None or state.best is not None:  # by a version that looked at all
+            return self.images
+        cost = self._validation_cost()
+        share = min(1.0, _ONE_VALIDATION * self.budget / cost) if cost else 0.0
+        return min(self.images, max(_FEWEST, round(share * self.images)))
 
     def validated(self, *, since: float, images: Sequence[float]) -> None:
         """A validation has ended.
@@ -152,6 +163,8 @@ class Pace:
         """Whether the end of an epoch is worth a validation."""
         if not isinstance(schedule, ByClock):
             return True
+        if self._validation_seconds is None and self._steps < _TOLD_BY:
+            return False
         since = self._stopwatch.seconds() - self._validated_at
         cost = self._cost_on_the_way(state)
         return cost <= _VALIDATION_SHARE * since and cost < schedule.seconds_left(state.step)

@@ -138,6 +138,19 @@ def prepared_before(run: Run) -> Prepared:
     return Prepared(recipe, bundle, values, train, validation, train_sizes, validation_sizes, as_begun(recipe))
 
 
+def came_since(run: Run, data: DataRecipe) -> list[Path]:
+    """Images in the recipe's folders that have a mask and were not there, or had none, when ``run`` began."""
+    known = {pair.image for side in run.read_split().values() for pair in side}
+    folders = [(data.images, data.masks), (data.val_images, data.val_masks)]
+    try:
+        pairings = [
+            pair_folders(images, masks, mask_suffix=data.mask_suffix) for images, masks in folders if images and masks
+        ]
+    except InputError:  # what is gone is named where it is needed
+        return []
+    return [pair.image for pairing in pairings for pair in pairing.pairs if pair.image not in known]
+
+
 def _with_files(problem: Problem) -> str:
     """The problem's message, and the files that have it where the message does not say."""
     unnamed = [str(file) for file in problem.files if str(file) not in problem.message]

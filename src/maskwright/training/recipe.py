@@ -255,6 +255,8 @@ class TrainingRecipe(Section):
     def _one_length(self) -> "TrainingRecipe":
         if self.time_budget is not None and self.epochs is not None:
             raise ValueError("give time_budget or epochs, not both")
+        if self.cycles > 1 and self.average_share > (1 - self.warmup) / self.cycles:
+            raise ValueError("average_share reaches back beyond the last of the cycles; make one of them less")
         if self.batch_size % self.devices and "batch_size" in self.model_fields_set:
             raise ValueError("batch_size must be a multiple of devices")
         if self.patch is not None and any(side % 32 for side in self.patch):

@@ -41,7 +41,7 @@ def gone_back(now: State, then: State | None, fault: NotFinite, *, run: Path, pe
     times = now.setbacks if again else 0
     if then is None or times == _MOST_IN_A_ROW:
         raise LossNotFinite(fault=fault, step=now.step, run=run, peak=peak * now.rate, times=times)
-    for name in ("began", "best", "best_step", "best_answer", "looked_at", "snapshots"):
+    for name in ("began", "best", "best_step", "best_answer", "looked_at", "snapshots", "reserve"):
         setattr(then, name, getattr(now, name))
     then.rate = now.rate / 2
     then.setbacks, then.went_back_to = times + 1, then.step

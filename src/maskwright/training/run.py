@@ -249,15 +249,11 @@ class Run:
         """Leave nothing of a run that learnt nothing, so that the folder is as free as before."""
         self._clear()
         self.recipe.unlink(missing_ok=True)
-        made = (
-            self.checkpoint.parent,
-            *self.folder.glob(f"{SNAPSHOTS}/[0-9]*"),
-            self.folder / SNAPSHOTS,
-            self.validation,
-        )
-        for folder in made:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        for name in ("checkpoints", SNAPSHOTS, "validation", "tensorboard"):
+            below = [path for path in (self.folder / name).rglob("*") if path.is_dir()]
+            for place in (*sorted(below, reverse=True), self.folder / name):
+                if place.is_dir() and not any(place.iterdir()):
+                    place.rmdir()
 
     def _clear(self) -> None:
         """Remove what a training wrote, but for the recipe."""

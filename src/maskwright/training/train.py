@@ -52,7 +52,7 @@ from maskwright.training.network import (
 from maskwright.training.own import NOTHING, FunctionMissing, Own, OwnLoss, refuse_encoder
 from maskwright.training.pace import BudgetTooShort
 from maskwright.training.plan import patch_for
-from maskwright.training.prepare import Prepared, ScanProgress, prepare, prepared_before
+from maskwright.training.prepare import Prepared, ScanProgress, came_since, prepare, prepared_before
 from maskwright.training.recipe import NetworkRecipe, Recipe
 from maskwright.training.run import OtherRecipe, Run
 from maskwright.training.schedule import Stopwatch, patch_size
@@ -102,7 +102,9 @@ def train(
         OutputHoldsARun, OutputNotEmpty, RunInUse: ``out`` cannot be used.
         UnusableData: The data has a fatal fault.
         LossNotFinite: The training diverged, and did so again at lower learning rates.
-        SavedIsNotTrained: The saved run does not give the score of training.
+        BudgetTooShort: The time budget leaves none to learn in.
+        NoEncoder, FunctionMissing: ``own`` does not go with the recipe.
+        SavedIsNotTrained: The saved run does not answer as the trained network.
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     narrator = narrator or Silent()
@@ -110,6 +112,11 @@ def train(
     with shared_out(recipe.training, Path(out)) as (folder, part):
         again = not overwrite and Run(folder).is_unfinished(asked)
         if again and Run(folder).is_begun:
+            if new := came_since(Run(folder), recipe.data):
+                narrator.say(
+                    f"Goes on without images that came since it began: {len(new)}, such as {new[0]}. To train on them "
+                    "too, begin anew with --overwrite."
+                )
             return _go_on(folder, part, own, narrator, stopwatch)
         run = Run.planned(folder, overwrite=overwrite or again)
         prepared, report = _prepare(recipe, own, narrator.reading)
@@ -382,8 +389,8 @@ def _train(
             raise
     with on_one_device():
         scores = _verify(run, prepared, patches, answered=outcome.state.best_answer)
-    narrator.verified(scores, outcome.state.best or 0.0)
-    write_json(run.facts, _facts(networks, outcome, scores, seconds=stopwatch.seconds()))
+    narrator.verified(scores)
+    write_json(run.facts, _facts(networks, outcome, scores, prepared, seconds=stopwatch.seconds()))
     return run
 
 
@@ -426,8 +433,11 @@ def _write_contact_sheet(run: Run, prepared: Prepared, patches: Patches) -> None
     write_image(run.contact_sheet, contact_sheet(shown, masks, prepared.bundle.labels))
 
 
-def _facts(networks: _Networks, outcome: Outcome, scores: Scores, *, seconds: float) -> dict[str, Any]:
+def _facts(
+    networks: _Networks, outcome: Outcome, scores: Scores, prepared: Prepared, *, seconds: float
+) -> dict[str, Any]:
     """What a later reader needs to place the numbers."""
+    some, every = outcome.state.looked_at, len(prepared.validation)
     backend = keras.backend.backend()
     return {
         "command": shlex.join(["maskwright", *sys.argv[1:]]),
@@ -436,6 +446,7 @@ def _facts(networks: _Networks, outcome: Outcome, scores: Scores, *, seconds: fl
         "steps": outcome.state.step,
         "best_step": outcome.state.best_step,
         **({"went_back": outcome.state.went_back} if outcome.state.went_back else {}),
+        **({"validated_on_the_way": f"{some} of {every} images"} if some < every else {}),
         "validation_mean_iou": scores.mean_iou,
         "validation_pixel_accuracy": scores.pixel_accuracy,
         "parameters": networks.learning.count_params(),
