@@ -28,7 +28,7 @@ COMMAND = "; ".join(
 # Both begin on the way, before and after the training is killed.
 LATE = [
     "--set",
-    "training.average_share=0.7",
+    "training.average_share=0.4",
     "--set",
     "training.late_loss={dice: 1}",
     "--set",
@@ -89,7 +89,8 @@ def test_a_killed_training_ends_with_the_same_bits_as_one_that_was_not(options, 
     assert not list(killed.folder.rglob(".*.npz"))
     untimed = [[{**row, "seconds": ""} for row in rows(run)] for run in (straight, killed)]
     assert untimed[0] == untimed[1]
-    for one, other in ((killed.network, straight.network), (killed.last_network, straight.last_network)):
+    snapshots = tuple(run.snapshot(1) / "model.keras" for run in (killed, straight))
+    for one, other in ((killed.network, straight.network), (killed.last_network, straight.last_network), snapshots):
         for ours, theirs in zip(weights(killed, one), weights(straight, other), strict=True):
             np.testing.assert_array_equal(ours, theirs)
     assert killed.read_facts()["stopped_by"] == "schedule"

@@ -40,6 +40,8 @@ def test_every_field_is_documented_in_the_yaml():
         ({"data": DATA, "training": {"batch_size": 0}}, r"training\.batch_size=0: .*greater than 0"),
         ({"data": DATA, "training": {"time_budget": "soon"}}, r"training\.time_budget='soon': expected a duration"),
         ({"data": DATA, "training": {"time_budget": 60, "epochs": 1}}, r"give time_budget or epochs, not both"),
+        ({"data": DATA, "training": {"cycles": 3, "average_share": 0.4}}, r"average_share reaches back beyond"),
+        ({"data": DATA, "training": {"cycles": 51}}, r"training\.cycles=51"),
         ({"data": DATA, "training": {"patch": [64, 65]}}, r"both sides must be multiples of 32"),
         ({"data": DATA | {"val_images": "/v"}}, r"val_images and val_masks must be given together"),
     ],
