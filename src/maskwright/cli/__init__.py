@@ -11,6 +11,23 @@ from maskwright.cli.compare import compare
 from maskwright.cli.decide import decide, ensemble, submit
 from maskwright.cli.framework import load_framework_for
 from maskwright.cli.large import RESULTS, UnusableOption, predict_large, refuse_beside, refuse_file
+from maskwright.cli.options import (
+    Classes,
+    Epochs,
+    Ignore,
+    Images,
+    Masks,
+    MaskSuffix,
+    MaskValuesOption,
+    Optional,
+    Overwrite,
+    PythonFile,
+    RecipeFile,
+    Run,
+    Settings,
+    ValImages,
+    ValMasks,
+)
 from maskwright.cli.talk import console, counting, end_with, interruptible, say
 from maskwright.cli.training import (
     explain_plan,
@@ -37,44 +54,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-
-
-Images = Annotated[Path, typer.Option("--images", help="Folder of images.", show_default=False)]
-Masks = Annotated[Path, typer.Option("--masks", help="Folder of masks, named as their images.", show_default=False)]
-Optional = {"show_default": False}
-ValImages = Annotated[Path | None, typer.Option("--val-images", help="Folder of validation images.", **Optional)]
-ValMasks = Annotated[Path | None, typer.Option("--val-masks", help="Folder of validation masks.", **Optional)]
-Classes = Annotated[
-    str | None, typer.Option("--classes", help="Their number, or names with commas in order of mask value.", **Optional)
-]
-Ignore = Annotated[str | None, typer.Option("--ignore", help="Mask value of pixels that do not count.", **Optional)]
-MaskValuesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--mask-values", help='"0=background,255=cell", with `#rrggbb` for colours, or a YAML file of it.', **Optional
-    ),
-]
-MaskSuffix = Annotated[
-    str | None, typer.Option("--mask-suffix", help="What mask names have after the image's, e.g. `_mask`.", **Optional)
-]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training pixels.", **Optional)]
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="YAML file of a recipe.", **Optional)]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="section.field=value of the recipe; may be repeated.", **Optional)
-]
-PythonFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--python",
-        help="Python file, which is run: its functions loss, network, augmentation and callback take the place of "
-        "the recipe's.",
-        **Optional,
-    ),
-]
-Run = Annotated[
-    Path, typer.Argument(help="Folder of a training run, or of an engine exported from one.", show_default=False)
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
 
 
 def _version(asked: bool) -> None:
