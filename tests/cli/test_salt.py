@@ -100,7 +100,7 @@ def test_the_submission_decodes_to_the_masks_that_predict_writes(job, maskwright
     assert not list(place.glob(".submission*"))
     code, _, err = maskwright_command("submit", place / "run", "--images", images, "--out", out)
     assert code == 1
-    assert "submission.csv: cannot be written; expected a new name in .csv, or --overwrite" in err
+    assert "submission.csv: is there already; expected a new name in .csv, or --overwrite" in err
 
 
 def test_an_image_that_cannot_be_read_is_named_and_the_others_are_submitted(job, tmp_path, maskwright_command):
@@ -142,6 +142,7 @@ def test_the_same_command_goes_on_and_finds_all_complete(job, maskwright_command
     code, told, err = maskwright_command(*command)
     assert code == 0, err
     assert told.count("complete") == 2
+    assert f"decided before: {place / 'run/decision.html'}" in told
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from maskwright.errors import InputError
 from maskwright.training.recipe import Recipe, WrongRecipe
 from maskwright.training.run import OutputNotEmpty, Run
-from maskwright.training.series import OtherSeries, by_fold, by_seed, summarise, train_series
+from maskwright.training.series import BudgetForTooMany, OtherSeries, by_fold, by_seed, summarise, train_series
 from tests.inference.engines import bundle
 
 
@@ -40,7 +40,7 @@ def test_folds_hold_out_each_part_and_share_out_the_time():
     assert [(one.name, one.recipe.data.fold, one.recipe.training.time_budget) for one in members] == [
         ("fold1", (1, 3), 185), ("fold2", (2, 3), 185), ("fold3", (3, 3), 185),
     ]  # fmt: skip
-    with pytest.raises(WrongRecipe, match=r"each of the trainings.*greater than or equal to 30"):
+    with pytest.raises(BudgetForTooMany, match=r"60 s .* 5 trainings: each takes 30 s .* end 75 s\. Give 225 s"):
         by_fold(recipe(epochs=None, time_budget=60), 5)
 
 

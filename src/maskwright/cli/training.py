@@ -50,9 +50,11 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     """Train for every fold or seed, say what they reached together, and of folds decide what the ensemble does."""
     from maskwright.cli.decide import decide_and_tell
     from maskwright.console import ConsoleNarrator, clock, summary_of_series
+    from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE
     from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
     from maskwright.training.plan import DEFAULT_SECONDS
+    from maskwright.training.run import Run
     from maskwright.training.series import by_fold, by_seed, seconds_to_decide, train_series
 
     load_keras_quietly()
@@ -74,7 +76,11 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
         summary = train_series(members, out, train=one, say=say)
         console().print(summary_of_series(summary, folds=folds is not None))
         say(f"summary: {out / 'summary.json'}")
-        if folds is not None:
+        decided = [out / name for name in (DECISION_FILE, DECISION_PAGE)]
+        newest = max(Run(out / member.name).facts.stat().st_mtime for member in members)
+        if folds is not None and all(path.is_file() and path.stat().st_mtime > newest for path in decided):
+            say(f"decided before: {decided[1]}; anew with: maskwright decide {out}")
+        elif folds is not None:
             decide_and_tell(out, seconds=None if budget is None else seconds_to_decide(seconds_in_all, len(members)))
             say(f"predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
 

@@ -31,6 +31,12 @@ class WrongEnsemble(InputError):
     text = "{folder}: not an ensemble that can be used: {found}; expected {expected}."
 
 
+class FolderTaken(WrongEnsemble):
+    """A folder that something else is in, or an ensemble without leave to replace it."""
+
+    text = "{folder}: {found}; expected {expected}."
+
+
 class EnsembleByWindows(InputError):
     """An image larger than memory, and more networks than one."""
 
@@ -72,13 +78,13 @@ def refuse_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder that holds something else than an ensemble, or one without leave to replace it.
 
     Raises:
-        WrongEnsemble: It does.
+        FolderTaken: It does.
     """
     there = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name] if folder.exists() else []
     strange = [name for name in there if name not in (ENSEMBLE_FILE, BUNDLE_FILE, DECISION_FILE, DECISION_PAGE)]
     if strange or (there and not overwrite):
         expected = "a new or empty folder" if strange else "a new folder, or --overwrite"
-        raise WrongEnsemble(folder=folder, found=f"it holds {', '.join(there[:5])}", expected=expected)
+        raise FolderTaken(folder=folder, found=f"it holds {', '.join(there[:5])}", expected=expected)
 
 
 def read_ensemble(folder: Path) -> Ensemble:

@@ -59,7 +59,8 @@ def write_submission(
     out, bundle = Path(out), job.engine.bundle
     if out.suffix.lower() != ".csv" or out.is_dir() or (out.exists() and not overwrite):
         expected = "a new name in .csv, or --overwrite for one that is there"
-        raise UnusableSubmission(file=out, found="cannot be written", expected=expected)
+        found = "is there already" if out.is_file() else "no name of a CSV file"
+        raise UnusableSubmission(file=out, found=found, expected=expected)
     if bundle.activation != "sigmoid":
         found = f"a network of {len(bundle.labels)} classes"
         raise UnusableSubmission(file=out, found=found, expected="one class and a background, which run-lengths tell")

@@ -244,6 +244,7 @@ class Trainer:
         self.network.optimizer.encoder_rate.assign(0.0 if frozen else self.recipe.encoder_rate)
         if self._late is not None and share >= 1 - self.recipe.late_share:
             self._learn_from, self._late = self._late(), None
+            self.say(f"Learns from its late loss from step {self.state.step + 1} on.")
         images, masks = map(self.part.of, batch)
         loss = self._learn_from(images, targets(self.network, masks))
         if not math.isfinite(loss):

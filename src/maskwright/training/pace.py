@@ -33,7 +33,7 @@ class BudgetTooShort(InputError):
 
     text = (
         "A time budget of {budget:g} s is too short: {taken:.0f} s went by before the first step, and the proof at the "
-        "end, on {images} held-out images, takes {proof}. Give more; nothing was kept of this training."
+        "end, on {images} held-out images, takes {proof}. Give {least} or more; nothing was kept of this training."
     )
 
 
@@ -128,6 +128,7 @@ class Pace:
             taken=state.began or self._stopwatch.seconds(),
             images=self.images,
             proof=f"about {cost:.0f} s" if cost else "its time",
+            least=f"{self._stopwatch.seconds() + _CLOSING_SECONDS + self._cost_on_the_way(state) + cost:.0f} s",
         )
 
     def looked_at(self, state: State) -> int:

@@ -208,7 +208,7 @@ def _is_short(recipe: Recipe) -> str | None:
     seconds = recipe.training.time_budget
     if recipe.network.encoder_weights is not None or seconds is None or seconds > _LONG:
         return None
-    return f"{seconds / 60:g} minutes from nothing"
+    return f"{seconds / 60:.3g} minutes from nothing"
 
 
 def choose_foreground(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:

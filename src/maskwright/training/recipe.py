@@ -56,7 +56,8 @@ def _value(given: object) -> object:
 
 
 MaskValue = Annotated[int | str, BeforeValidator(_value)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=30, allow_inf_nan=False)]
+LEAST_SECONDS: Final = 30.0  # of a training by the clock
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=LEAST_SECONDS, allow_inf_nan=False)]
 Folder = Annotated[Path, AfterValidator(Path.absolute)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 

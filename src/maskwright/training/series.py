@@ -14,7 +14,7 @@ from maskwright.inference.bundle import BUNDLE_FILE
 from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE, ENSEMBLE_FILE
 from maskwright.training.plan import DEFAULT_SECONDS
 from maskwright.training.presets import MASKS_FOLDER
-from maskwright.training.recipe import Recipe
+from maskwright.training.recipe import LEAST_SECONDS, Recipe
 from maskwright.training.run import OutputNotEmpty, Run
 
 SUMMARY_FILE: Final = "summary.json"
@@ -28,6 +28,15 @@ class OtherSeries(InputError):
     """A folder with other trainings than those asked for."""
 
     text = "{folder}: holds other trainings ({found}); name another folder, or give the same command to go on."
+
+
+class BudgetForTooMany(InputError):
+    """A time budget that is too short for so many trainings."""
+
+    text = (
+        "A time budget of {seconds:g} s is too short for {number} trainings: each takes {least:g} s or more, and "
+        "deciding at the end {kept:g} s. Give {all:g} s, or more."
+    )
 
 
 class Member(NamedTuple):
@@ -141,9 +150,12 @@ def _sharing_time(recipe: Recipe, number: int, *, deciding: bool = False) -> Rec
     if recipe.training.epochs is not None:
         return recipe
     seconds = DEFAULT_SECONDS if recipe.training.time_budget is None else recipe.training.time_budget
-    return _checked(
-        recipe.changed("training", time_budget=(seconds - deciding * seconds_to_decide(seconds, number)) / number)
-    )
+    kept = deciding * seconds_to_decide(seconds, number)
+    if seconds < kept + LEAST_SECONDS * number:
+        raise BudgetForTooMany(
+            seconds=seconds, number=number, least=LEAST_SECONDS, kept=kept, all=kept + LEAST_SECONDS * number
+        )
+    return _checked(recipe.changed("training", time_budget=(seconds - kept) / number))
 
 
 def _checked(recipe: Recipe) -> Recipe:
