@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 # Predicts a folder and kills itself around the nth call of one function.
 CHILD = """
-import os, signal, sys
+import os, signal, sys, threading
 from pathlib import Path
 from maskwright.inference.finished import Finished
 from maskwright.inference.folder import Job, predict_files
@@ -28,16 +28,20 @@ images, out, where, moment, left = *map(Path, sys.argv[1:3]), *sys.argv[3:5], in
 owner, name = {"rename": (Path, "replace"), "record": (Finished, "add"), "line": (Finished, "_append")}[where]
 honest = getattr(owner, name)
 
+calls, alone = 0, threading.Lock()
+
 def deadly(*arguments):
-    global left
-    left -= 1
-    if left == 0 and moment == "before":
+    global calls
+    with alone:  # several threads write
+        calls += 1
+        is_last = calls == left
+    if is_last and moment == "before":
         os.kill(os.getpid(), signal.SIGKILL)
-    if left == 0 and moment == "within":
+    if is_last and moment == "within":
         honest(arguments[0], arguments[1][:20])
         os.kill(os.getpid(), signal.SIGKILL)
     result = honest(*arguments)
-    if left == 0:
+    if is_last:
         os.kill(os.getpid(), signal.SIGKILL)
     return result
 
