@@ -6,16 +6,12 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 from uuid import uuid4
 
 import numpy as np
 from PIL import Image
 
 from maskwright.errors import wrong_argument
-
-_MASK_COMPRESSION: Final = 3
-"""Of 0 to 9; half the time of Pillow's 6 for masks that are a quarter larger."""
 
 
 @contextmanager
@@ -34,15 +30,20 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{uuid4().hex}{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
+        written = os.open(temporary, os.O_RDWR)
+        try:
+            os.fsync(written)
+        finally:
+            os.close(written)
         temporary.replace(path)
-    finally:
+    except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_mask(path: str | Path, values: np.ndarray) -> None:
@@ -59,8 +60,15 @@ def write_mask(path: str | Path, values: np.ndarray) -> None:
         values = _narrowed(values)
     elif not _are_colours(values):
         raise wrong_argument("values", _described(values), expected="(h, w) integers or (h, w, 3) uint8 colours")
+    import imagecodecs
+
+    # Runs, of differences to the line above: a quarter of Pillow's time, and masks that are a quarter smaller.
+    png = imagecodecs.PNG
+    data = imagecodecs.png_encode(
+        np.ascontiguousarray(values), level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.UP
+    )
     with atomic_path(path) as temporary:
-        Image.fromarray(values).save(temporary, format="PNG", compress_level=_MASK_COMPRESSION)
+        temporary.write_bytes(data)
 
 
 def write_image(path: str | Path, rgb: np.ndarray) -> None:

@@ -54,6 +54,30 @@ class Graph:
         return self._makers.get(id(tensor)) if self._readers[id(tensor)] == 1 else None
 
 
+def heads(network: keras.Model) -> frozenset[str]:
+    """Names of the layers that make the answers of ``network``: on the way to each output, the last with weights.
+
+    >>> image = keras.Input((8, 8, 3))
+    >>> maps = keras.layers.Conv2D(16, 3, name="body")(image)
+    >>> heads(keras.Model(image, keras.layers.ReLU()(keras.layers.Conv2D(2, 1, name="head")(maps))))
+    frozenset({'head'})
+    """
+    makers = {
+        id(tensor): (operation, node.input_tensors)
+        for operation in network.operations
+        for node in operation._inbound_nodes
+        for tensor in node.output_tensors
+    }
+    found, ahead = set(), list(network.outputs)
+    while ahead:
+        operation, read = makers[id(ahead.pop())]
+        if isinstance(operation, keras.layers.Layer) and operation.weights:
+            found.add(operation.name)
+        else:
+            ahead += read
+    return frozenset(found)
+
+
 def shapes_in(network: keras.Model, image: tuple[int, int, int]) -> dict[str, tuple[Shape, Shape]]:
     """The shape each layer of ``network`` reads (its first input's) and that it makes, of an image (h, w, c).
 

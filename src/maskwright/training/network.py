@@ -20,9 +20,10 @@ from maskwright.losses.targets import Tensor
 from maskwright.models import ARCHITECTURES
 from maskwright.networks.backbones import BACKBONES, encoder_of, freeze_encoder
 from maskwright.networks.fused_norm import norm_steps
-from maskwright.networks.graph import replaced
+from maskwright.networks.graph import heads, replaced
 from maskwright.networks.outputs import MASK, PRESENT
 from maskwright.networks.padding import padding_steps
+from maskwright.training.muon import Muon
 from maskwright.training.optimizer import FusedAdamW
 from maskwright.training.recipe import DOOR_NAMES, NetworkRecipe, TrainingRecipe
 from maskwright.weights.channels import copy_adapted, reverse_image_channels, rgb_twin, unit_statistics
@@ -150,13 +151,16 @@ def compile_for_training(
     """
     begun = optimizer is not None
     if optimizer is None:
-        optimizer = FusedAdamW(
-            recipe.learning_rate,
-            decay=recipe.weight_decay,
-            encoder=encoder,
-            global_clipnorm=recipe.clip_norm,
-            gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None,
-        )
+        options: dict[str, Any] = {
+            "decay": recipe.weight_decay,
+            "encoder": encoder,
+            "global_clipnorm": recipe.clip_norm,
+            "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
+        }
+        if recipe.optimizer == "muon":
+            optimizer = Muon(recipe.learning_rate, heads=heads(network), **options)
+        else:
+            optimizer = FusedAdamW(recipe.learning_rate, **options)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     if loss is None:
         pixel_weights = _weights(recipe, bundle)

@@ -1,12 +1,11 @@
 """AdamW with a rate of its own for the encoder, by one operation a variable where TensorFlow computes."""
 
 from collections.abc import Collection
-from typing import Any, final
+from typing import Any
 
 import keras
 
 
-@final
 class FusedAdamW(keras.optimizers.Adam):
     """Adam with decoupled weight decay, whose step is one pass over each variable on TensorFlow.
 
@@ -33,12 +32,9 @@ class FusedAdamW(keras.optimizers.Adam):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable."""
         place = self._get_variable_index(variable)
-        known = self._trainable_variables[place]
-        rate = keras.ops.cast(learning_rate, variable.dtype)
-        if known.path.split("/")[0] in self.encoder:
-            rate = rate * keras.ops.cast(self.encoder_rate, variable.dtype)
-        if self.decay and self._use_weight_decay(known):
-            self.assign_sub(variable, keras.ops.multiply(variable, rate * self.decay))
+        rate, kept = self._rate_and_decay(variable, learning_rate)
+        if kept is not None:
+            self.assign(variable, variable * kept)
         if keras.backend.backend() != "tensorflow":
             super().update_step(gradient, variable, rate)
             return
@@ -57,6 +53,14 @@ class FusedAdamW(keras.optimizers.Adam):
             epsilon=self.epsilon,
             grad=tf.cast(gradient, "float32"),
         )
+
+    def _rate_and_decay(self, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
+        """The rate at which a variable learns, and the share of it that decay leaves; None where it does not decay."""
+        known = self._trainable_variables[self._get_variable_index(variable)]
+        rate = keras.ops.cast(learning_rate, variable.dtype)
+        if known.path.split("/")[0] in self.encoder:
+            rate = rate * keras.ops.cast(self.encoder_rate, variable.dtype)
+        return rate, 1 - rate * self.decay if self.decay and self._use_weight_decay(known) else None
 
 
 def _handle(variable: Any) -> Any:

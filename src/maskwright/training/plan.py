@@ -196,6 +196,14 @@ def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], 
     return recipe.network.decoder_filters, "those of the architecture"
 
 
+def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
+    """Muon where all is learnt from nothing; it was not tried on what was learnt elsewhere."""
+    del data
+    if recipe.network.encoder_weights is None and recipe.network.custom is None:
+        return "muon", "from nothing: rare structures are learnt as fast as common ones"
+    return recipe.training.optimizer, "usual where weights may have been learnt elsewhere"
+
+
 def choose_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
     """Twice the recipe's own for a short training from nothing."""
     del data
@@ -262,6 +270,7 @@ RULES: Mapping[str, Rule] = {
     "training.patch": choose_patch,
     "training.early_share": choose_early,
     "training.batch_size": choose_batch,
+    "training.optimizer": choose_optimizer,
     "training.learning_rate": choose_rate,
     "training.loss": choose_loss,
     "training.class_weights": choose_class_weights,

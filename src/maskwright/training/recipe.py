@@ -207,15 +207,17 @@ class TrainingRecipe(Section):
     """That size, as a share of the patch's height and width; it is rounded to multiples of 32."""
     foreground: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the patches laid on another class than the image's commonest; the rest are laid anywhere."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """AdamW, or Muon: orthogonal steps for the kernels of convolutions and AdamW for the rest, at the same rate."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Peak learning rate of AdamW."""
+    """Peak learning rate."""
     encoder_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
     """What is taken of the learning rate for the encoder: less, where it was learnt elsewhere."""
     frozen_share: Share = 0.0
     """Share of the run, from its beginning, in which the encoder stands still, but for its batch normalisations'
     statistics."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay, as a share of the learning rate."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Share of the run over which the rate rises to its peak; then it falls along a half cosine."""
     cycles: Annotated[int, Field(ge=1, le=50)] = 1

@@ -1,0 +1,122 @@
+"""Muon against singular values, against its steps in NumPy, and against AdamW where it is AdamW."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from maskwright.networks.graph import heads
+from maskwright.training.muon import Muon, block_sides, orthogonalised
+from maskwright.training.optimizer import FusedAdamW
+
+
+def array(tensor):
+    return np.asarray(keras.ops.convert_to_numpy(tensor))
+
+
+def matrix(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def polar(of):
+    left, _, right = np.linalg.svd(of, full_matrices=False)
+    return left @ right
+
+
+def newton_schulz(of):
+    """Jordan et al.'s iteration on the matrix itself, in double precision."""
+    x = of.astype(np.float64) / np.linalg.norm(of)
+    for _ in range(5):
+        squares = x.T @ x
+        x = 3.4445 * x + x @ (-4.7750 * squares + 2.0315 * squares @ squares)
+    return x
+
+
+@pytest.mark.parametrize("shape", [(576, 64), (64, 100), (200, 100), (64, 16)])
+def test_singular_values_end_near_one_and_directions_stay(shape):
+    given = matrix(*shape)
+    found = array(orthogonalised(given))
+    values = np.linalg.svd(found, compute_uv=False)
+    assert values.min() > 0.6
+    assert values.max() < 1.25
+    alike = (polar(given) * found).sum() / np.linalg.norm(polar(given)) / np.linalg.norm(found)
+    assert alike > 0.97
+
+
+def test_small_products_give_what_the_iteration_on_the_whole_matrix_does():
+    given = matrix(300, 64) * np.logspace(-2, 1, 64, dtype=np.float32)
+    np.testing.assert_allclose(array(orthogonalised(given)), newton_schulz(given), atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(300, 256), (64, 256)])
+def test_blocks_of_columns_are_orthogonal_each_by_itself(shape):
+    given = matrix(*shape)
+    apart = [newton_schulz(given[:, first : first + 128]) for first in (0, 128)]
+    np.testing.assert_allclose(array(orthogonalised(given)), np.concatenate(apart, axis=1), atol=2e-3)
+    assert block_sides(shape) == (shape[0], 128)
+
+
+def test_scale_does_not_matter_and_nothing_stays_nothing():
+    given = matrix(64, 32)
+    np.testing.assert_allclose(array(orthogonalised(given * 1e-6)), array(orthogonalised(given)), atol=1e-3)
+    np.testing.assert_array_equal(array(orthogonalised(np.zeros((64, 32), np.float32))), 0.0)
+
+
+def network(optimizer):
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 2))
+    x = layers.Conv2D(16, 3, padding="same", name="body")(image)
+    x = layers.Conv2D(4, 1, name="narrow")(layers.BatchNormalization(name="norm")(x))
+    model = keras.Model(image, layers.Conv2D(20, 3, activation="softmax", name="head")(x))
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    optimizer.build(model.trainable_variables)
+    return model
+
+
+def steps_of(optimizer, steps=3):
+    """The weights that learn, by path, after some steps of the same gradients."""
+    model = network(optimizer)
+    for number in range(steps):
+        rng = np.random.default_rng(number)
+        gradients = [rng.normal(size=one.shape).astype(np.float32) for one in model.trainable_variables]
+        optimizer.apply([keras.ops.convert_to_tensor(one) for one in gradients], model.trainable_variables)
+    return {one.path: array(one) for one in model.trainable_variables}
+
+
+def test_only_large_kernels_that_are_no_heads_go_by_muon():
+    muon = Muon(0.01, decay=0.1, heads={"head"})
+    ours, adamw = steps_of(muon), steps_of(FusedAdamW(0.01, decay=0.1))
+    assert [path for path, values in ours.items() if not np.allclose(values, adamw[path])] == ["body/kernel"]
+    names = [variable.path for variable in muon.variables if variable.path.endswith("_velocity")]
+    assert len(names) == len(ours) - 1  # no squares are kept where none are needed
+    assert heads(network(Muon(0.01))) == {"head"}
+    assert not np.allclose(steps_of(Muon(0.01))["head/kernel"], steps_of(FusedAdamW(0.01))["head/kernel"])
+
+
+def test_a_kernels_steps_by_hand():
+    found = steps_of(Muon(0.01, decay=0.1, heads={"head"}))["body/kernel"]
+    model = network(Muon(0.01))
+    value = array(model.get_layer("body").kernel).reshape(18, 16).astype(np.float64)
+    momentum = np.zeros_like(value)
+    for number in range(3):
+        gradient = np.random.default_rng(number).normal(size=(3, 3, 2, 16)).reshape(18, 16)
+        momentum = 0.95 * momentum + 0.05 * gradient
+        step = newton_schulz(0.05 * gradient + 0.95 * momentum)
+        value = value * (1 - 0.01 * 0.1) - 0.01 * 0.2 * np.sqrt(18) * step
+    np.testing.assert_allclose(found.reshape(18, 16), value, atol=1e-5)
+
+
+def test_its_steps_are_of_the_size_of_adamws():
+    moved = {}
+    for optimizer in (Muon(0.01), FusedAdamW(0.01)):
+        before = array(network(optimizer).get_layer("body").kernel)
+        again = type(optimizer)(0.01)
+        moved[type(optimizer)] = np.sqrt(np.mean((steps_of(again, steps=20)["body/kernel"] - before) ** 2))
+    assert 0.2 < moved[Muon] / moved[FusedAdamW] < 5
+
+
+def test_the_encoder_stands_still_at_no_rate():
+    optimizer = Muon(0.01, decay=0.1, encoder={"body"})
+    optimizer.encoder_rate.assign(0.0)
+    before = array(network(Muon(0.01)).get_layer("body").kernel)
+    np.testing.assert_array_equal(steps_of(optimizer)["body/kernel"], before)
