@@ -217,6 +217,19 @@ def test_the_gradient_of_all_weights_together_is_clipped(clip_norm, clipped):
     assert norm == pytest.approx(clip_norm, rel=1e-3) if clipped else 0.02 < norm < 1000
 
 
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_the_recipe_says_whether_kernels_go_by_muon(name):
+    recipe, bundle = NetworkRecipe(backbone="resnet18", decoder_filters=(32, 16, 16, 16, 16)), bundle_of()
+    network = quickened(build_network(recipe, bundle, learning=True))
+    compile_for_training(network, TrainingRecipe(optimizer=name), bundle)
+    paths = [one.path for one in network.optimizer.variables]
+    firsts = [path for path in paths if path.endswith("_momentum")]
+    seconds = [path for path in paths if path.endswith("_velocity")]
+    kernels = [one for one in network.trainable_weights if one.path.endswith("kernel")]
+    assert len(firsts) == len(network.trainable_weights)
+    assert len(firsts) - len(seconds) == (len(kernels) - 1 if name == "muon" else 0)  # all but the head's
+
+
 def test_a_quickened_network_learns_as_the_plain_one_does():
     recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, deep_supervision=True, empty_head=True)
     bundle = bundle_of()

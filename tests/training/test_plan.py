@@ -37,7 +37,8 @@ def test_ordinary_data_gets_what_was_measured_to_be_good():
     complete, decisions = decide(recipe(), data())
     weights = {"background": 0.63, "cell": 1.0, "wall": 3.74}  # the roots of 0.28 / 0.7, 1 and 0.28 / 0.02
     expected = recipe().changed("training", patch=(256, 320), time_budget=DEFAULT_SECONDS, class_weights=weights)
-    expected = expected.changed("training", batch_size=4, learning_rate=2e-3).changed("augmentation", rotation=0.0)
+    expected = expected.changed("training", batch_size=4, learning_rate=2e-3, optimizer="muon")
+    expected = expected.changed("augmentation", rotation=0.0)
     assert complete == expected.changed("network", backbone="resnet18", decoder_filters=(128, 96, 64, 32, 16))
     assert [each.field for each in decisions] == list(RULES)
     assert all(each.reason and each.reason != GIVEN for each in decisions)
@@ -51,6 +52,7 @@ def test_ordinary_data_gets_what_was_measured_to_be_good():
         ("training.batch_size", 3),
         ("training.loss", {"lovasz": 1.0}),
         ("training.foreground", 0.5),
+        ("training.optimizer", "adamw"),
         ("training.learning_rate", 1e-4),
         ("augmentation.rotation", 3.0),
         ("training.class_weights", {"cell": 2.0}),
@@ -173,6 +175,14 @@ def test_images_are_turned_upside_down_where_up_is_nothing(upright, flip):
 @pytest.mark.parametrize(("spread", "brightness"), [(0.25, 0.2), (0.1, 0.2), (0.05, 0.1), (0.0061, 0.012)])
 def test_brightness_moves_with_the_pixels(spread, brightness):
     assert decided("augmentation.brightness", data(spread=spread))[0] == brightness
+
+
+@pytest.mark.parametrize(
+    ("network", "optimizer"),
+    [({}, "muon"), ({"encoder_weights": "imagenet"}, "adamw"), ({"custom": "mine"}, "adamw")],
+)
+def test_muon_learns_what_begins_from_nothing(network, optimizer):
+    assert decided("training.optimizer", network=network)[0] == optimizer
 
 
 def test_learnt_weights_bring_their_normalisation():

@@ -16,7 +16,7 @@ from maskwright.training.optimizer import FusedAdamW
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 """Of the Newton-Schulz iteration, by Jordan et al.: small singular values grow fast, all end between 0.7 and 1.2."""
 _ITERATIONS: Final = 5
-_BLOCK: Final = 128  # columns
+_BLOCK: Final = 64  # columns
 _LEAST: Final = 16  # rows and columns of a kernel for which it matters
 _MOMENTUM: Final = 0.95
 _LIKE_ADAM: Final = 0.2
@@ -80,7 +80,7 @@ def block_sides(shape: Sequence[int], *, block: int = _BLOCK) -> tuple[int, int]
     """Rows and columns of what is orthogonal by itself in a kernel of ``shape``.
 
     >>> block_sides((3, 3, 256, 512)), block_sides((7, 7, 3, 64))
-    ((2304, 128), (147, 64))
+    ((2304, 64), (147, 64))
     """
     columns = shape[-1]
     return math.prod(shape[:-1]), block if columns % block == 0 else columns

@@ -23,11 +23,13 @@ from maskwright.images.channels import to_channels
 from maskwright.images.normalise import Normalisation
 from maskwright.images.read import image_size, read_image
 from maskwright.inference.bundle import Bundle
+from maskwright.inference.crew import Crew
 from maskwright.training.plan import GIVEN, Decision, as_begun, decide, split_decision
 from maskwright.training.recipe import DataRecipe, Recipe, WrongRecipe
 from maskwright.training.run import Run
 
 _MEASURED_IMAGES = 200
+_HELD_IMAGES = 4  # read and not yet measured
 _CACHE_SHARE = 0.25
 _CACHE_FALLBACK = 2 * 2**30
 
@@ -194,7 +196,12 @@ def _split(
 def _some(pairs: Sequence[Pair], channels: int) -> Iterator[NDArray[np.generic]]:
     """Training images to measure, spread evenly over the set."""
     places = np.unique(np.linspace(0, len(pairs) - 1, _MEASURED_IMAGES).round().astype(int))
-    return (to_channels(read_image(pairs[place].image), channels, file=pairs[place].image) for place in places)
+
+    def read(pair: Pair) -> NDArray[np.generic]:
+        return to_channels(read_image(pair.image), channels, file=pair.image)
+
+    with Crew[NDArray[np.generic]](limit=_HELD_IMAGES) as crew:
+        yield from crew.ahead(read, [pairs[place] for place in places], cost=lambda _: 1)
 
 
 def machine_memory() -> int:
