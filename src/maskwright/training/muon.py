@@ -34,8 +34,8 @@ def orthogonalised(matrix: Any, *, block: int = _BLOCK, scale: Any = 1.0) -> Any
         block: Columns of a block.
         scale: What the answer is multiplied by.
 
-    >>> stretched = np.diag([3.0, 1.0, 0.2]).astype("float32")
-    >>> float(np.abs(np.asarray(orthogonalised(stretched)) - np.eye(3)).max()) < 0.35
+    >>> stretched = ops.diag(ops.convert_to_tensor([3.0, 1.0, 0.2]))
+    >>> float(ops.max(ops.abs(orthogonalised(stretched) - ops.eye(3)))) < 0.35
     True
     """
     rows, columns = matrix.shape
@@ -51,9 +51,7 @@ def orthogonalised(matrix: Any, *, block: int = _BLOCK, scale: Any = 1.0) -> Any
 
 def _factor(gram: Any, scale: Any) -> Any:
     """What makes ``scale`` times orthogonal the matrices whose products with themselves are ``gram``, (n, m, m)."""
-    size = (
-        ops.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-30
-    )  # the square of a norm that no singular value exceeds
+    size = ops.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-30  # the square of a norm: no singular value exceeds it
     gram = gram / size
     (a, b, c), one = _COEFFICIENTS, ops.eye(ops.shape(gram)[-1])
     factor = one * (scale * ops.rsqrt(size))
