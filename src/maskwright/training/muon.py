@@ -51,7 +51,7 @@ def orthogonalised(matrix: Any, *, block: int = _BLOCK, scale: Any = 1.0) -> Any
 
 def _factor(gram: Any, scale: Any) -> Any:
     """What makes ``scale`` times orthogonal the matrices whose products with themselves are ``gram``, (n, m, m)."""
-    size = ops.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-30  # the square of a norm: no singular value exceeds it
+    size = ops.trace(gram, axis1=1, axis2=2)[:, None, None] + 1e-30  # squared norms: above all singular values
     gram = gram / size
     (a, b, c), one = _COEFFICIENTS, ops.eye(ops.shape(gram)[-1])
     factor = one * (scale * ops.rsqrt(size))
