@@ -124,6 +124,24 @@ def test_masks_come_back_equal(tmp_path, values):
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), values[..., 0] if gray else values)
 
 
+@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3)])
+def test_views_of_larger_arrays_come_back_equal(tmp_path, shape):
+    whole = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    for name, view in {
+        "turned": whole[::-1, ::-1],
+        "sparse": whole[::3, 1::2],
+        "transposed": whole.swapaxes(0, 1),
+    }.items():
+        write_mask(tmp_path / f"{name}.png", view)
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{name}.png")), view)
+
+
+def test_masks_of_few_ids_take_a_fraction_of_a_byte_a_pixel(tmp_path):
+    rows, columns = np.mgrid[:200, :300]
+    write_mask(tmp_path / "a.png", ((rows - 90) ** 2 + (columns - 150) ** 2 < 60**2).astype(np.uint8) * 7)
+    assert (tmp_path / "a.png").stat().st_size < 200 * 300 / 50
+
+
 @pytest.mark.parametrize(("greatest", "dtype"), [(255, np.uint8), (256, np.uint16), (65535, np.uint16)])
 def test_pillow_reads_the_same_ids_with_no_more_bits_than_needed(tmp_path, greatest, dtype):
     values = np.array([[0, 1, greatest]])
