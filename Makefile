@@ -14,7 +14,7 @@ TENSORFLOW := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),tensorfl
 
 # What runs on every backend; the other tests start processes of other backends by themselves, or need none.
 ANYWHERE := tests/losses tests/metrics tests/training/test_recalibrate.py tests/training/test_step.py tests/networks/test_fused_norm.py \
-            tests/training/test_checkpoint.py tests/training/test_average.py \
+            tests/training/test_checkpoint.py tests/training/test_average.py tests/training/test_muon.py \
             tests/networks/test_bilinear.py tests/networks/test_grid.py \
             tests/networks/test_attention.py tests/weights/test_channels.py
 

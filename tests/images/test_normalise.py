@@ -61,12 +61,31 @@ def test_measuring_image_by_image_is_measuring_all_pixels_at_once(dtype):
         assert (measured.low, measured.high) == (0, 1)
 
 
-def test_a_large_image_is_measured_in_strips(monkeypatch):
-    monkeypatch.setattr("maskwright.images.normalise._STRIP", 7)
-    image = noise(9, 11, 2)
+@pytest.mark.parametrize("strip", [7, 25])  # a row at a time, and two with one that is left over
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_a_large_image_is_measured_in_strips(monkeypatch, strip, dtype):
+    monkeypatch.setattr("maskwright.images.normalise._STRIP", strip)
+    image = noise(9, 11, 2).astype(dtype)
+    image.flat[:4] = 0, 0, 255, 255  # all of the range of either type
     measured = Normalisation.measure([image])
-    np.testing.assert_allclose(measured.mean, image.mean(axis=(0, 1)) / 255, rtol=1e-12)
-    np.testing.assert_allclose(measured.std, image.std(axis=(0, 1)) / 255, rtol=1e-12)
+    np.testing.assert_allclose(measured.mean, image.mean(axis=(0, 1), dtype=float) / 255, rtol=1e-12)
+    np.testing.assert_allclose(measured.std, image.std(axis=(0, 1), dtype=float) / 255, rtol=1e-12)
+
+
+def test_the_brightest_pixels_are_summed_without_overflow():
+    for kind in (np.uint8, np.uint16):
+        bright = np.full((300, 400, 1), np.iinfo(kind).max, kind)
+        bright[:150] -= 2
+        measured = Normalisation.measure([bright])
+        assert measured.mean == pytest.approx((1 - 1 / np.iinfo(kind).max,), rel=1e-12)
+        assert measured.std == pytest.approx((1 / np.iinfo(kind).max,), rel=1e-9)
+
+
+def test_pixels_without_a_unit_scale_and_empty_images():
+    with pytest.raises(WrongArgument, match="int32"):
+        Normalisation.measure([np.zeros((2, 2, 1), np.int32)])
+    empty, full = np.zeros((3, 0, 1), np.uint8), np.full((1, 1, 1), 255, np.uint8)
+    assert Normalisation.measure([empty, full]).mean == (1.0,)
 
 
 def test_a_large_offset_costs_no_precision():

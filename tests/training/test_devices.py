@@ -18,7 +18,7 @@ import keras
 def network(channels, classes, activation):
     layers = keras.layers
     image = keras.Input((None, None, channels))
-    x = layers.Conv2D(8, 3, padding="same", use_bias=False, name="one")(image)
+    x = layers.Conv2D(16, 3, padding="same", use_bias=False, name="one")(image)
     x = layers.Activation("relu")(layers.BatchNormalization(name="norm")(x))
     x = layers.Conv2D(classes, 3, padding="same", name="two")(x)
     return keras.Model(image, layers.Activation(activation, dtype="float32")(x))
@@ -29,6 +29,7 @@ def start(drawn, folder, *, devices=1, environment=None):
     (folder / "mine.py").write_text(NETWORK)
     data = ["--images", drawn / "train/images", "--masks", drawn / "train/masks", "--classes", "background,cell,fibre"]
     fields = {"patch": "[64,64]", "batch_size": 4, "learning_rate": 0.01, "devices": devices, "early_share": 0.0}
+    fields["optimizer"] = "muon"  # of the first kernel; the head goes by AdamW
     settings = [word for field, value in fields.items() for word in ("--set", f"training.{field}={value}")]
     command = [
         "train",

@@ -230,6 +230,16 @@ def test_the_recipe_says_whether_kernels_go_by_muon(name):
     assert len(firsts) - len(seconds) == (len(kernels) - 1 if name == "muon" else 0)  # all but the head's
 
 
+def test_filters_that_see_unlike_channels_are_left_to_adamw():
+    recipe, bundle = NetworkRecipe(backbone="resnext50", decoder_filters=SMALL), bundle_of()
+    network = quickened(build_network(recipe, bundle, learning=True))
+    compile_for_training(network, TrainingRecipe(optimizer="muon"), bundle)
+    squares = {one.path.split("/")[-1].removesuffix("_velocity") for one in network.optimizer.variables}
+    grouped = [layer.kernel.path.replace("/", "_") for layer in network.layers if getattr(layer, "groups", 1) > 1]
+    assert len(grouped) > 10
+    assert set(grouped) <= squares
+
+
 def test_a_quickened_network_learns_as_the_plain_one_does():
     recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, deep_supervision=True, empty_head=True)
     bundle = bundle_of()

@@ -12,7 +12,7 @@ Spread = Annotated[FiniteFloat, Field(gt=0)]
 
 # Far below half a step of a 16-bit image (7.6e-6): a channel that varies less than this does not vary.
 _CONSTANT: Final = 1e-7
-# Pixels whose deviations are held in double precision at once while measuring.
+# Pixels, in whole rows, whose squares or deviations are held at once while measuring.
 _STRIP: Final = 2**20
 _SQUARES: Final = {"uint8": np.uint16, "uint16": np.uint32}  # what holds them
 
@@ -91,7 +91,7 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def measure(cls, images: Iterable[np.ndarray]) -> Self:
-        """The normalisation of a set of images (h, w, c), read once and one at a time.
+        """The normalisation of a set of images (h, w, c), taken once and one at a time.
 
         Mean and standard deviation (of the population) weigh every pixel alike, whatever the sizes of the images.
         For float images low and high are the least and greatest values. A channel that does not vary gets 1 as its
@@ -121,7 +121,11 @@ def _measured(images: Iterable[np.ndarray]) -> dict[str, object]:
             )
         if floats:
             low, high = min(low, float(image.min())), max(high, float(image.max()))
-        step = max(1, _STRIP // max(1, image.shape[1]))
+        if not image.size:
+            continue
+        if not floats and image.dtype.name not in _SQUARES:
+            raise wrong_argument("images", f"pixels of {image.dtype}", expected="uint8, uint16 or floats")
+        step = max(1, _STRIP // image.shape[1])
         for top in range(0, len(image), step):
             size, middle, deviations = (_of_floats if floats else _of_integers)(image[top : top + step])
             # Chan, Golub and LeVeque (1979): sums of two parts combine without loss of precision.

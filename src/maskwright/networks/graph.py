@@ -54,13 +54,14 @@ class Graph:
         return self._makers.get(id(tensor)) if self._readers[id(tensor)] == 1 else None
 
 
-def heads(network: keras.Model) -> frozenset[str]:
-    """Names of the layers that make the answers of ``network``: on the way to each output, the last with weights.
+def heads(network: keras.Model) -> list[keras.Operation]:
+    """The layers that make the answers of ``network``: on the way to each output, the last with weights.
 
     >>> image = keras.Input((8, 8, 3))
     >>> maps = keras.layers.Conv2D(16, 3, name="body")(image)
-    >>> heads(keras.Model(image, keras.layers.ReLU()(keras.layers.Conv2D(2, 1, name="head")(maps))))
-    frozenset({'head'})
+    >>> network = keras.Model(image, keras.layers.ReLU()(keras.layers.Conv2D(2, 1, name="head")(maps)))
+    >>> [layer.name for layer in heads(network)]
+    ['head']
     """
     makers = {
         id(tensor): (operation, node.input_tensors)
@@ -68,14 +69,19 @@ def heads(network: keras.Model) -> frozenset[str]:
         for node in operation._inbound_nodes
         for tensor in node.output_tensors
     }
-    found, ahead = set(), list(network.outputs)
+    found: dict[int, keras.Operation] = {}
+    ahead, seen = list(network.outputs), set[int]()
     while ahead:
-        operation, read = makers[id(ahead.pop())]
-        if isinstance(operation, keras.layers.Layer) and operation.weights:
-            found.add(operation.name)
+        tensor = id(ahead.pop())
+        if tensor in seen:
+            continue
+        seen.add(tensor)
+        operation, read = makers[tensor]
+        if isinstance(operation, keras.Layer) and operation.weights:
+            found[id(operation)] = operation
         else:
             ahead += read
-    return frozenset(found)
+    return list(found.values())
 
 
 def shapes_in(network: keras.Model, image: tuple[int, int, int]) -> dict[str, tuple[Shape, Shape]]:

@@ -14,7 +14,7 @@ _MEASURED_SIDE = 2048
 _EFFICIENCY = 0.6
 # A backward pass computes two products for each one of the forward pass.
 _PASSES = 3
-# Weights, gradients and AdamW's two moments, float32 each.
+# Weights, gradients and at most two numbers of the optimizer's for each, float32.
 _COPIES = 4
 _FRAMEWORK_BYTES = 1.0e9
 

@@ -158,7 +158,7 @@ def compile_for_training(
             "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
         }
         if recipe.optimizer == "muon":
-            optimizer = Muon(recipe.learning_rate, heads=heads(network), **options)
+            optimizer = Muon(recipe.learning_rate, plain=_plain(network), **options)
         else:
             optimizer = FusedAdamW(recipe.learning_rate, **options)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
@@ -173,6 +173,12 @@ def compile_for_training(
         network.compile(optimizer=optimizer, loss=loss)
     if not begun:
         optimizer.build(network.trainable_variables)
+
+
+def _plain(network: keras.Model) -> list[str]:
+    """Paths of the variables that Muon leaves to AdamW: the heads', and those of filters that see unlike channels."""
+    grouped = [layer for layer in network.layers if getattr(layer, "groups", 1) > 1]
+    return [variable.path for layer in (*heads(network), *grouped) for variable in layer.weights]
 
 
 def _weights(recipe: TrainingRecipe, bundle: Bundle) -> list[float] | None:

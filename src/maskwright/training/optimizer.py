@@ -32,7 +32,7 @@ class FusedAdamW(keras.optimizers.Adam):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable."""
         place = self._get_variable_index(variable)
-        rate, kept = self._rate_and_decay(variable, learning_rate)
+        rate, kept = self._rate_and_decay(place, variable, learning_rate)
         if kept is not None:
             self.assign(variable, variable * kept)
         if keras.backend.backend() != "tensorflow":
@@ -54,13 +54,14 @@ class FusedAdamW(keras.optimizers.Adam):
             grad=tf.cast(gradient, "float32"),
         )
 
-    def _rate_and_decay(self, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
+    def _rate_and_decay(self, place: int, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
         """The rate at which a variable learns, and the share of it that decay leaves; None where it does not decay."""
-        known = self._trainable_variables[self._get_variable_index(variable)]
+        known = self._trainable_variables[place]
         rate = keras.ops.cast(learning_rate, variable.dtype)
         if known.path.split("/")[0] in self.encoder:
             rate = rate * keras.ops.cast(self.encoder_rate, variable.dtype)
-        return rate, 1 - rate * self.decay if self.decay and self._use_weight_decay(known) else None
+        decays = self.decay and self._use_weight_decay(known)
+        return rate, (1 - rate * self.decay) if decays else None
 
 
 def _handle(variable: Any) -> Any:

@@ -200,7 +200,7 @@ def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     """Muon where all is learnt from nothing; it was not tried on what was learnt elsewhere."""
     del data
     if recipe.network.encoder_weights is None and recipe.network.custom is None:
-        return "muon", "from nothing: rare structures are learnt as fast as common ones"
+        return "muon", "from nothing: more is learnt of each step"
     return recipe.training.optimizer, "usual where weights may have been learnt elsewhere"
 
 
@@ -208,7 +208,7 @@ def choose_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
     """Twice the recipe's own for a short training from nothing."""
     del data
     usual = recipe.training.learning_rate
-    return (2 * usual, f"{short}: larger strides") if (short := _is_short(recipe)) else (usual, "usual for AdamW")
+    return (2 * usual, f"{short}: larger strides") if (short := _is_short(recipe)) else (usual, "usual")
 
 
 def _is_short(recipe: Recipe) -> str | None:

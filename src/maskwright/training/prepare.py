@@ -1,7 +1,8 @@
 """From a recipe and folders to everything that is fixed before the first step; the data is read and checked here."""
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from maskwright.training.recipe import DataRecipe, Recipe, WrongRecipe
 from maskwright.training.run import Run
 
 _MEASURED_IMAGES = 200
-_HELD_IMAGES = 4  # read and not yet measured
+_HELD_PIXELS = 2**22  # read and not yet measured; a larger image is held alone
 _CACHE_SHARE = 0.25
 _CACHE_FALLBACK = 2 * 2**30
 
@@ -106,7 +107,7 @@ def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Pr
     bundle = Bundle(
         channels=channels,
         pixels=report.train.dtypes,
-        normalisation=Normalisation.measure(_some(train_pairs, channels)),
+        normalisation=_measured(train_pairs, train_sizes, channels),
         labels=values.labels,
         activation="sigmoid" if values.channels == 1 else "softmax",
         scale=recipe.data.scale,
@@ -193,15 +194,15 @@ def _split(
     return tuple(by_name[name] for name in train), tuple(by_name[name] for name in validation)
 
 
-def _some(pairs: Sequence[Pair], channels: int) -> Iterator[NDArray[np.generic]]:
-    """Training images to measure, spread evenly over the set."""
+def _measured(pairs: Sequence[Pair], sizes: Sequence[tuple[int, int]], channels: int) -> Normalisation:
+    """The normalisation of training images of ``sizes``, some spread evenly over the set, which threads read ahead."""
     places = np.unique(np.linspace(0, len(pairs) - 1, _MEASURED_IMAGES).round().astype(int))
 
-    def read(pair: Pair) -> NDArray[np.generic]:
-        return to_channels(read_image(pair.image), channels, file=pair.image)
+    def read(place: int) -> NDArray[np.generic]:
+        return to_channels(read_image(pairs[place].image), channels, file=pairs[place].image)
 
-    with Crew[NDArray[np.generic]](limit=_HELD_IMAGES) as crew:
-        yield from crew.ahead(read, [pairs[place] for place in places], cost=lambda _: 1)
+    with Crew[NDArray[np.generic]](limit=_HELD_PIXELS) as crew:
+        return Normalisation.measure(crew.ahead(read, places.tolist(), cost=lambda place: math.prod(sizes[place])))
 
 
 def machine_memory() -> int:

@@ -208,7 +208,7 @@ class TrainingRecipe(Section):
     foreground: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of the patches laid on another class than the image's commonest; the rest are laid anywhere."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """AdamW, or Muon: orthogonal steps for the kernels of convolutions and AdamW for the rest, at the same rate."""
+    """AdamW, or Muon: orthogonal steps for large kernels of convolutions and AdamW for the rest, at the same rate."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate."""
     encoder_rate: Annotated[float, Field(ge=0, le=1)] = 1.0
