@@ -1,10 +1,10 @@
 """A training step of a ResNet34 U-Net, 224 x 224, batch 8, side by side with segmentation-models-pytorch at its best.
 
-    python benchmarks/train_throughput.py --peer-python PYTHON [--rounds 9] [--side 224] [--batch 8]
+    python benchmarks/train_throughput.py --peer-python PYTHON [--rounds 9] [--side 224] [--batch 8] [--optimizer muon]
 
 PYTHON is that of an environment as `smp_server.py` describes it. Both learn one class of random images: ours as
-`maskwright train` does it, in the precision it chooses here, by AdamW with clipped gradients, cross entropy and Dice;
-the peer in channels_last, in bfloat16 autocast where the processor multiplies it, by Adam, with binary cross entropy.
+`maskwright train` does it, in the precision it chooses here, by AdamW (or Muon) with clipped gradients, cross entropy
+and Dice; the peer in channels_last, in bfloat16 autocast where the processor multiplies it, by Adam, with binary cross entropy.
 Each round times ten steps of each, one after the other, both warmed; the ratio of a round is how many times faster ours
 is. The loss must fall in both.
 
@@ -60,13 +60,13 @@ from maskwright.inference.bundle import Bundle
 from maskwright.training.network import build_network, choose_precision, compile_for_training, quickened
 from maskwright.training.recipe import AugmentationRecipe, NetworkRecipe, TrainingRecipe
 from maskwright.training.step import step_of
-side, batch, steps = map(int, sys.argv[1:])
+side, batch, steps = map(int, sys.argv[1:4])
 normalisation = Normalisation(mean=(0.5,) * 3, std=(0.3,) * 3)
 dark = Label(name="background", value=0, colour=(0, 0, 0), background=True)
 labels = (dark, Label(name="bright", value=1, colour=(9, 9, 9)))
 bundle = Bundle(channels=3, pixels=("uint8",), normalisation=normalisation, labels=labels, activation="sigmoid")
 network = quickened(build_network(NetworkRecipe(), bundle, precision=choose_precision("auto"), learning=True))
-compile_for_training(network, TrainingRecipe(learning_rate=1e-4), bundle)
+compile_for_training(network, TrainingRecipe(learning_rate=1e-4, optimizer=sys.argv[4]), bundle)
 class Images:
     def __init__(self):
         pixels = np.random.default_rng(0).integers(0, 256, (40, 2 * side, 2 * side, 3)).astype(np.uint8)
@@ -95,9 +95,9 @@ for line in sys.stdin:
 class Learner:
     """A process that takes steps when told to, and stands still otherwise."""
 
-    def __init__(self, python: str, code: str, *numbers: int) -> None:
+    def __init__(self, python: str, code: str, *given: int | str) -> None:
         environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = [python, "-c", code, *map(str, numbers)]
+        command = [python, "-c", code, *map(str, given)]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -123,9 +123,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--optimizer", choices=("adamw", "muon"), default="adamw")
     given = parser.parse_args()
     numbers = given.side, given.batch, STEPS
-    ours, peer = Learner(sys.executable, OURS, *numbers), Learner(given.peer_python, PEER, *numbers)
+    ours, peer = Learner(sys.executable, OURS, *numbers, given.optimizer), Learner(given.peer_python, PEER, *numbers)
     for one in (ours, peer):
         one.steps()
     rounds = [(ours.steps(), peer.steps(), ours.steps("stream")) for _ in range(given.rounds)]
