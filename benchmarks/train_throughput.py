@@ -4,7 +4,8 @@
 
 PYTHON is that of an environment as `smp_server.py` describes it. Both learn one class of random images: ours as
 `maskwright train` does it, in the precision it chooses here, by AdamW (or Muon) with clipped gradients, cross entropy
-and Dice; the peer in channels_last, in bfloat16 autocast where the processor multiplies it, by Adam, with binary cross entropy.
+and Dice; the peer in channels_last, in bfloat16 autocast where the processor multiplies it, by Adam, with binary cross
+entropy.
 Each round times ten steps of each, one after the other, both warmed; the ratio of a round is how many times faster ours
 is. The loss must fall in both.
 
