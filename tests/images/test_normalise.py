@@ -84,8 +84,9 @@ def test_the_brightest_pixels_are_summed_without_overflow():
 def test_pixels_without_a_unit_scale_and_empty_images():
     with pytest.raises(WrongArgument, match="int32"):
         Normalisation.measure([np.zeros((2, 2, 1), np.int32)])
-    empty, full = np.zeros((3, 0, 1), np.uint8), np.full((1, 1, 1), 255, np.uint8)
-    assert Normalisation.measure([empty, full]).mean == (1.0,)
+    for kind in (np.uint8, np.float32):
+        empty, full = np.zeros((3, 0, 1), kind), np.array([[[0], [255]]], kind)
+        assert Normalisation.measure([empty, full]).mean == (0.5,)
 
 
 def test_a_large_offset_costs_no_precision():

@@ -119,11 +119,11 @@ def _measured(images: Iterable[np.ndarray]) -> dict[str, object]:
                 expected="one kind of pixels and one number of channels",
                 remedy="Convert them to one kind, or keep the kinds in separate sets.",
             )
-        if floats:
-            low, high = min(low, float(image.min())), max(high, float(image.max()))
         if not image.size:
             continue
-        if not floats and image.dtype.name not in _SQUARES:
+        if floats:
+            low, high = min(low, float(image.min())), max(high, float(image.max()))
+        elif image.dtype.name not in _SQUARES:
             raise wrong_argument("images", f"pixels of {image.dtype}", expected="uint8, uint16 or floats")
         step = max(1, _STRIP // image.shape[1])
         for top in range(0, len(image), step):
