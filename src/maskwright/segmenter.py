@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # training loads Keras, which predicting may not need
     from maskwright.training.evaluate import Evaluation
     from maskwright.training.narrate import Narrator
     from maskwright.training.own import Own
+    from maskwright.training.prepare import Check
     from maskwright.training.recipe import Recipe
 
 Picture = str | Path | NDArray[np.generic]
@@ -121,6 +122,7 @@ class Segmenter:
         own: Own | None = None,
         narrator: Narrator | None = None,
         started: float | None = None,
+        check: Check | None = None,
     ) -> Segmenter:
         """Train as ``recipe`` says, or, where it is None, go on with the interrupted run in ``out``; then report.
 
@@ -128,13 +130,22 @@ class Segmenter:
         """
         from maskwright.report.page import write_report
         from maskwright.training.own import NOTHING
+        from maskwright.training.prepare import check_data
         from maskwright.training.train import resume, train
 
         own = own or NOTHING
         if recipe is None:
             run = resume(out, own=own, narrator=narrator, started=started)
         else:
-            run = train(recipe, out, overwrite=overwrite, own=own, narrator=narrator, started=started)
+            run = train(
+                recipe,
+                out,
+                overwrite=overwrite,
+                own=own,
+                narrator=narrator,
+                started=started,
+                check=check or check_data,
+            )
         write_report(run.folder)
         return cls.load(run.folder)
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,13 +25,17 @@ def train_run(recipe: "Recipe | None", out: Path, python: Path | None, *, overwr
     from maskwright.console import ConsoleNarrator
     from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
+    from maskwright.training.ahead import checking_ahead
     from maskwright.training.run import Run
 
-    load_keras_quietly()
-
-    own = own_functions(python)
-    with ConsoleNarrator(console()) as narrator:
-        trained = Segmenter.train_recipe(recipe, out, overwrite=overwrite, own=own, narrator=narrator, started=started)
+    goes_on = Run(out).is_begun and not overwrite
+    with nullcontext() if recipe is None or goes_on else checking_ahead(recipe.data) as check:
+        load_keras_quietly(whole=python is not None)
+        own = own_functions(python)
+        with ConsoleNarrator(console()) as narrator:
+            trained = Segmenter.train_recipe(
+                recipe, out, overwrite=overwrite, own=own, narrator=narrator, started=started, check=check
+            )
     run = Run.open(trained.folder)  # of several processes, all but the first have folders of their own
     say(f"network: {run.network}")
     say(f"report:  {run.report}")
@@ -57,7 +62,7 @@ def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     from maskwright.training.run import Run
     from maskwright.training.series import by_fold, by_seed, seconds_to_decide, train_series
 
-    load_keras_quietly()
+    load_keras_quietly(whole=python is not None)
     own = own_functions(python)
 
     def one(member: "Recipe", folder: Path) -> None:
@@ -153,7 +158,7 @@ def explain_plan(recipe: "Recipe", out: Path, python: Path | None) -> None:
     from maskwright.console import print_plan
     from maskwright.quiet import load_keras_quietly
 
-    load_keras_quietly()
+    load_keras_quietly(whole=python is not None)
     from maskwright.training.train import explain
 
     with counting("Reading pairs") as count:

@@ -22,6 +22,7 @@ from maskwright.images.read import read_image, read_mask_and_palette
 
 MOST_VALUES: Final = 1024
 """Values of one mask that are kept; a mask with more holds a picture, and its rarest values tell nothing."""
+_SAMPLED_ROWS: Final = 8  # in which nearly every coloured image shows a colour
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,12 @@ def _image_facts(file: Path) -> ImageFacts:
     height, width = image.shape[:2]
     channels = _channels(image, file)
     seen = image[..., :channels]
-    is_gray = bool((seen == seen[..., :1]).all())
+    is_gray = _is_gray(seen[:: max(1, height // _SAMPLED_ROWS)]) and _is_gray(seen)
     return ImageFacts((height, width), channels, is_gray, str(image.dtype), digest.hexdigest(), look_of(seen))
+
+
+def _is_gray(image: np.ndarray) -> bool:
+    return bool((image == image[..., :1]).all())
 
 
 def _channels(image: np.ndarray, file: Path) -> int:

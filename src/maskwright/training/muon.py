@@ -156,7 +156,7 @@ class Muon(FusedAdamW):
         if self._velocities[place] is not None:
             super().update_step(gradient, variable, learning_rate)
             return
-        rate, kept = self._rate_and_decay(place, variable, learning_rate)
+        rate, kept = self._rate_and_decay(place, learning_rate)
         gradient, shape = ops.cast(gradient, "float32"), variable.shape
         momentum = self._momentums[place] * _MOMENTUM + gradient  # how large does not matter
         self.assign(self._momentums[place], momentum)

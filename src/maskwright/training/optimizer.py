@@ -1,9 +1,19 @@
 """AdamW with a rate of its own for the encoder, by one operation a variable where TensorFlow computes."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step: the rates that the encoder and all others learn at, each with what decay leaves of a weight."""
+
+    encoder: tuple[Any, Any]
+    others: tuple[Any, Any]
+    adam: Mapping[str, Any]
 
 
 class FusedAdamW(keras.optimizers.Adam):
@@ -28,11 +38,17 @@ class FusedAdamW(keras.optimizers.Adam):
         self.decay = decay
         self.encoder = frozenset(encoder)
         self.encoder_rate = self.add_variable((), initializer="ones", name="encoder_rate")
+        self._step: _Step | None = None
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """One step of all variables."""
+        self._step = None
+        super().apply(grads, trainable_variables)
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable."""
         place = self._get_variable_index(variable)
-        rate, kept = self._rate_and_decay(place, variable, learning_rate)
+        rate, kept = self._rate_and_decay(place, learning_rate)
         if kept is not None:
             self.assign(variable, variable * kept)
         if keras.backend.backend() != "tensorflow":
@@ -40,28 +56,38 @@ class FusedAdamW(keras.optimizers.Adam):
             return
         import tensorflow as tf
 
-        step = tf.cast(self.iterations + 1, "float32")
         tf.raw_ops.ResourceApplyAdam(
             var=_handle(variable),
             m=_handle(self._momentums[place]),
             v=_handle(self._velocities[place]),
-            beta1_power=tf.pow(tf.constant(self.beta_1, "float32"), step),
-            beta2_power=tf.pow(tf.constant(self.beta_2, "float32"), step),
-            lr=tf.cast(rate, "float32"),
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            epsilon=self.epsilon,
+            lr=rate,
             grad=tf.cast(gradient, "float32"),
+            **self._step_of(learning_rate).adam,
         )
 
-    def _rate_and_decay(self, place: int, variable: Any, learning_rate: Any) -> tuple[Any, Any]:
+    def _rate_and_decay(self, place: int, learning_rate: Any) -> tuple[Any, Any]:
         """The rate at which a variable learns, and the share of it that decay leaves; None where it does not decay."""
-        known = self._trainable_variables[place]
-        rate = keras.ops.cast(learning_rate, variable.dtype)
-        if known.path.split("/")[0] in self.encoder:
-            rate = rate * keras.ops.cast(self.encoder_rate, variable.dtype)
-        decays = self.decay and self._use_weight_decay(known)
-        return rate, (1 - rate * self.decay) if decays else None
+        known, step = self._trainable_variables[place], self._step_of(learning_rate)
+        rate, kept = step.encoder if known.path.split("/")[0] in self.encoder else step.others
+        return rate, kept if self.decay and self._use_weight_decay(known) else None
+
+    def _step_of(self, learning_rate: Any) -> _Step:
+        """What all variables have in common in the step at ``learning_rate``; computed for the first of them."""
+        if self._step is None:
+            others = keras.ops.cast(learning_rate, "float32")
+            encoder = others * keras.ops.cast(self.encoder_rate, "float32")
+            adam = self._adam() if keras.backend.backend() == "tensorflow" else {}
+            self._step = _Step((encoder, 1 - encoder * self.decay), (others, 1 - others * self.decay), adam)
+        return self._step
+
+    def _adam(self) -> dict[str, Any]:
+        """Constants of TensorFlow's operation, and powers of them."""
+        import tensorflow as tf
+
+        taken = tf.cast(self.iterations + 1, "float32")
+        betas = {"beta1": tf.constant(self.beta_1, "float32"), "beta2": tf.constant(self.beta_2, "float32")}
+        powers = {f"{name}_power": tf.pow(beta, taken) for name, beta in betas.items()}
+        return betas | powers | {"epsilon": tf.constant(self.epsilon, "float32")}
 
 
 def _handle(variable: Any) -> Any:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,15 @@ _CACHE_SHARE = 0.25
 _CACHE_FALLBACK = 2 * 2**30
 
 ScanProgress = Callable[[int, int], None]
+Checked = tuple[Report, ScannedSet, ScannedSet | None]
+
+
+class Check(Protocol):
+    """What `check_data` is, or has the same answer from elsewhere."""
+
+    def __call__(self, data: DataRecipe, *, progress: ScanProgress | None = None) -> Checked:
+        """See `check_data`."""
+        ...
 
 
 class UnusableData(InputError):
@@ -64,9 +74,7 @@ class Prepared:
         return min(needed, int(_CACHE_SHARE * machine_memory()))
 
 
-def check_data(
-    data: DataRecipe, *, progress: ScanProgress | None = None
-) -> tuple[Report, ScannedSet, ScannedSet | None]:
+def check_data(data: DataRecipe, *, progress: ScanProgress | None = None) -> Checked:
     """Pair, read and check the recipe's folders; the sets that were read come with the report.
 
     Raises:
@@ -83,14 +91,21 @@ def check_data(
     return report, train, validation
 
 
-def prepare(recipe: Recipe, *, progress: ScanProgress | None = None) -> tuple[Prepared, Report]:
+def prepare(
+    recipe: Recipe, *, progress: ScanProgress | None = None, check: Check = check_data
+) -> tuple[Prepared, Report]:
     """Read and check the data, and decide by it what the recipe leaves open.
+
+    Args:
+        recipe: What is asked for.
+        progress: Called with the pairs that were read and all there are.
+        check: What reads and checks the data.
 
     Raises:
         UnusableData: The check found something fatal; every problem is named.
         InputError: The folders cannot be paired, or the table of mask values not understood.
     """
-    report, train, validation = check_data(recipe.data, progress=progress)
+    report, train, validation = check(recipe.data, progress=progress)
     if report.fatal or report.proposed is None or report.train.channels is None:
         raise UnusableData(problems="\n".join(f"- {_with_files(problem)}" for problem in report.fatal))
     values = report.proposed

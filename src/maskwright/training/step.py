@@ -33,14 +33,14 @@ def _keras_step(network: keras.Model) -> Step:
 def _traced_step(network: keras.Model, fuse_loss: bool) -> Step:
     import tensorflow as tf
 
-    @tf.function(jit_compile=fuse_loss)
+    @tf.function(jit_compile=fuse_loss, autograph=False)
     def scored(targets: Any, answers: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(answers)
             loss = network.compute_loss(y=targets, y_pred=answers, training=True)  # what regularises is in it as well
         return loss, tape.gradient(loss, answers)
 
-    @tf.function(reduce_retracing=True)
+    @tf.function(autograph=False)
     def traced(images: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             answers = network(images, training=True)

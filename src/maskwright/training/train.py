@@ -52,7 +52,15 @@ from maskwright.training.network import (
 from maskwright.training.own import NOTHING, FunctionMissing, Own, OwnLoss, refuse_encoder
 from maskwright.training.pace import BudgetTooShort
 from maskwright.training.plan import patch_for
-from maskwright.training.prepare import Prepared, ScanProgress, came_since, prepare, prepared_before
+from maskwright.training.prepare import (
+    Check,
+    Prepared,
+    ScanProgress,
+    came_since,
+    check_data,
+    prepare,
+    prepared_before,
+)
 from maskwright.training.recipe import NetworkRecipe, Recipe
 from maskwright.training.run import OtherRecipe, Run
 from maskwright.training.schedule import Stopwatch, patch_size
@@ -85,6 +93,7 @@ def train(
     own: Own = NOTHING,
     narrator: Narrator | None = None,
     started: float | None = None,
+    check: Check = check_data,
 ) -> Run:
     """Train as ``recipe`` says, into the folder ``out``. Nothing is written before the data has been found usable.
 
@@ -97,6 +106,7 @@ def train(
         own: What the user brings in place of the recipe's.
         narrator: What is told of the progress.
         started: When the command began, on the clock of `time.monotonic`; a time budget counts from there.
+        check: What reads and checks the data.
 
     Raises:
         OutputHoldsARun, OutputNotEmpty, RunInUse: ``out`` cannot be used.
@@ -119,7 +129,7 @@ def train(
                 )
             return _go_on(folder, part, own, narrator, stopwatch)
         run = Run.planned(folder, overwrite=overwrite or again)
-        prepared, report = _prepare(recipe, own, narrator.reading)
+        prepared, report = _prepare(recipe, own, narrator.reading, check)
         networks = _build_networks(prepared, prepared.recipe.network, own)
         reasons = {decision.field: decision.reason for decision in prepared.decisions}
         with alone(run.folder):
@@ -229,8 +239,10 @@ def _go_on(folder: Path, part: Part, own: Own, narrator: Narrator, stopwatch: St
         return _train(run, prepared, networks, own, narrator, stopwatch, part, report=None)
 
 
-def _prepare(recipe: Recipe, own: Own, progress: ScanProgress | None) -> tuple[Prepared, Report]:
-    prepared, report = prepare(recipe_with(recipe, own), progress=progress)
+def _prepare(
+    recipe: Recipe, own: Own, progress: ScanProgress | None, check: Check = check_data
+) -> tuple[Prepared, Report]:
+    prepared, report = prepare(recipe_with(recipe, own), progress=progress, check=check)
     if prepared.recipe.data.normalisation == "encoder":
         prepared = replace(prepared, bundle=encoder_pixels(prepared.recipe.network, prepared.bundle))
     return prepared, report

@@ -1,0 +1,70 @@
+"""Data that is read and checked ahead: the same answer, told to whoever asks, and given up where nobody does."""
+
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskwright.errors import InputError
+from maskwright.training import ahead
+from maskwright.training.ahead import checking_ahead
+from maskwright.training.prepare import check_data
+from maskwright.training.recipe import DataRecipe
+
+
+@pytest.fixture
+def data(tmp_path):
+    generator = np.random.default_rng(0)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for number in range(6):
+        Image.fromarray(generator.integers(0, 256, (40, 48, 3), np.uint8)).save(tmp_path / f"images/{number}.png")
+        Image.fromarray(generator.integers(0, 2, (40, 48), np.uint8)).save(tmp_path / f"masks/{number}.png")
+    return DataRecipe(images=tmp_path / "images", masks=tmp_path / "masks")
+
+
+def test_the_answer_is_that_of_checking(data):
+    with checking_ahead(data) as check:
+        found = check(data)
+    assert found == check_data(data)
+
+
+def test_who_asks_is_told_how_far_it_is(data, monkeypatch):
+    asked, told = threading.Event(), []
+
+    def slow(data, *, progress):
+        assert asked.wait(10)
+        return check_data(data, progress=progress)
+
+    monkeypatch.setattr(ahead, "check_data", slow)
+    with checking_ahead(data) as check:
+        threading.Timer(0.1, asked.set).start()  # by then somebody waits
+        check(data, progress=lambda done, total: told.append((done, total)))
+    assert told == [(number, 6) for number in range(1, 7)]
+
+
+def test_a_fault_comes_to_who_asks(tmp_path):
+    missing = DataRecipe(images=tmp_path / "none", masks=tmp_path / "none")
+    with checking_ahead(missing) as check, pytest.raises(InputError, match="none"):
+        check(missing)
+
+
+def test_other_data_is_read_when_it_is_asked_for(data, tmp_path):
+    with checking_ahead(DataRecipe(images=tmp_path / "none", masks=tmp_path / "none")) as check:
+        assert check(data) == check_data(data)
+
+
+def test_nobody_waits_for_what_nobody_asked_for(data, monkeypatch):
+    left, read = threading.Event(), []
+
+    def endless(data, *, progress):
+        assert left.wait(10)
+        while True:
+            read.append(progress(len(read), 6))
+
+    monkeypatch.setattr(ahead, "check_data", endless)
+    with pytest.raises(KeyError), checking_ahead(data):
+        threading.Timer(0.1, left.set).start()
+        raise KeyError
+    assert len(read) == 0
