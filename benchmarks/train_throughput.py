@@ -51,6 +51,8 @@ OURS = """
 import time
 began = time.perf_counter()
 import json, resource, sys
+from maskwright.quiet import load_keras_quietly
+load_keras_quietly()
 import numpy as np
 from maskwright.data.augment import Geometry, Light
 from maskwright.data.mask_values import MaskValues
