@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext
 from importlib.abc import MetaPathFinder
 from typing import Any, Final
 
+from maskwright.collecting import uncollected
 from maskwright.errors import wrong_argument
 
 _ASKED_BY: Final = {  # who asks for a package that this one makes no use of; both make do without it
@@ -43,17 +44,6 @@ def _left_out() -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let Python not look for garbage among what is made meanwhile: all of it stays, and there is much of it."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
-
-
 def load_keras_quietly(*, whole: bool = False) -> None:
     """Import Keras and its backend; what native code prints meanwhile is shown only if the import fails.
 
@@ -76,9 +66,10 @@ def load_keras_quietly(*, whole: bool = False) -> None:
         kept = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
-            with _uncollected(), nullcontext() if whole else _left_out():
+            with uncollected(), nullcontext() if whole else _left_out():
                 import keras
 
+                gc.freeze()  # all of it stays
             if "KERAS_DISTRIBUTION_NUM_PROCESSES" not in os.environ:  # else processes have to find each other first
                 keras.ops.convert_to_numpy(keras.ops.ones(1))  # starts the backend, which talks again
         except ValueError as error:  # what Keras raises for a backend it does not know

@@ -128,7 +128,6 @@ class Segmenter:
 
         Arguments and errors are those of `maskwright.training.train.train`.
         """
-        from maskwright.report.page import write_report
         from maskwright.training.own import NOTHING
         from maskwright.training.prepare import check_data
         from maskwright.training.train import resume, train
@@ -146,6 +145,8 @@ class Segmenter:
                 started=started,
                 check=check or check_data,
             )
+        from maskwright.report.page import write_report  # after training: it takes a while to load
+
         write_report(run.folder)
         return cls.load(run.folder)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from maskwright.networks.graph import Shape, shapes_in
 
-_MEASURED_SIDE = 2048
+_MEASURED_SIDE = 1536
 # Of the rate of a large matrix product, what a whole training step reaches.
 _EFFICIENCY = 0.6
 # A backward pass computes two products for each one of the forward pass.

@@ -5,6 +5,8 @@ from typing import Any
 
 import keras
 
+from maskwright.collecting import uncollected
+
 Step = Callable[[Any, Any], float]
 """Learns from images (n, h, w, c) and their targets, and returns the loss before the update."""
 
@@ -61,7 +63,8 @@ def _traced_step(network: keras.Model, fuse_loss: bool) -> Step:
     def step(images: Any, targets: Any) -> float:
         given = tf.nest.map_structure(tf.convert_to_tensor, (images, targets))
         if not concrete:
-            concrete.append(traced.get_concrete_function(*tf.nest.map_structure(_of_any_size, given)))
+            with uncollected():
+                concrete.append(traced.get_concrete_function(*tf.nest.map_structure(_of_any_size, given)))
         return float(concrete[0](*given))
 
     return step

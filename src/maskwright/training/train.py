@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.collecting import uncollected
 from maskwright.data.augment import Augmentation, Geometry, Light
 from maskwright.data.check import Report
 from maskwright.data.pairs import Pair, spread
@@ -294,6 +295,11 @@ class _Networks:
 
 
 def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHING) -> _Networks:
+    with uncollected():
+        return _built(prepared, recipe, own)
+
+
+def _built(prepared: Prepared, recipe: NetworkRecipe, own: Own) -> _Networks:
     training, bundle = prepared.recipe.training, prepared.bundle
     keras.utils.set_random_seed(training.seed)
     precision = choose_precision(training.precision)
