@@ -5,10 +5,15 @@ import shutil
 import struct
 import zlib
 from importlib.metadata import version
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from maskwright import segmenter
+from maskwright.data.scan import scan
+from maskwright.training import prepare
 
 
 def paint(path, pixels):
@@ -150,6 +155,27 @@ def test_options_that_make_no_sense_are_said_so(options, message, pairs, tmp_pat
     code, _, err = maskwright_command("train", *folders(pairs), "--out", tmp_path / "run", *options)
     assert code == 1
     assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_data_is_read_once_and_only_by_a_training_that_begins(pairs, tmp_path, monkeypatch, maskwright_command):
+    read = []
+    monkeypatch.setattr(prepare, "scan", lambda pairs, **options: read.append(len(pairs)) or scan(pairs, **options))
+    break_size(pairs)
+    assert maskwright_command("train", *folders(pairs), "--out", tmp_path / "run", "--epochs", "1")[0] == 1
+    assert read == [4]
+    assert maskwright_command("train", "--resume", "--out", tmp_path / "run")[0] == 1
+    assert read == [4]
+
+
+@pytest.mark.parametrize("missing", ["jinja2", "matplotlib"])
+def test_what_the_report_needs_is_missed_before_anything_is_done(
+    missing, pairs, tmp_path, monkeypatch, maskwright_command
+):
+    monkeypatch.setattr(segmenter, "find_spec", lambda name: None if name == missing else find_spec(name))
+    code, _, err = maskwright_command("train", *folders(pairs), "--out", tmp_path / "run", "--epochs", "1")
+    assert code == 1
+    assert f"{missing} is not installed" in err
     assert not (tmp_path / "run").exists()
 
 

@@ -14,10 +14,10 @@ from typing import Any, Final
 from maskwright.collecting import uncollected
 from maskwright.errors import wrong_argument
 
-_ASKED_BY: Final = {  # who asks for a package that this one makes no use of; both make do without it
-    "matplotlib": "keras.src.visualization",
-    "sklearn": "keras.src.wrappers",
-    "jax": "tensorflow.lite.python.util",
+_ASKED_BY: Final = {  # by whom a package is asked for that this one makes no use of; both do without it
+    "matplotlib": ("keras.src.visualization",),
+    "sklearn": ("keras.src.wrappers",),
+    "jax": ("tensorflow.lite.python.util", "keras.src.callbacks"),  # where it computes, it is loaded before
 }
 
 
@@ -30,7 +30,7 @@ class _LeftOut(MetaPathFinder):
         Raises:
             ModuleNotFoundError: It is to be left out.
         """
-        if _ASKED_BY.get(fullname) in sys.modules:
+        if any(asker in sys.modules for asker in _ASKED_BY.get(fullname, ())):
             raise ModuleNotFoundError(f"{fullname} is left out", name=fullname)
 
 
@@ -47,11 +47,12 @@ def _left_out() -> Iterator[None]:
 def load_keras_quietly(*, whole: bool = False) -> None:
     """Import Keras and its backend; what native code prints meanwhile is shown only if the import fails.
 
-    TensorFlow writes to the file descriptor before any of its settings is read, so nothing less helps.
+    TensorFlow writes to the file descriptor before any of its settings is read, so nothing less helps. What other
+    threads write there meanwhile is not shown either.
 
     Args:
         whole: With its pictures and its wrappers for scikit-learn, where what they need is installed: for code that is
-            not this package's. Without them it loads in a third less of the time.
+            not this package's, and takes longer.
 
     Raises:
         ImportError: Keras or its backend is not installed.
@@ -66,10 +67,12 @@ def load_keras_quietly(*, whole: bool = False) -> None:
         kept = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
+            is_first = "keras" not in sys.modules
             with uncollected(), nullcontext() if whole else _left_out():
                 import keras
 
-                gc.freeze()  # all of it stays
+                if is_first:
+                    gc.freeze()  # what was loaded stays, and need not be looked at again
             if "KERAS_DISTRIBUTION_NUM_PROCESSES" not in os.environ:  # else processes have to find each other first
                 keras.ops.convert_to_numpy(keras.ops.ones(1))  # starts the backend, which talks again
         except ValueError as error:  # what Keras raises for a backend it does not know

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -132,6 +133,9 @@ class Segmenter:
         from maskwright.training.prepare import check_data
         from maskwright.training.train import resume, train
 
+        for needed in ("jinja2", "matplotlib"):  # for the report, which takes a while to load and is loaded at the end
+            if find_spec(needed) is None:
+                raise ModuleNotFoundError(f"No module named {needed!r}", name=needed)
         own = own or NOTHING
         if recipe is None:
             run = resume(out, own=own, narrator=narrator, started=started)
@@ -145,7 +149,7 @@ class Segmenter:
                 started=started,
                 check=check or check_data,
             )
-        from maskwright.report.page import write_report  # after training: it takes a while to load
+        from maskwright.report.page import write_report
 
         write_report(run.folder)
         return cls.load(run.folder)

@@ -33,6 +33,14 @@ def test_facts_of_a_pair(tmp_path):
     assert (mask.size, mask.values, mask.palette) == ((2, 3), {0: 2, 3: 3, 200: 1}, {})
 
 
+def test_colour_in_one_row_of_many_is_seen(tmp_path):
+    mask = paint(tmp_path / "m.png", [[0]])
+    pixels = np.zeros((40, 5, 3), np.uint8)
+    assert facts(paint(tmp_path / "gray.png", pixels), mask)[0].is_gray
+    pixels[3, 2, 1] = 1
+    assert not facts(paint(tmp_path / "coloured.png", pixels), mask)[0].is_gray
+
+
 def test_the_digest_is_of_type_shape_and_pixels(tmp_path):
     pixels = RANDOM.integers(0, 256, (4, 6, 3), np.uint8)
     mask = paint(tmp_path / "m.png", [[0]])

@@ -31,17 +31,47 @@ def test_the_answer_is_that_of_checking(data):
 
 
 def test_who_asks_is_told_how_far_it_is(data, monkeypatch):
-    asked, told = threading.Event(), []
+    told, heard = [], threading.Event()
 
     def slow(data, *, progress):
-        assert asked.wait(10)
+        progress(1, 6)
+        assert heard.wait(10)
         return check_data(data, progress=progress)
+
+    def listen(done, total):
+        told.append((done, total, threading.current_thread()))
+        heard.set()
 
     monkeypatch.setattr(ahead, "check_data", slow)
     with checking_ahead(data) as check:
-        threading.Timer(0.1, asked.set).start()  # by then somebody waits
-        check(data, progress=lambda done, total: told.append((done, total)))
-    assert told == [(number, 6) for number in range(1, 7)]
+        check(data, progress=listen)
+    here = threading.current_thread()  # a bar on the terminal belongs to one thread
+    assert (told[0], told[-1]) == ((1, 6, here), (6, 6, here))
+
+
+def test_nobody_is_told_after_an_interrupt(data, monkeypatch):
+    told, released = [], threading.Event()
+
+    def slow(data, *, progress):
+        progress(1, 6)
+        assert released.wait(10)
+        progress(2, 6)
+
+    def interrupt(done, total):
+        told.append(done)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ahead, "check_data", slow)
+    with checking_ahead(data) as check:
+        with pytest.raises(KeyboardInterrupt):
+            check(data, progress=interrupt)
+        released.set()
+    assert told == [1]
+
+
+def test_a_second_time_it_is_read_anew(data):
+    with checking_ahead(data) as check:
+        assert check(data) is not check(data)
 
 
 def test_a_fault_comes_to_who_asks(tmp_path):

@@ -28,8 +28,10 @@ def train_run(recipe: "Recipe | None", out: Path, python: Path | None, *, overwr
     from maskwright.training.ahead import checking_ahead
     from maskwright.training.run import Run
 
+    # Code of the user's own may change how files are read; it is loaded after Keras.
     goes_on = Run(out).is_begun and not overwrite
-    with nullcontext() if recipe is None or goes_on else checking_ahead(recipe.data) as check:
+    is_late = recipe is None or goes_on or python is not None
+    with nullcontext() if recipe is None or is_late else checking_ahead(recipe.data) as check:
         load_keras_quietly(whole=python is not None)
         own = own_functions(python)
         with ConsoleNarrator(console()) as narrator:

@@ -1,11 +1,14 @@
 """Reading and checking a data set while something else is loaded."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from typing import Final
 
 from maskwright.training.prepare import Check, Checked, ScanProgress, check_data
 from maskwright.training.recipe import DataRecipe
+
+_TELLING: Final = 0.1  # seconds between two that are told how far it is
 
 
 class _Abandoned(Exception):
@@ -16,25 +19,28 @@ class _Abandoned(Exception):
 def checking_ahead(first: DataRecipe) -> Iterator[Check]:
     """`check_data` of ``first``, begun in a thread; what it gives, or raises, comes to whoever calls what is yielded.
 
-    Leaving the ``with`` block ends the reading, if nobody has waited for it, after the pairs it is at.
+    It is given once, and not kept. Whoever waits is told of the progress in its own thread. Leaving the ``with`` block
+    ends reading that nobody has waited for, after the pairs it is at.
     """
-    listeners: list[ScanProgress] = []
+    told: list[tuple[int, int]] = []
     abandoned = False
 
     def tell(done: int, total: int) -> None:
         if abandoned:
             raise _Abandoned
-        for listener in listeners:
-            listener(done, total)
+        told[:] = [(done, total)]
 
     with ThreadPoolExecutor(1, thread_name_prefix="check") as pool:
-        begun = pool.submit(check_data, first, progress=tell)
+        waiting: list[Future[Checked]] = [pool.submit(check_data, first, progress=tell)]
 
         def check(data: DataRecipe, *, progress: ScanProgress | None = None) -> Checked:
-            if data != first:
+            if data != first or not waiting:
                 return check_data(data, progress=progress)
-            if progress is not None:
-                listeners.append(progress)
+            begun, pending = waiting.pop(), True
+            while pending:
+                pending = bool(wait([begun], timeout=_TELLING).not_done)
+                if progress is not None and told:
+                    progress(*told[0])
             return begun.result()
 
         try:

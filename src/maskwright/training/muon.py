@@ -87,7 +87,9 @@ def _factor_of() -> Callable[[Any, Any], Any]:
 
     signature = tf.TensorSpec((None, None, None)), tf.TensorSpec(())
     once = {"_noinline": True}  # nor optimised anew for every kernel
-    traced: Callable[[Any, Any], Any] = tf.function(_factor, input_signature=signature, experimental_attributes=once)
+    traced: Callable[[Any, Any], Any] = tf.function(
+        _factor, input_signature=signature, autograph=False, experimental_attributes=once
+    )
     return traced
 
 

@@ -38,12 +38,15 @@ class FusedAdamW(keras.optimizers.Adam):
         self.decay = decay
         self.encoder = frozenset(encoder)
         self.encoder_rate = self.add_variable((), initializer="ones", name="encoder_rate")
-        self._step: _Step | None = None
+        self._steps: list[_Step] | None = None  # the one that is being taken, once it is known
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """One step of all variables."""
-        self._step = None
-        super().apply(grads, trainable_variables)
+        self._steps = []
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self._steps = None
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """One step of one variable."""
@@ -72,13 +75,16 @@ class FusedAdamW(keras.optimizers.Adam):
         return rate, kept if self.decay and self._use_weight_decay(known) else None
 
     def _step_of(self, learning_rate: Any) -> _Step:
-        """What all variables have in common in the step at ``learning_rate``; computed for the first of them."""
-        if self._step is None:
-            others = keras.ops.cast(learning_rate, "float32")
-            encoder = others * keras.ops.cast(self.encoder_rate, "float32")
-            adam = self._adam() if keras.backend.backend() == "tensorflow" else {}
-            self._step = _Step((encoder, 1 - encoder * self.decay), (others, 1 - others * self.decay), adam)
-        return self._step
+        """What all variables have in common in the step at ``learning_rate``; of `apply`, computed once."""
+        if self._steps:
+            return self._steps[0]
+        others = keras.ops.cast(learning_rate, "float32")
+        encoder = others * keras.ops.cast(self.encoder_rate, "float32")
+        adam = self._adam() if keras.backend.backend() == "tensorflow" else {}
+        step = _Step((encoder, 1 - encoder * self.decay), (others, 1 - others * self.decay), adam)
+        if self._steps is not None:
+            self._steps.append(step)
+        return step
 
     def _adam(self) -> dict[str, Any]:
         """Constants of TensorFlow's operation, and powers of them."""

@@ -294,12 +294,8 @@ class _Networks:
     late: Callable[[], Step]
 
 
+@uncollected()
 def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHING) -> _Networks:
-    with uncollected():
-        return _built(prepared, recipe, own)
-
-
-def _built(prepared: Prepared, recipe: NetworkRecipe, own: Own) -> _Networks:
     training, bundle = prepared.recipe.training, prepared.bundle
     keras.utils.set_random_seed(training.seed)
     precision = choose_precision(training.precision)
@@ -448,7 +444,7 @@ def _write_contact_sheet(run: Run, prepared: Prepared, patches: Patches) -> None
     """The first batch as the network will see it, so that a wrong pairing or a shifted mask shows at a glance."""
     images, masks = patches.augmented(0)
     shown = np.stack([to_display((image * 255).round().astype(np.uint8)) for image in images])
-    write_image(run.contact_sheet, contact_sheet(shown, masks, prepared.bundle.labels))
+    write_image(run.contact_sheet, contact_sheet(shown, masks, prepared.bundle.labels), effort=1)
 
 
 def _facts(
