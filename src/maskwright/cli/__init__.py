@@ -175,7 +175,7 @@ def find_rate(
     given = {"data": data, "training": {"time_budget": time_budget, "epochs": epochs}}
     fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
-    load_keras_quietly()
+    load_keras_quietly(whole=python is not None)
     from maskwright.report.rates import plot_rates
     from maskwright.training.find_rate import NoRate
     from maskwright.training.train import find_rate as find
