@@ -11,6 +11,7 @@ from maskwright.errors import InputError
 from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
 from maskwright.inference.bundle import Bundle
+from maskwright.losses.combinations import loss_of_words
 from maskwright.models import ARCHITECTURES
 from maskwright.networks import build_backbone, mask_only
 from maskwright.training.network import (
@@ -241,7 +242,7 @@ def test_filters_that_see_unlike_channels_are_left_to_adamw():
 
 
 def test_a_quickened_network_learns_as_the_plain_one_does():
-    recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, deep_supervision=True, empty_head=True)
+    recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, empty_head=True)
     bundle = bundle_of()
     plain = randomise(build_network(recipe, bundle, learning=True))
     quick = quickened(plain)
@@ -256,6 +257,26 @@ def test_a_quickened_network_learns_as_the_plain_one_does():
         step = step_of(network)
         losses.append([step(images, targets(network, masks)) for _ in range(2)])
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_masks_of_deep_supervision_are_scored_as_small_as_they_are_made(fuse):
+    recipe, bundle = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, deep_supervision=True), bundle_of()
+    network = quickened(build_network(recipe, bundle, learning=True))
+    compile_for_training(network, TrainingRecipe(learning_rate=1e-9), bundle)
+    rng = np.random.default_rng(0)
+    step = step_of(network, fuse_loss=fuse)
+    for rows, columns in ((64, 96), (96, 64)):
+        images = rng.normal(size=(2, rows, columns, 3)).astype("float32")
+        masks = rng.integers(0, 3, (2, rows, columns)).astype("uint8")
+        masks[0, :20] = IGNORED
+        answers = {name: keras.ops.convert_to_numpy(answer) for name, answer in network(images, training=True).items()}
+        alone, loss = loss_of_words(TrainingRecipe().loss, channels=3, ignore=IGNORED), 0.0
+        for name, every in {"mask": 1, **{f"mask_stage{level}": 16 >> level for level in range(4)}}.items():
+            middles = masks[:, every // 2 :: every, every // 2 :: every]
+            assert answers[name].shape[1:3] == middles.shape[1:]
+            loss += (1.0 if name == "mask" else 0.1) * float(alone(middles, answers[name]))
+        assert step(images, targets(network, masks)) == pytest.approx(loss, rel=1e-3)
 
 
 def test_a_slower_encoder_is_the_encoder_and_nothing_else():

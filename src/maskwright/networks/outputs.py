@@ -13,6 +13,7 @@ from keras import layers
 
 from maskwright.errors import wrong_argument
 from maskwright.networks.bilinear import BilinearUpsampling2D
+from maskwright.networks.graph import Step, skip
 from maskwright.networks.head import Activation, mask_head
 
 MASK: Final = "mask"
@@ -43,6 +44,12 @@ def stage_masks(
             x, classes, activation=activation, size=1, upsampling=enlarge, name=f"{name}_conv", output_name=name
         )
     return masks
+
+
+def unenlarged(network: keras.Model) -> dict[str, Step]:
+    """Steps by which a copy of ``network`` gives the masks of `stage_masks` as small as they were made."""
+    stages = [name for name in network.output_names if name.startswith(f"{MASK}_stage")]
+    return {f"{name}_upsampling": skip for name in stages if isinstance(network.output, dict)}
 
 
 def presence(features: keras.KerasTensor) -> keras.KerasTensor:
