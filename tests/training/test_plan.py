@@ -39,8 +39,7 @@ def test_ordinary_data_gets_what_was_measured_to_be_good():
     expected = recipe().changed("training", patch=(256, 320), time_budget=DEFAULT_SECONDS, class_weights=weights)
     expected = expected.changed("training", batch_size=4, learning_rate=2e-3, optimizer="muon")
     expected = expected.changed("augmentation", rotation=0.0)
-    small = {"backbone": "resnet18", "decoder_filters": (128, 96, 64, 32, 16), "deep_supervision": True}
-    assert complete == expected.changed("network", **small)
+    assert complete == expected.changed("network", backbone="resnet18", decoder_filters=(128, 96, 64, 32, 16))
     assert [each.field for each in decisions] == list(RULES)
     assert all(each.reason and each.reason != GIVEN for each in decisions)
 
@@ -59,7 +58,6 @@ def test_ordinary_data_gets_what_was_measured_to_be_good():
         ("training.class_weights", {"cell": 2.0}),
         ("network.backbone", "resnet50"),
         ("network.decoder_filters", (8, 8, 8, 8, 8)),
-        ("network.deep_supervision", False),
         ("augmentation.flip", "none"),
         ("augmentation.brightness", 0.0),
         ("training.time_budget", 90.0),
@@ -91,20 +89,19 @@ def test_a_class_that_is_not_there_weighs_nothing_and_two_classes_weigh_alike():
 
 
 @pytest.mark.parametrize(
-    ("sections", "backbone", "first_filters", "deep"),
+    ("sections", "backbone", "first_filters"),
     [
-        ({"training": {"time_budget": 1200}}, "resnet18", 128, True),
-        ({"training": {"time_budget": 7200}}, "resnet34", 256, False),
-        ({"training": {"epochs": 9}}, "resnet34", 256, False),
-        ({"network": {"encoder_weights": "imagenet"}}, "resnet34", 256, False),
-        ({"network": {"backbone": "resnet34"}}, "resnet34", 256, True),
-        ({"network": {"architecture": "fpn"}}, "resnet18", 256, False),
+        ({"training": {"time_budget": 1200}}, "resnet18", 128),
+        ({"training": {"time_budget": 7200}}, "resnet34", 256),
+        ({"training": {"epochs": 9}}, "resnet34", 256),
+        ({"network": {"encoder_weights": "imagenet"}}, "resnet34", 256),
+        ({"network": {"backbone": "resnet34"}}, "resnet34", 256),
+        ({"network": {"architecture": "fpn"}}, "resnet18", 256),
     ],
 )
-def test_a_short_training_from_nothing_gets_a_small_network(sections, backbone, first_filters, deep):
+def test_a_short_training_from_nothing_gets_a_small_network(sections, backbone, first_filters):
     complete, _ = decide(recipe(**sections), data())
-    network = complete.network
-    assert (network.backbone, network.decoder_filters[0], network.deep_supervision) == (backbone, first_filters, deep)
+    assert (complete.network.backbone, complete.network.decoder_filters[0]) == (backbone, first_filters)
     assert Recipe.from_dict(complete.model_dump()) == complete  # as a run that goes on reads it
 
 

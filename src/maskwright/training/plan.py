@@ -196,19 +196,6 @@ def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], 
     return recipe.network.decoder_filters, "those of the architecture"
 
 
-def choose_deep_supervision(data: Fingerprint, recipe: Recipe) -> tuple[bool, str]:
-    """A mask of each decoder block in a short training from nothing, so that deep ones know at once what is looked for.
-
-    Lee et al., "Deeply-supervised nets" (2015); nnU-Net does so as well.
-    """
-    del data
-    if "deep_supervision" not in DOOR_NAMES[recipe.network.architecture]:
-        return False, f"a {recipe.network.architecture} has no such masks"
-    if short := _is_short(recipe):
-        return True, f"{short}: every decoder block learns at once"
-    return recipe.network.deep_supervision, "not tried where weights were learnt elsewhere, or in a long time"
-
-
 def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     """Muon where all is learnt from nothing; it was not tried on what was learnt elsewhere."""
     del data
@@ -280,7 +267,6 @@ RULES: Mapping[str, Rule] = {
     "data.normalisation": choose_normalisation,
     "network.backbone": choose_backbone,
     "network.decoder_filters": choose_decoder,
-    "network.deep_supervision": choose_deep_supervision,
     "training.patch": choose_patch,
     "training.early_share": choose_early,
     "training.batch_size": choose_batch,
@@ -304,7 +290,6 @@ _INSTEAD: Mapping[str, tuple[str, ...]] = {  # given, these take a field's place
     "training.class_weights": ("training.custom_loss",),
     "network.backbone": ("network.custom",),
     "network.decoder_filters": ("network.custom",),
-    "network.deep_supervision": ("network.custom",),
 }
 
 
