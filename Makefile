@@ -13,10 +13,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TENSORFLOW := $(if $(filter Linux-x86_64,$(shell uname -sm | tr ' ' -)),tensorflow-cpu,tensorflow)
 
 # What runs on every backend; the other tests start processes of other backends by themselves, or need none.
-ANYWHERE := tests/losses tests/metrics tests/training/test_recalibrate.py tests/training/test_step.py tests/networks/test_fused_norm.py \
-            tests/training/test_checkpoint.py tests/training/test_average.py tests/training/test_muon.py \
-            tests/networks/test_bilinear.py tests/networks/test_grid.py \
-            tests/networks/test_attention.py tests/weights/test_channels.py
+ANYWHERE := tests/losses tests/metrics tests/training/test_precise_bn.py tests/training/test_train_step.py tests/rewrite/test_fused_norm.py \
+            tests/training/test_checkpoint.py tests/training/test_weight_averaging.py tests/training/test_muon.py \
+            tests/networks/test_bilinear_upsampling.py tests/networks/test_cell_pooling.py \
+            tests/networks/test_attention.py tests/weights/test_input_channels.py
 
 # Two processes, each of which takes whole files: loading a framework and training use one core half of the time.
 IN_TWO := -n 2 --dist loadfile

@@ -25,13 +25,13 @@ from large_image import mosaic
 from maskwright.images.files import expand_inputs
 from maskwright.images.read import read_image
 from maskwright.images.windows import open_source
-from maskwright.inference.engine import open_engine, weights_digest
-from maskwright.inference.large.blocks import Layout, lay_out
-from maskwright.inference.large.cluster import started
+from maskwright.inference.engines.engine import open_engine, weights_digest
+from maskwright.inference.large.block_grid import Layout, lay_out
+from maskwright.inference.large.block_predictor import BlockPredictor, Predictor
+from maskwright.inference.large.block_store import Parts
+from maskwright.inference.large.dask_cluster import started
 from maskwright.inference.large.encoding import Ids
-from maskwright.inference.large.parts import Parts
-from maskwright.inference.large.predict import LargeJob
-from maskwright.inference.large.predictor import BlockPredictor, Predictor
+from maskwright.inference.large.predict_large import LargeJob
 
 MARGIN = 64
 

@@ -23,8 +23,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from maskwright.legacy import load_legacy
-from maskwright.weights.recognise import recognise
+from maskwright.conversion.load_legacy import load_legacy
+from maskwright.weights.segmentation_models.identify import recognise
 
 WRITER = Path(__file__).parents[1] / "tests/peers/legacy_writer.py"
 PEER = {"TF_USE_LEGACY_KERAS": "1", "SM_FRAMEWORK": "tf.keras", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}

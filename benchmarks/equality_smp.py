@@ -21,8 +21,8 @@ import keras
 import numpy as np
 
 from maskwright.networks import resnet_v1
-from maskwright.weights.smp import load_smp, save_smp, save_smp_folder
-from maskwright.weights.torch_file import load_resnet_v1
+from maskwright.weights.smp.load_save import load_smp, save_smp, save_smp_folder
+from maskwright.weights.torch.file import load_resnet_v1
 
 PEER = Path(__file__).parents[1] / "tests/peers/smp_peer.py"
 SIZES = [(64, 96), (160, 96)]

@@ -23,10 +23,10 @@ import numpy as np
 from PIL import Image
 
 from maskwright.images.read import read_image, read_mask
-from maskwright.inference.engine import Divisible, Engine, needs_framework, open_engine, weights_digest
-from maskwright.inference.folder import Job, predict_files
+from maskwright.inference.engines.engine import Divisible, Engine, needs_framework, open_engine, weights_digest
 from maskwright.inference.pipeline import BATCH
-from maskwright.inference.predict import predict_indices, prepared_whole
+from maskwright.inference.predict_folder import Job, predict_files
+from maskwright.inference.predict_image import predict_indices, prepared_whole
 
 CHECKED = 20  # masks compared with those of their images predicted alone
 ALIKE = 0.999  # of their pixels
@@ -73,9 +73,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     if needs_framework(given.engine):
-        from maskwright.quiet import load_keras_quietly
+        from maskwright.framework import load_keras
 
-        load_keras_quietly()
+        load_keras()
     engine = open_engine(given.engine)
     job = Job(engine, weights_digest(given.engine))
     rounds = []

@@ -33,14 +33,14 @@ from rewrite import randomise
 
 from maskwright.export import to_openvino
 from maskwright.export.quantise import quantise
-from maskwright.export.rewrite import rewrite as rewritten
 from maskwright.images.labels import Label
 from maskwright.images.normalise import Normalisation
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.engine import Engine, open_engine
-from maskwright.inference.exported import Exported, model_digest
+from maskwright.inference.engines.engine import Engine, open_engine
+from maskwright.inference.engines.record import Exported, model_digest
 from maskwright.models import Unet
+from maskwright.rewrite.for_export import rewrite as rewritten
 
 PEERS = ("readme", "channels_last", "channels_last+bf16")
 THREADS = "channels_last+bf16, calls in threads"

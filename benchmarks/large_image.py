@@ -25,14 +25,14 @@ from maskwright.images.files import expand_inputs
 from maskwright.images.read import read_image
 from maskwright.images.windows import open_source
 from maskwright.images.windows.write_tiff import write_tiff
-from maskwright.inference.engine import Engine, open_engine, weights_digest
-from maskwright.inference.large.blocks import Layout, lay_out
+from maskwright.inference.engines.engine import Engine, open_engine, weights_digest
+from maskwright.inference.large.block_grid import Layout, lay_out
+from maskwright.inference.large.block_predictor import Predictor
+from maskwright.inference.large.block_store import Parts
 from maskwright.inference.large.encoding import Ids
-from maskwright.inference.large.fill import fill
-from maskwright.inference.large.parts import Parts
-from maskwright.inference.large.predict import LargeJob, predict_large
-from maskwright.inference.large.predictor import Predictor
-from maskwright.inference.large.reach import measure_margin
+from maskwright.inference.large.margin import measure_margin
+from maskwright.inference.large.predict_blocks import fill
+from maskwright.inference.large.predict_large import LargeJob, predict_large
 
 TILE = 256
 

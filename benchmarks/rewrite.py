@@ -21,8 +21,8 @@ import keras
 import numpy as np
 import openvino
 
-from maskwright.export.rewrite import rewrite
 from maskwright.models import Unet
+from maskwright.rewrite.for_export import rewrite
 
 MOST = 1e-4  # of a probability
 PRECISIONS = ("f32", "bf16")

@@ -51,8 +51,8 @@ OURS = """
 import time
 began = time.perf_counter()
 import json, resource, sys
-from maskwright.quiet import load_keras_quietly
-load_keras_quietly()
+from maskwright.framework import load_keras
+load_keras()
 import numpy as np
 from maskwright.data.augment import Geometry, Light
 from maskwright.data.mask_values import MaskValues
@@ -60,15 +60,17 @@ from maskwright.data.patches import Patches
 from maskwright.images.labels import Label
 from maskwright.images.normalise import Normalisation
 from maskwright.inference.bundle import Bundle
-from maskwright.training.network import build_network, choose_precision, compile_for_training, quickened
+from maskwright.rewrite.for_training import rewrite_for_training
+from maskwright.training.network import build_network, choose_precision, compile_for_training
 from maskwright.training.recipe import AugmentationRecipe, NetworkRecipe, TrainingRecipe
-from maskwright.training.step import step_of
+from maskwright.training.train_step import step_of
 side, batch, steps = map(int, sys.argv[1:4])
 normalisation = Normalisation(mean=(0.5,) * 3, std=(0.3,) * 3)
 dark = Label(name="background", value=0, colour=(0, 0, 0), background=True)
 labels = (dark, Label(name="bright", value=1, colour=(9, 9, 9)))
 bundle = Bundle(channels=3, pixels=("uint8",), normalisation=normalisation, labels=labels, activation="sigmoid")
-network = quickened(build_network(NetworkRecipe(), bundle, precision=choose_precision("auto"), learning=True))
+network = build_network(NetworkRecipe(), bundle, precision=choose_precision("auto"), learning=True)
+network = rewrite_for_training(network)
 compile_for_training(network, TrainingRecipe(learning_rate=1e-4, optimizer=sys.argv[4]), bundle)
 class Images:
     def __init__(self):

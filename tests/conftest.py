@@ -13,7 +13,7 @@ SMALL_RECIPE = {
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
     """The demo's data set, few and small: train, val and new, each with images and masks."""
-    from maskwright.demo import draw_demo
+    from maskwright.data.demo import draw_demo
 
     folder = tmp_path_factory.mktemp("drawn")
     draw_demo(folder, training=8, validation=3, new=2, size=(64, 96))

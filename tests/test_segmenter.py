@@ -140,9 +140,9 @@ def test_training_takes_a_users_augmentation_and_gray_images_with_one_class(tmp_
 
 def test_a_run_whose_saved_network_is_not_the_trained_one_fails_loudly(drawn, tmp_path, monkeypatch):
     """The saved file is spoilt behind training's back, as a wrong normalisation or a lost layer would spoil it."""
-    from maskwright.training import fit
+    from maskwright.training import trainer
 
-    save = fit.Trainer._save_network
+    save = trainer.Trainer._save_network
 
     def spoilt(self, file):
         save(self, file)
@@ -150,7 +150,7 @@ def test_a_run_whose_saved_network_is_not_the_trained_one_fails_loudly(drawn, tm
         network.set_weights([-weight for weight in network.get_weights()])
         network.save(file)
 
-    monkeypatch.setattr(fit.Trainer, "_save_network", spoilt)
+    monkeypatch.setattr(trainer.Trainer, "_save_network", spoilt)
     data = {"images": drawn / "train/images", "masks": drawn / "train/masks"}
     recipe = Recipe.from_dict(SMALL_RECIPE | {"data": data, "training": SMALL_RECIPE["training"] | {"epochs": 1}})
     with pytest.raises(SavedIsNotTrained, match="run: the saved network answers otherwise than the trained"):

@@ -11,12 +11,12 @@ from typing import Final, Literal
 import keras
 
 from maskwright.errors import InputError, wrong_argument
+from maskwright.networks.argument_checks import ImageShape, check_divisible_sides, check_input_shape
 from maskwright.networks.attention import AttentionName
 from maskwright.networks.backbones import BACKBONES, Encoder, encoder_of, freeze_encoder
-from maskwright.networks.checks import ImageShape, check_divisible_sides, check_input_shape
+from maskwright.networks.cell_pooling import Pooling
 from maskwright.networks.deeplabv3plus import build_deeplabv3plus
 from maskwright.networks.fpn import Aggregation, build_fpn
-from maskwright.networks.grid import Pooling
 from maskwright.networks.head import Activation
 from maskwright.networks.linknet import build_linknet
 from maskwright.networks.pspnet import build_pspnet

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
 from maskwright.images.read import read_image
+from maskwright.inference.engines.record import Exported, is_exported
 from maskwright.inference.ensemble import Ensemble, EnsembleByWindows, is_ensemble, read_ensemble
-from maskwright.inference.exported import Exported, is_exported
-from maskwright.inference.folder import Job, Output, Result, predict_files
-from maskwright.inference.opening import Predictor, digest_of_weights, open_predictor
-from maskwright.inference.predict import predict_indices, predict_probabilities
+from maskwright.inference.load_predictor import Predictor, digest_of_weights, open_predictor
+from maskwright.inference.predict_folder import Job, Output, Result, predict_files
+from maskwright.inference.predict_image import predict_indices, predict_probabilities
 
 if TYPE_CHECKING:  # training loads Keras, which predicting may not need
     import keras
@@ -26,14 +26,14 @@ if TYPE_CHECKING:  # training loads Keras, which predicting may not need
     from maskwright.data.check import Report
     from maskwright.data.mask_values import MaskValues
     from maskwright.inference.bundle import Bundle
-    from maskwright.inference.exported import Kind, Precision
-    from maskwright.inference.large.cluster import Cluster
-    from maskwright.inference.large.predict import LargeResult
+    from maskwright.inference.engines.record import Kind, Precision
+    from maskwright.inference.large.dask_cluster import Cluster
+    from maskwright.inference.large.predict_large import LargeResult
+    from maskwright.training.custom import Own
     from maskwright.training.evaluate import Evaluation
-    from maskwright.training.narrate import Narrator
-    from maskwright.training.own import Own
     from maskwright.training.prepare import Check
     from maskwright.training.recipe import Recipe
+    from maskwright.training.reporter import Narrator
 
 Picture = str | Path | NDArray[np.generic]
 
@@ -94,7 +94,7 @@ class Segmenter:
         Raises:
             InputError: The folders, the recipe or ``out`` cannot be used.
         """
-        from maskwright.training.own import Own
+        from maskwright.training.custom import Own
         from maskwright.training.recipe import Recipe, merge
 
         given = {
@@ -129,7 +129,7 @@ class Segmenter:
 
         Arguments and errors are those of `maskwright.training.train.train`.
         """
-        from maskwright.training.own import NOTHING
+        from maskwright.training.custom import NOTHING
         from maskwright.training.prepare import check_data
         from maskwright.training.train import resume, train
 
@@ -171,7 +171,7 @@ class Segmenter:
             NothingToResume: There is no run, or it is complete.
             OtherRecipe: The run was started with other functions than these.
         """
-        from maskwright.training.own import Own
+        from maskwright.training.custom import Own
 
         own = Own(augmentation=augmentation, loss=loss, network=network, callback=callback)
         return cls.train_recipe(None, out, own=own, narrator=narrator)
@@ -230,7 +230,7 @@ class Segmenter:
         overwrite: bool = False,
         done: Callable[[int, int, Result], None] = lambda number, total, result: None,
     ) -> list[Result]:
-        """Predict files, folders and globs into ``out``; see `maskwright.inference.folder.predict_files`."""
+        """Predict files, folders and globs into ``out``; see `maskwright.inference.predict_folder.predict_files`."""
         job = Job(self.engine, digest_of_weights(self.folder), output=output, overlay=overlay)
         return predict_files(job, inputs, Path(out), overwrite=overwrite, done=done)
 
@@ -256,13 +256,13 @@ class Segmenter:
             margin: Pixels a window sees beyond those it keeps; measured on the image if absent.
             polygons: A GeoJSON file for the outlines of the classes.
             overwrite: Replace a result of another image, engine or setting.
-            cluster: Workers that predict the blocks, of `maskwright.inference.large.cluster`; this process if absent.
+            cluster: Dask workers (`maskwright.inference.large.dask_cluster`); this process if absent.
             progress: Called with the blocks done and all blocks.
             say: Called with lines for the user.
 
-        Raises as `maskwright.inference.large.predict.predict_large` does.
+        Raises as `maskwright.inference.large.predict_large.predict_large` does.
         """
-        from maskwright.inference.large.predict import LargeJob, predict_large
+        from maskwright.inference.large.predict_large import LargeJob, predict_large
 
         if isinstance(self.engine, Ensemble):
             raise EnsembleByWindows(folder=self.folder)

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from maskwright.compare import compare_runs
 from maskwright.compare.page import render, write_page
-from maskwright.compare.table import tables
-from maskwright.compare.words import span
+from maskwright.compare.tables import tables
+from maskwright.compare.text import span
 from tests.compare.runs_to_compare import change_json, drawn_masks, write_run
 from tests.report.a_page import Page
 

@@ -7,7 +7,7 @@ import pytest
 
 from maskwright.compare.errors import DamagedRun, NoCounts, UnfinishedRun
 from maskwright.compare.runs import read_run
-from maskwright.inference.engine import NotARun
+from maskwright.inference.engines.engine import NotARun
 from tests.compare.runs_to_compare import change_json, counts, drawn_masks, write_run
 
 MASKS = drawn_masks(["a", "b/c"], wrong=0.4)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from maskwright.console import balance_table
+from maskwright.cli.tables import balance_table
 from maskwright.data.check import Report, ScannedSet, check
+from maskwright.data.label_table import WrongMaskTable
 from maskwright.data.mask_values import parse_mask_values
-from maskwright.data.mask_words import WrongMaskTable
 from maskwright.data.pairs import pair_folders
 from maskwright.data.scan import scan
 from maskwright.data.summary import Balance, Summary

@@ -5,7 +5,7 @@ from maskwright.data.pairs import Pair
 from maskwright.export import calibrate
 from maskwright.export.calibrate import calibration_patches
 from tests.export.a_run import paint
-from tests.inference.engines import bundle
+from tests.inference.fake_engines import bundle
 
 
 @pytest.fixture

@@ -10,11 +10,17 @@ import pytest
 
 from maskwright.errors import UnknownChoice
 from maskwright.export import to_openvino
-from maskwright.export.check import EngineDisagrees, UnscoredRun
 from maskwright.export.export import MissingExporter, export_run
-from maskwright.export.place import OutputHoldsAnEngine, OutputHoldsMore, OutputIsTaken, atomic_folder, check_free
+from maskwright.export.output_folder import (
+    OutputHoldsAnEngine,
+    OutputHoldsMore,
+    OutputIsTaken,
+    atomic_folder,
+    check_free,
+)
 from maskwright.export.trace import NeedsTensorFlow
-from maskwright.inference.engine import NotARun, open_engine, weights_digest
+from maskwright.export.verify import EngineDisagrees, UnscoredRun
+from maskwright.inference.engines.engine import NotARun, open_engine, weights_digest
 from maskwright.segmenter import Segmenter
 from tests.export.a_run import VALUES, predict, write_run
 from tests.networks.randomise import randomise
@@ -222,7 +228,7 @@ def test_an_engine_is_not_replaced_where_files_beside_it_would_be_lost(to, engin
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from maskwright.export.place import atomic_folder
+from maskwright.export.output_folder import atomic_folder
 
 honest, left = Path.rename, int(sys.argv[2])
 

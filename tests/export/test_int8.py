@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from keras import layers
 
-from maskwright.console import checks_table
+from maskwright.cli.tables import checks_table
 from maskwright.export import quantise, to_openvino
-from maskwright.export.check import BOUNDS, EngineDisagrees, faults
 from maskwright.export.export import MissingExporter, export_run
-from maskwright.export.int8_cost import costs
-from maskwright.inference.engine import open_engine
-from maskwright.inference.exported import Checks
-from maskwright.inference.openvino_runtime import core
+from maskwright.export.int8_sensitivity import costs
+from maskwright.export.verify import BOUNDS, EngineDisagrees, faults
+from maskwright.inference.engines.engine import open_engine
+from maskwright.inference.engines.openvino_runtime import core
+from maskwright.inference.engines.record import Checks
 from tests.export.a_run import NAMES, predict, write_run
 from tests.networks.randomise import answer, randomise
 

@@ -7,7 +7,7 @@ import pytest
 from keras import layers
 
 from maskwright.export import to_openvino
-from maskwright.inference.openvino_runtime import core
+from maskwright.inference.engines.openvino_runtime import core
 from tests.networks.randomise import answer, randomise
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow")

@@ -8,7 +8,7 @@ from maskwright.images.labels import Label
 from maskwright.images.normalise import Normalisation
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle, UnreadableBundle
-from tests.inference.engines import BACKGROUND, CELL, bundle
+from tests.inference.fake_engines import BACKGROUND, CELL, bundle
 
 ROAD = Label(name="road", value=7, colour=(1, 2, 3))
 SKY = Label(name="sky", value=300, colour=(4, 5, 6))

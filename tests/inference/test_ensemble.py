@@ -12,10 +12,10 @@ from maskwright.inference import ensemble as module
 from maskwright.inference import pipeline
 from maskwright.inference.bundle import UnreadableBundle
 from maskwright.inference.ensemble import Ensemble, WrongEnsemble, read_ensemble, refuse_folder, write_ensemble
-from maskwright.inference.opening import open_predictor
+from maskwright.inference.load_predictor import open_predictor
 from maskwright.inference.pipeline import Failed, Numbered, predictions
-from maskwright.inference.predict import predict_indices, predict_probabilities
-from tests.inference.engines import Brightness, bundle
+from maskwright.inference.predict_image import predict_indices, predict_probabilities
+from tests.inference.fake_engines import Brightness, bundle
 
 
 class Shade(Brightness):

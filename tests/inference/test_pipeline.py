@@ -11,8 +11,8 @@ from maskwright.images.read import read_image
 from maskwright.inference import pipeline
 from maskwright.inference.bundle import WrongPixels
 from maskwright.inference.pipeline import ChangedImage, Failed, Numbered, predictions
-from maskwright.inference.predict import predict_indices, predict_probabilities
-from tests.inference.engines import Blur, Brightness
+from maskwright.inference.predict_image import predict_indices, predict_probabilities
+from tests.inference.fake_engines import Blur, Brightness
 
 
 class Divided(Brightness):

@@ -8,8 +8,8 @@ from keras import layers
 
 from maskwright.errors import WrongArgument
 from maskwright.networks import build_unet
+from maskwright.networks.argument_checks import check_dropout
 from maskwright.networks.blocks import DECODER_BLOCKS, batch_norm, conv_bn_relu, torch_batch_norm
-from maskwright.networks.checks import check_dropout
 from maskwright.networks.head import mask_head
 
 SKIPS = ["half"]

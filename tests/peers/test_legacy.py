@@ -17,8 +17,8 @@ import keras
 import numpy as np
 import pytest
 
-from maskwright.legacy import load_legacy
-from maskwright.weights.legacy_wiring import OtherConnections
+from maskwright.conversion.load_legacy import load_legacy
+from maskwright.weights.segmentation_models.connections import OtherConnections
 
 PEER = {"TF_USE_LEGACY_KERAS": "1", "SM_FRAMEWORK": "tf.keras", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
 TWO_SIZES = [(64, 96), (96, 64)]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from maskwright.networks.resnet_v1 import ResNet18V1
-from maskwright.weights.smp import load_smp, save_smp, save_smp_folder
-from maskwright.weights.torch_file import load_resnet_v1
+from maskwright.weights.smp.load_save import load_smp, save_smp, save_smp_folder
+from maskwright.weights.torch.file import load_resnet_v1
 from tests.networks.randomise import answer
 
 PEER = os.environ.get("MASKWRIGHT_SMP_PYTHON")

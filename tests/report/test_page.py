@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from maskwright.errors import InputError
-from maskwright.inference.engine import NotARun
-from maskwright.report import pictures, write_report
-from maskwright.report.contents import DamagedRunFile, ImageScore
-from maskwright.report.pictures import worst_and_best
+from maskwright.inference.engines.engine import NotARun
+from maskwright.report import panels, write_report
+from maskwright.report.panels import worst_and_best
+from maskwright.report.run_contents import DamagedRunFile, ImageScore
 from tests.report.a_page import Page
 from tests.report.a_run import GHOST, HOSTILE, MATHS, gray, write_run
 
@@ -181,7 +181,7 @@ def test_a_fault_of_the_drawing_is_not_taken_for_an_image_that_is_gone(run, monk
     def broken(*_, **__):
         raise KeyError("colour")
 
-    monkeypatch.setattr(pictures, "panel", broken)
+    monkeypatch.setattr(panels, "panel", broken)
     with pytest.raises(KeyError, match="colour"):
         write_report(run)
 

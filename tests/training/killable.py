@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-import maskwright.training.fit as fit
+import maskwright.training.trainer as fit
 from tests.training.rig import Clock, Rig, score_of_weights, ticking
 
 

@@ -6,15 +6,15 @@ import json
 import keras
 import numpy as np
 
-from maskwright.inference.keras_engine import load_keras_engine
+from maskwright.inference.engines.keras import load_keras_engine
 from maskwright.metrics.scores import Scores
 from maskwright.training.evaluate import ClassPixels, Evaluation, ImageScore
-from maskwright.training.fit import Trainer
 from maskwright.training.optimizer import FusedAdamW
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.run import Run
 from maskwright.training.schedule import Stopwatch
-from tests.inference.engines import bundle
+from maskwright.training.trainer import Trainer
+from tests.inference.fake_engines import bundle
 
 
 class Clock:

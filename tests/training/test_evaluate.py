@@ -12,7 +12,7 @@ from maskwright.data.pairs import Pair
 from maskwright.images.write import write_json
 from maskwright.inference import pipeline
 from maskwright.training.evaluate import ClassPixels, evaluate_pairs
-from tests.inference.engines import Brightness
+from tests.inference.fake_engines import Brightness
 
 
 def paint(file, pixels):

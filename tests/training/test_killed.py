@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.keras_engine import load_keras_engine
+from maskwright.inference.engines.keras import load_keras_engine
 from maskwright.training.run import Run
 from tests.conftest import SMALL_RECIPE
 
 # The command line as it is, but for a checkpoint every second instead of every minute.
 COMMAND = "; ".join(
     [
-        "import maskwright.training.fit as fit",
+        "import maskwright.training.trainer as fit",
         "fit._CHECKPOINT_SECONDS = fit.EVERY = 1",  # and weights are averaged at every step
         "from maskwright.cli import main",
         "main()",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from maskwright.networks.graph import heads
+from maskwright.rewrite.graph import heads
 from maskwright.training.muon import Muon, block_sides, by_matrices, by_products, orthogonalised
 from maskwright.training.optimizer import FusedAdamW
 

@@ -11,19 +11,19 @@ from maskwright.errors import InputError
 from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
 from maskwright.inference.bundle import Bundle
-from maskwright.losses.combinations import loss_of_words
+from maskwright.losses.catalogue import loss_of_words
 from maskwright.models import ARCHITECTURES
 from maskwright.networks import build_backbone, mask_only
+from maskwright.rewrite.for_training import rewrite_for_training
 from maskwright.training.network import (
     build_network,
     compile_for_training,
     encoder_layers,
     encoder_pixels,
-    quickened,
     targets,
 )
 from maskwright.training.recipe import DOOR_NAMES, NetworkRecipe, Recipe, TrainingRecipe, WrongRecipe
-from maskwright.training.step import step_of
+from maskwright.training.train_step import step_of
 from tests.networks.randomise import randomise
 
 SMALL = (16, 8, 8, 8, 8)
@@ -221,7 +221,7 @@ def test_the_gradient_of_all_weights_together_is_clipped(clip_norm, clipped):
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 def test_the_recipe_says_whether_kernels_go_by_muon(name):
     recipe, bundle = NetworkRecipe(backbone="resnet18", decoder_filters=(32, 16, 16, 16, 16)), bundle_of()
-    network = quickened(build_network(recipe, bundle, learning=True))
+    network = rewrite_for_training(build_network(recipe, bundle, learning=True))
     compile_for_training(network, TrainingRecipe(optimizer=name), bundle)
     paths = [one.path for one in network.optimizer.variables]
     firsts = [path for path in paths if path.endswith("_momentum")]
@@ -233,7 +233,7 @@ def test_the_recipe_says_whether_kernels_go_by_muon(name):
 
 def test_filters_that_see_unlike_channels_are_left_to_adamw():
     recipe, bundle = NetworkRecipe(backbone="resnext50", decoder_filters=SMALL), bundle_of()
-    network = quickened(build_network(recipe, bundle, learning=True))
+    network = rewrite_for_training(build_network(recipe, bundle, learning=True))
     compile_for_training(network, TrainingRecipe(optimizer="muon"), bundle)
     squares = {one.path.split("/")[-1].removesuffix("_velocity") for one in network.optimizer.variables}
     grouped = [layer.kernel.path.replace("/", "_") for layer in network.layers if getattr(layer, "groups", 1) > 1]
@@ -245,7 +245,7 @@ def test_a_quickened_network_learns_as_the_plain_one_does():
     recipe = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, empty_head=True)
     bundle = bundle_of()
     plain = randomise(build_network(recipe, bundle, learning=True))
-    quick = quickened(plain)
+    quick = rewrite_for_training(plain)
     assert [layer.name for layer in quick.layers if layer.weights] == [
         layer.name for layer in plain.layers if layer.weights
     ]
@@ -262,7 +262,7 @@ def test_a_quickened_network_learns_as_the_plain_one_does():
 @pytest.mark.parametrize("fuse", [False, True])
 def test_masks_of_deep_supervision_are_scored_as_small_as_they_are_made(fuse):
     recipe, bundle = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL, deep_supervision=True), bundle_of()
-    network = quickened(build_network(recipe, bundle, learning=True))
+    network = rewrite_for_training(build_network(recipe, bundle, learning=True))
     compile_for_training(network, TrainingRecipe(learning_rate=1e-9), bundle)
     rng = np.random.default_rng(0)
     step = step_of(network, fuse_loss=fuse)
@@ -281,7 +281,7 @@ def test_masks_of_deep_supervision_are_scored_as_small_as_they_are_made(fuse):
 
 def test_a_slower_encoder_is_the_encoder_and_nothing_else():
     recipe, bundle = NetworkRecipe(backbone="resnet18", decoder_filters=SMALL), bundle_of()
-    network = quickened(build_network(recipe, bundle, learning=True))
+    network = rewrite_for_training(build_network(recipe, bundle, learning=True))
     compile_for_training(network, TrainingRecipe(), bundle, encoder=encoder_layers(recipe, bundle))
     network.optimizer.encoder_rate.assign(0.0)
     before = {weight.path: keras.ops.convert_to_numpy(weight) for weight in network.trainable_weights}

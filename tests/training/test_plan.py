@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from maskwright.data.fingerprint import Fingerprint
-from maskwright.data.groups import Groups
+from maskwright.data.grouping import Groups
 from maskwright.training.plan import DEFAULT_SECONDS, GIVEN, RULES, as_begun, decide, split_decision
 from maskwright.training.recipe import Recipe
 

@@ -4,7 +4,7 @@ import pytest
 
 from maskwright.data.pairs import Pair
 from maskwright.images.write import write_json
-from maskwright.inference.engine import NotARun
+from maskwright.inference.engines.engine import NotARun
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import NothingToResume, OutputHoldsARun, OutputNotEmpty, Run, write_csv
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 
 from maskwright.weights.catalogue import PublishedFile
-from maskwright.weights.transfer import Patience
+from maskwright.weights.http_transfer import Patience
 
 HASTY = Patience(silence=5, attempts=3, pause=0)
 

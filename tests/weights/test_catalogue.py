@@ -6,8 +6,8 @@ from inspect import getsource
 
 import pytest
 
-from maskwright.networks.applications import APPLICATIONS
 from maskwright.networks.backbones import BACKBONES
+from maskwright.networks.keras_applications import APPLICATIONS
 from maskwright.weights.catalogue import PUBLISHED
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskwright.weights import transfer as transfer_module
+from maskwright.weights import http_transfer as transfer_module
 from maskwright.weights.download import (
     CacheUnusable,
     ChangedWeights,
@@ -20,7 +20,7 @@ from maskwright.weights.download import (
     cache_folder,
     fetch,
 )
-from maskwright.weights.transfer import OversizedFile, Patience, UnsafeAddress, transfer
+from maskwright.weights.http_transfer import OversizedFile, Patience, UnsafeAddress, transfer
 from tests.weights.server import HASTY, Answer, serving
 
 CONTENT = np.random.default_rng(3).bytes(300_000)
@@ -311,7 +311,7 @@ import sys
 from contextlib import nullcontext
 from maskwright.weights import download
 from maskwright.weights.catalogue import PublishedFile
-from maskwright.weights.transfer import Patience
+from maskwright.weights.http_transfer import Patience
 
 name, base, digest, folder = sys.argv[1:]
 download._bar = lambda name: nullcontext(lambda done, total: print(done, flush=True))

@@ -18,11 +18,11 @@ from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks import ResNet18, build_resnet
 from maskwright.weights import encoder as encoder_module
 from maskwright.weights.catalogue import PUBLISHED
-from maskwright.weights.channels import adapt_kernel
 from maskwright.weights.download import UnreachableWeights, WrongDigest
 from maskwright.weights.encoder import UnpublishedFirstUnit, load_encoder_weights, load_published
+from maskwright.weights.input_channels import adapt_kernel
 from maskwright.weights.keras_file import UnusableWeights
-from maskwright.weights.legacy import LayerMismatch
+from maskwright.weights.segmentation_models.fill import LayerMismatch
 from tests.networks.randomise import answer, difference, randomise
 from tests.weights.keras2 import write_keras2
 from tests.weights.server import Answer, serving

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from maskwright.cli.compare import compare
-from maskwright.cli.decide import decide, ensemble, submit
+from maskwright.cli.console import console, counting, end_with, interruptible, say
 from maskwright.cli.framework import load_framework_for
 from maskwright.cli.large import RESULTS, UnusableOption, predict_large, refuse_beside, refuse_file
 from maskwright.cli.options import (
@@ -28,7 +28,6 @@ from maskwright.cli.options import (
     ValImages,
     ValMasks,
 )
-from maskwright.cli.talk import console, counting, end_with, interruptible, say
 from maskwright.cli.training import (
     explain_plan,
     one_of_folds,
@@ -40,6 +39,7 @@ from maskwright.cli.training import (
     train_members,
     train_run,
 )
+from maskwright.cli.tune import decide, ensemble, submit
 from maskwright.errors import InputError
 
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # Python's, TensorFlow's and torch's
@@ -165,7 +165,7 @@ def find_rate(
     overwrite: Overwrite = False,
 ) -> None:
     """Raise the learning rate step by step, plot the loss, and suggest the rate at which it falls fastest."""
-    from maskwright.quiet import load_keras_quietly
+    from maskwright.framework import load_keras
     from maskwright.training.recipe import Recipe, merge, parse_settings, read_yaml
 
     if out.suffix.lower() != ".png" or out.is_dir() or (out.exists() and not overwrite):
@@ -175,9 +175,9 @@ def find_rate(
     given = {"data": data, "training": {"time_budget": time_budget, "epochs": epochs}}
     fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
-    load_keras_quietly(whole=python is not None)
-    from maskwright.report.rates import plot_rates
-    from maskwright.training.find_rate import NoRate
+    load_keras(optional_packages=python is not None)
+    from maskwright.report.lr_plot import plot_rates
+    from maskwright.training.find_lr import NoRate
     from maskwright.training.train import find_rate as find
 
     with counting("Raising the rate") as count:
@@ -202,7 +202,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the scores to this file.", **Optional)] = None,
 ) -> None:
     """Score a run, or an engine exported from one, on a folder of images and masks."""
-    from maskwright.console import score_table
+    from maskwright.cli.tables import score_table
     from maskwright.images.write import write_json
     from maskwright.segmenter import Segmenter
 
@@ -299,7 +299,7 @@ def check(
     mask_suffix: MaskSuffix = None,
 ) -> None:
     """Look for all that would spoil a training: unpaired, damaged, mismatched or duplicate files, strange masks."""
-    from maskwright.console import balance_table, print_problems, summary_table
+    from maskwright.cli.tables import balance_table, print_problems, summary_table
     from maskwright.training.prepare import check_data
     from maskwright.training.recipe import Recipe, merge
 
@@ -332,10 +332,10 @@ def export(
     import os
 
     os.environ["KERAS_BACKEND"] = "tensorflow"  # a run of any backend opens there, and every exporter starts there
-    from maskwright.console import checks_table
-    from maskwright.quiet import load_keras_quietly
+    from maskwright.cli.tables import checks_table
+    from maskwright.framework import load_keras
 
-    load_keras_quietly()
+    load_keras()
     from maskwright.export.export import export_run
 
     with counting("Checking") as count:
@@ -373,11 +373,11 @@ def convert(
 
     Masks stay what they were. What cannot be converted is refused by its name; nothing is skipped.
     """
-    from maskwright.quiet import load_keras_quietly
+    from maskwright.framework import load_keras
 
-    load_keras_quietly()
-    from maskwright.convert import convert as convert_file
-    from maskwright.convert import named_values
+    load_keras()
+    from maskwright.conversion.convert_weights import convert as convert_file
+    from maskwright.conversion.convert_weights import named_values
     from maskwright.data.mask_values import parse_mask_values
     from maskwright.training.recipe import parse_pairs
 
@@ -392,9 +392,9 @@ def convert(
 @app.command()
 def backbones() -> None:
     """List the encoders: their parameters, and what weights are published for each."""
-    from maskwright.quiet import load_keras_quietly
+    from maskwright.framework import load_keras
 
-    load_keras_quietly()
+    load_keras()
     from maskwright.networks import backbones as table
 
     say(str(table()))
@@ -407,7 +407,7 @@ def demo(
     overwrite: Overwrite = False,
 ) -> None:
     """Draw a small data set, train on it, evaluate, predict, and say where to look."""
-    from maskwright.demo import draw_demo
+    from maskwright.data.demo import draw_demo
     from maskwright.training.recipe import Recipe
     from maskwright.training.run import Run
 

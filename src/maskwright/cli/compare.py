@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from maskwright.cli.talk import console, say
+from maskwright.cli.console import console, say
 from maskwright.errors import InputError
 
 
@@ -29,7 +29,7 @@ def compare(
     Scores have bootstrap intervals over the images; costs stand beside them.
     """
     from maskwright.compare import compare_runs
-    from maskwright.compare.table import tables
+    from maskwright.compare.tables import tables
 
     if out is not None:
         _refuse_page(out, overwrite=overwrite)

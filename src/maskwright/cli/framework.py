@@ -5,9 +5,9 @@ from pathlib import Path
 
 def load_framework_for(folder: Path) -> None:
     """Load Keras, unless ``folder`` holds an engine that does without it."""
-    from maskwright.inference.opening import loads_framework
+    from maskwright.inference.load_predictor import loads_framework
 
     if loads_framework(folder):
-        from maskwright.quiet import load_keras_quietly
+        from maskwright.framework import load_keras
 
-        load_keras_quietly()
+        load_keras()

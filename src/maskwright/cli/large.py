@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from maskwright.cli.talk import counting, say
+from maskwright.cli.console import counting, say
 from maskwright.errors import InputError
 
 if TYPE_CHECKING:
-    from maskwright.inference.folder import Output
+    from maskwright.inference.predict_folder import Output
     from maskwright.segmenter import Segmenter
 
 RESULTS: Final = {".tif", ".tiff", ".zarr"}
@@ -58,7 +58,7 @@ def predict_large(
     with ExitStack() as stack:
         cluster = None
         if workers is not None or dask is not None:
-            from maskwright.inference.large.cluster import connected, started
+            from maskwright.inference.large.dask_cluster import connected, started
 
             doors = connected(dask, say=say) if dask is not None else started(workers or 0, say=say)
             cluster = stack.enter_context(doors)

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from maskwright.cli.console import console, counting, interruptible, say
 from maskwright.cli.large import UnusableOption
-from maskwright.cli.talk import console, counting, interruptible, say
 
 if TYPE_CHECKING:  # what a command needs is imported when it runs, so that --help answers at once
-    from maskwright.training.own import Own
+    from maskwright.training.custom import Own
     from maskwright.training.recipe import Recipe
 
 
 def train_run(recipe: "Recipe | None", out: Path, python: Path | None, *, overwrite: bool) -> None:
     """Train, or resume where there is no recipe, and say where the results are."""
     started = time.monotonic()  # before Keras is loaded, which takes seconds of a time budget
-    from maskwright.console import ConsoleNarrator
-    from maskwright.quiet import load_keras_quietly
+    from maskwright.cli.tables import ConsoleNarrator
+    from maskwright.framework import load_keras
     from maskwright.segmenter import Segmenter
-    from maskwright.training.ahead import checking_ahead
+    from maskwright.training.prefetch_check import checking_ahead
     from maskwright.training.run import Run
 
     # Code of the user's own may change how files are read; it is loaded after Keras.
     goes_on = Run(out).is_begun and not overwrite
     is_late = recipe is None or goes_on or python is not None
     with nullcontext() if recipe is None or is_late else checking_ahead(recipe.data) as check:
-        load_keras_quietly(whole=python is not None)
+        load_keras(optional_packages=python is not None)
         own = own_functions(python)
         with ConsoleNarrator(console()) as narrator:
             trained = Segmenter.train_recipe(
@@ -48,23 +48,23 @@ def train_run(recipe: "Recipe | None", out: Path, python: Path | None, *, overwr
 
 def own_functions(python: Path | None) -> "Own":
     """The user's own functions; Keras is loaded by then."""
-    from maskwright.training.own import NOTHING, load_own
+    from maskwright.training.custom import NOTHING, load_own
 
     return NOTHING if python is None else load_own(python)
 
 
 def train_members(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None, seeds: int | None) -> None:
     """Train for every fold or seed, say what they reached together, and of folds decide what the ensemble does."""
-    from maskwright.cli.decide import decide_and_tell
-    from maskwright.console import ConsoleNarrator, clock, summary_of_series
+    from maskwright.cli.tables import ConsoleNarrator, clock, summary_of_series
+    from maskwright.cli.tune import decide_and_tell
+    from maskwright.framework import load_keras
     from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE
-    from maskwright.quiet import load_keras_quietly
     from maskwright.segmenter import Segmenter
+    from maskwright.training.folds_and_seeds import by_fold, by_seed, seconds_to_decide, train_series
     from maskwright.training.plan import DEFAULT_SECONDS
     from maskwright.training.run import Run
-    from maskwright.training.series import by_fold, by_seed, seconds_to_decide, train_series
 
-    load_keras_quietly(whole=python is not None)
+    load_keras(optional_packages=python is not None)
     own = own_functions(python)
 
     def one(member: "Recipe", folder: Path) -> None:
@@ -114,7 +114,7 @@ def refuse_beside_several(folds: int | None, seeds: int | None, others: Mapping[
 
 def preset_folds(name: str) -> int:
     """In how many folds a preset is trained."""
-    from maskwright.training.presets import PRESETS
+    from maskwright.tgs_salt.preset import PRESETS
 
     return PRESETS[name].folds
 
@@ -129,8 +129,8 @@ def preset_with(
         OutputNotEmpty: ``out`` holds what no training wrote; nothing is written there then.
         InputError: The data is not what the preset is for.
     """
-    from maskwright.training.presets import MASKS_FOLDER, PRESETS
-    from maskwright.training.series import refuse_strangers
+    from maskwright.tgs_salt.preset import PRESETS
+    from maskwright.training.folds_and_seeds import MASKS_FOLDER, refuse_strangers
 
     if data is None or folders is not None:
         raise UnusableOption(option="--preset", found="no --data" if data is None else "--images", expected="--data")
@@ -149,7 +149,7 @@ def preset_with(
 
 def one_of_folds(recipe: "Recipe", number: int) -> "Recipe":
     """The first of so many trainings, which is like the others."""
-    from maskwright.training.series import by_fold
+    from maskwright.training.folds_and_seeds import by_fold
 
     say(f"The first of {number} folds, which share out the time:")
     return by_fold(recipe, number)[0].recipe
@@ -157,10 +157,10 @@ def one_of_folds(recipe: "Recipe", number: int) -> "Recipe":
 
 def explain_plan(recipe: "Recipe", out: Path, python: Path | None) -> None:
     """Show what a training would do, and leave no trace."""
-    from maskwright.console import print_plan
-    from maskwright.quiet import load_keras_quietly
+    from maskwright.cli.tables import print_plan
+    from maskwright.framework import load_keras
 
-    load_keras_quietly(whole=python is not None)
+    load_keras(optional_packages=python is not None)
     from maskwright.training.train import explain
 
     with counting("Reading pairs") as count:

@@ -5,12 +5,12 @@ from itertools import cycle
 from pathlib import Path
 
 from maskwright.compare.bootstrap import DRAWS
-from maskwright.compare.study import Comparison
-from maskwright.compare.words import COSTS, HOW_TO_READ, INTERVAL, costs, difference, differing_settings, span
+from maskwright.compare.comparison import Comparison
+from maskwright.compare.text import COSTS, HOW_TO_READ, INTERVAL, costs, difference, differing_settings, span
 from maskwright.images.write import write_text
-from maskwright.report.contents import Epoch
-from maskwright.report.html import template
 from maskwright.report.plots import drawing, svg_source
+from maskwright.report.run_contents import Epoch
+from maskwright.report.templates import template
 
 # Okabe and Ito (2008), without the yellow that is lost on white; then again in dashes.
 _COLOURS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"

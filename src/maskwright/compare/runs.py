@@ -13,8 +13,8 @@ from maskwright.compare.errors import DamagedRun, NoCounts, UnfinishedRun
 from maskwright.errors import InputError
 from maskwright.images.labels import IGNORED
 from maskwright.metrics.scores import confusion_matrix
-from maskwright.report.contents import Contents, DamagedRunFile, Epoch, StoredScores, read_contents
 from maskwright.report.masks import truth_and_guess
+from maskwright.report.run_contents import Contents, DamagedRunFile, Epoch, StoredScores, read_contents
 from maskwright.training.evaluate import ClassPixels
 from maskwright.training.recipe import Recipe
 

@@ -9,7 +9,7 @@ from maskwright.data.mask_values import MOST_PROPOSED, MaskValues
 from maskwright.data.pairs import Pairing
 from maskwright.data.pixel_values import Value
 from maskwright.data.problems import Problem
-from maskwright.data.proposal import propose
+from maskwright.data.propose_mask_values import propose
 from maskwright.data.scan import Scanned, masks_of
 from maskwright.data.summary import Summary, summarise
 from maskwright.errors import wrong_argument

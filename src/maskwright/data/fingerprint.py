@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from maskwright.data.label_table import BACKGROUND_WORD, IGNORED_WORD
 from maskwright.data.mask_values import MaskValues
-from maskwright.data.mask_words import BACKGROUND_WORD, IGNORED_WORD
 from maskwright.data.scan import MaskFacts, Scanned
 from maskwright.images.normalise import Normalisation
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 from pydantic import BaseModel, Field, field_validator
 
-from maskwright.data.mask_words import BACKGROUND_WORD, IGNORED_WORD, checked_words, first_values, read_words
+from maskwright.data.label_table import BACKGROUND_WORD, IGNORED_WORD, checked_words, first_values, read_words
 from maskwright.data.pixel_values import (
     Value,
     as_colours,

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from maskwright.data.augment import Augmentation, Geometry
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pairs import Pair
-from maskwright.data.view import View, seen
+from maskwright.data.patch_sampling import View, seen
 from maskwright.images.channels import to_channels
+from maskwright.images.coord_channels import Position, ramp, with_position
 from maskwright.images.labels import IGNORED
 from maskwright.images.normalise import Normalisation
-from maskwright.images.position import Position, ramp, with_position
 from maskwright.images.read import read_image, read_mask
 
 AHEAD: Final = 3

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from maskwright.data.label_table import first_values
 from maskwright.data.mask_values import MaskValues
-from maskwright.data.mask_words import first_values
 from maskwright.data.pairs import Pairing
 from maskwright.data.pixel_values import Value, joined
 from maskwright.data.scan import ImageFacts, Scanned, images_of, masks_of

@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
+from maskwright.data.label_table import BACKGROUND_WORD, IGNORED_WORD
 from maskwright.data.mask_values import MaskValues
-from maskwright.data.mask_words import BACKGROUND_WORD, IGNORED_WORD
 from maskwright.data.pixel_values import Value
 from maskwright.errors import InputError, wrong_argument
 

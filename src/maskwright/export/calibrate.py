@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from maskwright.data.pairs import Pair
 from maskwright.images.read import read_image
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.predict import prepared_whole
+from maskwright.inference.predict_image import prepared_whole
 
 MOST: Final = 300
 """Patches; more change the ranges of values no further."""

@@ -12,16 +12,16 @@ import keras
 
 from maskwright.errors import InputError, one_of
 from maskwright.export.calibrate import calibration_patches
-from maskwright.export.check import BOUNDS, EngineDisagrees, check_engine, faults, read_score
-from maskwright.export.place import atomic_folder, check_free
-from maskwright.export.rewrite import rewrite as rewritten
+from maskwright.export.output_folder import atomic_folder, check_free
 from maskwright.export.trace import check_backend
+from maskwright.export.verify import BOUNDS, EngineDisagrees, check_engine, faults, read_score
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.engine import open_engine
-from maskwright.inference.exported import Checks, Exported, Kind, Precision, model_digest
-from maskwright.inference.keras_engine import load_keras_engine
-from maskwright.inference.views import viewed
+from maskwright.inference.engines.engine import open_engine
+from maskwright.inference.engines.keras import load_keras_engine
+from maskwright.inference.engines.record import Checks, Exported, Kind, Precision, model_digest
+from maskwright.inference.test_time_augmentation import viewed
+from maskwright.rewrite.for_export import rewrite as rewritten
 from maskwright.training.run import Run
 
 

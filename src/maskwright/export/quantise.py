@@ -3,7 +3,6 @@
 import contextlib
 import io
 import logging
-import sys
 from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.export import to_openvino
-from maskwright.export.int8_cost import costs
+from maskwright.export.int8_sensitivity import costs
+from maskwright.framework import hidden_module
 
 SHARES: Final = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Of the layers that compute in int8, how many go back to higher precision, one try after the other."""
@@ -24,15 +24,9 @@ _RANKED_ON: Final = 8
 
 
 def _import_nncf() -> Any:
-    """The module `nncf`, which tells its makers what is done with it wherever it finds the means to."""
-    means = sys.modules.get(_TELEMETRY)
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # Python's way to say that it is not there
-    try:
+    """Import NNCF without its telemetry."""
+    with hidden_module(_TELEMETRY):
         import nncf
-    finally:
-        del sys.modules[_TELEMETRY]
-        if means is not None:
-            sys.modules[_TELEMETRY] = means
     nncf.set_log_level(logging.ERROR)
     return nncf
 

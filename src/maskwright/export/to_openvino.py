@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.export import to_saved_model
-from maskwright.inference.openvino_runtime import core, openvino
+from maskwright.inference.engines.openvino_runtime import core, openvino
 
 MODEL_FILE: Final = "model.xml"
 _ROOM: Final = 2**20  # bytes; where fewer are free, a file that could not be written found no room

@@ -8,7 +8,7 @@ from maskwright.images.normalise import Normalisation
 from maskwright.images.overlay import overlay, to_display
 from maskwright.images.panel import panel
 from maskwright.images.read import image_size, read_image, read_mask, read_mask_and_palette
-from maskwright.images.stored import MAX_PIXELS
+from maskwright.images.samples import MAX_PIXELS
 from maskwright.images.write import (
     atomic_path,
     write_image,

@@ -17,7 +17,7 @@ from PIL.ImageFile import ImageFile
 
 from maskwright.images.errors import NotAnImage
 from maskwright.images.orientation import TAG, known, upright_size
-from maskwright.images.stored import Stored, check_size, decoding
+from maskwright.images.samples import Stored, check_size, decoding
 
 # Opened by their own classes, not by Image.open: it warns of sizes that are allowed here, and a warning cannot be
 # kept quiet for one thread alone.

@@ -17,7 +17,7 @@ from maskwright.images.errors import (
 from maskwright.images.files import BY_WINDOW, is_zarr
 from maskwright.images.orientation import upright
 from maskwright.images.raster import raster_size, read_raster
-from maskwright.images.stored import Stored
+from maskwright.images.samples import Stored
 from maskwright.images.tiff import SIGNATURES, read_tiff, tiff_size
 
 NPY: Final = b"\x93NUM"

@@ -9,7 +9,7 @@ import numpy as np
 
 from maskwright.images.errors import DamagedImage, StackedImage, UnsupportedPixels
 from maskwright.images.orientation import TAG, known, upright_size
-from maskwright.images.stored import Stored, check_size, decoding
+from maskwright.images.samples import Stored, check_size, decoding
 
 SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationErr
 from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
 from maskwright.images.components import cleaned
+from maskwright.images.coord_channels import Position, extra_channels, ramp, with_position
 from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
-from maskwright.images.position import Position, extra_channels, ramp, with_position
 
 BUNDLE_FILE = "bundle.json"
 

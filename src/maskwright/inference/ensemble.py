@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from maskwright.errors import InputError
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
-from maskwright.inference.engine import NETWORK_FILE, Engine, open_engine
-from maskwright.inference.exported import is_exported
-from maskwright.inference.views import viewed
+from maskwright.inference.engines.engine import NETWORK_FILE, Engine, open_engine
+from maskwright.inference.engines.record import is_exported
+from maskwright.inference.test_time_augmentation import viewed
 
 ENSEMBLE_FILE: Final = "ensemble.json"
 DECISION_FILE: Final = "decision.json"

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from maskwright.errors import InputError
 from maskwright.images.errors import UnreadableImage
 from maskwright.images.read import image_size, read_image
+from maskwright.inference.bounded_pool import Crew
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.crew import Crew
-from maskwright.inference.engine import Divisible, Engine
+from maskwright.inference.completed_files import FileState, file_state
+from maskwright.inference.engines.engine import Divisible, Engine
 from maskwright.inference.ensemble import Ensemble
-from maskwright.inference.finished import FileState, file_state
-from maskwright.inference.predict import (
+from maskwright.inference.predict_image import (
     Pixels,
     answer_of,
     in_one_call,

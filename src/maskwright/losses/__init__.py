@@ -4,7 +4,7 @@ Losses add and scale, ``0.5 * CategoricalCELoss(ignore=255) + DiceLoss(ignore=25
 """
 
 from maskwright.losses.base import ScaledLoss, SegmentationLoss, SumOfLosses
-from maskwright.losses.combinations import (
+from maskwright.losses.catalogue import (
     LOSSES,
     bce_dice_loss,
     bce_jaccard_loss,

@@ -9,7 +9,7 @@ from typing import Any, final
 
 import keras
 
-from maskwright.losses.options import CHECKS, Option, checked_number, refuse_sample_weight
+from maskwright.losses.arguments import CHECKS, Option, checked_number, refuse_sample_weight
 from maskwright.losses.targets import Tensor
 
 register = keras.saving.register_keras_serializable(package="maskwright")

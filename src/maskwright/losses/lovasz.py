@@ -11,10 +11,10 @@ from typing import Unpack, final
 
 from keras import ops
 
+from maskwright.losses.arguments import ClassIndexes, ClassWeights, ReadOptions
 from maskwright.losses.base import FunctionLoss, register
-from maskwright.losses.counts import mean_of_present, present
-from maskwright.losses.options import ClassIndexes, ClassWeights, ReadOptions
 from maskwright.losses.pixel import NEAR
+from maskwright.losses.soft_counts import mean_of_present, present
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 

@@ -4,10 +4,10 @@ from typing import Unpack, final
 
 from keras import ops
 
+from maskwright.losses.arguments import ClassIndexes, ClassWeights, RegionOptions
 from maskwright.losses.base import FunctionLoss, register
-from maskwright.losses.counts import SMOOTH, Counts, count
-from maskwright.losses.options import ClassIndexes, ClassWeights, RegionOptions
 from maskwright.losses.region import loss_of_score
+from maskwright.losses.soft_counts import SMOOTH, Counts, count
 from maskwright.losses.targets import Pixels, Tensor
 
 

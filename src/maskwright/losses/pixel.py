@@ -9,9 +9,9 @@ from typing import Unpack, final
 from keras import ops
 
 from maskwright.errors import InputError
+from maskwright.losses.arguments import ClassIndexes, ClassWeights, ReadOptions
 from maskwright.losses.base import FunctionLoss, register
-from maskwright.losses.counts import weights_of_classes
-from maskwright.losses.options import ClassIndexes, ClassWeights, ReadOptions
+from maskwright.losses.soft_counts import weights_of_classes
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 NEAR = 1e-7

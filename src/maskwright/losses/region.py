@@ -14,9 +14,17 @@ from typing import TypeAlias, Unpack, final
 from keras import ops
 
 from maskwright.errors import wrong_argument
+from maskwright.losses.arguments import ClassIndexes, ClassWeights, ReadOptions, RegionOptions
 from maskwright.losses.base import FunctionLoss, register
-from maskwright.losses.counts import SMOOTH, Counts, f_score_index, mean_of_present, present, soft_counts, tversky_index
-from maskwright.losses.options import ClassIndexes, ClassWeights, ReadOptions, RegionOptions
+from maskwright.losses.soft_counts import (
+    SMOOTH,
+    Counts,
+    f_score_index,
+    mean_of_present,
+    present,
+    soft_counts,
+    tversky_index,
+)
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 Score: TypeAlias = Callable[[Pixels, Counts], Tensor]

@@ -10,15 +10,23 @@ from typing import final
 
 from keras import ops
 
-from maskwright.losses.base import register
-from maskwright.losses.counts import SMOOTH, Counts, f_score_index, mean_of_present, present, soft_counts, tversky_index
-from maskwright.losses.options import (
+from maskwright.losses.arguments import (
     ClassIndexes,
     ClassWeights,
     checked_id,
     checked_indexes,
     checked_number,
     checked_weights,
+)
+from maskwright.losses.base import register
+from maskwright.losses.soft_counts import (
+    SMOOTH,
+    Counts,
+    f_score_index,
+    mean_of_present,
+    present,
+    soft_counts,
+    tversky_index,
 )
 from maskwright.losses.targets import Tensor, read_pixels
 from maskwright.metrics.keras_mean import MeanOfScores

@@ -8,10 +8,10 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
+from maskwright.losses.arguments import checked_classes, checked_id, checked_number, refuse_sample_weight
 from maskwright.losses.base import register
-from maskwright.losses.options import checked_classes, checked_id, checked_number, refuse_sample_weight
 from maskwright.losses.targets import Tensor
-from maskwright.metrics.keras_ids import read_ids
+from maskwright.metrics.keras_class_ids import read_ids
 
 CARRY = 2**30
 """Counts are kept as two int32 digits of this base: no backend lacks them, and no data set overflows them."""

@@ -8,11 +8,11 @@ from keras import ops
 from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
+from maskwright.losses.arguments import checked_classes, checked_id, checked_number
 from maskwright.losses.base import register
-from maskwright.losses.options import checked_classes, checked_id, checked_number
 from maskwright.losses.targets import Tensor
 from maskwright.metrics.boundary import tolerance_in_pixels
-from maskwright.metrics.keras_ids import read_ids
+from maskwright.metrics.keras_class_ids import read_ids
 from maskwright.metrics.keras_mean import MeanOfScores
 from maskwright.metrics.salt import TWENTIETHS
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import keras
 from keras import ops
 
-from maskwright.losses.options import refuse_sample_weight
+from maskwright.losses.arguments import refuse_sample_weight
 from maskwright.losses.targets import Tensor
 
 

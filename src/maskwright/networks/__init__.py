@@ -1,5 +1,6 @@
 """Networks as graphs of Keras layers; knows nothing of files, data or training."""
 
+from maskwright.networks.auxiliary_outputs import mask_only
 from maskwright.networks.backbones import (
     BACKBONES,
     Backbone,
@@ -14,7 +15,6 @@ from maskwright.networks.blocks import SkipSizeMismatch, batch_norm, torch_batch
 from maskwright.networks.deeplabv3plus import build_deeplabv3plus
 from maskwright.networks.fpn import build_fpn
 from maskwright.networks.linknet import build_linknet
-from maskwright.networks.outputs import mask_only
 from maskwright.networks.pspnet import build_pspnet
 from maskwright.networks.resnet import (
     ResNet18,

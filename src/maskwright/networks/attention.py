@@ -12,7 +12,7 @@ from keras import layers
 
 from maskwright.errors import one_of
 from maskwright.networks.blocks import Attention, no_attention
-from maskwright.networks.residual import squeeze_and_excite
+from maskwright.networks.residual_blocks import squeeze_and_excite
 
 AttentionName = Literal["scse"]
 

@@ -11,9 +11,9 @@ from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
 from maskwright.networks import resnet, resnet_v1, resnext, senet
-from maskwright.networks.applications import build_application
+from maskwright.networks.argument_checks import ImageShape
 from maskwright.networks.blocks import Norm, batch_norm, torch_batch_norm
-from maskwright.networks.checks import ImageShape
+from maskwright.networks.keras_applications import build_application
 from maskwright.networks.preprocessing import (
     BGR_MEANS,
     IMAGENET,

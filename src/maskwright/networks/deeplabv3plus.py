@@ -21,10 +21,10 @@ import keras
 from keras import layers, ops
 
 from maskwright.errors import wrong_argument
-from maskwright.networks.aligned import AlignedUpsampling2D
+from maskwright.networks.aligned_upsampling import AlignedUpsampling2D
+from maskwright.networks.argument_checks import are_positive_integers, check_at_least_one, check_dropout
 from maskwright.networks.blocks import Norm, conv_bn_relu, join, torch_batch_norm
-from maskwright.networks.checks import are_positive_integers, check_at_least_one, check_dropout
-from maskwright.networks.ends import ends
+from maskwright.networks.encoder_ends import ends
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors, strides_of
 

@@ -7,7 +7,7 @@ import keras
 from keras import layers
 
 from maskwright.errors import unknown_choice
-from maskwright.networks.checks import check_classes
+from maskwright.networks.argument_checks import check_classes
 
 Activation = str | Callable[[keras.KerasTensor], keras.KerasTensor] | None
 

@@ -11,9 +11,9 @@ import keras
 from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
+from maskwright.networks.argument_checks import are_positive_integers, check_at_least_one, is_positive_integer
 from maskwright.networks.blocks import Norm, batch_norm, check_sizes, conv_bn_relu, norm_relu
-from maskwright.networks.checks import are_positive_integers, check_at_least_one, is_positive_integer
-from maskwright.networks.ends import centre, ends
+from maskwright.networks.encoder_ends import centre, ends
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 from maskwright.networks.unet import BlockType

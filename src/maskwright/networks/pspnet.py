@@ -9,11 +9,11 @@ from typing import Final
 import keras
 from keras import layers
 
-from maskwright.networks.bilinear import BilinearUpsampling2D
+from maskwright.networks.argument_checks import check_at_least_one, check_dropout
+from maskwright.networks.bilinear_upsampling import BilinearUpsampling2D
 from maskwright.networks.blocks import Norm, batch_norm, conv_bn_relu
-from maskwright.networks.checks import check_at_least_one, check_dropout
-from maskwright.networks.ends import ends
-from maskwright.networks.grid import CellPooling, Pooling, ResizeLike
+from maskwright.networks.cell_pooling import CellPooling, Pooling, ResizeLike
+from maskwright.networks.encoder_ends import ends
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 

@@ -12,8 +12,8 @@ import keras
 from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
-from maskwright.networks.checks import MAP, ImageShape, check_known_sides, is_map
-from maskwright.networks.residual import (
+from maskwright.networks.argument_checks import MAP, ImageShape, check_known_sides, is_map
+from maskwright.networks.residual_blocks import (
     STAGE_FILTERS,
     Conv,
     Units,

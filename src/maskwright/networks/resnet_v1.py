@@ -13,9 +13,9 @@ from typing import Final, Protocol
 import keras
 
 from maskwright.errors import one_of, wrong_argument
+from maskwright.networks.argument_checks import ImageShape
 from maskwright.networks.blocks import torch_batch_norm
-from maskwright.networks.checks import ImageShape
-from maskwright.networks.residual import (
+from maskwright.networks.residual_blocks import (
     STAGE_FILTERS,
     Conv,
     Units,

@@ -8,8 +8,8 @@ from typing import Final
 
 import keras
 
-from maskwright.networks.checks import ImageShape
-from maskwright.networks.residual import (
+from maskwright.networks.argument_checks import ImageShape
+from maskwright.networks.residual_blocks import (
     Conv,
     Units,
     check_request,

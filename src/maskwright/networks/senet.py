@@ -14,9 +14,9 @@ import keras
 from keras import layers
 
 from maskwright.errors import one_of
+from maskwright.networks.argument_checks import ImageShape
 from maskwright.networks.blocks import Norm
-from maskwright.networks.checks import ImageShape
-from maskwright.networks.residual import (
+from maskwright.networks.residual_blocks import (
     Conv,
     Units,
     check_request,

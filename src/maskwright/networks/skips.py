@@ -10,8 +10,8 @@ import numpy as np
 from keras import layers
 
 from maskwright.errors import wrong_argument
-from maskwright.networks.checks import MAP, is_map
-from maskwright.networks.ends import ends
+from maskwright.networks.argument_checks import MAP, is_map
+from maskwright.networks.encoder_ends import ends
 
 Skip = str | int
 

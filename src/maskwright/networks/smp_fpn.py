@@ -16,10 +16,10 @@ import keras
 from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
-from maskwright.networks.aligned import AlignedUpsampling2D
+from maskwright.networks.aligned_upsampling import AlignedUpsampling2D
+from maskwright.networks.argument_checks import check_at_least_one, check_dropout, is_positive_integer
 from maskwright.networks.blocks import Norm, check_sizes, conv_bn_relu
-from maskwright.networks.checks import check_at_least_one, check_dropout, is_positive_integer
-from maskwright.networks.ends import ends
+from maskwright.networks.encoder_ends import ends
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from maskwright.networks.argument_checks import check_at_least_one
 from maskwright.networks.blocks import Norm, norm_relu, torch_batch_norm
-from maskwright.networks.checks import check_at_least_one
-from maskwright.networks.ends import ends
+from maskwright.networks.encoder_ends import ends
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.linknet import decoder_block
 from maskwright.networks.skips import Skip, skip_tensors

@@ -12,12 +12,12 @@ import keras
 from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
+from maskwright.networks.argument_checks import are_positive_integers, check_at_least_one, check_dropout
 from maskwright.networks.attention import AttentionName, attention_called
+from maskwright.networks.auxiliary_outputs import MASK, PRESENT, hypercolumn_of, presence, stage_masks
 from maskwright.networks.blocks import DECODER_BLOCKS, Norm, batch_norm
-from maskwright.networks.checks import are_positive_integers, check_at_least_one, check_dropout
-from maskwright.networks.ends import centre, ends
+from maskwright.networks.encoder_ends import centre, ends
 from maskwright.networks.head import Activation, mask_head
-from maskwright.networks.outputs import MASK, PRESENT, hypercolumn_of, presence, stage_masks
 from maskwright.networks.skips import Skip, skip_tensors
 
 BlockType = Literal["upsampling", "transpose"]

@@ -18,10 +18,10 @@ import keras
 from keras import layers
 
 from maskwright.errors import wrong_argument
+from maskwright.networks.argument_checks import are_positive_integers
 from maskwright.networks.attention import AttentionName, attention_called
 from maskwright.networks.blocks import Attention, Norm, torch_batch_norm, upsampling_block
-from maskwright.networks.checks import are_positive_integers
-from maskwright.networks.ends import ends
+from maskwright.networks.encoder_ends import ends
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 

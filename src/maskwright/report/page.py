@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.images.write import write_text
-from maskwright.report import words
-from maskwright.report.contents import Contents, ImageScore, read_contents
-from maskwright.report.html import template
-from maskwright.report.pictures import Shown, file_source, panels, worst_and_best
+from maskwright.report import formatting
+from maskwright.report.panels import Shown, file_source, panels, worst_and_best
 from maskwright.report.plots import loss_curve, precision_curve, rate_curve, validation_curve
+from maskwright.report.run_contents import Contents, ImageScore, read_contents
+from maskwright.report.templates import template
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def render(contents: Contents) -> str:
         contact_sheet=file_source(run.contact_sheet) if run.contact_sheet.is_file() else None,
         recipe=contents.recipe_text,
         facts=contents.facts or {},
-        fact_rows=list(words.rows(contents.facts or {})),
+        fact_rows=list(formatting.rows(contents.facts or {})),
     )
 
 

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from maskwright.report.contents import Epoch
-from maskwright.report.words import count, score
+from maskwright.report.formatting import count, score
+from maskwright.report.run_contents import Epoch
 
 _INK, _MUTED, _LINE, _BEST = "#1f2933", "#7b8794", "#2563b0", "#c2410c"
 _STYLE = {

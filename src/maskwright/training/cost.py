@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from maskwright.networks.graph import Shape, shapes_in
+from maskwright.rewrite.graph import Shape, shapes_in
 
 _MEASURED_SIDE = 1536
 # Of the rate of a large matrix product, what a whole training step reaches.

@@ -14,7 +14,7 @@ from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
 from maskwright.images.labels import IGNORED
 from maskwright.images.read import read_mask
-from maskwright.inference.opening import Predictor
+from maskwright.inference.load_predictor import Predictor
 from maskwright.inference.pipeline import Failed, Numbered, Prediction, predictions
 from maskwright.metrics.salt import score_of_counts
 from maskwright.metrics.scores import Scores, confusion_matrix

@@ -15,20 +15,18 @@ from maskwright.errors import InputError, one_of
 from maskwright.images.labels import IGNORED
 from maskwright.inference.bundle import Bundle
 from maskwright.losses.base import FunctionLoss, SegmentationLoss
-from maskwright.losses.combinations import loss_of_words
+from maskwright.losses.catalogue import loss_of_words
 from maskwright.losses.pixel import binary_cross_entropy
 from maskwright.losses.targets import Tensor
 from maskwright.models import ARCHITECTURES
+from maskwright.networks.auxiliary_outputs import MASK, PRESENT
 from maskwright.networks.backbones import BACKBONES, encoder_of, freeze_encoder
-from maskwright.networks.fused_norm import norm_steps
-from maskwright.networks.graph import heads, replaced
-from maskwright.networks.outputs import MASK, PRESENT, unenlarged
-from maskwright.networks.padding import padding_steps
+from maskwright.rewrite.graph import heads
 from maskwright.training.muon import Muon
 from maskwright.training.optimizer import FusedAdamW
 from maskwright.training.recipe import DOOR_NAMES, NetworkRecipe, TrainingRecipe
-from maskwright.weights.channels import copy_adapted, reverse_image_channels, rgb_twin, unit_statistics
 from maskwright.weights.encoder import load_encoder_weights
+from maskwright.weights.input_channels import copy_adapted, reverse_image_channels, rgb_twin, unit_statistics
 
 Precision = Literal["float32", "mixed_bfloat16"]
 
@@ -86,15 +84,6 @@ def build_network(
             activation=bundle.activation,
             **{name: value for name, value in chosen.items() if value is not None},
         )
-
-
-def quickened(network: keras.Model) -> keras.Model:
-    """A copy of ``network`` that learns the same in less time: fewer passes over its maps, the same weights and names.
-
-    Padding becomes that of the convolution behind it, and TensorFlow normalises in one pass. The masks of deep
-    supervision are scored as small as they are made.
-    """
-    return replaced(network, padding_steps(network) | norm_steps(network) | unenlarged(network))
 
 
 def encoder_layers(recipe: NetworkRecipe, bundle: Bundle) -> frozenset[str]:

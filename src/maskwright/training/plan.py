@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from maskwright.data.fingerprint import Fingerprint
-from maskwright.data.groups import Groups
+from maskwright.data.grouping import Groups
 from maskwright.training.recipe import DOOR_NAMES, Recipe
 from maskwright.training.schedule import MULTIPLE
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskwright.data.check import Report, ScannedSet, check
 from maskwright.data.fingerprint import fingerprint
-from maskwright.data.groups import Groups, guess_groups, identical_groups
+from maskwright.data.grouping import Groups, guess_groups, identical_groups
 from maskwright.data.mask_values import MaskValues, parse_mask_values
 from maskwright.data.pairs import Pair, pair_folders
 from maskwright.data.pixel_values import joined
@@ -24,8 +24,8 @@ from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
 from maskwright.images.normalise import Normalisation
 from maskwright.images.read import image_size, read_image
+from maskwright.inference.bounded_pool import Crew
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.crew import Crew
 from maskwright.training.plan import GIVEN, Decision, as_begun, decide, split_decision
 from maskwright.training.recipe import DataRecipe, Recipe, WrongRecipe
 from maskwright.training.run import Run

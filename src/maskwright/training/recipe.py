@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from maskwright.errors import InputError
-from maskwright.images.position import Position
+from maskwright.images.coord_channels import Position
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -14,7 +14,7 @@ from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
-from maskwright.inference.engine import NETWORK_FILE, NotARun
+from maskwright.inference.engines.engine import NETWORK_FILE, NotARun
 from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE
 from maskwright.training.recipe import Recipe, WrongRecipe
 

@@ -17,28 +17,27 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.collecting import uncollected
 from maskwright.data.augment import Augmentation, Geometry, Light
 from maskwright.data.check import Report
 from maskwright.data.pairs import Pair, spread
 from maskwright.data.patches import PairReader, Patches
 from maskwright.errors import InputError
+from maskwright.framework import no_gc
+from maskwright.images.contact_sheet import contact_sheet
 from maskwright.images.overlay import to_display
-from maskwright.images.sheet import contact_sheet
 from maskwright.images.write import write_image, write_json, write_mask, write_text
-from maskwright.inference.engine import Engine, open_engine
-from maskwright.inference.predict import prepared_size
-from maskwright.losses.combinations import SORTING, loss_of_words
+from maskwright.inference.engines.engine import Engine, open_engine
+from maskwright.inference.predict_image import prepared_size
+from maskwright.losses.catalogue import SORTING, loss_of_words
 from maskwright.metrics.scores import Scores
-from maskwright.networks.outputs import mask_only
-from maskwright.training.alone import alone
+from maskwright.networks.auxiliary_outputs import mask_only
+from maskwright.rewrite.for_training import rewrite_for_training
 from maskwright.training.cost import estimate_cost
+from maskwright.training.custom import NOTHING, FunctionMissing, Own, OwnLoss, refuse_encoder
 from maskwright.training.devices import Part, on_one_device, shared_out
 from maskwright.training.evaluate import Evaluation, evaluate_pairs
-from maskwright.training.find_rate import STEPS, Curve, try_rates
-from maskwright.training.fit import Outcome, Trainer
+from maskwright.training.find_lr import STEPS, Curve, try_rates
 from maskwright.training.logs import logged
-from maskwright.training.narrate import Narrator, Plan, Silent
 from maskwright.training.network import (
     Precision,
     build_network,
@@ -47,11 +46,8 @@ from maskwright.training.network import (
     dtype_policy,
     encoder_layers,
     encoder_pixels,
-    quickened,
     targets,
 )
-from maskwright.training.own import NOTHING, FunctionMissing, Own, OwnLoss, refuse_encoder
-from maskwright.training.pace import BudgetTooShort
 from maskwright.training.plan import patch_for
 from maskwright.training.prepare import (
     Check,
@@ -63,9 +59,13 @@ from maskwright.training.prepare import (
     prepared_before,
 )
 from maskwright.training.recipe import NetworkRecipe, Recipe
+from maskwright.training.reporter import Narrator, Plan, Silent
 from maskwright.training.run import OtherRecipe, Run
+from maskwright.training.run_lock import alone
 from maskwright.training.schedule import Stopwatch, patch_size
-from maskwright.training.step import Step, step_of
+from maskwright.training.time_budget import BudgetTooShort
+from maskwright.training.train_step import Step, step_of
+from maskwright.training.trainer import Outcome, Trainer
 from maskwright.training.validation import thinned
 
 # Of a probability: two float32 evaluations of one network agree to rounding; more is another network.
@@ -294,7 +294,7 @@ class _Networks:
     late: Callable[[], Step]
 
 
-@uncollected()
+@no_gc()
 def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHING) -> _Networks:
     training, bundle = prepared.recipe.training, prepared.bundle
     keras.utils.set_random_seed(training.seed)
@@ -304,7 +304,7 @@ def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHIN
             plain = own.build(bundle)
     else:
         plain = build_network(recipe, bundle, precision=precision, learning=True)
-    learning = quickened(plain)
+    learning = rewrite_for_training(plain)
     slower = training.encoder_rate < 1 or training.frozen_share > 0
     encoder = encoder_layers(recipe, bundle) if slower and own.network is None else ()
     loss = None if own.loss is None else OwnLoss(own.loss)

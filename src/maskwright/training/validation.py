@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from maskwright.data.patches import Patches
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.keras_engine import KerasEngine
-from maskwright.networks.outputs import mask_only
+from maskwright.inference.engines.keras import KerasEngine
+from maskwright.networks.auxiliary_outputs import mask_only
 from maskwright.training.devices import is_shared_out, on_one_device
 from maskwright.training.evaluate import Evaluation
-from maskwright.training.recalibrate import Recalibration
+from maskwright.training.precise_bn import Recalibration
 
 _ANSWERS: Final = 16  # rows and columns of pixels in an answer
 

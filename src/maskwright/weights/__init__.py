@@ -7,22 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from maskwright.legacy import load_legacy
     from maskwright.weights.download import fetch
     from maskwright.weights.encoder import load_encoder_weights, load_published
-    from maskwright.weights.smp import load_smp, save_smp, save_smp_folder
+    from maskwright.weights.smp.load_save import load_smp, save_smp, save_smp_folder
 
 _HOMES = {
     "fetch": "maskwright.weights.download",
     **dict.fromkeys(("load_encoder_weights", "load_published"), "maskwright.weights.encoder"),
-    # It builds whole networks, so it lives above this package; users look for it here.
-    "load_legacy": "maskwright.legacy",
-    **dict.fromkeys(("load_smp", "save_smp", "save_smp_folder"), "maskwright.weights.smp"),
+    **dict.fromkeys(("load_smp", "save_smp", "save_smp_folder"), "maskwright.weights.smp.load_save"),
 }
 __all__ = [
     "fetch",
     "load_encoder_weights",
-    "load_legacy",
     "load_published",
     "load_smp",
     "save_smp",

@@ -16,7 +16,7 @@ from rich.progress import Progress as ProgressBar
 
 from maskwright.errors import InputError
 from maskwright.weights.catalogue import PublishedFile
-from maskwright.weights.transfer import Patience, Progress, Unreachable, discard, transfer
+from maskwright.weights.http_transfer import Patience, Progress, Unreachable, discard, transfer
 
 READ_BYTES: Final = 2**20
 

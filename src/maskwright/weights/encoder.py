@@ -10,14 +10,14 @@ from typing import Final
 import keras
 
 from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
-from maskwright.networks.applications import APPLICATIONS, published
 from maskwright.networks.backbones import BACKBONES
+from maskwright.networks.keras_applications import APPLICATIONS, published
 from maskwright.weights.catalogue import PUBLISHED
-from maskwright.weights.channels import RGB, copy_adapted, image_channels, rgb_twin
 from maskwright.weights.download import fetch
+from maskwright.weights.input_channels import RGB, copy_adapted, image_channels, rgb_twin
 from maskwright.weights.keras_file import WeightsFile, load_weights
-from maskwright.weights.legacy import load_legacy_weights
-from maskwright.weights.torch_file import SUFFIXES, load_resnet_v1
+from maskwright.weights.segmentation_models.fill import load_legacy_weights
+from maskwright.weights.torch.file import SUFFIXES, load_resnet_v1
 
 Reader = Callable[..., None]  # (network, file, *, argument): the whole file into the whole network
 Fill = Callable[[keras.Model], None]

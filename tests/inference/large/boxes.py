@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tests.inference.engines import bundle
+from tests.inference.fake_engines import bundle
 
 
 class Box:

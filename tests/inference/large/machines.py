@@ -8,9 +8,9 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 
 from maskwright.images.write import write_text
-from maskwright.inference.exported import Exported, model_digest
-from maskwright.inference.openvino_runtime import openvino
-from tests.inference.engines import bundle
+from maskwright.inference.engines.openvino_runtime import openvino
+from maskwright.inference.engines.record import Exported, model_digest
+from tests.inference.fake_engines import bundle
 
 ops = openvino.opset14
 

@@ -15,14 +15,14 @@ import pytest
 import tifffile
 
 from maskwright.errors import InputError
-from maskwright.inference.large.predict import LargeJob, predict_large
+from maskwright.inference.large.predict_large import LargeJob, predict_large
 from tests.inference.large.boxes import Box, mask_of, noise
 
 ROOT = Path(__file__).parents[3]
 PREDICT = """
 import sys, time
 from pathlib import Path
-from maskwright.inference.large.predict import LargeJob, predict_large
+from maskwright.inference.large.predict_large import LargeJob, predict_large
 from tests.inference.large.boxes import Box
 
 class Slow(Box):

@@ -13,9 +13,9 @@ ROOT = Path(__file__).parents[3]
 PREDICT = """
 import sys
 from pathlib import Path
-from maskwright.inference.large.predict import LargeJob, predict_large
+from maskwright.inference.large.predict_large import LargeJob, predict_large
 from maskwright.images.windows import segments
-from tests.inference.engines import Brightness
+from tests.inference.fake_engines import Brightness
 segments._KEPT = 2**23  # what the reader keeps grows up to its bound, which larger images than these reach
 predict_large(LargeJob(Brightness(), "weights", Path(sys.argv[1]), margin=32), sys.argv[2])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))

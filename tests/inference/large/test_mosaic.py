@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from maskwright.inference.engine import open_engine, weights_digest
-from maskwright.inference.large.blocks import Layout, lay_out
+from maskwright.inference.engines.engine import open_engine, weights_digest
+from maskwright.inference.large.block_grid import Layout, lay_out
+from maskwright.inference.large.block_predictor import Predictor
 from maskwright.inference.large.encoding import Ids
-from maskwright.inference.large.predict import LargeJob, predict_large
-from maskwright.inference.large.predictor import Predictor
+from maskwright.inference.large.predict_large import LargeJob, predict_large
 
 data = pytest.importorskip("skimage.data", reason="needs the photographs of scikit-image")
 pytest.importorskip("openvino", reason="needs an engine")

@@ -4,7 +4,7 @@ import pytest
 from maskwright.images.windows import UnreadableWindow
 from maskwright.inference.bundle import WrongPixels
 from maskwright.inference.large.window import Failure, read_window
-from tests.inference.engines import bundle
+from tests.inference.fake_engines import bundle
 from tests.inference.large.boxes import noise
 
 

@@ -6,11 +6,11 @@ from typing import Final, final
 import numpy as np
 
 from maskwright.images.errors import DamagedImage, UnsupportedPixels
-from maskwright.images.stored import decoding
+from maskwright.images.samples import decoding
 from maskwright.images.windows.errors import WrongAxes
 from maskwright.images.windows.file_source import FileSource, Samples
-from maskwright.images.windows.flat import Flat
 from maskwright.images.windows.pixels import Interpreter, check_bounds, plain
+from maskwright.images.windows.uncompressed import Flat
 
 _LONGEST_HEADER: Final = 10_000  # characters; NumPy's own bound
 

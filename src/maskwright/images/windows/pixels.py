@@ -9,7 +9,7 @@ import numpy as np
 
 from maskwright.images.errors import ImageTooLarge, NotAnImage
 from maskwright.images.read import to_pixels
-from maskwright.images.stored import Stored
+from maskwright.images.samples import Stored
 
 LARGEST_SIDE: Final = 2**24
 """Most rows, and most columns, of an image read by window."""

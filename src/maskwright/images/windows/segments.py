@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from maskwright.images.windows.file_source import reading
-from maskwright.images.windows.flat import FileBytes
+from maskwright.images.windows.uncompressed import FileBytes
 
 _JPEG: Final = (6, 7, 34892, 33007)  # compressions whose decoder takes tables that all segments share
 _KEPT: Final = 2**28  # bytes of decoded segments: a row of blocks of strips, which are as wide as the image

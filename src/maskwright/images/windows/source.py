@@ -13,7 +13,7 @@ from maskwright.images.tiff import SIGNATURES
 from maskwright.images.windows.georeference import Georeference, PixelSize
 from maskwright.images.windows.npy import open_npy
 from maskwright.images.windows.tiff import open_tiff
-from maskwright.images.windows.whole import open_whole
+from maskwright.images.windows.whole_image import open_whole
 from maskwright.images.windows.zarr import open_zarr
 
 _MOST_CHUNKS = 2**20  # that identity looks at: seconds

@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskwright.images.errors import StackedImage, UnsupportedPixels
-from maskwright.images.stored import MAX_PIXELS, decoding
+from maskwright.images.samples import MAX_PIXELS, decoding
 from maskwright.images.tiff import axis_lengths, check_whole, damaged, only_picture, orientation_of, pictures, to_stored
 from maskwright.images.windows.errors import NotWindowed
 from maskwright.images.windows.file_source import FileSource, Samples
-from maskwright.images.windows.flat import Flat
 from maskwright.images.windows.georeference import Georeference
 from maskwright.images.windows.pixels import Interpreter, check_bounds
 from maskwright.images.windows.segments import Segments, segment_shape
-from maskwright.images.windows.whole import open_whole
+from maskwright.images.windows.uncompressed import Flat
+from maskwright.images.windows.whole_image import open_whole
 
 _NODATA: Final = 42113  # a text, by GDAL
 _LARGEST_SEGMENT: Final = 2**28  # bytes of a tile or strip, decoded

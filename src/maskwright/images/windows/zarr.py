@@ -10,7 +10,7 @@ import numpy as np
 
 from maskwright.images.errors import UnsupportedPixels
 from maskwright.images.files import is_zarr
-from maskwright.images.stored import decoding
+from maskwright.images.samples import decoding
 from maskwright.images.windows.errors import NoSuchArray, NotWindowed, WrongAxes
 from maskwright.images.windows.file_source import FileSource, reading, whole_blocks
 from maskwright.images.windows.georeference import PixelSize

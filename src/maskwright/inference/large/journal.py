@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from maskwright.errors import InputError
 from maskwright.images.write import write_text
-from maskwright.inference.large.blocks import Layout
+from maskwright.inference.large.block_grid import Layout
+from maskwright.inference.large.block_store import PARTS
 from maskwright.inference.large.encoding import Output
-from maskwright.inference.large.parts import PARTS
 from maskwright.inference.large.window import Failure
 
 _CLAIM: Final = "job.json"

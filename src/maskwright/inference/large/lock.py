@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maskwright.errors import InputError
-from maskwright.images.lock import locked
+from maskwright.images.file_lock import locked
 
 
 class BeingPredicted(InputError):

@@ -5,9 +5,9 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from maskwright.inference.large.blocks import Layout
-from maskwright.inference.large.parts import Parts
-from maskwright.inference.large.predictor import Predictor
+from maskwright.inference.large.block_grid import Layout
+from maskwright.inference.large.block_predictor import Predictor
+from maskwright.inference.large.block_store import Parts
 
 _SIDE: Final = 128  # pixels compared on each side of a border
 _FEWEST: Final = 2  # places that are compared, where there are so many

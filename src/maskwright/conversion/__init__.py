@@ -1,0 +1,1 @@
+"""Conversion of whole checkpoints of other libraries, and of runs to other libraries."""

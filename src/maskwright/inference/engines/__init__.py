@@ -1,0 +1,1 @@
+"""Inference engines: one protocol, and an adapter for each runtime."""

@@ -1,0 +1,43 @@
+"""A TensorFlow SavedModel as an engine; needs TensorFlow, which loads what else it likes."""
+
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from maskwright.inference.bundle import Bundle
+from maskwright.inference.engines.record import Exported, UnreadableEngine, check_channels
+
+
+@final
+class SavedModelEngine:
+    """A SavedModel's serving signature behind the `Engine` protocol; takes batches of any size."""
+
+    def __init__(self, loaded: Any, bundle: Bundle) -> None:
+        self._loaded = loaded  # owns the variables; the signature alone would let them go
+        self._predict = loaded.signatures["serving_default"]
+        self.bundle = bundle
+
+    def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
+        return self._predict(images=tf.constant(images, tf.float32))["probabilities"].numpy()
+
+
+def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> SavedModelEngine:
+    """The engine whose record and bundle are given.
+
+    Raises:
+        UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
+    """
+    file = folder / exported.model
+    try:
+        loaded = tf.saved_model.load(str(file))
+        signature = loaded.signatures["serving_default"]
+        found = signature.structured_input_signature[1]["images"].shape[-1]
+        channels = found, signature.structured_outputs["probabilities"].shape[-1]
+    except Exception as error:  # TensorFlow raises whatever the damaged part happens to upset
+        raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
+    check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))
+    return SavedModelEngine(loaded, bundle)

@@ -1,0 +1,1 @@
+"""The TGS salt identification challenge: data layout, recipe preset and submission file."""

@@ -1,0 +1,1 @@
+"""Checkpoints of segmentation_models_pytorch, read and written."""

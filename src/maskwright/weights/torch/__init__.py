@@ -1,0 +1,1 @@
+"""Torch checkpoints: safe reading, and the correspondence of tensor and layer names."""

@@ -1,0 +1,64 @@
+import threading
+
+import pytest
+
+from maskwright.inference.bounded_pool import Crew
+
+
+def test_results_come_in_the_order_asked_for_whichever_is_first():
+    second_done = threading.Event()
+
+    def work(number):
+        if number == 1:
+            second_done.set()
+        elif number == 0:
+            assert second_done.wait(10)
+        return number
+
+    with Crew(limit=10) as crew:
+        assert list(crew.ahead(work, range(4), cost=lambda _: 1)) == [0, 1, 2, 3]
+
+
+def test_no_more_is_asked_for_than_the_limit_allows():
+    taken = []
+    with Crew(limit=5) as crew:
+        items = (taken.append(cost) or cost for cost in [2, 2, 2, 9, 1])
+        results = crew.ahead(str, items, cost=int)
+        assert next(results) == "2"
+        assert taken == [2, 2, 2]  # the third waits for the first to be taken
+        assert next(results) == "2"
+        assert taken == [2, 2, 2, 9]  # which made room for it
+        assert list(results) == ["2", "9", "1"]  # 9 is over the limit and goes alone
+
+
+def test_what_a_thread_raises_is_raised_where_its_result_is_taken():
+    with Crew(limit=3) as crew:
+        results = crew.ahead(lambda number: 1 // number, [1, 0, 1], cost=lambda _: 1)
+        assert next(results) == 1
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+
+
+def test_leaving_drops_what_no_thread_has_begun():
+    begun, release = [], threading.Event()
+
+    def work(number):
+        begun.append(number)
+        release.wait(10)
+
+    with pytest.raises(KeyboardInterrupt), Crew(limit=1000) as crew:  # noqa: PT012
+        for number in range(500):
+            crew.ask(1, work, number)
+        threading.Timer(0.05, release.set).start()
+        raise KeyboardInterrupt
+    assert len(begun) < 100
+
+
+def test_ready_gives_what_is_there_without_waiting():
+    release = threading.Event()
+    with Crew(limit=3) as crew:
+        assert list(crew.ready()) == []
+        crew.ask(1, lambda _: release.wait(10), None)
+        assert list(crew.ready()) == []
+        release.set()
+        assert list(crew.rest()) == [True]

@@ -1,0 +1,361 @@
+import errno
+import os
+import signal
+import threading
+import time
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from maskwright.images.files import SameOutput
+from maskwright.images.write import write_mask
+from maskwright.inference.completed_files import FINISHED_FILE
+from maskwright.inference.predict_folder import (
+    MANIFEST,
+    OVERWRITING,
+    Job,
+    OnlyResults,
+    OutputIsInput,
+    OutputsExist,
+    predict_files,
+)
+from tests.inference.fake_engines import Brightness
+
+
+def paint(path, value=200, size=(5, 7)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(size, value, np.uint8)).save(path)
+    long_ago = time.time() - 1000
+    os.utime(path, (long_ago, long_ago))
+    return path
+
+
+@pytest.fixture
+def images(tmp_path):
+    for name, value in {"a.png": 200, "deep/b.png": 10}.items():
+        paint(tmp_path / "in" / name, value)
+    return tmp_path / "in"
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def test_each_image_gets_a_mask_of_its_size_in_the_same_place(images, tmp_path):
+    results = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    assert [result.error for result in results] == [None, None]
+    assert (read(tmp_path / "out/a.png") == 255).all()
+    assert (read(tmp_path / "out/deep/b.png") == 0).all()
+    assert read(tmp_path / "out/a.png").shape == (5, 7)
+
+
+def test_probabilities_are_a_tiff_with_a_page_for_each_class(images, tmp_path):
+    predict_files(Job(Brightness(), "x", output="probabilities"), [images], tmp_path / "out")
+    np.testing.assert_allclose(tifffile.imread(tmp_path / "out/a.tif").squeeze(), 200 / 255, rtol=1e-6)
+
+
+def test_an_overlay_is_drawn_on_request(images, tmp_path):
+    predict_files(Job(Brightness(), "x", overlay=True), [images], tmp_path / "out")
+    assert read(tmp_path / "out/a.overlay.png").shape == (5, 7, 3)
+
+
+def test_one_bad_file_costs_only_itself(images, tmp_path):
+    whole = (images / "a.png").read_bytes()
+    (images / "c.png").write_bytes(whole[: len(whole) // 2])
+    results = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    failed = [result for result in results if result.error]
+    assert [result.source.name for result in failed] == ["c.png"]
+    assert "c.png" in str(failed[0].error)
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "b.png"]
+
+
+def test_a_second_call_does_only_what_is_left(images, tmp_path):
+    job = Job(Brightness(), "x")
+    predict_files(job, [images], tmp_path / "out")
+    (tmp_path / "out/deep/b.png").unlink()
+    again = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    assert [result.already_done for result in again] == [True, False]
+    assert (tmp_path / "out/deep/b.png").exists()
+
+
+@pytest.mark.parametrize("seconds", [10, -100_000], ids=["newer", "older"])
+def test_an_image_that_was_replaced_is_done_again(images, tmp_path, seconds):
+    predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    paint(images / "a.png", 10)
+    os.utime(images / "a.png", (time.time() + seconds, time.time() + seconds))
+    again = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    assert [result.already_done for result in again] == [False, True]
+    assert (read(tmp_path / "out/a.png") == 0).all()
+
+
+def test_a_result_that_was_cut_or_changed_is_done_again(images, tmp_path):
+    job, mask = Job(Brightness(), "x", overlay=True), tmp_path / "out/a.png"
+    predict_files(job, [images], tmp_path / "out")
+    whole = mask.read_bytes()
+    for spoil in (
+        lambda: mask.write_bytes(whole[:-7]),
+        lambda: mask.write_bytes(whole[:-1] + b"?"),
+        lambda: (tmp_path / "out/a.overlay.png").write_bytes(b""),
+        lambda: (tmp_path / "out/a.overlay.png").unlink(),
+    ):
+        spoil()
+        again = predict_files(job, [images], tmp_path / "out")
+        assert [result.already_done for result in again] == [False, True]
+        assert mask.read_bytes() == whole
+        assert read(tmp_path / "out/a.overlay.png").shape == (5, 7, 3)
+
+
+def test_results_of_a_version_that_went_by_times_alone_are_kept_where_they_are_newer(images, tmp_path):
+    job, out = Job(Brightness(), "x"), tmp_path / "out"
+    paint(images / "c.png")
+    predict_files(job, [images], out)
+    (out / FINISHED_FILE).unlink()  # all that such a version did not write
+    began = (out / MANIFEST).stat().st_mtime_ns
+    os.utime(out / "a.png", ns=(began, began + 1))
+    os.utime(out / "c.png", ns=(began, began + 1))
+    os.utime(out / "deep/b.png", ns=(began, began))  # from before an overwriting call
+    os.utime(images / "c.png", ns=(began, began + 2))  # replaced since
+    for expected in ([True, False, False], [True, True, True]):
+        results = predict_files(job, [images], out)
+        assert {result.source.name: result.already_done for result in results} == dict(
+            zip(("a.png", "c.png", "b.png"), expected, strict=True)
+        )
+
+
+def test_results_come_in_the_order_of_the_inputs_and_are_told_as_they_are_finished(tmp_path):
+    sizes = [(5, 7), (40, 40)] * 6 + [(200, 200)]
+    files = [paint(tmp_path / f"in/{number}.png", size=size) for number, size in enumerate(sizes)]
+    files.insert(3, tmp_path / "in/broken.png")
+    files[3].write_bytes(b"no image")
+    told = []
+    job = Job(Brightness(tile=128, margin=8), "x")
+    predict_files(job, files[5:7], tmp_path / "out")
+    results = predict_files(job, files, tmp_path / "out", done=lambda *call: told.append(call))
+    assert [result.source for result in results] == files
+    assert [number for number, _, _ in told] == list(range(1, 15))
+    assert {total for _, total, _ in told} == {14}
+    assert sorted(map(id, results)) == sorted(id(result) for _, _, result in told)
+    assert [result.source for _, _, result in told[:3]] == [*files[5:7], files[3]]  # without waiting for a batch
+
+
+def test_a_file_is_told_while_others_are_predicted(tmp_path, monkeypatch):
+    written, told = threading.Semaphore(0), []
+
+    class Patient(Brightness):
+        def __call__(self, images):
+            if self.sizes:
+                assert written.acquire(timeout=10)
+                self.told = len(told)
+            return super().__call__(images)
+
+    def write(path, values):
+        write_mask(path, values)
+        written.release()
+
+    for number in range(30):
+        paint(tmp_path / f"in/{number}.png", size=(32, 32))
+    monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", write)
+    engine = Patient(tile=32, margin=0)  # one image a call
+    predict_files(Job(engine, "x"), [tmp_path / "in"], tmp_path / "out", done=lambda *call: told.append(call))
+    assert 0 < engine.told < 30
+
+
+def test_everything_is_done_again_on_request(images, tmp_path):
+    predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    again = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out", overwrite=True)
+    assert [result.already_done for result in again] == [False, False]
+
+
+def test_a_mask_and_an_overlay_are_the_same_in_a_batch_and_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    for number in range(11):
+        pixels = rng.integers(0, 256, (30 - number, 20 + number), dtype=np.uint8)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"in/{number}.png")
+    job = Job(Brightness(), "x", overlay=True)
+    predict_files(job, [tmp_path / "in"], tmp_path / "together")
+    for number in range(11):
+        predict_files(job, [tmp_path / f"in/{number}.png"], tmp_path / "alone")
+        expected = np.asarray(Image.open(tmp_path / f"in/{number}.png")) >= 128
+        np.testing.assert_array_equal(read(tmp_path / f"together/{number}.png") == 255, expected)
+        for name in (f"{number}.png", f"{number}.overlay.png"):
+            assert (tmp_path / "together" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+@pytest.mark.parametrize("other", [Job(Brightness(), "y"), Job(Brightness(threshold=0.9), "x")])
+def test_results_of_another_network_or_threshold_are_not_taken_for_these(images, tmp_path, other):
+    predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    with pytest.raises(OutputsExist, match=r"out: holds results of another network or settings; name another folder"):
+        predict_files(other, [images], tmp_path / "out")
+    assert not any(result.already_done for result in predict_files(other, [images], tmp_path / "out", overwrite=True))
+
+
+def test_results_that_an_interrupted_overwrite_had_not_reached_are_replaced(images, tmp_path, monkeypatch):
+    predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    brighter = Job(Brightness(threshold=0.9), "x")
+
+    def interrupted(path, values):
+        if path.name == "b.png":
+            raise KeyboardInterrupt
+        write_mask(path, values)
+
+    monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        predict_files(brighter, [images], tmp_path / "out", overwrite=True)
+    monkeypatch.undo()
+    again = predict_files(brighter, [images], tmp_path / "out")
+    assert [result.already_done for result in again] == [True, False]
+
+
+def test_an_interrupted_overwrite_that_is_given_again_goes_on_and_a_whole_one_begins_anew(
+    images, tmp_path, monkeypatch
+):
+    job, out = Job(Brightness(), "x"), tmp_path / "out"
+    predict_files(job, [images], out)
+
+    def interrupted(path, values):
+        if path.name == "b.png":
+            raise KeyboardInterrupt
+        write_mask(path, values)
+
+    for expected in ([True, False], [False, False]):
+        if expected[0]:
+            monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                predict_files(job, [images], out, overwrite=True)
+            monkeypatch.undo()
+        again = predict_files(job, [images], out, overwrite=True)
+        assert [result.already_done for result in again] == expected
+        assert not (out / OVERWRITING).exists()
+
+
+def test_an_interrupted_overwrite_of_another_job_is_no_reason_to_keep_anything(images, tmp_path, monkeypatch):
+    job, out = Job(Brightness(), "x"), tmp_path / "out"
+    monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", broken)
+    with pytest.raises(RuntimeError):
+        predict_files(Job(Brightness(), "y"), [images], out, overwrite=True)
+    monkeypatch.undo()
+    name = (out / OVERWRITING).read_bytes()
+    predict_files(job, [images], out, overwrite=True)
+    (out / OVERWRITING).write_bytes(name)
+    assert not any(result.already_done for result in predict_files(job, [images], out, overwrite=True))
+
+
+def broken(path, values):
+    raise RuntimeError
+
+
+def test_files_nobody_here_wrote_are_left_alone(images, tmp_path):
+    paint(tmp_path / "out/a.png", 99)
+    with pytest.raises(OutputsExist, match=r"out: holds 1 files of these names"):
+        predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    assert (read(tmp_path / "out/a.png") == 99).all()
+
+
+def test_masks_are_never_written_over_the_images(images):
+    with pytest.raises(OutputIsInput, match=r"a\.png: its mask would be written over an image"):
+        predict_files(Job(Brightness(), "x"), [images], images, overwrite=True)
+
+
+def test_an_output_folder_in_the_input_folder_holds_no_inputs(images, monkeypatch):
+    job, out = Job(Brightness(), "x", overlay=True), images / "masks"
+    for named in (images, str(images / "**"), images):
+        results = predict_files(job, [named], out)
+        assert sorted(result.source.relative_to(images).as_posix() for result in results) == ["a.png", "deep/b.png"]
+    assert all(result.already_done for result in results)
+    monkeypatch.chdir(images)
+    assert len(predict_files(job, ["."], out)) == 2
+
+
+def test_an_input_folder_that_holds_results_alone_is_said(images):
+    predict_files(Job(Brightness(), "x"), [images / "a.png"], images / "deep")
+    (images / "deep/b.png").unlink()
+    (images / "a.png").unlink()
+    text = r"deep: all that the inputs name lies in this output folder; expected images\. Check the folder meant\."
+    with pytest.raises(OnlyResults, match=text):
+        predict_files(Job(Brightness(), "x"), [images], images / "deep")
+
+
+def test_a_mask_and_an_overlay_never_share_a_file(images, tmp_path):
+    paint(images / "a.overlay.png", 10)
+    text = r"a\.overlay\.png and .*a\.png: both would be written as .*out.a\.overlay\.png; expected one input for each"
+    with pytest.raises(SameOutput, match=text):
+        predict_files(Job(Brightness(), "x", overlay=True), [images], tmp_path / "out")
+    assert len(predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")) == 3
+
+
+def test_overlays_are_never_written_over_the_images_or_over_files_nobody_here_wrote(images, tmp_path):
+    job = Job(Brightness(), "x", output="probabilities", overlay=True)
+    paint(tmp_path / "out/a.overlay.png", 99)
+    with pytest.raises(OutputsExist, match=r"out: holds 1 files of these names"):
+        predict_files(job, [images], tmp_path / "out")
+    with pytest.raises(OutputIsInput, match=r"a\.png: its mask would be written over an image"):
+        predict_files(job, [images / "a.png", tmp_path / "out/a.overlay.png"], tmp_path / "out", overwrite=True)
+    assert (read(tmp_path / "out/a.overlay.png") == 99).all()
+
+
+def many(tmp_path):
+    for number in range(30):
+        paint(tmp_path / f"in/{number:02}.png", 10 * (number % 26))
+    return tmp_path / "in"
+
+
+def test_a_full_disk_reaches_the_caller_and_leaves_whole_files_only(tmp_path, monkeypatch):
+    written = []
+
+    def full(path, values):
+        if len(written) >= 5:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written.append(path)
+        write_mask(path, values)
+
+    threads, images, out = threading.active_count(), many(tmp_path), tmp_path / "out"
+    monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", full)
+    with pytest.raises(OSError, match="No space left") as raised:
+        predict_files(Job(Brightness(), "x"), [images], out)
+    assert raised.value.errno == errno.ENOSPC
+    assert threading.active_count() == threads
+    assert set(out.iterdir()) == {*written, out / MANIFEST, out / FINISHED_FILE}
+    monkeypatch.undo()
+    again = predict_files(Job(Brightness(), "x"), [images], out)
+    assert {out / result.source.name for result in again if result.already_done} == set(written)
+
+
+def test_an_output_folder_that_cannot_be_made_is_said_before_anything_is_predicted(images, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    engine = Brightness()
+    with pytest.raises(OSError, match="file"):
+        predict_files(Job(engine, "x"), [images], tmp_path / "file/out")
+    assert engine.sizes == []
+
+
+class Interrupted(Brightness):
+    """Raises in its third call, as Ctrl-C does there."""
+
+    def __call__(self, images):
+        if len(self.sizes) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return super().__call__(images)
+
+
+class Broken(Brightness):
+    def __call__(self, images):
+        if len(self.sizes) == 2:
+            raise RuntimeError("the engine broke")
+        return super().__call__(images)
+
+
+@pytest.mark.parametrize(("engine", "error"), [(Interrupted, KeyboardInterrupt), (Broken, RuntimeError)])
+def test_an_end_in_the_midst_leaves_whole_files_and_the_next_call_goes_on(tmp_path, engine, error):
+    threads, images, out = threading.active_count(), many(tmp_path), tmp_path / "out"
+    with pytest.raises(error):
+        predict_files(Job(engine(), "x"), [images], out)
+    assert threading.active_count() == threads
+    there = set(out.glob("[!.]*"))
+    assert set(out.iterdir()) == there | {out / MANIFEST, out / FINISHED_FILE}  # no temporary file
+    again = predict_files(Job(Brightness(), "x"), [images], out)
+    assert {out / result.source.name for result in again if result.already_done} == there
+    for number in range(30):
+        assert (read(out / f"{number:02}.png") == (255 if 10 * (number % 26) > 127 else 0)).all()

@@ -1,0 +1,77 @@
+"""Bilinear enlargement with aligned corners, against torch's, and where sizes are not known beforehand."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from numpy.testing import assert_allclose
+
+from maskwright.errors import WrongArgument
+from maskwright.networks.aligned_upsampling import AlignedUpsampling2D
+
+MAPS = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype("float32")
+
+
+def enlarged(maps: np.ndarray, factor: int) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(AlignedUpsampling2D(factor)(maps)))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize("size", [(5, 7), (1, 6), (3, 1)])
+def test_it_computes_what_torch_does(size, factor):
+    torch = pytest.importorskip("torch", reason="torch, the other side of the comparison, is not installed")
+    maps = MAPS[:, : size[0], : size[1]]
+    theirs = torch.nn.UpsamplingBilinear2d(scale_factor=factor)(torch.from_numpy(maps).permute(0, 3, 1, 2))
+    assert_allclose(enlarged(maps, factor), theirs.permute(0, 2, 3, 1).numpy(), atol=1e-6)
+
+
+def test_a_plane_stays_a_plane_and_its_corners_stay():
+    rows, columns = np.mgrid[:5, :7].astype("float32")
+    plane = (2 * rows - 3 * columns)[None, ..., None]
+    big = enlarged(plane, 3)[0, ..., 0]
+    assert (big[0, 0], big[0, -1], big[-1, 0], big[-1, -1]) == pytest.approx((0, -18, 8, -10), abs=1e-5)
+    for axis in (0, 1):
+        assert_allclose(np.diff(big, n=2, axis=axis), 0, atol=1e-4)
+
+
+def test_one_network_enlarges_maps_of_several_sizes():
+    images = keras.Input((None, None, 3))
+    network = keras.Model(images, AlignedUpsampling2D(2)(images))
+    assert network.output_shape == (None, None, None, 3)
+    for maps in (MAPS, MAPS[:, :3], MAPS[:, :, :2]):  # the second size makes TensorFlow trace with open sides
+        assert_allclose(network.predict_on_batch(maps), enlarged(maps, 2), atol=1e-6)
+
+
+def test_the_pixels_of_a_side_too_long_for_half_precision_are_told_apart():
+    side = 3000  # float16 counts to 2048
+    maps = np.tile(np.float16([0, 1]), side // 2).reshape(1, 1, side, 1)
+    big = ops.convert_to_numpy(AlignedUpsampling2D(1, dtype="float16")(maps))
+    assert big.dtype == np.float16
+    np.testing.assert_array_equal(big, maps)
+
+
+def test_what_it_is_taught_is_what_it_computes():
+    """The gradient of the sum of an enlarged map: what every pixel of it gives to all others, all in all."""
+    images = keras.Input((4, 6, 1))
+    x = layers.Conv2D(1, 1, use_bias=False, kernel_initializer="ones")(images)
+    network = keras.Model(images, AlignedUpsampling2D(3)(x))
+    network.compile("sgd", loss=lambda _, y: ops.mean(y))
+    network.optimizer.learning_rate.assign(1.0)
+    maps = MAPS[:1, :4, :6, :1]
+    network.train_on_batch(maps, np.zeros((1, 12, 18, 1)))
+    taught = 1 - ops.convert_to_numpy(network.weights[0]).item()
+    assert taught == pytest.approx(enlarged(maps, 3).mean(), abs=1e-6)
+
+
+def test_a_layer_is_built_anew_from_its_settings():
+    again = keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(AlignedUpsampling2D(3, name="enlarge", dtype="float32"))
+    )
+    assert (type(again), again.factor, again.name) == (AlignedUpsampling2D, 3, "enlarge")
+    assert again.dtype_policy.name == "float32"
+
+
+@pytest.mark.parametrize("factor", [0, 1.5, True, None])
+def test_a_factor_that_is_no_whole_number_is_refused(factor):
+    with pytest.raises(WrongArgument, match=rf"factor={factor}: expected an integer of at least 1\."):
+        AlignedUpsampling2D(factor)

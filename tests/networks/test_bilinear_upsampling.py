@@ -1,0 +1,44 @@
+"""Bilinear enlargement, against Keras' own where sizes are known, and where Keras' own fails."""
+
+import keras
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from maskwright.errors import InputError
+from maskwright.networks.bilinear_upsampling import BilinearUpsampling2D
+
+MAPS = np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 8])
+def test_it_computes_what_keras_does_where_the_size_is_known(factor):
+    theirs = keras.layers.UpSampling2D(factor, interpolation="bilinear")(MAPS)
+    assert_allclose(
+        keras.ops.convert_to_numpy(BilinearUpsampling2D(factor)(MAPS)), keras.ops.convert_to_numpy(theirs), atol=1e-6
+    )
+
+
+def test_one_network_enlarges_maps_of_several_sizes():
+    images = keras.Input((None, None, 3))
+    network = keras.Model(images, BilinearUpsampling2D(2)(images))
+    assert network.output_shape == (None, None, None, 3)
+    for maps in (MAPS, MAPS[:, :3], MAPS[:, :, :2]):  # the second size makes TensorFlow trace with open sides
+        direct = keras.ops.convert_to_numpy(BilinearUpsampling2D(2)(maps))
+        assert_allclose(network.predict_on_batch(maps), direct, atol=1e-6)
+
+
+def test_half_precision_stays_half_precision():
+    layer = BilinearUpsampling2D(2, dtype="mixed_float16")
+    assert keras.backend.standardize_dtype(layer(MAPS).dtype) == "float16"
+
+
+def test_a_layer_is_built_anew_from_its_settings():
+    layer = BilinearUpsampling2D(3, name="enlarge")
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    assert (again.factor, again.name) == (3, "enlarge")
+
+
+def test_a_factor_that_is_no_whole_number_is_refused():
+    with pytest.raises(InputError, match=r"factor=1\.5: expected an integer of at least 1"):
+        BilinearUpsampling2D(1.5)

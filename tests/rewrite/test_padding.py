@@ -1,0 +1,46 @@
+"""Zero padding in a convolution: where the two are one, and where they are not."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from maskwright.rewrite.padding import take_in_padding
+from tests.networks.randomise import answer, randomise
+from tests.networks.tiny import noise
+
+AS_ONE = {
+    "3 x 3": (1, layers.Conv2D(4, 3)),
+    "5 x 3": ((2, 1), layers.Conv2D(4, (5, 3))),
+    "4 x 4": (((1, 2), (1, 2)), layers.Conv2D(4, 4)),
+    "dilated": (3, layers.Conv2D(4, 3, dilation_rate=3)),
+    "depthwise": (1, layers.DepthwiseConv2D(3, activation="relu")),
+    "grouped": (1, layers.Conv2D(6, 3, groups=3)),
+}
+AS_TWO = {
+    "stride": (1, layers.Conv2D(4, 3, strides=2)),
+    "wider": (2, layers.Conv2D(4, 3)),
+    "narrower": (1, layers.Conv2D(4, 5)),
+    "one side": (((0, 2), (1, 1)), layers.Conv2D(4, 3)),
+    "pads itself": (1, layers.Conv2D(4, 3, padding="same")),
+    "transposed": (1, layers.Conv2DTranspose(4, 3)),
+    "pooling": (1, layers.MaxPooling2D(3)),
+}
+
+
+@pytest.mark.parametrize("name", AS_ONE | AS_TWO)
+def test_a_convolution_takes_in_its_own_padding_alone(name):
+    padding, layer = (AS_ONE | AS_TWO)[name]
+    image = keras.Input((9, 12, 3))
+    network = randomise(keras.Model(image, layer(layers.ZeroPadding2D(padding)(image))))
+    again, images = take_in_padding(network), noise(9, 12)
+    assert [layer.name for layer in network.layers if isinstance(layer, layers.ZeroPadding2D)]
+    assert len(again.layers) == (2 if name in AS_ONE else 3)
+    np.testing.assert_allclose(answer(again, images), answer(network, images), atol=1e-6)
+
+
+def test_padding_that_two_convolutions_read_stays():
+    image = keras.Input((9, 12, 3))
+    padded = layers.ZeroPadding2D(1)(image)
+    x = layers.Add()([layers.Conv2D(4, 3)(padded) for _ in range(2)])
+    assert len(take_in_padding(keras.Model(image, x)).layers) == 5
