@@ -16,10 +16,10 @@ NAME = "002"
 
 new = Path("demo/data/new")
 values = parse_mask_values("0=background,1=cell,2=fibre")
-truth, guess = (
+truth, prediction = (
     values.encode(read_mask(file), file=file) for file in (new / f"masks/{NAME}.png", Path(f"demo/masks/{NAME}.png"))
 )
 picture = to_display(read_image(new / f"images/{NAME}.png"))
 labels = Bundle.read(Path("demo/run")).labels
-write_image("docs/images/panel.webp", panel(picture, truth, guess=guess, labels=labels))
+write_image("docs/images/panel.webp", panel(picture, truth, prediction=prediction, labels=labels))
 print("docs/images/panel.webp")

@@ -97,12 +97,12 @@ def main() -> None:
         short = [(0, -side % 32) for side in mask.shape]
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             logits = network(tensor(np.pad(image, [*short, (0, 0)], mode="reflect")[None]))
-        guess = logits[0].argmax(0).numpy()[: mask.shape[0], : mask.shape[1]]
+        prediction = logits[0].argmax(0).numpy()[: mask.shape[0], : mask.shape[1]]
         known = mask < classes
-        pairs = mask[known].astype(int) * classes + guess[known]
+        pairs = mask[known].astype(int) * classes + prediction[known]
         confusion += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    hits = confusion.diagonal()
-    iou = hits / (confusion.sum(0) + confusion.sum(1) - hits)
+    true_positives = confusion.diagonal()
+    iou = true_positives / (confusion.sum(0) + confusion.sum(1) - true_positives)
     print(
         json.dumps(
             {"who": "smp", "minutes": options.minutes, "seed": options.seed, "steps": steps, "iou": iou.tolist()}

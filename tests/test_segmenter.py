@@ -52,10 +52,10 @@ def test_the_stored_masks_and_the_stored_score_agree(trained, drawn):
     run = Run(trained.folder)
     pairs = run.read_split()["validation"]
     truth = np.concatenate([read(pair.mask).ravel() for pair in pairs])
-    guess = np.concatenate([read(run.validation / f"{pair.name}.png").ravel() for pair in pairs])
+    prediction = np.concatenate([read(run.validation / f"{pair.name}.png").ravel() for pair in pairs])
     ious = []
     for value in (1, 2):
-        both, either = (truth == value) & (guess == value), (truth == value) | (guess == value)
+        both, either = (truth == value) & (prediction == value), (truth == value) | (prediction == value)
         ious += [both.sum() / either.sum()] if either.any() else []
     assert json.loads(run.scores.read_text())["scores"]["mean_iou"] == pytest.approx(np.mean(ious), abs=1e-9)
 

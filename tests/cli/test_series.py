@@ -36,13 +36,13 @@ def test_folds_hold_out_every_image_once_and_go_on(data, tmp_path, maskwright_co
     scored = [json.loads((tmp_path / f"folds/fold{fold}/scores.json").read_text())["images"] for fold in (1, 2)]
     assert sorted(image["name"] for one in scored for image in one) == [f"{number:03}" for number in range(8)]
     summary = json.loads((tmp_path / "folds/summary.json").read_text())
-    hits = sum(image["pixels"]["hits"][1] for one in scored for image in one)
+    true_positives = sum(image["pixels"]["true_positives"][1] for one in scored for image in one)
     union = sum(
-        image["pixels"]["truth"][1] + image["pixels"]["predicted"][1] - image["pixels"]["hits"][1]
+        image["pixels"]["truth"][1] + image["pixels"]["predicted"][1] - image["pixels"]["true_positives"][1]
         for one in scored
         for image in one
     )
-    assert summary["classes"]["cell"] == pytest.approx(hits / union)
+    assert summary["classes"]["cell"] == pytest.approx(true_positives / union)
     code, told, _ = maskwright_command(*command)
     assert code == 0
     assert told.count("complete") == 2

@@ -22,26 +22,26 @@ def drawn_masks(names: Sequence[str], *, wrong: float, seed: int = 0, classes: i
         truth_of, guess_of = np.random.default_rng([seed, len(name), *name.encode()]), np.random.default_rng(seed + 1)
         truth = truth_of.integers(0, classes, SHAPE)
         truth[:3] = IGNORED
-        guess = np.where(truth == IGNORED, 0, truth)
+        prediction = np.where(truth == IGNORED, 0, truth)
         missed = guess_of.random(SHAPE) < wrong * truth_of.uniform(0.5, 1.5)
-        guess[missed] = guess_of.integers(0, classes, missed.sum())
-        masks[name] = (truth, guess)
+        prediction[missed] = guess_of.integers(0, classes, missed.sum())
+        masks[name] = (truth, prediction)
     return masks
 
 
-def counts(truth: np.ndarray, guess: np.ndarray, classes: int) -> dict[str, list[int]]:
+def counts(truth: np.ndarray, prediction: np.ndarray, classes: int) -> dict[str, list[int]]:
     known = truth != IGNORED
     return {
-        "hits": [int((known & (truth == c) & (guess == c)).sum()) for c in range(classes)],
+        "true_positives": [int((known & (truth == c) & (prediction == c)).sum()) for c in range(classes)],
         "truth": [int((known & (truth == c)).sum()) for c in range(classes)],
-        "predicted": [int((known & (guess == c)).sum()) for c in range(classes)],
+        "predicted": [int((known & (prediction == c)).sum()) for c in range(classes)],
     }
 
 
 def confusion(masks: Masks, classes: int) -> list[list[int]]:
     return [
         [
-            int(sum(((truth == row) & (guess == column)).sum() for truth, guess in masks.values()))
+            int(sum(((truth == row) & (prediction == column)).sum() for truth, prediction in masks.values()))
             for column in range(classes)
         ]
         for row in range(classes)
@@ -55,13 +55,13 @@ def write_run(
     folder.mkdir(parents=True)
     number, data = len(classes), folder.with_name(f"{folder.name}-data")
     images, lines = [], ["name,split,image,mask"]
-    for name, (truth, guess) in masks.items():
+    for name, (truth, prediction) in masks.items():
         mask_file, guess_file = data / f"{name}.png", folder / f"validation/{name}.png"
-        for file, pixels in ((mask_file, truth), (guess_file, guess)):
+        for file, pixels in ((mask_file, truth), (guess_file, prediction)):
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.astype(np.uint8)).save(file)
         lines.append(f"{name},validation,{data / name}.jpg,{mask_file}")
-        more = {"pixels": counts(truth, guess, number), "seconds": seconds} if counted else {}
+        more = {"pixels": counts(truth, prediction, number), "seconds": seconds} if counted else {}
         images.append({"name": name, "mean_iou": 0.5, "pixel_accuracy": 0.5, **more})
     nothing = {
         "iou": None,

@@ -9,18 +9,18 @@ from maskwright.compare.bootstrap import bootstrap, drawn_weights, interval, ove
 from maskwright.metrics.scores import Scores, confusion_matrix
 
 
-def one_class(hits, unions):
+def one_class(true_positives, unions):
     """Images of one class, (images, 3, 1): all that is not hit is a miss."""
-    return np.array([[[hit], [union], [hit]] for hit, union in zip(hits, unions, strict=True)])
+    return np.array([[[hit], [union], [hit]] for hit, union in zip(true_positives, unions, strict=True)])
 
 
 def test_all_resamples_of_three_images_are_found_as_often_as_they_are_drawn():
-    hits, unions = (10, 50, 90), (100, 100, 300)  # IoU 0.1, 0.5 and 0.3, and no other mean is that of the sums
+    true_positives, unions = (10, 50, 90), (100, 100, 300)  # IoU 0.1, 0.5 and 0.3, and no other mean is that of the sums
     exact = [
-        sum(hits[at] for at in drawn) / sum(unions[at] for at in drawn)
+        sum(true_positives[at] for at in drawn) / sum(unions[at] for at in drawn)
         for drawn in itertools.product(range(3), repeat=3)
     ]
-    drawn = bootstrap(one_class(hits, unions)[None], background=False, draws=20_000)[:, 0, 0]
+    drawn = bootstrap(one_class(true_positives, unions)[None], background=False, draws=20_000)[:, 0, 0]
     for value, times in zip(*np.unique(np.round(exact, 12), return_counts=True), strict=True):
         share = np.isclose(drawn, value).mean()
         assert share == pytest.approx(times / 27, abs=0.011)  # three standard errors of the most common
@@ -36,21 +36,21 @@ def test_an_interval_worked_by_hand():
 
 
 def masks(runs, images, classes, seed):
-    """Truth (images, pixels) and guesses (runs, images, pixels); the last class is rare, 255 is ignored."""
+    """Truth (images, pixels) and predictions (runs, images, pixels); the last class is rare, 255 is ignored."""
     generator = np.random.default_rng(seed)
     shares = np.r_[np.full(classes - 1, 0.999 / (classes - 1)), 0.001]
     truth = generator.choice(classes, (images, 60), p=shares)
-    guesses = np.where(
+    predictions = np.where(
         generator.random((runs, images, 60)) < 0.3, generator.choice(classes - 1, (runs, images, 60)), truth
     )
     truth[generator.random(truth.shape) < 0.1] = 255
-    return truth, guesses
+    return truth, predictions
 
 
-def slow_scores(truth, guess, classes, background):
+def slow_scores(truth, prediction, classes, background):
     """Mean IoU and class IoUs of masks laid end to end, pixel by pixel."""
     confusion = [[0] * classes for _ in range(classes)]
-    for true, guessed in zip(truth.tolist(), guess.tolist(), strict=True):
+    for true, guessed in zip(truth.tolist(), prediction.tolist(), strict=True):
         if true != 255:
             confusion[true][guessed] += 1
     ious = []
@@ -64,18 +64,18 @@ def slow_scores(truth, guess, classes, background):
 @pytest.mark.parametrize("background", [False, True])
 def test_every_draw_is_the_score_of_its_masks_laid_end_to_end(background):
     runs, images, classes, draws = 2, 7, 4, 130
-    truth, guesses = masks(runs, images, classes, seed=3)
+    truth, predictions = masks(runs, images, classes, seed=3)
     matrices = [
-        [confusion_matrix(t, g, classes=classes, ignore=255) for t, g in zip(truth, guess, strict=True)]
-        for guess in guesses
+        [confusion_matrix(t, g, classes=classes, ignore=255) for t, g in zip(truth, prediction, strict=True)]
+        for prediction in predictions
     ]
     counts = np.array([[(m.diagonal(), m.sum(1), m.sum(0)) for m in row] for row in matrices])
     drawn = bootstrap(counts, background=background, draws=draws, seed=5)
     weights = np.concatenate(list(drawn_weights(images, draws=draws, seed=5))).astype(int)
     slow = [
         [
-            slow_scores(*(np.repeat(pixels, times, axis=0).ravel() for pixels in (truth, guess)), classes, background)
-            for guess in guesses
+            slow_scores(*(np.repeat(pixels, times, axis=0).ravel() for pixels in (truth, prediction)), classes, background)
+            for prediction in predictions
         ]
         for times in weights
     ]
@@ -93,8 +93,8 @@ def test_weights_are_images_drawn_with_replacement():
 
 
 def test_the_score_of_all_images_is_the_one_that_is_reported():
-    truth, guesses = masks(1, 5, 5, seed=8)
-    confusion = confusion_matrix(truth, guesses[0], classes=5, ignore=255)
+    truth, predictions = masks(1, 5, 5, seed=8)
+    confusion = confusion_matrix(truth, predictions[0], classes=5, ignore=255)
     counts = np.array([confusion.diagonal(), confusion.sum(1), confusion.sum(0)])
     for background in (False, True):
         reported = Scores.from_confusion(confusion, list("abcde"), background=background)
@@ -103,8 +103,8 @@ def test_the_score_of_all_images_is_the_one_that_is_reported():
 
 
 def test_a_constant_difference_has_no_spread_though_the_scores_have():
-    hits = np.random.default_rng(0).integers(100, 800, 40)
-    runs = np.stack([one_class(hits, np.full(40, 1000)), one_class(hits + 50, np.full(40, 1000))])
+    true_positives = np.random.default_rng(0).integers(100, 800, 40)
+    runs = np.stack([one_class(true_positives, np.full(40, 1000)), one_class(true_positives + 50, np.full(40, 1000))])
     drawn = bootstrap(runs, background=False)[:, :, 0]
     assert np.ptp(drawn[:, 0]) > 0.1
     assert drawn[:, 1] - drawn[:, 0] == pytest.approx(np.full(2000, 0.05), abs=1e-12)
@@ -115,8 +115,8 @@ def test_intervals_cover_the_rate_they_are_drawn_from():
     generator, covered = np.random.default_rng(4), 0
     for study in range(300):
         unions = generator.integers(500, 1500, 60)
-        hits = generator.binomial(unions, generator.beta(6, 4, 60))  # of mean 0.6, whatever the union
-        low, high = interval(bootstrap(one_class(hits, unions)[None], background=False, draws=400, seed=study)[:, 0, 0])
+        true_positives = generator.binomial(unions, generator.beta(6, 4, 60))  # of mean 0.6, whatever the union
+        low, high = interval(bootstrap(one_class(true_positives, unions)[None], background=False, draws=400, seed=study)[:, 0, 0])
         covered += low <= 0.6 <= high
     assert 0.90 <= covered / 300 <= 0.98
 

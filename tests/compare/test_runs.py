@@ -60,7 +60,7 @@ def test_a_damaged_file_is_named(run, file, content, found):
 
 
 def more_hits(stored):
-    stored["images"][0]["pixels"]["hits"][1] += 1
+    stored["images"][0]["pixels"]["true_positives"][1] += 1
 
 
 def fewer_classes(stored):
@@ -70,11 +70,11 @@ def fewer_classes(stored):
 
 def negative(stored):
     for image, change in zip(stored["images"], (-10_000, 10_000), strict=True):
-        image["pixels"]["hits"][2] += change
+        image["pixels"]["true_positives"][2] += change
 
 
 def beyond_numbers(stored):
-    stored["images"][0]["pixels"]["hits"][0] = 10**30
+    stored["images"][0]["pixels"]["true_positives"][0] = 10**30
 
 
 def ragged(stored):

@@ -30,8 +30,8 @@ def pixels(scenes):
     return np.concatenate([s.image.reshape(-1, 3) for s in scenes]), np.concatenate([s.mask.ravel() for s in scenes])
 
 
-def mean_iou(guess: np.ndarray, truth: np.ndarray) -> float:
-    return np.mean([((guess == c) & (truth == c)).sum() / ((guess == c) | (truth == c)).sum() for c in (CELL, FIBRE)])
+def mean_iou(prediction: np.ndarray, truth: np.ndarray) -> float:
+    return np.mean([((prediction == c) & (truth == c)).sum() / ((prediction == c) | (truth == c)).sum() for c in (CELL, FIBRE)])
 
 
 def drawn(folder: Path) -> dict[str, np.ndarray]:
@@ -121,8 +121,8 @@ def test_no_threshold_finds_the_classes(pixels):
 def test_the_nearest_mean_colour_does_not_find_the_classes(pixels):
     colours, classes = pixels
     means = np.stack([colours[classes == c].mean(axis=0) for c in (0, CELL, FIBRE)])
-    guess = ((colours[:, None] - means) ** 2).sum(axis=-1).argmin(axis=1)
-    assert mean_iou(guess, classes) < 0.3
+    prediction = ((colours[:, None] - means) ** 2).sum(axis=-1).argmin(axis=1)
+    assert mean_iou(prediction, classes) < 0.3
 
 
 def test_not_even_the_likeliest_class_of_every_colour_finds_them(pixels):

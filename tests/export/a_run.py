@@ -95,12 +95,12 @@ def probabilities(network: keras.Model, image: np.ndarray) -> np.ndarray:
     return answer(network, np.float32(prepared)[None])[0]
 
 
-def count(truth: np.ndarray, guess: np.ndarray) -> np.ndarray:
+def count(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """Pixels by true and by guessed value, the ignored left out."""
-    return np.array([[((truth == row) & (guess == column)).sum() for column in VALUES] for row in VALUES])
+    return np.array([[((truth == row) & (prediction == column)).sum() for column in VALUES] for row in VALUES])
 
 
 def mean_iou(confusion: np.ndarray) -> float:
     """The mean over the classes that are no background."""
-    hits = np.diag(confusion)
-    return float((hits / (confusion.sum(0) + confusion.sum(1) - hits))[1:].mean())
+    true_positives = np.diag(confusion)
+    return float((true_positives / (confusion.sum(0) + confusion.sum(1) - true_positives))[1:].mean())

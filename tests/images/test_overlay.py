@@ -6,7 +6,7 @@ import pytest
 from maskwright.errors import WrongArgument
 from maskwright.images import IGNORED, Label, Normalisation, overlay, panel, to_display
 from maskwright.images.overlay import HATCH
-from maskwright.images.panel import CONFUSED, FALSE_ALARM, MISSED
+from maskwright.images.panel import CONFUSED, FALSE_POSITIVE, MISSED
 from tests.images.painted import noise
 
 LABELS = [
@@ -84,10 +84,10 @@ def test_wrong_shapes_and_indices_are_refused():
         overlay(image, np.zeros((3, 2), int), labels=LABELS)
     with pytest.raises(WrongArgument, match="indices='3, 7': expected 0 to 2, or 255 where ignored"):
         overlay(image, np.array([[0, 3, 7], [0, 0, 255]]), labels=LABELS)
-    with pytest.raises(WrongArgument, match="guess="):
-        panel(image, np.zeros((2, 3), int), guess=np.zeros((3, 2), int), labels=LABELS)
+    with pytest.raises(WrongArgument, match="prediction="):
+        panel(image, np.zeros((2, 3), int), prediction=np.zeros((3, 2), int), labels=LABELS)
     with pytest.raises(WrongArgument, match="truth="):
-        panel(image, np.zeros((3, 2), int), guess=np.zeros((2, 3), int), labels=LABELS)
+        panel(image, np.zeros((3, 2), int), prediction=np.zeros((2, 3), int), labels=LABELS)
 
 
 def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
@@ -98,22 +98,22 @@ def test_each_mistake_has_its_colour_and_ignored_pixels_have_none():
     truth = (
         np.array([[0, 0, 1, 1, 1, 1, IGNORED, 0]], np.uint8).repeat(300, axis=0).repeat(50, axis=1)
     )  # 50 columns each
-    guess = np.array([[0, 1, 0, 2, 2, 1, 1, 0]], np.uint8).repeat(300, axis=0).repeat(50, axis=1)
-    picture = panel(np.full((300, 400, 3), 90, np.uint8), truth, guess=guess, labels=LABELS)
+    prediction = np.array([[0, 1, 0, 2, 2, 1, 1, 0]], np.uint8).repeat(300, axis=0).repeat(50, axis=1)
+    picture = panel(np.full((300, 400, 3), 90, np.uint8), truth, prediction=prediction, labels=LABELS)
     mistakes = picture[22:322, -410:-10]
     tiles = 15_000  # 50 columns of 300 pixels
-    assert count(mistakes, FALSE_ALARM) == tiles
+    assert count(mistakes, FALSE_POSITIVE) == tiles
     assert count(mistakes, MISSED) == tiles
     assert count(mistakes, CONFUSED) == 2 * tiles
     legend = picture[322:]
-    for colour in (FALSE_ALARM, MISSED, CONFUSED, HATCH, LABELS[1].colour):
+    for colour in (FALSE_POSITIVE, MISSED, CONFUSED, HATCH, LABELS[1].colour):
         assert (legend == colour).all(axis=2).sum() >= 100  # a swatch; edges of letters have a few such pixels at most
 
 
 def test_the_four_tiles_stand_side_by_side():
     image = noise(320, 310, 3)
     truth = (image[..., 0] > 128).astype(np.uint8)
-    picture = panel(image, truth, guess=truth, labels=LABELS)
+    picture = panel(image, truth, prediction=truth, labels=LABELS)
     np.testing.assert_array_equal(picture[22:342, 10:320], image)
     np.testing.assert_array_equal(picture[22:342, 330:640], overlay(image, truth, labels=LABELS))
     np.testing.assert_array_equal(picture[22:342, 650:960], picture[22:342, 330:640])
@@ -122,7 +122,7 @@ def test_the_four_tiles_stand_side_by_side():
 @pytest.mark.parametrize(("size", "tile"), [((30, 45), (210, 315)), ((1200, 900), (600, 450)), ((1, 1), (300, 300))])
 def test_small_images_are_enlarged_and_large_ones_reduced(size, tile):
     zeros = np.zeros(size, np.uint8)
-    picture = panel(np.zeros((*size, 3), np.uint8), zeros, guess=zeros, labels=LABELS)
+    picture = panel(np.zeros((*size, 3), np.uint8), zeros, prediction=zeros, labels=LABELS)
     assert picture.shape == (22 + tile[0] + 10, 4 * (tile[1] + 10) + 10, 3)
 
 
@@ -131,7 +131,7 @@ def test_the_legend_wraps_and_names_only_what_is_seen():
     shape = 300, 40
     some, all_of_them = np.zeros(shape, np.uint8), np.arange(12_000).reshape(shape) % 40
     image = np.zeros((*shape, 3), np.uint8)
-    short = panel(image, some, guess=some, labels=labels)
-    long = panel(image, all_of_them, guess=all_of_them, labels=labels)
+    short = panel(image, some, prediction=some, labels=labels)
+    long = panel(image, all_of_them, prediction=all_of_them, labels=labels)
     assert long.shape[0] > short.shape[0] + 200
     assert long.shape[1] == short.shape[1] >= 400

@@ -38,8 +38,8 @@ GRADIENTS = {"tensorflow": _gradient_tensorflow, "jax": _gradient_jax, "torch": 
 def gradient() -> Gradient:
     """The gradient of a loss by the prediction, as float32 NumPy."""
 
-    def of(loss, truth, guess, *, dtype="float32"):
-        tensor = ops.convert_to_tensor(guess, dtype=dtype)
+    def of(loss, truth, prediction, *, dtype="float32"):
+        tensor = ops.convert_to_tensor(prediction, dtype=dtype)
         slope = GRADIENTS[keras.backend.backend()](lambda probabilities: loss(truth, probabilities), tensor)
         return ops.convert_to_numpy(ops.cast(slope, "float32"))
 

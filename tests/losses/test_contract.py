@@ -65,18 +65,18 @@ def one_hot(ids, channels):
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
 def test_ids_and_one_hot_maps_are_the_same_truth(make, channels):
-    ids, guess = batch(channels)
-    assert float(make()(ids.astype("uint8"), guess)) == pytest.approx(float(make()(one_hot(ids, channels), guess)))
+    ids, prediction = batch(channels)
+    assert float(make()(ids.astype("uint8"), prediction)) == pytest.approx(float(make()(one_hot(ids, channels), prediction)))
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
 def test_ignored_pixels_weigh_as_if_cut_off_and_get_no_gradient(make, channels, gradient):
-    ids, guess = batch(channels)
+    ids, prediction = batch(channels)
     marked = ids.copy()
     marked[:, :, 4:] = 255
     loss = make(ignore=255)
-    assert float(loss(marked, guess)) == pytest.approx(float(make()(ids[:, :, :4], guess[:, :, :4])), rel=1e-5)
-    assert np.all(gradient(loss, marked, guess)[:, :, 4:] == 0)
+    assert float(loss(marked, prediction)) == pytest.approx(float(make()(ids[:, :, :4], prediction[:, :, :4])), rel=1e-5)
+    assert np.all(gradient(loss, marked, prediction)[:, :, 4:] == 0)
 
 
 def pixels(formula, **options):
@@ -103,7 +103,7 @@ VALUES_OF_SOFTMAX = {
     "mcc": regions(reference.matthews),
     "mcc without smoothing": regions(reference.matthews, smooth=0),
     "categorical cross entropy": pixels(
-        lambda truth, guess: reference.categorical_cross_entropy(truth[:, [0, 2]], guess[:, [0, 2]])
+        lambda truth, prediction: reference.categorical_cross_entropy(truth[:, [0, 2]], prediction[:, [0, 2]])
     ),
     "categorical focal": pixels(reference.categorical_focal, alpha=0.4, gamma=1.0),
     "lovasz softmax": regions(reference.lovasz_softmax, per_image=True),
@@ -132,7 +132,7 @@ def test_degenerate_batches_have_the_value_of_the_formula_and_finite_gradients(m
     size = ids.shape
     last = max(channels, 2) - 1
     right = one_hot(np.full(size, last), channels).astype(float)
-    for case, (truth, guess) in {
+    for case, (truth, prediction) in {
         "all one class, found": (np.full(size, last), right),
         "all one class, missed": (np.full(size, last), 1 - right),
         "empty, and nothing predicted": (np.zeros(size, int), np.zeros((*size, channels))),
@@ -142,23 +142,23 @@ def test_degenerate_batches_have_the_value_of_the_formula_and_finite_gradients(m
         "undecided": (ids, np.full((*ids.shape, channels), 0.5)),
     }.items():
         loss, known = make(ignore=255), truth != 255
-        expected = value(one_hot(np.where(known, truth, 0), channels), guess, known)
-        found = float(loss(truth, ops.convert_to_tensor(guess, dtype=dtype)))
+        expected = value(one_hot(np.where(known, truth, 0), channels), prediction, known)
+        found = float(loss(truth, ops.convert_to_tensor(prediction, dtype=dtype)))
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-5), case
-        assert np.all(np.isfinite(gradient(loss, truth, guess, dtype=dtype))), case
+        assert np.all(np.isfinite(gradient(loss, truth, prediction, dtype=dtype))), case
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
 def test_with_no_known_pixel_the_loss_is_0_and_teaches_nothing(make, channels, gradient):
-    truth, guess = np.full((2, 5, 6), 7), batch(channels)[1]
-    assert float(make(ignore=7)(truth, guess)) == 0
-    assert np.all(gradient(make(ignore=7), truth, guess) == 0)
+    truth, prediction = np.full((2, 5, 6), 7), batch(channels)[1]
+    assert float(make(ignore=7)(truth, prediction)) == 0
+    assert np.all(gradient(make(ignore=7), truth, prediction) == 0)
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
 def test_half_precision_predictions_are_computed_on_in_float32(make, channels):
-    ids, guess = batch(channels)
-    half = ops.convert_to_tensor(guess, dtype="bfloat16")
+    ids, prediction = batch(channels)
+    half = ops.convert_to_tensor(prediction, dtype="bfloat16")
     loss = make()(ids, half)
     assert keras.backend.standardize_dtype(loss.dtype) == "float32"
     assert float(loss) == float(make()(ids, ops.cast(half, "float32")))
@@ -166,21 +166,21 @@ def test_half_precision_predictions_are_computed_on_in_float32(make, channels):
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
 def test_a_loss_comes_back_from_its_configuration(make, channels):
-    ids, guess = batch(channels)
+    ids, prediction = batch(channels)
     ids[0, 0, 0] = 255
     loss = make(ignore=255, name="mine") if make is not SOFTMAX["sum"] else make(ignore=255)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     assert type(again) is type(loss)
     assert again.name == loss.name
     assert again.get_config() == loss.get_config()
-    assert float(again(ids, guess)) == float(loss(ids, guess))
+    assert float(again(ids, prediction)) == float(loss(ids, prediction))
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
 def test_weights_of_samples_are_refused(make, channels):
-    ids, guess = batch(channels)
+    ids, prediction = batch(channels)
     with pytest.raises(WrongArgument, match=r"sample_weight.*scored as a whole.*class_weights=.*ignore="):
-        make()(ids, guess, sample_weight=np.ones(2))
+        make()(ids, prediction, sample_weight=np.ones(2))
 
 
 @pytest.mark.parametrize(("table", "channels"), [(SOFTMAX, 3), (SIGMOID, 1)])

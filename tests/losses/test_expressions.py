@@ -147,9 +147,9 @@ def test_words_add_with_their_weights():
 def test_the_word_for_cross_entropy_costs_a_pixel_the_same_however_many_classes_there_are():
     truth = np.zeros((1, 2, 2), int)
     for channels in (2, 5):
-        guess = np.full((1, 2, 2, channels), 0.5 / (channels - 1))
-        guess[..., 0] = 0.5
-        assert float(loss_of_words({"cross_entropy": 1}, channels=channels)(truth, guess)) == pytest.approx(np.log(2))
+        prediction = np.full((1, 2, 2, channels), 0.5 / (channels - 1))
+        prediction[..., 0] = 0.5
+        assert float(loss_of_words({"cross_entropy": 1}, channels=channels)(truth, prediction)) == pytest.approx(np.log(2))
 
 
 def test_an_unknown_word_is_told_the_nearest():

@@ -20,8 +20,8 @@ from maskwright.losses.targets import WrongPredictionShape, WrongTruthShape, rea
 HALF = np.full((1, 1, 3, 2), 0.5)
 
 
-def known(truth, guess, ignore):
-    return ops.convert_to_numpy(read_pixels(truth, guess, ignore=ignore).known).ravel().tolist()
+def known(truth, prediction, ignore):
+    return ops.convert_to_numpy(read_pixels(truth, prediction, ignore=ignore).known).ravel().tolist()
 
 
 @pytest.mark.parametrize("kind", ["uint8", "uint16", "int32", "int64", "float16", "float32", "float64"])
@@ -51,8 +51,8 @@ def test_an_id_that_is_no_class_makes_what_is_predicted_there_a_false_alarm():
 
 
 def test_a_not_a_number_under_an_ignored_pixel_does_no_harm():
-    guess = np.float32([0.8, np.nan]).reshape(1, 1, 2, 1)
-    assert float(BinaryCELoss(ignore=255)(np.uint8([[[1, 255]]]), guess)) == pytest.approx(-np.log(0.8))
+    prediction = np.float32([0.8, np.nan]).reshape(1, 1, 2, 1)
+    assert float(BinaryCELoss(ignore=255)(np.uint8([[[1, 255]]]), prediction)) == pytest.approx(-np.log(0.8))
 
 
 def test_soft_truth_of_one_channel_is_taken_as_it_is():
@@ -62,19 +62,19 @@ def test_soft_truth_of_one_channel_is_taken_as_it_is():
 
 @pytest.mark.parametrize("kind", [BinaryCELoss, BinaryFocalLoss, DiceLoss, MCCLoss, LovaszHingeLoss])
 def test_masks_of_0_and_255_are_masks_of_0_and_1(kind):
-    ids, guess = np.uint8([[[0, 1, 1, 7]]]), np.float32([0.2, 0.7, 0.4, 0.9]).reshape(1, 1, 4, 1)
-    of_ones = float(kind(ignore=7)(ids, guess))
+    ids, prediction = np.uint8([[[0, 1, 1, 7]]]), np.float32([0.2, 0.7, 0.4, 0.9]).reshape(1, 1, 4, 1)
+    of_ones = float(kind(ignore=7)(ids, prediction))
     assert of_ones > 0
-    assert float(kind(ignore=7)(np.where(ids == 1, 255, ids), guess)) == of_ones
-    assert float(kind(ignore=255)(np.where(ids == 7, 255, ids), guess)) == of_ones  # ignored first
+    assert float(kind(ignore=7)(np.where(ids == 1, 255, ids), prediction)) == of_ones
+    assert float(kind(ignore=255)(np.where(ids == 7, 255, ids), prediction)) == of_ones  # ignored first
 
 
 def test_pixels_are_decided_for_the_largest_of_all_channels_or_for_one_above_the_threshold():
-    guess = np.float32([[[[0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.9, 0.1, 0.0]]]])
-    pixels = read_pixels(np.uint8([[[0, 1, 255]]]), guess, ignore=255, class_indexes=[2, 0])
+    prediction = np.float32([[[[0.1, 0.2, 0.7], [0.3, 0.4, 0.3], [0.9, 0.1, 0.0]]]])
+    pixels = read_pixels(np.uint8([[[0, 1, 255]]]), prediction, ignore=255, class_indexes=[2, 0])
     np.testing.assert_array_equal(pixels.decided[0, 0], [[1, 0], [0, 0], [0, 0]])
     for threshold, expected in ((0.5, [0, 0, 0]), (0.25, [0, 1, 0])):
-        pixels = read_pixels(np.uint8([[[0, 1, 255]]]), guess[..., :1], ignore=255, threshold=threshold)
+        pixels = read_pixels(np.uint8([[[0, 1, 255]]]), prediction[..., :1], ignore=255, threshold=threshold)
         np.testing.assert_array_equal(pixels.decided[0, 0, :, 0], expected)
 
 

@@ -61,31 +61,31 @@ def batch():
 @pytest.mark.parametrize("row", ROWS)
 def test_the_value_is_the_published_formula(row, batch):
     loss, formula = ROWS[row]
-    truth, guess = batch
-    assert float(loss(truth, guess)) == pytest.approx(formula(truth, guess), rel=1e-5)
+    truth, prediction = batch
+    assert float(loss(truth, prediction)) == pytest.approx(formula(truth, prediction), rel=1e-5)
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_the_gradient_is_that_of_the_published_formula(row, batch, gradient):
     loss, formula = ROWS[row]
-    truth, guess = batch
-    expected = reference.slope(partial(formula, truth), guess)
-    np.testing.assert_allclose(gradient(loss, truth, guess), expected, rtol=1e-3, atol=1e-5)
+    truth, prediction = batch
+    expected = reference.slope(partial(formula, truth), prediction)
+    np.testing.assert_allclose(gradient(loss, truth, prediction), expected, rtol=1e-3, atol=1e-5)
 
 
 def test_alpha_charges_false_alarms_and_beta_charges_misses():
     truth = np.float32([1, 1, 1, 0, 0]).reshape(1, 1, 5)
-    guess = np.float32([1, 0, 0, 1, 0]).reshape(1, 1, 5, 1)  # 1 hit, 1 false alarm, 2 misses
+    prediction = np.float32([1, 0, 0, 1, 0]).reshape(1, 1, 5, 1)  # 1 true positive, 1 false positive, 2 false negatives
     for kind, power in ((TverskyLoss, 1), (partial(FocalTverskyLoss, gamma=2), 0.5)):
         for alpha, beta in ((0.3, 0.7), (0.7, 0.3)):
             expected = (1 - 1 / (1 + alpha * 1 + beta * 2)) ** power
-            assert float(kind(alpha=alpha, beta=beta, smooth=0)(truth, guess)) == pytest.approx(expected)
+            assert float(kind(alpha=alpha, beta=beta, smooth=0)(truth, prediction)) == pytest.approx(expected)
 
 
 def test_lovasz_softmax_of_a_hard_prediction_is_what_iou_lacks_to_1():
     truth = np.uint8([[[0, 0, 1, 1, 2, 2, 2]]])
-    guess = np.eye(3)[np.uint8([[[0, 1, 1, 1, 2, 0, 2]]])]
-    assert float(LovaszSoftmaxLoss()(truth, guess)) == pytest.approx(1 - np.mean([1 / 3, 2 / 3, 2 / 3]))
+    prediction = np.eye(3)[np.uint8([[[0, 1, 1, 1, 2, 0, 2]]])]
+    assert float(LovaszSoftmaxLoss()(truth, prediction)) == pytest.approx(1 - np.mean([1 / 3, 2 / 3, 2 / 3]))
 
 
 def test_lovasz_hinge_takes_logits_or_the_probabilities_of_them():
@@ -104,15 +104,15 @@ def test_lovasz_keeps_its_small_steps_on_a_large_batch(gradient):
 
 
 def test_chosen_classes_are_scored_as_if_alone_and_in_the_order_of_their_weights(batch):
-    truth, guess = batch
-    of_two = DiceLoss(class_indexes=[2, 0], class_weights=[3.0, 1.0])(truth, guess)
-    first, third = (reference.dice(truth[..., k : k + 1], guess[..., k : k + 1]) for k in (0, 2))
+    truth, prediction = batch
+    of_two = DiceLoss(class_indexes=[2, 0], class_weights=[3.0, 1.0])(truth, prediction)
+    first, third = (reference.dice(truth[..., k : k + 1], prediction[..., k : k + 1]) for k in (0, 2))
     assert float(of_two) == pytest.approx(1 - ((1 - third) * 3 + (1 - first) * 1) / 2, rel=1e-5)
-    assert float(DiceLoss(class_indexes=2)(truth, guess)) == pytest.approx(third, rel=1e-5)
+    assert float(DiceLoss(class_indexes=2)(truth, prediction)) == pytest.approx(third, rel=1e-5)
 
 
 def test_matthews_of_hard_masks_is_the_correlation_of_the_pixels():
     random = np.random.default_rng(5)
-    truth, guess = random.integers(0, 2, (2, 4, 30, 30))[..., None]
-    correlation = np.corrcoef(truth.ravel(), guess.ravel())[0, 1]
-    assert float(MCCLoss(smooth=0)(truth, guess)) == pytest.approx(1 - correlation, abs=1e-6)
+    truth, prediction = random.integers(0, 2, (2, 4, 30, 30))[..., None]
+    correlation = np.corrcoef(truth.ravel(), prediction.ravel())[0, 1]
+    assert float(MCCLoss(smooth=0)(truth, prediction)) == pytest.approx(1 - correlation, abs=1e-6)

@@ -28,17 +28,17 @@ TRUTH = np.stack([random.permutation(np.arange(30) % 3).reshape(5, 6) for _ in r
 GUESS = random.uniform(0.05, 0.95, (2, 5, 6, 3))
 
 
-def score(kind, truth, guess, *, weights=1.0, smooth=1e-5, per_image=False, beta=1.0):
+def score(kind, truth, prediction, *, weights=1.0, smooth=1e-5, per_image=False, beta=1.0):
     """The reference library's formulas, on one-hot truth."""
     axes = (1, 2) if per_image else (0, 1, 2)
-    hits = (truth * guess).sum(axes)
-    false_alarms, misses = guess.sum(axes) - hits, truth.sum(axes) - hits
+    true_positives = (truth * prediction).sum(axes)
+    false_positives, false_negatives = prediction.sum(axes) - true_positives, truth.sum(axes) - true_positives
     b = beta**2
     above, below = {
-        "iou": (hits, hits + false_alarms + misses),
-        "f": ((1 + b) * hits, (1 + b) * hits + b * misses + false_alarms),
-        "precision": (hits, hits + false_alarms),
-        "recall": (hits, hits + misses),
+        "iou": (true_positives, true_positives + false_positives + false_negatives),
+        "f": ((1 + b) * true_positives, (1 + b) * true_positives + b * false_negatives + false_positives),
+        "precision": (true_positives, true_positives + false_positives),
+        "recall": (true_positives, true_positives + false_negatives),
     }[kind]
     scores = (above + smooth) / (below + smooth)
     return ((scores.mean(0) if per_image else scores) * weights).mean()
@@ -99,14 +99,14 @@ def test_the_reference_library_s_instances_have_its_names_and_values():
 
 @pytest.mark.parametrize("background", [False, True])
 def test_scores_of_a_data_set_are_those_of_its_confusion_matrix(background):
-    guess = np.concatenate([GUESS, np.zeros((2, 5, 6, 1))], axis=-1)
+    prediction = np.concatenate([GUESS, np.zeros((2, 5, 6, 1))], axis=-1)
     truth = TRUTH.copy()
     truth[0, :2] = 255
     mean_iou, accuracy = MeanIoU(4, ignore=255, background=background), PixelAccuracy(4, ignore=255)
     for image in range(2):
-        mean_iou.update_state(truth[image : image + 1], guess[image : image + 1])
-        accuracy.update_state(truth[image : image + 1], guess[image : image + 1])
-    confusion = confusion_matrix(truth, guess.argmax(-1), classes=4, ignore=255)
+        mean_iou.update_state(truth[image : image + 1], prediction[image : image + 1])
+        accuracy.update_state(truth[image : image + 1], prediction[image : image + 1])
+    confusion = confusion_matrix(truth, prediction.argmax(-1), classes=4, ignore=255)
     np.testing.assert_array_equal(mean_iou.confusion(), confusion)
     expected = Scores.from_confusion(confusion, ["a", "b", "c", "d"], background=background)
     assert float(mean_iou.result()) == pytest.approx(expected.mean_iou)
@@ -115,9 +115,9 @@ def test_scores_of_a_data_set_are_those_of_its_confusion_matrix(background):
 
 
 def test_one_channel_is_two_classes_at_a_threshold():
-    truth, guess = np.uint8([[[1, 1, 1, 0, 0]]]), np.float32([0.9, 0.6, 0.1, 0.7, 0.2]).reshape(1, 1, 5, 1)
+    truth, prediction = np.uint8([[[1, 1, 1, 0, 0]]]), np.float32([0.9, 0.6, 0.1, 0.7, 0.2]).reshape(1, 1, 5, 1)
     for threshold, expected in ((0.5, 2 / 4), (0.65, 1 / 4), (0.05, 3 / 5)):
-        assert float(MeanIoU(2, background=True, threshold=threshold)(truth, guess)) == pytest.approx(expected)
+        assert float(MeanIoU(2, background=True, threshold=threshold)(truth, prediction)) == pytest.approx(expected)
 
 
 def test_one_hot_truth_and_ids_that_are_no_class():
@@ -159,9 +159,9 @@ def test_of_softmax_probabilities_only_the_classes_decided_for_count():
 
 
 def test_with_a_threshold_the_classes_above_it_are_those_decided_for():
-    guess = np.tile([0.3, 0.6, 0.1], (2, 5, 6, 1))  # all of class 1, and above 0.2 of class 0 too
-    assert float(IOUScore(threshold=0.2)(IDS_OF_ALL_ONE_CLASS, guess)) == pytest.approx((0 + 1) / 2, abs=1e-6)
-    assert float(IOUScore(threshold=0.4)(IDS_OF_ALL_ONE_CLASS, guess)) == pytest.approx(1)
+    prediction = np.tile([0.3, 0.6, 0.1], (2, 5, 6, 1))  # all of class 1, and above 0.2 of class 0 too
+    assert float(IOUScore(threshold=0.2)(IDS_OF_ALL_ONE_CLASS, prediction)) == pytest.approx((0 + 1) / 2, abs=1e-6)
+    assert float(IOUScore(threshold=0.4)(IDS_OF_ALL_ONE_CLASS, prediction)) == pytest.approx(1)
 
 
 def test_precision_is_1_where_nothing_is_predicted_and_recall_where_nothing_is_true():
@@ -223,10 +223,10 @@ def test_a_metric_comes_back_from_its_configuration(metric):
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
     assert type(again) is type(metric)
     assert again.get_config() == metric.get_config()
-    guess = GUESS if metric in SOFTMAX else GUESS[..., :1]
+    prediction = GUESS if metric in SOFTMAX else GUESS[..., :1]
     truth = TRUTH if metric in SOFTMAX else TRUTH % 2
     metric.reset_state()
-    assert float(again(truth, guess)) == float(metric(truth, guess))
+    assert float(again(truth, prediction)) == float(metric(truth, prediction))
 
 
 @pytest.mark.parametrize("metric", SOFTMAX, ids=lambda metric: metric.name)
@@ -246,10 +246,10 @@ def test_a_compiled_network_measures_and_saves_every_metric(table, channels, tmp
     network.compile("sgd", loss=CategoricalCELoss() if channels > 1 else BinaryCELoss(), metrics=table)
     pixels, truth = random.normal(size=(2, 5, 6, 1)), TRUTH if channels > 1 else TRUTH % 2
     measured = network.evaluate(pixels, truth, verbose=0, return_dict=True)
-    guess = network.predict_on_batch(pixels)
+    prediction = network.predict_on_batch(pixels)
     for metric in table:
         metric.reset_state()
-        assert measured[metric.name] == pytest.approx(float(metric(truth, guess)), rel=1e-5), metric.name
+        assert measured[metric.name] == pytest.approx(float(metric(truth, prediction)), rel=1e-5), metric.name
     network.save(tmp_path / "network.keras")
     again = keras.saving.load_model(tmp_path / "network.keras")
     assert again.get_compile_config() == network.get_compile_config()

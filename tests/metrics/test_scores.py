@@ -10,9 +10,9 @@ from maskwright.metrics import Scores, confusion_matrix, iou
 from maskwright.metrics.scores import MaskShapesDiffer, NotClassIds
 
 
-def counted_one_by_one(truth, guess, classes, ignore):
+def counted_one_by_one(truth, prediction, classes, ignore):
     matrix = np.zeros((classes, classes), int)
-    for row, column in zip(truth.ravel(), guess.ravel(), strict=True):
+    for row, column in zip(truth.ravel(), prediction.ravel(), strict=True):
         if row != ignore:
             matrix[row, column] += 1
     return matrix
@@ -22,12 +22,12 @@ def counted_one_by_one(truth, guess, classes, ignore):
 @pytest.mark.parametrize("kind", ["uint8", "int16", "int64", "uint64"])
 def test_the_confusion_matrix_counts_every_known_pixel_once(kind, ignore):
     random = np.random.default_rng(1)
-    truth, guess = random.integers(0, 4, (2, 3, 20, 30)).astype(kind)
+    truth, prediction = random.integers(0, 4, (2, 3, 20, 30)).astype(kind)
     if ignore == 255:
         truth[0, :5] = 255
-    matrix = confusion_matrix(truth, guess, classes=4, ignore=ignore)
+    matrix = confusion_matrix(truth, prediction, classes=4, ignore=ignore)
     assert matrix.dtype == np.int64
-    np.testing.assert_array_equal(matrix, counted_one_by_one(truth, guess, 4, ignore))
+    np.testing.assert_array_equal(matrix, counted_one_by_one(truth, prediction, 4, ignore))
 
 
 def test_many_classes_in_the_smallest_type_do_not_overflow():
@@ -47,28 +47,28 @@ def test_a_guess_under_an_ignored_pixel_may_be_anything():
 
 
 @pytest.mark.parametrize(
-    ("truth", "guess", "error", "words"),
+    ("truth", "prediction", "error", "words"),
     [
         ([0, 3, 9], [0, 0, 0], NotClassIds, r"^truth holds ids 3, 9: expected ids from 0 to 2\. .*ignore="),
-        ([0, 1, 2], [0, -1, 0], NotClassIds, r"^guess holds ids -1: expected ids from 0 to 2"),
+        ([0, 1, 2], [0, -1, 0], NotClassIds, r"^prediction holds ids -1: expected ids from 0 to 2"),
         (range(3, 20), [0] * 17, NotClassIds, r"ids 3, 4, 5, 6, 7, 8, 9, 10, \.\.\.: expected"),
-        ([0, 1, 2], [0.0, 0.5, 1.0], NotClassIds, r"guess holds values of type float64.*whole numbers"),
-        ([0, 1, 2], [0, 1], MaskShapesDiffer, r"guess of shape \(2,\) for a truth of shape \(3,\)"),
+        ([0, 1, 2], [0.0, 0.5, 1.0], NotClassIds, r"prediction holds values of type float64.*whole numbers"),
+        ([0, 1, 2], [0, 1], MaskShapesDiffer, r"prediction of shape \(2,\) for a truth of shape \(3,\)"),
     ],
 )
-def test_masks_of_something_else_are_refused(truth, guess, error, words):
+def test_masks_of_something_else_are_refused(truth, prediction, error, words):
     with pytest.raises(error, match=words):
-        confusion_matrix(np.array(truth), np.array(guess), classes=3)
+        confusion_matrix(np.array(truth), np.array(prediction), classes=3)
 
 
 def test_iou_is_that_of_sets_of_pixels_and_unknown_for_a_class_in_neither():
     random = np.random.default_rng(2)
-    truth, guess = random.integers(0, 4, (2, 50))
+    truth, prediction = random.integers(0, 4, (2, 50))
     expected = []
     for row in range(5):
-        true, found = set(np.flatnonzero(truth == row)), set(np.flatnonzero(guess == row))
+        true, found = set(np.flatnonzero(truth == row)), set(np.flatnonzero(prediction == row))
         expected.append(len(true & found) / len(true | found) if true | found else np.nan)
-    np.testing.assert_allclose(iou(truth, guess, classes=5), expected)
+    np.testing.assert_allclose(iou(truth, prediction, classes=5), expected)
 
 
 CONFUSION = np.array([[50, 4, 0, 6], [10, 20, 0, 0], [0, 0, 0, 0], [3, 0, 0, 0]])

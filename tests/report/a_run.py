@@ -43,8 +43,8 @@ def write_pairs(folder: Path, data: Path) -> None:
     """Images each of a gray of their own, masks all of class 1; the best prediction is class 1, the others nothing."""
     lines = ["name,split,image,mask", "t,train,t.png,t.png"]
     for number, name in enumerate(IMAGE_SCORES):
-        image, mask, guess = data / f"images/{name}.png", data / f"masks/{name}.png", folder / f"validation/{name}.png"
-        for file, pixels in ((image, (gray(number),) * 3), (mask, 1), (guess, int(name == "a/09"))):
+        image, mask, prediction = data / f"images/{name}.png", data / f"masks/{name}.png", folder / f"validation/{name}.png"
+        for file, pixels in ((image, (gray(number),) * 3), (mask, 1), (prediction, int(name == "a/09"))):
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB" if file is image else "L", (SIDE, SIDE), pixels).save(file)
         lines.append(f"{name},validation,{image},{mask}")

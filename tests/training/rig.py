@@ -59,8 +59,8 @@ def network():
 
 
 def scored(mean):
-    hits = round(mean * 1000)
-    return Scores.from_confusion(np.array([[5000, 0], [1000 - hits, hits]]), ["background", "cell"], background=True)
+    true_positives = round(mean * 1000)
+    return Scores.from_confusion(np.array([[5000, 0], [1000 - true_positives, true_positives]]), ["background", "cell"], background=True)
 
 
 def score_of_weights(engine):

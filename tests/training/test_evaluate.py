@@ -33,10 +33,10 @@ def test_every_image_keeps_its_pixels_by_class(tmp_path, monkeypatch):
     values = parse_mask_values({0: "background", 1: "cell", 9: "ignored"})
     evaluation = evaluate_pairs(Brightness(), pairs, mask_values=values)
     first, second = evaluation.images
-    assert first.pixels == ClassPixels(hits=(8, 13), truth=(16, 13), predicted=(8, 21))
-    assert second.pixels == ClassPixels(hits=(24, 0), truth=(32, 0), predicted=(24, 8))
+    assert first.pixels == ClassPixels(true_positives=(8, 13), truth=(16, 13), predicted=(8, 21))
+    assert second.pixels == ClassPixels(true_positives=(24, 0), truth=(32, 0), predicted=(24, 8))
     assert (first.seconds, second.seconds) == (0.25, 0.25)
     assert [score.iou for score in evaluation.scores.classes] == pytest.approx([32 / 48, 13 / 29])  # of the sums
     write_json(tmp_path / "scores.json", evaluation.to_json())
     stored = json.loads((tmp_path / "scores.json").read_text())["images"][0]
-    assert stored["pixels"] == {"hits": [8, 13], "truth": [16, 13], "predicted": [8, 21]}
+    assert stored["pixels"] == {"true_positives": [8, 13], "truth": [16, 13], "predicted": [8, 21]}

@@ -158,8 +158,8 @@ def test_a_patch_of_which_nothing_is_known_has_no_say_in_whether_patches_are_emp
     masks[2] = IGNORED
 
     def loss(present):
-        guess = {"mask": np.full((3, 32, 32, 3), 1 / 3, "float32"), "present": np.float32(present)}
-        return float(learning.compute_loss(y=targets(learning, masks), y_pred=guess))
+        prediction = {"mask": np.full((3, 32, 32, 3), 1 / 3, "float32"), "present": np.float32(present)}
+        return float(learning.compute_loss(y=targets(learning, masks), y_pred=prediction))
 
     difference = loss([[0.25], [0.5], [last]]) - loss([[1], [0], [1 - last]])
     assert difference == pytest.approx(0.1 * (np.log(4) + np.log(2)) / 2, rel=1e-4)

@@ -65,7 +65,7 @@ def test_a_run_that_goes_on_keeps_its_own_split(videos):
     run.begin()
     run.recipe.write_text(prepared.recipe.to_yaml())
     prepared.bundle.write(run.folder, lambda file, text: file.write_text(text))
-    run.write_split(train=prepared.train[::2], validation=prepared.train[1::2])  # as no guess would have it
+    run.write_split(train=prepared.train[::2], validation=prepared.train[1::2])  # as no prediction would have it
     again = prepared_before(run)
     assert (again.train, again.validation) == (prepared.train[::2], prepared.train[1::2])
     assert again.recipe == prepared.recipe

@@ -62,7 +62,7 @@ def test_where_much_is_kept_for_the_proof_its_cost_is_soon_measured(tmp_path):
     )
     rig.fit()
     assert rig.validations[0] == 4, "three steps after the first, which traces the network"
-    assert 1000 - 145 <= clock.seconds <= 1000 - 110 - 10, "and not less, for a guess of 400 seconds"
+    assert 1000 - 145 <= clock.seconds <= 1000 - 110 - 10, "and not less, for a prediction of 400 seconds"
 
 
 def test_by_epochs_all_validation_images_are_looked_at(tmp_path):

@@ -15,22 +15,22 @@ def images():
     for number in range(12):
         blob = ndimage.gaussian_filter(rng.normal(size=(50, 60)), 8)
         truth = (blob > np.quantile(blob, 0.8)).astype(np.uint8) if number % 3 else np.zeros((50, 60), np.uint8)
-        guess = 0.7 * ndimage.gaussian_filter(truth.astype(float), 2) + 0.1 * rng.random((50, 60))
-        guess[rng.random((50, 60)) < 0.003] = 0.9
-        made.append((truth, guess.astype(np.float32)))
+        prediction = 0.7 * ndimage.gaussian_filter(truth.astype(float), 2) + 0.1 * rng.random((50, 60))
+        prediction[rng.random((50, 60)) < 0.003] = 0.9
+        made.append((truth, prediction.astype(np.float32)))
     return made
 
 
 def slowly(images, *, threshold, area, fill, select):
     """The score of masks made one by one, by the functions that predicting uses."""
     masks = [
-        cleaned((guess > threshold).astype(np.uint8), minimum_areas=(0, area), fill_holes=fill) for _, guess in images
+        cleaned((prediction > threshold).astype(np.uint8), minimum_areas=(0, area), fill_holes=fill) for _, prediction in images
     ]
     truths = [truth for truth, _ in images]
     if select == "mean_precision":
         return salt_score(truths, masks)
-    hits = sum((truth & mask).sum() for truth, mask in zip(truths, masks, strict=True))
-    return hits / sum((truth | mask).sum() for truth, mask in zip(truths, masks, strict=True))
+    true_positives = sum((truth & mask).sum() for truth, mask in zip(truths, masks, strict=True))
+    return true_positives / sum((truth | mask).sum() for truth, mask in zip(truths, masks, strict=True))
 
 
 @pytest.mark.parametrize("select", ["mean_iou", "mean_precision"])
@@ -59,8 +59,8 @@ def test_of_equals_the_one_nearest_to_one_half_and_to_no_area_is_taken():
 
 def test_ignored_pixels_do_not_count():
     truth = np.array([[1, 1, 255, 255, 0]], np.uint8)
-    guess = np.array([[0.9, 0.9, 0.9, 0.9, 0.1]], np.float32)
-    assert search([(truth, guess)], areas=(0,), fill_holes=False, select="mean_iou").before == 1
+    prediction = np.array([[0.9, 0.9, 0.9, 0.9, 0.1]], np.float32)
+    assert search([(truth, prediction)], areas=(0,), fill_holes=False, select="mean_iou").before == 1
 
 
 def test_areas_worth_trying_are_far_smaller_than_the_images():
@@ -71,8 +71,8 @@ def test_areas_worth_trying_are_far_smaller_than_the_images():
 def test_a_class_loses_its_specks_and_no_more():
     truth = np.zeros((40, 40), np.uint8)
     truth[5:15, 5:15], truth[20:24, 20:24] = 2, 2
-    guess = truth.copy()
-    guess[30, 30], guess[1, 1:4] = 2, 2
-    area, best, before = search_area([(truth, guess)], label=2, areas=(0, 2, 5, 20))
+    prediction = truth.copy()
+    prediction[30, 30], prediction[1, 1:4] = 2, 2
+    area, best, before = search_area([(truth, prediction)], label=2, areas=(0, 2, 5, 20))
     assert (area, best) == (5, 1.0)
     assert before == pytest.approx(116 / 120)

@@ -345,10 +345,10 @@ class Scored:
         self.mean = mean
         self.answers = SimpleNamespace(most_asked=most_asked)
 
-    def of(self, guesses):
-        return sum(guess for _, guess in guesses) / len(guesses)
+    def of(self, predictions):
+        return sum(prediction for _, prediction in predictions) / len(predictions)
 
-    def guess(self, place, views):
+    def prediction(self, place, views):
         return self.mean[place]
 
     def with_views(self, views):

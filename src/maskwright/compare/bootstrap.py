@@ -28,8 +28,8 @@ def overlaps(pixels: NDArray[np.number], *, background: bool) -> Floats:
     >>> overlaps(np.array([[90, 5, 0], [92, 8, 0], [93, 7, 0]]), background=True).round(4)
     array([0.5   , 0.9474, 0.5   ,    nan])
     """
-    hits, true, predicted = np.moveaxis(pixels, -2, 0)
-    ious = _ratio(hits, true + predicted - hits)
+    true_positives, true, predicted = np.moveaxis(pixels, -2, 0)
+    ious = _ratio(true_positives, true + predicted - true_positives)
     scored = ious[..., background:]
     mean = _ratio(np.nansum(scored, axis=-1), np.isfinite(scored).sum(axis=-1))
     return np.concatenate([mean[..., None], ious], axis=-1)

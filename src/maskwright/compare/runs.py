@@ -116,8 +116,8 @@ def _count_again(contents: Contents, stored: StoredScores) -> list[ClassPixels]:
         if image.name not in pairs:
             raise NoCounts(folder=run.folder, file=run.scores.name, found=f"{run.split} has no image {image.name}.")
         try:
-            truth, guess = truth_and_guess(pairs[image.name], **places)
-            confusion = confusion_matrix(truth, guess, classes=len(stored.scores.classes), ignore=IGNORED)
+            truth, prediction = truth_and_guess(pairs[image.name], **places)
+            confusion = confusion_matrix(truth, prediction, classes=len(stored.scores.classes), ignore=IGNORED)
         except InputError as error:
             raise NoCounts(folder=run.folder, file=run.scores.name, found=str(error)) from None
         counted.append(ClassPixels.count(confusion))
@@ -125,4 +125,4 @@ def _count_again(contents: Contents, stored: StoredScores) -> list[ClassPixels]:
 
 
 def _rows(counts: ClassPixels) -> Sequence[Sequence[int]]:
-    return counts.hits, counts.truth, counts.predicted
+    return counts.true_positives, counts.truth, counts.predicted

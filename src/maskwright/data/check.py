@@ -28,7 +28,7 @@ class ScannedSet:
 class Report:
     """What `check` found: the problems, fatal ones first, and the table of mask values.
 
-    ``proposed`` is the table that was given, or else a guess to confirm; None where no table fits the masks.
+    ``proposed`` is the table that was given, or else a prediction to confirm; None where no table fits the masks.
     """
 
     problems: tuple[Problem, ...]
@@ -66,7 +66,7 @@ def check(
     Args:
         train: The training files.
         validation: The validation files, where they are given and not drawn from the training files.
-        mask_values: What the values stand for; without it, `propose` guesses from the masks of both sets.
+        mask_values: What the values stand for; without it, `propose` predictions from the masks of both sets.
         classes: How many classes there are or their names, for `propose`.
         ignore: The value that does not count, for `propose`.
         channels: What every image must have or, gray as it is, can be given; one number for all if absent.

@@ -43,7 +43,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What two folders hold: the pairs in order of name, the files left over, and a guess at why they were."""
+    """What two folders hold: the pairs in order of name, the files left over, and a prediction at why they were."""
 
     pairs: tuple[Pair, ...]
     images_alone: tuple[Path, ...] = ()

@@ -1,4 +1,4 @@
-"""A first guess at what the values of masks stand for, for a person to confirm or correct."""
+"""A first prediction at what the values of masks stand for, for a person to confirm or correct."""
 
 from collections.abc import Mapping, Sequence
 from shlex import quote

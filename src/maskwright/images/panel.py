@@ -11,7 +11,7 @@ from maskwright.errors import wrong_argument
 from maskwright.images.labels import IGNORED, Colour, Label
 from maskwright.images.overlay import HATCH, blended, class_pixels, hatched, overlay
 
-FALSE_ALARM: Final[Colour] = (224, 58, 42)
+FALSE_POSITIVE: Final[Colour] = (224, 58, 42)
 MISSED: Final[Colour] = (38, 104, 224)
 CONFUSED: Final[Colour] = (246, 190, 34)
 
@@ -22,10 +22,10 @@ _PAPER, _INK = (255, 255, 255), (40, 44, 52)
 Entry = tuple[str, Colour]
 
 
-def panel(image: np.ndarray, truth: np.ndarray, *, guess: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
+def panel(image: np.ndarray, truth: np.ndarray, *, prediction: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
     """One RGB picture, (height, width, 3) uint8: image | truth | prediction | mistakes, with captions and a legend.
 
-    ``image`` is (h, w, 3) uint8, see `to_display`; ``truth`` and ``guess`` (h, w) hold positions in ``labels``, or
+    ``image`` is (h, w, 3) uint8, see `to_display`; ``truth`` and ``prediction`` (h, w) hold positions in ``labels``, or
     ``IGNORED``. A mistake is a false alarm (a class where there is background), missed (background where there is a
     class) or confused (one class for another); nothing is a mistake where ``truth`` is ignored. Small images are
     enlarged by a whole factor, large ones reduced.
@@ -33,26 +33,26 @@ def panel(image: np.ndarray, truth: np.ndarray, *, guess: np.ndarray, labels: Se
     Raises:
         WrongArgument: shapes that differ, or an index that is in no label.
     """
-    for name, indices in (("truth", truth), ("guess", guess)):
+    for name, indices in (("truth", truth), ("prediction", prediction)):
         if indices.shape != image.shape[:2]:
             raise wrong_argument(name, f"array of shape {indices.shape}", expected=f"shape {image.shape[:2]}")
-    image, truth, guess = _fitted(image, truth, guess)
-    marked, kinds = _mistakes(image, truth, guess, labels)
-    tiles = [image, overlay(image, truth, labels=labels), overlay(image, guess, labels=labels), marked]
-    present = set(np.unique(truth)) | set(np.unique(guess))
+    image, truth, prediction = _fitted(image, truth, prediction)
+    marked, kinds = _mistakes(image, truth, prediction, labels)
+    tiles = [image, overlay(image, truth, labels=labels), overlay(image, prediction, labels=labels), marked]
+    present = set(np.unique(truth)) | set(np.unique(prediction))
     legend = [(label.name, label.colour) for i, label in enumerate(labels) if i in present and not label.background]
     ignored = [("ignored", HATCH)] if IGNORED in present else []
     return _laid_out(tiles, ("image", "truth", "prediction", "mistakes"), [*legend, *kinds, *ignored])
 
 
 def _mistakes(
-    image: np.ndarray, truth: np.ndarray, guess: np.ndarray, labels: Sequence[Label]
+    image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, labels: Sequence[Label]
 ) -> tuple[np.ndarray, list[Entry]]:
     """The mistakes over a pale gray copy of the image, and a legend of the kinds that occur."""
-    wrong = (truth != guess) & (truth != IGNORED)
-    there, said = class_pixels(truth, labels), class_pixels(guess, labels)
+    wrong = (truth != prediction) & (truth != IGNORED)
+    there, said = class_pixels(truth, labels), class_pixels(prediction, labels)
     kinds = {
-        ("false alarm", FALSE_ALARM): wrong & said & ~there,
+        ("false alarm", FALSE_POSITIVE): wrong & said & ~there,
         ("missed", MISSED): wrong & there & ~said,
         ("confused", CONFUSED): wrong & there & said,
     }
@@ -63,16 +63,16 @@ def _mistakes(
     return hatched(picture, where=truth == IGNORED), [entry for entry, where in kinds.items() if where.any()]
 
 
-def _fitted(image: np.ndarray, truth: np.ndarray, guess: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _fitted(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All three at the size of a tile; before anything is drawn, so that outlines stay one pixel wide."""
     side = max(image.shape[:2])
     factor = ceil(_LEAST_SIDE / side) if side < _LEAST_SIDE else min(1.0, _GREATEST_SIDE / side)
     height, width = (max(1, round(length * factor)) for length in image.shape[:2])
     nearest = np.ix_(np.arange(height) * image.shape[0] // height, np.arange(width) * image.shape[1] // width)
     if factor >= 1:
-        return image[nearest], truth[nearest], guess[nearest]
+        return image[nearest], truth[nearest], prediction[nearest]
     small = Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(small), truth[nearest], guess[nearest]
+    return np.asarray(small), truth[nearest], prediction[nearest]
 
 
 def _laid_out(tiles: Sequence[np.ndarray], captions: Sequence[str], legend: Iterable[Entry]) -> np.ndarray:

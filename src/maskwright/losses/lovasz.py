@@ -29,10 +29,10 @@ def lovasz_hinge(
 ) -> Tensor:
     """The function of `LovaszHingeLoss`, a scalar."""
     pixels = read_pixels(y_true, y_pred, threshold=0.0 if from_logits else 0.5, **options)
-    logits = pixels.guess
+    logits = pixels.prediction
     if not from_logits:
-        guess = ops.clip(pixels.guess, NEAR, 1 - NEAR)
-        logits = ops.log(guess) - ops.log(1 - guess)
+        prediction = ops.clip(pixels.prediction, NEAR, 1 - NEAR)
+        logits = ops.log(prediction) - ops.log(1 - prediction)
     errors = ops.relu(1 - logits * (2 * _yes(pixels.truth) - 1))
     return _mean_of_extensions(errors, pixels, class_weights=class_weights, per_image=per_image)
 
@@ -47,7 +47,7 @@ def lovasz_softmax(
 ) -> Tensor:
     """The function of `LovaszSoftmaxLoss`, a scalar."""
     pixels = read_pixels(y_true, y_pred, **options)
-    errors = ops.abs(_yes(pixels.truth) - pixels.guess)
+    errors = ops.abs(_yes(pixels.truth) - pixels.prediction)
     return _mean_of_extensions(errors, pixels, class_weights=class_weights, per_image=per_image)
 
 
@@ -75,8 +75,8 @@ def _jaccard_steps(yes: Tensor, no: Tensor) -> Tensor:
     right = ops.sum(yes, axis=1, keepdims=True) - ops.cumsum(yes, axis=1)
     union = ops.sum(yes, axis=1, keepdims=True) + ops.cumsum(no, axis=1)
     miss = yes / ops.maximum(union, 1.0)
-    false_alarm = ops.where(union > 1, right, 1.0) / ops.maximum(union * (union - 1), 1.0)
-    return miss + no * false_alarm
+    false_positive = ops.where(union > 1, right, 1.0) / ops.maximum(union * (union - 1), 1.0)
+    return miss + no * false_positive
 
 
 def _yes(truth: Tensor) -> Tensor:
@@ -126,8 +126,8 @@ class LovaszSoftmaxLoss(FunctionLoss):
     The options are those of `RegionOptions`.
 
     >>> loss = LovaszSoftmaxLoss(class_indexes=1)
-    >>> truth, guess = [[[1, 1, 0]]], [[[[0, 1], [1, 0], [0.5, 0.5]]]]
-    >>> round(float(loss(truth, guess)), 4)  # errors 0, 1, 0.5: 1 * 1/2 + 0.5 * 1/(3 * 2)
+    >>> truth, prediction = [[[1, 1, 0]]], [[[[0, 1], [1, 0], [0.5, 0.5]]]]
+    >>> round(float(loss(truth, prediction)), 4)  # errors 0, 1, 0.5: 1 * 1/2 + 0.5 * 1/(3 * 2)
     0.5833
     """
 

@@ -15,12 +15,12 @@ def mcc(y_true: Tensor, y_pred: Tensor, *, smooth: float = SMOOTH, **options: Un
     """The function of `MCCLoss`, a scalar."""
 
     def score(pixels: Pixels, counts: Counts) -> Tensor:
-        rejected = pixels.known * (1 - pixels.truth) * (1 - pixels.guess)
+        rejected = pixels.known * (1 - pixels.truth) * (1 - pixels.prediction)
         rejections = count(rejected, per_image=options.get("per_image", False)) + smooth
-        hits, false_alarms, misses = (each + smooth for each in counts)
-        sides = (hits + false_alarms) * (hits + misses) * (rejections + false_alarms) * (rejections + misses)
+        true_positives, false_positives, false_negatives = (each + smooth for each in counts)
+        sides = (true_positives + false_positives) * (true_positives + false_negatives) * (rejections + false_positives) * (rejections + false_negatives)
         defined = sides > 0
-        agreement = hits * rejections - false_alarms * misses
+        agreement = true_positives * rejections - false_positives * false_negatives
         return ops.where(defined, agreement / ops.sqrt(ops.where(defined, sides, 1.0)), 0.0)
 
     return loss_of_score(y_true, y_pred, score, **options)
@@ -31,14 +31,14 @@ def mcc(y_true: Tensor, y_pred: Tensor, *, smooth: float = SMOOTH, **options: Un
 class MCCLoss(FunctionLoss):
     """1 - Matthews' correlation coefficient (Abhishek and Hamarneh 2021), between 0 and 2.
 
-    With hits h, false alarms f, misses m and rightly rejected pixels r, each a sum of probabilities plus ``smooth``,
+    With true_positives h, false positives f, false_negatives m and rightly rejected pixels r, each a sum of probabilities plus ``smooth``,
     the coefficient is (h r - f m) / sqrt((h + f) (h + m) (r + f) (r + m)). A class that fills the truth, or has no
     pixel in it, has no correlation: there the coefficient is between 0 and 1/2 (0 for ``smooth=0``), and the loss
     teaches little; add cross entropy where such batches are common. The options are those of `RegionOptions`.
 
     >>> loss = MCCLoss(smooth=0)
-    >>> truth, guess = [[[1, 1, 1, 0, 0, 0]]], [[[[1.0], [1.0], [0.0], [1.0], [0.0], [0.0]]]]
-    >>> round(float(loss(truth, guess)), 4)  # 1 - (2 * 2 - 1 * 1) / sqrt(3 * 3 * 3 * 3)
+    >>> truth, prediction = [[[1, 1, 1, 0, 0, 0]]], [[[[1.0], [1.0], [0.0], [1.0], [0.0], [0.0]]]]
+    >>> round(float(loss(truth, prediction)), 4)  # 1 - (2 * 2 - 1 * 1) / sqrt(3 * 3 * 3 * 3)
     0.6667
     """
 

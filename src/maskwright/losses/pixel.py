@@ -28,8 +28,8 @@ def binary_cross_entropy(
 ) -> Tensor:
     """The function of `BinaryCELoss`, a scalar."""
     pixels = read_pixels(y_true, y_pred, **options)
-    guess = _inside(pixels.guess)
-    costs = -pixels.truth * ops.log(guess) - (1 - pixels.truth) * ops.log(1 - guess)
+    prediction = _inside(pixels.prediction)
+    costs = -pixels.truth * ops.log(prediction) - (1 - pixels.truth) * ops.log(1 - prediction)
     return _mean_of_pixels(costs, pixels, class_weights)
 
 
@@ -38,9 +38,9 @@ def categorical_cross_entropy(
 ) -> Tensor:
     """The function of `CategoricalCELoss`, a scalar."""
     pixels = read_pixels(y_true, y_pred, **options)
-    _refuse_one_channel(pixels.guess, loss="CategoricalCELoss", instead="BinaryCELoss")
-    total = ops.sum(pixels.guess, axis=-1, keepdims=True)
-    costs = -pixels.truth * ops.log(_inside(pixels.guess / ops.maximum(total, NEAR)))
+    _refuse_one_channel(pixels.prediction, loss="CategoricalCELoss", instead="BinaryCELoss")
+    total = ops.sum(pixels.prediction, axis=-1, keepdims=True)
+    costs = -pixels.truth * ops.log(_inside(pixels.prediction / ops.maximum(total, NEAR)))
     return _mean_of_pixels(costs, pixels, class_weights)
 
 
@@ -55,9 +55,9 @@ def binary_focal(
 ) -> Tensor:
     """The function of `BinaryFocalLoss`, a scalar."""
     pixels = read_pixels(y_true, y_pred, **options)
-    guess = _inside(pixels.guess)
-    of_class = pixels.truth * alpha * ops.power(1 - guess, gamma) * ops.log(guess)
-    of_rest = (1 - pixels.truth) * (1 - alpha) * ops.power(guess, gamma) * ops.log(1 - guess)
+    prediction = _inside(pixels.prediction)
+    of_class = pixels.truth * alpha * ops.power(1 - prediction, gamma) * ops.log(prediction)
+    of_rest = (1 - pixels.truth) * (1 - alpha) * ops.power(prediction, gamma) * ops.log(1 - prediction)
     return _mean_of_pixels(-of_class - of_rest, pixels, class_weights)
 
 
@@ -72,9 +72,9 @@ def categorical_focal(
 ) -> Tensor:
     """The function of `CategoricalFocalLoss`, a scalar."""
     pixels = read_pixels(y_true, y_pred, **options)
-    _refuse_one_channel(pixels.guess, loss="CategoricalFocalLoss", instead="BinaryFocalLoss")
-    guess = _inside(pixels.guess)
-    return _mean_of_pixels(-pixels.truth * alpha * ops.power(1 - guess, gamma) * ops.log(guess), pixels, class_weights)
+    _refuse_one_channel(pixels.prediction, loss="CategoricalFocalLoss", instead="BinaryFocalLoss")
+    prediction = _inside(pixels.prediction)
+    return _mean_of_pixels(-pixels.truth * alpha * ops.power(1 - prediction, gamma) * ops.log(prediction), pixels, class_weights)
 
 
 def _mean_of_pixels(costs: Tensor, pixels: Pixels, class_weights: ClassWeights) -> Tensor:
@@ -83,12 +83,12 @@ def _mean_of_pixels(costs: Tensor, pixels: Pixels, class_weights: ClassWeights) 
     return ops.sum(costs * pixels.known * weights_of_classes(class_weights, classes)) / ops.maximum(counted, 1.0)
 
 
-def _inside(guess: Tensor) -> Tensor:
-    return ops.clip(guess, NEAR, 1 - NEAR)
+def _inside(prediction: Tensor) -> Tensor:
+    return ops.clip(prediction, NEAR, 1 - NEAR)
 
 
-def _refuse_one_channel(guess: Tensor, *, loss: str, instead: str) -> None:
-    if guess.shape[-1] == 1:
+def _refuse_one_channel(prediction: Tensor, *, loss: str, instead: str) -> None:
+    if prediction.shape[-1] == 1:
         raise OneChannel(loss=loss, instead=instead)
 
 

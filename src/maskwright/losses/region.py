@@ -3,7 +3,7 @@
 Each is 1 minus the mean over classes of a score times the class's weight, as in the reference library: weights whose
 mean is 1 keep it within [0, 1], others shift it by a constant. Classes in neither truth nor decided prediction are left
 out (see `maskwright.metrics`); with nothing left the loss is 0. A class with no true pixel for which a pixel is decided
-is not left out: its score is about 0. Such false alarms cost everything but teach almost nothing: where nothing is to
+is not left out: its score is about 0. Such false positives cost everything but teach almost nothing: where nothing is to
 be hit, the slope is ``smooth`` over the square of the predicted pixels, and 0 once no pixel is decided. Where empty
 images are common, add cross entropy.
 """
@@ -102,13 +102,13 @@ def loss_of_score(
 @final
 @register
 class JaccardLoss(FunctionLoss):
-    """1 - hits / (hits + false alarms + misses): what intersection over union lacks to 1.
+    """1 - true_positives / (true_positives + false positives + false_negatives): what intersection over union lacks to 1.
 
     The counts are sums of probabilities, the options those of `RegionOptions`; ``smooth`` pixels are added to both
     sides of the fraction.
 
     >>> loss = JaccardLoss(smooth=0)
-    >>> round(float(loss([[[1, 1, 0]]], [[[[1.0], [0.5], [0.5]]]])), 4)  # 1.5 hits, 0.5 false alarms, 0.5 misses
+    >>> round(float(loss([[[1, 1, 0]]], [[[[1.0], [0.5], [0.5]]]])), 4)  # 1.5 true_positives, 0.5 false positives, 0.5 false_negatives
     0.4
     """
 
@@ -138,11 +138,11 @@ class JaccardLoss(FunctionLoss):
 class DiceLoss(FunctionLoss):
     """1 - F-score, which for ``beta=1`` is Dice's coefficient (Milletari et al. 2016, without their squares).
 
-    The score is (1 + beta²) hits / ((1 + beta²) hits + beta² misses + false alarms); the options are those of
+    The score is (1 + beta²) true_positives / ((1 + beta²) true_positives + beta² false_negatives + false positives); the options are those of
     `RegionOptions`, and ``smooth`` pixels are added to both sides of the fraction.
 
     >>> loss = DiceLoss(beta=2, smooth=0)
-    >>> round(float(loss([[[1, 1, 0]]], [[[[1.0], [0.5], [0.0]]]])), 4)  # 1.5 hits, 0.5 misses: 1 - 7.5 / 9.5
+    >>> round(float(loss([[[1, 1, 0]]], [[[[1.0], [0.5], [0.0]]]])), 4)  # 1.5 true_positives, 0.5 false_negatives: 1 - 7.5 / 9.5
     0.2105
     """
 
@@ -172,14 +172,14 @@ class DiceLoss(FunctionLoss):
 @final
 @register
 class TverskyLoss(FunctionLoss):
-    """1 - hits / (hits + alpha false alarms + beta misses), after Salehi et al. 2017.
+    """1 - true_positives / (true_positives + alpha false positives + beta false_negatives), after Salehi et al. 2017.
 
-    ``alpha`` charges false alarms and ``beta`` misses, as in that paper (not so everywhere: Abraham and Khan 2018
+    ``alpha`` charges false positives and ``beta`` false_negatives, as in that paper (not so everywhere: Abraham and Khan 2018
     exchange the letters). The options are those of `RegionOptions`.
 
     >>> loss = TverskyLoss(alpha=0.3, beta=0.7, smooth=0)
-    >>> truth, guess = [[[1, 1, 1, 0, 0]]], [[[[1.0], [0.0], [0.0], [1.0], [0.0]]]]
-    >>> round(float(loss(truth, guess)), 4)  # 1 hit, 1 false alarm, 2 misses: 1 - 1 / (1 + 0.3 + 1.4)
+    >>> truth, prediction = [[[1, 1, 1, 0, 0]]], [[[[1.0], [0.0], [0.0], [1.0], [0.0]]]]
+    >>> round(float(loss(truth, prediction)), 4)  # 1 true positive, 1 false positive, 2 false negatives: 1 - 1 / (1 + 0.3 + 1.4)
     0.6296
     """
 
@@ -214,13 +214,13 @@ class FocalTverskyLoss(FunctionLoss):
     """(1 - Tversky's index) ** (1 / gamma) of each class, after Abraham and Khan 2018.
 
     ``gamma`` is that paper's: the exponent is its inverse, so gamma 4/3 here is written 0.75 where the exponent itself
-    is called gamma. Above 1, classes already well found weigh more. ``alpha`` charges false alarms and ``beta``
-    misses, as in `TverskyLoss`; the paper exchanges the two letters. The classes are averaged, not summed.
+    is called gamma. Above 1, classes already well found weigh more. ``alpha`` charges false positives and ``beta``
+    false_negatives, as in `TverskyLoss`; the paper exchanges the two letters. The classes are averaged, not summed.
     The options are those of `RegionOptions`.
 
     >>> loss = FocalTverskyLoss(alpha=0.3, beta=0.7, gamma=2, smooth=0)
-    >>> truth, guess = [[[1, 1, 1, 0, 0]]], [[[[1.0], [0.0], [0.0], [1.0], [0.0]]]]
-    >>> round(float(loss(truth, guess)), 4)  # the square root of 1 - 1 / (1 + 0.3 + 1.4)
+    >>> truth, prediction = [[[1, 1, 1, 0, 0]]], [[[[1.0], [0.0], [0.0], [1.0], [0.0]]]]
+    >>> round(float(loss(truth, prediction)), 4)  # the square root of 1 - 1 / (1 + 0.3 + 1.4)
     0.7935
 
     Raises:

@@ -1,4 +1,4 @@
-"""Soft counts of hits, false alarms and misses, and the mean over the classes that are there.
+"""Soft counts of true_positives, false positives and false_negatives, and the mean over the classes that are there.
 
 Classes found in neither truth nor decided prediction are left out, by the rule stated in `maskwright.metrics`.
 """
@@ -18,18 +18,18 @@ SMOOTH = 1e-5
 class Counts(NamedTuple):
     """Soft counts of pixels, each (images, classes); one row for the whole batch unless counted per image."""
 
-    hits: Tensor  # true positives
-    false_alarms: Tensor  # false positives
-    misses: Tensor  # false negatives
+    true_positives: Tensor  # true positives
+    false_positives: Tensor  # false positives
+    false_negatives: Tensor  # false negatives
 
 
 def soft_counts(pixels: Pixels, *, per_image: bool = False) -> Counts:
     """Count each class with the probabilities as they are, over the batch or image by image."""
-    truth, guess = pixels.truth, pixels.guess
+    truth, prediction = pixels.truth, pixels.prediction
     return Counts(
-        hits=count(truth * guess, per_image=per_image),
-        false_alarms=count((1 - truth) * guess, per_image=per_image),
-        misses=count(truth * (1 - guess), per_image=per_image),
+        true_positives=count(truth * prediction, per_image=per_image),
+        false_positives=count((1 - truth) * prediction, per_image=per_image),
+        false_negatives=count(truth * (1 - prediction), per_image=per_image),
     )
 
 
@@ -48,14 +48,14 @@ def count(maps: Tensor, *, per_image: bool) -> Tensor:
 
 
 def tversky_index(counts: Counts, *, alpha: float, beta: float, smooth: float) -> Tensor:
-    """Tversky's index, hits / (hits + alpha false alarms + beta misses), of the shape of the counts, in [0, 1].
+    """Tversky's index, true_positives / (true_positives + alpha false positives + beta false_negatives), of the shape of the counts, in [0, 1].
 
     IoU, F-score, precision and recall are all this index with their own alpha and beta.
     It is 1 where nothing is charged and nothing smoothed, which is also its limit for a vanishing ``smooth``.
     """
-    charged = counts.hits + alpha * counts.false_alarms + beta * counts.misses + smooth
+    charged = counts.true_positives + alpha * counts.false_positives + beta * counts.false_negatives + smooth
     empty = ops.equal(charged, 0.0)
-    return ops.where(empty, 1.0, (counts.hits + smooth) / ops.where(empty, 1.0, charged))
+    return ops.where(empty, 1.0, (counts.true_positives + smooth) / ops.where(empty, 1.0, charged))
 
 
 def f_score_index(counts: Counts, *, beta: float, smooth: float) -> Tensor:

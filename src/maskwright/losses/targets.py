@@ -24,10 +24,10 @@ class WrongTruthShape(InputError):
 
 
 class Pixels(NamedTuple):
-    """What every loss counts on, float32; truth and guess are 0 wherever ``known`` is, so they add nothing there."""
+    """What every loss counts on, float32; truth and prediction are 0 wherever ``known`` is, so they add nothing there."""
 
     truth: Tensor  # (n, h, w, c): one-hot, or soft values in [0, 1]
-    guess: Tensor  # (n, h, w, c): probabilities
+    prediction: Tensor  # (n, h, w, c): probabilities
     known: Tensor  # (n, h, w, 1): 1, or 0 where the truth is ignored
     decided: Tensor  # (n, h, w, c): 1 for the largest channel of a known pixel, or for an only one above a threshold
 
@@ -63,45 +63,45 @@ def read_pixels(
     >>> ops.convert_to_numpy(pixels.truth).ravel().tolist(), ops.convert_to_numpy(pixels.known).ravel().tolist()
     ([0.0, 1.0, 0.0], [1.0, 1.0, 0.0])
     """
-    guess, truth = _float32(y_pred), _float32(y_true)
-    prediction = _static_shape(guess)
-    if prediction is None or len(prediction) != 4 or prediction[-1] is None:
-        raise WrongPredictionShape(found=prediction)
-    channels = prediction[-1]
-    one_hot = _is_one_hot(truth, prediction)
+    prediction, truth = _float32(y_pred), _float32(y_true)
+    prediction_shape = _static_shape(prediction)
+    if prediction_shape is None or len(prediction_shape) != 4 or prediction_shape[-1] is None:
+        raise WrongPredictionShape(found=prediction_shape)
+    channels = prediction_shape[-1]
+    one_hot = _is_one_hot(truth, prediction_shape)
     if len(truth.shape) == 3:
         truth = ops.expand_dims(truth, -1)
     known = _known(truth, ignore, one_hot=one_hot)
     if not one_hot and channels > 1:
         truth = _float32(ops.equal(truth, ops.arange(channels, dtype="float32")))
-    truth, guess, known = ops.where(known, truth, 0.0), ops.where(known, guess, 0.0), _float32(known)
+    truth, prediction, known = ops.where(known, truth, 0.0), ops.where(known, prediction, 0.0), _float32(known)
     if channels == 1:
-        truth, decided = ops.clip(truth, 0.0, 1.0), known * _float32(guess > threshold)
+        truth, decided = ops.clip(truth, 0.0, 1.0), known * _float32(prediction > threshold)
     else:
-        decided = known * ops.one_hot(ops.argmax(guess, axis=-1), channels, dtype="float32")
+        decided = known * ops.one_hot(ops.argmax(prediction, axis=-1), channels, dtype="float32")
     if class_indexes is not None:
         if not set(class_indexes) <= set(range(channels)):
             raise wrong_argument("class_indexes", list(class_indexes), expected=f"channels from 0 to {channels - 1}")
-        truth, guess, decided = (ops.take(maps, list(class_indexes), axis=-1) for maps in (truth, guess, decided))
-    return Pixels(truth, guess, known, decided)
+        truth, prediction, decided = (ops.take(maps, list(class_indexes), axis=-1) for maps in (truth, prediction, decided))
+    return Pixels(truth, prediction, known, decided)
 
 
-def _is_one_hot(truth: Tensor, prediction: tuple[int | None, ...]) -> bool:
+def _is_one_hot(truth: Tensor, prediction_shape: tuple[int | None, ...]) -> bool:
     found = _static_shape(truth)
     if found is None:
-        raise _wrong_truth(None, prediction, "Give the data set's masks a known number of axes.")
-    if len(found) not in (3, 4) or (len(found) == 4 and found[-1] not in (1, prediction[-1])):
-        raise _wrong_truth(found, prediction, "Give one id a pixel, or one channel for each channel of the network.")
-    if any(a != b for a, b in zip(found[:3], prediction[:3], strict=True) if a is not None and b is not None):
-        raise _wrong_truth(found, prediction, "Masks and predictions must have the same height and width.")
-    return len(found) == 4 and found[-1] == prediction[-1] != 1
+        raise _wrong_truth(None, prediction_shape, "Give the data set's masks a known number of axes.")
+    if len(found) not in (3, 4) or (len(found) == 4 and found[-1] not in (1, prediction_shape[-1])):
+        raise _wrong_truth(found, prediction_shape, "Give one id a pixel, or one channel for each channel of the network.")
+    if any(a != b for a, b in zip(found[:3], prediction_shape[:3], strict=True) if a is not None and b is not None):
+        raise _wrong_truth(found, prediction_shape, "Masks and predictions must have the same height and width.")
+    return len(found) == 4 and found[-1] == prediction_shape[-1] != 1
 
 
-def _wrong_truth(found: object, prediction: tuple[int | None, ...], remedy: str) -> WrongTruthShape:
-    expected = f"ids {prediction[:3]} or {(*prediction[:3], 1)}"
-    if prediction[-1] != 1:
-        expected += f", or one-hot maps {prediction}"
-    return WrongTruthShape(found=found, expected=expected, prediction=prediction, remedy=remedy)
+def _wrong_truth(found: object, prediction_shape: tuple[int | None, ...], remedy: str) -> WrongTruthShape:
+    expected = f"ids {prediction_shape[:3]} or {(*prediction_shape[:3], 1)}"
+    if prediction_shape[-1] != 1:
+        expected += f", or one-hot maps {prediction_shape}"
+    return WrongTruthShape(found=found, expected=expected, prediction=prediction_shape, remedy=remedy)
 
 
 def _known(truth: Tensor, ignore: int | None, *, one_hot: bool) -> Tensor:

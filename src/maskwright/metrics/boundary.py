@@ -14,7 +14,7 @@ SHARE_OF_DIAGONAL = 0.0075
 
 def boundary_f_score(
     truth: NDArray[np.integer],
-    guess: NDArray[np.integer],
+    prediction: NDArray[np.integer],
     *,
     classes: int,
     tolerance: float | None = None,
@@ -22,8 +22,8 @@ def boundary_f_score(
 ) -> NDArray[np.float64]:
     """How well the outline of each class is found in one image, (classes,), in [0, 1] (Csurka et al. 2013).
 
-    Precision is the share of the guess's boundary pixels that lie within the tolerance of one of the truth's, recall
-    the share of the truth's within the tolerance of one of the guess's; the score is their harmonic mean, and 0 where
+    Precision is the share of the prediction's boundary pixels that lie within the tolerance of one of the truth's, recall
+    the share of the truth's within the tolerance of one of the prediction's; the score is their harmonic mean, and 0 where
     only one of the two has a boundary. A class with a boundary in neither is left out, by the rule of
     `maskwright.metrics`: NaN. For a data set take the mean over its images, without the NaNs.
 
@@ -32,7 +32,7 @@ def boundary_f_score(
 
     Args:
         truth: Ids, (h, w).
-        guess: Ids, (h, w).
+        prediction: Ids, (h, w).
         classes: Number of classes, background included.
         tolerance: The distance within which boundaries match, pixels; 0.75 % of the image's diagonal by default.
         ignore: The id in ``truth`` of pixels that are left out of both masks.
@@ -42,18 +42,18 @@ def boundary_f_score(
         WrongArgument: The masks are not single images, or the tolerance is negative.
 
     >>> truth = np.array([[0, 0, 1, 1, 1]])
-    >>> guess = np.array([[0, 0, 0, 0, 1]])  # two pixels off
-    >>> boundary_f_score(truth, guess, classes=2, tolerance=2), boundary_f_score(truth, guess, classes=2, tolerance=1)
+    >>> prediction = np.array([[0, 0, 0, 0, 1]])  # two pixels off
+    >>> boundary_f_score(truth, prediction, classes=2, tolerance=2), boundary_f_score(truth, prediction, classes=2, tolerance=1)
     (array([1., 1.]), array([0., 0.]))
     """
-    truth, guess = np.asarray(truth), np.asarray(guess)
-    if truth.shape != guess.shape:
-        raise MaskShapesDiffer(found=guess.shape, expected=truth.shape)
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    if truth.shape != prediction.shape:
+        raise MaskShapesDiffer(found=prediction.shape, expected=truth.shape)
     if truth.ndim != 2:
         raise wrong_argument("truth", truth.shape, expected="one mask of shape (height, width)")
     known = np.ones(truth.shape, dtype=bool) if ignore is None else truth != ignore
     reach = tolerance_in_pixels(tolerance, truth.shape)
-    return np.array([_f_score(truth == row, guess == row, known, reach) for row in range(classes)])
+    return np.array([_f_score(truth == row, prediction == row, known, reach) for row in range(classes)])
 
 
 def tolerance_in_pixels(tolerance: float | None, size: tuple[int, ...]) -> float:
@@ -69,8 +69,8 @@ def tolerance_in_pixels(tolerance: float | None, size: tuple[int, ...]) -> float
     return tolerance
 
 
-def _f_score(truth: NDArray[np.bool_], guess: NDArray[np.bool_], known: NDArray[np.bool_], reach: float) -> float:
-    true, found = _boundary(truth, known), _boundary(guess, known)
+def _f_score(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], known: NDArray[np.bool_], reach: float) -> float:
+    true, found = _boundary(truth, known), _boundary(prediction, known)
     if not (true.any() or found.any()):
         return math.nan
     if not (true.any() and found.any()):

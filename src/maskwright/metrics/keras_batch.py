@@ -74,8 +74,8 @@ class BatchScore(MeanOfScores):
         """The score of a batch, (1,), and whether it has one, (1,)."""
         pixels = read_pixels(y_true, y_pred, ignore=self.ignore, class_indexes=self.class_indexes)
         if self.threshold is not None:
-            decided = ops.cast(pixels.guess > self.threshold, "float32")
-            pixels = pixels._replace(guess=decided, decided=decided)
+            decided = ops.cast(pixels.prediction > self.threshold, "float32")
+            pixels = pixels._replace(prediction=decided, decided=decided)
         counts = soft_counts(pixels, per_image=self.per_image)
         there = present(pixels, per_image=self.per_image)
         mean, found = mean_of_present(self.index(counts), there, class_weights=self.class_weights)
@@ -97,7 +97,7 @@ class BatchScore(MeanOfScores):
 @final
 @register
 class IOUScore(BatchScore):
-    """Hits / (hits + false alarms + misses), the mean over batches; see `BatchScore`.
+    """Hits / (true_positives + false positives + false_negatives), the mean over batches; see `BatchScore`.
 
     >>> round(float(IOUScore(threshold=0.5)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
     0.5
@@ -155,7 +155,7 @@ class FScore(BatchScore):
 @final
 @register
 class Precision(BatchScore):
-    """Hits / (hits + false alarms), the mean over batches; see `BatchScore`.
+    """Hits / (true_positives + false positives), the mean over batches; see `BatchScore`.
 
     A class that is in the truth and predicted nowhere has precision 1: it raised no false alarm. (`Scores` has None.)
 
@@ -173,7 +173,7 @@ class Precision(BatchScore):
 @final
 @register
 class Recall(BatchScore):
-    """Hits / (hits + misses), the mean over batches; see `BatchScore`.
+    """Hits / (true_positives + false_negatives), the mean over batches; see `BatchScore`.
 
     A class that is predicted and not in the truth has recall 1: it missed nothing. (`Scores` has None.)
 

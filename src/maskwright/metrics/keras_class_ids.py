@@ -9,10 +9,10 @@ from maskwright.losses.targets import Tensor, read_pixels
 
 
 class Ids(NamedTuple):
-    """Truth and guess as classes, each (n, h, w); both are 0 where a pixel is ignored."""
+    """Truth and prediction as classes, each (n, h, w); both are 0 where a pixel is ignored."""
 
     truth: Tensor  # int32
-    guess: Tensor  # int32
+    prediction: Tensor  # int32
     known: Tensor  # bool
 
 
@@ -29,16 +29,16 @@ def read_ids(y_true: Tensor, y_pred: Tensor, *, classes: int, ignore: int | None
     Raises:
         WrongArgument: The channels do not fit the classes.
     """
-    truth, guess, known, _ = read_pixels(y_true, y_pred, ignore=ignore)
-    channels = guess.shape[-1]
+    truth, prediction, known, _ = read_pixels(y_true, y_pred, ignore=ignore)
+    channels = prediction.shape[-1]
     if classes != max(channels, 2):
         raise wrong_argument(
             "classes", classes, expected=f"{max(channels, 2)}, as the prediction has {channels} channels"
         )
     if channels == 1:
-        return Ids(_int32(truth[..., 0] > 0.5), _int32(guess[..., 0] > threshold), known[..., 0] > 0)
+        return Ids(_int32(truth[..., 0] > 0.5), _int32(prediction[..., 0] > threshold), known[..., 0] > 0)
     known = ops.logical_and(known[..., 0] > 0, ops.max(truth, axis=-1) > 0.5)
-    return Ids(_int32(ops.argmax(truth, axis=-1)), _int32(ops.argmax(guess, axis=-1)), known)
+    return Ids(_int32(ops.argmax(truth, axis=-1)), _int32(ops.argmax(prediction, axis=-1)), known)
 
 
 def _int32(values: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ CARRY = 2**30
 class ConfusionMetric(keras.metrics.Metric, ABC):
     """A score of the confusion matrix of all batches so far.
 
-    Takes ``y_true`` and ``y_pred`` as `maskwright.losses.SegmentationLoss` does, and refuses sample weights. The guess
+    Takes ``y_true`` and ``y_pred`` as `maskwright.losses.SegmentationLoss` does, and refuses sample weights. The prediction
     is the likeliest class or, for one channel, class 1 where the probability is above ``threshold``.
     Pixels whose id is ``ignore`` or no class are not counted.
     """
@@ -44,14 +44,14 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
         ids = read_ids(y_true, y_pred, classes=self.classes, ignore=self.ignore, threshold=self.threshold)
         counts = ops.segment_sum(
             ops.reshape(ops.cast(ids.known, "int32"), (-1,)),
-            ops.reshape(ids.truth * self.classes + ids.guess, (-1,)),
+            ops.reshape(ids.truth * self.classes + ids.prediction, (-1,)),
             num_segments=self.classes**2,
         )
         high, low = self.digits[0], self.digits[1] + ops.reshape(counts, (self.classes, self.classes))
         self.digits.assign(ops.stack([high + low // CARRY, low % CARRY]))
 
     def confusion(self) -> NDArray[np.int64]:
-        """Pixels by class of the truth (rows) and of the guess (columns), for `Scores.from_confusion`."""
+        """Pixels by class of the truth (rows) and of the prediction (columns), for `Scores.from_confusion`."""
         high, low = ops.convert_to_numpy(self.digits).astype(np.int64)
         return high * CARRY + low
 
@@ -96,9 +96,9 @@ class MeanIoU(ConfusionMetric):
 
     def score(self, confusion: Tensor) -> Tensor:
         """The mean IoU of a confusion matrix."""
-        hits = ops.diagonal(confusion)
-        union = (ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) - hits)[int(self.background) :]
-        overlaps = hits[int(self.background) :] / ops.maximum(union, 1.0)
+        true_positives = ops.diagonal(confusion)
+        union = (ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) - true_positives)[int(self.background) :]
+        overlaps = true_positives[int(self.background) :] / ops.maximum(union, 1.0)
         return ops.sum(overlaps) / ops.sum(ops.cast(union > 0, "float32"))
 
     def get_config(self) -> dict[str, object]:

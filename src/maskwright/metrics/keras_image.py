@@ -47,17 +47,17 @@ class BoundaryFScore(MeanOfScores):
 
     def scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of the scores of a batch and their number, each (classes that count,)."""
-        truth, guess, known = read_ids(
+        truth, prediction, known = read_ids(
             y_true, y_pred, classes=self.classes, ignore=self.ignore, threshold=self.threshold
         )
-        size = tuple(guess.shape[1:3])
+        size = tuple(prediction.shape[1:3])
         if self.tolerance is None and None in size:
             raise wrong_argument("tolerance", None, expected="a distance in pixels, as images have no fixed size")
         disk = _disk(tolerance_in_pixels(self.tolerance, size))
         counted = ops.arange(int(self.background), self.classes, dtype="int32")
         known = _float32(ops.expand_dims(known, -1))
         true = _boundary(_float32(ops.equal(ops.expand_dims(truth, -1), counted)), known)
-        found = _boundary(_float32(ops.equal(ops.expand_dims(guess, -1), counted)), known)
+        found = _boundary(_float32(ops.equal(ops.expand_dims(prediction, -1), counted)), known)
         precision, recall = _share(found, _reached(true, disk)), _share(true, _reached(found, disk))
         both = precision + recall
         f_scores = 2 * precision * recall / ops.where(both > 0, both, 1.0)
@@ -91,13 +91,13 @@ class SaltScore(MeanOfScores):
 
     def scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         """The sum of the scores of a batch, (1,), and the number of its images, (1,)."""
-        truth, guess, _ = read_ids(y_true, y_pred, classes=2, ignore=self.ignore, threshold=self.threshold)
-        truth, guess = truth > 0, guess > 0
-        hits, union = (
+        truth, prediction, _ = read_ids(y_true, y_pred, classes=2, ignore=self.ignore, threshold=self.threshold)
+        truth, prediction = truth > 0, prediction > 0
+        true_positives, union = (
             ops.sum(ops.cast(pixels, "int32"), axis=(1, 2), keepdims=True)[..., 0]
-            for pixels in (ops.logical_and(truth, guess), ops.logical_or(truth, guess))
+            for pixels in (ops.logical_and(truth, prediction), ops.logical_or(truth, prediction))
         )
-        passed = 20 * hits > ops.convert_to_tensor(list(TWENTIETHS), dtype="int32") * union
+        passed = 20 * true_positives > ops.convert_to_tensor(list(TWENTIETHS), dtype="int32") * union
         by_image = ops.where(union[..., 0] == 0, 1.0, ops.mean(_float32(passed), axis=-1))
         return ops.reshape(ops.sum(by_image), (1,)), ops.reshape(ops.sum(ops.ones_like(by_image)), (1,))
 

@@ -12,9 +12,9 @@ from maskwright.errors import InputError, wrong_argument
 
 
 class MaskShapesDiffer(InputError):
-    """Truth and guess do not lie over each other."""
+    """Truth and prediction do not lie over each other."""
 
-    text = "a guess of shape {found} for a truth of shape {expected}: masks must have the same height and width."
+    text = "a prediction of shape {found} for a truth of shape {expected}: masks must have the same height and width."
 
 
 class NotClassIds(InputError):
@@ -24,13 +24,13 @@ class NotClassIds(InputError):
 
 
 def confusion_matrix(
-    truth: NDArray[np.integer], guess: NDArray[np.integer], *, classes: int, ignore: int | None = None
+    truth: NDArray[np.integer], prediction: NDArray[np.integer], *, classes: int, ignore: int | None = None
 ) -> NDArray[np.int64]:
-    """Pixels by class of the truth (rows) and of the guess (columns), (classes, classes); matrices of images add.
+    """Pixels by class of the truth (rows) and of the prediction (columns), (classes, classes); matrices of images add.
 
     Args:
         truth: Ids from 0 to classes - 1, of any shape and integer type.
-        guess: Ids likewise, of the same shape.
+        prediction: Ids likewise, of the same shape.
         classes: Number of classes, background included.
         ignore: The id in ``truth`` of pixels that are not counted.
 
@@ -42,19 +42,19 @@ def confusion_matrix(
     array([[1, 1],
            [0, 1]])
     """
-    truth, guess = np.asarray(truth), np.asarray(guess)
-    if truth.shape != guess.shape:
-        raise MaskShapesDiffer(found=guess.shape, expected=truth.shape)
+    truth, prediction = np.asarray(truth), np.asarray(prediction)
+    if truth.shape != prediction.shape:
+        raise MaskShapesDiffer(found=prediction.shape, expected=truth.shape)
     if ignore is not None and not (known := truth != ignore).all():
-        truth, guess = truth[known], guess[known]
+        truth, prediction = truth[known], prediction[known]
     _refuse_other_than_ids("truth", truth, classes)
-    _refuse_other_than_ids("guess", guess, classes)
-    cells = truth.ravel().astype(np.intp) * classes + guess.ravel().astype(np.intp)
+    _refuse_other_than_ids("prediction", prediction, classes)
+    cells = truth.ravel().astype(np.intp) * classes + prediction.ravel().astype(np.intp)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
 
 def iou(
-    truth: NDArray[np.integer], guess: NDArray[np.integer], *, classes: int, ignore: int | None = None
+    truth: NDArray[np.integer], prediction: NDArray[np.integer], *, classes: int, ignore: int | None = None
 ) -> NDArray[np.float64]:
     """Intersection over union of each class, (classes,), in [0, 1]; NaN for a class found in neither mask.
 
@@ -63,8 +63,8 @@ def iou(
     >>> iou(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), classes=3, ignore=2)
     array([0.5, 0.5, nan])
     """
-    hits, true, predicted = _counts(confusion_matrix(truth, guess, classes=classes, ignore=ignore))
-    return _ratio(hits, true + predicted - hits)
+    true_positives, true, predicted = _counts(confusion_matrix(truth, prediction, classes=classes, ignore=ignore))
+    return _ratio(true_positives, true + predicted - true_positives)
 
 
 class ClassScore(BaseModel, frozen=True, extra="forbid"):
@@ -117,10 +117,10 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
         matrix = np.asarray(confusion)
         if matrix.shape != (len(names), len(names)):
             raise wrong_argument("confusion", matrix.shape, expected=f"a row and a column for each of {list(names)}")
-        hits, true, predicted = _counts(matrix)
-        overlaps = _ratio(hits, true + predicted - hits)
-        f_scores = _ratio(2 * hits, true + predicted)
-        precisions, recalls = _ratio(hits, predicted), _ratio(hits, true)
+        true_positives, true, predicted = _counts(matrix)
+        overlaps = _ratio(true_positives, true + predicted - true_positives)
+        f_scores = _ratio(2 * true_positives, true + predicted)
+        precisions, recalls = _ratio(true_positives, predicted), _ratio(true_positives, true)
         scored = overlaps[background:]
         return cls(
             classes=tuple(
@@ -136,7 +136,7 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
                 for row, name in enumerate(names)
             ),
             mean_iou=_or_none(_ratio(np.nansum(scored), np.isfinite(scored).sum())),
-            pixel_accuracy=_or_none(_ratio(hits.sum(), matrix.sum())),
+            pixel_accuracy=_or_none(_ratio(true_positives.sum(), matrix.sum())),
             absent=tuple(name for name, score in zip(names[background:], scored, strict=True) if np.isnan(score)),
             background=background,
             confusion=tuple(tuple(map(int, row)) for row in matrix),
@@ -144,7 +144,7 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
 
 
 def _counts(matrix: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
-    """Pixels hit, in the truth and in the guess, each (classes,)."""
+    """Pixels hit, in the truth and in the prediction, each (classes,)."""
     return matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
 
 

@@ -62,9 +62,9 @@ def panels(
             shown.append(Shown(image, None, f"{run.split} has no such image."))
             continue
         try:
-            truth, guess = truth_and_guess(pair, run=run, recipe=recipe, bundle=bundle)
+            truth, prediction = truth_and_guess(pair, run=run, recipe=recipe, bundle=bundle)
             shown_image = to_display(read_image(pair.image), bundle.normalisation)
-            picture = panel(shown_image, truth, guess=guess, labels=bundle.labels)
+            picture = panel(shown_image, truth, prediction=prediction, labels=bundle.labels)
             shown.append(Shown(image, picture_source(picture)))
         except InputError as error:
             shown.append(Shown(image, None, str(error)))

@@ -32,15 +32,15 @@ class SizesDiffer(InputError):
 class ClassPixels:
     """Known pixels of one image by class; those of images add, and every score of `Scores` follows from the sums."""
 
-    hits: tuple[int, ...]
+    true_positives: tuple[int, ...]
     truth: tuple[int, ...]
     predicted: tuple[int, ...]
 
     @classmethod
     def count(cls, confusion: NDArray[np.int64]) -> "ClassPixels":
         """The counts in a confusion matrix, truth in rows."""
-        hits, truth, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-        return cls(*(tuple(map(int, counts)) for counts in (hits, truth, predicted)))
+        true_positives, truth, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+        return cls(*(tuple(map(int, counts)) for counts in (true_positives, truth, predicted)))
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Evaluation:
         """The score of the TGS salt challenge, see `salt_score`; None but for a background and one class."""
         if not (self.images and self.scores.background and len(self.scores.classes) == 2):
             return None
-        counted = ((one.pixels.hits[1], one.pixels.truth[1], one.pixels.predicted[1]) for one in self.images)
+        counted = ((one.pixels.true_positives[1], one.pixels.truth[1], one.pixels.predicted[1]) for one in self.images)
         return float(score_of_counts(*zip(*counted, strict=True)).mean())
 
     def to_json(self) -> dict[str, Any]:
@@ -111,17 +111,17 @@ def evaluate_pairs(
             try:
                 if isinstance(found, Failed):
                     raise found.error
-                truth, guess = _truth(pair, mask_values, found), found.indices(engine.bundle)
+                truth, prediction = _truth(pair, mask_values, found), found.indices(engine.bundle)
             except InputError as error:
                 failures[found.of.number] = error
                 seen(pair, None)
                 continue
-            confusion = confusion_matrix(truth, guess, classes=len(names), ignore=IGNORED)
+            confusion = confusion_matrix(truth, prediction, classes=len(names), ignore=IGNORED)
             one = Scores.from_confusion(confusion, names, background=background)
             counts, seconds = ClassPixels.count(confusion), round(found.seconds, 6)
             images[found.of.number] = ImageScore(pair.name, one.mean_iou, one.pixel_accuracy, counts, seconds)
             total += confusion
-            seen(pair, guess)
+            seen(pair, prediction)
     return Evaluation(
         Scores.from_confusion(total, names, background=background),
         tuple(images[number] for number in sorted(images)),

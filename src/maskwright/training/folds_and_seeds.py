@@ -120,10 +120,10 @@ def summarise(runs: Sequence[Run]) -> Summary:
             sum(image["pixels"][kind][place] for one in evaluations for image in one["images"])
             for place in range(len(labels))
         ]
-        for kind in ("hits", "truth", "predicted")
+        for kind in ("true_positives", "truth", "predicted")
     }
     classes = {
-        name: _iou(*(totals[kind][labels.index(name)] for kind in ("hits", "truth", "predicted"))) for name in names
+        name: _iou(*(totals[kind][labels.index(name)] for kind in ("true_positives", "truth", "predicted"))) for name in names
     }
     known = [value for value in reached.values() if value is not None]
     background = {label.name for label in runs[0].read_bundle().labels if label.background}
@@ -137,9 +137,9 @@ def summarise(runs: Sequence[Run]) -> Summary:
     )
 
 
-def _iou(hits: int, truth: int, predicted: int) -> float | None:
-    union = truth + predicted - hits
-    return hits / union if union else None
+def _iou(true_positives: int, truth: int, predicted: int) -> float | None:
+    union = truth + predicted - true_positives
+    return true_positives / union if union else None
 
 
 def seconds_to_decide(seconds: float, number: int) -> float:

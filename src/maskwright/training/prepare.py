@@ -221,7 +221,7 @@ def _measured(pairs: Sequence[Pair], sizes: Sequence[tuple[int, int]], channels:
 
 
 def machine_memory() -> int:
-    """Bytes of memory this machine, or the container, has; a modest guess where neither says."""
+    """Bytes of memory this machine, or the container, has; a modest prediction where neither says."""
     try:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

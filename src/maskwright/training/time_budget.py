@@ -17,7 +17,7 @@ _FEWEST: Final = 4 * BATCH  # images that one looks at, whatever they cost
 _READING: Final = 1.15  # of the time of predicting, with reading and counting
 # Of a whole step's time for as many pixels, a forward pass, before either has been measured.
 _FIRST_GUESS: Final = 0.4
-# Steps by which one can guess what others will take.
+# Steps by which one can prediction what others will take.
 _TOLD_BY: Final = 3
 # Of the clock for the proof is not to be guessed but measured.
 _MUCH: Final = 0.2
@@ -177,13 +177,13 @@ class Pace:
         return self._validation_cost() * self._proof > _MUCH * schedule.budget
 
     def _cost_on_the_way(self, state: State) -> float:
-        """Seconds of a validation on the way: the last one's, or a guess."""
+        """Seconds of a validation on the way: the last one's, or a prediction."""
         if self._on_the_way is None:
             return self._validation_cost() * self.looked_at(state) / max(1, self.images)
         return self._on_the_way
 
     def _validation_cost(self) -> float:
-        """Seconds of a validation on all images: by the last one, or a guess from the steps so far."""
+        """Seconds of a validation on all images: by the last one, or a prediction from the steps so far."""
         if self._validation_seconds is not None or self._timed_from is None or not self._work:
             return self._validation_seconds or 0.0
         return self._validation_work * (self._stopwatch.seconds() - self._timed_from) / self._work

@@ -68,15 +68,15 @@ def search(
         select: What is scored: ``mean_iou``, the IoU over all pixels, or ``mean_precision``, see `salt_score`.
         thresholds: To try, 0.5 among them.
     """
-    hits, guessed, truths = [], [], []
+    true_positives, guessed, truths = [], [], []
     for truth, probabilities in images:
         found = [
             _counts(probabilities > threshold, truth, areas=areas, fill_holes=fill_holes) for threshold in thresholds
         ]
-        hits.append([one for one, _ in found])
+        true_positives.append([one for one, _ in found])
         guessed.append([other for _, other in found])
         truths.append(int((truth == 1).sum()))
-    by_image = np.moveaxis(np.array(hits), 0, -1), np.moveaxis(np.array(guessed), 0, -1)
+    by_image = np.moveaxis(np.array(true_positives), 0, -1), np.moveaxis(np.array(guessed), 0, -1)
     scores = score(by_image[0], np.array(truths), by_image[1], select=select)
     return Search(tuple(thresholds), tuple(areas), scores)
 
@@ -92,24 +92,24 @@ def search_area(
         areas: Least areas to try, 0 first.
     """
     found = [
-        (_counts(guess == label, truth, areas=areas, fill_holes=False, label=label), int((truth == label).sum()))
-        for truth, guess in images
+        (_counts(prediction == label, truth, areas=areas, fill_holes=False, label=label), int((truth == label).sum()))
+        for truth, prediction in images
     ]
-    hits, guessed = (np.sum([counts[part] for counts, _ in found], axis=0) for part in (0, 1))
-    union = guessed + sum(there for _, there in found) - hits
-    overlaps = np.divide(hits, union, out=np.zeros(len(areas)), where=union > 0)
+    true_positives, guessed = (np.sum([counts[part] for counts, _ in found], axis=0) for part in (0, 1))
+    union = guessed + sum(there for _, there in found) - true_positives
+    overlaps = np.divide(true_positives, union, out=np.zeros(len(areas)), where=union > 0)
     best = int(overlaps.round(6).argmax())
     return areas[best], float(overlaps[best]), float(overlaps[0])
 
 
 def score(
-    hits: NDArray[np.int64], truth: NDArray[np.int64], guessed: NDArray[np.int64], *, select: Select
+    true_positives: NDArray[np.int64], truth: NDArray[np.int64], guessed: NDArray[np.int64], *, select: Select
 ) -> NDArray[np.float64]:
-    """The score of images, last axis, of which pixels are counted: in both masks, in the truth and in the guess."""
+    """The score of images, last axis, of which pixels are counted: in both masks, in the truth and in the prediction."""
     if select == "mean_precision":
-        return score_of_counts(hits, np.broadcast_to(truth, hits.shape), guessed).mean(axis=-1)
-    union = (guessed + truth - hits).sum(axis=-1)
-    return np.divide(hits.sum(axis=-1), union, out=np.zeros(union.shape), where=union > 0)
+        return score_of_counts(true_positives, np.broadcast_to(truth, true_positives.shape), guessed).mean(axis=-1)
+    union = (guessed + truth - true_positives).sum(axis=-1)
+    return np.divide(true_positives.sum(axis=-1), union, out=np.zeros(union.shape), where=union > 0)
 
 
 def _counts(
@@ -120,7 +120,7 @@ def _counts(
         mask = cleaned(mask.astype(np.uint8), fill_holes=True) == 1
     parts, pixels = components(mask, diagonal=True)
     size = len(pixels)
-    hits = np.bincount(parts[truth == label], minlength=size)
+    true_positives = np.bincount(parts[truth == label], minlength=size)
     guessed = np.bincount(parts[truth != IGNORED], minlength=size)
     kept = (pixels >= np.array(areas)[:, None]) & (np.arange(size) > 0)
-    return kept @ hits, kept @ guessed
+    return kept @ true_positives, kept @ guessed

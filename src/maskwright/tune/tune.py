@@ -1,4 +1,4 @@
-"""Decide, do not guess: what to do with a network's probabilities, by its score on images it has not learnt from."""
+"""Decide, do not prediction: what to do with a network's probabilities, by its score on images it has not learnt from."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -194,7 +194,7 @@ def _compared(
         places, fewer = sorted(first), sorted(set(first.values()))
         reached = judge.of([(place, said_alone[first[place]][place]) for place in places])
         name = "each image by the first network it was held out of"
-    mean = judge.of([(place, judge.guess(place, ())) for place in places])
+    mean = judge.of([(place, judge.prediction(place, ())) for place in places])
     on = mean > reached + _GAIN or fewer == every
     lines = [Line(name, reached, None, on=True), Line("their mean", mean, mean - reached, on=on)]
     return lines, every if on else fewer
@@ -254,12 +254,12 @@ class _Judge:
         self.bundle = bundle
         self.select = select
 
-    def of(self, guesses: Sequence[tuple[int, NDArray[np.uint8]]]) -> float:
+    def of(self, predictions: Sequence[tuple[int, NDArray[np.uint8]]]) -> float:
         """The score of label indices, each with the place of its image."""
         classes, background = len(self.bundle.labels), self.bundle.background
         images = self.answers.images
         found = [
-            confusion_matrix(images[place].truth, guess, classes=classes, ignore=IGNORED) for place, guess in guesses
+            confusion_matrix(images[place].truth, prediction, classes=classes, ignore=IGNORED) for place, prediction in predictions
         ]
         if self.select == "mean_precision":
             counts = np.array(found)
@@ -269,9 +269,9 @@ class _Judge:
 
     def with_views(self, views: Sequence[View], *, fill_holes: bool = False) -> float:
         """The score of what is decided at one half, or by the most probable class."""
-        return self.of([(place, self.guess(place, views, fill_holes=fill_holes)) for place in self.places])
+        return self.of([(place, self.prediction(place, views, fill_holes=fill_holes)) for place in self.places])
 
-    def guess(self, place: int, views: Sequence[View], *, fill_holes: bool = False) -> NDArray[np.uint8]:
+    def prediction(self, place: int, views: Sequence[View], *, fill_holes: bool = False) -> NDArray[np.uint8]:
         """Label indices of an image."""
         return cleaned(self.bundle.decide(self.answers.mean(place, views)), fill_holes=fill_holes)
 
@@ -360,16 +360,16 @@ def _search_classes(
     *,
     fill_holes: bool,
 ) -> tuple[dict[str, int], float]:
-    guesses = [judge.guess(place, views, fill_holes=fill_holes) for place in judge.places]
+    predictions = [judge.prediction(place, views, fill_holes=fill_holes) for place in judge.places]
     truths = [judge.answers.images[place].truth for place in judge.places]
     tried = areas_for([truth.shape for truth in truths])
     least = [0] * len(judge.bundle.labels)
     for label in range(1, len(least)):
-        area, best, whole = search_area(zip(truths, guesses, strict=True), label=label, areas=tried)
+        area, best, whole = search_area(zip(truths, predictions, strict=True), label=label, areas=tried)
         least[label] = area if best > whole + _GAIN else 0
         name = f"{judge.bundle.labels[label].name}, its own IoU, of parts of {area} pixels or more"
         lines.append(Line(name, best, best - whole, on=least[label] > 0))
-    cleaner = [cleaned(guess, minimum_areas=least) for guess in guesses]
+    cleaner = [cleaned(prediction, minimum_areas=least) for prediction in predictions]
     found = judge.of(list(zip(judge.places, cleaner, strict=True)))
     on = any(least) and found > before + _GAIN
     lines.append(Line("the least areas that are on", found, found - before, on=on))

@@ -11,7 +11,7 @@ from maskwright.metrics import IOUScore as _IOUScore
 
 def _of_a_batch(metric):
     def with_options(**options):
-        return lambda truth, guess: ops.nan_to_num(metric(**options)(truth, guess), nan=1.0)
+        return lambda truth, prediction: ops.nan_to_num(metric(**options)(truth, prediction), nan=1.0)
 
     return with_options
 
