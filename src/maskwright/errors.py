@@ -39,6 +39,25 @@ class WrongArgument(InputError):
     text = "{argument}={given!r}: expected {expected}.{hint}"
 
 
+class MissingPackage(InputError):
+    """An optional package that is not installed, cannot be imported or is too old.
+
+    Fields: ``purpose`` (what needs it), ``package`` (one or more names), ``reason`` and ``command`` (installs it).
+    """
+
+    text = "{purpose} requires {package}{reason}. Install with: {command}."
+
+
+def missing_package(purpose: str, package: str, *, install: str, reason: object = "") -> MissingPackage:
+    """Return a `MissingPackage` whose command installs the requirement ``install`` with pip.
+
+    >>> missing_package("Reading a.zarr", "zarr", install="maskwright[zarr]")
+    MissingPackage("Reading a.zarr requires zarr. Install with: pip install 'maskwright[zarr]'.")
+    """
+    command = f"pip install '{install}'"
+    return MissingPackage(purpose=purpose, package=package, reason=f" ({reason})" if reason else "", command=command)
+
+
 def wrong_argument(argument: str, given: object, *, expected: str, hint: str = "") -> WrongArgument:
     """A `WrongArgument`, with an optional hint as a second sentence."""
     return WrongArgument(argument=argument, given=given, expected=expected, hint=f" {hint}" if hint else "")

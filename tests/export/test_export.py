@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from maskwright.errors import UnknownChoice
+from maskwright.errors import MissingPackage, UnknownChoice
 from maskwright.export import to_openvino
-from maskwright.export.export import MissingExporter, export_run
+from maskwright.export.export import export_run
 from maskwright.export.output_folder import (
     OutputHoldsAnEngine,
     OutputHoldsMore,
@@ -331,6 +331,6 @@ def test_a_missing_package_is_named(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     monkeypatch.delitem(sys.modules, "maskwright.export.to_onnx", raising=False)
     with pytest.raises(
-        MissingExporter, match=r"Exporting to onnx .* \(.*tf2onnx.*\); install it: pip install 'maskwri"
+        MissingPackage, match=r"Exporting to onnx requires tf2onnx.* \(.*tf2onnx.*\).*pip install 'maskwright\[onnx\]'"
     ):
         export_run(run, tmp_path / "engine", to="onnx")

@@ -7,8 +7,9 @@ import pytest
 from keras import layers
 
 from maskwright.cli.tables import checks_table
+from maskwright.errors import MissingPackage
 from maskwright.export import quantise, to_openvino
-from maskwright.export.export import MissingExporter, export_run
+from maskwright.export.export import export_run
 from maskwright.export.int8_sensitivity import costs
 from maskwright.export.verify import BOUNDS, EngineDisagrees, faults
 from maskwright.inference.engines.engine import open_engine
@@ -152,5 +153,5 @@ def test_a_score_may_rise_in_int8_alone():
 def test_a_missing_nncf_is_named(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nncf", None)
     monkeypatch.delitem(sys.modules, "maskwright.export.quantise", raising=False)
-    with pytest.raises(MissingExporter, match=r"openvino .*nncf.*; install it: pip install 'maskwright\[int8\]'\."):
+    with pytest.raises(MissingPackage, match=r"openvino and nncf \(.*nncf.*\).*pip install 'maskwright\[int8\]'\."):
         export_run(run, tmp_path / "engine", precision="int8")

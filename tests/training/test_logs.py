@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from maskwright.training.logs import ServiceMissing, logged
+from maskwright.errors import MissingPackage
+from maskwright.training.logs import logged
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
 
@@ -80,8 +81,9 @@ def test_a_service_that_fails_on_the_way_is_done_without(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("service", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
 def test_a_service_that_is_not_installed_is_told_how_to_get(tmp_path, monkeypatch, service, package):
     monkeypatch.setitem(sys.modules, package, None)
+    message = rf"training\.log: {service} requires {package}.*pip install 'maskwright\[{service}\]'"
     with (
-        pytest.raises(ServiceMissing, match=rf"{service} needs the package .*pip install 'maskwright\[{service}\]'"),
+        pytest.raises(MissingPackage, match=message),
         logging(tmp_path, service),
     ):
         pass

@@ -10,7 +10,7 @@ from typing import Final
 
 import keras
 
-from maskwright.errors import InputError, one_of
+from maskwright.errors import missing_package, one_of
 from maskwright.export.calibrate import calibration_patches
 from maskwright.export.output_folder import atomic_folder, check_free
 from maskwright.export.trace import check_backend
@@ -25,12 +25,6 @@ from maskwright.rewrite.for_export import rewrite as rewritten
 from maskwright.training.run import Run
 
 
-class MissingExporter(InputError):
-    """A package that writes a kind of engine is not installed."""
-
-    text = "Exporting to {to} needs a package that cannot be imported ({found}); install it: {command}."
-
-
 @dataclass(frozen=True)
 class Target:
     """How a kind of engine is written."""
@@ -39,22 +33,22 @@ class Target:
     """Of this package; its `write(network, folder)` returns the name of what is to be opened."""
     packages: tuple[str, ...]
     """Whose versions are noted."""
-    command: str
-    """What installs them."""
+    install: str
+    """The requirement that pip installs them by."""
     calibrated: bool = False
     """Whether it has `attempts(network, folder, patches)` in place of that, which yields names as long as asked to."""
 
 
-_OPENVINO: Final = Target("to_openvino", ("openvino",), "pip install 'maskwright[openvino]'")
+_OPENVINO: Final = Target("to_openvino", ("openvino",), "maskwright[openvino]")
 TARGETS: Final[Mapping[str, Mapping[str, Target]]] = {
     "openvino": {
         "f32": _OPENVINO,
         "bf16": _OPENVINO,
-        "int8": Target("quantise", ("openvino", "nncf"), "pip install 'maskwright[int8]'", calibrated=True),
+        "int8": Target("quantise", ("openvino", "nncf"), "maskwright[int8]", calibrated=True),
     },
-    "onnx": {"f32": Target("to_onnx", ("tf2onnx", "onnx", "onnxruntime"), "pip install 'maskwright[onnx]'")},
-    "litert": {"f32": Target("to_litert", ("ai-edge-litert",), "pip install 'maskwright[litert]'")},
-    "saved_model": {"f32": Target("to_saved_model", (), "pip install 'maskwright[tensorflow]'")},
+    "onnx": {"f32": Target("to_onnx", ("tf2onnx", "onnx", "onnxruntime"), "maskwright[onnx]")},
+    "litert": {"f32": Target("to_litert", ("ai-edge-litert",), "maskwright[litert]")},
+    "saved_model": {"f32": Target("to_saved_model", (), "maskwright[tensorflow]")},
 }
 
 
@@ -91,7 +85,7 @@ def export_run(
         NotARun, UnscoredRun: ``run`` is no complete run, or its network was converted and not trained here.
         OutputHoldsAnEngine, OutputIsTaken: ``out`` cannot be used.
         UnknownChoice: There is no such target, or not in that precision.
-        NeedsTensorFlow, MissingExporter: What writes the engine is not there.
+        NeedsTensorFlow, MissingPackage: What writes the engine is not there.
         EngineDisagrees: The engine passes a bound of `BOUNDS`.
         InputError: The network, a validation pair or an image to calibrate on cannot be read.
     """
@@ -103,7 +97,8 @@ def export_run(
     try:
         exporter, versions = import_module(f"maskwright.export.{target.module}"), _versions(target)
     except ImportError as error:
-        raise MissingExporter(to=to, found=error, command=target.command) from None
+        packages = " and ".join(target.packages or ("tensorflow",))
+        raise missing_package(f"Exporting to {to}", packages, install=target.install, reason=error) from None
     bundle, data = Bundle.read(source.folder), source.read_recipe().data
     reference = load_keras_engine(source.network, bundle)
     with atomic_folder(out) as folder:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final, Literal
 
-from maskwright.errors import InputError
+from maskwright.errors import missing_package
 from maskwright.images.write import write_text
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
@@ -12,12 +12,6 @@ from maskwright.training.run import Run
 Service = Literal["tensorboard", "mlflow"]
 Log = Callable[[Mapping[str, Any]], None]
 """Called with each line of the history."""
-
-
-class ServiceMissing(InputError):
-    """A logging service whose package is not installed."""
-
-    text = "training.log: {service} needs the package {package}: pip install 'maskwright[{service}]'."
 
 
 @contextmanager
@@ -33,7 +27,7 @@ def logged(run: Run, recipe: Recipe, *, first: int, say: Callable[[str], None]) 
         say: Called with lines for the user.
 
     Raises:
-        ServiceMissing: A service's package is not installed.
+        MissingPackage: A service's package is not installed.
     """
     with ExitStack() as stack:
         logs = {name: stack.enter_context(_SERVICES[name](run, recipe, first)) for name in recipe.training.log}
@@ -64,7 +58,7 @@ def _tensorboard(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
-        raise ServiceMissing(service="tensorboard", package="tensorboardX") from None
+        raise missing_package("training.log: tensorboard", "tensorboardX", install="maskwright[tensorboard]") from None
     folder = str(run.folder / "tensorboard")
     with SummaryWriter(folder, purge_step=first, filename_suffix=f".{first}") as writer:  # names are of a second
 
@@ -82,7 +76,7 @@ def _mlflow(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
     try:
         import mlflow
     except ImportError:
-        raise ServiceMissing(service="mlflow", package="mlflow-skinny") from None
+        raise missing_package("training.log: mlflow", "mlflow-skinny", install="maskwright[mlflow]") from None
     known = run.known_to_mlflow
     begun = known.read_text(encoding="utf-8").strip() if known.is_file() else None
     with mlflow.start_run(run_id=begun, run_name=run.folder.name) as active:

@@ -5,9 +5,10 @@ import sys
 import numpy as np
 import pytest
 
+from maskwright.errors import MissingPackage
 from maskwright.images.errors import DamagedImage, UnsupportedPixels
 from maskwright.images.windows import NotWindowed, PixelSize, UnreadableWindow, open_source
-from maskwright.images.windows.errors import MissingPackage, NoSuchArray, WrongAxes
+from maskwright.images.windows.errors import NoSuchArray, WrongAxes
 from tests.images.painted import noise
 
 zarr = pytest.importorskip("zarr")
@@ -179,5 +180,5 @@ def test_other_types_are_refused(tmp_path):
 def test_without_the_package(tmp_path, monkeypatch):
     create(tmp_path / "a.zarr", PIXELS)
     monkeypatch.setitem(sys.modules, "zarr", None)
-    with pytest.raises(MissingPackage, match=r"a\.zarr: needs the package zarr, .*pip install 'maskwright\[zarr\]'"):
+    with pytest.raises(MissingPackage, match=r"a\.zarr requires zarr .*pip install 'maskwright\[zarr\]'"):
         open_source(tmp_path / "a.zarr")

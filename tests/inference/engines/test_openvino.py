@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskwright.errors import MissingPackage
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import UnreadableBundle
-from maskwright.inference.engines.engine import MissingRuntime, NotARun, needs_framework, open_engine, weights_digest
+from maskwright.inference.engines.engine import NotARun, needs_framework, open_engine, weights_digest
 from maskwright.inference.engines.openvino_runtime import core, openvino
 from maskwright.inference.engines.record import Exported, UnreadableEngine, model_digest
 from tests.inference.fake_engines import bundle
@@ -229,8 +230,8 @@ def test_a_runtime_that_is_not_installed_is_named(engine, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     for module in ("openvino", "openvino_runtime"):
         monkeypatch.delitem(sys.modules, f"maskwright.inference.engines.{module}", raising=False)
-    text = r"engine: this engine is computed by OpenVINO, .* install it: pip install 'maskwright\[openvino\]'\."
-    with pytest.raises(MissingRuntime, match=text):
+    text = r"engine requires OpenVINO \(.*\).*pip install 'maskwright\[openvino\]'\."
+    with pytest.raises(MissingPackage, match=text):
         open_engine(engine)
 
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from maskwright.errors import WrongArgument
+from maskwright.errors import MissingPackage, WrongArgument
 from maskwright.images.errors import ImageTooLarge
-from maskwright.images.windows.errors import MissingPackage
 from maskwright.inference.large import checks
 from maskwright.inference.large.journal import ForeignFolder, OtherJob, UnknownResult
 from maskwright.inference.large.predict_large import LargeJob, predict_large
@@ -147,12 +146,12 @@ def test_files_of_the_user_beside_the_result_are_left_alone(tmp_path, image, nam
 
 
 @pytest.mark.parametrize(
-    ("name", "polygons", "package"),
-    [("mask.zarr", None, "zarr"), ("mask.tif", Path("p.geojson"), "rasterio")],
+    ("name", "polygons", "package", "extra"),
+    [("mask.zarr", None, "zarr", "zarr"), ("mask.tif", Path("p.geojson"), "rasterio", "geo")],
 )
-def test_a_missing_package_is_told_at_once(tmp_path, image, monkeypatch, name, polygons, package):
+def test_a_missing_package_is_told_at_once(tmp_path, image, monkeypatch, name, polygons, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingPackage, match=f"needs the package {package}, which is not installed"):
+    with pytest.raises(MissingPackage, match=rf"requires {package}\. .*maskwright\[{extra}\]"):
         predict_large(job(image, polygons=polygons), tmp_path / name)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from maskwright.errors import UnknownChoice, WrongArgument
+from maskwright.errors import MissingPackage, UnknownChoice, WrongArgument
 from maskwright.networks.blocks import torch_batch_norm
 from maskwright.networks.deeplabv3plus import build_deeplabv3plus
 from maskwright.networks.resnet import build_resnet
@@ -20,7 +20,6 @@ from maskwright.networks.unet import build_unet
 from maskwright.networks.unetplusplus import build_unetplusplus
 from maskwright.weights.smp.identify import UnknownSmpNetwork, recognise
 from maskwright.weights.smp.load_save import NotForSmp, load_smp, save_smp, save_smp_folder
-from maskwright.weights.torch.file import PackageMissing
 from maskwright.weights.torch.names import NoCounterpart
 from tests.networks.randomise import answer, randomise
 
@@ -137,7 +136,7 @@ def test_a_folder_says_how_smp_builds_the_network(from_a_file, tmp_path):
             r"^the layer bn_data \(BatchNormalization\) .* unet has no counterpart in segmentation_models_p.*'s Unet\.",
         ),
         (
-            lambda: unet(empty_head=True),
+            lambda: unet(classification_head=True),
             NoCounterpart,
             r"^the layer present \(Dense\)",
         ),
@@ -179,7 +178,7 @@ def test_only_a_functional_model_into_a_safetensors_file_is_saved(tmp_path):
 
 def test_a_writer_that_is_not_installed_is_named(from_a_file, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    with pytest.raises(PackageMissing, match=r"^file='.*network\.safetensors': .* package safetensors\."):
+    with pytest.raises(MissingPackage, match=r"^file='.*network\.safetensors' requires safetensors "):
         save_smp(from_a_file, tmp_path / "network.safetensors")
 
 

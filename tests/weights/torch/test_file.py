@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from maskwright.errors import MissingPackage
 from maskwright.networks.resnet_v1 import build_resnet_v1
 from maskwright.weights.torch import file as torch_file
 from maskwright.weights.torch.file import (
     MissingTorchFile,
     NoStateDict,
-    PackageMissing,
     TorchFileTooLarge,
     UnreadableTorchFile,
     load_resnet_v1,
@@ -253,14 +253,14 @@ def test_a_file_exists_and_has_one_of_torchs_suffixes(tmp_path, monkeypatch, giv
 def test_a_reader_that_is_not_installed_is_named(tmp_path, monkeypatch, suffix, package):
     file = written(tmp_path / f"a{suffix}", VALUES)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(PackageMissing, match=rf"needs the package {package}\. Install it: pip install '{package}'\.$"):
+    with pytest.raises(MissingPackage, match=rf"{suffix}' requires {package}.* pip install '{package}.*'\.$"):
         read_tensors(file)
 
 
 def test_a_torch_whose_safe_reading_is_not_safe_is_not_used(tmp_path, monkeypatch):
     file = written(tmp_path / "a.pth", VALUES)
     monkeypatch.setattr(torch, "__version__", torch.torch_version.TorchVersion("2.5.1"))
-    with pytest.raises(PackageMissing, match=r"needs the package torch>=2\.6\. "):
+    with pytest.raises(MissingPackage, match=r"requires torch>=2\.6 \(installed: 2\.5\.1\)"):
         read_tensors(file)
 
 

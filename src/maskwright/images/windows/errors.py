@@ -32,12 +32,6 @@ class NoSuchArray(ImageFault):
     """A Zarr group that does not say which of its arrays is the picture."""
 
 
-class MissingPackage(InputError):
-    """A file that needs a package which is not installed."""
-
-    text = "{file}: needs the package {package}, which is not installed. Install it: pip install 'maskwright[{extra}]'."
-
-
 class NotWritten(InputError):
     """A result for which the disk has no room."""
 

@@ -7,9 +7,9 @@ from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from maskwright.errors import missing_package
 from maskwright.images.labels import Label
 from maskwright.images.windows.disk import writing
-from maskwright.images.windows.errors import MissingPackage
 from maskwright.images.write import atomic_path
 
 _TOGETHER: Final = 1000  # polygons whose coordinates are converted in one call
@@ -50,7 +50,7 @@ def _features(mask: Path, names: dict[int, str]) -> Iterator[Feature]:
         from rasterio.features import shapes
         from rasterio.warp import transform_geom
     except ImportError as error:
-        raise MissingPackage(file=mask, package="rasterio", extra="geo") from error
+        raise missing_package(f"Polygons of {mask}", "rasterio", install="maskwright[geo]", reason=error) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # columns and rows are meant then
         ids = rasterio.open(mask)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from maskwright.errors import missing_package
 from maskwright.images.errors import NotAnImage
 from maskwright.images.files import ZARR_METADATA, is_zarr
-from maskwright.images.windows.errors import MissingPackage, RefusedCodec
+from maskwright.images.windows.errors import RefusedCodec
 
 COMPRESSIONS: Final = ("blosc", "gzip", "lz4", "zlib", "zstd")
 """Those whose result may be of any size."""
@@ -90,7 +91,7 @@ def import_zarr(file: Path) -> Any:
     try:
         import zarr
     except ImportError as error:
-        raise MissingPackage(file=file, package="zarr", extra="zarr") from error
+        raise missing_package(str(file), "zarr", install="maskwright[zarr]", reason=error) from error
     return zarr
 
 

@@ -9,12 +9,11 @@ from typing import Final, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.errors import InputError
+from maskwright.errors import InputError, missing_package
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engines.record import (
     Exported,
     Kind,
-    MissingRuntime,
     UnreadableEngine,
     is_exported,
     model_digest,
@@ -24,10 +23,10 @@ NETWORK_FILE = "model.keras"
 
 # The module that opens each kind of engine, the package it needs, and what installs that.
 _RUNTIMES: Final[Mapping[Kind, tuple[str, str, str]]] = {
-    "openvino": ("openvino", "OpenVINO", "pip install 'maskwright[openvino]'"),
-    "onnx": ("onnx", "ONNX Runtime", "pip install 'maskwright[onnx]'"),
-    "litert": ("litert", "LiteRT", "pip install 'maskwright[litert]'"),
-    "saved_model": ("saved_model", "TensorFlow", "pip install 'maskwright[tensorflow]'"),
+    "openvino": ("openvino", "OpenVINO", "maskwright[openvino]"),
+    "onnx": ("onnx", "ONNX Runtime", "maskwright[onnx]"),
+    "litert": ("litert", "LiteRT", "maskwright[litert]"),
+    "saved_model": ("saved_model", "TensorFlow", "maskwright[tensorflow]"),
 }
 
 
@@ -62,12 +61,6 @@ class NotARun(InputError):
     text = "{folder}: not a run: {found}; expected a folder that `maskwright train --out` wrote, with {expected}."
 
 
-class MissingFramework(InputError):
-    """Keras, or its backend, is not installed."""
-
-    text = "Opening {file} needs Keras and a backend ({found}); install one: pip install 'maskwright[tensorflow]'."
-
-
 def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
     """The engine in the folder of a run, which takes Keras to open, or of an export, which takes its runtime alone.
 
@@ -80,7 +73,7 @@ def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
         NotARun: The folder is missing, or holds no bundle or network.
         UnreadableBundle: The bundle is damaged.
         UnreadableEngine, UnreadableNetwork: The network is damaged, or does not fit the bundle.
-        MissingFramework, MissingRuntime: What computes the network is not installed.
+        MissingPackage: What computes the network is not installed.
     """
     folder = Path(folder)
     exported = is_exported(folder)
@@ -116,7 +109,8 @@ def _open_run(folder: Path, bundle: Bundle) -> Engine:
     try:
         from maskwright.inference.engines.keras import load_keras_engine
     except ImportError as error:
-        raise MissingFramework(file=folder / NETWORK_FILE, found=error) from None
+        purpose, install = f"Opening {folder / NETWORK_FILE}", "maskwright[tensorflow]"
+        raise missing_package(purpose, "Keras and a backend", install=install, reason=error) from None
     return load_keras_engine(folder / NETWORK_FILE, bundle)
 
 
@@ -124,9 +118,9 @@ def _open_exported(folder: Path, bundle: Bundle, threads: int | None) -> Engine:
     exported = Exported.read(folder)
     if model_digest(folder, exported.model) != exported.weights:
         raise UnreadableEngine(file=folder / exported.model, found="it is not what the export wrote, by its SHA-256")
-    module, package, command = _RUNTIMES[exported.kind]
+    module, package, install = _RUNTIMES[exported.kind]
     try:
         runtime = import_module(f"maskwright.inference.engines.{module}")
     except ImportError as error:
-        raise MissingRuntime(folder=folder, package=package, found=error, command=command) from None
+        raise missing_package(f"Engine {folder}", package, install=install, reason=error) from None
     return runtime.open_exported(folder, exported, bundle, threads=threads)

@@ -21,12 +21,6 @@ class UnreadableEngine(InputError):
     text = "{file}: cannot be opened as an engine ({found}); export the run again."
 
 
-class MissingRuntime(InputError):
-    """The package that computes an engine is not installed."""
-
-    text = "{folder}: this engine is computed by {package}, which cannot be imported ({found}); install it: {command}."
-
-
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, final
 
-from maskwright.errors import InputError, wrong_argument
+from maskwright.errors import InputError, MissingPackage, missing_package, wrong_argument
 from maskwright.inference.large.dask_blocks import Spread
 from maskwright.inference.large.dask_worker import Task, dask_setup
 from maskwright.inference.large.journal import Key
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 60.0
 """Seconds that are waited for a worker where there is none."""
-
-
-class MissingDask(InputError):
-    """Dask's scheduler is not installed."""
-
-    text = (
-        "Workers need the packages distributed and cryptography ({found}); install: pip install 'maskwright[cluster]'."
-    )
 
 
 class NoScheduler(InputError):
@@ -68,7 +60,7 @@ def connected(
         say: Called with lines for the user.
 
     Raises:
-        MissingDask: The extra ``cluster`` is not installed.
+        MissingPackage: The extra ``cluster`` is not installed.
         NoScheduler: Nothing answers there, or this is no address.
     """
     distributed = _import()
@@ -95,7 +87,7 @@ def started(
     From a script of one's own, call it under ``if __name__ == "__main__":``, as for all of Python's processes.
 
     Raises:
-        MissingDask: The extra ``cluster`` is not installed.
+        MissingPackage: The extra ``cluster`` is not installed.
         WrongArgument: ``workers`` is not 1 or more.
     """
     if workers < 1:
@@ -104,7 +96,7 @@ def started(
     try:
         security = distributed.Security.temporary()
     except ImportError as error:
-        raise MissingDask(found=error) from None
+        raise _missing_dask(error) from None
     with (
         distributed.LocalCluster(
             security=security,
@@ -136,5 +128,10 @@ def _import() -> ModuleType:
     try:
         import distributed
     except ImportError as error:
-        raise MissingDask(found=error) from None
+        raise _missing_dask(error) from None
     return distributed
+
+
+def _missing_dask(error: ImportError) -> MissingPackage:
+    packages = "distributed and cryptography"
+    return missing_package("A Dask cluster", packages, install="maskwright[cluster]", reason=error)

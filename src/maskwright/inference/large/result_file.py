@@ -5,9 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from maskwright.errors import wrong_argument
+from maskwright.errors import missing_package, wrong_argument
 from maskwright.images.windows import Source
-from maskwright.images.windows.errors import MissingPackage
 from maskwright.inference.large.block_grid import Layout
 from maskwright.inference.large.block_store import Parts
 from maskwright.inference.large.encoding import Encoding
@@ -35,9 +34,9 @@ def check_packages(out: Path, polygons: Path | None) -> None:
         MissingPackage: There is not.
     """
     if is_zarr(out) and find_spec("zarr") is None:
-        raise MissingPackage(file=out, package="zarr", extra="zarr")
+        raise missing_package(str(out), "zarr", install="maskwright[zarr]")
     if polygons and find_spec("rasterio") is None:
-        raise MissingPackage(file=polygons, package="rasterio", extra="geo")
+        raise missing_package(str(polygons), "rasterio", install="maskwright[geo]")
 
 
 def tell_losses(out: Path, source: Source, say: Callable[[str], None]) -> None:

@@ -13,12 +13,12 @@ from typing import Any, Final
 import keras
 import numpy as np
 
-from maskwright.errors import InputError, one_of, wrong_argument
+from maskwright.errors import InputError, missing_package, one_of, wrong_argument
 from maskwright.images.write import atomic_path
 from maskwright.weights.smp.identify import SmpNetwork, UnknownSmpNetwork, check_options, recognise
 from maskwright.weights.smp.names import RULES
 from maskwright.weights.smp.same_graph import first_difference
-from maskwright.weights.torch.file import PackageMissing, TorchFile, read_tensors
+from maskwright.weights.torch.file import TorchFile, read_tensors
 from maskwright.weights.torch.names import Source, Tensors, fill, module_of, tensors_of
 
 FAMILY: Final = "segmentation_models_pytorch's {}"
@@ -87,7 +87,7 @@ def save_smp(network: keras.Model, file: str | PathLike[str]) -> None:
         UnknownSmpNetwork: its encoder or one of its sizes is none of smp's.
         EpsilonTooSmall: a variance leaves no room for the difference between two epsilons.
         WrongArgument: ``network`` is no functional model, or ``file`` does not end in ``.safetensors``.
-        PackageMissing: safetensors is not installed.
+        MissingPackage: safetensors is not installed.
 
     >>> from tempfile import TemporaryDirectory
     >>> from maskwright.networks.resnet_v1 import RESNET_V1_SKIPS, ResNet18V1
@@ -150,7 +150,7 @@ def _write(tensors: Tensors, path: Path) -> None:
     try:
         from safetensors.numpy import save_file
     except ImportError as error:
-        raise PackageMissing(argument="file", given=fspath(path), package="safetensors") from error
+        raise missing_package(f"file={fspath(path)!r}", "safetensors", install="safetensors", reason=error) from error
     with atomic_path(path) as temporary:
         save_file(dict(tensors), temporary, metadata={"format": "pt"})
 

@@ -13,7 +13,7 @@ from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 import keras
 import numpy as np
 
-from maskwright.errors import InputError
+from maskwright.errors import InputError, MissingPackage, missing_package
 from maskwright.weights.torch.names import RESNET_RULES, Source, Tensors, fill
 
 TorchFile = str | PathLike[str]
@@ -32,12 +32,6 @@ class MissingTorchFile(InputError):
     """An argument that names no file of torch's."""
 
     text = "{argument}={given!r}: expected the path of an existing " + SUFFIXES_IN_WORDS + " file."
-
-
-class PackageMissing(InputError):
-    """A file whose reader is not installed, or is too old to be safe."""
-
-    text = "{argument}={given!r}: this file needs the package {package}. Install it: pip install '{package}'."
 
 
 class UnreadableTorchFile(InputError):
@@ -96,7 +90,7 @@ def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
 
     Raises:
         MissingTorchFile: ``file`` is no existing file with one of these suffixes.
-        PackageMissing: the package that reads it is not installed, or too old to be safe.
+        MissingPackage: the package that reads it is not installed, or too old to be safe.
         UnreadableTorchFile: it is damaged, or its pickle asks for more than tensors and plain containers.
         NoStateDict: it holds something besides dense tensors of floats by name.
         TorchFileTooLarge: it is, or unpacks to, more than 4 GiB.
@@ -126,7 +120,7 @@ def _read_safetensors(path: Path, source: Source) -> Tensors:
         import ml_dtypes  # noqa: F401  with it NumPy knows bfloat16
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        raise PackageMissing(**source, package="safetensors") from error
+        raise _missing_reader("safetensors", source, error) from error
     try:
         with safe_open(path, framework="numpy") as stored:
             return {name: _as_array(stored.get_tensor(name)) for name in stored.keys()}  # noqa: SIM118
@@ -138,9 +132,9 @@ def _read_pickle(path: Path, source: Source) -> Tensors:
     try:
         import torch
     except ImportError as error:
-        raise PackageMissing(**source, package="torch") from error
+        raise _missing_reader("torch>=2.6", source, error) from error
     if torch.__version__ < (2, 6):  # a file could then run code in spite of weights_only=True, see CVE-2025-32434
-        raise PackageMissing(**source, package="torch>=2.6")
+        raise _missing_reader("torch>=2.6", source, f"installed: {torch.__version__}")
     _check_archive(path, source)
     try:
         held = torch.load(path, map_location="cpu", weights_only=True)
@@ -161,6 +155,10 @@ READERS: Final[Mapping[str, Read]] = {
     ".safetensors": _read_safetensors,
     **dict.fromkeys(PICKLED, _read_pickle),
 }
+
+
+def _missing_reader(package: str, source: Source, reason: object) -> MissingPackage:
+    return missing_package("{argument}={given!r}".format(**source), package, install=package, reason=reason)
 
 
 def _check_size(size: int, source: Source) -> None:
