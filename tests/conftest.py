@@ -6,7 +6,7 @@ import pytest
 
 SMALL_RECIPE = {
     "network": {"backbone": "resnet18", "decoder_filters": [16, 16, 8, 8, 8]},
-    "training": {"batch_size": 4, "patch": [64, 64], "precision": "float32"},
+    "training": {"batch_size": 4, "patch_size": [64, 64], "precision": "float32"},
 }
 
 

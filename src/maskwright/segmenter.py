@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
 from maskwright.images.read import read_image
-from maskwright.inference.engines.record import Exported, is_exported
+from maskwright.inference.engines.record import EngineRecord, is_exported
 from maskwright.inference.ensemble import Ensemble, EnsembleByWindows, is_ensemble, read_ensemble
-from maskwright.inference.load_predictor import Predictor, digest_of_weights, open_predictor
-from maskwright.inference.predict_folder import Job, Output, Result, predict_files
+from maskwright.inference.load_predictor import Predictor, predictor_digest, load_predictor
+from maskwright.inference.predict_folder import PredictionJob, Output, FileResult, predict_files
 from maskwright.inference.predict_image import predict_indices, predict_probabilities
 
 if TYPE_CHECKING:  # training loads Keras, which predicting may not need
@@ -26,9 +26,9 @@ if TYPE_CHECKING:  # training loads Keras, which predicting may not need
     from maskwright.data.check import Report
     from maskwright.data.mask_values import MaskValues
     from maskwright.inference.bundle import Bundle
-    from maskwright.inference.engines.record import Kind, Precision
+    from maskwright.inference.engines.record import Runtime, EnginePrecision
     from maskwright.inference.large.dask_cluster import Cluster
-    from maskwright.inference.large.predict_large import LargeResult
+    from maskwright.inference.large.predict_large import LargePredictionResult
     from maskwright.training.custom import Own
     from maskwright.training.evaluate import Evaluation
     from maskwright.training.prepare import Check
@@ -58,6 +58,7 @@ class Segmenter:
         classes: int | Sequence[str] | None = None,
         ignore: int | str | None = None,
         mask_values: Mapping[int | str, str] | None = None,
+        mask_suffix: str | None = None,
         time_budget: str | float | None = None,
         epochs: int | None = None,
         recipe: Mapping[str, Mapping[str, object]] | None = None,
@@ -95,21 +96,23 @@ class Segmenter:
             InputError: The folders, the recipe or ``out`` cannot be used.
         """
         from maskwright.training.custom import Own
-        from maskwright.training.recipe import Recipe, merge
+        from maskwright.training.recipe import Recipe
+        from maskwright.training.recipe_fields import recipe_fields
 
-        given = {
-            "data": {
-                "images": images,
-                "masks": masks,
-                "val_images": val_images,
-                "val_masks": val_masks,
-                "classes": classes,
-                "ignore": ignore,
-                "mask_values": mask_values,
-            },
-            "training": {"time_budget": time_budget, "epochs": epochs},
-        }
-        complete = Recipe.from_dict(merge(recipe or {}, given))
+        fields = recipe_fields(
+            images=images,
+            masks=masks,
+            val_images=val_images,
+            val_masks=val_masks,
+            classes=classes,
+            ignore=ignore,
+            mask_values=mask_values,
+            mask_suffix=mask_suffix,
+            time_budget=time_budget,
+            epochs=epochs,
+            recipe=recipe,
+        )
+        complete = Recipe.from_dict(fields)
         own = Own(augmentation=augmentation, loss=loss, network=network, callback=callback)
         return cls.train_recipe(complete, out, overwrite=overwrite, own=own, narrator=narrator)
 
@@ -195,9 +198,9 @@ class Segmenter:
 
         Raises:
             NotARun, UnreadableBundle, UnreadableNetwork, UnreadableEngine: The folder cannot be used.
-            MissingFramework, MissingRuntime: What computes the network is not installed.
+            MissingPackage: What computes the network is not installed.
         """
-        return cls(open_predictor(folder), Path(folder))
+        return cls(load_predictor(folder), Path(folder))
 
     def predict(self, image: Picture) -> NDArray[np.integer]:
         """The mask of an image of any size: (h, w), in the values the training masks had.
@@ -228,10 +231,10 @@ class Segmenter:
         output: Output = "ids",
         overlay: bool = False,
         overwrite: bool = False,
-        done: Callable[[int, int, Result], None] = lambda number, total, result: None,
-    ) -> list[Result]:
+        done: Callable[[int, int, FileResult], None] = lambda number, total, result: None,
+    ) -> list[FileResult]:
         """Predict files, folders and globs into ``out``; see `maskwright.inference.predict_folder.predict_files`."""
-        job = Job(self.engine, digest_of_weights(self.folder), output=output, overlay=overlay)
+        job = PredictionJob(self.engine, predictor_digest(self.folder), output=output, overlay=overlay)
         return predict_files(job, inputs, Path(out), overwrite=overwrite, done=done)
 
     def predict_large(
@@ -246,7 +249,7 @@ class Segmenter:
         cluster: Cluster | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
         say: Callable[[str], None] = lambda line: None,
-    ) -> LargeResult:
+    ) -> LargePredictionResult:
         """Predict an image larger than memory, by windows, into the TIFF or Zarr ``out``; interrupted, it goes on.
 
         Args:
@@ -262,13 +265,13 @@ class Segmenter:
 
         Raises as `maskwright.inference.large.predict_large.predict_large` does.
         """
-        from maskwright.inference.large.predict_large import LargeJob, predict_large
+        from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
 
         if isinstance(self.engine, Ensemble):
             raise EnsembleByWindows(folder=self.folder)
         goal = None if polygons is None else Path(polygons)
-        digest = digest_of_weights(self.folder)
-        job = LargeJob(self.engine, digest, Path(image), output=output, margin=margin, polygons=goal)
+        digest = predictor_digest(self.folder)
+        job = LargePredictionJob(self.engine, digest, Path(image), output=output, margin=margin, polygons=goal)
         spread = None if cluster is None else partial(cluster.spread, self.folder, job.image)
         return predict_large(job, out, overwrite=overwrite, spread=spread, progress=progress, say=say)
 
@@ -313,8 +316,8 @@ class Segmenter:
         self,
         out: str | Path,
         *,
-        to: Kind = "openvino",
-        precision: Precision = "f32",
+        to: Runtime = "openvino",
+        precision: EnginePrecision = "f32",
         rewrite: bool = True,
         overwrite: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
@@ -335,7 +338,7 @@ def _training_masks(folder: Path, bundle: Bundle) -> tuple[Mapping[Any, str], st
     if is_ensemble(folder):
         folder = read_ensemble(folder).members[0]
     if is_exported(folder):
-        exported = Exported.read(folder)
+        exported = EngineRecord.read(folder)
         return exported.mask_values, exported.mask_suffix
     if run := Run.holding(folder):
         data = run.read_recipe().data

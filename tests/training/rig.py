@@ -97,7 +97,7 @@ class Rig:
             validate=self.validate,
             validation_sizes=[(8, 8)] * images,
             run=self.run,
-            recipe=TrainingRecipe(recalibration_steps=1, **recipe),
+            recipe=TrainingRecipe(precise_bn_steps=1, **recipe),
             stopwatch=Stopwatch(0.0, now=self.clock),
             say=self.said.append,
         )

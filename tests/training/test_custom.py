@@ -102,8 +102,9 @@ def test_a_network_must_fit_the_data_and_open_everywhere(made, words):
     [
         ("network", "encoder_weights", "imagenet"),
         ("network", "encoder_freeze", True),
-        ("training", "encoder_rate", 0.0),
-        ("training", "frozen_share", 0.3),
+        ("network", "first_unit", "identity"),
+        ("training", "encoder_lr_multiplier", 0.0),
+        ("training", "freeze_encoder_until", 0.3),
     ],
 )
 def test_nothing_is_asked_of_the_encoder_of_a_users_network(section, field, value):
@@ -125,7 +126,7 @@ def test_the_command_line_trains_with_a_users_file_and_goes_on_with_no_other(dra
         "--set",
         "training.learning_rate=0.05",
         "--set",
-        "training.patch=[64,64]",
+        "training.patch_size=[64,64]",
         "--set",
         "training.batch_size=4",
         "--epochs",

@@ -6,7 +6,8 @@ import pytest
 
 from maskwright.errors import InputError
 from maskwright.training.folds_and_seeds import BudgetForTooMany, OtherSeries, by_fold, by_seed, summarise, train_series
-from maskwright.training.recipe import Recipe, WrongRecipe
+from maskwright.training.recipe import Recipe
+from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import OutputNotEmpty, Run
 from tests.inference.fake_engines import bundle
 

@@ -28,13 +28,13 @@ COMMAND = "; ".join(
 # Both begin on the way, before and after the training is killed.
 LATE = [
     "--set",
-    "training.average_share=0.4",
+    "training.weight_averaging=0.4",
     "--set",
-    "training.late_loss={dice: 1}",
+    "training.final_loss.loss={dice: 1}",
     "--set",
-    "training.late_share=0.5",
+    "training.final_loss.start=0.5",
     "--set",
-    "training.cycles=2",
+    "training.lr_cycles=2",
 ]
 
 

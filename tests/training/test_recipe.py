@@ -3,7 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from maskwright.training.recipe import Recipe, WrongRecipe, merge, parse_duration, parse_settings
+from maskwright.training.recipe import ProgressiveResize, Recipe
+from maskwright.training.recipe_fields import merge_fields, parse_settings, recipe_fields
+from maskwright.training.recipe_text import WrongRecipe, parse_duration
 
 DATA = {"images": "/i", "masks": "/m"}
 
@@ -13,7 +15,7 @@ def test_the_yaml_of_a_recipe_reads_back_as_the_same_recipe(tmp_path):
         {
             "data": DATA | {"mask_values": {0: "background", 255: "Zelle, groß"}, "ignore": "#ff0000"},
             "network": {"decoder_filters": [8, 8, 4, 4, 2]},
-            "training": {"time_budget": "1h30m", "patch": [64, 96], "loss": {"lovasz": 0.5}},
+            "training": {"time_budget": "1h30m", "patch_size": [64, 96], "loss": {"lovasz": 0.5}},
         }
     )
     (tmp_path / "r.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
@@ -40,9 +42,14 @@ def test_every_field_is_documented_in_the_yaml():
         ({"data": DATA, "training": {"batch_size": 0}}, r"training\.batch_size=0: .*greater than 0"),
         ({"data": DATA, "training": {"time_budget": "soon"}}, r"training\.time_budget='soon': expected a duration"),
         ({"data": DATA, "training": {"time_budget": 60, "epochs": 1}}, r"give time_budget or epochs, not both"),
-        ({"data": DATA, "training": {"cycles": 3, "average_share": 0.4}}, r"average_share reaches back beyond"),
-        ({"data": DATA, "training": {"cycles": 51}}, r"training\.cycles=51"),
-        ({"data": DATA, "training": {"patch": [64, 65]}}, r"both sides must be multiples of 32"),
+        ({"data": DATA, "training": {"lr_cycles": 3, "weight_averaging": 0.4}}, r"weight_averaging .*lr_cycles"),
+        ({"data": DATA, "training": {"final_loss": {"start": 0.5}}}, r"training\.final_loss\.loss is missing"),
+        (
+            {"data": DATA, "training": {"progressive_resize": {"untill": 0.5}}},
+            r"unknown field training\.progressive_resize\.untill; did you mean training\.progressive_resize\.until\?",
+        ),
+        ({"data": DATA, "training": {"lr_cycles": 51}}, r"training\.lr_cycles=51"),
+        ({"data": DATA, "training": {"patch_size": [64, 65]}}, r"both sides must be multiples of 32"),
         ({"data": DATA | {"val_images": "/v"}}, r"val_images and val_masks must be given together"),
     ],
 )
@@ -89,13 +96,54 @@ def test_other_texts_are_no_durations(given):
         Recipe.from_dict({"data": DATA, "training": {"time_budget": given}})
 
 
-def test_settings_are_read_as_yaml_and_win_over_the_file():
+def test_settings_are_read_as_yaml_and_override_the_file():
     settings = parse_settings(["training.loss={dice: 2}", "network.backbone=resnet18", "training.seed=3"])
-    merged = merge({"data": DATA, "training": {"seed": 1, "batch_size": 2, "loss": {"cross_entropy": 1}}}, settings)
-    recipe = Recipe.from_dict(merged)
+    fields = {"data": DATA, "training": {"seed": 1, "batch_size": 2, "loss": {"cross_entropy": 1}}}
+    recipe = Recipe.from_dict(merge_fields(fields, settings))
     assert (recipe.training.seed, recipe.training.batch_size) == (3, 2)
     assert recipe.network.backbone == "resnet18"
     assert recipe.training.loss == {"dice": 2.0}  # a loss is replaced whole, not mixed with the file's
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ((), ProgressiveResize(until=0.4, scale=0.5)),
+        (("training.progressive_resize.until=0.8",), ProgressiveResize(until=0.8, scale=0.5)),
+        (("training.progressive_resize=null",), None),
+        (("training.progressive_resize={scale: 0.75}",), ProgressiveResize(until=0.4, scale=0.75)),
+        (
+            ("training.progressive_resize=null", "training.progressive_resize.scale=0.75"),
+            ProgressiveResize(until=0.7, scale=0.75),
+        ),
+    ],
+)
+def test_a_nested_section_is_merged_field_by_field_and_null_turns_it_off(tmp_path, settings, expected):
+    (tmp_path / "r.yaml").write_text("training:\n  progressive_resize: {until: 0.4, scale: 0.5}\n")
+    fields = recipe_fields(images="/i", masks="/m", recipe=tmp_path / "r.yaml", settings=settings)
+    recipe = Recipe.from_dict(fields)
+    assert recipe.training.progressive_resize == expected
+    assert Recipe.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
+
+
+def test_a_null_setting_overrides_a_preset_and_an_absent_argument_does_not():
+    preset = {"data": {"channels": 1, "classes": 2}, "training": {"final_loss": {"loss": {"lovasz": 1}}, "epochs": 2}}
+    fields = recipe_fields(
+        images="/i", masks="/m", preset=preset, settings=["training.final_loss=null"], time_budget="5m"
+    )
+    recipe = Recipe.from_dict(fields)
+    assert (recipe.data.channels, recipe.data.classes) == (1, 2)
+    assert recipe.training.final_loss is None
+    assert (recipe.training.epochs, recipe.training.time_budget) == (None, 300)
+
+
+def test_an_empty_section_of_a_file_has_no_fields():
+    assert Recipe.from_dict(recipe_fields(images="/i", masks="/m", recipe={"training": None})).training.batch_size == 8
+
+
+def test_a_loss_without_terms_is_an_error():
+    with pytest.raises(WrongRecipe, match=r"training\.loss"):
+        Recipe.from_dict(recipe_fields(images="/i", masks="/m", recipe={"training": {"loss": {}}}))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from maskwright.training.recipe import ProgressiveResize
 from maskwright.training.schedule import ByClock, BySteps, Stopwatch, learning_rate, patch_size
 
 
@@ -75,6 +76,6 @@ def test_the_stopwatch_counts_earlier_sittings():
     ],
 )
 def test_early_patches_are_smaller_but_not_too_small_nor_of_another_shape(patch, early):
-    assert patch_size(0.2, patch=patch, share=0.7, scale=0.6) == early
-    assert patch_size(0.7, patch=patch, share=0.7, scale=0.6) == patch
-    assert patch_size(0.2, patch=patch, share=0.0, scale=0.6) == patch
+    assert patch_size(0.2, patch=patch, resize=ProgressiveResize()) == early
+    assert patch_size(0.7, patch=patch, resize=ProgressiveResize()) == patch
+    assert patch_size(0.2, patch=patch, resize=None) == patch

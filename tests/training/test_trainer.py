@@ -13,6 +13,7 @@ import maskwright.training.trainer as fit
 from maskwright.inference.engines.engine import open_engine
 from maskwright.inference.engines.keras import load_keras_engine
 from maskwright.training.nan_recovery import LossNotFinite
+from maskwright.training.recipe import FinalLoss
 from maskwright.training.time_budget import BudgetTooShort
 from tests.inference.fake_engines import bundle
 from tests.training.rig import Clock, Rig, score_of_weights, ticking
@@ -88,7 +89,7 @@ def test_no_validation_is_begun_that_would_not_end_in_time(tmp_path):
 
 
 def test_each_cycle_of_the_rate_but_the_last_leaves_a_snapshot_that_predicts(tmp_path):
-    rig, seen = Rig(tmp_path, Clock(), epochs=6, cycles=3, warmup=0.0), {}
+    rig, seen = Rig(tmp_path, Clock(), epochs=6, lr_cycles=3, warmup=0.0), {}
 
     def watch(progress):
         seen[progress.step] = [np.array(weight) for weight in rig.trainer.network.trainable_weights]
@@ -113,7 +114,7 @@ def test_interrupted_between_snapshots_it_leaves_the_same_ones(tmp_path):
         if step == 5:
             signal.raise_signal(signal.SIGINT)
 
-    recipe = {"epochs": 3, "cycles": 3, "warmup": 0.0, "score": score_of_weights}
+    recipe = {"epochs": 3, "lr_cycles": 3, "warmup": 0.0, "score": score_of_weights}
     straight = Rig(tmp_path / "straight", Clock(), **recipe)
     straight.fit()
     stopped = Rig(tmp_path / "run", Clock(), before=asking, **recipe)
@@ -126,7 +127,7 @@ def test_interrupted_between_snapshots_it_leaves_the_same_ones(tmp_path):
 
 def test_the_mean_of_the_last_weights_is_what_is_saved(tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "EVERY", 1)
-    rig, seen = Rig(tmp_path, Clock(), epochs=3, average_share=0.5), []
+    rig, seen = Rig(tmp_path, Clock(), epochs=3, weight_averaging=0.5), []
     rig.fit(lambda _: seen.append([np.array(weight) for weight in rig.trainer.network.trainable_weights]))
     saved = load_keras_engine(rig.run.network, bundle()).network.trainable_weights
     assert len(seen) == 12
@@ -137,7 +138,7 @@ def test_the_mean_of_the_last_weights_is_what_is_saved(tmp_path, monkeypatch):
 
 
 def test_towards_the_end_another_step_takes_over(tmp_path):
-    rig, made, taken = Rig(tmp_path, Clock(), epochs=3, late_share=0.25), [], []
+    rig, made, taken = Rig(tmp_path, Clock(), epochs=3, final_loss=FinalLoss(loss={"dice": 1}, start=0.75)), [], []
 
     def late():
         made.append(rig.trainer.state.step)
@@ -362,6 +363,6 @@ def test_a_class_of_which_nothing_is_found_is_named_and_sought(tmp_path):
 
 def test_a_frozen_encoder_begins_to_learn_when_its_share_of_the_run_is_over(tmp_path):
     rates = []
-    rig = Rig(tmp_path, epochs=2, frozen_share=0.5, encoder_rate=0.1)
+    rig = Rig(tmp_path, epochs=2, freeze_encoder_until=0.5, encoder_lr_multiplier=0.1)
     rig.fit(lambda progress: rates.append(float(rig.trainer.network.optimizer.encoder_rate)))
     assert rates == pytest.approx([0.0] * 4 + [0.1] * 4)

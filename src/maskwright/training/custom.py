@@ -20,7 +20,10 @@ from maskwright.training.recipe import Recipe
 
 _DIGITS: Final = 12  # of a file's digest, in the recipe
 _OF_ENCODER: Final = MappingProxyType(
-    {"network": ("encoder_weights", "encoder_freeze"), "training": ("encoder_rate", "frozen_share")}
+    {
+        "network": ("encoder_weights", "encoder_freeze", "first_unit"),
+        "training": ("encoder_lr_multiplier", "freeze_encoder_until"),
+    }
 )
 _OPENED: Final = ("keras.", "maskwright.")  # where layers come from that a saved network is opened with
 

@@ -1,6 +1,5 @@
 """Several trainings of one recipe in one folder: each part held out in turn, or one seed after another."""
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,18 +7,22 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, Final, NamedTuple
 
+import numpy as np
+
 from maskwright.errors import InputError
 from maskwright.images.write import write_json
 from maskwright.inference.bundle import BUNDLE_FILE
-from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE, ENSEMBLE_FILE
+from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE, ENSEMBLE_FILE
+from maskwright.metrics.scores import Scores
 from maskwright.training.plan import DEFAULT_SECONDS
-from maskwright.training.recipe import LEAST_SECONDS, Recipe
+from maskwright.training.recipe import Recipe
+from maskwright.training.recipe_text import MIN_TIME_BUDGET
 from maskwright.training.run import OutputNotEmpty, Run
 
 SUMMARY_FILE: Final = "summary.json"
 MASKS_FOLDER: Final = "masks-from-run-lengths"
 """Subfolder for the masks that a preset decoded from run-lengths."""
-_BESIDE: Final = frozenset({SUMMARY_FILE, DECISION_FILE, DECISION_PAGE, ENSEMBLE_FILE, BUNDLE_FILE, MASKS_FOLDER})
+_BESIDE: Final = frozenset({SUMMARY_FILE, TUNING_FILE, TUNING_PAGE, ENSEMBLE_FILE, BUNDLE_FILE, MASKS_FOLDER})
 _MEMBER: Final = re.compile(r"(fold|seed)\d+")
 _DECIDING: Final = 0.05  # of the time of folds, kept for deciding when all are done
 _OPENING: Final = 15.0  # seconds that asking a network takes at least: it is opened and traced
@@ -111,35 +114,17 @@ def train_series(
 
 def summarise(runs: Sequence[Run]) -> Summary:
     """The summary of complete runs of the same classes."""
-    evaluations = [run.read_scores() for run in runs]
-    reached = {run.folder.name: one["scores"]["mean_iou"] for run, one in zip(runs, evaluations, strict=True)}
-    names = [entry["name"] for entry in evaluations[0]["scores"]["classes"]]
-    labels = [label.name for label in runs[0].read_bundle().labels]
-    totals = {
-        kind: [
-            sum(image["pixels"][kind][place] for one in evaluations for image in one["images"])
-            for place in range(len(labels))
-        ]
-        for kind in ("true_positives", "truth", "predicted")
-    }
-    classes = {
-        name: _iou(*(totals[kind][labels.index(name)] for kind in ("true_positives", "truth", "predicted"))) for name in names
-    }
-    known = [value for value in reached.values() if value is not None]
-    background = {label.name for label in runs[0].read_bundle().labels if label.background}
-    pooled = [value for name, value in classes.items() if value is not None and name not in background]
+    scores = [run.read_scores().scores for run in runs]
+    names, background = [line.name for line in scores[0].classes], scores[0].background
+    pooled = Scores.from_confusion(np.sum([member.confusion for member in scores], axis=0), names, background=background)
+    known = [member.mean_iou for member in scores if member.mean_iou is not None]
     return Summary(
-        members=reached,
+        members={run.folder.name: member.mean_iou for run, member in zip(runs, scores, strict=True)},
         mean=mean(known) if known else None,
         spread=stdev(known) if len(known) > 1 else None,
-        pooled=math.fsum(pooled) / len(pooled) if pooled else None,
-        classes=classes,
+        pooled=pooled.mean_iou,
+        classes={line.name: line.iou for line in pooled.classes},
     )
-
-
-def _iou(true_positives: int, truth: int, predicted: int) -> float | None:
-    union = truth + predicted - true_positives
-    return true_positives / union if union else None
 
 
 def seconds_to_decide(seconds: float, number: int) -> float:
@@ -152,9 +137,9 @@ def _sharing_time(recipe: Recipe, number: int, *, deciding: bool = False) -> Rec
         return recipe
     seconds = DEFAULT_SECONDS if recipe.training.time_budget is None else recipe.training.time_budget
     kept = deciding * seconds_to_decide(seconds, number)
-    if seconds < kept + LEAST_SECONDS * number:
+    if seconds < kept + MIN_TIME_BUDGET * number:
         raise BudgetForTooMany(
-            seconds=seconds, number=number, least=LEAST_SECONDS, kept=kept, all=kept + LEAST_SECONDS * number
+            seconds=seconds, number=number, least=MIN_TIME_BUDGET, kept=kept, all=kept + MIN_TIME_BUDGET * number
         )
     return _checked(recipe.changed("training", time_budget=(seconds - kept) / number))
 

@@ -1,22 +1,21 @@
 """A run: the folder a training writes, and the names of what lies in it."""
 
-import csv
-import io
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engines.engine import NETWORK_FILE, NotARun
-from maskwright.inference.ensemble import DECISION_FILE, DECISION_PAGE
-from maskwright.training.recipe import Recipe, WrongRecipe
+from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE
+from maskwright.training import run_records
+from maskwright.training.recipe import Recipe
+from maskwright.training.recipe_text import WrongRecipe
+from maskwright.training.run_records import DamagedRunFile, Epoch, RunFacts, RunScores
 
 RECIPE_FILE = "recipe.yaml"
 SNAPSHOTS = "snapshots"
@@ -196,10 +195,9 @@ class Run:
         if not (self.report.is_file() and self.facts.is_file()):
             return False
         try:
-            facts = self.read_facts()
-        except ValueError:  # whatever became of it, training writes it anew
+            return self.read_facts().stopped_by != "interrupt"
+        except DamagedRunFile:  # training writes the file again
             return False
-        return isinstance(facts, dict) and facts.get("stopped_by") != "interrupt"
 
     @property
     def is_begun(self) -> bool:
@@ -261,7 +259,7 @@ class Run:
             path.unlink()
         kept = (self.checkpoint, self.previous_checkpoint, self.last_network, self.network, self.bundle)
         told = (self.split, self.history, self.contact_sheet, self.scores, self.facts, self.report)
-        decided = (self.folder / DECISION_FILE, self.folder / DECISION_PAGE)
+        decided = (self.folder / TUNING_FILE, self.folder / TUNING_PAGE)
         for path in sorted(self.folder.glob("tensorboard/events.out.*")):
             path.unlink()
         for path in sorted((self.folder / SNAPSHOTS).glob("[0-9]*")):
@@ -276,36 +274,25 @@ class Run:
         return Recipe.load(self.recipe)
 
     def read_split(self) -> dict[str, list[Pair]]:
-        """The pairs of each side, ``train`` and ``validation``."""
-        sides: dict[str, list[Pair]] = {"train": [], "validation": []}
-        with self.split.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                sides[row["split"]].append(Pair(row["name"], Path(row["image"]), Path(row["mask"])))
-        return sides
+        """Return the pairs of each side, ``train`` and ``validation``."""
+        return run_records.read_split(self.split)
 
     def write_split(self, *, train: Sequence[Pair], validation: Sequence[Pair]) -> None:
-        """Store which pair is on which side."""
-        sides = [(pair, "train") for pair in train] + [(pair, "validation") for pair in validation]
-        rows = [{"name": p.name, "split": side, "image": str(p.image), "mask": str(p.mask)} for p, side in sides]
-        write_csv(self.split, rows)
+        """Store the pairs of each side."""
+        run_records.write_split(self.split, train=train, validation=validation)
 
     def read_bundle(self) -> Bundle:
         """The contract with predicting."""
         return Bundle.read(self.folder)
 
-    def read_scores(self) -> dict[str, Any]:
-        """The scores on the validation pairs, in all and image by image, as `Evaluation.to_json` wrote them."""
-        return json.loads(self.scores.read_text(encoding="utf-8"))
+    def read_history(self) -> tuple[Epoch, ...]:
+        """Return the rows of the training history."""
+        return run_records.read_history(self.history)
 
-    def read_facts(self) -> dict[str, Any]:
-        """What is known of how the run went: versions, machine, seconds, steps."""
-        return json.loads(self.facts.read_text(encoding="utf-8"))
+    def read_scores(self) -> RunScores:
+        """Return the scores on the validation pairs, overall and of each image."""
+        return run_records.read_scores(self.scores)
 
-
-def write_csv(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows, atomically; ``None`` is an empty cell, and so is what a row lacks that another has."""
-    text = io.StringIO(newline="")
-    sink = csv.DictWriter(text, fieldnames=list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    sink.writeheader()
-    sink.writerows(rows)
-    write_text(file, text.getvalue())
+    def read_facts(self) -> RunFacts:
+        """Return how the training ran: versions, machine, seconds, steps."""
+        return run_records.read_facts(self.facts)

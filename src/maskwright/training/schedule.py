@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from maskwright.training.recipe import ProgressiveResize
+
 MULTIPLE: Final = 32
 """Of pixels: what the sides of patches are multiples of, since encoders halve five times."""
 
@@ -40,17 +42,18 @@ def _cycle(progress: float, warmup: float, cycles: int) -> float:
     return cycles * (progress - warmup) / (1 - warmup)
 
 
-def patch_size(progress: float, *, patch: tuple[int, int], share: float, scale: float) -> tuple[int, int]:
-    """The size that patches have at ``progress`` in [0, 1]: smaller, by about ``scale``, for the first ``share`` of it.
+def patch_size(progress: float, *, patch: tuple[int, int], resize: ProgressiveResize | None) -> tuple[int, int]:
+    """Return the patch size at ``progress`` in [0, 1]: about ``resize.scale`` of ``patch`` before ``resize.until``.
 
     What a network learns of small images it need not learn again of large ones, and small ones take less time: Touvron
     et al., "Fixing the train-test resolution discrepancy" (2019); Howard, in fastai's DAWNBench entry (2018).
 
-    >>> [patch_size(progress, patch=(256, 320), share=0.7, scale=0.6) for progress in (0.0, 0.7)]
+    >>> [patch_size(progress, patch=(256, 320), resize=ProgressiveResize()) for progress in (0.0, 0.7)]
     [(160, 192), (256, 320)]
     """
-    if progress >= share:
+    if resize is None or progress >= resize.until:
         return patch
+    scale = resize.scale
     rows, columns = (_sides(side, scale) for side in patch)
 
     def distortion(size: tuple[int, int]) -> float:

@@ -25,7 +25,7 @@ from maskwright.errors import InputError
 from maskwright.framework import no_gc
 from maskwright.images.contact_sheet import contact_sheet
 from maskwright.images.overlay import to_display
-from maskwright.images.write import write_image, write_json, write_mask, write_text
+from maskwright.images.write import write_image, write_mask, write_text
 from maskwright.inference.engines.engine import Engine, open_engine
 from maskwright.inference.predict_image import prepared_size
 from maskwright.losses.catalogue import SORTING, loss_of_words
@@ -61,6 +61,7 @@ from maskwright.training.prepare import (
 from maskwright.training.recipe import NetworkRecipe, Recipe
 from maskwright.training.reporter import Narrator, Plan, Silent
 from maskwright.training.run import OtherRecipe, Run
+from maskwright.training.run_records import RunFacts, write_facts, write_scores
 from maskwright.training.run_lock import alone
 from maskwright.training.schedule import Stopwatch, patch_size
 from maskwright.training.time_budget import BudgetTooShort
@@ -189,7 +190,7 @@ def find_rate(
     patches, training = _build_patches(prepared, own.augment()), prepared.recipe.training
     learn = step_of(networks.learning)
     optimizer = networks.learning.optimizer
-    optimizer.encoder_rate.assign(training.encoder_rate)
+    optimizer.encoder_rate.assign(training.encoder_lr_multiplier)
 
     def step(images: Any, masks: Any) -> float:
         return learn(images, targets(networks.learning, masks))
@@ -197,8 +198,7 @@ def find_rate(
     def set_rate(rate: float) -> None:
         optimizer.learning_rate = rate
 
-    early = {"share": training.early_share, "scale": training.early_scale}
-    first = patch_size(0.0, patch=patches.patch, **early)
+    first = patch_size(0.0, patch=patches.patch, resize=training.progressive_resize)
     with closing(patches.stream(0, size=lambda _: first)) as batches:
         return try_rates(step, set_rate, batches, steps=steps, watch=watch)
 
@@ -305,16 +305,16 @@ def _build_networks(prepared: Prepared, recipe: NetworkRecipe, own: Own = NOTHIN
     else:
         plain = build_network(recipe, bundle, precision=precision, learning=True)
     learning = rewrite_for_training(plain)
-    slower = training.encoder_rate < 1 or training.frozen_share > 0
+    slower = training.encoder_lr_multiplier < 1 or training.freeze_encoder_until > 0
     encoder = encoder_layers(recipe, bundle) if slower and own.network is None else ()
     loss = None if own.loss is None else OwnLoss(own.loss)
     compile_for_training(learning, training, bundle, encoder=encoder, loss=loss)
-    if training.late_loss is not None:
-        loss_of_words(training.late_loss, channels=bundle.outputs)  # known before hours have gone by
+    if training.final_loss is not None:
+        loss_of_words(training.final_loss.loss, channels=bundle.outputs)  # known before hours have gone by
     twin = partial(build_network, recipe, bundle) if own.network is None else partial(own.build, bundle)
 
     def late() -> Step:
-        words = training.late_loss or training.loss
+        words = training.final_loss.loss if training.final_loss else training.loss
         then = training.model_copy(update={"loss": words})
         compile_for_training(learning, then, bundle, optimizer=learning.optimizer)
         return step_of(learning, fuse_loss=not SORTING & words.keys())
@@ -337,13 +337,13 @@ def _build_patches(prepared: Prepared, augmentation: Augmentation | None) -> Pat
             cache_bytes=prepared.cache_bytes,
         ),
         sizes=prepared.train_sizes,
-        patch=training.patch or patch_for(prepared.train_sizes),
+        patch=training.patch_size or patch_for(prepared.train_sizes),
         batch_size=training.batch_size,
         seed=training.seed,
         normalisation=prepared.bundle.normalisation,
         augmentation=augmentation,
         geometry=geometry,
-        foreground=training.foreground,
+        foreground=training.foreground_oversampling,
         scale=prepared.bundle.scale,
         position=prepared.bundle.position,
     )
@@ -382,7 +382,7 @@ def _train(
         recipe=training,
         precision=networks.precision,
         fuse_loss=own.loss is None and not SORTING & training.loss.keys(),
-        late=None if own.loss is not None or training.late_loss is None else networks.late,
+        late=None if own.loss is not None or training.final_loss is None else networks.late,
         stopwatch=stopwatch,
         say=narrator.say,
     )
@@ -404,7 +404,7 @@ def _train(
     with on_one_device():
         scores = _verify(run, prepared, patches, answered=outcome.state.best_answer)
     narrator.verified(scores)
-    write_json(run.facts, _facts(networks, outcome, scores, prepared, seconds=stopwatch.seconds()))
+    write_facts(run.facts, _facts(networks, outcome, scores, prepared, seconds=stopwatch.seconds()))
     return run
 
 
@@ -436,7 +436,7 @@ def _verify(run: Run, prepared: Prepared, patches: Patches, *, answered: Sequenc
             write_mask(run.validation / f"{pair.name}.png", engine.bundle.values(indices))
 
     evaluation = _evaluate(engine, prepared, prepared.validation, seen=keep)
-    write_json(run.scores, evaluation.to_json())
+    write_scores(run.scores, evaluation.record())
     return evaluation.scores
 
 
@@ -449,28 +449,28 @@ def _write_contact_sheet(run: Run, prepared: Prepared, patches: Patches) -> None
 
 def _facts(
     networks: _Networks, outcome: Outcome, scores: Scores, prepared: Prepared, *, seconds: float
-) -> dict[str, Any]:
-    """What a later reader needs to place the numbers."""
+) -> RunFacts:
+    """Return the content of ``run.json``."""
     some, every = outcome.state.looked_at, len(prepared.validation)
     backend = keras.backend.backend()
-    return {
-        "command": shlex.join(["maskwright", *sys.argv[1:]]),
-        "stopped_by": outcome.stopped_by,
-        "seconds": round(seconds, 1),
-        "steps": outcome.state.step,
-        "best_step": outcome.state.best_step,
-        **({"went_back": outcome.state.went_back} if outcome.state.went_back else {}),
-        **({"validated_on_the_way": f"{some} of {every} images"} if some < every else {}),
-        "validation_mean_iou": scores.mean_iou,
-        "validation_pixel_accuracy": scores.pixel_accuracy,
-        "parameters": networks.learning.count_params(),
-        "precision": networks.precision,
-        "backend": backend,
-        "versions": {
+    return RunFacts(
+        command=shlex.join(["maskwright", *sys.argv[1:]]),
+        stopped_by=outcome.stopped_by,
+        seconds=round(seconds, 1),
+        steps=outcome.state.step,
+        best_step=outcome.state.best_step,
+        nan_recoveries=tuple(outcome.state.went_back),
+        intermediate_validation=f"{some} of {every} images" if some < every else None,
+        validation_mean_iou=scores.mean_iou,
+        validation_pixel_accuracy=scores.pixel_accuracy,
+        parameters=networks.learning.count_params(),
+        precision=networks.precision,
+        backend=backend,
+        versions={
             "maskwright": version("maskwright"),
             "keras": keras.__version__,
             backend: sys.modules[backend].__version__,
             "python": platform.python_version(),
         },
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
-    }
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    )

@@ -22,7 +22,8 @@ from maskwright.training.missed_classes import SHARE, missing, not_found, told
 from maskwright.training.nan_recovery import LossNotFinite, NotFinite, gone_back
 from maskwright.training.network import Precision, targets
 from maskwright.training.recipe import TrainingRecipe
-from maskwright.training.run import Run, write_csv
+from maskwright.training.run import Run
+from maskwright.training.run_records import StopReason, write_history
 from maskwright.training.schedule import Schedule, Stopwatch, cycles_ended, learning_rate, patch_size
 from maskwright.training.signals import stoppable
 from maskwright.training.state import State, without_gain
@@ -50,7 +51,7 @@ class Outcome:
     """How a training ended: by its ``schedule``, for lack of gain (``patience``) or by an ``interrupt``."""
 
     state: State
-    stopped_by: str
+    stopped_by: StopReason
 
 
 EpochDone = Callable[[Mapping[str, Any]], None]
@@ -109,9 +110,9 @@ class Trainer:
             bundle=bundle,
             order=order,
             patches=patches,
-            steps=recipe.recalibration_steps,
+            steps=recipe.precise_bn_steps,
             validate=validate,
-            select=recipe.select,
+            select=recipe.monitor,
         )
         self.average = Average(network)
         self.checkpoints = Checkpoints(run.checkpoint, run.previous_checkpoint)
@@ -168,7 +169,7 @@ class Trainer:
         with stoppable() as asked:
             if not self.run.has_checkpoint:  # so that there always is something to go back to
                 self._save_checkpoint(self._attempt)
-            stopped_by = None
+            stopped_by: StopReason | None = None
             while stopped_by is None:
                 try:
                     stopped_by = self._learn(watch, epoch_done, asked)
@@ -180,15 +181,15 @@ class Trainer:
                 self._close(epoch_done)
         return Outcome(self.state, stopped_by)
 
-    def _learn(self, watch: Callable[[Progress], None], epoch_done: EpochDone, asked: Callable[[], bool]) -> str:
+    def _learn(self, watch: Callable[[Progress], None], epoch_done: EpochDone, asked: Callable[[], bool]) -> StopReason:
         """Take steps until there is a reason to end, and name it."""
         schedule = self._pace.begin(self.state)
         self._seek()
         with closing(self.patches.stream(self.state.step, size=lambda step: self._size(schedule, step))) as batches:
             while (reason := self._reason_to_end(schedule, asked)) is None:
                 batch, share = next(batches), schedule.progress(self.state.step)
-                cycles = cycles_ended(share, warmup=self.recipe.warmup, cycles=self.recipe.cycles)
-                if self.state.snapshots < cycles < self.recipe.cycles:  # before the rate leaps up
+                cycles = cycles_ended(share, warmup=self.recipe.warmup, cycles=self.recipe.lr_cycles)
+                if self.state.snapshots < cycles < self.recipe.lr_cycles:  # before the rate leaps up
                     self._take_snapshot(cycles, epoch_done)
                     share = schedule.progress(self.state.step)
                 loss = self._step(batch, share)
@@ -223,26 +224,26 @@ class Trainer:
             self._attempt(folder, keep)
 
     def _size(self, schedule: Schedule, step: int) -> tuple[int, int]:
-        early = {"share": self.recipe.early_share, "scale": self.recipe.early_scale}
-        return patch_size(schedule.progress(step), patch=self.patches.patch, **early)
+        return patch_size(schedule.progress(step), patch=self.patches.patch, resize=self.recipe.progressive_resize)
 
-    def _reason_to_end(self, schedule: Schedule, asked: Callable[[], bool]) -> str | None:
+    def _reason_to_end(self, schedule: Schedule, asked: Callable[[], bool]) -> StopReason | None:
         if schedule.progress(self.state.step) >= 1:
             return "schedule"
         if (
             self.recipe.patience is not None
-            and without_gain(self.state.history, of=self.recipe.select) >= self.recipe.patience
+            and without_gain(self.state.history, of=self.recipe.monitor) >= self.recipe.patience
         ):
             return "patience"
         return "interrupt" if asked() else None
 
     def _step(self, batch: tuple[Any, Any], share: float) -> float:
         peak = self.recipe.learning_rate * self.state.rate
-        warmup, cycles = self.recipe.warmup, self.recipe.cycles
+        warmup, cycles = self.recipe.warmup, self.recipe.lr_cycles
         self.network.optimizer.learning_rate = learning_rate(share, peak=peak, warmup=warmup, cycles=cycles)
-        frozen = share < self.recipe.frozen_share
-        self.network.optimizer.encoder_rate.assign(0.0 if frozen else self.recipe.encoder_rate)
-        if self._late is not None and share >= 1 - self.recipe.late_share:
+        frozen = share < self.recipe.freeze_encoder_until
+        self.network.optimizer.encoder_rate.assign(0.0 if frozen else self.recipe.encoder_lr_multiplier)
+        final = self.recipe.final_loss
+        if self._late is not None and final is not None and share >= final.start:
             self._learn_from, self._late = self._late(), None
             self.say(f"Learns from its late loss from step {self.state.step + 1} on.")
         images, masks = map(self.part.of, batch)
@@ -251,7 +252,7 @@ class Trainer:
             raise NotFinite(f"loss became {loss}")
         self.state.step += 1
         self.state.losses.append(loss)
-        if share >= 1 - self.recipe.average_share and self.state.step % EVERY == 0:
+        if share >= 1 - self.recipe.weight_averaging and self.state.step % EVERY == 0:
             self.average.add()
         return loss
 
@@ -284,7 +285,7 @@ class Trainer:
         saved, had_best = self._save_checkpoint(self._attempt), self.state.best is not None
         if self.state.losses or not had_best:
             row = self._row(write_now, validate=not had_best)
-            self._attempt(self.run.history, lambda: write_csv(self.run.history, [*self.state.history, row]))
+            self._attempt(self.run.history, lambda: write_history(self.run.history, [*self.state.history, row]))
             epoch_done(row)
         if not (saved and had_best):  # nothing comes after this that could try again
             self._save_checkpoint(write_now)
@@ -318,7 +319,7 @@ class Trainer:
         row = self._row(put, validate=validate)
         self.state.history.append(row)
         self.state.losses.clear()
-        put(self.run.history, lambda: write_csv(self.run.history, self.state.history))
+        put(self.run.history, lambda: write_history(self.run.history, self.state.history))
         epoch_done(row)
 
     def _look_out_for_missing(self, found: Evaluation, share: float) -> None:

@@ -1,0 +1,131 @@
+"""Combine a recipe file, ``--set`` settings and named arguments into the nested fields of a recipe."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from maskwright.training.recipe import Recipe
+from maskwright.training.recipe_text import WrongRecipe, field_paths, nested_section, parse_value, read_yaml
+
+Fields = Mapping[str, Any]
+
+
+def recipe_fields(
+    *,
+    images: str | Path | None = None,
+    masks: str | Path | None = None,
+    val_images: str | Path | None = None,
+    val_masks: str | Path | None = None,
+    classes: int | Sequence[str] | None = None,
+    ignore: int | str | None = None,
+    mask_values: Mapping[int | str, str] | None = None,
+    mask_suffix: str | None = None,
+    time_budget: str | float | None = None,
+    epochs: int | None = None,
+    preset: Fields | None = None,
+    recipe: Path | Fields | None = None,
+    settings: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Return the nested fields of a recipe, for `Recipe.from_dict`.
+
+    Later sources override earlier ones: ``preset``, ``recipe``, ``settings``, then the named arguments. An argument
+    that is None is not given. A null in ``recipe`` or ``settings`` is a value: it turns an optional section off.
+
+    Args:
+        images: See `maskwright.training.recipe.DataRecipe`, also for the arguments up to ``mask_suffix``.
+        masks: As above.
+        val_images: As above.
+        val_masks: As above.
+        classes: As above.
+        ignore: As above.
+        mask_values: As above.
+        mask_suffix: As above.
+        time_budget: Seconds, or text such as ``"20m"``; replaces ``epochs`` of an earlier source.
+        epochs: Replaces ``time_budget`` of an earlier source.
+        preset: Nested fields of a preset.
+        recipe: YAML file, or nested fields.
+        settings: Texts such as ``"training.batch_size=4"``.
+
+    Raises:
+        WrongRecipe: The file or a setting cannot be read.
+
+    >>> recipe_fields(images="i", masks="m", settings=["training.progressive_resize=null"], epochs=3)
+    {'training': {'progressive_resize': None, 'epochs': 3}, 'data': {'images': 'i', 'masks': 'm'}}
+    """
+    data = {
+        "images": images,
+        "masks": masks,
+        "val_images": val_images,
+        "val_masks": val_masks,
+        "classes": classes,
+        "ignore": ignore,
+        "mask_values": mask_values,
+        "mask_suffix": mask_suffix,
+    }
+    training = {"time_budget": time_budget, "epochs": epochs}
+    arguments = {name: given for name, given in (("data", _given(data)), ("training", _given(training))) if given}
+    file_fields = read_yaml(recipe) if isinstance(recipe, Path) else recipe
+    sources = (preset or {}, file_fields or {}, parse_settings(settings), arguments)
+    return merge_fields(*sources)
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
+    """Return ``["training.batch_size=4"]`` as nested fields; values are read as YAML.
+
+    Raises:
+        WrongRecipe: A setting has no ``=``, or its name has no section.
+
+    >>> parse_settings(["training.patch_size=[64, 96]", "training.progressive_resize.until=0.5"])
+    {'training': {'patch_size': [64, 96], 'progressive_resize': {'until': 0.5}}}
+    """
+    parsed: dict[str, Any] = {}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        *sections, name = path.strip().split(".")
+        if not equals or not sections:
+            near = [known for known in field_paths(Recipe) if known.endswith(f".{name}")]
+            hint = f" Did you mean {near[0]}={value}?" if near else ""
+            raise WrongRecipe(source=f"--set {setting}", problems=f"expected section.field=value.{hint}")
+        fields: dict[str, Any] = {name: parse_value(setting, value)}
+        for section in reversed(sections):
+            fields = {section: fields}
+        parsed = merge_fields(parsed, fields)
+    return parsed
+
+
+def merge_fields(*sources: Fields) -> dict[str, Any]:
+    """Merge nested fields section by section; later sources override earlier ones.
+
+    Mappings that are not sections, such as a loss, are replaced whole. ``epochs`` and ``time_budget`` replace each
+    other.
+
+    >>> merge_fields({"training": {"epochs": 3, "loss": {"dice": 1}}}, {"training": {"loss": {"focal": 1}}})
+    {'training': {'epochs': 3, 'loss': {'focal': 1}}}
+    """
+    merged: dict[str, Any] = {}
+    for fields in sources:
+        merged = _merged(merged, fields, Recipe)
+    return merged
+
+
+def _merged(earlier: Fields, later: Fields, model: type[BaseModel]) -> dict[str, Any]:
+    merged = dict(earlier)
+    if any(later.get(name) is not None for name in ("epochs", "time_budget")):
+        merged.pop("epochs", None)
+        merged.pop("time_budget", None)
+    for name, value in later.items():
+        field = model.model_fields.get(name)
+        section = None if field is None else nested_section(field.annotation)
+        before = merged.get(name)
+        if section is not None and isinstance(value, Mapping):
+            merged[name] = _merged(before if isinstance(before, Mapping) else {}, value, section)
+        elif value is not None or field is None or section is not field.annotation:  # an empty section has no fields
+            merged[name] = value
+    return merged
+
+
+def _given(arguments: Mapping[str, object]) -> dict[str, object]:
+    """Return the arguments that are not None."""
+    return {name: value for name, value in arguments.items() if value is not None}
