@@ -4,12 +4,12 @@ from scipy import ndimage
 
 from maskwright.images.components import cleaned
 from maskwright.metrics.salt import salt_score
-from maskwright.tune.search import THRESHOLDS, Search, areas_for, search, search_area
+from maskwright.tune.search import THRESHOLDS, ThresholdSearch, min_sizes_to_try, search_min_size, search_thresholds
 
 
 @pytest.fixture
 def images():
-    """Truths of blobs, some of them empty, and probabilities that are low, speckled and blurred."""
+    """Truths of blobs, some of them empty, and probabilities that are low, noisy and blurred."""
     rng = np.random.default_rng(0)
     made = []
     for number in range(12):
@@ -21,58 +21,59 @@ def images():
     return made
 
 
-def slowly(images, *, threshold, area, fill, select):
-    """The score of masks made one by one, by the functions that predicting uses."""
+def score_by_masks(images, *, threshold, area, fill, monitor):
+    """Score masks that are made one by one, by the functions that `predict` uses."""
     masks = [
-        cleaned((prediction > threshold).astype(np.uint8), minimum_areas=(0, area), fill_holes=fill) for _, prediction in images
+        cleaned((prediction > threshold).astype(np.uint8), min_component_sizes=(0, area), fill_holes=fill)
+        for _, prediction in images
     ]
     truths = [truth for truth, _ in images]
-    if select == "mean_precision":
+    if monitor == "mean_precision":
         return salt_score(truths, masks)
     true_positives = sum((truth & mask).sum() for truth, mask in zip(truths, masks, strict=True))
     return true_positives / sum((truth | mask).sum() for truth, mask in zip(truths, masks, strict=True))
 
 
-@pytest.mark.parametrize("select", ["mean_iou", "mean_precision"])
+@pytest.mark.parametrize("monitor", ["mean_iou", "mean_precision"])
 @pytest.mark.parametrize("fill", [False, True])
-def test_every_score_is_that_of_the_masks_that_predicting_would_make(images, select, fill):
-    found = search(images, areas=(0, 3, 40), fill_holes=fill, select=select)
+def test_scores_equal_those_of_predicted_masks(images, monitor, fill):
+    found = search_thresholds(images, min_sizes=(0, 3, 40), fill_holes=fill, monitor=monitor)
     for row in range(0, len(THRESHOLDS), 5):
-        for column, area in enumerate(found.areas):
-            expected = slowly(images, threshold=THRESHOLDS[row], area=area, fill=fill, select=select)
+        for column, area in enumerate(found.min_sizes):
+            expected = score_by_masks(images, threshold=THRESHOLDS[row], area=area, fill=fill, monitor=monitor)
             assert found.scores[row, column] == pytest.approx(expected, abs=1e-9)
 
 
-def test_the_best_is_the_greatest_and_beats_one_half(images):
-    found = search(images, areas=(0, 3, 40), fill_holes=False, select="mean_precision")
+def test_best_pair_has_the_greatest_score(images):
+    found = search_thresholds(images, min_sizes=(0, 3, 40), fill_holes=False, monitor="mean_precision")
     threshold, area, best = found.best
     assert best == pytest.approx(found.scores.max(), abs=1e-6)
-    assert best > found.before
+    assert best > found.untuned
     assert threshold < 0.5
     assert area > 0
 
 
-def test_of_equals_the_one_nearest_to_one_half_and_to_no_area_is_taken():
-    found = Search((0.3, 0.4, 0.5, 0.6), (0, 10), np.full((4, 2), 0.7))
+def test_ties_prefer_threshold_one_half_and_size_zero():
+    found = ThresholdSearch((0.3, 0.4, 0.5, 0.6), (0, 10), np.full((4, 2), 0.7))
     assert found.best == (0.5, 0, 0.7)
 
 
-def test_ignored_pixels_do_not_count():
+def test_ignored_pixels_are_not_scored():
     truth = np.array([[1, 1, 255, 255, 0]], np.uint8)
     prediction = np.array([[0.9, 0.9, 0.9, 0.9, 0.1]], np.float32)
-    assert search([(truth, prediction)], areas=(0,), fill_holes=False, select="mean_iou").before == 1
+    assert search_thresholds([(truth, prediction)], min_sizes=(0,), fill_holes=False, monitor="mean_iou").untuned == 1
 
 
-def test_areas_worth_trying_are_far_smaller_than_the_images():
-    assert areas_for([(101, 101)] * 3) == (0, 5, 10, 20, 40, 80, 160)
-    assert areas_for([(10, 10)]) == (0,)
+def test_tried_sizes_are_small_relative_to_the_images():
+    assert min_sizes_to_try([(101, 101)] * 3) == (0, 5, 10, 20, 40, 80, 160)
+    assert min_sizes_to_try([(10, 10)]) == (0,)
 
 
-def test_a_class_loses_its_specks_and_no_more():
+def test_min_size_removes_specks_only():
     truth = np.zeros((40, 40), np.uint8)
     truth[5:15, 5:15], truth[20:24, 20:24] = 2, 2
     prediction = truth.copy()
     prediction[30, 30], prediction[1, 1:4] = 2, 2
-    area, best, before = search_area([(truth, prediction)], label=2, areas=(0, 2, 5, 20))
+    area, best, before = search_min_size([(truth, prediction)], label=2, min_sizes=(0, 2, 5, 20))
     assert (area, best) == (5, 1.0)
     assert before == pytest.approx(116 / 120)

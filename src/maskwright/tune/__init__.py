@@ -1,1 +1,1 @@
-"""What is decided after training, on images no network has learnt from: views, holes, threshold and least areas."""
+"""Tuning on held-out images: test-time augmentation, threshold, hole filling and minimum component sizes."""

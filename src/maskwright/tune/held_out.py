@@ -1,4 +1,4 @@
-"""What networks say of the images they were validated on, each of them looked at in several ways, kept on disk."""
+"""Predictions of networks on their held-out images, with and without test-time augmentation, stored on disk."""
 
 import gc
 import math
@@ -18,218 +18,249 @@ from maskwright.data.mask_values import parse_mask_values
 from maskwright.data.pairs import Pair, spread
 from maskwright.errors import InputError
 from maskwright.images.read import image_size, read_mask
-from maskwright.inference.bundle import View
+from maskwright.inference.bundle import TtaTransform
 from maskwright.inference.engines.engine import Engine, open_engine
-from maskwright.inference.ensemble import networks_of
-from maskwright.inference.pipeline import BATCH, Failed, Numbered, predictions
-from maskwright.inference.test_time_augmentation import seen_as
+from maskwright.inference.ensemble import network_folders
+from maskwright.inference.pipeline import BATCH_SIZE, FailedImage, NumberedFile, predictions
+from maskwright.inference.test_time_augmentation import predict_transformed
 from maskwright.training.run import Run
 
-_MOST_NUMBERS: Final = 2**29  # of four bytes each, on disk
+_MAX_STORED_VALUES: Final = 2**29  # float32 probabilities on disk: 2 GiB
 
 
 class NothingHeldOut(InputError):
-    """A run without validation images, on which nothing can be decided."""
+    """A run without validation images."""
 
-    text = "{run}: found no validation images in split.csv; expected those of a training. Train with some held out."
+    text = (
+        "{run}: found no validation images in split.csv; expected the validation images of the training. "
+        "Train again with a validation set."
+    )
 
 
 @dataclass(frozen=True)
-class Known:
-    """An image of which the truth is known, (h, w) label indices, and where its answers begin."""
+class HeldOutImage:
+    """A held-out image: its truth, (h, w) label indices, and the offset of its pixels among those of all images."""
 
     name: str
     truth: NDArray[np.uint8]
-    first: int
+    offset: int
 
 
 @final
-class Answers:
-    """Probabilities of images by networks that have not learnt from them: plain, and in each of several views.
+class HeldOutPredictions:
+    """Probabilities of held-out images, plain and for each transform of the test-time augmentation.
 
-    Where several networks were validated on one image, the mean of theirs. Close it, or leave its ``with`` block, to
-    free the disk, which is that of the folder ``beside``.
+    If several networks were validated on an image, their mean is stored. The values are in a temporary file, which
+    `close` or the end of the ``with`` block deletes.
+
+    Args:
+        images: The held-out images.
+        transforms: The transforms.
+        outputs: Number of output channels.
+        folder: An existing folder on the disk that holds the temporary file.
     """
 
-    def __init__(self, images: Sequence[Known], views: Sequence[View], outputs: int, *, beside: Path) -> None:
+    def __init__(
+        self, images: Sequence[HeldOutImage], transforms: Sequence[TtaTransform], outputs: int, *, folder: Path
+    ) -> None:
         self.images = images
-        self.views = tuple(views)
+        self.transforms = tuple(transforms)
         self._outputs = outputs
-        self._file = tempfile.TemporaryFile(dir=beside)  # noqa: SIM115  closed by `close`
-        numbers = sum(image.truth.size for image in images) * outputs * (1 + len(self.views))
-        if hasattr(os, "posix_fallocate"):  # a disk that is full says so here, and not by a signal later
-            os.posix_fallocate(self._file.fileno(), 0, 4 * max(1, numbers))
-        self._kept = np.memmap(self._file, np.float32, "w+", shape=(max(1, numbers),))
-        self._networks = np.zeros((len(images), 1 + len(self.views)), int)
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
+        values = max(1, sum(image.truth.size for image in images) * outputs * (1 + len(self.transforms)))
+        if hasattr(os, "posix_fallocate"):  # raises OSError if the disk is full; a later write would raise SIGBUS
+            os.posix_fallocate(self._file.fileno(), 0, 4 * values)
+        self._values = np.memmap(self._file, np.float32, "w+", shape=(values,))
+        self._network_counts = np.zeros((len(images), 1 + len(self.transforms)), int)
 
-    def __enter__(self) -> "Answers":
+    def __enter__(self) -> "HeldOutPredictions":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Free what is kept."""
-        del self._kept
+        """Delete the temporary file."""
+        del self._values
         self._file.close()
 
-    def add(self, place: int, way: int, said: NDArray[np.float32]) -> None:
-        """One more network's probabilities of an image, (h, w, outputs): plain if ``way`` is 0, or in a view."""
-        self._networks[place, way] += 1
-        kept = self._of(place)[way]
-        kept += (said - kept) / self._networks[place, way]
+    def add(self, index: int, variant: int, probabilities: NDArray[np.float32]) -> None:
+        """Add one network's probabilities (h, w, outputs) of an image.
 
-    def mean(self, place: int, views: Sequence[View] = ()) -> NDArray[np.float32]:
-        """Probabilities of an image, (h, w, outputs): the mean of the plain ones and those in ``views``."""
-        kept = self._of(place)
-        chosen = [0, *(1 + self.views.index(view) for view in views)]
-        return np.mean([np.asarray(kept[way], np.float32) for way in chosen], axis=0)
+        Args:
+            index: Index of the image.
+            variant: 0 for the plain image, otherwise 1 + the index of the transform.
+            probabilities: The probabilities.
+        """
+        self._network_counts[index, variant] += 1
+        mean = self._of_image(index)[variant]
+        mean += (probabilities - mean) / self._network_counts[index, variant]
+
+    def mean(self, index: int, transforms: Sequence[TtaTransform] = ()) -> NDArray[np.float32]:
+        """Return the mean of the plain probabilities and those of ``transforms``, (h, w, outputs)."""
+        stored = self._of_image(index)
+        variants = [0, *(1 + self.transforms.index(transform) for transform in transforms)]
+        return np.mean([np.asarray(stored[variant], np.float32) for variant in variants], axis=0)
 
     @property
-    def most_asked(self) -> int:
-        """The most networks that were asked of one image."""
-        return int(self._networks[:, 0].max())
+    def max_networks_per_image(self) -> int:
+        """The largest number of networks that predicted one image."""
+        return int(self._network_counts[:, 0].max())
 
     @property
-    def places(self) -> list[int]:
-        """Of the images of which a network was asked."""
-        return np.flatnonzero(self._networks[:, 0]).tolist()
+    def predicted_indices(self) -> list[int]:
+        """Indices of the images with a prediction."""
+        return np.flatnonzero(self._network_counts[:, 0]).tolist()
 
-    def _of(self, place: int) -> NDArray[np.float32]:
-        image = self.images[place]
-        first = image.first * self._outputs * (1 + len(self.views))
-        shape = (1 + len(self.views), *image.truth.shape, self._outputs)
-        return self._kept[first : first + int(np.prod(shape))].reshape(shape)
+    def _of_image(self, index: int) -> NDArray[np.float32]:
+        image = self.images[index]
+        start = image.offset * self._outputs * (1 + len(self.transforms))
+        shape = (1 + len(self.transforms), *image.truth.shape, self._outputs)
+        return self._values[start : start + int(np.prod(shape))].reshape(shape)
 
 
 @dataclass(frozen=True)
-class Network:
-    """The folder of what predicts, and the run that it is of, whose validation images it has not learnt from."""
+class NetworkOfRun:
+    """The folder of a network and the run it was trained in, whose validation images were held out."""
 
     folder: Path
     run: Run
 
 
-def networks_with_runs(members: Sequence[Path]) -> list[Network] | None:
-    """The networks of runs, of snapshots of them or of ensembles.
+def networks_of_runs(members: Sequence[Path]) -> list[NetworkOfRun] | None:
+    """Find the networks of runs, snapshots and ensembles, and the run of each.
 
     Returns:
-        None where one is of no run, such as an engine, or where the images that were held out of it are not here.
+        None if one belongs to no run, such as an engine, or if its validation images are missing.
 
     Raises:
-        WrongEnsemble: A member is no network at all.
+        WrongEnsemble: A member is not a network.
     """
-    folders = networks_of(members)
-    networks = [Network(folder, run) for folder in folders if (run := Run.holding(folder)) and _is_askable(run)]
+    folders = network_folders(members)
+    networks = [
+        NetworkOfRun(folder, run) for folder in folders if (run := Run.holding(folder)) and _has_validation_files(run)
+    ]
     return networks if len(networks) == len(folders) else None
 
 
-def _is_askable(run: Run) -> bool:
+def _has_validation_files(run: Run) -> bool:
     if not run.split.is_file():
         return False
     return all(pair.image.is_file() and pair.mask.is_file() for pair in run.read_split()["validation"])
 
 
 @dataclass(frozen=True)
-class Validated:
-    """A network's folder, and the places of the images it was validated on, with their pairs."""
+class ValidatedNetwork:
+    """The folder of a network, and its validation pairs by index of the image."""
 
     folder: Path
     pairs: Mapping[int, Pair]
 
 
-def held_out(networks: Sequence[Network], *, ways: int) -> tuple[list[Known], list[Validated]]:
-    """The images that networks were validated on, each once, and which of them each network knows.
+def held_out_images(
+    networks: Sequence[NetworkOfRun], *, variants: int
+) -> tuple[list[HeldOutImage], list[ValidatedNetwork]]:
+    """Collect the validation images of all networks, each once, and the images of each network.
 
-    Of so many that their probabilities in ``ways`` ways would not fit, some, evenly spread.
+    If the probabilities of all images in ``variants`` variants exceed the storage bound, evenly spaced images are used.
 
     Raises:
-        NothingHeldOut: There is none.
-        InputError: A mask cannot be read any more.
+        NothingHeldOut: No network has a validation image.
+        InputError: A mask cannot be read.
     """
-    pairs = [{str(pair.image): pair for pair in one.run.read_split()["validation"]} for one in networks]
-    by_key = {key: pair for of_one in pairs for key, pair in of_one.items()}
-    if not by_key:
+    pairs = [{str(pair.image): pair for pair in network.run.read_split()["validation"]} for network in networks]
+    pair_of_file = {file: pair for pairs_of_network in pairs for file, pair in pairs_of_network.items()}
+    if not pair_of_file:
         raise NothingHeldOut(run=networks[0].run.folder)
     first_run = networks[0].run
-    numbers = sum(math.prod(image_size(pair.mask)) for pair in by_key.values()) * first_run.read_bundle().outputs * ways
-    most = max(1, min(len(by_key), len(by_key) * _MOST_NUMBERS // numbers))
-    chosen = spread(list(by_key), most)
-    values = parse_mask_values(first_run.read_recipe().data.mask_values or {})
-    known, first = [], 0
-    for key in chosen:
-        known.append(Known(by_key[key].name, values.encode(read_mask(by_key[key].mask), file=by_key[key].mask), first))
-        first += known[-1].truth.size
-    places = {key: place for place, key in enumerate(chosen)}
-    return known, [
-        Validated(one.folder, {places[key]: pair for key, pair in of_one.items() if key in places})
-        for one, of_one in zip(networks, pairs, strict=True)
+    pixels = sum(math.prod(image_size(pair.mask)) for pair in pair_of_file.values())
+    values = pixels * first_run.read_bundle().outputs * variants
+    limit = max(1, min(len(pair_of_file), len(pair_of_file) * _MAX_STORED_VALUES // values))
+    files = spread(list(pair_of_file), limit)
+    mask_values = parse_mask_values(first_run.read_recipe().data.mask_values or {})
+    images: list[HeldOutImage] = []
+    offset = 0
+    for file in files:
+        pair = pair_of_file[file]
+        images.append(HeldOutImage(pair.name, mask_values.encode(read_mask(pair.mask), file=pair.mask), offset))
+        offset += images[-1].truth.size
+    index_of_file = {file: index for index, file in enumerate(files)}
+    return images, [
+        ValidatedNetwork(
+            network.folder,
+            {index_of_file[file]: pair for file, pair in pairs_of_network.items() if file in index_of_file},
+        )
+        for network, pairs_of_network in zip(networks, pairs, strict=True)
     ]
 
 
-def asked(
-    validated: Sequence[Validated],
-    answers: Answers,
+def predict_held_out(
+    networks: Sequence[ValidatedNetwork],
+    predicted: HeldOutPredictions,
     *,
     seconds: float | None = None,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Ask each network, one at a time in memory, of its images; yields its place, the image's, and what it said plain.
+    """Predict the images of each network, with one network at a time in memory.
 
     Args:
-        validated: The networks, with their images.
-        answers: Where what they say is kept.
-        seconds: For all of them; each asks in its share of it as many as it can, in random order, and a batch at least.
-        progress: Called with the images asked, and all.
+        networks: The networks and their images.
+        predicted: Stores the probabilities.
+        seconds: Time for all networks, shared equally. Each predicts as many images as it can, in random order, and one
+            batch at least. All images if None.
+        progress: Called with the number of predicted images and the total.
+
+    Yields:
+        The index of the network, the index of the image, and the plain probabilities (h, w, outputs).
 
     Raises:
         InputError: A network or an image cannot be read.
     """
-    total, done, began = sum(len(one.pairs) for one in validated), 0, time.monotonic()
-    order = np.random.default_rng(0).permutation(len(answers.images)).tolist()  # one, so that all are asked of the same
-    for number, one in enumerate(validated):
-        until = math.inf if seconds is None else began + seconds * (number + 1) / len(validated)
-        for place, said in _asked_of(one, [place for place in order if place in one.pairs], answers, until=until):
-            yield number, place, said
+    total, done, start = sum(len(network.pairs) for network in networks), 0, time.monotonic()
+    order = np.random.default_rng(0).permutation(len(predicted.images)).tolist()  # the same images for all networks
+    for number, network in enumerate(networks):
+        deadline = math.inf if seconds is None else start + seconds * (number + 1) / len(networks)
+        indices = [index for index in order if index in network.pairs]
+        for index, probabilities in _predict_network(network, indices, predicted, deadline=deadline):
+            yield number, index, probabilities
             done += 1
             progress(done, total)
-        gc.collect()  # Keras' networks are in circles
+        gc.collect()  # Keras models are reference cycles
 
 
-def _asked_of(
-    one: Validated, order: Sequence[int], answers: Answers, *, until: float
+def _predict_network(
+    network: ValidatedNetwork, indices: Sequence[int], predicted: HeldOutPredictions, *, deadline: float
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Open a network and ask it of images in this order; yields each one's place and what it said plain."""
-    engine = open_engine(one.folder)
-    ways: list[Engine] = [engine, *(_SeenAs(engine, view) for view in answers.views)]
-    for first in range(0, len(order), BATCH):
-        if first and time.monotonic() > until:
+    """Load one network and predict its images in this order; yield each index and the plain probabilities."""
+    engine = open_engine(network.folder)
+    variants: list[Engine] = [engine, *(_TransformedEngine(engine, transform) for transform in predicted.transforms)]
+    for start in range(0, len(indices), BATCH_SIZE):
+        if start and time.monotonic() > deadline:
             break
-        images = {place: one.pairs[place].image for place in order[first : first + BATCH]}
-        for way, seeing in enumerate(ways):
-            for place, said in _said(seeing, images):
-                answers.add(place, way, said)
-                if way == 0:
-                    yield place, said
+        files = {index: network.pairs[index].image for index in indices[start : start + BATCH_SIZE]}
+        for variant, variant_engine in enumerate(variants):
+            for index, probabilities in _probabilities(variant_engine, files):
+                predicted.add(index, variant, probabilities)
+                if variant == 0:
+                    yield index, probabilities
 
 
 @final
-class _SeenAs:
-    """An engine that looks at images in one way alone."""
+class _TransformedEngine:
+    """An engine that predicts under a single transform of the test-time augmentation."""
 
-    def __init__(self, engine: Engine, view: View) -> None:
+    def __init__(self, engine: Engine, transform: TtaTransform) -> None:
         self.bundle = engine.bundle
-        self._engine, self._view = engine, view
+        self._engine, self._view = engine, transform
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return seen_as(self._engine, images, self._view)
+        return predict_transformed(self._engine, images, self._view)
 
 
-def _said(engine: Engine, images: Mapping[int, Path]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Probabilities, (h, w, outputs), of each image, by its place."""
-    files = [Numbered(*one) for one in images.items()]
-    with closing(predictions(engine, files, probabilities=True)) as answers:
-        for found in answers:
-            if isinstance(found, Failed):
-                raise found.error
-            yield found.of.number, found.answer
+def _probabilities(engine: Engine, files: Mapping[int, Path]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield the index of each image and its probabilities (h, w, outputs)."""
+    with closing(predictions(engine, [NumberedFile(*item) for item in files.items()], probabilities=True)) as results:
+        for result in results:
+            if isinstance(result, FailedImage):
+                raise result.error
+            yield result.of.number, result.answer

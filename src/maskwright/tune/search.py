@@ -1,4 +1,4 @@
-"""Which threshold and which least area give the best score: every pair of them, on masks whose truth is known."""
+"""Grid search over thresholds and minimum component sizes."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,117 +10,130 @@ from numpy.typing import NDArray
 from maskwright.images.components import cleaned, components
 from maskwright.images.labels import IGNORED
 from maskwright.metrics.salt import score_of_counts
+from maskwright.metrics.scores import iou_from_counts
 
-Select = Literal["mean_iou", "mean_precision"]
+Monitor = Literal["mean_iou", "mean_precision"]
 
 THRESHOLDS: Final = tuple(round(0.05 * step, 2) for step in range(2, 19))
-"""Of a sigmoid, 0.1 to 0.9."""
-_AREAS: Final = (0, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)  # pixels
-_LARGEST: Final = 0.02  # of an image, at most: a part that large is no speck
-_PLAIN: Final = 0.5
+"""Thresholds of a sigmoid output that are tried: 0.1 to 0.9."""
+_MIN_SIZES: Final = (0, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)  # pixels
+_MAX_SIZE_FRACTION: Final = 0.02  # largest minimum component size that is tried, as a fraction of the median image
+_DEFAULT_THRESHOLD: Final = 0.5
 
 
 @dataclass(frozen=True)
-class Search:
-    """The score at every threshold, (thresholds, areas), of masks without the parts below every least area, pixels."""
+class ThresholdSearch:
+    """Scores of one class by threshold (rows) and minimum component size in pixels (columns)."""
 
     thresholds: tuple[float, ...]
-    areas: tuple[int, ...]
+    min_sizes: tuple[int, ...]
     scores: NDArray[np.float64]
 
     @property
-    def before(self) -> float:
-        """The score at a threshold of one half, with every part."""
-        return float(self.scores[self.thresholds.index(_PLAIN), 0])
+    def untuned(self) -> float:
+        """Score at the threshold 0.5 without a minimum component size."""
+        return float(self.scores[self.thresholds.index(_DEFAULT_THRESHOLD), 0])
 
     @property
     def best(self) -> tuple[float, int, float]:
-        """The threshold, the least area and their score; of equals, those nearest to one half and to no area."""
+        """Threshold, minimum component size and score of the best pair.
+
+        Among equal scores, the threshold nearest to 0.5 and then the smallest size is taken.
+        """
         ranked = [
-            (-round(float(score), 6), abs(threshold - _PLAIN), area, threshold)
+            (-round(float(score), 6), abs(threshold - _DEFAULT_THRESHOLD), min_size, threshold)
             for threshold, row in zip(self.thresholds, self.scores, strict=True)
-            for area, score in zip(self.areas, row, strict=True)
+            for min_size, score in zip(self.min_sizes, row, strict=True)
         ]
-        score, _, area, threshold = min(ranked)
-        return threshold, area, -score
+        score, _, min_size, threshold = min(ranked)
+        return threshold, min_size, -score
 
 
-def areas_for(sizes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """The least areas worth trying for images of these sizes, pixels."""
-    most = _LARGEST * float(np.median([height * width for height, width in sizes]))
-    return tuple(area for area in _AREAS if area <= most)
+def min_sizes_to_try(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the minimum component sizes to try for images of these shapes (h, w), in pixels."""
+    largest = _MAX_SIZE_FRACTION * float(np.median([height * width for height, width in shapes]))
+    return tuple(min_size for min_size in _MIN_SIZES if min_size <= largest)
 
 
-def search(
+def search_thresholds(
     images: Iterable[tuple[NDArray[np.uint8], NDArray[np.floating]]],
     *,
-    areas: Sequence[int],
+    min_sizes: Sequence[int],
     fill_holes: bool,
-    select: Select,
+    monitor: Monitor,
     thresholds: Sequence[float] = THRESHOLDS,
-) -> Search:
-    """Try every threshold and least area on the probabilities (h, w) of one class, each with its truth (h, w).
+) -> ThresholdSearch:
+    """Score every pair of threshold and minimum component size on images of one class.
 
     Args:
-        images: Label indices, 0, 1 or `IGNORED`, and probabilities.
-        areas: Least areas to try, pixels.
-        fill_holes: Whether holes are filled first.
-        select: What is scored: ``mean_iou``, the IoU over all pixels, or ``mean_precision``, see `salt_score`.
-        thresholds: To try, 0.5 among them.
+        images: Truth (h, w) of label indices 0, 1 or `IGNORED`, and probabilities (h, w).
+        min_sizes: Minimum component sizes to try, pixels.
+        fill_holes: Fill holes before small components are removed.
+        monitor: ``mean_iou``, the IoU over all pixels, or ``mean_precision``, see `salt_score`.
+        thresholds: Thresholds to try; 0.5 is one of them.
     """
-    true_positives, guessed, truths = [], [], []
+    true_positives, predicted, truths = [], [], []
     for truth, probabilities in images:
-        found = [
-            _counts(probabilities > threshold, truth, areas=areas, fill_holes=fill_holes) for threshold in thresholds
+        counts = [
+            _count_pixels(probabilities > threshold, truth, min_sizes=min_sizes, fill_holes=fill_holes)
+            for threshold in thresholds
         ]
-        true_positives.append([one for one, _ in found])
-        guessed.append([other for _, other in found])
+        true_positives.append([overlap for overlap, _ in counts])
+        predicted.append([area for _, area in counts])
         truths.append(int((truth == 1).sum()))
-    by_image = np.moveaxis(np.array(true_positives), 0, -1), np.moveaxis(np.array(guessed), 0, -1)
-    scores = score(by_image[0], np.array(truths), by_image[1], select=select)
-    return Search(tuple(thresholds), tuple(areas), scores)
+    scores = score_counts(
+        np.moveaxis(np.array(true_positives), 0, -1),
+        np.array(truths),
+        np.moveaxis(np.array(predicted), 0, -1),
+        monitor=monitor,
+    )
+    return ThresholdSearch(tuple(thresholds), tuple(min_sizes), scores)
 
 
-def search_area(
-    images: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], *, label: int, areas: Sequence[int]
+def search_min_size(
+    images: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], *, label: int, min_sizes: Sequence[int]
 ) -> tuple[int, float, float]:
-    """The least area of one class among several that gives its best IoU; that IoU, and the one with every part.
+    """Find the minimum component size with the best IoU of one class among several.
 
     Args:
-        images: Label indices of the truth and as decided, (h, w) each.
-        label: The class.
-        areas: Least areas to try, 0 first.
+        images: Truth and prediction, label indices (h, w) each.
+        label: Index of the class.
+        min_sizes: Minimum component sizes to try, pixels; the first one is 0.
+
+    Returns:
+        The best size, its IoU, and the IoU without a minimum size.
     """
-    found = [
-        (_counts(prediction == label, truth, areas=areas, fill_holes=False, label=label), int((truth == label).sum()))
-        for truth, prediction in images
-    ]
-    true_positives, guessed = (np.sum([counts[part] for counts, _ in found], axis=0) for part in (0, 1))
-    union = guessed + sum(there for _, there in found) - true_positives
-    overlaps = np.divide(true_positives, union, out=np.zeros(len(areas)), where=union > 0)
-    best = int(overlaps.round(6).argmax())
-    return areas[best], float(overlaps[best]), float(overlaps[0])
+    counts, truth_pixels = [], 0
+    for truth, prediction in images:
+        counts.append(_count_pixels(prediction == label, truth, min_sizes=min_sizes, fill_holes=False, label=label))
+        truth_pixels += int((truth == label).sum())
+    true_positives, predicted = np.sum(counts, axis=0)
+    ious = np.nan_to_num(iou_from_counts(true_positives, truth_pixels, predicted))
+    best = int(ious.round(6).argmax())
+    return min_sizes[best], float(ious[best]), float(ious[0])
 
 
-def score(
-    true_positives: NDArray[np.int64], truth: NDArray[np.int64], guessed: NDArray[np.int64], *, select: Select
+def score_counts(
+    true_positives: NDArray[np.int64], truth: NDArray[np.int64], predicted: NDArray[np.int64], *, monitor: Monitor
 ) -> NDArray[np.float64]:
-    """The score of images, last axis, of which pixels are counted: in both masks, in the truth and in the prediction."""
-    if select == "mean_precision":
-        return score_of_counts(true_positives, np.broadcast_to(truth, true_positives.shape), guessed).mean(axis=-1)
-    union = (guessed + truth - true_positives).sum(axis=-1)
-    return np.divide(true_positives.sum(axis=-1), union, out=np.zeros(union.shape), where=union > 0)
+    """Score pixel counts of one class; the last axis is that of the images."""
+    if monitor == "mean_precision":
+        return score_of_counts(true_positives, np.broadcast_to(truth, true_positives.shape), predicted).mean(axis=-1)
+    ious = iou_from_counts(true_positives.sum(axis=-1), truth.sum(axis=-1), predicted.sum(axis=-1))
+    return np.nan_to_num(ious)
 
 
-def _counts(
-    mask: NDArray[np.bool_], truth: NDArray[np.uint8], *, areas: Sequence[int], fill_holes: bool, label: int = 1
+def _count_pixels(
+    mask: NDArray[np.bool_], truth: NDArray[np.uint8], *, min_sizes: Sequence[int], fill_holes: bool, label: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Known pixels of the class that are hit, and that are guessed, with the parts of at least each area alone."""
+    """Count true positives and predicted pixels of ``label`` for each minimum component size, (sizes,) each.
+
+    Ignored pixels are not counted.
+    """
     if fill_holes:
         mask = cleaned(mask.astype(np.uint8), fill_holes=True) == 1
-    parts, pixels = components(mask, diagonal=True)
-    size = len(pixels)
-    true_positives = np.bincount(parts[truth == label], minlength=size)
-    guessed = np.bincount(parts[truth != IGNORED], minlength=size)
-    kept = (pixels >= np.array(areas)[:, None]) & (np.arange(size) > 0)
-    return kept @ true_positives, kept @ guessed
+    component_ids, sizes = components(mask, diagonal=True)
+    true_positives = np.bincount(component_ids[truth == label], minlength=len(sizes))
+    predicted = np.bincount(component_ids[truth != IGNORED], minlength=len(sizes))
+    large_enough = (sizes >= np.array(min_sizes)[:, None]) & (np.arange(len(sizes)) > 0)
+    return large_enough @ true_positives, large_enough @ predicted

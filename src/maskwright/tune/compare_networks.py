@@ -1,0 +1,50 @@
+"""Whether the mean of several networks scores better than fewer of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from maskwright.tune.options import MIN_GAIN
+from maskwright.tune.result import TriedOption
+from maskwright.tune.scoring import MaskScorer, MasksOfNetwork
+
+
+def compare_networks(
+    scorer: MaskScorer, masks: Sequence[MasksOfNetwork], *, same_images: bool
+) -> tuple[list[TriedOption], list[int]]:
+    """Score several networks with and without averaging, and choose which of them to average.
+
+    If all networks have the same held-out images, the best network is compared with the mean. If they share some
+    images, each image's first network is compared with the mean. If each image was held out for one network only, the
+    gain of the mean cannot be measured, and all networks are kept.
+
+    Args:
+        scorer: Scores masks of the held-out images.
+        masks: Masks of each network.
+        same_images: Whether all networks have the same held-out images.
+
+    Returns:
+        The options that were tried, and the indices of the networks to average.
+    """
+    all_networks = list(range(len(masks)))
+    if len(all_networks) == 1:
+        return [TriedOption("as trained", scorer.score_transforms(()), None, on=True)], all_networks
+    if scorer.predicted.max_networks_per_image == 1:
+        single = TriedOption("each image by one network", scorer.score_transforms(()), None, on=True)
+        return [single, TriedOption("mean of all networks", None, None, on=True)], all_networks
+    if same_images:  # with little time, some images were predicted by some of the networks only
+        indices = sorted(set.intersection(*map(set, masks)))
+        scores = [scorer.score((index, masks_of_network[index]) for index in indices) for masks_of_network in masks]
+        fewer, score, name = [int(np.argmax(scores))], max(scores), "best single network"
+    else:
+        first_network = {index: number for number in reversed(all_networks) for index in masks[number]}
+        indices, fewer = sorted(first_network), sorted(set(first_network.values()))
+        score = scorer.score((index, masks[first_network[index]][index]) for index in indices)
+        name = "each image by the first network it was held out for"
+    mean_score = scorer.score((index, scorer.mask(index)) for index in indices)
+    is_on = mean_score > score + MIN_GAIN or fewer == all_networks
+    options = [
+        TriedOption(name, score, None, on=True),
+        TriedOption("mean of the networks", mean_score, mean_score - score, on=is_on),
+    ]
+    return options, all_networks if is_on else fewer

@@ -1,0 +1,156 @@
+"""The options that tuning tries, one after the other, each in addition to the options that are on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from maskwright.images.components import cleaned
+from maskwright.inference.bundle import Bundle, TtaTransform
+from maskwright.training.recipe import Recipe
+from maskwright.tune.result import TriedOption, TuningResult
+from maskwright.tune.scoring import MaskScorer
+from maskwright.tune.search import ThresholdSearch, min_sizes_to_try, search_min_size, search_thresholds
+
+MIN_GAIN: Final = 1e-4
+"""An option is on if it gains more than this, in units of the score."""
+_MIN_ZOOM_FOR_SCALES: Final = 0.25  # zoom augmentation from which on scaled images are tried
+_MIN_ROTATION_FOR_QUARTER_TURNS: Final = 90.0  # rotation augmentation, degrees, from which on quarter turns are tried
+
+
+def transforms_to_try(recipe: Recipe) -> dict[str, tuple[TtaTransform, ...]]:
+    """Return the transforms that resemble the augmentation of the training, by name of the option.
+
+    >>> transforms_to_try(Recipe.from_dict({"data": {"images": "i", "masks": "m"}}))
+    {'flips': ('mirrored',), 'scales': ('smaller', 'larger')}
+    """
+    augmentation = recipe.augmentation
+    options: dict[str, tuple[TtaTransform, ...]] = {}
+    if augmentation.custom is not None:
+        return options
+    if augmentation.flip == "horizontal_and_vertical":
+        options["flips"] = ("mirrored", "upside_down", "turned_round")
+    elif augmentation.flip != "none":
+        options["flips"] = ("mirrored",) if augmentation.flip == "horizontal" else ("upside_down",)
+    if augmentation.rotation >= _MIN_ROTATION_FOR_QUARTER_TURNS:
+        options["quarter turns"] = ("turned_left", "turned_round", "turned_right")
+    if augmentation.zoom >= _MIN_ZOOM_FOR_SCALES:
+        options["scales"] = ("smaller", "larger")
+    return options
+
+
+def common_transforms(recipes: Sequence[Recipe]) -> dict[str, tuple[TtaTransform, ...]]:
+    """Return the options of `transforms_to_try` that all recipes have in common."""
+    options = [transforms_to_try(recipe) for recipe in recipes]
+    return {
+        name: transforms
+        for name, transforms in options[0].items()
+        if all(other.get(name) == transforms for other in options)
+    }
+
+
+def tune_options(
+    scorer: MaskScorer, transforms_by_option: Mapping[str, tuple[TtaTransform, ...]], tried: Sequence[TriedOption]
+) -> TuningResult:
+    """Try test-time augmentation, hole filling, threshold and minimum component sizes.
+
+    Args:
+        scorer: Scores masks of the held-out images.
+        transforms_by_option: Transforms of the test-time augmentation, by name of the option.
+        tried: Options that were tried before.
+    """
+    tuning = _Tuning(scorer, list(tried), scorer.score_transforms(()))
+    for name, transforms in transforms_by_option.items():
+        tuning.try_transforms(name, transforms)
+    if scorer.bundle.background:
+        tuning.try_hole_filling()
+    if scorer.bundle.activation == "sigmoid":
+        tuning.search_threshold()
+    elif scorer.bundle.background:
+        tuning.search_min_sizes()
+    return tuning.result()
+
+
+@dataclass
+class _Tuning:
+    """The options that are on so far, and their score."""
+
+    scorer: MaskScorer
+    tried: list[TriedOption]
+    best: float
+    transforms: tuple[TtaTransform, ...] = ()
+    fill_holes: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)
+    search: ThresholdSearch | None = None
+    min_component_sizes: dict[str, int] | None = None
+
+    def try_transforms(self, name: str, transforms: tuple[TtaTransform, ...]) -> None:
+        """Try more transforms of the test-time augmentation."""
+        combined = tuple(dict.fromkeys((*self.transforms, *transforms)))
+        if self._try(name, self.scorer.score_transforms(combined)):
+            self.transforms = combined
+
+    def try_hole_filling(self) -> None:
+        """Try to fill the holes of each class."""
+        self.fill_holes = self._try("fill holes", self.scorer.score_transforms(self.transforms, fill_holes=True))
+
+    def search_threshold(self) -> None:
+        """Search the threshold and the minimum component size of one class."""
+        scorer = self.scorer
+        self.search = search_thresholds(
+            ((scorer.truth(index), scorer.predicted.mean(index, self.transforms)[..., 0]) for index in scorer.indices),
+            min_sizes=min_sizes_to_try([image.truth.shape for image in scorer.predicted.images]),
+            fill_holes=self.fill_holes,
+            monitor=scorer.monitor,
+        )
+        threshold, min_size, score = self.search.best
+        name = f"threshold {threshold:g}" + (f", minimum component size {min_size}" if min_size else "")
+        self.min_component_sizes = {}
+        if self._try(name, score):
+            self.changes["threshold"] = threshold
+            if min_size:
+                self._set_min_sizes([0, min_size])
+
+    def search_min_sizes(self) -> None:
+        """Search the minimum component size of each of several classes, first each alone, then all together."""
+        scorer, labels = self.scorer, self.scorer.bundle.labels
+        masks = {index: scorer.mask(index, self.transforms, fill_holes=self.fill_holes) for index in scorer.indices}
+        to_try = min_sizes_to_try([scorer.truth(index).shape for index in masks])
+        sizes = [0] * len(labels)
+        for label in range(1, len(labels)):
+            pairs = ((scorer.truth(index), mask) for index, mask in masks.items())
+            size, iou, iou_before = search_min_size(pairs, label=label, min_sizes=to_try)
+            is_on = iou > iou_before + MIN_GAIN
+            sizes[label] = size if is_on else 0
+            name = f"IoU of {labels[label].name} alone, minimum component size {size}"
+            self.tried.append(TriedOption(name, iou, iou - iou_before, is_on))
+        self.min_component_sizes = {}
+        cleaned_masks = ((index, cleaned(mask, min_component_sizes=sizes)) for index, mask in masks.items())
+        if self._try("minimum component sizes", scorer.score(cleaned_masks), possible=any(sizes)):
+            self._set_min_sizes(sizes)
+
+    def result(self) -> TuningResult:
+        """Return the result with the tuned bundle."""
+        changes = {"tta": self.transforms, "fill_holes": self.fill_holes, **self.changes}
+        bundle = self.scorer.bundle.model_copy(update=changes)
+        return TuningResult(
+            used_images=len(self.scorer.indices),
+            monitor=self.scorer.monitor,
+            options=tuple(self.tried),
+            score=self.best,
+            bundle=Bundle.model_validate(bundle.model_dump()),
+            search=self.search,
+            min_component_sizes=self.min_component_sizes,
+        )
+
+    def _try(self, name: str, score: float, *, possible: bool = True) -> bool:
+        """Record an option, and keep its score if it gains."""
+        is_on = possible and score > self.best + MIN_GAIN
+        self.tried.append(TriedOption(name, score, score - self.best, is_on))
+        if is_on:
+            self.best = score
+        return is_on
+
+    def _set_min_sizes(self, sizes: Sequence[int]) -> None:
+        self.changes["min_component_sizes"] = tuple(sizes)
+        names = [label.name for label in self.scorer.bundle.labels]
+        self.min_component_sizes = {name: size for name, size in zip(names, sizes, strict=True) if size}

@@ -1,0 +1,71 @@
+"""The result of a tuning: every option that was tried, with its score and gain."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from maskwright.inference.bundle import Bundle
+from maskwright.tune.held_out import NetworkOfRun
+from maskwright.tune.search import Monitor, ThresholdSearch
+
+
+@dataclass(frozen=True)
+class TriedOption:
+    """An option, its score, its gain over the options before it, and whether it is on.
+
+    ``score`` and ``gain`` are None where they cannot be measured.
+    """
+
+    name: str
+    score: float | None
+    gain: float | None
+    on: bool
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """The tuned bundle, its score, and how it was chosen.
+
+    Attributes:
+        used_images: Number of held-out images that were predicted.
+        held_out_images: Number of held-out images.
+        monitor: The score that was maximised.
+        options: All options, in the order in which they were tried.
+        score: The score with all options that are on.
+        bundle: The bundle with the tuned values.
+        search: Scores by threshold and minimum component size; None with several classes.
+        min_component_sizes: Minimum component size by class, pixels; None if it was not tuned.
+        networks: The networks whose probabilities are averaged.
+    """
+
+    used_images: int
+    monitor: Monitor
+    options: tuple[TriedOption, ...]
+    score: float
+    bundle: Bundle
+    search: ThresholdSearch | None = None
+    min_component_sizes: Mapping[str, int] | None = None
+    held_out_images: int = 0
+    networks: tuple[NetworkOfRun, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the content of ``tuning.json``."""
+        search, bundle = self.search, self.bundle
+        return {
+            "used_images": self.used_images,
+            "held_out_images": self.held_out_images,
+            "networks": len(self.networks),
+            "monitor": self.monitor,
+            "score": self.score,
+            "options": [vars(option) for option in self.options],
+            "tta": list(bundle.tta),
+            "fill_holes": bundle.fill_holes,
+            "threshold": bundle.threshold if bundle.activation == "sigmoid" else None,
+            "min_component_sizes": self.min_component_sizes,
+            "search": search
+            and {
+                "thresholds": search.thresholds,
+                "min_component_sizes": search.min_sizes,
+                "scores": search.scores.round(6).tolist(),
+            },
+        }
