@@ -274,7 +274,7 @@ def test_a_full_disk_is_said_in_one_line(trained, drawn, tmp_path, maskwright_co
     monkeypatch.setattr("maskwright.images.write.os.fsync", full)
     code, _, err = maskwright_command("predict", trained.folder, drawn / "new/images", "--out", tmp_path / "out")
     assert code == 1
-    assert "no space left on the device; free some and try again" in err
+    assert "000.png: no space left on device; free disk space" in err
     assert "Traceback" not in err
     assert not list((tmp_path / "out").glob("*.png"))
 
@@ -305,7 +305,7 @@ DATA = ("--images", "images", "--masks", "masks")
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (("train", *DATA, "--out", "run"), "lower training.batch_size or training.patch with --set, or close"),
+        (("train", *DATA, "--out", "run"), "lower training.batch_size or training.patch_size with --set, or close"),
         (
             ("predict", "run", "image.png", "--out", "masks"),
             "each with a .tif or .zarr as --out, use fewer --workers, or",

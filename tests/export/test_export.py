@@ -15,11 +15,11 @@ from maskwright.export.output_folder import (
     OutputHoldsAnEngine,
     OutputHoldsMore,
     OutputIsTaken,
-    atomic_folder,
     check_free,
 )
 from maskwright.export.trace import NeedsTensorFlow
 from maskwright.export.verify import EngineDisagrees, UnscoredRun
+from maskwright.images.atomic_folder import atomic_folder
 from maskwright.inference.engines.engine import NotARun, open_engine, weights_digest
 from maskwright.segmenter import Segmenter
 from tests.export.a_run import VALUES, predict, write_run
@@ -228,7 +228,7 @@ def test_an_engine_is_not_replaced_where_files_beside_it_would_be_lost(to, engin
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from maskwright.export.output_folder import atomic_folder
+from maskwright.images.atomic_folder import atomic_folder
 
 honest, left = Path.rename, int(sys.argv[2])
 

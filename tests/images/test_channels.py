@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskwright.images import to_channels
+from maskwright.images.channels import to_channels
 from maskwright.images.errors import WrongChannels
 from tests.images.painted import noise
 

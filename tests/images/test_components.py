@@ -41,7 +41,7 @@ def test_holes_and_specks_of_one_class_are_those_that_scipy_finds(seed):
     parts, number = ndimage.label(filled, structure=np.ones((3, 3)))
     areas = ndimage.sum(filled, parts, range(number + 1))
     expected = filled & (areas[parts] >= 40)
-    clean = cleaned(mask.astype(np.uint8), minimum_areas=(0, 40), fill_holes=True)
+    clean = cleaned(mask.astype(np.uint8), min_component_sizes=(0, 40), fill_holes=True)
     np.testing.assert_array_equal(clean, expected)
 
 
@@ -63,7 +63,7 @@ def test_a_hole_takes_the_class_around_it_and_leaves_the_others():
 def test_each_class_has_its_own_least_area():
     labels = np.zeros((4, 12), np.uint8)
     labels[0, :3], labels[2, :3], labels[0, 6:8] = 1, 2, 2
-    clean = cleaned(labels, minimum_areas=(0, 4, 3))
+    clean = cleaned(labels, min_component_sizes=(0, 4, 3))
     assert (clean == 1).sum() == 0
     assert (clean == 2).sum() == 3
 
@@ -71,5 +71,5 @@ def test_each_class_has_its_own_least_area():
 def test_what_was_given_is_not_changed():
     labels = np.ones((3, 3), np.uint8)
     labels[1, 1] = 0
-    cleaned(labels, minimum_areas=(0, 100), fill_holes=True)
+    cleaned(labels, min_component_sizes=(0, 100), fill_holes=True)
     assert labels.sum() == 8

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskwright.images.coord_channels import extra_channels, ramp, with_position
+from maskwright.images.coord_channels import extra_channels, ramp, add_coord_channels
 from maskwright.images.resize import resized
 
 
@@ -14,7 +14,7 @@ def test_places_are_the_middles_of_pixels_and_do_not_depend_on_how_many_there_ar
 def test_channels_come_behind_the_images_own():
     images = np.random.default_rng(0).normal(size=(2, 4, 6, 2)).astype(np.float32)
     rows, columns = ramp(4)[:, None], ramp(6)
-    made = with_position(images, ("column", "row_times_image", "row"), rows, columns)
+    made = add_coord_channels(images, ("column", "row_times_image", "row"), rows, columns)
     assert made.shape == (2, 4, 6, 2 + extra_channels(("column", "row_times_image", "row"), 2)) == (2, 4, 6, 6)
     np.testing.assert_array_equal(made[..., :2], images)
     np.testing.assert_array_equal(made[1, 2, :, 2], columns)
@@ -24,7 +24,7 @@ def test_channels_come_behind_the_images_own():
 
 def test_without_any_the_images_are_themselves():
     images = np.zeros((1, 2, 2, 1), np.float32)
-    assert with_position(images, (), ramp(2)[:, None], ramp(2)) is images
+    assert add_coord_channels(images, (), ramp(2)[:, None], ramp(2)) is images
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

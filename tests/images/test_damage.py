@@ -10,7 +10,6 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskwright.images import image_size, read_image, read_mask, read_mask_and_palette
 from maskwright.images.errors import (
     DamagedImage,
     ImageFault,
@@ -19,6 +18,7 @@ from maskwright.images.errors import (
     NotAnImage,
     UnreadableImage,
 )
+from maskwright.images.read import image_size, read_image, read_mask, read_mask_and_palette
 from tests.images.painted import block, png_16, png_header, saved, smooth
 
 READERS = [read_image, read_mask, read_mask_and_palette, image_size]

@@ -4,8 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from maskwright.images import IMAGE_SUFFIXES, expand_inputs, image_files
-from maskwright.images.files import EmptyFolder, MissingFolder, MissingInputs, NotAFolder, SameOutput
+from maskwright.images.files import (
+    IMAGE_SUFFIXES,
+    EmptyFolder,
+    MissingFolder,
+    MissingInputs,
+    NotAFolder,
+    SameOutput,
+    expand_inputs,
+    image_files,
+)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from maskwright.images import IGNORED, Label, distinct_colours
+from maskwright.images.labels import IGNORED, Label, distinct_colours
 
 
 def test_ignored_leaves_room_for_254_labels():

@@ -8,8 +8,7 @@ from hypothesis.extra import numpy as hnp
 from pydantic import ValidationError
 
 from maskwright.errors import WrongArgument
-from maskwright.images import Normalisation
-from maskwright.images.normalise import MixedPixels
+from maskwright.images.normalise import MixedPixels, Normalisation
 from tests.images.painted import noise
 
 PLAIN = Normalisation(mean=(0.0,), std=(1.0,))

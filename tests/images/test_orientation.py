@@ -5,7 +5,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from maskwright.images import image_size, read_image, read_mask
+from maskwright.images.read import image_size, read_image, read_mask
 from tests.images.painted import block, noise, png_16, saved
 
 ASYMMETRIC = noise(3, 5, 3)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from maskwright.errors import WrongArgument
-from maskwright.images import IGNORED, Label, Normalisation, overlay, panel, to_display
-from maskwright.images.overlay import HATCH
-from maskwright.images.panel import CONFUSED, FALSE_POSITIVE, MISSED
+from maskwright.images.labels import IGNORED, Label
+from maskwright.images.normalise import Normalisation
+from maskwright.images.overlay import HATCH, overlay, to_display
+from maskwright.images.panel import CONFUSED, FALSE_POSITIVE, MISSED, panel
 from tests.images.painted import noise
 
 LABELS = [

@@ -11,8 +11,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskwright.images import image_size, read_image
 from maskwright.images.errors import ImageFault, NonFinitePixels, UnsupportedPixels
+from maskwright.images.read import image_size, read_image
 from tests.images.painted import block, noise, png, png_16, saved, smooth
 
 

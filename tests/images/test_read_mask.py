@@ -7,8 +7,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskwright.images import image_size, read_image, read_mask, read_mask_and_palette
 from maskwright.images.errors import WrongMask
+from maskwright.images.read import image_size, read_image, read_mask, read_mask_and_palette
 from tests.images.painted import noise, png, png_16, saved
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

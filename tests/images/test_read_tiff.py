@@ -5,8 +5,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from maskwright.images import image_size, read_image, read_mask
 from maskwright.images.errors import StackedImage, UnsupportedPixels
+from maskwright.images.read import image_size, read_image, read_mask
 from tests.images.painted import noise, saved
 
 

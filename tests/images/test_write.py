@@ -16,16 +16,8 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from maskwright.errors import WrongArgument
-from maskwright.images import (
-    atomic_path,
-    read_image,
-    read_mask,
-    write_image,
-    write_json,
-    write_mask,
-    write_probabilities,
-    write_text,
-)
+from maskwright.images.read import read_image, read_mask
+from maskwright.images.write import atomic_path, write_image, write_json, write_mask, write_probabilities, write_text
 from tests.images.painted import noise
 
 

@@ -1,9 +1,10 @@
 """The command line: each command reads its options, calls into the package, and prints what came back."""
 
 import errno
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -41,10 +42,11 @@ from maskwright.cli.training import (
 )
 from maskwright.cli.tune import decide, ensemble, submit
 from maskwright.errors import InputError
+from maskwright.images.disk_full import is_disk_full
 
 _OUT_OF_MEMORY = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # Python's, TensorFlow's and torch's
 _LESS_MEMORY = {  # by command, what else than closing other programs helps
-    "train": "lower training.batch_size or training.patch with --set, or ",
+    "train": "lower training.batch_size or training.patch_size with --set, or ",
     "predict": "predict large images one by one, each with a .tif or .zarr as --out, use fewer --workers, or ",
 }
 
@@ -117,12 +119,9 @@ def train(
 
     Without `--epochs` and `--time-budget` it takes 30 minutes, with a preset the time of that.
     """
-    from maskwright.training.recipe import Recipe, merge, parse_settings, read_yaml
+    from maskwright.training.recipe import Recipe
+    from maskwright.training.recipe_fields import recipe_fields
 
-    given = {
-        "data": _data_fields(images, masks, val_images, val_masks, classes, ignore, mask_values, mask_suffix),
-        "training": {"time_budget": time_budget, "epochs": epochs},
-    }
     if preset is not None and folds is None and seeds is None and not explain:
         folds = preset_folds(preset)
     others: dict[str, object] = {"--explain": explain, "--resume": resume, "--overwrite": overwrite}
@@ -130,7 +129,14 @@ def train(
     if data is not None and preset is None:
         raise UnusableOption(option="--data", found="no --preset", expected="both, or --images and --masks")
     preset_fields = {} if preset is None else preset_with(preset, data, images or masks, out, explain=explain)
-    fields = merge(preset_fields, read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
+    fields = recipe_fields(
+        **_data_fields(images, masks, val_images, val_masks, classes, ignore, mask_values, mask_suffix),
+        time_budget=time_budget,
+        epochs=epochs,
+        preset=preset_fields,
+        recipe=recipe,
+        settings=settings or (),
+    )
     if several:
         train_members(Recipe.from_dict(fields, source=str(recipe or "options")), out, python, folds=folds, seeds=seeds)
     elif explain and resume:
@@ -166,14 +172,14 @@ def find_rate(
 ) -> None:
     """Raise the learning rate step by step, plot the loss, and suggest the rate at which it falls fastest."""
     from maskwright.framework import load_keras
-    from maskwright.training.recipe import Recipe, merge, parse_settings, read_yaml
+    from maskwright.training.recipe import Recipe
+    from maskwright.training.recipe_fields import recipe_fields
 
     if out.suffix.lower() != ".png" or out.is_dir() or (out.exists() and not overwrite):
         expected = "a new name in .png, or --overwrite for one that is there"
         raise UnusableOption(option="--out", found=str(out), expected=expected)
     data = _data_fields(images, masks, None, None, classes, ignore, mask_values, mask_suffix)
-    given = {"data": data, "training": {"time_budget": time_budget, "epochs": epochs}}
-    fields = merge(read_yaml(recipe) if recipe else {}, parse_settings(settings or []), given)
+    fields = recipe_fields(**data, time_budget=time_budget, epochs=epochs, recipe=recipe, settings=settings or ())
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
     load_keras(optional_packages=python is not None)
     from maskwright.report.lr_plot import plot_rates
@@ -203,8 +209,8 @@ def evaluate(
 ) -> None:
     """Score a run, or an engine exported from one, on a folder of images and masks."""
     from maskwright.cli.tables import score_table
-    from maskwright.images.write import write_json
     from maskwright.segmenter import Segmenter
+    from maskwright.training.run_records import write_scores
 
     load_framework_for(run)
     segmenter = Segmenter.load(run)
@@ -214,7 +220,7 @@ def evaluate(
     if (precision := evaluation.mean_precision) is not None:
         say(f"mean precision over IoU 0.5 to 0.95: {precision:.4f}")
     if json_file is not None:
-        write_json(json_file, evaluation.to_json())
+        write_scores(json_file, evaluation.record())
         say(f"scores:  {json_file}")
     if evaluation.left_out:
         shown = ", ".join(str(file) for file in evaluation.left_out[:5])
@@ -301,11 +307,12 @@ def check(
     """Look for all that would spoil a training: unpaired, damaged, mismatched or duplicate files, strange masks."""
     from maskwright.cli.tables import balance_table, print_problems, summary_table
     from maskwright.training.prepare import check_data
-    from maskwright.training.recipe import Recipe, merge
+    from maskwright.training.recipe import Recipe
+    from maskwright.training.recipe_fields import recipe_fields
 
     data = _data_fields(images, masks, val_images, val_masks, classes, ignore, mask_values, mask_suffix)
     with counting("Reading pairs") as count:
-        report, *_ = check_data(Recipe.from_dict(merge({"data": data}), source="options").data, progress=count)
+        report, *_ = check_data(Recipe.from_dict(recipe_fields(**data), source="options").data, progress=count)
     console().print(summary_table(report))
     if report.proposed is not None:
         console().print(balance_table(report, report.proposed))
@@ -379,10 +386,10 @@ def convert(
     from maskwright.conversion.convert_weights import convert as convert_file
     from maskwright.conversion.convert_weights import named_values
     from maskwright.data.mask_values import parse_mask_values
-    from maskwright.training.recipe import parse_pairs
+    from maskwright.training.recipe_text import parse_assignments
 
     values = parse_mask_values(mask_values) if mask_values is not None else named_values(_names(classes))
-    options = parse_pairs(settings or [])
+    options = parse_assignments(settings or [])
     converted = convert_file(source, out, to=to, mask_values=values, overwrite=overwrite, options=options)
     say(f"written: {converted.written}")
     for note in converted.notes:
@@ -419,7 +426,7 @@ def demo(
         | {"val_images": data / "val/images", "val_masks": data / "val/masks"}
         | {"mask_values": {0: "background", 1: "cell", 2: "fibre"}},
         "augmentation": {"flip": "horizontal_and_vertical"},
-        "training": {"time_budget": time_budget, "patch": (128, 128)},
+        "training": {"time_budget": time_budget, "patch_size": (128, 128)},
     }
     train_run(Recipe.from_dict(fields), run, None, overwrite=overwrite)
     evaluate(run, data / "new/images", data / "new/masks", json_file=out / "new.json")
@@ -438,7 +445,7 @@ def _data_fields(
     ignore: str | None,
     mask_values: str | None,
     mask_suffix: str | None,
-) -> dict[str, object]:
+) -> "dict[str, Any]":
     """The recipe's data section from options; None where nothing was said."""
     from maskwright.data.mask_values import parse_mask_values
 
@@ -466,8 +473,9 @@ def main() -> None:
     except InputError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            _fail(f"{error.filename or 'the output'}: no space left on the device; free some and try again")
+        if is_disk_full(error):
+            reason = os.strerror(error.errno or errno.ENOSPC).lower()
+            _fail(f"{error.filename or 'the output'}: {reason}; free disk space or write to another disk")
         _fail(f"{error.filename or 'a file'}: {error.strerror or error}")
     except ModuleNotFoundError as error:
         _fail(f"{error.name} is not installed; networks need Keras and a backend: pip install 'maskwright[tensorflow]'")

@@ -12,15 +12,23 @@ import keras
 
 from maskwright.errors import missing_package, one_of
 from maskwright.export.calibrate import calibration_patches
-from maskwright.export.output_folder import atomic_folder, check_free
+from maskwright.export.output_folder import check_free
 from maskwright.export.trace import check_backend
 from maskwright.export.verify import BOUNDS, EngineDisagrees, check_engine, faults, read_score
+from maskwright.images.atomic_folder import atomic_folder
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.engines.engine import open_engine
 from maskwright.inference.engines.keras import load_keras_engine
-from maskwright.inference.engines.record import Checks, Exported, Kind, Precision, model_digest
-from maskwright.inference.test_time_augmentation import viewed
+from maskwright.inference.engines.record import (
+    EnginePrecision,
+    EngineRecord,
+    ExportChecks,
+    Runtime,
+    is_exported,
+    model_digest,
+)
+from maskwright.inference.test_time_augmentation import with_test_time_augmentation
 from maskwright.rewrite.for_export import rewrite as rewritten
 from maskwright.training.run import Run
 
@@ -56,12 +64,12 @@ def export_run(
     run: str | Path,
     out: str | Path,
     *,
-    to: Kind = "openvino",
-    precision: Precision = "f32",
+    to: Runtime = "openvino",
+    precision: EnginePrecision = "f32",
     rewrite: bool = True,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Exported:
+) -> EngineRecord:
     """Make an engine of the run in ``run``, in the folder ``out``, which `open_engine` and every command then take.
 
     The engine is opened from disk and compared with the run before it gets its name: on some validation images with
@@ -101,7 +109,7 @@ def export_run(
         raise missing_package(f"Exporting to {to}", packages, install=target.install, reason=error) from None
     bundle, data = Bundle.read(source.folder), source.read_recipe().data
     reference = load_keras_engine(source.network, bundle)
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, is_complete=is_exported) as folder:
         network = rewritten(reference.network) if rewrite else reference.network
         bundle.write(folder, write_text)
         if target.calibrated:
@@ -109,7 +117,7 @@ def export_run(
         else:
             tries = [(exporter.write(network, folder), ())]
         for model, reverted in tries:
-            exported = Exported(
+            exported = EngineRecord(
                 kind=to,
                 precision=precision,
                 model=model,
@@ -123,8 +131,8 @@ def export_run(
             exported.write(folder, write_text)
             checks = check_engine(
                 source,
-                reference=viewed(reference, bundle.views),
-                engine=viewed(open_engine(folder), bundle.views),
+                reference=with_test_time_augmentation(reference, bundle.views),
+                engine=with_test_time_augmentation(open_engine(folder), bundle.views),
                 bounds=BOUNDS[precision],
                 progress=progress,
             )
@@ -145,7 +153,7 @@ def _scored(folder: str | Path) -> Run:
     return run
 
 
-def _refuse(run: Run, exported: Exported, checks: Checks) -> None:
+def _refuse(run: Run, exported: EngineRecord, checks: ExportChecks) -> None:
     found = faults(checks)
     if found:
         remedy = "please report it" if exported.precision == "f32" else "export it in f32"

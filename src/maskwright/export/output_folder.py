@@ -1,14 +1,10 @@
 """The folder an export writes to: whole, or as it was before."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from shutil import rmtree
 from typing import Final
-from uuid import uuid4
 
 from maskwright.errors import InputError
+from maskwright.images.atomic_folder import restore_former
 from maskwright.inference.bundle import BUNDLE_FILE
 from maskwright.inference.engines.record import ENGINE_FILE, is_exported
 
@@ -47,7 +43,7 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         OutputHoldsMore: There is an engine to replace, and other files beside it.
         OutputIsTaken: The folder holds something else, or is a file.
     """
-    _recover(folder.resolve())
+    restore_former(folder, is_complete=is_exported)
     if folder.exists() and not folder.is_dir():
         raise OutputIsTaken(folder=folder, found="a file of that name")
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
@@ -62,51 +58,3 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
         raise OutputHoldsMore(folder=folder, found=shown)
 
 
-@contextmanager
-def atomic_folder(folder: Path) -> Iterator[Path]:
-    """A hidden, empty folder beside ``folder`` that takes its place, and all it held, when the block ends well.
-
-    What the block wrote is on the disk before it takes the name. If the block or the replacement fails in any way, what
-    it wrote is removed and ``folder`` is as it was. Where the process is killed in the moment between the two names,
-    the next `check_free` puts back what ``folder`` held.
-    """
-    folder = folder.resolve()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary, former = folder.with_name(f".{uuid4().hex}"), _former(folder)
-    temporary.mkdir()
-    try:
-        yield temporary
-        for path in temporary.rglob("*"):
-            if path.is_file():
-                with path.open("rb+") as written:
-                    os.fsync(written.fileno())
-        if folder.exists():
-            folder.rename(former)
-        try:
-            temporary.rename(folder)
-        except BaseException:
-            if former.exists():
-                former.rename(folder)
-            raise
-        rmtree(former, ignore_errors=True)
-    finally:
-        rmtree(temporary, ignore_errors=True)
-
-
-def _former(folder: Path) -> Path:
-    """Where the former content of ``folder`` lies while another takes its place."""
-    return folder.parent / f".{folder.name}.former"
-
-
-def _recover(folder: Path) -> None:
-    """Put back, or throw away, what an export that was killed had moved out of its way."""
-    former = _former(folder)
-    if not former.is_dir():
-        return
-    if is_exported(folder):  # the new one has the name already
-        rmtree(former, ignore_errors=True)
-        return
-    with suppress(OSError):
-        folder.rmdir()  # where it is empty
-    if not folder.exists():
-        former.rename(folder)

@@ -37,22 +37,22 @@ def components(mask: NDArray[np.bool_], *, diagonal: bool) -> tuple[NDArray[np.i
 
 
 def cleaned(
-    labels: NDArray[np.uint8], *, minimum_areas: Sequence[int] = (), fill_holes: bool = False
+    labels: NDArray[np.uint8], *, min_component_sizes: Sequence[int] = (), fill_holes: bool = False
 ) -> NDArray[np.uint8]:
     """Label indices (h, w), 0 the background, without holes and without parts that are too small.
 
     A hole is background that does not reach the image's border and that one class alone surrounds; it becomes that
-    class. Then every part of a class with fewer pixels than ``minimum_areas`` has for its label becomes background.
+    class. Then every part of a class with fewer pixels than ``min_component_sizes`` has for its label becomes background.
     Pixels of a class are connected at corners too, those of the background are not.
 
     >>> ring = np.array([[0, 1, 1, 1, 0, 0], [0, 1, 0, 1, 0, 1], [0, 1, 1, 1, 0, 0]], np.uint8)
-    >>> cleaned(ring, minimum_areas=[0, 2], fill_holes=True).tolist()
+    >>> cleaned(ring, min_component_sizes=[0, 2], fill_holes=True).tolist()
     [[0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0]]
     """
     clean = labels.copy()
     if fill_holes:
         _fill(clean)
-    for label, least in enumerate(minimum_areas):
+    for label, least in enumerate(min_component_sizes):
         if label != _BACKGROUND and least > 1 and (mask := clean == label).any():
             parts, pixels = components(mask, diagonal=True)
             clean[mask & (pixels[parts] < least)] = _BACKGROUND

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Position = Literal["row", "column", "row_times_image"]
+CoordChannel = Literal["row", "column", "row_times_image"]
 """Height of a pixel, how far right it is, both from -1 to 1, and its height times its value in each image channel."""
 
 
@@ -23,13 +23,13 @@ def ramp(length: int) -> NDArray[np.float32]:
     return ((2 * np.arange(length, dtype=np.float32) + 1) / length - 1).astype(np.float32)
 
 
-def extra_channels(kinds: Sequence[Position], channels: int) -> int:
+def extra_channels(kinds: Sequence[CoordChannel], channels: int) -> int:
     """How many channels ``kinds`` add to images of so many."""
     return sum(channels if kind == "row_times_image" else 1 for kind in kinds)
 
 
-def with_position(
-    images: NDArray[np.float32], kinds: Sequence[Position], rows: NDArray[np.float32], columns: NDArray[np.float32]
+def add_coord_channels(
+    images: NDArray[np.float32], kinds: Sequence[CoordChannel], rows: NDArray[np.float32], columns: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Images (..., h, w, c) with the channels of ``kinds`` behind their own.
 

@@ -1,8 +1,13 @@
-"""One process at a time for one file or folder; a lock that goes with its process, however that ends."""
+"""A lock between processes on a file; the operating system releases it when its process ends, even if it is killed.
+
+The package filelock is not used: where a network drive refuses locks, its versions either wait for ever or create a
+marker file that a killed process leaves behind.
+"""
 
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,17 +15,20 @@ from typing import Final
 
 from maskwright.errors import InputError
 
-_HELD: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # the last is Windows' word for it
+_HELD_ERRNOS: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # Windows reports EACCES
+_POLL_SECONDS: Final = 0.1
 
 
 @contextmanager
-def locked(file: Path, *, busy: InputError, without: Callable[[str], None] = lambda reason: None) -> Iterator[None]:
-    """Hold ``file``, which is there for this alone and goes afterwards, while the block runs.
+def locked(
+    file: Path, *, busy: InputError | None, unsupported: Callable[[str], None] = lambda reason: None
+) -> Iterator[None]:
+    """Lock ``file`` while the block runs, and remove it afterwards.
 
     Args:
-        file: The lock, in a folder that is made if missing.
-        busy: Raised if another process holds it.
-        without: Called with the reason where the file system has no locks; nothing is held then.
+        file: The lock file; missing parent folders are created.
+        busy: Raised if another process holds the lock; None waits for that process.
+        unsupported: Called with the reason if the file system does not support locks; the block then runs unlocked.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder, locked(Path(folder, ".lock"), busy=InputError(message="busy")):
@@ -28,27 +36,30 @@ def locked(file: Path, *, busy: InputError, without: Callable[[str], None] = lam
     True
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _acquire(file, busy, without)
+    descriptor = _acquire(file, busy, unsupported)
     try:
         yield
     finally:
-        with suppress(OSError):  # Windows keeps an open file
+        with suppress(OSError):  # Windows cannot remove an open file
             file.unlink()
         os.close(descriptor)
 
 
-def _acquire(file: Path, busy: InputError, without: Callable[[str], None]) -> int:
+def _acquire(file: Path, busy: InputError | None, unsupported: Callable[[str], None]) -> int:
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT)
         try:
             _lock(descriptor)
         except OSError as error:
-            if error.errno in _HELD:
-                os.close(descriptor)
+            if error.errno not in _HELD_ERRNOS:
+                unsupported(error.strerror or str(error))
+                return descriptor
+            os.close(descriptor)
+            if busy is not None:
                 raise busy from None
-            without(error.strerror or str(error))
-            return descriptor
-        # The process that had it removes the file: a lock on what has no name any more keeps nobody out.
+            time.sleep(_POLL_SECONDS)
+            continue
+        # The previous holder may have removed the file in between; a lock on a file without a name excludes nobody.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 return descriptor

@@ -1,40 +1,19 @@
 """A full disk: named when it must end a training, and lived with while it need not."""
 
-import errno
-import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Final, final
+from typing import final
+
+from maskwright.images.disk_full import is_disk_full, naming_full_disk
 
 Put = Callable[[Path, Callable[[], None]], bool]
 """Calls what writes a file, and tells whether there was room for it."""
 
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-
-
-@contextmanager
-def naming(file: Path) -> Iterator[None]:
-    """Let an error of a full disk name ``file``: writers of archives do not, and HDF5 says it in words alone.
-
-    >>> with naming(Path("a.npz")):
-    ...     raise OSError("write failed: errno = 28, error message = 'No space left on device'")
-    Traceback (most recent call last):
-    OSError: [Errno 28] No space left on device: 'a.npz'
-    """
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in _FULL or os.strerror(errno.ENOSPC) in str(error)
-        if not full:
-            raise
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file)) from error
-
 
 def write_now(file: Path, write: Callable[[], None]) -> bool:
     """Call ``write``, which writes ``file``; True, for a full disk is an error that names it."""
-    with naming(file):
+    with naming_full_disk(file):
         write()
     return True
 
@@ -56,7 +35,7 @@ class Attempt:
         try:
             write_now(file, write)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if not is_disk_full(error):
                 raise
             if not self._warned:
                 there = next(folder for folder in file.absolute().parents if folder.exists())

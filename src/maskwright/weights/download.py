@@ -9,12 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as ProgressBar
 
 from maskwright.errors import InputError
+from maskwright.images.file_lock import locked
 from maskwright.weights.catalogue import PublishedFile
 from maskwright.weights.http_transfer import Patience, Progress, Unreachable, discard, transfer
 
@@ -88,7 +88,7 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
     try:
         if not _is_published(target, file, target=target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _bar(file.name) as progress, FileLock(f"{target}.lock"):
+            with _bar(file.name) as progress, locked(target.with_name(f"{target.name}.lock"), busy=None):
                 if not _is_published(target, file, target=target):  # nobody else fetched it while this one waited
                     _download(file, target, patience=patience, progress=progress)
     except OSError as error:

@@ -6,8 +6,8 @@ import tifffile
 from PIL import Image
 
 from maskwright.errors import WrongArgument
-from maskwright.images import read_image
-from maskwright.images.windows import open_source
+from maskwright.images.read import read_image
+from maskwright.images.windows.source import open_source
 from tests.images.painted import noise, saved
 
 ODD_WINDOWS = [(0, 1, 0, 1), (3, 47, 5, 18), (15, 17, 31, 33), (49, 50, 69, 70), (0, 50, 0, 70)]

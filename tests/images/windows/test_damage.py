@@ -17,7 +17,8 @@ from maskwright.images.errors import (
     StackedImage,
     UnsupportedPixels,
 )
-from maskwright.images.windows import UnreadableWindow, open_source
+from maskwright.images.windows.errors import UnreadableWindow
+from maskwright.images.windows.source import open_source
 from tests.images.painted import block, noise, png_header
 
 PIXELS = noise(50, 70, 3)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from maskwright.images.windows import open_source, write_tiff
+from maskwright.images.windows.source import open_source
+from maskwright.images.windows.write_tiff import write_tiff
 from tests.images.painted import noise
 
 rasterio = pytest.importorskip("rasterio")

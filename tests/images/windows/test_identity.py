@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from maskwright.images.windows import identity, open_source
+from maskwright.images.windows.source import identity, open_source
 from tests.images.painted import noise, saved
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from maskwright.images.windows import NotWindowed, open_source, segments
+from maskwright.images.windows import segments
 from maskwright.images.windows import tiff as windows_tiff
+from maskwright.images.windows.errors import NotWindowed
+from maskwright.images.windows.source import open_source
 from tests.images.painted import noise
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskwright.images.windows import open_source
+from maskwright.images.windows.source import open_source
 from tests.images.painted import noise
 
 rasterio = pytest.importorskip("rasterio")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from maskwright.images.windows import open_source
+from maskwright.images.windows.source import open_source
 
 LOWEST = float(np.finfo(np.float32).min)
 

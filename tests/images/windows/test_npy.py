@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from maskwright.images.errors import DamagedImage, ImageTooLarge, UnsupportedPixels
-from maskwright.images.windows import open_source
 from maskwright.images.windows.errors import WrongAxes
+from maskwright.images.windows.source import open_source
 from tests.images.painted import noise
 
 

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 from maskwright.images.labels import Label
-from maskwright.images.windows import write_polygons
+from maskwright.images.windows.polygons import write_polygons
 
 rasterio = pytest.importorskip("rasterio")
 from rasterio.features import rasterize  # noqa: E402

@@ -7,8 +7,9 @@ import pytest
 
 from maskwright.errors import MissingPackage
 from maskwright.images.errors import DamagedImage, UnsupportedPixels
-from maskwright.images.windows import NotWindowed, PixelSize, UnreadableWindow, open_source
-from maskwright.images.windows.errors import NoSuchArray, WrongAxes
+from maskwright.images.windows.errors import NoSuchArray, NotWindowed, UnreadableWindow, WrongAxes
+from maskwright.images.windows.georeference import PixelSize
+from maskwright.images.windows.source import open_source
 from tests.images.painted import noise
 
 zarr = pytest.importorskip("zarr")

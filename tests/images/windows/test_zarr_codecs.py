@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from maskwright.images.errors import DamagedImage
-from maskwright.images.windows import UnreadableWindow, open_source
-from maskwright.images.windows.errors import RefusedCodec
+from maskwright.images.windows.errors import RefusedCodec, UnreadableWindow
+from maskwright.images.windows.source import open_source
 from tests.images.painted import noise
 
 zarr = pytest.importorskip("zarr")

@@ -32,12 +32,6 @@ class NoSuchArray(ImageFault):
     """A Zarr group that does not say which of its arrays is the picture."""
 
 
-class NotWritten(InputError):
-    """A result for which the disk has no room."""
-
-    text = "{file}: found {found} while writing; expected room for the result. {remedy}"
-
-
 class WrongTiles(InputError):
     """Tiles of a result that do not fill it."""
 

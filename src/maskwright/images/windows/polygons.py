@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskwright.errors import missing_package
+from maskwright.images.disk_full import naming_full_disk
 from maskwright.images.labels import Label
-from maskwright.images.windows.disk import writing
 from maskwright.images.write import atomic_path
 
 _TOGETHER: Final = 1000  # polygons whose coordinates are converted in one call
@@ -30,12 +30,16 @@ def write_polygons(ids_tiff: str | Path, out_geojson: str | Path, labels: Sequen
 
     Raises:
         MissingPackage: there is no rasterio to find them with.
-        NotWritten: the disk is full.
+        OSError: the disk is full; the error names ``out``.
     """
     mask, out = Path(ids_tiff), Path(out_geojson)
     names = {label.value: label.name for label in labels}
     count = 0
-    with writing(out), atomic_path(out) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+    with (
+        naming_full_disk(out),
+        atomic_path(out) as temporary,
+        temporary.open("w", encoding="utf-8", newline="\n") as stream,
+    ):
         stream.write('{"type": "FeatureCollection", "features": [')
         for feature in _features(mask, names):
             stream.write(f"{',' if count else ''}\n{json.dumps(feature, ensure_ascii=False)}")

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from maskwright.images.windows.disk import writing
+from maskwright.images.disk_full import naming_full_disk
 from maskwright.images.windows.georeference import Georeference
 from maskwright.images.windows.tiles import full_tiles
 from maskwright.images.write import atomic_path
@@ -36,7 +36,7 @@ def write_tiff(
 
     Raises:
         WrongTiles: too few, too many, or one of another shape or type.
-        NotWritten: the disk is full.
+        OSError: the disk is full; the error names ``path``.
 
     >>> from tempfile import TemporaryDirectory
     >>> import tifffile
@@ -51,7 +51,7 @@ def write_tiff(
     path, dtype = Path(path), np.dtype(dtype)
     size = height * width * bands * dtype.itemsize
     filled = full_tiles(path, tiles, shape=(height, width, bands), dtype=dtype, tile=tile)
-    with writing(path), atomic_path(path) as temporary:
+    with naming_full_disk(path), atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,
             chain(filled),  # a chain, since tifffile closes generators

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from maskwright.images.windows.disk import writing
-from maskwright.images.windows.folder import atomic_folder
+from maskwright.images.atomic_folder import atomic_folder
+from maskwright.images.disk_full import naming_full_disk
+from maskwright.images.files import is_zarr
 from maskwright.images.windows.georeference import PixelSize
 from maskwright.images.windows.tiles import placed_tiles
 from maskwright.images.windows.zarr_metadata import import_zarr
@@ -38,7 +39,7 @@ def write_zarr(
 
     Raises:
         WrongTiles: too few, too many, or one of another shape or type.
-        NotWritten: the disk is full.
+        OSError: the disk is full; the error names ``path``.
         MissingPackage: there is no zarr to write it with.
     """
     path, dtype = Path(path), np.dtype(dtype)
@@ -47,7 +48,7 @@ def write_zarr(
     chunk = {"y": tile, "x": tile, "c": bands}
     zarr = import_zarr(path)
     given = dict(attributes or {})
-    with writing(path), atomic_folder(path) as temporary:
+    with naming_full_disk(path), atomic_folder(path, is_complete=is_zarr) as temporary:
         array_path = temporary / "0" if pixel_size else temporary
         if pixel_size:
             described = _ome(axes, pixel_size, name=name or path.stem, zarr_format=zarr_format)

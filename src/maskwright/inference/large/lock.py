@@ -22,8 +22,8 @@ def held(out: Path, *, say: Callable[[str], None] = lambda line: None) -> Iterat
         BeingPredicted: Another process holds it.
     """
 
-    def without(reason: str) -> None:
+    def unsupported(reason: str) -> None:
         say(f"{out}: cannot be locked here ({reason}); see that no other process predicts into it.")
 
-    with locked(out.with_name(f".{out.name}.lock"), busy=BeingPredicted(out=out), without=without):
+    with locked(out.with_name(f".{out.name}.lock"), busy=BeingPredicted(out=out), unsupported=unsupported):
         yield
