@@ -7,7 +7,7 @@ import pytest
 
 SMALL = [
     *("--set", "network.backbone=resnet18", "--set", "network.decoder_filters=[16,16,8,8,8]"),
-    *("--set", "training.patch=[64,64]", "--set", "training.batch_size=4", "--set", "training.precision=float32"),
+    *("--set", "training.patch_size=[64,64]", "--set", "training.batch_size=4", "--set", "training.precision=float32"),
 ]
 
 
@@ -67,11 +67,11 @@ def test_the_finder_plots_and_suggests_a_rate(data, tmp_path, maskwright_command
     plot = tmp_path / "rates.png"
     (tmp_path / "mine.py").write_text("def augmentation(image, mask):\n    print('mine')\n    return locals()\n")
     own = ["--python", tmp_path / "mine.py"]
-    code, told, err = maskwright_command("find-rate", *data, *SMALL, "--steps", "40", *own, "--out", plot)
+    code, told, err = maskwright_command("find-lr", *data, *SMALL, "--steps", "40", *own, "--out", plot)
     assert code == 0, err
     assert told.count("mine") >= 40
     assert "The loss falls fastest at a learning rate of" in told
     assert plot.read_bytes()[:4] == b"\x89PNG"
-    code, _, err = maskwright_command("find-rate", *data, "--out", plot)
+    code, _, err = maskwright_command("find-lr", *data, "--out", plot)
     assert code == 1
     assert "--overwrite for one that is there" in err

@@ -42,7 +42,7 @@ def answer(network, pixels):
 
 def test_old_weights_become_a_keras_3_file(maskwright_command, two_classes, old, tmp_path):
     images = np.random.default_rng(1).uniform(0, 255, (1, 64, 64, 3)).astype("float32")
-    code, out, _ = maskwright_command("convert", old, "--out", tmp_path / "new.keras", "--set", "activation=softmax")
+    code, out, _ = maskwright_command("convert-weights", old, "--out", tmp_path / "new.keras", "--set", "activation=softmax")
     assert code == 0
     assert "new.keras" in out
     again = keras.saving.load_model(tmp_path / "new.keras", compile=False)
@@ -53,7 +53,7 @@ def test_old_weights_become_a_run_that_predicts_and_scores(maskwright_command, t
     file, pixels = photograph
     run = tmp_path / "run"
     options = ("--classes", "background,road", "--set", "activation=softmax")
-    assert maskwright_command("convert", old, "--out", run, *options)[0] == 0
+    assert maskwright_command("convert-weights", old, "--out", run, *options)[0] == 0
     segmenter = Segmenter.load(run)
     # The pre-activation ResNets take 0-255 as they are, so nothing stands between the pixels and the network.
     np.testing.assert_allclose(segmenter.predict_probabilities(file), answer(two_classes, pixels), atol=1e-5)
@@ -69,7 +69,7 @@ def test_a_vgg_of_bgr_is_given_rgb_by_its_run(maskwright_command, photograph, tm
     network = randomise(Unet("vgg16", classes=1, **SMALL), seed=5)
     old = write_numbers(tmp_path / "vgg.h5", layers_of(network))
     run = tmp_path / "run"
-    assert maskwright_command("convert", old, "--out", run, "--set", "activation=sigmoid")[0] == 0
+    assert maskwright_command("convert-weights", old, "--out", run, "--set", "activation=sigmoid")[0] == 0
     expected = answer(network, get_preprocessing("vgg16")(pixels))
     assert expected.std() > 0.001
     np.testing.assert_allclose(Segmenter.load(run).predict_probabilities(file), expected, atol=1e-4)
@@ -80,8 +80,8 @@ def test_a_network_goes_to_torch_and_comes_back(maskwright_command, tmp_path):
     network = randomise(Unet("resnet18_v1", classes=3, activation="softmax"), seed=2)
     network.save(tmp_path / "ours.keras")
     there, back = tmp_path / "there.safetensors", tmp_path / "back.keras"
-    assert maskwright_command("convert", tmp_path / "ours.keras", "--to", "smp", "--out", there)[0] == 0
-    assert maskwright_command("convert", there, "--out", back)[0] == 0
+    assert maskwright_command("convert-weights", tmp_path / "ours.keras", "--to", "smp", "--out", there)[0] == 0
+    assert maskwright_command("convert-weights", there, "--out", back)[0] == 0
     again = keras.saving.load_model(back, compile=False)
     np.testing.assert_allclose(again.predict_on_batch(images), network.predict_on_batch(images), atol=1e-5)
 
@@ -92,12 +92,12 @@ def test_a_run_keeps_its_pixels_on_the_way_to_torch_and_back(maskwright_command,
     there, back = tmp_path / "there.safetensors", tmp_path / "back"
     save_smp(network, there)
     statistics = ("--set", "mean=[0.1,0.2,0.3]", "--set", "std=0.5")
-    code, out, _ = maskwright_command("convert", there, "--out", back, "--set", "activation=sigmoid", *statistics)
+    code, out, _ = maskwright_command("convert-weights", there, "--out", back, "--set", "activation=sigmoid", *statistics)
     assert code == 0
     assert "taken to be" not in out
     expected = answer(network, np.float32((pixels / 255 - np.array([0.1, 0.2, 0.3])) / 0.5))
     np.testing.assert_allclose(Segmenter.load(back).predict_probabilities(file), expected, atol=1e-4)
-    code, out, _ = maskwright_command("convert", there, "--out", tmp_path / "other", "--set", "activation=sigmoid")
+    code, out, _ = maskwright_command("convert-weights", there, "--out", tmp_path / "other", "--set", "activation=sigmoid")
     assert code == 0
     assert "pixels are taken to be in 0-1, less 0.485, 0.456, 0.406 and divided by 0.229, 0.224, 0.225" in out
     assert "--set mean=... --set std=..." in out
@@ -106,18 +106,18 @@ def test_a_run_keeps_its_pixels_on_the_way_to_torch_and_back(maskwright_command,
 @pytest.mark.parametrize("wrong", ["mean=[0.1,0.2]", "std=0", "std=wide", "mean=true"])
 def test_statistics_that_are_none_are_refused(maskwright_command, wrong, tmp_path):
     save_smp(Unet("resnet18_v1", classes=1), tmp_path / "a.safetensors")
-    code, _, err = maskwright_command("convert", tmp_path / "a.safetensors", "--out", tmp_path / "run", "--set", wrong)
+    code, _, err = maskwright_command("convert-weights", tmp_path / "a.safetensors", "--out", tmp_path / "run", "--set", wrong)
     assert code == 1
     assert "expected one number or 3, numbers" in err
     assert not (tmp_path / "run").exists()
     out = tmp_path / "a.keras"
-    code, _, err = maskwright_command("convert", tmp_path / "a.safetensors", "--out", out, "--set", "mean=0.5")
+    code, _, err = maskwright_command("convert-weights", tmp_path / "a.safetensors", "--out", out, "--set", "mean=0.5")
     assert code == 1
     assert "only a run knows what pixels must be" in err
 
 
 def test_a_run_whose_encoder_torch_has_not_is_refused_by_its_layer(maskwright_command, trained, tmp_path):
-    code, _, err = maskwright_command("convert", trained.folder, "--to", "smp", "--out", tmp_path / "a.safetensors")
+    code, _, err = maskwright_command("convert-weights", trained.folder, "--to", "smp", "--out", tmp_path / "a.safetensors")
     assert code == 1
     assert "bn_data" in err
     assert not (tmp_path / "a.safetensors").exists()
@@ -144,7 +144,7 @@ def test_what_cannot_be_converted_is_refused(maskwright_command, old, tmp_path, 
         (tmp_path / notes).write_text("nothing")
     if name.startswith("one"):
         save_smp(Unet("resnet18_v1"), tmp_path / name)
-    code, _, err = maskwright_command("convert", tmp_path / name, "--out", tmp_path / "run", *options)
+    code, _, err = maskwright_command("convert-weights", tmp_path / name, "--out", tmp_path / "run", *options)
     assert code == 1
     assert words in err
     assert "Traceback" not in err
@@ -152,17 +152,17 @@ def test_what_cannot_be_converted_is_refused(maskwright_command, old, tmp_path, 
 
 
 def test_an_output_of_another_kind_is_refused(maskwright_command, old, tmp_path):
-    code, _, err = maskwright_command("convert", old, "--out", tmp_path / "new.h5", "--set", "activation=softmax")
+    code, _, err = maskwright_command("convert-weights", old, "--out", tmp_path / "new.h5", "--set", "activation=softmax")
     assert code == 1
     assert "expected a file that ends in .keras, or a folder" in err
-    code, _, err = maskwright_command("convert", old, "--out", tmp_path / "new.keras", "--classes", "a,b")
+    code, _, err = maskwright_command("convert-weights", old, "--out", tmp_path / "new.keras", "--classes", "a,b")
     assert code == 1
     assert "only a run knows what masks hold" in err
 
 
 def test_nothing_is_written_over_unasked(maskwright_command, old, tmp_path):
     (tmp_path / "new.keras").write_text("precious")
-    arguments = ("convert", old, "--out", tmp_path / "new.keras", "--set", "activation=softmax")
+    arguments = ("convert-weights", old, "--out", tmp_path / "new.keras", "--set", "activation=softmax")
     code, _, err = maskwright_command(*arguments)
     assert code == 1
     assert "is there already" in err
@@ -176,7 +176,7 @@ def test_a_whole_model_of_one_size_becomes_a_run_for_any(maskwright_command, pho
     old = write_whole(
         tmp_path / "old.h5", layers_of(network), described(network), output="sigmoid", inputs=inputs_of(network)
     )
-    assert maskwright_command("convert", old, "--out", tmp_path / "run")[0] == 0
+    assert maskwright_command("convert-weights", old, "--out", tmp_path / "run")[0] == 0
     open_network = Unet("resnet18", **SMALL)
     open_network.set_weights(network.get_weights())
     again = Segmenter.load(tmp_path / "run").predict_probabilities(file)
@@ -187,12 +187,12 @@ def test_torch_files_become_a_run_with_imagenets_pixels_and_go_back(maskwright_c
     file, pixels = photograph
     network = randomise(Unet("resnet18_v1", classes=1), seed=4)
     save_smp(network, tmp_path / "a.safetensors")
-    code, out, _ = maskwright_command("convert", tmp_path / "a.safetensors", "--out", tmp_path / "run")
+    code, out, _ = maskwright_command("convert-weights", tmp_path / "a.safetensors", "--out", tmp_path / "run")
     assert code == 0
     assert "It ends in sigmoid, which the file does not tell" in out
     expected = answer(load_smp(tmp_path / "a.safetensors"), get_preprocessing("resnet34_v1")(pixels))
     np.testing.assert_allclose(Segmenter.load(tmp_path / "run").predict_probabilities(file), expected, atol=1e-4)
-    code, out, _ = maskwright_command("convert", tmp_path / "run", "--to", "smp", "--out", tmp_path / "b.safetensors")
+    code, out, _ = maskwright_command("convert-weights", tmp_path / "run", "--to", "smp", "--out", tmp_path / "b.safetensors")
     assert code == 0
     assert "It expects pixels in 0-1, less 0.485, 0.456, 0.406 and divided by 0.229, 0.224, 0.225." in out
     again = load_smp(tmp_path / "b.safetensors")
@@ -203,14 +203,14 @@ def test_torch_files_become_a_run_with_imagenets_pixels_and_go_back(maskwright_c
 def test_a_run_is_replaced_whole_or_not_at_all(maskwright_command, trained, old, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained.folder, run)
-    arguments = ("convert", old, "--out", run, "--set", "activation=softmax")
+    arguments = ("convert-weights", old, "--out", run, "--set", "activation=softmax")
     assert maskwright_command(*arguments)[0] == 1
     assert maskwright_command(*arguments, "--overwrite")[0] == 0
     assert not (run / "recipe.yaml").exists()
     assert not (run / "report.html").exists()
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/notes.txt").write_text("precious")
-    code, _, err = maskwright_command("convert", old, "--out", tmp_path / "mine", "--overwrite")
+    code, _, err = maskwright_command("convert-weights", old, "--out", tmp_path / "mine", "--overwrite")
     assert code == 1
     assert "and holds no run" in err
 

@@ -1,56 +1,181 @@
-"""How commands talk: lines on standard output, a bar while they work, and failures last."""
+"""Print lines, tables and progress at the chosen verbosity, and end a command with the right exit code."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import IntEnum
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from maskwright.errors import InputError
 
-if TYPE_CHECKING:  # rich is imported when something is said
-    from rich.console import Console
+if TYPE_CHECKING:  # Rich is imported when a command prints, which keeps --help fast
+    from rich.console import Console, RenderableType
+    from rich.progress import Progress
+
+PROGRESS_LINE_SECONDS: Final = 30.0
+"""Shortest time between two progress lines in a log."""
+_LOG_WIDTH: Final = 100
+"""Columns of a table that is printed to a file or a pipe."""
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    SUCCESS = 0
+    FAILURE = 1
+    """An error, or some of the files failed."""
+    USAGE = 2
+    """An unknown or missing option, or options that cannot be combined."""
+    INTERRUPTED = 130
+    """Ctrl-C."""
+
+
+class Verbosity(IntEnum):
+    """How much a command prints."""
+
+    QUIET = 0
+    """Errors alone."""
+    NORMAL = 1
+    VERBOSE = 2
+    """Every file that a warning is about."""
+
+
+_verbosity = Verbosity.NORMAL
+
+
+def set_verbosity(level: Verbosity) -> None:
+    """Set how much is printed from now on."""
+    global _verbosity
+    _verbosity = level
+
+
+def is_verbose() -> bool:
+    """Return whether warnings list every file."""
+    return _verbosity == Verbosity.VERBOSE
 
 
 @cache
 def console() -> "Console":
-    """Where all is said: one for all, so that lines come above a bar that is shown."""
+    """Return the console of standard output; there is one, so lines are printed above a progress bar."""
     from rich.console import Console
 
-    return Console()
+    shared = Console()
+    return shared if shared.is_terminal else Console(width=max(shared.width, _LOG_WIDTH))
 
 
-def say(text: str) -> None:
-    """Print a line as it is."""
-    console().print(text, highlight=False, markup=False, soft_wrap=True)
+def print_line(text: str, *, even_if_quiet: bool = False) -> None:
+    """Print a line without wrapping or highlighting it."""
+    if even_if_quiet or _verbosity > Verbosity.QUIET:
+        console().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def print_table(table: "RenderableType") -> None:
+    """Print a Rich table."""
+    if _verbosity > Verbosity.QUIET:
+        console().print(table, highlight=False)
+
+
+def print_warning(text: str) -> None:
+    """Print a warning."""
+    print_line(f"warning: {text}")
+
+
+def print_note(text: str) -> None:
+    """Print a note."""
+    print_line(f"note: {text}")
+
+
+def print_error(text: str) -> None:
+    """Print an error on standard error, whatever the verbosity."""
+    sys.stderr.write(f"error: {text}\n")
+
+
+class ProgressDisplay:
+    """One progress bar on a terminal; in a log, a line every 30 seconds."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._last_line = time.monotonic()
+
+    def update(self, description: str, done: float, total: float, note: str) -> None:
+        """Show that ``done`` of ``total`` are done, with a note such as the time left."""
+        if _verbosity == Verbosity.QUIET:
+            return
+        if console().is_terminal:
+            bar = self._start()
+            bar.update(bar.task_ids[0], description=description, completed=done, total=total, note=note)
+        elif time.monotonic() - self._last_line >= PROGRESS_LINE_SECONDS:
+            self.print_line(f"{description}: {done / total:.0%}, {note}")
+
+    def print_line(self, text: str) -> None:
+        """Print a line above the bar."""
+        print_line(text)
+        self._last_line = time.monotonic()
+
+    def stop(self) -> None:
+        """Remove the bar and restore the cursor."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _start(self) -> "Progress":
+        if self._bar is None:
+            from rich.progress import BarColumn, Progress, TextColumn
+
+            columns = TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[note]}")
+            self._bar = Progress(*columns, console=console(), transient=True)
+            self._bar.add_task("", total=None, note="")
+            self._bar.start()
+        return self._bar
 
 
 @contextmanager
-def counting(what: str = "Predicting") -> Iterator[Callable[[int, int], None]]:
-    """A bar that counts files."""
-    from maskwright.cli.tables import counting_bar
+def counter(description: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that displays how many of how many are done, and the time left."""
+    from maskwright.training.duration import format_duration
 
-    with counting_bar(console()) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    display, started = ProgressDisplay(), time.monotonic()
+
+    def update(done: int, total: int) -> None:
+        left = (time.monotonic() - started) / done * (total - done) if done else None
+        note = f"{done} of {total}" + ("" if left is None else f", {format_duration(left)} left")
+        display.update(description, done, total, note)
+
+    try:
+        yield update
+    finally:
+        display.stop()
 
 
 @contextmanager
-def interruptible(left: str = "what is finished is kept, and the same command goes on") -> Iterator[None]:
-    """Say what Ctrl-C has left, and how to go on."""
+def interruptible(remedy: str = "Finished files are kept. Run the same command again to continue.") -> Iterator[None]:
+    """End the command with exit code 130 on Ctrl-C, and print how to continue."""
     try:
         yield
     except KeyboardInterrupt:
-        sys.stderr.write(f"Interrupted; {left}.\n")
-        raise typer.Exit(130) from None
+        sys.stderr.write(f"Interrupted. {remedy}\n")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
-def end_with(failures: Sequence[InputError], *, of: int) -> None:
-    """Name the files that failed, last, where they are seen; any at all makes the command fail."""
+def exit_if_failed(failures: Sequence[InputError], *, total: int) -> None:
+    """Print the files that failed, after everything else, and end the command with exit code 1 if there are any."""
     if failures:
         for failure in failures:
-            sys.stderr.write(f"failed: {failure}\n")
-        sys.stderr.write(f"error: {len(failures)} of {of} files failed; the others are done\n")
-        raise typer.Exit(1)
+            print_error(str(failure))
+        print_error(f"{len(failures)} of {total} files failed; the others are done")
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+def load_framework_for(folder: Path) -> None:
+    """Load Keras, unless ``folder`` holds an engine that runs without it."""
+    from maskwright.inference.load_predictor import loads_framework
+
+    if loads_framework(folder):
+        from maskwright.framework import load_keras
+
+        load_keras()

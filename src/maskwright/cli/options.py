@@ -1,43 +1,164 @@
-"""Options that several commands have."""
+"""Options that several commands share, and the checks of options that exclude each other."""
 
+import inspect
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from maskwright.cli.console import Verbosity, interruptible, set_verbosity
+from maskwright.errors import InputError
+
+# Fields of the recipe have no default here: a field that is not given is chosen from the data.
+NO_DEFAULT = {"show_default": False}
+
 Images = Annotated[Path, typer.Option("--images", help="Folder of images.", show_default=False)]
-Masks = Annotated[Path, typer.Option("--masks", help="Folder of masks, named as their images.", show_default=False)]
-Optional = {"show_default": False}
-ValImages = Annotated[Path | None, typer.Option("--val-images", help="Folder of validation images.", **Optional)]
-ValMasks = Annotated[Path | None, typer.Option("--val-masks", help="Folder of validation masks.", **Optional)]
-Classes = Annotated[
-    str | None, typer.Option("--classes", help="Their number, or names with commas in order of mask value.", **Optional)
+Masks = Annotated[
+    Path, typer.Option("--masks", help="Folder of masks; a mask has the name of its image.", show_default=False)
 ]
-Ignore = Annotated[str | None, typer.Option("--ignore", help="Mask value of pixels that do not count.", **Optional)]
+ValImages = Annotated[Path | None, typer.Option("--val-images", help="Folder of validation images.", **NO_DEFAULT)]
+ValMasks = Annotated[Path | None, typer.Option("--val-masks", help="Folder of validation masks.", **NO_DEFAULT)]
+Classes = Annotated[
+    str | None,
+    typer.Option("--classes", help="Number of classes, or comma-separated names in order of mask value.", **NO_DEFAULT),
+]
+Ignore = Annotated[
+    str | None,
+    typer.Option("--ignore", help="Mask value of pixels that are neither learned nor scored.", **NO_DEFAULT),
+]
 MaskValuesOption = Annotated[
     str | None,
     typer.Option(
-        "--mask-values", help='"0=background,255=cell", with `#rrggbb` for colours, or a YAML file of it.', **Optional
+        "--mask-values",
+        help='Meaning of each mask value, such as "0=background,255=cell"; `#rrggbb` for a colour. Or a YAML file.',
+        **NO_DEFAULT,
     ),
 ]
 MaskSuffix = Annotated[
-    str | None, typer.Option("--mask-suffix", help="What mask names have after the image's, e.g. `_mask`.", **Optional)
+    str | None,
+    typer.Option("--mask-suffix", help="Suffix of mask names after the image's name, such as `_mask`.", **NO_DEFAULT),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training pixels.", **Optional)]
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="YAML file of a recipe.", **Optional)]
+TimeBudget = Annotated[
+    str | None,
+    typer.Option("--time-budget", help="Time for the whole command, such as 90s, 20m or 1h30m.", **NO_DEFAULT),
+]
+TuningTime = Annotated[
+    str | None,
+    typer.Option(
+        "--time-budget", help="Time limit, such as 5m; a short one uses a subset of the held-out images.", **NO_DEFAULT
+    ),
+]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training pixels.", **NO_DEFAULT)]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="Recipe, a YAML file.", **NO_DEFAULT)]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="section.field=value of the recipe; may be repeated.", **Optional)
+    list[str] | None,
+    typer.Option(
+        "--set", help="Recipe field as section.field=value, such as training.batch_size=4; repeatable.", **NO_DEFAULT
+    ),
 ]
 PythonFile = Annotated[
     Path | None,
     typer.Option(
         "--python",
-        help="Python file, which is run: its functions loss, network, augmentation and callback take the place of "
-        "the recipe's.",
-        **Optional,
+        help="Python file to run; its functions loss, network, augmentation and callback replace the recipe's.",
+        **NO_DEFAULT,
     ),
 ]
-Run = Annotated[
-    Path, typer.Argument(help="Folder of a training run, or of an engine exported from one.", show_default=False)
-]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that are there already.")]
+Run = Annotated[Path, typer.Argument(help="Folder of a run, or of an engine exported from one.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Print every file that a warning is about.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
+
+
+class UnusableOption(InputError):
+    """An option that cannot be combined with the others, or that requires another one; exit code 2."""
+
+    text = "{option} {problem}; expected {expected}."
+
+
+class UnusableOutput(InputError):
+    """A name that a command cannot write its result to."""
+
+    text = "--out {file}: found {found}; expected {expected}."
+
+
+def check_output_file(file: Path, *, suffix: str, overwrite: bool) -> None:
+    """Check the name of a result that is a file.
+
+    Raises:
+        UnusableOutput: The name has another suffix, or exists and must not be replaced.
+    """
+    if file.suffix.lower() != suffix:
+        raise UnusableOutput(file=file, found=f"the suffix {file.suffix or '(none)'}", expected=f"a name in {suffix}")
+    if file.is_dir():
+        raise UnusableOutput(file=file, found="a folder of that name", expected=f"a new name in {suffix}")
+    if file.exists() and not overwrite:
+        raise UnusableOutput(file=file, found="an existing file", expected="a new name, or --overwrite")
+
+
+def parse_classes(classes: str | None) -> int | tuple[str, ...] | None:
+    """Parse ``--classes``: a number, or names.
+
+    >>> parse_classes("3"), parse_classes("road, car")
+    (3, ('road', 'car'))
+    """
+    names = split_names(classes)
+    return int(names[0]) if names and len(names) == 1 and names[0].isdecimal() else names
+
+
+def parse_mask_values(mask_values: str | None) -> dict[int | str, str] | None:
+    """Parse ``--mask-values``: the name that each mask value stands for."""
+    if mask_values is None:
+        return None
+    from maskwright.data.mask_values import parse_mask_values as parse
+
+    return dict(parse(mask_values).words)
+
+
+def parse_time_budget(duration: str | None) -> float | None:
+    """Parse ``--time-budget`` into seconds."""
+    if duration is None:
+        return None
+    from maskwright.training.recipe_text import seconds_in
+
+    return seconds_in(duration, source="--time-budget")
+
+
+def split_names(classes: str | None) -> tuple[str, ...] | None:
+    """Split comma-separated class names."""
+    return None if classes is None else tuple(name.strip() for name in classes.split(","))
+
+
+def choose_verbosity(*, verbose: bool, quiet: bool) -> None:
+    """Set the verbosity that a command or the application was given; neither leaves it as it is.
+
+    Raises:
+        UnusableOption: Both were given.
+    """
+    if verbose and quiet:
+        raise UnusableOption(option="--quiet", problem="cannot be combined with --verbose", expected="one of them")
+    if verbose or quiet:
+        set_verbosity(Verbosity.VERBOSE if verbose else Verbosity.QUIET)
+
+
+def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--verbose`` and ``--quiet`` to a command, and end it with exit code 130 on Ctrl-C."""
+
+    @wraps(command)
+    def wrapped(*args: Any, verbose: bool = False, quiet: bool = False, **options: Any) -> None:
+        choose_verbosity(verbose=verbose, quiet=quiet)
+        with interruptible("Run the same command again to repeat it."):
+            command(*args, **options)
+
+    # Typer reads the options of a command from its signature and annotations.
+    added = {"verbose": Verbose, "quiet": Quiet}
+    signature = inspect.signature(command)
+    parameters = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation)
+        for name, annotation in added.items()
+    ]
+    wrapped.__signature__ = signature.replace(parameters=[*signature.parameters.values(), *parameters])  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {**command.__annotations__, **added}
+    return wrapped

@@ -1,0 +1,58 @@
+"""The command ``convert-weights``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from maskwright.cli.console import print_line, print_note
+from maskwright.cli.options import NO_DEFAULT, Classes, MaskValuesOption, Overwrite, split_names
+
+
+def convert_weights(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="A run, a .keras file, a Keras 2 .h5 file, or a PyTorch .safetensors, .pth or .ckpt file.",
+            **NO_DEFAULT,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="A .keras file, or a folder for `predict`; with --to smp a .safetensors file, or a folder.",
+            **NO_DEFAULT,
+        ),
+    ],
+    to: Annotated[
+        Literal["keras", "smp"],
+        typer.Option("--to", help="Format to write: Keras, or segmentation_models_pytorch (smp)."),
+    ] = "keras",
+    classes: Classes = None,
+    mask_values: MaskValuesOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="name=value that the weights do not contain, such as activation=softmax.", **NO_DEFAULT
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Convert weights of segmentation_models or segmentation_models_pytorch to Keras 3, or a run to PyTorch.
+
+    The converted network predicts the same masks. A layer that cannot be converted is an error; none is skipped.
+    """
+    from maskwright.framework import load_keras
+
+    load_keras()
+    from maskwright.conversion.convert_weights import convert, named_values
+    from maskwright.data.mask_values import parse_mask_values
+    from maskwright.training.recipe_text import parse_assignments
+
+    values = parse_mask_values(mask_values) if mask_values is not None else named_values(split_names(classes))
+    options = parse_assignments(settings or [])
+    converted = convert(source, out, to=to, mask_values=values, overwrite=overwrite, options=options)
+    print_line(f"written: {converted.written}")
+    for note in converted.notes:
+        print_note(note)

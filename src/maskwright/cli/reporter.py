@@ -1,0 +1,116 @@
+"""Print the plan of a training, its progress and its scores."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from maskwright.cli.console import ProgressDisplay, is_verbose, print_line, print_table, print_warning
+from maskwright.cli.tables import decisions_table, plan_table, score_table
+from maskwright.data.pixel_values import joined
+from maskwright.training.duration import format_duration
+
+if TYPE_CHECKING:
+    from maskwright.data.check import Report
+    from maskwright.metrics.scores import Scores
+    from maskwright.training.reporter import Plan
+    from maskwright.training.trainer import Progress
+
+MAX_NAMED_FILES: Final = 3
+"""File names in one warning or error."""
+
+
+class ConsoleReporter:
+    """Reports a training on a terminal with one progress bar, and in a log with one line for each event."""
+
+    def __init__(self) -> None:
+        self._display = ProgressDisplay()
+        self._last_score = ""
+
+    def __enter__(self) -> "ConsoleReporter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the progress bar and restore the cursor, however the training ended."""
+        self._display.stop()
+
+    def reading(self, done: int, total: int) -> None:
+        """Update the progress of reading the data."""
+        self._display.update("Reading pairs", done, total, f"{done} of {total}")
+
+    def plan(self, plan: "Plan") -> None:
+        """Print the problems of the data and the plan."""
+        self._display.stop()
+        print_plan(plan)
+        self._display.update("Training", 0, 1, "first step, which compiles the network")
+
+    def step(self, progress: "Progress") -> None:
+        """Update the progress of training."""
+        left = "" if progress.seconds_left is None else f", {format_duration(progress.seconds_left)} left"
+        note = f"step {progress.step}, loss {progress.loss:.3f}{self._last_score}{left}"
+        self._display.update("Training", progress.share, 1, note)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Print the row of an epoch, and keep its score for the progress bar."""
+        loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
+        line = f"epoch {row['epoch']:>3}  step {row['step']:>5}  {format_duration(row['seconds']):>12}  loss {loss}"
+        if (mean_iou := row["val_mean_iou"]) is not None:
+            self._last_score = f", mean IoU {mean_iou:.3f}"
+            line += f"  validation mean IoU {mean_iou:.4f}"
+        if (precision := row.get("val_mean_precision")) is not None:
+            line += f", mean precision {precision:.4f}"
+        self._display.print_line(line)
+
+    def say(self, line: str) -> None:
+        """Print the line as it is."""
+        self._display.print_line(line)
+
+    def verified(self, scores: "Scores") -> None:
+        """Print the scores of the saved network."""
+        self._display.stop()
+        print_table(score_table(scores, title="Validation scores of the saved network"))
+
+
+def print_plan(plan: "Plan", *, listed_in: Path | None = None) -> None:
+    """Print the problems of the data, then what was found in it and what was chosen.
+
+    Args:
+        plan: The plan of a training.
+        listed_in: File of the run that lists the files of every problem, if there is one.
+    """
+    if plan.report is not None:
+        print_problems(plan.report, listed_in=listed_in)
+    print_table(plan_table(plan))
+    print_table(decisions_table(plan.prepared.decisions))
+
+
+def print_problems(report: "Report", *, listed_in: Path | None = None) -> None:
+    """Print every problem of the data, errors first; ``--quiet`` leaves the errors."""
+    for problem in report.problems:
+        is_error = problem.severity == "fatal"
+        text = _with_files(problem.message, problem.files, listed_in)
+        print_line(f"{'error' if is_error else 'warning'}: {text}", even_if_quiet=is_error)
+        _print_all(problem.files, even_if_quiet=is_error)
+
+
+def print_file_warning(message: str, files: Sequence[Path]) -> None:
+    """Print a warning about files; it names at most three of them, and all in lines below with ``--verbose``."""
+    print_warning(_with_files(message, files, None))
+    _print_all(files)
+
+
+def _with_files(message: str, files: Sequence[Path], listed_in: Path | None) -> str:
+    """Add the names of up to three files that the message lacks, and where all are listed if there are more."""
+    unnamed = [file for file in files if str(file) not in message]
+    if unnamed and len(files) <= MAX_NAMED_FILES:
+        message = f"{message} {'Files' if len(unnamed) == len(files) else 'Also'}: {joined(unnamed)}."
+    elif files and len(unnamed) == len(files):
+        message = f"{message} Files: {joined(files, most=MAX_NAMED_FILES)}."
+    if len(files) <= MAX_NAMED_FILES or is_verbose():
+        return message
+    return f"{message} {f'{listed_in} lists' if listed_in else '--verbose prints'} all {len(files)} files."
+
+
+def _print_all(files: Sequence[Path], *, even_if_quiet: bool = False) -> None:
+    if is_verbose() and len(files) > MAX_NAMED_FILES:
+        for file in files:
+            print_line(f"  {file}", even_if_quiet=even_if_quiet)

@@ -1,0 +1,288 @@
+"""The command ``train``: one training, several for folds or seeds, or the plan of a training."""
+
+import atexit
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from maskwright.cli.console import ExitCode, counter, interruptible, print_line, print_table, print_warning
+from maskwright.cli.options import (
+    NO_DEFAULT,
+    Classes,
+    Epochs,
+    Ignore,
+    MaskSuffix,
+    MaskValuesOption,
+    Overwrite,
+    PythonFile,
+    RecipeFile,
+    Settings,
+    TimeBudget,
+    UnusableOption,
+    ValImages,
+    ValMasks,
+    parse_classes,
+    parse_mask_values,
+)
+
+if TYPE_CHECKING:
+    from maskwright.training.custom import CustomParts
+    from maskwright.training.recipe import Recipe
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run, new or empty.", **NO_DEFAULT)],
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of training images.", **NO_DEFAULT)] = None,
+    masks: Annotated[Path | None, typer.Option("--masks", help="Folder of training masks.", **NO_DEFAULT)] = None,
+    val_images: ValImages = None,
+    val_masks: ValMasks = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    mask_values: MaskValuesOption = None,
+    mask_suffix: MaskSuffix = None,
+    time_budget: TimeBudget = None,
+    epochs: Epochs = None,
+    recipe: RecipeFile = None,
+    settings: Settings = None,
+    python: PythonFile = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", min=2, help="Number of cross-validation folds to train.", **NO_DEFAULT)
+    ] = None,
+    preset: Annotated[
+        Literal["tgs-salt"] | None,
+        typer.Option("--preset", help="Layout and recipe of a known data set in --data; five folds.", **NO_DEFAULT),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="With --preset: the folder of the data set.", **NO_DEFAULT)
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds", min=2, help="Number of seeds to train; prints the standard deviation of scores.", **NO_DEFAULT
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run with its own recipe.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print the plan with its reasons, time and memory; train nothing.")
+    ] = False,
+) -> None:
+    """Train a U-Net on a folder of images and a folder of masks.
+
+    Without `--epochs` and `--time-budget`, training takes 30 minutes; with a preset, the preset's time.
+    """
+    started = time.monotonic()  # a time budget includes loading Keras, which takes seconds
+    from maskwright.training.recipe import Recipe
+    from maskwright.training.recipe_fields import recipe_fields
+
+    series = next((name for name, value in (("--seeds", seeds), ("--folds", folds)) if value is not None), None)
+    if preset is not None and series is None and not explain:
+        series, folds = "--preset", _preset_folds(preset)
+    given: dict[str, object] = {"--resume": resume, "--overwrite": overwrite, "--explain": explain}
+    folders = {"--images": images, "--masks": masks}
+    _check_options(series, {**given, "--preset": preset, "--data": data, **folders, "--val-images": val_images})
+    if seeds is not None and folds is not None:
+        raise UnusableOption(option="--folds", problem="cannot be combined with --seeds", expected="one of them")
+    fields = recipe_fields(
+        images=images,
+        masks=masks,
+        val_images=val_images,
+        val_masks=val_masks,
+        classes=parse_classes(classes),
+        ignore=ignore,
+        mask_values=parse_mask_values(mask_values),
+        mask_suffix=mask_suffix,
+        time_budget=time_budget,
+        epochs=epochs,
+        preset=None if preset is None or data is None else _preset_fields(preset, data, out, explain=explain),
+        recipe=recipe,
+        settings=settings or (),
+    )
+    if resume:
+        _check_unchanged(out, fields)
+        train_run(None, out, python, started=started)
+        return
+    complete = Recipe.from_dict(fields, source=str(recipe or "options"))
+    if series is not None:
+        _train_series(complete, out, python, folds=folds, seeds=seeds)
+    elif explain:
+        _explain(complete, out, python, folds=None if preset is None else _preset_folds(preset))
+    else:
+        train_run(complete, out, python, started=started, overwrite=overwrite)
+
+
+def _check_options(series: str | None, given: Mapping[str, object]) -> None:
+    """Check that the options can be combined; ``series`` is the option that requests several trainings.
+
+    Raises:
+        UnusableOption: They cannot.
+    """
+    conflicts = [("--explain", "--resume", "a training that has not begun")]
+    conflicts += [("--preset", folder, "--data alone") for folder in ("--images", "--masks")]
+    if series is not None:
+        conflicts += [(series, "--resume", "the same command again, which continues")]
+        conflicts += [(series, "--overwrite", "a new folder as --out"), (series, "--explain", "one of them")]
+    if series not in (None, "--seeds"):
+        conflicts += [(series, "--val-images", "one of them")]
+    for option, excluded, expected in conflicts:
+        if given.get(option, True) and given[excluded]:
+            raise UnusableOption(option=option, problem=f"cannot be combined with {excluded}", expected=expected)
+    if given["--preset"] and not given["--data"]:
+        raise UnusableOption(option="--preset", problem="requires --data", expected="the folder of the data set")
+    if given["--data"] and not given["--preset"]:
+        raise UnusableOption(option="--data", problem="requires --preset", expected="both, or --images and --masks")
+
+
+def train_run(
+    recipe: "Recipe | None", out: Path, python: Path | None, *, started: float, overwrite: bool = False
+) -> None:
+    """Train, or resume the run in ``out`` if there is no recipe, and print where the results are."""
+    from maskwright.cli.reporter import ConsoleReporter
+    from maskwright.framework import load_keras
+    from maskwright.segmenter import Segmenter
+    from maskwright.training.prefetch_check import prefetch_check
+    from maskwright.training.run import Run
+
+    # The data is checked while Keras is imported, unless the user's code may change how files are read.
+    is_late = recipe is None or (Run(out).is_begun and not overwrite) or python is not None
+    with nullcontext() if recipe is None or is_late else prefetch_check(recipe.data) as check:
+        load_keras(optional_packages=python is not None)
+        custom = load_python(python)
+        with ConsoleReporter() as reporter:
+            trained = Segmenter.train_recipe(
+                recipe, out, overwrite=overwrite, custom=custom, reporter=reporter, started=started, check=check
+            )
+    run = Run.open(trained.folder)  # on several devices, each process but the first has its own folder
+    print_line(f"network: {run.network}")
+    print_line(f"report:  {run.report}")
+    if run.read_facts().stopped_by == "interrupt":
+        print_line(
+            f"Interrupted. The best network so far is saved. Continue with: maskwright train --resume --out {out}"
+        )
+        raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def load_python(python: Path | None) -> "CustomParts":
+    """Load the functions of the user's Python file; Keras must be loaded."""
+    from maskwright.training.custom import NO_CUSTOM_PARTS, load_custom_parts
+
+    return NO_CUSTOM_PARTS if python is None else load_custom_parts(python)
+
+
+def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None, seeds: int | None) -> None:
+    """Train for every fold or seed, print the scores, and tune the ensemble of the folds."""
+    from maskwright.cli.reporter import ConsoleReporter
+    from maskwright.cli.tables import series_table
+    from maskwright.cli.tune import tune_folder
+    from maskwright.framework import load_keras
+    from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE
+    from maskwright.segmenter import Segmenter
+    from maskwright.training.duration import format_duration
+    from maskwright.training.folds_and_seeds import by_fold, by_seed, seconds_to_decide, train_series
+    from maskwright.training.plan import DEFAULT_SECONDS
+    from maskwright.training.run import Run
+
+    load_keras(optional_packages=python is not None)
+    custom = load_python(python)
+    from maskwright.training.custom import record_custom_parts
+
+    def train_member(member: "Recipe", folder: Path) -> None:
+        with ConsoleReporter() as reporter:
+            Segmenter.train_recipe(member, folder, custom=custom, reporter=reporter, started=time.monotonic())
+
+    complete = record_custom_parts(recipe, custom)
+    members = by_fold(complete, folds) if folds is not None else by_seed(complete, seeds or 1)
+    budget, total = members[0].recipe.training.time_budget, complete.training.time_budget or DEFAULT_SECONDS
+    if budget is not None:
+        print_line(f"{len(members)} trainings of {format_duration(budget)}: {format_duration(total)} in total.")
+    with interruptible():
+        summary = train_series(members, out, train=train_member, say=print_line)
+        print_table(series_table(summary, folds=folds is not None))
+        print_line(f"summary: {out / 'summary.json'}")
+        if folds is None:
+            return
+        results = [out / TUNING_FILE, out / TUNING_PAGE]
+        newest = max(Run(out / member.name).facts.stat().st_mtime for member in members)
+        if all(path.is_file() and path.stat().st_mtime > newest for path in results):
+            print_line(f"tuning:  {results[1]} (from before; repeat it with: maskwright tune {out})")
+        else:
+            tune_folder(out, seconds=None if budget is None else seconds_to_decide(total, len(members)))
+            print_line(f"Predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
+
+
+def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None) -> None:
+    """Print the plan of a training, or of the first fold, and write nothing."""
+    from maskwright.cli.reporter import print_plan
+    from maskwright.framework import load_keras
+    from maskwright.training.folds_and_seeds import by_fold
+
+    load_keras(optional_packages=python is not None)
+    from maskwright.training.dry_run import explain
+
+    if folds is not None:
+        print_line(f"The first of {folds} folds, which share the time:")
+        recipe = by_fold(recipe, folds)[0].recipe
+    with counter("Reading pairs") as count:
+        plan = explain(recipe, out, custom=load_python(python), progress=count)
+    print_plan(plan)
+    print_line("Nothing was trained or written. Change a choice with --set, such as --set training.batch_size=4")
+
+
+def _preset_folds(name: str) -> int:
+    """Return the number of folds that a preset trains."""
+    from maskwright.tgs_salt.preset import PRESETS
+
+    return PRESETS[name].folds
+
+
+def _preset_fields(name: str, data: Path, out: Path, *, explain: bool) -> Mapping[str, Mapping[str, Any]]:
+    """Read a data set in the layout of a preset, print warnings about it, and return the fields of its recipe.
+
+    Raises:
+        OutputNotEmpty: ``out`` holds files that no training wrote; nothing is written there then.
+        InputError: The data has another layout, or is damaged.
+    """
+    from maskwright.tgs_salt.preset import PRESETS
+    from maskwright.training.folds_and_seeds import MASKS_FOLDER, check_series_folder
+
+    decoded = out / MASKS_FOLDER
+    if explain:  # which must not write into --out
+        temporary = tempfile.mkdtemp()
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
+        decoded = Path(temporary, MASKS_FOLDER)
+    else:
+        check_series_folder(out)
+    fields, notes = PRESETS[name].read(data, masks_into=decoded)
+    for note in notes:
+        print_warning(note)
+    return fields
+
+
+def _check_unchanged(out: Path, given: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that the options of a resumed run are those it began with.
+
+    Raises:
+        OtherRecipe: A field of the recipe differs.
+    """
+    from maskwright.training.recipe import Recipe
+    from maskwright.training.recipe_fields import merge_fields
+    from maskwright.training.run import OtherRecipe, Run
+
+    before = Run.interrupted(out).read_recipe().model_dump()
+    now = Recipe.from_dict(merge_fields(before, given), source="options").model_dump()
+    # When a run begins, its classes and ignored value are merged into mask_values.
+    merged = (("data", "classes"), ("data", "ignore"))
+    changed = [
+        f"{section}.{name}={now[section][name]} is not {value}"
+        for section, fields in before.items()
+        for name, value in fields.items()
+        if now[section][name] != value and (section, name) not in merged
+    ]
+    if changed:
+        raise OtherRecipe(folder=out, found="; ".join(changed))
