@@ -80,7 +80,7 @@ def _f_score(truth: NDArray[np.bool_], prediction: NDArray[np.bool_], known: NDA
 
 
 def _boundary(mask: NDArray[np.bool_], known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy.ndimage import binary_dilation  # in the extra for training
+    from scipy.ndimage import binary_dilation
 
     beside_another: NDArray[np.bool_] = binary_dilation(~mask & known)
     return mask & known & beside_another
