@@ -1,4 +1,4 @@
-"""The drawn data set: the same everywhere, labelled exactly, and not to be solved by colour."""
+"""The synthetic data set: deterministic, labelled exactly, and not separable by colour."""
 
 from itertools import product
 from pathlib import Path
@@ -31,14 +31,16 @@ def pixels(scenes):
 
 
 def mean_iou(prediction: np.ndarray, truth: np.ndarray) -> float:
-    return np.mean([((prediction == c) & (truth == c)).sum() / ((prediction == c) | (truth == c)).sum() for c in (CELL, FIBRE)])
+    return np.mean(
+        [((prediction == c) & (truth == c)).sum() / ((prediction == c) | (truth == c)).sum() for c in (CELL, FIBRE)]
+    )
 
 
 def drawn(folder: Path) -> dict[str, np.ndarray]:
     return {path.relative_to(folder).as_posix(): np.asarray(Image.open(path)) for path in folder.rglob("*.png")}
 
 
-def test_sets_are_pairs_of_the_sizes_asked_for(tmp_path):
+def test_each_set_has_the_requested_pairs_and_sizes(tmp_path):
     draw_demo(tmp_path, training=2, validation=1, new=3, size=SIZE)
     files = drawn(tmp_path)
     numbers = {"train": 2, "val": 1, "new": 3}
@@ -59,7 +61,7 @@ def test_sets_are_pairs_of_the_sizes_asked_for(tmp_path):
     assert [files[f"new/masks/{number:03}.png"].shape for number in range(3)] == new
 
 
-def test_a_picture_depends_on_its_seed_and_place_alone(tmp_path):
+def test_an_image_depends_only_on_seed_set_and_number(tmp_path):
     for name, known in {
         "one": {"training": 1, "validation": 1, "seed": 3},
         "more": {"training": 2, "validation": 2, "seed": 3},
@@ -72,18 +74,18 @@ def test_a_picture_depends_on_its_seed_and_place_alone(tmp_path):
     assert all((a != b).any() for i, a in enumerate(images) for b in images[:i])
 
 
-def test_a_picture_is_the_same_on_every_machine(tmp_path):
+def test_an_image_is_the_same_on_every_machine(tmp_path):
     draw_demo(tmp_path, training=1, validation=0, new=0)
     files = drawn(tmp_path)
     assert np.bincount(files["train/masks/000.png"].ravel()).tolist() == [19655, 6123, 4942]
     assert files["train/images/000.png"].mean(axis=(0, 1)) == pytest.approx([105.748, 94.579, 122.522], abs=1e-3)
 
 
-def test_masks_hold_background_cells_and_fibres(scenes):
+def test_masks_contain_background_cells_and_fibres(scenes):
     assert all(set(np.unique(s.mask)) == {0, CELL, FIBRE} for s in scenes)
-    shares = np.bincount(np.concatenate([s.mask.ravel() for s in scenes])) / (len(scenes) * SIZE[0] * SIZE[1])
-    assert (shares > 0.1).all()
-    assert shares[0] > 0.5
+    fractions = np.bincount(np.concatenate([s.mask.ravel() for s in scenes])) / (len(scenes) * SIZE[0] * SIZE[1])
+    assert (fractions > 0.1).all()
+    assert fractions[0] > 0.5
 
 
 def test_cells_touch(scenes):
@@ -97,7 +99,7 @@ def test_fibres_are_long_and_thin(scenes):
         strands, _ = ndimage.label(s.mask == FIBRE)
         lengths = [np.hypot(*(part.stop - part.start for part in box)) for box in ndimage.find_objects(strands)]
         assert max(lengths) > 60
-        # Nothing remains of a strand of up to 11 pixels across when 7 are taken off each side, save at crossings.
+        # Eroding 7 pixels from each side removes fibres of up to 11 pixels, except at crossings.
         assert ndimage.binary_erosion(s.mask == FIBRE, iterations=7).mean() < 0.02
 
 
@@ -125,7 +127,7 @@ def test_the_nearest_mean_colour_does_not_find_the_classes(pixels):
     assert mean_iou(prediction, classes) < 0.3
 
 
-def test_not_even_the_likeliest_class_of_every_colour_finds_them(pixels):
+def test_the_most_frequent_class_of_each_colour_does_not_find_the_classes(pixels):
     colours, classes = pixels
     codes = (colours // 16).astype(int) @ (256, 16, 1)
     counts = np.stack([np.bincount(codes[classes == c], minlength=4096) for c in (0, CELL, FIBRE)])
@@ -133,37 +135,37 @@ def test_not_even_the_likeliest_class_of_every_colour_finds_them(pixels):
         assert mean_iou(likelihood.argmax(axis=0)[codes], classes) < 0.3
 
 
-def test_a_picture_uses_the_range_of_its_pixels(scenes):
+def test_an_image_uses_the_value_range(scenes):
     for s in scenes:
         low, high = np.percentile(s.image, (1, 99))
         assert high - low > 90
         assert (s.image == 255).mean() < 0.02
 
 
-def test_small_pictures_can_be_drawn(tmp_path):
+def test_small_images_can_be_drawn(tmp_path):
     assert scene(0, size=(16, 17)).image.shape == (16, 17, 3)
     draw_demo(tmp_path, training=1, validation=0, new=1, size=(32, 32))
     assert drawn(tmp_path)["new/images/000.png"].shape == (23, 43, 3)
 
 
-def test_a_picture_too_small_is_refused():
+def test_an_image_that_is_too_small_is_an_error():
     with pytest.raises(WrongArgument, match=r"size=\(15, 40\): expected sides of at least 16 pixels"):
         scene(0, size=(15, 40))
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("argument", "message"),
     [
-        ({"training": -1}, r"training=-1: expected a number that is not negative"),
+        ({"training": -1}, r"training=-1: expected 0 or more"),
         ({"validation": -2}, r"validation=-2: expected"),
         ({"new": -3}, r"new=-3: expected"),
         ({"seed": -4}, r"seed=-4: expected"),
         ({"size": (31, 64)}, r"size=\(31, 64\): expected sides of at least 32 pixels"),
     ],
 )
-def test_a_wrong_number_is_refused_before_anything_is_drawn(tmp_path, given, words):
-    with pytest.raises(WrongArgument, match=words):
-        draw_demo(tmp_path, **given)
+def test_a_wrong_number_is_an_error_before_anything_is_drawn(tmp_path, argument, message):
+    with pytest.raises(WrongArgument, match=message):
+        draw_demo(tmp_path, **argument)
     assert not drawn(tmp_path)
 
 
