@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -33,14 +34,7 @@ _MEMORY_REMEDIES = {
     "predict": "predict large images one at a time with a .tif or .zarr as --out, use fewer --workers, or ",
 }
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    epilog="Exit codes: 0 success; 1 an error, or some files failed; 2 wrong usage; 130 interrupted with Ctrl-C.",
-)
-for name, function in {
+_COMMANDS: Mapping[str, Callable[..., None]] = {
     "train": train.train,
     "find-lr": find_lr.find_lr,
     "evaluate": evaluate.evaluate,
@@ -54,7 +48,16 @@ for name, function in {
     "convert-weights": convert_weights.convert_weights,
     "backbones": backbones.backbones,
     "demo": demo.demo,
-}.items():
+}
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Exit codes: 0 success; 1 an error, or some files failed; 2 wrong usage; 130 interrupted with Ctrl-C.",
+)
+for name, function in _COMMANDS.items():
     app.command(name)(with_verbosity(function))
 
 
