@@ -1,4 +1,4 @@
-"""A complete run made in a moment: a small network of seeded weights, painted pairs, and the score it really has."""
+"""A complete run without training: a small network with seeded weights, drawn pairs, and its true score."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ VALUES = (0, 7, 9)
 
 
 def build_network() -> keras.Model:
-    """Two halvings and two blocks of upsampling, one with a skip connection and one without."""
+    """Build a network with two downsamplings and two upsampling blocks, one with a skip connection."""
     images = keras.Input((None, None, 3))
     skip = layers.Conv2D(4, 3, padding="same", activation="relu")(images)
     x = layers.AveragePooling2D(4)(skip)
@@ -36,10 +36,10 @@ def build_network() -> keras.Model:
 
 
 def write_run(folder: Path, *, pairs: int = 12, network: keras.Model | None = None) -> Path:
-    """A run in ``folder / "run"``, its pairs beside it; ``_gt`` ends the names of masks, and 255 is ignored in them.
+    """Write a run to ``folder / "run"`` and its pairs beside it. Mask stems end in ``_gt``; the value 255 is ignored.
 
-    A ``network`` that is given finds every pixel of the masks, in which those it is not sure of are ignored; four more
-    images are those it was trained on.
+    If ``network`` is given, its predictions are the masks, with uncertain pixels ignored, and four more images are the
+    training images.
     """
     run, rng, perfect = Run(folder / "run"), np.random.default_rng(0), network is not None
     network = network or build_network()
@@ -80,12 +80,12 @@ def paint(file: Path, pixels: np.ndarray) -> Path:
 
 
 def predict(network: keras.Model, image: np.ndarray) -> np.ndarray:
-    """Mask values of an image whose sides are multiples of 4, by Keras and NumPy alone."""
+    """Predict mask values of an image whose sides are multiples of 4, using Keras and NumPy only."""
     return np.array(VALUES)[probabilities(network, image).argmax(-1)]
 
 
 def margin(network: keras.Model, image: np.ndarray) -> np.ndarray:
-    """How much likelier the likeliest value of a pixel is than the next."""
+    """Return the difference between the two largest probabilities of each pixel."""
     _, second, first = np.moveaxis(np.sort(probabilities(network, image)), -1, 0)
     return first - second
 
@@ -96,11 +96,11 @@ def probabilities(network: keras.Model, image: np.ndarray) -> np.ndarray:
 
 
 def count(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Pixels by true and by guessed value, the ignored left out."""
+    """Return the confusion matrix by true and predicted value, without ignored pixels."""
     return np.array([[((truth == row) & (prediction == column)).sum() for column in VALUES] for row in VALUES])
 
 
 def mean_iou(confusion: np.ndarray) -> float:
-    """The mean over the classes that are no background."""
+    """Return the mean IoU over the classes without the background."""
     true_positives = np.diag(confusion)
     return float((true_positives / (confusion.sum(0) + confusion.sum(1) - true_positives))[1:].mean())

@@ -10,7 +10,7 @@ from tests.inference.fake_engines import bundle
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Image k is of k + 1 everywhere; the first is larger than a patch."""
+    """Image k has the constant value k + 1; the first is larger than a patch."""
 
     def image(k, *size):
         file = paint(tmp_path / f"{k}.png", np.full(size, k + 1, np.uint8))
@@ -19,7 +19,7 @@ def pairs(tmp_path):
     return [image(0, 600, 300), *(image(k, 40, 56) for k in range(1, 5))]
 
 
-def test_small_images_are_taken_whole_and_padded_and_large_ones_in_parts(pairs):
+def test_small_images_are_padded_and_large_ones_cropped(pairs):
     patches = list(calibration_patches(pairs, bundle(multiple=32)))
     assert sorted(patch.shape for patch in patches) == 4 * [(1, 64, 64, 1)] + 2 * [(1, 256, 256, 1)]
     found = sorted(float(patch.max()) for patch in patches)
@@ -27,14 +27,16 @@ def test_small_images_are_taken_whole_and_padded_and_large_ones_in_parts(pairs):
     assert all(patch.dtype == np.float32 and patch.min() == patch.max() for patch in patches)
 
 
-def test_the_same_seed_draws_the_same_patches(pairs):
+def test_patches_depend_on_the_seed_only(pairs):
     first, again, other = (
         [patch.max() for patch in calibration_patches(pairs, bundle(multiple=32), seed=seed)] for seed in (0, 0, 1)
     )
     assert first == again != other
 
 
-@pytest.mark.parametrize(("limit", "most", "expected"), [("MOST", 3, 3), ("PIXELS", 3 * 40 * 56, 3), ("PIXELS", 1, 1)])
-def test_number_and_pixels_are_bound(limit, most, expected, pairs, monkeypatch):
+@pytest.mark.parametrize(
+    ("limit", "most", "expected"), [("MAX_PATCHES", 3, 3), ("MAX_PIXELS", 3 * 40 * 56, 3), ("MAX_PIXELS", 1, 1)]
+)
+def test_number_of_patches_and_pixels_is_bounded(limit, most, expected, pairs, monkeypatch):
     monkeypatch.setattr(calibrate, limit, most)
     assert len(list(calibration_patches(pairs[1:], bundle(multiple=32)))) == expected

@@ -10,11 +10,11 @@ from maskwright.cli.tables import checks_table
 from maskwright.errors import MissingPackage
 from maskwright.export import quantise, to_openvino
 from maskwright.export.export import export_run
-from maskwright.export.int8_sensitivity import costs
-from maskwright.export.verify import BOUNDS, EngineDisagrees, faults
+from maskwright.export.int8_sensitivity import quantisation_errors
+from maskwright.export.verify import BOUNDS, EngineDisagrees, exceeded_bounds
 from maskwright.inference.engines.engine import open_engine
 from maskwright.inference.engines.openvino_runtime import core
-from maskwright.inference.engines.record import Checks
+from maskwright.inference.engines.record import ExportChecks
 from tests.export.a_run import NAMES, predict, write_run
 from tests.networks.randomise import answer, randomise
 
@@ -23,16 +23,16 @@ pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason=
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
-    """No cache of the user's is read or written."""
+    """Redirect the cache, so that the user's is neither read nor written."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
 
 
 def build_network(*, outlier: float) -> keras.Model:
-    """Eight layers in a row; the first adds ``outlier`` to a channel that the second, ``fragile``, has no weights for.
+    """Eight layers in a row; the first adds ``outlier`` to a channel whose weights are zero in the second, ``fragile``.
 
-    Rounded to 256 steps that reach as far as the outlier, all the other channels are one number.
+    Quantised to 256 steps over a range that includes the outlier, the other channels all become equal.
     """
     images = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")(images)
@@ -50,7 +50,7 @@ def build_network(*, outlier: float) -> keras.Model:
     network.get_layer("first").bias.assign(bias)
     network.get_layer("fragile").kernel.assign(kernel)
     images = np.random.default_rng(3).normal(size=(4, 32, 32, 3)).astype(np.float32)
-    even = -np.log(answer(network, images)).mean((0, 1, 2))  # so that each class is found somewhere
+    even = -np.log(answer(network, images)).mean((0, 1, 2))  # makes every class occur in the predictions
     network.get_layer("head").bias.assign_add(even)
     return network
 
@@ -66,7 +66,7 @@ def fragile_run(tmp_path_factory):
 
 
 def in_int8(folder):
-    """Names of what multiplies by numbers of 8 bits."""
+    """Return the names of the operations with 8-bit weights."""
     model = core().read_model(folder / "model.xml")
     small = [op for op in model.get_ops() if op.get_type_name() == "Constant" and op.get_element_type().size == 1]
     assert all(op.get_element_type().to_string() == "i8" for op in small)
@@ -79,7 +79,7 @@ def in_int8(folder):
     return {reader(op) for op in small}
 
 
-def test_a_network_that_int8_does_no_harm_is_all_in_int8(run, tmp_path):
+def test_robust_network_is_all_in_int8(run, tmp_path):
     exported = export_run(run, tmp_path / "engine", precision="int8")
     assert exported.reverted == ()
     assert "nncf" in exported.versions
@@ -92,7 +92,7 @@ def test_a_network_that_int8_does_no_harm_is_all_in_int8(run, tmp_path):
     assert (found == predict(build_network(outlier=0), image)).mean() > 0.98
 
 
-def test_a_layer_that_int8_breaks_goes_back_and_is_named(fragile_run, tmp_path):
+def test_sensitive_layer_is_reverted_and_recorded(fragile_run, tmp_path):
     exported = export_run(fragile_run, tmp_path / "engine", precision="int8")
     assert exported.reverted[0] == "fragile"
     assert len(exported.reverted) <= 2
@@ -104,19 +104,19 @@ def test_a_layer_that_int8_breaks_goes_back_and_is_named(fragile_run, tmp_path):
     assert f"layers not in int8: {', '.join(exported.reverted)}" in cells
 
 
-def test_where_no_reverting_helps_nothing_is_written(fragile_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(quantise, "SHARES", ())
-    with pytest.raises(EngineDisagrees, match=r"in int8 .*validation mean IoU is 0\.\d+ where training had 1\.0000"):
+def test_nothing_is_written_if_reverting_does_not_help(fragile_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(quantise, "KEPT_FRACTIONS", ())
+    with pytest.raises(EngineDisagrees, match=r"int8.* mean IoU is 0\.\d+ instead of 1\.0000"):
         export_run(fragile_run, tmp_path / "out/engine", precision="int8")
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_the_cost_of_a_layer_is_its_own(tmp_path):
-    """The reference: rounding the exact inputs of a layer, and its weights, with NumPy and Keras alone."""
+def test_error_of_a_layer_excludes_errors_of_earlier_layers(tmp_path):
+    """Reference: exact inputs and weights of the layer, quantised with NumPy, convolved by Keras."""
     network = build_network(outlier=30)
     model = to_openvino.convert(network)
     images = np.random.default_rng(2).normal(size=(4, 1, 32, 32, 3)).astype(np.float32)
-    found = costs(model, quantise.quantise(model, list(images)), list(images))
+    found = quantisation_errors(model, quantise.quantise(model, list(images)), list(images))
     layer = network.get_layer("fragile")
     exact = keras.Model(network.input, network.get_layer("first").output)
     features = np.stack([exact(image) for image in images])
@@ -128,10 +128,10 @@ def test_the_cost_of_a_layer_is_its_own(tmp_path):
     power = np.asarray(keras.ops.mean((rounded - whole) ** 2, (1, 2, 3)) / keras.ops.mean(whole**2, (1, 2, 3)))
     assert found["fragile"] == pytest.approx(power.mean(), rel=0.2)
     assert found["fragile"] == max(found.values())
-    assert found["conv0"] < found["fragile"] / 5  # whose inputs come through the fragile layer
+    assert found["conv0"] < found["fragile"] / 5  # although its inputs come from the fragile layer
 
 
-def test_a_score_may_rise_in_int8_alone():
+def test_only_int8_may_raise_the_score():
     facts = {
         "compared_images": 1,
         "compared_pixels": 9,
@@ -141,16 +141,16 @@ def test_a_score_may_rise_in_int8_alone():
     }
 
     def found(precision, run, engine):
-        checks = Checks(**facts, run_mean_iou=run, engine_mean_iou=engine, bounds=BOUNDS[precision])
-        return faults(checks)
+        checks = ExportChecks(**facts, run_mean_iou=run, engine_mean_iou=engine, bounds=BOUNDS[precision])
+        return exceeded_bounds(checks)
 
     assert found("int8", 0.5, 0.6) == []
     assert found("int8", 0.5, 0.4951) == []
-    assert found("int8", 0.5, 0.494) == ["its validation mean IoU is 0.4940 where training had 0.5000, bound 0.005"]
+    assert found("int8", 0.5, 0.494) == ["the validation mean IoU is 0.4940 instead of 0.5000 (bound 0.005)"]
     assert len(found("bf16", 0.5, 0.6)) == 1
 
 
-def test_a_missing_nncf_is_named(run, tmp_path, monkeypatch):
+def test_missing_nncf_is_named(run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nncf", None)
     monkeypatch.delitem(sys.modules, "maskwright.export.quantise", raising=False)
     with pytest.raises(MissingPackage, match=r"openvino and nncf \(.*nncf.*\).*pip install 'maskwright\[int8\]'\."):

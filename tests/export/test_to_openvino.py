@@ -20,7 +20,7 @@ def network(**settings):
     return randomise(keras.Model(images, layers.Add()([x, layers.ReLU()(x)])), seed=3)
 
 
-def enlarging(model):
+def transposed_convolution(model):
     [op] = [op for op in model.get_ops() if op.get_type_name() == "ConvolutionBackpropData"]
     return op
 
@@ -36,23 +36,23 @@ def enlarging(model):
         ({"kernel_size": 2, "strides": 3, "padding": "same"}, False),
     ],
 )
-def test_transposed_convolutions_know_their_size_by_themselves_where_that_is_the_same(settings, implied):
+def test_output_size_is_implicit_where_it_follows_from_strides(settings, implied):
     keras_network = network(**settings)
     model = to_openvino.convert(keras_network)
-    assert (enlarging(model).get_input_size() == 2) == implied
+    assert (transposed_convolution(model).get_input_size() == 2) == implied
     compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for shape in [(1, 16, 16, 3), (2, 10, 38, 3)]:
         images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         np.testing.assert_allclose(compiled(images)[0], answer(keras_network, images), atol=1e-5)
 
 
-def test_what_computes_has_the_name_of_its_layer():
+def test_operations_are_named_after_layers():
     model = to_openvino.convert(network(kernel_size=4, strides=2, padding="same"))
     names = {op.get_friendly_name() for op in model.get_ops()}
     assert {"first", "larger", "larger_sum"} <= names
 
 
-def test_a_full_disk_is_named_and_any_other_fault_is_what_it_was(monkeypatch, tmp_path):
+def test_full_disk_is_named_and_other_errors_are_unchanged(monkeypatch, tmp_path):
     def broken(*args, **kwargs):
         raise RuntimeError("basic_ios::clear: iostream error")
 

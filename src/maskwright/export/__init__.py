@@ -1,1 +1,1 @@
-"""A run becomes an engine; knows runs, networks and data, and is known by none of them."""
+"""Conversion of runs to inference engines."""

@@ -1,4 +1,4 @@
-"""What a network is calibrated on: patches of a run's own training images."""
+"""Patches of training images for the calibration of int8 engines."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil
@@ -10,36 +10,36 @@ from numpy.typing import NDArray
 from maskwright.data.pairs import Pair
 from maskwright.images.read import read_image
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.predict_image import prepared_whole
+from maskwright.inference.predict_image import prepare_image
 
-MOST: Final = 300
-"""Patches; more change the ranges of values no further."""
-PIXELS: Final = 8_000_000
-"""In all patches together, which is what bounds the time."""
-SIDE: Final = 256
-"""Of a patch: of larger images a part is taken, so that the same time shows more of them."""
+MAX_PATCHES: Final = 300
+"""Largest number of patches; more do not change the ranges."""
+MAX_PIXELS: Final = 8_000_000
+"""Largest number of pixels in all patches, which bounds the time."""
+MAX_SIDE: Final = 256
+"""Largest side of a patch, pixels. Small patches cover more images in the same time."""
 
 
 def calibration_patches(pairs: Sequence[Pair], bundle: Bundle, *, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-    """Prepared patches, (1, h, w, c), drawn evenly from the images of ``pairs``, of sides the bundle allows.
+    """Yield prepared patches (1, h, w, c), drawn evenly from the images of ``pairs``.
 
-    At most `MOST`, and no more than `PIXELS` together, but at least one.
+    There are at most `MAX_PATCHES` with at most `MAX_PIXELS` pixels in total, and at least one.
 
     Raises:
-        InputError: An image cannot be read any more.
+        InputError: An image cannot be read.
     """
     rng = np.random.default_rng(seed)
     taken = pixels = 0
-    for place in rng.permutation(len(pairs)):
-        image = read_image(pairs[place].image)
-        height, width = (min(side, SIDE, bundle.tile) for side in image.shape[:2])
-        held = image.shape[0] * image.shape[1] // (height * width)
-        for _ in range(min(held, ceil(MOST / len(pairs)))):
-            if taken == MOST or (taken and pixels + height * width > PIXELS):
+    for index in rng.permutation(len(pairs)):
+        image = read_image(pairs[index].image)
+        height, width = (min(side, MAX_SIDE, bundle.tile) for side in image.shape[:2])
+        patches_in_image = image.shape[0] * image.shape[1] // (height * width)
+        for _ in range(min(patches_in_image, ceil(MAX_PATCHES / len(pairs)))):
+            if taken == MAX_PATCHES or (taken and pixels + height * width > MAX_PIXELS):
                 return
             top, left = (
                 rng.integers(0, whole - part + 1) for whole, part in zip(image.shape[:2], (height, width), strict=True)
             )
             patch = image[top : top + height, left : left + width]
-            yield prepared_whole(bundle, patch, file=pairs[place].image)[None]
+            yield prepare_image(bundle, patch, file=pairs[index].image)[None]
             taken, pixels = taken + 1, pixels + height * width

@@ -1,4 +1,4 @@
-"""A run to an engine's folder: written, opened again, found to agree, and only then put in its place."""
+"""Convert a run to an inference engine, and verify the engine before it is put in place."""
 
 import platform
 from collections.abc import Callable, Mapping
@@ -12,9 +12,9 @@ import keras
 
 from maskwright.errors import missing_package, one_of
 from maskwright.export.calibrate import calibration_patches
-from maskwright.export.output_folder import check_free
+from maskwright.export.output_folder import check_output_folder
 from maskwright.export.trace import check_backend
-from maskwright.export.verify import BOUNDS, EngineDisagrees, check_engine, faults, read_score
+from maskwright.export.verify import BOUNDS, EngineDisagrees, check_engine, exceeded_bounds, require_score
 from maskwright.images.atomic_folder import atomic_folder
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
@@ -35,16 +35,20 @@ from maskwright.training.run import Run
 
 @dataclass(frozen=True)
 class Target:
-    """How a kind of engine is written."""
+    """A format that engines are written in.
+
+    Attributes:
+        module: Module of this package. Its `write(network, folder)` returns the name of the model file.
+        packages: Packages whose versions are recorded.
+        install: Requirement that installs them with pip.
+        calibrated: The module has `attempts(network, folder, patches)` instead, which yields model files that are
+            increasingly accurate.
+    """
 
     module: str
-    """Of this package; its `write(network, folder)` returns the name of what is to be opened."""
     packages: tuple[str, ...]
-    """Whose versions are noted."""
     install: str
-    """The requirement that pip installs them by."""
     calibrated: bool = False
-    """Whether it has `attempts(network, folder, patches)` in place of that, which yields names as long as asked to."""
 
 
 _OPENVINO: Final = Target("to_openvino", ("openvino",), "maskwright[openvino]")
@@ -70,38 +74,39 @@ def export_run(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EngineRecord:
-    """Make an engine of the run in ``run``, in the folder ``out``, which `open_engine` and every command then take.
+    """Convert the run in ``run`` to an engine in the folder ``out``, for `open_engine` and every command.
 
-    The engine is opened from disk and compared with the run before it gets its name: on some validation images with
-    the run's own network, and on all of them with the score the run had. Where they disagree, nothing is left behind.
+    The engine is loaded from disk and verified before the folder gets its name. On some validation images its
+    predictions are compared with those of the network; on all of them its score is compared with the score of the run.
+    If they disagree, nothing is written.
 
     Args:
-        run: The folder of a complete run, trained on any backend; its validation images must still be there.
-        out: The engine's folder, new or empty.
-        to: What is to compute it: ``openvino`` (the fastest on a CPU), ``onnx``, ``litert`` or ``saved_model``.
-        precision: What it computes in; ``bf16`` and ``int8`` are for OpenVINO. ``bf16`` becomes f32 on a processor
-            without it. ``int8`` is calibrated on the run's training images; as long as the engine passes a bound, ever
-            more of the layers that cost most go back to bf16 or f32, up to half of them.
-        rewrite: Whether the graph is first rewritten into a faster one of the same results.
-        overwrite: Replace an engine that is there already.
-        progress: Called with the images checked and all to check, after each one; in int8 again for every try.
+        run: The folder of a complete run, trained on any backend. Its validation images are needed.
+        out: The folder of the engine, new or empty.
+        to: The runtime: ``openvino`` (the fastest on a CPU), ``onnx``, ``litert`` or ``saved_model``.
+        precision: ``f32``, and for OpenVINO ``bf16`` or ``int8``. A processor without bf16 computes in f32 instead.
+            ``int8`` is calibrated on training images of the run. If a bound is exceeded, the layers with the largest
+            quantisation error are kept in bf16 or f32, up to half of the layers.
+        rewrite: Rewrite the graph into an equivalent, cheaper one first.
+        overwrite: Replace an existing engine.
+        progress: Called after each image with the number of images done and the total; for int8, once per attempt.
 
     Returns:
-        What was written as ``engine.json``, the checks among it.
+        The content of ``engine.json``, including the results of the verification.
 
     Raises:
-        NotARun, UnscoredRun: ``run`` is no complete run, or its network was converted and not trained here.
+        NotARun, UnscoredRun: ``run`` is not a complete run, or its network was converted and has no scores.
         OutputHoldsAnEngine, OutputIsTaken: ``out`` cannot be used.
-        UnknownChoice: There is no such target, or not in that precision.
-        NeedsTensorFlow, MissingPackage: What writes the engine is not there.
-        EngineDisagrees: The engine passes a bound of `BOUNDS`.
-        InputError: The network, a validation pair or an image to calibrate on cannot be read.
+        UnknownChoice: The runtime or the precision is unknown.
+        NeedsTensorFlow, MissingPackage: The backend or a package that writes the engine is missing.
+        EngineDisagrees: The engine exceeds a bound of `BOUNDS`.
+        InputError: The network, a validation pair or a calibration image cannot be read.
     """
     source, out = _scored(run), Path(out)
     precisions = one_of("to", to, TARGETS)
     target = one_of(f"precision of {to}", precision, precisions)
     check_backend()
-    check_free(out, overwrite=overwrite)
+    check_output_folder(out, overwrite=overwrite)
     try:
         exporter, versions = import_module(f"maskwright.export.{target.module}"), _versions(target)
     except ImportError as error:
@@ -113,11 +118,13 @@ def export_run(
         network = rewritten(reference.network) if rewrite else reference.network
         bundle.write(folder, write_text)
         if target.calibrated:
-            tries = exporter.attempts(network, folder, list(calibration_patches(source.read_split()["train"], bundle)))
+            attempts = exporter.attempts(
+                network, folder, list(calibration_patches(source.read_split()["train"], bundle))
+            )
         else:
-            tries = [(exporter.write(network, folder), ())]
-        for model, reverted in tries:
-            exported = EngineRecord(
+            attempts = [(exporter.write(network, folder), ())]
+        for model, reverted in attempts:
+            record = EngineRecord(
                 kind=to,
                 precision=precision,
                 model=model,
@@ -128,37 +135,37 @@ def export_run(
                 mask_suffix=data.mask_suffix,
                 versions=versions,
             )
-            exported.write(folder, write_text)
+            record.write(folder, write_text)
             checks = check_engine(
                 source,
-                reference=with_test_time_augmentation(reference, bundle.views),
-                engine=with_test_time_augmentation(open_engine(folder), bundle.views),
+                reference=with_test_time_augmentation(reference, bundle.tta),
+                engine=with_test_time_augmentation(open_engine(folder), bundle.tta),
                 bounds=BOUNDS[precision],
                 progress=progress,
             )
-            if not faults(checks):
+            if not exceeded_bounds(checks):
                 break
-        _refuse(source, exported, checks)
-        exported = exported.model_copy(update={"checks": checks})
-        exported.write(folder, write_text)
-    return exported
+        _require_agreement(source, record, checks)
+        record = record.model_copy(update={"checks": checks})
+        record.write(folder, write_text)
+    return record
 
 
 def _scored(folder: str | Path) -> Run:
-    """The run in ``folder``, which has what its engine is to be checked on."""
+    """Return the run in ``folder``, after checking that it has scores and validation pairs."""
     run = Run(Path(folder))
     if not (run.bundle.is_file() and run.network.is_file()):
         run = Run.open(folder)
-    read_score(run)
+    require_score(run)
     return run
 
 
-def _refuse(run: Run, exported: EngineRecord, checks: ExportChecks) -> None:
-    found = faults(checks)
-    if found:
-        remedy = "please report it" if exported.precision == "f32" else "export it in f32"
+def _require_agreement(run: Run, record: EngineRecord, checks: ExportChecks) -> None:
+    exceeded = exceeded_bounds(checks)
+    if exceeded:
+        remedy = "Please report this" if record.precision == "f32" else "Export with --precision f32"
         raise EngineDisagrees(
-            run=run.folder, to=exported.kind, precision=exported.precision, found="; ".join(found), remedy=remedy
+            run=run.folder, to=record.kind, precision=record.precision, found="; ".join(exceeded), remedy=remedy
         )
 
 

@@ -1,4 +1,4 @@
-"""What int8 costs each layer by itself, measured for all of them in one pass over a few patches."""
+"""Quantisation error of each layer alone, measured for all layers in one pass over a few patches."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,53 +8,66 @@ from numpy.typing import NDArray
 
 from maskwright.inference.engines.openvino_runtime import core, openvino
 
-# What only moves numbers, so that NNCF rounds before it what is read after it.
-_MOVERS: Final = {"Concat", "MaxPool", "Pad", "Reshape", "Relu", "Squeeze", "StridedSlice", "Transpose", "Unsqueeze"}
-_SMALLEST: Final = 1e-12  # an output that is zero everywhere divides nothing
+# Operations that only move values; NNCF quantises their inputs instead of their outputs.
+_MOVING_OPS: Final = {
+    "Concat",
+    "MaxPool",
+    "Pad",
+    "Reshape",
+    "Relu",
+    "Squeeze",
+    "StridedSlice",
+    "Transpose",
+    "Unsqueeze",
+}
+_EPSILON: Final = 1e-12  # avoids a division by zero for an output that is zero everywhere
 
 
-def costs(model: Any, quantised: Any, patches: Sequence[NDArray[np.float32]]) -> dict[str, float]:
-    """How far int8 moves the output of each layer, as a share of its power: 0 is exact, at 1 the output is lost.
+def quantisation_errors(model: Any, quantised: Any, patches: Sequence[NDArray[np.float32]]) -> dict[str, float]:
+    """Compute the error of each layer's output under int8, relative to the power of the output.
 
-    Each layer has a twin that reads the same inputs, exact as they are, but rounds them and its weights as NNCF chose.
-    Errors of the layers before it are thus no part of what it costs.
+    0 means exact; at 1 the error is as large as the output. Each layer gets a copy with the same exact inputs, whose
+    inputs and weights are quantised as NNCF chose. Errors of earlier layers are therefore not included.
 
     Args:
         model: An `openvino.Model` in float32.
-        quantised: What NNCF made of it.
-        patches: Images for it, (n, h, w, c).
+        quantised: The same model, quantised by NNCF.
+        patches: Images, (n, h, w, c) each.
 
     Returns:
-        Costs by the name of the layer, of all that computes in int8.
+        The relative error of each layer that computes in int8, by name.
     """
-    ops, exact, twins = openvino.opset14, model.clone(), {op.get_friendly_name(): op for op in model.clone().get_ops()}
-    rounded = {op.get_friendly_name(): op for op in quantised.get_ops()}
-    shares = {}
+    ops, exact, copies = openvino.opset14, model.clone(), {op.get_friendly_name(): op for op in model.clone().get_ops()}
+    quantised_ops = {op.get_friendly_name(): op for op in quantised.get_ops()}
+    errors = {}
     for op in exact.get_ordered_ops():
         name = op.get_friendly_name()
-        if op.get_type_name() in _MOVERS or name not in rounded or not op.get_output_size():
+        if op.get_type_name() in _MOVING_OPS or name not in quantised_ops or not op.get_output_size():
             continue
-        inputs = [_rounded(rounded[name].input_value(at), op.input_value(at)) for at in range(op.get_input_size())]
+        inputs = [
+            _quantised_input(quantised_ops[name].input_value(at), op.input_value(at))
+            for at in range(op.get_input_size())
+        ]
         if not any(inputs):
             continue
         for at, value in enumerate(inputs):
-            twins[name].input(at).replace_source_output(value or op.input_value(at))
-        shares[name] = ops.divide(
-            _power(ops.subtract(twins[name].output(0), op.output(0))),
-            ops.add(_power(op), ops.constant(np.float32(_SMALLEST))),
+            copies[name].input(at).replace_source_output(value or op.input_value(at))
+        errors[name] = ops.divide(
+            _power(ops.subtract(copies[name].output(0), op.output(0))),
+            ops.add(_power(op), ops.constant(np.float32(_EPSILON))),
         )
-    both = openvino.Model(list(shares.values()), exact.get_parameters())
-    compiled = core().compile_model(both, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    combined = openvino.Model(list(errors.values()), exact.get_parameters())
+    compiled = core().compile_model(combined, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     means = np.mean([list(compiled(patch).to_tuple()) for patch in patches], axis=0)
-    return {name: float(share) for name, share in zip(shares, means, strict=True)}
+    return {name: float(mean) for name, mean in zip(errors, means, strict=True)}
 
 
-def _rounded(quantised: Any, exact: Any) -> Any:
-    """``exact``, an input of a layer, rounded as NNCF rounds it to ``quantised``; None where it does not."""
+def _quantised_input(quantised: Any, exact: Any) -> Any:
+    """Quantise ``exact``, an input of a layer, as in ``quantised``; None if that input is not quantised."""
     source = quantised.get_node()
     if exact.get_node().get_type_name() == "Constant":
         return quantised if source.get_type_name() == "Multiply" else None
-    while source.get_type_name() in _MOVERS:
+    while source.get_type_name() in _MOVING_OPS:
         source = source.input_value(0).get_node()
     if source.get_type_name() != "FakeQuantize":
         return None
@@ -64,5 +77,5 @@ def _rounded(quantised: Any, exact: Any) -> Any:
 
 def _power(values: Any) -> Any:
     ops = openvino.opset14
-    every = list(range(values.get_output_partial_shape(0).rank.get_length()))
-    return ops.reduce_mean(ops.multiply(values, values), ops.constant(np.array(every, np.int64)), keep_dims=False)
+    axes = list(range(values.get_output_partial_shape(0).rank.get_length()))
+    return ops.reduce_mean(ops.multiply(values, values), ops.constant(np.array(axes, np.int64)), keep_dims=False)

@@ -1,4 +1,4 @@
-"""The folder an export writes to: whole, or as it was before."""
+"""Checks of the folder that an export writes to."""
 
 from pathlib import Path
 from typing import Final
@@ -14,38 +14,41 @@ _WRITTEN: Final = (
     *("model.xml", "model.bin", "model.onnx", "model.tflite"),
     *("saved_model/*.pb", "saved_model/variables/variables.*"),
 )
-"""What exports write, of any kind."""
+"""Files that exports write."""
 
 
 class OutputHoldsAnEngine(InputError):
     """The output folder already holds an engine."""
 
-    text = "{folder}: holds an engine; add --overwrite to replace it, or name another folder."
+    text = "{folder}: holds an engine. Add --overwrite to replace it, or name another folder."
 
 
 class OutputIsTaken(InputError):
     """The output folder holds files that no export wrote."""
 
-    text = "{folder}: is not empty and holds no engine (it has {found}); name a new folder, this one is left alone."
+    text = "{folder}: found {found}; expected an empty or new folder, or an engine. Name another folder."
 
 
 class OutputHoldsMore(InputError):
-    """The output folder holds an engine, and files that no export wrote beside it."""
+    """The output folder holds an engine and other files, which overwriting would delete."""
 
-    text = "{folder}: holds more than an engine ({found}), which would be lost; move it away, or name another folder."
+    text = (
+        "{folder}: found {found} beside the engine, which would be deleted; expected an engine only. "
+        "Move the files, or name another folder."
+    )
 
 
-def check_free(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that an export may not write to; first undo, or end, what a killed export left half done.
+def check_output_folder(folder: Path, *, overwrite: bool) -> None:
+    """Check that an export may write to ``folder``, after restoring what a killed export left there.
 
     Raises:
-        OutputHoldsAnEngine: There is an engine, and no leave to replace it.
-        OutputHoldsMore: There is an engine to replace, and other files beside it.
-        OutputIsTaken: The folder holds something else, or is a file.
+        OutputHoldsAnEngine: The folder holds an engine and ``overwrite`` is false.
+        OutputHoldsMore: The folder holds other files beside the engine.
+        OutputIsTaken: The folder holds other files and no engine, or is a file.
     """
     restore_former(folder, is_complete=is_exported)
     if folder.exists() and not folder.is_dir():
-        raise OutputIsTaken(folder=folder, found="a file of that name")
+        raise OutputIsTaken(folder=folder, found="a file")
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     if found and not is_exported(folder):
         raise OutputIsTaken(folder=folder, found=", ".join(found[:5]))
@@ -56,5 +59,3 @@ def check_free(folder: Path, *, overwrite: bool) -> None:
     if others:
         shown = ", ".join(path.relative_to(folder).as_posix() for path in others[:5])
         raise OutputHoldsMore(folder=folder, found=shown)
-
-

@@ -1,4 +1,4 @@
-"""A network in int8 by NNCF; where that loses too much, its costliest layers stay in higher precision."""
+"""Post-training quantisation to int8 by NNCF, with the most sensitive layers in higher precision if needed."""
 
 import contextlib
 import io
@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.export import to_openvino
-from maskwright.export.int8_sensitivity import costs
+from maskwright.export.int8_sensitivity import quantisation_errors
 from maskwright.framework import hidden_module
 
-SHARES: Final = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-"""Of the layers that compute in int8, how many go back to higher precision, one try after the other."""
+KEPT_FRACTIONS: Final = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
+"""Fractions of the int8 layers that are kept in higher precision, one attempt after the other."""
 _TELEMETRY: Final = "openvino_telemetry"
-_RANKED_ON: Final = 8
-"""Patches that layers are ranked on."""
+_RANKING_PATCHES: Final = 8
+"""Number of patches on which the errors of layers are measured."""
 
 
 def _import_nncf() -> Any:
@@ -37,29 +37,29 @@ nncf = _import_nncf()
 def attempts(
     network: keras.Model, folder: Path, patches: Sequence[NDArray[np.float32]]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Write ``network`` in int8 into ``folder``, and again with fewer and fewer layers in int8 as long as asked to.
+    """Write ``network`` in int8, then again with fewer layers in int8 for each further item that is requested.
 
     Args:
-        network: What to convert.
-        folder: Where the model is written, each over the one before.
-        patches: What the ranges of all values are measured on, each (1, h, w, c).
+        network: The network to convert.
+        folder: The output folder; each model replaces the previous one.
+        patches: Calibration images, (1, h, w, c) each.
 
     Yields:
-        The name of the file to open, and the layers that are not in int8, costliest first.
+        The name of the model file, and the layers that are not in int8, most sensitive first.
     """
     model = to_openvino.convert(network)
     quantised = quantise(model, patches)
     yield to_openvino.save(quantised, folder), ()
-    cost = costs(model, quantised, patches[:_RANKED_ON])
-    ranking = sorted(cost, key=lambda name: -cost[name])
-    for most in sorted({ceil(share * len(ranking)) for share in SHARES}):
-        kept = tuple(ranking[:most])
+    errors = quantisation_errors(model, quantised, patches[:_RANKING_PATCHES])
+    ranking = sorted(errors, key=lambda name: -errors[name])
+    for count in sorted({ceil(fraction * len(ranking)) for fraction in KEPT_FRACTIONS}):
+        kept = tuple(ranking[:count])
         yield to_openvino.save(quantise(model, patches, keep=kept), folder), kept
 
 
 def quantise(model: Any, patches: Sequence[NDArray[np.float32]], *, keep: Sequence[str] = ()) -> Any:
-    """A copy of ``model`` in int8, calibrated on ``patches``; the layers ``keep``, and what int8 is no use to, stay."""
-    with contextlib.redirect_stdout(io.StringIO()):  # bars for each of its steps
+    """Quantise a copy of ``model`` to int8, calibrated on ``patches``, except for the layers ``keep``."""
+    with contextlib.redirect_stdout(io.StringIO()):  # NNCF prints progress bars
         return nncf.quantize(
             model,
             nncf.Dataset(patches),

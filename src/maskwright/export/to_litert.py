@@ -1,4 +1,4 @@
-"""A network written as a LiteRT (formerly TensorFlow Lite) model, for batches of any size."""
+"""Export to LiteRT (formerly TensorFlow Lite), for batches and images of any size."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,7 +10,7 @@ from maskwright.export import to_saved_model
 
 
 def write(network: keras.Model, folder: Path) -> str:
-    """Write ``model.tflite`` into ``folder``, in float32 with LiteRT's own operations alone; its name.
+    """Write ``model.tflite`` in float32, using only built-in LiteRT operations, and return its name.
 
     Raises:
         NeedsTensorFlow: Keras runs on another backend.

@@ -1,4 +1,4 @@
-"""A network written as an OpenVINO model, for batches of any size."""
+"""Export to OpenVINO, for batches and images of any size."""
 
 import errno
 import hashlib
@@ -17,15 +17,15 @@ from maskwright.export import to_saved_model
 from maskwright.inference.engines.openvino_runtime import core, openvino
 
 MODEL_FILE: Final = "model.xml"
-_ROOM: Final = 2**20  # bytes; where fewer are free, a file that could not be written found no room
-_PROBE: Final = 512
-"""Side of the image that sizes are tried on: networks take multiples of some power of two."""
+_MIN_FREE_BYTES: Final = 2**20  # with less free space, a failed write means that the disk is full
+_PROBE_SIDE: Final = 512
+"""Side of the image used to infer sizes; networks take multiples of a power of two."""
 
 
 def convert(network: keras.Model) -> Any:
-    """``network`` as an `openvino.Model` in float32, (n, h, w, c) to (n, h, w, outputs), n, h and w free.
+    """Convert ``network`` to an `openvino.Model` in float32: (n, h, w, c) to (n, h, w, outputs), n, h and w free.
 
-    What convolves has the name of the Keras layer that its weights are of.
+    Convolutions are named after the Keras layers that hold their weights.
 
     Raises:
         NeedsTensorFlow: Keras runs on another backend.
@@ -33,30 +33,30 @@ def convert(network: keras.Model) -> Any:
     with TemporaryDirectory() as folder:
         model = core().read_model(Path(folder) / to_saved_model.write(network, Path(folder)))
     _name_after_layers(model, network)
-    _imply_sizes(model)
+    _make_output_sizes_implicit(model)
     return model
 
 
 def save(model: Any, folder: Path) -> str:
-    """Write ``model.xml`` and ``model.bin`` into ``folder``, over what is there; the name of the first, to be opened.
+    """Write ``model.xml`` and ``model.bin``, replacing existing ones, and return the name of the first.
 
-    An engine that was opened from there has them in memory, and stays what it was.
+    An engine loaded earlier from the same files is not affected; its model is in memory.
 
     Raises:
         OSError: The disk is full.
     """
-    # Weights keep all their digits: what is computed in is chosen when the model is opened.
+    # Weights stay in float32; the precision is chosen when the model is loaded.
     try:
         openvino.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
-    except RuntimeError as error:  # what OpenVINO makes of all that a disk says
-        if shutil.disk_usage(folder).free > _ROOM:
+    except RuntimeError as error:  # OpenVINO raises this for every disk error
+        if shutil.disk_usage(folder).free > _MIN_FREE_BYTES:
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / MODEL_FILE)) from error
     return MODEL_FILE
 
 
 def write(network: keras.Model, folder: Path) -> str:
-    """Write ``network`` into ``folder``; the name of the file to open.
+    """Write ``network`` into ``folder`` and return the name of the model file.
 
     Raises:
         NeedsTensorFlow: Keras runs on another backend.
@@ -65,23 +65,23 @@ def write(network: keras.Model, folder: Path) -> str:
 
 
 def _name_after_layers(model: Any, network: keras.Model) -> None:
-    """Name what convolves or multiplies after Keras' layers, known by their numbers in whatever order these stand.
+    """Name convolutions and matrix products after the Keras layers with the same weights, in any layout.
 
-    A sum of two maps is named after the one before it.
+    A sum of two feature maps is named after the layer before it.
     """
     names = {_digest(layer.get_weights()[0]): layer.name for layer in network._flatten_layers() if layer.weights}
-    taken: set[str] = set()
+    used: set[str] = set()
     for op in model.get_ordered_ops():
         weights = [
             source for source in _sources(op)[1:] if source.get_type_name() == "Constant" and len(source.shape) > 1
         ]
         name = names.pop(_digest(weights[0].data), None) if weights else None
         if op.get_type_name() == "Add" and not weights:
-            before = next(_upstream(op, taken), None)
-            name = f"{before}_sum" if before else None
-        if name is not None and name not in taken:
+            previous = next(_upstream(op, used), None)
+            name = f"{previous}_sum" if previous else None
+        if name is not None and name not in used:
             op.set_friendly_name(name)
-            taken.add(name)
+            used.add(name)
 
 
 def _sources(op: Any) -> list[Any]:
@@ -89,7 +89,7 @@ def _sources(op: Any) -> list[Any]:
 
 
 def _upstream(op: Any, names: Collection[str]) -> Iterator[str]:
-    """Those of ``names`` that come before ``op``, nearest first, along first inputs."""
+    """Yield the operations of ``names`` before ``op`` along first inputs, nearest first."""
     while op.get_input_size():
         op = op.input_value(0).get_node()
         if op.get_friendly_name() in names:
@@ -100,11 +100,11 @@ def _digest(numbers: NDArray[np.generic]) -> bytes:
     return hashlib.sha256(np.sort(np.ravel(numbers)).astype(np.float32).tobytes()).digest()
 
 
-def _imply_sizes(model: Any) -> None:
-    """Let each transposed convolution enlarge by its strides in place of being told a size.
+def _make_output_sizes_implicit(model: Any) -> None:
+    """Replace the explicit output size of transposed convolutions by the size that follows from their strides.
 
-    That is the same where Keras pads them as ``same``, and OpenVINO computes it in int8 only like this, as long as the
-    image may be of any size.
+    With Keras' ``same`` padding both are equal. For images of any size, OpenVINO computes the operation in int8 only
+    without an explicit size.
     """
     sizes = _sizes(model)
     for op in model.get_ordered_ops():
@@ -115,7 +115,7 @@ def _imply_sizes(model: Any) -> None:
         extra = [k.get_length() - s for k, s in zip(list(op.get_input_partial_shape(1))[2:], strides, strict=True)]
         if min(extra) < 0 or large != tuple(side * stride for side, stride in zip(small, strides, strict=True)):
             continue
-        before = [total // 2 for total in extra]  # the other side has the odd one, as in TensorFlow
+        before = [total // 2 for total in extra]  # the odd pixel goes to the end, as in TensorFlow
         implied = openvino.opset14.convolution_backprop_data(
             op.input_value(0),
             op.input_value(1),
@@ -130,14 +130,14 @@ def _imply_sizes(model: Any) -> None:
 
 
 def _sizes(model: Any) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Height and width before and after each transposed convolution, tried on one image."""
-    tried = model.clone()
+    """Return input and output (h, w) of each transposed convolution, for one image size."""
+    probe = model.clone()
     try:
-        tried.reshape([1, _PROBE, _PROBE, tried.input(0).partial_shape[-1]])
+        probe.reshape([1, _PROBE_SIDE, _PROBE_SIDE, probe.input(0).partial_shape[-1]])
         return {
             op.get_friendly_name(): (tuple(op.get_input_shape(0))[2:], tuple(op.get_output_shape(0))[2:])
-            for op in tried.get_ops()
+            for op in probe.get_ops()
             if op.get_type_name() == "ConvolutionBackpropData"
         }
-    except RuntimeError:  # no size of this network: it stays as it is
+    except RuntimeError:  # the network does not take this size; it stays unchanged
         return {}

@@ -1,4 +1,4 @@
-"""A network written as a TensorFlow SavedModel, for batches of any size."""
+"""Export to a TensorFlow SavedModel, for batches and images of any size."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from maskwright.export.trace import as_function, signature
 
 
 def write(network: keras.Model, folder: Path) -> str:
-    """Write ``saved_model/`` into ``folder``, with the signature ``serving_default``; its name.
+    """Write ``saved_model/`` with the signature ``serving_default``, and return its name.
 
     Raises:
         NeedsTensorFlow: Keras runs on another backend.

@@ -1,4 +1,4 @@
-"""A Keras network as a TensorFlow function of named tensors, which every exporter starts from."""
+"""Trace a Keras network as a TensorFlow function with named tensors, the start of every export."""
 
 from typing import Any
 
@@ -10,23 +10,23 @@ IMAGES, PROBABILITIES = "images", "probabilities"
 
 
 class NeedsTensorFlow(InputError):
-    """An export asked for while Keras runs on another backend."""
+    """An export while Keras runs on a backend other than TensorFlow."""
 
     text = (
-        "Exporting goes through TensorFlow, but Keras runs on {found} here; start again with KERAS_BACKEND=tensorflow. "
-        "A run trained on any backend opens on it."
+        "Keras runs on {found}; exports need TensorFlow. Set KERAS_BACKEND=tensorflow and run the command again. "
+        "TensorFlow loads runs of every backend."
     )
 
 
 def signature(network: keras.Model) -> Any:
-    """The `tf.TensorSpec` of a batch of any number of images of any size, (n, h, w, c)."""
+    """Return the `tf.TensorSpec` of a batch (n, h, w, c) with free n, h and w."""
     import tensorflow as tf
 
     return tf.TensorSpec((None, None, None, network.input_shape[-1]), tf.float32, name=IMAGES)
 
 
 def as_function(network: keras.Model) -> Any:
-    """A `tf.function` that maps ``images``, (n, h, w, c), to ``probabilities``, (n, h, w, outputs).
+    """Return a `tf.function` from ``images`` (n, h, w, c) to ``probabilities`` (n, h, w, outputs).
 
     Raises:
         NeedsTensorFlow: Keras runs on another backend.
@@ -41,7 +41,7 @@ def as_function(network: keras.Model) -> Any:
 
 
 def check_backend() -> None:
-    """Refuse to go on without TensorFlow.
+    """Check that Keras runs on TensorFlow.
 
     Raises:
         NeedsTensorFlow: Keras runs on another backend.

@@ -1,6 +1,5 @@
-"""Whether an engine does what the network it was made of does, on the run's own validation pairs."""
+"""Verify an engine: compare its predictions and scores with those of the network it was made from."""
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
@@ -12,17 +11,18 @@ from maskwright.data.pairs import spread
 from maskwright.errors import InputError
 from maskwright.images.read import read_image
 from maskwright.inference.engines.engine import Engine
-from maskwright.inference.engines.record import Bounds, Checks, Precision
+from maskwright.inference.engines.record import Bounds, EnginePrecision, ExportChecks
 from maskwright.inference.predict_image import predict_indices
 from maskwright.training.evaluate import evaluate_pairs
-from maskwright.training.run import NothingToResume, Run
+from maskwright.training.begin_or_resume import NothingToResume, check_unfinished
+from maskwright.training.run import Run
 
-MOST_COMPARED: Final = 10
-"""Images that both the network and the engine predict; the engine alone predicts every validation image."""
+MAX_COMPARED_IMAGES: Final = 10
+"""Number of images that both the network and the engine predict. The engine predicts all validation images."""
 
-# f32 differs by rounding alone. bf16 keeps 8 bits of a number: of two classes that are about equally likely it may take
-# the other, and where a sure network's classes meet, probabilities are so steep that a rounding moves them far.
-BOUNDS: Final[Mapping[Precision, Bounds]] = {
+# f32 engines differ by rounding only. bf16 has 8 significant bits: where two classes are about equally probable, either
+# may win, and at the borders of classes a small change of the logits changes a probability a lot.
+BOUNDS: Final[Mapping[EnginePrecision, Bounds]] = {
     "f32": Bounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3),
     "bf16": Bounds(largest_difference=0.25, changed_pixels=1e-2, score=5e-3),
     "int8": Bounds(largest_difference=1.0, changed_pixels=5e-2, score=5e-3, may_rise=True),
@@ -30,23 +30,22 @@ BOUNDS: Final[Mapping[Precision, Bounds]] = {
 
 
 class UnscoredRun(InputError):
-    """A run without what an engine is checked on: its validation pairs, and its network's score on them."""
+    """A run without validation pairs or scores, which the verification of an engine needs."""
 
-    text = "{run}: has no {missing}, which an engine is checked on, since {cause}; {remedy}."
+    text = "{run}: found no {missing}: {cause}. Expected it for the verification of the engine. {remedy}."
 
 
 class EngineDisagrees(InputError):
-    """An engine that is not the network it was made of."""
+    """An engine whose predictions differ from those of the network it was made from."""
 
     text = (
-        "{run} as {to} in {precision} does not predict what the run's network predicts: {found}. "
-        "Nothing was written; {remedy}."
+        "{run}: the {to} engine in {precision} does not agree with the network: {found}. Nothing was written. {remedy}."
     )
 
 
 @final
-class Compared:
-    """Two engines as one, which answers as the second does and counts where they differ."""
+class ComparingEngine:
+    """An engine that returns the predictions of ``engine`` and counts their differences from ``reference``."""
 
     def __init__(self, reference: Engine, engine: Engine) -> None:
         self.reference = reference
@@ -57,11 +56,11 @@ class Compared:
         self.largest_difference = 0.0
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities of the second engine, (n, h, w, outputs)."""
+        """Return probabilities of ``engine``, (n, h, w, outputs)."""
         expected, found = self.reference(images), self.engine(images)
         self.pixels += found[..., 0].size
         self.changed += int((self.bundle.decide(expected) != self.bundle.decide(found)).sum())
-        # A NaN is further off than any bound, and the greater of two in NumPy's way of comparing.
+        # NumPy's maximum propagates NaN, and a NaN exceeds every bound.
         self.largest_difference = float(np.maximum(self.largest_difference, np.abs(expected - found).max()))
         return found
 
@@ -73,22 +72,22 @@ def check_engine(
     engine: Engine,
     bounds: Bounds,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Checks:
-    """Compare ``engine`` with ``reference`` on some validation images, and with the run's score on all of them.
+) -> ExportChecks:
+    """Compare ``engine`` with ``reference`` on some validation images, and with the score of the run on all of them.
 
     Args:
-        run: Whose validation pairs and score are taken.
-        reference: The run's own network.
-        engine: What was made of it.
-        bounds: What is allowed; nothing is refused here, see `faults`.
-        progress: Called with the images predicted and all to predict, after each one.
+        run: The run with the validation pairs and the score.
+        reference: The network of the run.
+        engine: The engine made from it.
+        bounds: Allowed differences. They are recorded here and checked by `exceeded_bounds`.
+        progress: Called after each image with the number of images done and the total.
 
     Raises:
-        UnscoredRun: The run was never scored.
-        InputError: A validation pair cannot be read any more.
+        UnscoredRun: The run has no scores.
+        InputError: A validation pair cannot be read.
     """
-    pairs, trained = run.read_split()["validation"], read_score(run)
-    chosen = spread(pairs, MOST_COMPARED)
+    pairs, run_mean_iou = run.read_split()["validation"], require_score(run)
+    chosen = spread(pairs, MAX_COMPARED_IMAGES)
     done, total = 0, len(chosen) + len(pairs)
 
     def count(*_: object) -> None:
@@ -96,7 +95,7 @@ def check_engine(
         done += 1
         progress(done, total)
 
-    compared = Compared(reference, engine)
+    compared = ComparingEngine(reference, engine)
     for pair in chosen:
         predict_indices(compared, read_image(pair.image), file=pair.image)
         count()
@@ -104,64 +103,65 @@ def check_engine(
     evaluation = evaluate_pairs(engine, pairs, mask_values=mask_values, seen=count)
     for failure in evaluation.failures:
         raise failure
-    return Checks(
+    return ExportChecks(
         compared_images=len(chosen),
         compared_pixels=compared.pixels,
         largest_difference=compared.largest_difference,
         changed_pixels=compared.changed / compared.pixels,
         scored_pairs=len(pairs),
-        run_mean_iou=trained,
+        run_mean_iou=run_mean_iou,
         engine_mean_iou=evaluation.scores.mean_iou,
         bounds=bounds,
     )
 
 
-def faults(checks: Checks) -> list[str]:
-    """Every bound that is passed, in words; empty where the engine may be used.
+def exceeded_bounds(checks: ExportChecks) -> list[str]:
+    """Describe every exceeded bound; an empty list means that the engine agrees with its network.
 
     >>> bounds = Bounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3)
     >>> found = {"largest_difference": 0.2, "changed_pixels": 0.0, "run_mean_iou": 0.5, "engine_mean_iou": 0.5}
-    >>> faults(Checks(compared_images=1, compared_pixels=9, scored_pairs=1, bounds=bounds, **found))
-    ['a probability differs by 0.2, bound 0.001']
+    >>> exceeded_bounds(ExportChecks(compared_images=1, compared_pixels=9, scored_pairs=1, bounds=bounds, **found))
+    ['a probability differs by 0.2 (bound 0.001)']
     """
     allowed, found = checks.bounds, checks
     before, after = found.run_mean_iou or 0.0, found.engine_mean_iou or 0.0
-    said = [
+    tests = [
         (
             found.largest_difference <= allowed.largest_difference,
-            f"a probability differs by {found.largest_difference:.3g}, bound {allowed.largest_difference:g}",
+            f"a probability differs by {found.largest_difference:.3g} (bound {allowed.largest_difference:g})",
         ),
         (
             found.changed_pixels <= allowed.changed_pixels,
-            f"{found.changed_pixels:.3%} of pixels change their class, bound {allowed.changed_pixels:.3%}",
+            f"{found.changed_pixels:.3%} of the pixels have another class (bound {allowed.changed_pixels:.3%})",
         ),
         (
             (before - after if allowed.may_rise else abs(after - before)) <= allowed.score,
-            f"its validation mean IoU is {after:.4f} where training had {before:.4f}, bound {allowed.score:g}",
+            f"the validation mean IoU is {after:.4f} instead of {before:.4f} (bound {allowed.score:g})",
         ),
     ]
-    return [text for kept, text in said if not kept]
+    return [text for is_within_bound, text in tests if not is_within_bound]
 
 
-def read_score(run: Run) -> float | None:
-    """The mean IoU the run's network scored when it was trained.
+def require_score(run: Run) -> float | None:
+    """Return the validation mean IoU of the run.
 
     Raises:
-        UnscoredRun: The run was never scored.
+        UnscoredRun: The run has no scores.
+        DamagedRunFile: Its ``scores.json`` is damaged.
     """
     for file in (run.scores, run.split):
         if not file.is_file():
             cause, remedy = _unscored(run)
             raise UnscoredRun(run=run.folder, missing=file.name, cause=cause, remedy=remedy)
-    return json.loads(run.scores.read_text(encoding="utf-8"))["scores"]["mean_iou"]
+    return run.read_scores().scores.mean_iou
 
 
 def _unscored(run: Run) -> tuple[str, str]:
-    """Why a run has no score, and what gives it one."""
+    """Return why a run has no score, and the remedy."""
     if not run.recipe.is_file():
-        return "its network was converted and not trained here", "it predicts as it is, with Keras"
+        return "the network was converted, not trained here", "Use the run itself: predict takes it"
     try:
-        Run.interrupted(run.folder)
+        check_unfinished(run)
     except NothingToResume as error:
-        return str(error.fields["found"]), "train it anew"
-    return "its training is not complete", f"go on with: maskwright train --resume --out {run.folder}"
+        return str(error.fields["found"]), "Train again"
+    return "the training is not complete", f"Resume it with: maskwright train --resume --out {run.folder}"
