@@ -1,4 +1,4 @@
-"""Runs of drawn masks, written by hand: no training, none of our writers."""
+"""Runs with random masks, written by hand, without a training and without the writers under test."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,19 +12,22 @@ SHAPE = (24, 40)
 IGNORED = 255
 
 Masks = Mapping[str, tuple[np.ndarray, np.ndarray]]
-"""Truth and prediction of each validation image, class ids."""
+"""Truth and prediction of each validation image, as class ids."""
 
 
 def drawn_masks(names: Sequence[str], *, wrong: float, seed: int = 0, classes: int = 3) -> Masks:
-    """The truth is the same for every ``wrong``, the share of pixels that are predicted at random."""
+    """Draw masks whose truth does not depend on ``wrong``, the fraction of pixels with a random prediction."""
     masks = {}
     for name in names:
-        truth_of, guess_of = np.random.default_rng([seed, len(name), *name.encode()]), np.random.default_rng(seed + 1)
-        truth = truth_of.integers(0, classes, SHAPE)
+        truth_rng, prediction_rng = (
+            np.random.default_rng([seed, len(name), *name.encode()]),
+            np.random.default_rng(seed + 1),
+        )
+        truth = truth_rng.integers(0, classes, SHAPE)
         truth[:3] = IGNORED
         prediction = np.where(truth == IGNORED, 0, truth)
-        missed = guess_of.random(SHAPE) < wrong * truth_of.uniform(0.5, 1.5)
-        prediction[missed] = guess_of.integers(0, classes, missed.sum())
+        missed = prediction_rng.random(SHAPE) < wrong * truth_rng.uniform(0.5, 1.5)
+        prediction[missed] = prediction_rng.integers(0, classes, missed.sum())
         masks[name] = (truth, prediction)
     return masks
 
@@ -48,22 +51,20 @@ def confusion(masks: Masks, classes: int) -> list[list[int]]:
     ]
 
 
-def write_run(
-    folder: Path, masks: Masks, *, classes: Sequence[str] = CLASSES, counted: bool = True, seconds: float = 0.02
-) -> Path:
-    """A finished run; without ``counted`` as an older version wrote it, its masks in ``folder``-data."""
+def write_run(folder: Path, masks: Masks, *, classes: Sequence[str] = CLASSES, seconds: float = 0.02) -> Path:
+    """Write a finished run; its masks are in ``folder``-data."""
     folder.mkdir(parents=True)
     number, data = len(classes), folder.with_name(f"{folder.name}-data")
     images, lines = [], ["name,split,image,mask"]
     for name, (truth, prediction) in masks.items():
-        mask_file, guess_file = data / f"{name}.png", folder / f"validation/{name}.png"
-        for file, pixels in ((mask_file, truth), (guess_file, prediction)):
+        mask_file, prediction_file = data / f"{name}.png", folder / f"validation/{name}.png"
+        for file, pixels in ((mask_file, truth), (prediction_file, prediction)):
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels.astype(np.uint8)).save(file)
         lines.append(f"{name},validation,{data / name}.jpg,{mask_file}")
-        more = {"pixels": counts(truth, prediction, number), "seconds": seconds} if counted else {}
-        images.append({"name": name, "mean_iou": 0.5, "pixel_accuracy": 0.5, **more})
-    nothing = {
+        known = {"pixels": counts(truth, prediction, number), "seconds": seconds}
+        images.append({"name": name, "mean_iou": 0.5, "pixel_accuracy": 0.5, **known})
+    no_scores = {
         "iou": None,
         "f_score": None,
         "precision": None,
@@ -72,12 +73,12 @@ def write_run(
         "predicted_pixels": 0,
     }
     scores = {
-        "classes": [{"name": name, **nothing} for name in classes],
+        "classes": [{"name": name, **no_scores} for name in classes],
         **{"mean_iou": 0.5, "pixel_accuracy": 0.5, "absent": [], "background": True},
         "confusion": confusion(masks, number),
     }
-    words = {str(value): name for value, name in enumerate(classes)} | {str(IGNORED): "ignored"}
-    write_json(folder / "recipe.yaml", {"data": {"images": "images", "masks": "masks", "mask_values": words}})
+    mask_values = {str(value): name for value, name in enumerate(classes)} | {str(IGNORED): "ignored"}
+    write_json(folder / "recipe.yaml", {"data": {"images": "images", "masks": "masks", "mask_values": mask_values}})
     labels = [
         {"name": name, "value": value, "colour": [80 * value, 9, 9], "background": value == 0}
         for value, name in enumerate(classes)
@@ -85,14 +86,32 @@ def write_run(
     normalisation = {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
     bundle = {"channels": 3, "pixels": ["uint8"], "normalisation": normalisation, "labels": labels}
     write_json(folder / "bundle.json", {**bundle, "activation": "softmax"})
-    write_json(folder / "scores.json", {"scores": scores, "images": images, "failures": [], "left_out": []})
-    ran = {"stopped_by": "schedule", "seconds": 118.4, "steps": 1234, "parameters": 14456154}
-    write_json(folder / "run.json", {**ran, "machine": "Linux x86_64, 2 cores", "precision": "float32"})
+    no_failures = {"mean_precision": None, "failures": [], "left_out": []}
+    write_json(folder / "scores.json", {**no_failures, "scores": scores, "images": images})
+    write_json(folder / "run.json", facts())
     (folder / "split.csv").write_text("\n".join(lines) + "\n")
     (folder / "model.keras").write_bytes(bytes(1_500_000))
-    rows = ["epoch,step,seconds,learning_rate,loss,val_mean_iou", "1,10,60.0,0.001,1.5,0.4", "2,20,120.0,0.0005,0.9,"]
-    (folder / "history.csv").write_text("\n".join([*rows, "3,30,180.0,0.0,0.7,0.6"]) + "\n")
+    columns = "epoch,step,seconds,learning_rate,loss,val_mean_iou,val_pixel_accuracy"
+    rows = ["1,10,60.0,0.001,1.5,0.4,0.8", "2,20,120.0,0.0005,0.9,,", "3,30,180.0,0.0,0.7,0.6,0.9"]
+    (folder / "history.csv").write_text("\n".join([columns, *rows]) + "\n")
     return folder
+
+
+def facts() -> dict[str, object]:
+    return {
+        "command": "maskwright train",
+        "stopped_by": "schedule",
+        "seconds": 118.4,
+        "steps": 1234,
+        "best_step": 1200,
+        "validation_mean_iou": 0.5,
+        "validation_pixel_accuracy": 0.5,
+        "parameters": 14456154,
+        "precision": "float32",
+        "backend": "jax",
+        "versions": {"keras": "3.15.1"},
+        "machine": "Linux x86_64, 2 cores",
+    }
 
 
 def write_json(file: Path, content: object) -> None:

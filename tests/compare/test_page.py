@@ -1,4 +1,4 @@
-"""The page and the tables say what the comparison holds, and no name in it can break them."""
+"""The page and the terminal tables show the whole comparison, and no name in it can break them."""
 
 import re
 from base64 import b64decode
@@ -8,11 +8,12 @@ from rich.console import Console
 
 from maskwright.compare import compare_runs
 from maskwright.compare.page import render, write_page
-from maskwright.compare.tables import tables
-from maskwright.compare.text import span
+from maskwright.compare.tables import comparison_tables
+from maskwright.compare.text import HOW_TO_READ, format_interval
 from tests.compare.runs_to_compare import change_json, drawn_masks, write_run
 from tests.report.a_page import Page
 
+HISTORY_COLUMNS = "epoch,step,seconds,learning_rate,loss,val_mean_iou,val_pixel_accuracy"
 HOSTILE = ("background", "<script>alert(1)</script>", "[red]$\\frac{")
 
 
@@ -36,41 +37,41 @@ def page(comparison):
 def printed(comparison):
     console = Console(width=160)
     with console.capture() as printed:
-        console.print(tables(comparison))
+        console.print(comparison_tables(comparison))
     return " ".join(printed.get().split())
 
 
-def lines(comparison):
+def score_texts(comparison):
     for measure in comparison.measures:
-        for line in measure.lines:
-            yield f"{line.run} {line.score.value:.3f} {span(line.score)}"
+        for run in measure.runs:
+            yield f"{run.run} {run.score.value:.3f} {format_interval(run.score)}"
 
 
 def test_every_score_and_interval_is_on_the_page(comparison, page):
-    for line in lines(comparison):
-        assert line in page.text
-    second = comparison.measures[0].lines[1]
-    assert f"+{second.difference.value:.3f} {span(second.difference, signed=True)}" in page.text
-    assert span(second.difference, signed=True).startswith("[+0.")
+    for text in score_texts(comparison):
+        assert text in page.text
+    second = comparison.measures[0].runs[1]
+    assert f"+{second.difference.value:.3f} {format_interval(second.difference, signed=True)}" in page.text
+    assert format_interval(second.difference, signed=True).startswith("[+0.")
 
 
 def test_every_score_and_interval_is_in_the_tables(comparison, printed):
-    for line in lines(comparison):
-        assert line in printed
-    second = comparison.measures[0].lines[1]
-    assert f"+{second.difference.value:.3f} {span(second.difference, signed=True)}" in printed
-    assert "against _first <b>" in printed
-    assert "1 min 58 s 1 234 14 456 154 1.5 MB 20 ms float32" in printed.replace("\u2009", " ")
+    for text in score_texts(comparison):
+        assert text in printed
+    second = comparison.measures[0].runs[1]
+    assert f"+{second.difference.value:.3f} {format_interval(second.difference, signed=True)}" in printed
+    assert "vs. _first <b>" in printed
+    assert "1 min 58 s 1 234 14 456 154 1.5 MB 20 ms float32, jax" in printed.replace("\u2009", " ")
 
 
-def test_notes_and_how_to_read_are_in_both(comparison, page, printed):
+def test_notes_and_reading_help_are_in_both(comparison, page, printed):
     for text in (page.text, printed):
-        assert "Interrupted before the end: $second$ [bold]." in text
-        assert "another seed of the training would give is not in them" in text
+        assert "$second$ [bold]." in comparison.notes[1]
+        assert HOW_TO_READ in text
         assert all(note in text for note in comparison.notes)
 
 
-def test_curves_have_a_line_for_each_run(page):
+def test_the_curves_have_a_line_for_each_run(page):
     (source,) = page.sources
     svg = b64decode(source.removeprefix("data:image/svg+xml;base64,")).decode()
     assert [word for word in ("_first", "$second$", "third", "minutes") if word in svg] == [
@@ -78,27 +79,27 @@ def test_curves_have_a_line_for_each_run(page):
     ]
 
 
-def test_runs_that_were_never_validated_have_no_curve(tmp_path):
+def test_runs_without_validations_have_no_curve(tmp_path):
     runs = [write_run(tmp_path / name, drawn_masks("12", wrong=0.2)) for name in "ab"]
     for run in runs:
-        (run / "history.csv").write_text("step,seconds,learning_rate,loss,val_mean_iou\n10,9.0,0.1,1.0,\n")
+        (run / "history.csv").write_text(f"{HISTORY_COLUMNS}\n1,10,9.0,0.1,1.0,,\n")
     page = Page(render(compare_runs(runs)))
     assert not page.sources
-    assert "There are no curves" in page.text
-    assert "Nothing: the recipes are the same." in page.text
+    assert "no curves" in page.text
+    assert "recipes are the same" in page.text
 
 
-def test_bold_is_what_leaves_out_zero(comparison, page):
-    apart = [value for name, value in page.attributes if (name, value) == ("class", "apart")]
-    found = [line.difference.excludes_zero for m in comparison.measures for line in m.lines if line.difference]
-    assert len(apart) == sum(found) == 4  # the second run in all, the third, which is the first again, in none
+def test_differences_whose_interval_excludes_zero_are_bold(comparison, page):
+    bold = [value for name, value in page.attributes if (name, value) == ("class", "significant")]
+    found = [run.difference.excludes_zero for m in comparison.measures for run in m.runs if run.difference]
+    assert len(bold) == sum(found) == 4  # all of the second run, none of the third, which equals the first
     assert len(found) == 8
 
 
-def test_names_are_text_and_the_page_needs_nothing_else(comparison, page, tmp_path):
+def test_names_are_escaped_and_no_external_resources_are_used(comparison, page, tmp_path):
     assert "script" not in page.tags
     assert "_first <b>, $second$ [bold], third – comparison of runs" in page.texts
     write_page(comparison, tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert not re.search(r"https?:|url\(|@import", re.sub(r"data:image/[^\"]*", "", text))
-    assert text == render(comparison)  # the same runs make the same page
+    assert text == render(comparison)  # rendering is deterministic

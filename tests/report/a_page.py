@@ -1,4 +1,4 @@
-"""A page as a strict reader sees it."""
+"""A strict HTML parser for the pages under test."""
 
 from html.parser import HTMLParser
 from typing import Any
@@ -7,7 +7,7 @@ VOID = {"meta", "img", "br"}
 
 
 class Page(HTMLParser):
-    """Tags, attributes and visible text; an unbalanced tag is an error."""
+    """Tags, attributes and visible text of a page; an unbalanced tag is an error."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

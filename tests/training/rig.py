@@ -8,10 +8,11 @@ import numpy as np
 
 from maskwright.inference.engines.keras import load_keras_engine
 from maskwright.metrics.scores import Scores
-from maskwright.training.evaluate import ClassPixels, Evaluation, ImageScore
+from maskwright.training.evaluate import Evaluation
 from maskwright.training.optimizer import FusedAdamW
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.run import Run
+from maskwright.training.run_records import ClassPixels, ImageScore
 from maskwright.training.schedule import Stopwatch
 from maskwright.training.trainer import Trainer
 from tests.inference.fake_engines import bundle
@@ -36,16 +37,16 @@ class Noise:
         self.before = before
         self.steps_per_epoch = steps_per_epoch
 
-    def seek(self, sought, *, share):
+    def oversample_missed(self, missed, *, share):
         self.sought = sought, share
 
-    def plain(self, step):
+    def unaugmented(self, step):
         return np.random.default_rng(step).normal(size=(2, 8, 8, 1)).astype(np.float32)
 
     def stream(self, first, size):
         for step in range(first, 10**6):
             images = self.before(step)
-            yield self.plain(step) if images is None else images, np.zeros((2, 8, 8, 1), np.float32)
+            yield self.unaugmented(step) if images is None else images, np.zeros((2, 8, 8, 1), np.float32)
 
 
 def network():
@@ -108,7 +109,9 @@ class Rig:
         self.looked_at.append(images)
         self.clock.seconds += self.validation_seconds * images / self.images
         scores = self.score(engine) if self.score else scored(next(self.scores, 0.5))
-        image = ImageScore("a", 0.5, 0.5, ClassPixels((1, 1), (1, 1), (1, 1)), self.validation_seconds / self.images)
+        pixels = ClassPixels(true_positives=(1, 1), truth=(1, 1), predicted=(1, 1))
+        seconds = self.validation_seconds / self.images
+        image = ImageScore(name="a", mean_iou=0.5, pixel_accuracy=0.5, pixels=pixels, seconds=seconds)
         return Evaluation(scores, (image,) * images)
 
     def fit(self, watch=lambda progress: None):

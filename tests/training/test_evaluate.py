@@ -1,7 +1,6 @@
-"""What is kept of every image, so that scores of any set of them can be had later."""
+"""Pixel counts of every evaluated image, from which the scores of any subset follow."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -9,9 +8,9 @@ from PIL import Image
 
 from maskwright.data.mask_values import parse_mask_values
 from maskwright.data.pairs import Pair
-from maskwright.images.write import write_json
 from maskwright.inference import pipeline
-from maskwright.training.evaluate import ClassPixels, evaluate_pairs
+from maskwright.training.evaluate import evaluate_pairs
+from maskwright.training.run_records import ClassPixels
 from tests.inference.fake_engines import Brightness
 
 
@@ -20,7 +19,7 @@ def paint(file, pixels):
     return file
 
 
-def test_every_image_keeps_its_pixels_by_class(tmp_path, monkeypatch):
+def test_the_evaluation_has_the_pixel_counts_of_each_image_and_class(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "perf_counter", itertools.count(step=0.25).__next__)
     bright, dark = [255] * 8, [0] * 8
     images = [np.array([bright, bright, dark, bright]), np.array([dark, dark, bright, dark])]
@@ -37,6 +36,5 @@ def test_every_image_keeps_its_pixels_by_class(tmp_path, monkeypatch):
     assert second.pixels == ClassPixels(true_positives=(24, 0), truth=(32, 0), predicted=(24, 8))
     assert (first.seconds, second.seconds) == (0.25, 0.25)
     assert [score.iou for score in evaluation.scores.classes] == pytest.approx([32 / 48, 13 / 29])  # of the sums
-    write_json(tmp_path / "scores.json", evaluation.to_json())
-    stored = json.loads((tmp_path / "scores.json").read_text())["images"][0]
-    assert stored["pixels"] == {"true_positives": [8, 13], "truth": [16, 13], "predicted": [8, 21]}
+    record = evaluation.record()
+    assert (record.scores, record.images) == (evaluation.scores, evaluation.images)

@@ -1,4 +1,4 @@
-"""Runs side by side: what they scored on the same images, how sure that is, and what it cost. Loads no Keras."""
+"""Comparison of runs: scores on the same images, their uncertainty, and costs. Loads no Keras."""
 
 from maskwright.compare.comparison import Comparison, compare_runs
 

@@ -1,58 +1,43 @@
-"""Why runs cannot be compared."""
+"""Errors of a comparison."""
 
 from maskwright.errors import InputError
 
 
 class TooFewRuns(InputError):
-    """Fewer runs than two, or one given twice."""
+    """Fewer than two runs, or one run given twice."""
 
-    text = "cannot compare {found}; expected two or more runs, each once."
+    text = "cannot compare {found}; expected two or more different runs."
 
 
 class UnfinishedRun(InputError):
-    """A run that was never scored."""
+    """A run without scores, because its training did not finish."""
 
     text = (
-        "{folder}: has not finished, {missing} is missing; "
-        "finish it with: maskwright train --resume --out {folder}, or compare without it."
+        "{folder}: the run has not finished, {missing} is missing. "
+        "Finish it with `maskwright train --resume --out {folder}`, or compare without it."
     )
 
 
-class DamagedRun(InputError):
-    """A file of a run that holds something else than a training writes, or that contradicts another one."""
+class ClassesDiffer(InputError):
+    """Runs with different classes."""
 
-    text = "{folder}: cannot be compared, {file}: {found}; expected what a training wrote. Compare without this run."
+    text = "{folder}: classes are {found}, but those of {first} are {expected}; expected the same in the same order."
 
 
-class NoCounts(InputError):
-    """A run of an older version, whose counts can no longer be taken from its masks."""
+class NoSharedImages(InputError):
+    """Runs without a common validation image."""
 
     text = (
-        "{folder}: {file} is of an older version and has no pixel counts of each image, "
-        "and they cannot be counted again: {found} Put the files back, or train again."
+        "{folders}: these runs have no validation image in common; expected the same validation set. "
+        "Train with the same --val-images and --val-masks, or with the same pairs and seed."
     )
 
 
-class OtherClasses(InputError):
-    """Runs that tell different things apart."""
-
-    text = "{folder}: its classes are {found}, those of {first} are {expected}; expected the same in the same order."
-
-
-class NothingShared(InputError):
-    """Runs without a validation image in common."""
+class MasksDiffer(InputError):
+    """A validation image whose masks differ between two runs."""
 
     text = (
-        "{folders}: no validation image is common to all of these runs; "
-        "expected one validation set: train with the same --val-images and --val-masks, or the same pairs and seed."
-    )
-
-
-class OtherMasks(InputError):
-    """A validation image of one name that has different masks in two runs."""
-
-    text = (
-        "{folder}: the mask of validation image {name} has other pixels than in {first} "
+        "{folder}: the mask of validation image {name} has other pixel counts than in {first} "
         "({differing} of {shared} images differ); expected the same masks and the same ignored value. "
-        "Train both with the same --val-masks."
+        "Train both runs with the same --val-masks."
     )

@@ -1,29 +1,29 @@
-"""A comparison as one self-contained page, in the look of a run's report."""
+"""Write a comparison as one self-contained HTML page, in the style of a run's report."""
 
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
 
-from maskwright.compare.bootstrap import DRAWS
+from maskwright.compare.bootstrap import RESAMPLES
 from maskwright.compare.comparison import Comparison
-from maskwright.compare.text import COSTS, HOW_TO_READ, INTERVAL, costs, difference, differing_settings, span
+from maskwright.compare.text import COSTS, HOW_TO_READ, INTERVAL, costs, difference, differing_settings, format_interval
 from maskwright.images.write import write_text
 from maskwright.report.plots import drawing, svg_source
-from maskwright.report.run_contents import Epoch
 from maskwright.report.templates import template
+from maskwright.training.run_records import Epoch
 
-# Okabe and Ito (2008), without the yellow that is lost on white; then again in dashes.
+# The palette of Okabe and Ito (2008) without yellow, which has too little contrast on white, in three line styles.
 _COLOURS = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00"
-_STROKES = [(colour, stroke) for stroke in ("-", "--", ":") for colour in _COLOURS]
+_LINE_STYLES = [(colour, style) for style in ("-", "--", ":") for colour in _COLOURS]
 
 
 def write_page(comparison: Comparison, file: str | Path) -> None:
-    """Write the page; pictures are in it, nothing is loaded from elsewhere and no script runs."""
+    """Write the page; images are embedded, and it uses no scripts and no external resources."""
     write_text(file, render(comparison))
 
 
 def render(comparison: Comparison) -> str:
-    """The page as HTML."""
+    """Return the page as HTML."""
     return template("comparison.html.j2", folder=Path(__file__).parent).render(
         title=", ".join(comparison.names),
         comparison=comparison,
@@ -32,24 +32,24 @@ def render(comparison: Comparison) -> str:
         costs=list(costs(comparison)),
         settings=differing_settings(comparison),
         how_to_read=HOW_TO_READ,
-        interval=INTERVAL,
-        draws=DRAWS,
+        interval_name=INTERVAL,
+        resamples=RESAMPLES,
         difference=difference,
-        span=span,
+        format_interval=format_interval,
     )
 
 
 def validation_curves(comparison: Comparison) -> str | None:
-    """Validation mean IoU of every run over minutes, as the source of an image; None where nothing was measured."""
-    lines = [(name, _measured(run.history)) for name, run in zip(comparison.names, comparison.runs, strict=True)]
-    if not any(points for _, points in lines):
+    """Return a plot of the validation mean IoU of every run over minutes, as an image source; None without scores."""
+    curves = [(name, _validations(run.history)) for name, run in zip(comparison.names, comparison.runs, strict=True)]
+    if not any(points for _, points in curves):
         return None
     with drawing(width=8.8, height=3.6) as (figure, axes):
-        for (name, points), (colour, stroke) in zip(lines, cycle(_STROKES), strict=False):
+        for (name, points), (colour, style) in zip(curves, cycle(_LINE_STYLES), strict=False):
             if points:
-                # A name that starts with _ would be left out of the legend, and $ would begin mathematics.
+                # Matplotlib omits labels that start with _ from the legend, and reads $ as the start of mathematics.
                 label = "\u200b" + name.replace("$", r"\$")
-                axes.plot(*zip(*points, strict=True), stroke, color=colour, marker="o", label=label)
+                axes.plot(*zip(*points, strict=True), style, color=colour, marker="o", label=label)
         axes.set_xlabel("minutes")
         axes.set_ylabel("validation mean IoU")
         axes.set_xlim(left=0)
@@ -58,10 +58,6 @@ def validation_curves(comparison: Comparison) -> str | None:
         return svg_source(figure)
 
 
-def _measured(history: Sequence[Epoch]) -> list[tuple[float, float]]:
-    """Minutes and score of each validation."""
-    return [
-        (epoch.seconds / 60, epoch.mean_iou)
-        for epoch in history
-        if epoch.seconds is not None and epoch.mean_iou is not None
-    ]
+def _validations(history: Sequence[Epoch]) -> list[tuple[float, float]]:
+    """Return the minutes and the score of each validation."""
+    return [(epoch.seconds / 60, epoch.val_mean_iou) for epoch in history if epoch.val_mean_iou is not None]

@@ -1,4 +1,4 @@
-"""A comparison as tables in a terminal."""
+"""Comparison tables for a terminal."""
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -7,41 +7,42 @@ from rich.table import Table
 from rich.text import Text
 
 from maskwright.compare.comparison import Comparison
-from maskwright.compare.text import COSTS, HOW_TO_READ, INTERVAL, costs, difference, span
+from maskwright.compare.text import COSTS, HOW_TO_READ, INTERVAL, costs, difference, format_interval
 from maskwright.report.formatting import score
 
 
-def tables(comparison: Comparison) -> Group:
-    """Scores and costs with what to know of them; a difference whose interval leaves out zero is bold."""
+def comparison_tables(comparison: Comparison) -> Group:
+    """Return the notes, the scores and the costs; a difference whose interval excludes zero is bold."""
     notes = [Text(note) for note in comparison.notes]
     return Group(*notes, score_table(comparison), cost_table(comparison), Text(HOW_TO_READ))
 
 
 def score_table(comparison: Comparison) -> Table:
-    """The mean IoU and each class: a line for each run."""
+    """Return a table of the mean IoU and the IoU of each class, with a row for each run."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("IoU", "run"):
         table.add_column(name, overflow="fold")
-    for name in ("score", INTERVAL, f"against {escape(comparison.names[0])}", INTERVAL):
+    for name in ("score", INTERVAL, f"vs. {escape(comparison.names[0])}", INTERVAL):
         table.add_column(name, justify="right", no_wrap=name == INTERVAL)
     for measure in comparison.measures:
-        for row, line in enumerate(measure.lines):
+        for row, run in enumerate(measure.runs):
             cells = [
                 Text("" if row else measure.name),
-                Text(line.run),
-                Text(score(line.score.value)),
-                Text(span(line.score)),
+                Text(run.run),
+                Text(score(run.score.value)),
+                Text(format_interval(run.score)),
             ]
-            if line.difference is not None:
-                style = "bold" if line.difference.excludes_zero else ""
-                cells += [Text(difference(line.difference.value), style), Text(span(line.difference, signed=True))]
+            if run.difference is not None:
+                style = "bold" if run.difference.excludes_zero else ""
+                cells.append(Text(difference(run.difference.value), style))
+                cells.append(Text(format_interval(run.difference, signed=True)))
             table.add_row(*cells)
         table.add_section()
     return table
 
 
 def cost_table(comparison: Comparison) -> Table:
-    """What each run took to train, to keep and to predict with."""
+    """Return a table of the training time, file size and prediction time of each run."""
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("run", overflow="fold")
     for name in COSTS:

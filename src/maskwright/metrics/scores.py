@@ -1,4 +1,4 @@
-"""Scores of a whole data set from one matrix of counts; NumPy and pydantic only."""
+"""Scores of a whole data set from its confusion matrix; NumPy and pydantic only."""
 
 from __future__ import annotations
 
@@ -10,33 +10,37 @@ from pydantic import BaseModel
 
 from maskwright.errors import InputError, wrong_argument
 
+_MAX_LISTED_IDS = 8
+
 
 class MaskShapesDiffer(InputError):
-    """Truth and prediction do not lie over each other."""
+    """A truth and a prediction of different shapes."""
 
     text = "a prediction of shape {found} for a truth of shape {expected}: masks must have the same height and width."
 
 
 class NotClassIds(InputError):
-    """A mask that holds something else than the ids of the classes."""
+    """A mask with values that are not label ids of the classes."""
 
-    text = "{mask} holds {found}: expected ids from 0 to {last}. {remedy}"
+    text = "{mask} holds {found}; expected label ids from 0 to {last}. {remedy}"
 
 
 def confusion_matrix(
     truth: NDArray[np.integer], prediction: NDArray[np.integer], *, classes: int, ignore: int | None = None
 ) -> NDArray[np.int64]:
-    """Pixels by class of the truth (rows) and of the prediction (columns), (classes, classes); matrices of images add.
+    """Count pixels by true class (rows) and predicted class (columns): int64 (classes, classes).
+
+    The matrix of a data set is the sum of the matrices of its images.
 
     Args:
-        truth: Ids from 0 to classes - 1, of any shape and integer type.
-        prediction: Ids likewise, of the same shape.
-        classes: Number of classes, background included.
-        ignore: The id in ``truth`` of pixels that are not counted.
+        truth: Label ids from 0 to ``classes`` - 1, of any shape and integer dtype.
+        prediction: Label ids in the same range, of the same shape.
+        classes: Number of classes, including background.
+        ignore: Label id in ``truth`` of the pixels to exclude.
 
     Raises:
-        MaskShapesDiffer: The shapes are not the same.
-        NotClassIds: A mask is not of integers, or holds an id that is no class.
+        MaskShapesDiffer: The masks have different shapes.
+        NotClassIds: A mask has no integer dtype, or contains an id out of range.
 
     >>> confusion_matrix(np.array([0, 0, 1, 9]), np.array([0, 1, 1, 0]), classes=2, ignore=9)
     array([[1, 1],
@@ -45,10 +49,10 @@ def confusion_matrix(
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     if truth.shape != prediction.shape:
         raise MaskShapesDiffer(found=prediction.shape, expected=truth.shape)
-    if ignore is not None and not (known := truth != ignore).all():
-        truth, prediction = truth[known], prediction[known]
-    _refuse_other_than_ids("truth", truth, classes)
-    _refuse_other_than_ids("prediction", prediction, classes)
+    if ignore is not None and not (valid := truth != ignore).all():
+        truth, prediction = truth[valid], prediction[valid]
+    _check_label_ids("truth", truth, classes)
+    _check_label_ids("prediction", prediction, classes)
     cells = truth.ravel().astype(np.intp) * classes + prediction.ravel().astype(np.intp)
     return np.bincount(cells, minlength=classes**2).reshape(classes, classes).astype(np.int64)
 
@@ -56,19 +60,28 @@ def confusion_matrix(
 def iou(
     truth: NDArray[np.integer], prediction: NDArray[np.integer], *, classes: int, ignore: int | None = None
 ) -> NDArray[np.float64]:
-    """Intersection over union of each class, (classes,), in [0, 1]; NaN for a class found in neither mask.
+    """Compute the intersection over union of each class, (classes,), in [0, 1]; NaN for a class in neither mask.
 
-    Arguments and errors are those of `confusion_matrix`.
+    Args:
+        truth: Label ids from 0 to ``classes`` - 1, of any shape and integer dtype.
+        prediction: Label ids in the same range, of the same shape.
+        classes: Number of classes, including background.
+        ignore: Label id in ``truth`` of the pixels to exclude.
+
+    Raises:
+        MaskShapesDiffer: The masks have different shapes.
+        NotClassIds: A mask has no integer dtype, or contains an id out of range.
 
     >>> iou(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), classes=3, ignore=2)
     array([0.5, 0.5, nan])
     """
-    true_positives, true, predicted = _counts(confusion_matrix(truth, prediction, classes=classes, ignore=ignore))
-    return _ratio(true_positives, true + predicted - true_positives)
+    matrix = confusion_matrix(truth, prediction, classes=classes, ignore=ignore)
+    true_positives, truth_pixels, predicted_pixels = _class_counts(matrix)
+    return _ratio(true_positives, truth_pixels + predicted_pixels - true_positives)
 
 
 class ClassScore(BaseModel, frozen=True, extra="forbid"):
-    """How well one class is found; a ratio of nothing to nothing is None."""
+    """Scores of one class, each in [0, 1]; None where the denominator is 0."""
 
     name: str
     iou: float | None
@@ -80,35 +93,35 @@ class ClassScore(BaseModel, frozen=True, extra="forbid"):
 
 
 class Scores(BaseModel, frozen=True, extra="forbid"):
-    """How good the masks of a data set are, over all of its known pixels; goes to JSON and back.
+    """Scores of a data set over all valid pixels; serialisable to JSON.
 
-    Absent classes, by the rule of `maskwright.metrics`, have no IoU and no F-score and are not in ``mean_iou``.
+    An absent class, by the rule of `maskwright.metrics`, has no IoU and no F-score and is excluded from ``mean_iou``.
     """
 
     classes: tuple[ClassScore, ...]
     mean_iou: float | None
-    """The mean over the classes that are there, without the background if there is one."""
+    """Mean IoU of the present classes, without the background if there is one."""
     pixel_accuracy: float | None
-    """The share of known pixels, background included, that are given their class; None if no pixel is known."""
+    """Fraction of valid pixels, including background, with the correct class; None without valid pixels."""
     absent: tuple[str, ...]
-    """The classes left out of the mean because they are in neither truth nor prediction."""
+    """Names of the classes in neither truth nor prediction, which are excluded from the mean."""
     background: bool
-    """Whether the first line is the background."""
+    """Whether the first class is the background."""
     confusion: tuple[tuple[int, ...], ...]
 
     @classmethod
     def from_confusion(
         cls, confusion: NDArray[np.integer], names: Sequence[str], *, background: bool = False
     ) -> Scores:
-        """The scores of a `confusion_matrix`.
+        """Compute the scores of a `confusion_matrix`.
 
         Args:
             confusion: (classes, classes), truth in rows.
-            names: One for each row.
-            background: Whether row 0 is the background, which has a line of its own but no part in the mean.
+            names: Class names, one per row.
+            background: Whether row 0 is the background, which has its own `ClassScore` but is not in the mean.
 
         Raises:
-            WrongArgument: The matrix is not square, or has another number of rows than there are names.
+            WrongArgument: The matrix is not square, or the number of names is not the number of rows.
 
         >>> scores = Scores.from_confusion([[90, 2], [3, 5]], ["background", "cell"], background=True)
         >>> scores.mean_iou, scores.classes[1].precision, scores.pixel_accuracy
@@ -116,57 +129,58 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
         """
         matrix = np.asarray(confusion)
         if matrix.shape != (len(names), len(names)):
-            raise wrong_argument("confusion", matrix.shape, expected=f"a row and a column for each of {list(names)}")
-        true_positives, true, predicted = _counts(matrix)
-        overlaps = _ratio(true_positives, true + predicted - true_positives)
-        f_scores = _ratio(2 * true_positives, true + predicted)
-        precisions, recalls = _ratio(true_positives, predicted), _ratio(true_positives, true)
-        scored = overlaps[background:]
+            raise wrong_argument("confusion", matrix.shape, expected=f"one row and column for each of {list(names)}")
+        true_positives, truth_pixels, predicted_pixels = _class_counts(matrix)
+        ious = _ratio(true_positives, truth_pixels + predicted_pixels - true_positives)
+        f_scores = _ratio(2 * true_positives, truth_pixels + predicted_pixels)
+        precisions, recalls = _ratio(true_positives, predicted_pixels), _ratio(true_positives, truth_pixels)
+        averaged = ious[background:]
         return cls(
             classes=tuple(
                 ClassScore(
                     name=name,
-                    iou=_or_none(overlaps[row]),
-                    f_score=_or_none(f_scores[row]),
-                    precision=_or_none(precisions[row]),
-                    recall=_or_none(recalls[row]),
-                    truth_pixels=int(true[row]),
-                    predicted_pixels=int(predicted[row]),
+                    iou=_none_if_nan(ious[row]),
+                    f_score=_none_if_nan(f_scores[row]),
+                    precision=_none_if_nan(precisions[row]),
+                    recall=_none_if_nan(recalls[row]),
+                    truth_pixels=int(truth_pixels[row]),
+                    predicted_pixels=int(predicted_pixels[row]),
                 )
                 for row, name in enumerate(names)
             ),
-            mean_iou=_or_none(_ratio(np.nansum(scored), np.isfinite(scored).sum())),
-            pixel_accuracy=_or_none(_ratio(true_positives.sum(), matrix.sum())),
-            absent=tuple(name for name, score in zip(names[background:], scored, strict=True) if np.isnan(score)),
+            mean_iou=_none_if_nan(_ratio(np.nansum(averaged), np.isfinite(averaged).sum())),
+            pixel_accuracy=_none_if_nan(_ratio(true_positives.sum(), matrix.sum())),
+            absent=tuple(name for name, score in zip(names[background:], averaged, strict=True) if np.isnan(score)),
             background=background,
             confusion=tuple(tuple(map(int, row)) for row in matrix),
         )
 
 
-def _counts(matrix: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
-    """Pixels hit, in the truth and in the prediction, each (classes,)."""
+def _class_counts(matrix: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
+    """Return true positives, pixels in the truth and pixels in the prediction, each (classes,)."""
     return matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
 
 
-def _ratio(part: ArrayLike, whole: ArrayLike) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
+    """Divide; the result is NaN where the denominator is 0."""
+    undefined = np.full(np.shape(denominator), np.nan)
+    return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
 
 
-def _or_none(score: float | NDArray[np.float64]) -> float | None:
+def _none_if_nan(score: float | NDArray[np.float64]) -> float | None:
     return None if np.isnan(score) else float(score)
 
 
-def _refuse_other_than_ids(mask: str, values: NDArray[np.integer], classes: int) -> None:
+def _check_label_ids(mask: str, values: NDArray[np.integer], classes: int) -> None:
     if values.dtype.kind not in "iub":
         raise NotClassIds(
             mask=mask,
             found=f"values of type {values.dtype}",
             last=classes - 1,
-            remedy="Give whole numbers, the class of each pixel.",
+            remedy="Pass an integer mask with the class of each pixel.",
         )
     if values.size and (values.min() < 0 or values.max() >= classes):
-        others = [int(value) for value in np.unique(values) if not 0 <= value < classes]
-        found = "ids " + ", ".join(map(str, others[:8])) + (", ..." if len(others) > 8 else "")
-        raise NotClassIds(
-            mask=mask, found=found, last=classes - 1, remedy="Pixels of unknown class are left out with ignore=."
-        )
+        unexpected = [int(value) for value in np.unique(values) if not 0 <= value < classes]
+        listed = ", ".join(map(str, unexpected[:_MAX_LISTED_IDS]))
+        found = f"ids {listed}" + (", ..." if len(unexpected) > _MAX_LISTED_IDS else "")
+        raise NotClassIds(mask=mask, found=found, last=classes - 1, remedy="Exclude unlabelled pixels with ignore=.")

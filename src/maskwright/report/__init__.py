@@ -1,4 +1,4 @@
-"""What people look at: curves, scores, overlays, one page. Reads runs; loads no Keras."""
+"""HTML report of a run: scores, curves and overlays on one page. Loads no Keras."""
 
 from maskwright.report.page import write_report
 

@@ -1,46 +1,43 @@
-"""Numbers as a page says them; what was not measured is a dash, never NaN."""
+"""Format numbers for pages and tables; a missing value is a dash, never NaN."""
 
 import math
 from collections.abc import Iterator, Mapping
+from typing import Final
 
-NOTHING = "–"
+from maskwright.training import duration as durations
+
+MISSING: Final = "–"
 
 
 def score(value: float | None) -> str:
-    """A score in [0, 1] with three decimals.
+    """Format a score in [0, 1] with three decimals.
 
     >>> score(0.8126), score(None)
     ('0.813', '–')
     """
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:.3f}"
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
 def count(value: int | None) -> str:
-    """A number with its thousands set apart by a thin space.
+    """Format an integer with thin spaces between groups of three digits.
 
     >>> count(24456154)
     '24\u2009456\u2009154'
     """
-    return NOTHING if value is None else f"{value:,}".replace(",", "\u2009")
+    return MISSING if value is None else f"{value:,}".replace(",", "\u2009")
 
 
 def duration(seconds: float | None) -> str:
-    """A duration in its two largest units.
+    """Format a duration in its two largest units.
 
-    >>> duration(8.4), duration(118), duration(5400)
-    ('8 s', '1 min 58 s', '1 h 30 min')
+    >>> duration(118), duration(None)
+    ('1 min 58 s', '–')
     """
-    if seconds is None or not math.isfinite(seconds):
-        return NOTHING
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    return MISSING if seconds is None else durations.format_duration(seconds)
 
 
 def plural(number: int, noun: str) -> str:
-    """A number of things.
+    """Format a number with its noun.
 
     >>> plural(1, "image"), plural(1200, "image")
     ('1 image', '1\u2009200 images')
@@ -49,7 +46,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def rows(facts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Facts as lines of a table, nested ones one line each.
+    """Yield the rows of a table of names and values; a nested mapping becomes one row for each of its entries.
 
     >>> list(rows({"stopped_by": "schedule", "seconds": 61.2, "versions": {"keras": "3.15.1"}}))
     [('stopped by', 'schedule'), ('seconds', '61.2'), ('keras', '3.15.1')]
@@ -58,10 +55,20 @@ def rows(facts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         if isinstance(value, Mapping):
             yield from rows(value)
         else:
-            yield name.replace("_", " "), _said(value)
+            yield name.replace("_", " "), _format_value(value)
 
 
-def _said(value: object) -> str:
-    if value is None or isinstance(value, float):
-        return NOTHING if value is None or not math.isfinite(value) else f"{value:.6g}"
-    return count(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
+def _format_value(value: object) -> str:
+    match value:
+        case None:
+            return MISSING
+        case bool():
+            return str(value)
+        case int():
+            return count(value)
+        case float():
+            return f"{value:.6g}" if math.isfinite(value) else MISSING
+        case list() | tuple():
+            return " ".join(map(_format_value, value))
+        case _:
+            return str(value)

@@ -1,4 +1,4 @@
-"""The masks a run was scored on: the truth where it was in training, the prediction where the run keeps it."""
+"""Read the true and the predicted mask of a validation image."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,14 @@ from maskwright.training.run import Run
 IdMask = NDArray[np.uint8]
 
 
-def truth_and_guess(pair: Pair, *, run: Run, recipe: Recipe, bundle: Bundle) -> tuple[IdMask, IdMask]:
-    """Label indices of a validation pair's mask and of what was predicted, (h, w) each.
+def read_truth_and_prediction(pair: Pair, *, run: Run, recipe: Recipe, bundle: Bundle) -> tuple[IdMask, IdMask]:
+    """Read the label indices of a validation pair's mask and of the run's prediction, (h, w) each.
 
     Raises:
-        ImageFault: A file is gone or cannot be read, or holds values that mean nothing.
+        ImageFault: A file is missing or unreadable, or holds values without a meaning.
     """
     mask_values = parse_mask_values(recipe.data.mask_values or {})
-    predicted = MaskValues(words={label.value: label.name for label in bundle.labels})
-    guess_file = run.validation / f"{pair.name}.png"
+    predicted_values = MaskValues(classes_by_value={label.value: label.name for label in bundle.labels})
+    prediction_file = run.validation / f"{pair.name}.png"
     truth = mask_values.encode(read_mask(pair.mask), file=pair.mask)
-    return truth, predicted.encode(read_mask(guess_file), file=guess_file)
+    return truth, predicted_values.encode(read_mask(prediction_file), file=prediction_file)

@@ -1,4 +1,4 @@
-"""A run's folder to one self-contained page that says how good the network is and where it goes wrong."""
+"""Write a run's report: one self-contained HTML page with scores, curves, and the best and worst images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,47 +7,49 @@ from typing import Any
 
 from maskwright.images.write import write_text
 from maskwright.report import formatting
-from maskwright.report.panels import Shown, file_source, panels, worst_and_best
-from maskwright.report.plots import loss_curve, precision_curve, rate_curve, validation_curve
-from maskwright.report.run_contents import Contents, ImageScore, read_contents
+from maskwright.report.panels import ImagePanel, file_source, image_panels, worst_and_best
+from maskwright.report.plots import loss_curve, lr_curve, mean_iou_curve, mean_precision_curve
 from maskwright.report.templates import template
+from maskwright.training.run_contents import RunContents, read_run_contents
+from maskwright.training.run_records import ImageScore
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Pixels of one class of the truth (its row) that were given one class (its column)."""
+class ConfusionCell:
+    """Pixels of one class of the truth (the row) that were predicted as one class (the column)."""
 
     pixels: int
-    share: float | None
-    """Of the row; None in a row without pixels."""
+    fraction: float | None
+    """Fraction of the row's pixels; None in a row without pixels."""
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write ``report.html`` into a run's folder, from what lies there, and return its path.
+    """Write ``report.html`` into a run's folder and return its path.
 
-    The page is one file: pictures are embedded, nothing is loaded from elsewhere and no script runs. A section whose
-    file is missing is replaced by a sentence. The validation images and masks are read again where ``split.csv`` says
-    they are; Keras is not loaded.
+    The page is a single file: images are embedded, and it uses no scripts and no external resources. Where a file of
+    the run is missing, a sentence replaces its section. The validation images and masks are read again from their paths
+    in ``split.csv``. Keras is not loaded.
 
     Raises:
         NotARun: The folder is missing or holds no recipe.
-        WrongRecipe, UnreadableBundle, DamagedRunFile: A file of the run is there and cannot be used.
+        WrongRecipe, UnreadableBundle, DamagedRunFile: A file of the run is damaged.
         ImageFault: The contact sheet cannot be read.
     """
-    contents = read_contents(folder)
+    contents = read_run_contents(folder)
     write_text(contents.run.report, render(contents))
     return contents.run.report
 
 
-def render(contents: Contents) -> str:
-    """The page as HTML."""
-    run, stored = contents.run, contents.stored
+def render(contents: RunContents) -> str:
+    """Return the page as HTML."""
+    run, scores = contents.run, contents.scores
     worst, best = _panels(contents)
+    facts = contents.facts.model_dump(exclude_defaults=True) if contents.facts else {}
     return template("template.html.j2").render(
         title=run.folder.resolve().name,
-        scores=stored.scores if stored else None,
-        mean_precision=stored.mean_precision if stored else None,
-        images=_by_score(stored.images) if stored else [],
+        scores=scores.scores if scores else None,
+        mean_precision=scores.mean_precision if scores else None,
+        images=_worst_first(scores.images) if scores else [],
         labels=contents.bundle.labels if contents.bundle else (),
         bundle=contents.bundle,
         data=contents.recipe.data,
@@ -58,48 +60,52 @@ def render(contents: Contents) -> str:
         best=best,
         contact_sheet=file_source(run.contact_sheet) if run.contact_sheet.is_file() else None,
         recipe=contents.recipe_text,
-        facts=contents.facts or {},
-        fact_rows=list(formatting.rows(contents.facts or {})),
+        facts=contents.facts,
+        fact_rows=list(formatting.rows(facts)),
     )
 
 
-def _curves(contents: Contents) -> list[tuple[str, str]]:
-    """What each curve shows, and its source; only those of which at least one point was measured."""
+def _curves(contents: RunContents) -> list[tuple[str, str]]:
+    """Return the caption and the image source of each curve with at least one point."""
     history = contents.history or ()
-    drawn = []
+    monitors_iou = contents.recipe.training.monitor == "mean_iou"
+    curves = []
     if any(epoch.loss is not None for epoch in history):
-        drawn.append(("Training loss, the mean of each epoch", loss_curve(history)))
-    if any(epoch.mean_iou is not None for epoch in history):
-        kept = "; the best network is the one kept"
-        by_iou = contents.recipe.training.select == "mean_iou"
-        drawn.append((f"Validation mean IoU{kept * by_iou}", validation_curve(history, best=by_iou)))
-        if not by_iou:
-            drawn.append((f"Validation mean precision over IoU 0.5 to 0.95{kept}", precision_curve(history)))
-    if any(epoch.learning_rate is not None for epoch in history):
-        drawn.append(("Learning rate", rate_curve(history)))
-    return drawn
+        curves.append(("Mean training loss of each epoch", loss_curve(history)))
+    if any(epoch.val_mean_iou is not None for epoch in history):
+        saved = "; the network with the best score is saved"
+        curves.append((f"Validation mean IoU{saved * monitors_iou}", mean_iou_curve(history, mark_best=monitors_iou)))
+        if not monitors_iou:
+            curves.append((f"Validation mean precision over IoU 0.5 to 0.95{saved}", mean_precision_curve(history)))
+    if history:
+        curves.append(("Learning rate at the end of each epoch", lr_curve(history)))
+    return curves
 
 
-def _confusion(contents: Contents) -> list[tuple[str, list[Cell]]]:
-    """A row of cells for each class of the truth."""
-    if contents.stored is None:
+def _confusion(contents: RunContents) -> list[tuple[str, list[ConfusionCell]]]:
+    """Return the name of each class of the truth with its row of cells."""
+    if contents.scores is None:
         return []
-    scores = contents.stored.scores
+    scores = contents.scores.scores
     return [
-        (score.name, [Cell(pixels, pixels / total if (total := sum(row)) else None) for pixels in row])
+        (score.name, [ConfusionCell(pixels, pixels / total if (total := sum(row)) else None) for pixels in row])
         for score, row in zip(scores.classes, scores.confusion, strict=True)
     ]
 
 
-def _by_score(images: Sequence[ImageScore]) -> list[ImageScore]:
-    """The worst first, those without a score last."""
+def _worst_first(images: Sequence[ImageScore]) -> list[ImageScore]:
+    """Sort by mean IoU, images without a score last."""
     return sorted(images, key=lambda image: (image.mean_iou is None, image.mean_iou or 0.0, image.name))
 
 
-def _panels(contents: Contents) -> tuple[list[Shown], list[Shown]]:
-    if contents.stored is None or contents.bundle is None or contents.pairs is None:
+def _panels(contents: RunContents) -> tuple[list[ImagePanel], list[ImagePanel]]:
+    if contents.scores is None or contents.bundle is None or contents.pairs is None:
         return [], []
-    known: dict[str, Any] = {"run": contents.run, "recipe": contents.recipe, "bundle": contents.bundle}
-    worst, best = worst_and_best(contents.stored.images)
-    pairs = contents.pairs["validation"]
-    return panels(worst, pairs=pairs, **known), panels(best, pairs=pairs, **known)
+    options: dict[str, Any] = {
+        "run": contents.run,
+        "recipe": contents.recipe,
+        "bundle": contents.bundle,
+        "pairs": contents.pairs["validation"],
+    }
+    worst, best = worst_and_best(contents.scores.images)
+    return image_panels(worst, **options), image_panels(best, **options)

@@ -1,10 +1,11 @@
-"""The pictures of a page: the validation images that went worst and best, and the sheet of augmented pairs."""
+"""Images of a report: panels of the worst and best validation images, and other pictures as embedded sources."""
 
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from PIL import Image
@@ -15,20 +16,21 @@ from maskwright.images.overlay import to_display
 from maskwright.images.panel import panel
 from maskwright.images.read import read_image
 from maskwright.inference.bundle import Bundle
-from maskwright.report.masks import truth_and_guess
-from maskwright.report.run_contents import ImageScore
+from maskwright.report.masks import read_truth_and_prediction
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
+from maskwright.training.run_records import ImageScore
 
-WORST, BEST = 6, 3
+MAX_WORST: Final = 6
+MAX_BEST: Final = 3
 
-_LONGEST = 1960  # four tiles of 480 pixels and the gaps around them
-_QUALITY = 88  # of WebP, 0 to 100
+_MAX_SIDE_PIXELS: Final = 1960  # four tiles of 480 pixels and the gaps around them
+_WEBP_QUALITY: Final = 88  # from 0 to 100
 
 
 @dataclass(frozen=True)
-class Shown:
-    """A validation image on the page: its panel as the source of an image, or why there is none."""
+class ImagePanel:
+    """A validation image on the page: its panel as an image source, or the reason why it cannot be shown."""
 
     score: ImageScore
     source: str | None
@@ -36,43 +38,45 @@ class Shown:
 
 
 def worst_and_best(images: Sequence[ImageScore]) -> tuple[list[ImageScore], list[ImageScore]]:
-    """At most six images of least mean IoU, worst first, and at most three of greatest, best first; none is in both.
+    """Return the images with the lowest mean IoU, worst first, and those with the highest, best first.
 
-    A third of few images is best, one of two. Images without a score are in neither; ties go by name.
+    There are at most `MAX_WORST` and `MAX_BEST`, and no image is in both. Of fewer than nine images a third counts as
+    best, but one of two. Images without a score are left out, and equal scores are sorted by name.
     """
     scored = [(image.mean_iou, image.name, image) for image in images if image.mean_iou is not None]
     ranked = [image for _, _, image in sorted(scored, key=lambda entry: entry[:2])]
-    best = min(BEST, max(len(ranked) // 3, 1)) if len(ranked) > 1 else 0
+    best = min(MAX_BEST, max(len(ranked) // 3, 1)) if len(ranked) > 1 else 0
     rest = len(ranked) - best
-    return ranked[:rest][:WORST], ranked[rest:][::-1]
+    return ranked[:rest][:MAX_WORST], ranked[rest:][::-1]
 
 
-def panels(
+def image_panels(
     images: Sequence[ImageScore], *, run: Run, recipe: Recipe, bundle: Bundle, pairs: Sequence[Pair]
-) -> list[Shown]:
-    """Image, truth, prediction and mistakes of each of ``images``.
+) -> list[ImagePanel]:
+    """Return a panel of image, truth, prediction and errors for each of ``images``.
 
-    The images and masks are read where the run's ``split.csv`` says; one that cannot be read is told, not raised.
+    Images and masks are read from their paths in the run's ``split.csv``. If one cannot be read, its panel holds the
+    reason; nothing is raised.
     """
     pair_of = {pair.name: pair for pair in pairs}
     shown = []
     for image in images:
         pair = pair_of.get(image.name)
         if pair is None:
-            shown.append(Shown(image, None, f"{run.split} has no such image."))
+            shown.append(ImagePanel(image, None, f"{run.split} does not list this image."))
             continue
         try:
-            truth, prediction = truth_and_guess(pair, run=run, recipe=recipe, bundle=bundle)
-            shown_image = to_display(read_image(pair.image), bundle.normalisation)
-            picture = panel(shown_image, truth, prediction=prediction, labels=bundle.labels)
-            shown.append(Shown(image, picture_source(picture)))
+            truth, prediction = read_truth_and_prediction(pair, run=run, recipe=recipe, bundle=bundle)
+            pixels = to_display(read_image(pair.image), bundle.normalisation)
+            picture = panel(pixels, truth, prediction=prediction, labels=bundle.labels)
+            shown.append(ImagePanel(image, picture_source(picture)))
         except InputError as error:
-            shown.append(Shown(image, None, str(error)))
+            shown.append(ImagePanel(image, None, str(error)))
     return shown
 
 
 def file_source(file: Path) -> str:
-    """An image file as the source of an image, reduced if large.
+    """Return an image file as an image source, reduced if it is large.
 
     Raises:
         ImageFault: The file cannot be read.
@@ -81,9 +85,9 @@ def file_source(file: Path) -> str:
 
 
 def picture_source(picture: np.ndarray) -> str:
-    """An (h, w, 3) uint8 picture as the source of an image: WebP in base64, at most 1960 pixels a side."""
+    """Return an (h, w, 3) uint8 picture as an image source: WebP in base64, at most 1960 pixels a side."""
     image = Image.fromarray(picture)
-    image.thumbnail((_LONGEST, _LONGEST), Image.Resampling.LANCZOS)
+    image.thumbnail((_MAX_SIDE_PIXELS, _MAX_SIDE_PIXELS), Image.Resampling.LANCZOS)
     webp = BytesIO()
-    image.save(webp, format="WEBP", quality=_QUALITY)
+    image.save(webp, format="WEBP", quality=_WEBP_QUALITY)
     return f"data:image/webp;base64,{b64encode(webp.getvalue()).decode()}"

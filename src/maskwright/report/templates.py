@@ -1,4 +1,4 @@
-"""Templates of pages: one look and one way to say numbers, whatever a page is about."""
+"""Load page templates, with the common style and number formats."""
 
 from pathlib import Path
 
@@ -8,18 +8,18 @@ from maskwright.report import formatting
 
 
 def template(name: str, *, folder: Path | None = None) -> Template:
-    """A template of this folder or of ``folder``, which may extend ``base.html.j2``.
+    """Return a template of this folder or of ``folder``, which may extend ``base.html.j2``.
 
-    What it is given is text, never markup; a name that it was not given is an error.
+    Values are escaped as text, and an undefined name is an error.
     """
     here = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader([here] if folder is None else [folder, here]),
-        autoescape=True,  # class and file names are strangers' text
+        autoescape=True,  # class and file names are untrusted
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"score": formatting.score, "count": formatting.count, "duration": formatting.duration}
-    environment.globals |= {"plural": formatting.plural, "NOTHING": formatting.NOTHING}
+    environment.globals |= {"plural": formatting.plural, "MISSING": formatting.MISSING}
     return environment.get_template(name)

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,10 @@ from maskwright.errors import InputError
 from maskwright.images.labels import IGNORED
 from maskwright.images.read import read_mask
 from maskwright.inference.load_predictor import Predictor
-from maskwright.inference.pipeline import Failed, Numbered, Prediction, predictions
-from maskwright.metrics.salt import score_of_counts
+from maskwright.inference.pipeline import FailedImage, NumberedFile, Prediction, predictions
+from maskwright.metrics.salt import salt_score_from_counts
 from maskwright.metrics.scores import Scores, confusion_matrix
+from maskwright.training.run_records import ClassPixels, ImageScore, RunScores
 
 IdMask = NDArray[np.uint8]
 
@@ -26,33 +26,6 @@ class SizesDiffer(InputError):
     """An image and its mask that are not of one size."""
 
     text = "{image}: {image_size} pixels, but its mask {mask} has {mask_size}; expected one size (height x width)."
-
-
-@dataclass(frozen=True)
-class ClassPixels:
-    """Known pixels of one image by class; those of images add, and every score of `Scores` follows from the sums."""
-
-    true_positives: tuple[int, ...]
-    truth: tuple[int, ...]
-    predicted: tuple[int, ...]
-
-    @classmethod
-    def count(cls, confusion: NDArray[np.int64]) -> "ClassPixels":
-        """The counts in a confusion matrix, truth in rows."""
-        true_positives, truth, predicted = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-        return cls(*(tuple(map(int, counts)) for counts in (true_positives, truth, predicted)))
-
-
-@dataclass(frozen=True)
-class ImageScore:
-    """What one image scored; ``mean_iou`` is None where no class is in truth or prediction."""
-
-    name: str
-    mean_iou: float | None
-    pixel_accuracy: float | None
-    pixels: ClassPixels
-    seconds: float
-    """Its share of the time of predicting, reading not counted; of the first of a size that is mostly for compiling."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +44,17 @@ class Evaluation:
         if not (self.images and self.scores.background and len(self.scores.classes) == 2):
             return None
         counted = ((one.pixels.true_positives[1], one.pixels.truth[1], one.pixels.predicted[1]) for one in self.images)
-        return float(score_of_counts(*zip(*counted, strict=True)).mean())
+        return float(salt_score_from_counts(*zip(*counted, strict=True)).mean())
 
-    def to_json(self) -> dict[str, Any]:
-        """As stored in ``scores.json``."""
-        return {
-            "mean_precision": self.mean_precision,
-            "scores": self.scores.model_dump(mode="json"),
-            "images": [asdict(image) for image in self.images],
-            "failures": [str(failure) for failure in self.failures],
-            "left_out": [str(file) for file in self.left_out],
-        }
+    def record(self) -> RunScores:
+        """Return the evaluation as ``scores.json`` stores it."""
+        return RunScores(
+            mean_precision=self.mean_precision,
+            scores=self.scores,
+            images=self.images,
+            failures=tuple(str(failure) for failure in self.failures),
+            left_out=tuple(str(file) for file in self.left_out),
+        )
 
 
 def evaluate_pairs(
@@ -104,12 +77,12 @@ def evaluate_pairs(
     total = np.zeros((len(names), len(names)), np.int64)
     images: dict[int, ImageScore] = {}
     failures: dict[int, InputError] = {}
-    files = [Numbered(number, pair.image) for number, pair in enumerate(pairs)]
+    files = [NumberedFile(number, pair.image) for number, pair in enumerate(pairs)]
     with closing(predictions(engine, files, probabilities=False)) as answers:
         for found in answers:
             pair = pairs[found.of.number]
             try:
-                if isinstance(found, Failed):
+                if isinstance(found, FailedImage):
                     raise found.error
                 truth, prediction = _truth(pair, mask_values, found), found.indices(engine.bundle)
             except InputError as error:
@@ -118,8 +91,13 @@ def evaluate_pairs(
                 continue
             confusion = confusion_matrix(truth, prediction, classes=len(names), ignore=IGNORED)
             one = Scores.from_confusion(confusion, names, background=background)
-            counts, seconds = ClassPixels.count(confusion), round(found.seconds, 6)
-            images[found.of.number] = ImageScore(pair.name, one.mean_iou, one.pixel_accuracy, counts, seconds)
+            images[found.of.number] = ImageScore(
+                name=pair.name,
+                mean_iou=one.mean_iou,
+                pixel_accuracy=one.pixel_accuracy,
+                pixels=ClassPixels.from_confusion(confusion),
+                seconds=round(found.seconds, 6),
+            )
             total += confusion
             seen(pair, prediction)
     return Evaluation(

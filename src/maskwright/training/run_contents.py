@@ -1,0 +1,56 @@
+"""Everything a run's folder holds, read and checked at once. Loads no Keras."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from maskwright.data.pairs import Pair
+from maskwright.inference.bundle import Bundle
+from maskwright.training.recipe import Recipe
+from maskwright.training.run import Run
+from maskwright.training.run_records import DamagedRunFile, Epoch, RunFacts, RunScores
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class RunContents:
+    """The files of a run; None where a file is missing, as in a run that was interrupted."""
+
+    run: Run
+    recipe: Recipe
+    recipe_text: str
+    bundle: Bundle | None
+    pairs: Mapping[str, list[Pair]] | None
+    """The pairs of each side, ``train`` and ``validation``."""
+    history: tuple[Epoch, ...] | None
+    scores: RunScores | None
+    facts: RunFacts | None
+
+
+def read_run_contents(folder: str | Path) -> RunContents:
+    """Read every file of a run but its pictures and networks.
+
+    Raises:
+        NotARun: The folder is missing or holds no recipe.
+        WrongRecipe, UnreadableBundle, DamagedRunFile: A file of the run is damaged.
+    """
+    run = Run.open(folder)
+    return RunContents(
+        run=run,
+        recipe=run.read_recipe(),
+        recipe_text=run.recipe.read_text(encoding="utf-8"),
+        bundle=_read_if_present(run.bundle, run.read_bundle),
+        pairs=_read_if_present(run.split, run.read_split),
+        history=_read_if_present(run.history, run.read_history),
+        scores=_read_if_present(run.scores, run.read_scores),
+        facts=_read_if_present(run.facts, run.read_facts),
+    )
+
+
+def _read_if_present(file: Path, read: Callable[[], T]) -> T | None:
+    try:
+        return read() if file.is_file() else None
+    except OSError as error:
+        raise DamagedRunFile(file=file, found=error.strerror, expected="a readable file") from None
