@@ -1,4 +1,4 @@
-"""Random changes of training patches: how each looks at its image, in what light, or what a user's callable does."""
+"""Random augmentation of training patches: geometric, photometric, or by a user's callable."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,29 +14,29 @@ Masks = NDArray[np.uint8]
 
 
 class Augmentation(Protocol):
-    """What changes a batch: equal seeds give equal changes. ``name`` is how a recipe records it."""
+    """Changes a batch; equal seeds give equal changes. ``name`` is recorded in the recipe."""
 
     name: str
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
-        """Images (n, h, w, c) in [0, 1] and masks (n, h, w) of label indices, changed together."""
+        """Return changed copies of images (n, h, w, c) in [0, 1] and masks (n, h, w) of label indices."""
         ...
 
 
 class WrongAugmentation(InputError):
-    """A user's augmentation whose answer cannot be used."""
+    """A user's augmentation returned something that cannot be used."""
 
-    text = (
-        "augmentation {name} returned {found}; expected an image {image} and a mask {mask} of the labels it was given."
-    )
+    text = "augmentation {name} returned {found}; expected an image {image} and a mask {mask} with the given labels."
 
 
 @dataclass(frozen=True, slots=True)
-class Geometry:
-    """How views of an image differ: mirrored with probability one half where ``flip`` allows, zoomed and turned.
+class GeometricAugmentation:
+    """Random flips, zoom and rotation, drawn for each patch.
 
-    ``zoom`` is the largest relative change of scale and ``rotation`` the largest turn, in degrees, both in either
-    direction.
+    Args:
+        flip: ``none``, ``horizontal``, ``vertical`` or ``horizontal_and_vertical``; each with probability 1/2.
+        zoom: Largest relative change of scale, in either direction.
+        rotation: Largest rotation in degrees, in either direction.
     """
 
     flip: str = "none"
@@ -44,83 +44,83 @@ class Geometry:
     rotation: float = 0.0
 
     def draw_zoom(self, generator: np.random.Generator) -> float:
-        """How many times larger things are shown, from 1 / (1 + zoom) to 1 + zoom, the middle at 1."""
+        """Return a magnification from 1 / (1 + zoom) to 1 + zoom, log-uniformly distributed."""
         return float((1 + self.zoom) ** generator.uniform(-1, 1)) if self.zoom else 1.0
 
-    def draw_turn(self, generator: np.random.Generator) -> dict[str, Any]:
-        """The rest of a `View`, beside its window."""
+    def draw_orientation(self, generator: np.random.Generator) -> dict[str, Any]:
+        """Return random values of the `PatchWindow` fields ``angle``, ``flip_horizontal`` and ``flip_vertical``."""
         return {
             "angle": float(generator.uniform(-self.rotation, self.rotation)) if self.rotation else 0.0,
-            "mirrored": "horizontal" in self.flip and generator.random() < 0.5,
-            "upside_down": "vertical" in self.flip and generator.random() < 0.5,
+            "flip_horizontal": "horizontal" in self.flip and generator.random() < 0.5,
+            "flip_vertical": "vertical" in self.flip and generator.random() < 0.5,
         }
 
 
-class Light:
-    """Random brightness and contrast of each image, as an `Augmentation`; masks stay as they are.
+class PhotometricAugmentation:
+    """Random brightness and contrast of each image, as an `Augmentation`; masks are returned unchanged.
 
     Args:
-        brightness: Largest shift of intensity, as a share of the value range.
-        contrast: Largest relative change of the distance to the image's mean.
+        brightness: Largest shift of intensity, as a fraction of the value range.
+        contrast: Largest relative change of the difference from the image's mean.
     """
 
-    name = "light"
+    name = "photometric"
 
     def __init__(self, *, brightness: float = 0.0, contrast: float = 0.0) -> None:
         self.brightness = brightness
         self.contrast = contrast
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
-        """See `Augmentation`. Values stay in [0, 1]."""
+        """See `Augmentation`. Results are clipped to [0, 1]."""
         if not (self.brightness or self.contrast):
             return images, masks
         generator = np.random.default_rng(seed)
-        lighter = np.empty_like(images)
-        for image, out in zip(images, lighter, strict=True):
+        augmented = np.empty_like(images)
+        for image, out in zip(images, augmented, strict=True):
             scale = 1 + generator.uniform(-self.contrast, self.contrast)
             shift = (1 - scale) * image.mean() + generator.uniform(-self.brightness, self.brightness)
             np.multiply(image, np.float32(scale), out=out)
             out += np.float32(shift)
-        return np.clip(lighter, 0, 1, out=lighter), masks
+        return np.clip(augmented, 0, 1, out=augmented), masks
 
 
 class CallableAugmentation:
-    """A user's ``callable(image=..., mask=...)`` as an `Augmentation`; an albumentations ``Compose`` is one.
+    """Wrap a user's ``callable(image=..., mask=...)``, such as an albumentations ``Compose``, as an `Augmentation`.
 
-    It is given one image, (h, w, c) float32 in [0, 1], and one mask, (h, w) uint8 of label indices (255: ignored), and
-    returns both, as a pair or a mapping with the keys ``image`` and ``mask``. NumPy's global generator is seeded before
-    each call.
+    The callable receives one image, (h, w, c) float32 in [0, 1], and one mask, (h, w) uint8 of label indices with 255
+    for ignored pixels. It returns both, as a pair or as a mapping with the keys ``image`` and ``mask``. NumPy's global
+    generator is seeded before each call.
 
     Raises:
-        WrongAugmentation: The answer has other shapes, or labels the mask did not hold.
+        WrongAugmentation: The result has other shapes, or labels that are not in the given mask.
     """
 
-    def __init__(self, change: Callable[..., Any]) -> None:
-        self.change = change
-        self.name = getattr(change, "__qualname__", type(change).__name__)
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.name = getattr(function, "__qualname__", type(function).__name__)
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
         """See `Augmentation`."""
         pairs = [
-            self._one(image, mask, np.random.SeedSequence((seed, place)).generate_state(1)[0])
-            for place, (image, mask) in enumerate(zip(images, masks, strict=True))
+            self._augment(image, mask, np.random.SeedSequence((seed, index)).generate_state(1)[0])
+            for index, (image, mask) in enumerate(zip(images, masks, strict=True))
         ]
         return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
 
-    def _one(self, image: Images, mask: Masks, seed: int) -> tuple[Images, Masks]:
+    def _augment(self, image: Images, mask: Masks, seed: int) -> tuple[Images, Masks]:
         np.random.seed(seed)
-        answer = self.change(image=image.copy(), mask=mask.copy())
-        if isinstance(answer, Mapping):
-            answer = answer.get("image"), answer.get("mask")
-        if not (isinstance(answer, tuple) and len(answer) == 2):
-            raise self._wrong(type(answer).__name__, image, mask)
-        changed, labels = np.asarray(answer[0], np.float32), np.asarray(answer[1])
-        if changed.shape != image.shape or labels.shape != mask.shape:
-            raise self._wrong(f"an image {changed.shape} and a mask {labels.shape}", image, mask)
-        new = np.setdiff1d(labels, mask)
-        if new.size:
-            raise self._wrong(f"labels {new[:5].tolist()} that the mask did not hold", image, mask)
-        return changed, labels.astype(np.uint8)
+        result = self.function(image=image.copy(), mask=mask.copy())
+        if isinstance(result, Mapping):
+            result = result.get("image"), result.get("mask")
+        if not (isinstance(result, tuple) and len(result) == 2):
+            raise self._error(type(result).__name__, image, mask)
+        augmented, labels = np.asarray(result[0], np.float32), np.asarray(result[1])
+        if augmented.shape != image.shape or labels.shape != mask.shape:
+            raise self._error(f"an image {augmented.shape} and a mask {labels.shape}", image, mask)
+        new_labels = np.setdiff1d(labels, mask)
+        if new_labels.size:
+            raise self._error(f"labels {new_labels[:5].tolist()} that are not in the given mask", image, mask)
+        return augmented, labels.astype(np.uint8)
 
-    def _wrong(self, found: str, image: Images, mask: Masks) -> WrongAugmentation:
+    def _error(self, found: str, image: Images, mask: Masks) -> WrongAugmentation:
         return WrongAugmentation(name=self.name, found=found, image=image.shape, mask=mask.shape)

@@ -1,4 +1,4 @@
-"""Pairs of files to batches of patches, in an order that is a pure function of seed and step."""
+"""Batches of training patches, in an order that depends only on the seed and the step."""
 
 import math
 from collections.abc import Callable, Collection, Generator, Sequence
@@ -8,70 +8,74 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.data.augment import Augmentation, Geometry
+from maskwright.data.augment import Augmentation, GeometricAugmentation
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pairs import Pair
-from maskwright.data.patch_sampling import View, seen
+from maskwright.data.patch_sampling import PatchWindow, sample_patch
 from maskwright.images.channels import to_channels
-from maskwright.images.coord_channels import Position, ramp, with_position
+from maskwright.images.coord_channels import CoordChannel, add_coord_channels, ramp
 from maskwright.images.labels import IGNORED
 from maskwright.images.normalise import Normalisation
 from maskwright.images.read import read_image, read_mask
 
-AHEAD: Final = 3
-"""Batches that are prepared before they are asked for."""
-_LONGEST_EPOCH: Final = 250
+PREFETCHED_BATCHES: Final = 3
+"""Batches that are prepared in advance."""
+_MAX_STEPS_PER_EPOCH: Final = 250
 
 Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 class PairReader:
-    """Decoded pairs: an image with the run's channels, (h, w, c), and its label indices, (h, w).
+    """Sequence of decoded pairs: an image with ``channels`` channels, (h, w, c), and its label indices, (h, w).
 
-    Keeps what it has read until ``cache_bytes`` are full, so that small data sets are decoded once.
+    Decoded pairs are cached until ``cache_bytes`` are used, so that small data sets are decoded once.
     """
 
     def __init__(self, pairs: Sequence[Pair], *, channels: int, mask_values: MaskValues, cache_bytes: int) -> None:
         self.pairs = pairs
         self.channels = channels
         self.mask_values = mask_values
-        self._room = cache_bytes
-        self._kept: dict[int, tuple[NDArray[np.generic], NDArray[np.uint8]]] = {}
+        self._free_bytes = cache_bytes
+        self._cache: dict[int, tuple[NDArray[np.generic], NDArray[np.uint8]]] = {}
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-        """The pair at ``index``."""
-        if index in self._kept:
-            return self._kept[index]
+        """Return the pair at ``index``."""
+        if index in self._cache:
+            return self._cache[index]
         pair = self.pairs[index]
         image = to_channels(read_image(pair.image), self.channels, file=pair.image)
         labels = self.mask_values.encode(read_mask(pair.mask), file=pair.mask)
         size = image.nbytes + labels.nbytes
-        if size <= self._room:
-            self._room -= size
-            self._kept[index] = image, labels
+        if size <= self._free_bytes:
+            self._free_bytes -= size
+            self._cache[index] = image, labels
         return image, labels
 
 
 class Patches:
     """Batches of random patches, augmented and normalised.
 
-    ``batch(step)`` depends on the seed, the step and the size alone: a run that starts again at a step sees what it
-    would have seen. Each image is drawn about as often as patches fit into it, every image once before any is drawn
-    again.
+    ``batch(step)`` depends only on the seed, the step and the patch size, so a resumed run continues with the same
+    batches. Images are drawn in proportion to the number of patches that cover them, and without replacement within
+    an epoch.
 
     Args:
         reader: The training pairs.
         sizes: Their (height, width), in the same order.
-        patch: (height, width) of a patch, pixels. A smaller image is reflected up to it.
-        geometry: How patches look at their images.
-        augmentation: What is done to the patches themselves.
-        scale: What images are resized by: a patch shows so many fewer of their pixels, down and across.
-        position: Channels that tell where pixels lie in their image, added to the normalised ones.
-        foreground: Share of the patches, 0 to 1, that are laid on a pixel of another class than the image's commonest,
-            where there is one: each such class alike, whatever its size. (nnU-Net: a third; Isensee et al. 2021.)
+        patch_size: (height, width) of a patch, pixels. Smaller images are extended by reflection.
+        batch_size: Patches in a batch.
+        seed: Seed of the order of images, the windows and the augmentation.
+        normalisation: Applied last.
+        augmentation: Applied to the sampled patches, in the unit scale.
+        geometry: Random flips, zoom and rotation, applied while sampling.
+        scale: Factor by which images are resized; a patch covers ``patch_size / scale`` image pixels.
+        coord_channels: Coordinate channels to append to the normalised images.
+        foreground_oversampling: Fraction of the patches, 0 to 1, that contain a random pixel of a random class other
+            than the most common one of the image, where there is one; classes are drawn uniformly. (nnU-Net uses 1/3;
+            Isensee et al. 2021.)
     """
 
     def __init__(
@@ -79,187 +83,193 @@ class Patches:
         reader: PairReader,
         *,
         sizes: Sequence[tuple[int, int]],
-        patch: tuple[int, int],
+        patch_size: tuple[int, int],
         batch_size: int,
         seed: int,
         normalisation: Normalisation,
         augmentation: Augmentation,
-        geometry: Geometry = Geometry(),
-        foreground: float = 0.0,
+        geometry: GeometricAugmentation = GeometricAugmentation(),
+        foreground_oversampling: float = 0.0,
         scale: float = 1.0,
-        position: Sequence[Position] = (),
+        coord_channels: Sequence[CoordChannel] = (),
     ) -> None:
         self.reader = reader
-        self.patch = patch
-        self.position = position
-        self._shown = (patch[0] / scale, patch[1] / scale)
+        self.patch_size = patch_size
+        self.coord_channels = coord_channels
+        self._covered_size = (patch_size[0] / scale, patch_size[1] / scale)
         self.batch_size = batch_size
         self.seed = seed
         self.normalisation = normalisation
         self.augmentation = augmentation
         self.geometry = geometry
-        self.foreground = foreground
-        self._sought: Sequence[tuple[int, frozenset[int]]] = ()
-        self._share = 0.0
-        self._draws = np.repeat(np.arange(len(sizes)), [patches_in(size, self._shown) for size in sizes])
+        self.foreground_oversampling = foreground_oversampling
+        self._missed: Sequence[tuple[int, frozenset[int]]] = ()
+        self._missed_fraction = 0.0
+        self._draws = np.repeat(np.arange(len(sizes)), [patches_in(size, self._covered_size) for size in sizes])
 
-    def seek(self, sought: Sequence[tuple[int, Collection[int]]], *, share: float) -> None:
-        """From some steps on, lay ``share`` of the patches on some label indices, where an image has one of them.
+    def oversample_missed(self, missed: Sequence[tuple[int, Collection[int]]], *, fraction: float) -> None:
+        """Centre ``fraction`` of the patches near pixels of missed classes, in the images that contain one of them.
 
-        Each of ``sought`` is a step and the labels from there on, until the next.
+        Args:
+            missed: (first step, label indices) pairs in order of step; each is in effect until the next.
+            fraction: Fraction of the patches, 0 to 1.
         """
-        self._sought = [(first, frozenset(labels)) for first, labels in sought]
-        self._share = share
+        self._missed = [(first, frozenset(labels)) for first, labels in missed]
+        self._missed_fraction = fraction
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps that show about as many pixels as the images hold, once; at most 250, so that news is never far."""
-        return min(math.ceil(len(self._draws) / self.batch_size), _LONGEST_EPOCH)
+        """Steps in which the patches cover about all pixels once; at most 250, so that validation stays frequent."""
+        return min(math.ceil(len(self._draws) / self.batch_size), _MAX_STEPS_PER_EPOCH)
 
     def batch(self, step: int, size: tuple[int, int] | None = None) -> Batch:
-        """Images (n, h, w, c), normalised, and label indices (n, h, w), of step ``step``.
+        """Return normalised images (n, h, w, c) and label indices (n, h, w) of a step.
 
         Args:
-            step: Which one.
-            size: (height, width) the patches are brought to; their own, ``patch``, if absent.
+            step: Index of the step, from 0.
+            size: (height, width) that patches are resampled to; ``patch_size`` by default.
         """
-        images, masks, places = self._cut_batch(step, size or self.patch, self.geometry)
+        images, masks, coordinates = self._sample_batch(step, size or self.patch_size, self.geometry)
         images, masks = self._augment(step, images, masks)
-        return self._prepared(images, places), masks
+        return self._normalise(images, coordinates), masks
 
-    def plain(self, step: int) -> NDArray[np.float32]:
-        """The images of step ``step``, normalised, as they would be without augmentation."""
-        images, _, places = self._cut_batch(step, self.patch, Geometry())
-        return self._prepared(images, places)
+    def unaugmented(self, step: int) -> NDArray[np.float32]:
+        """Return the normalised images of a step without augmentation."""
+        images, _, coordinates = self._sample_batch(step, self.patch_size, GeometricAugmentation())
+        return self._normalise(images, coordinates)
 
     def augmented(self, step: int, size: tuple[int, int] | None = None) -> Batch:
-        """The batch of step ``step`` in unit scale, before normalisation: what a person can look at."""
-        images, masks, _ = self._cut_batch(step, size or self.patch, self.geometry)
+        """Return the batch of a step in the unit scale, before normalisation, for display."""
+        images, masks, _ = self._sample_batch(step, size or self.patch_size, self.geometry)
         return self._augment(step, images, masks)
-
-    def _augment(self, step: int, images: NDArray[np.float32], masks: NDArray[np.uint8]) -> Batch:
-        return self.augmentation(images, masks, seed=_draw((self.seed, 2, step)))
-
-    def _prepared(self, images: NDArray[np.float32], places: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """Images in unit scale as the network takes them."""
-        normalised = self.normalisation.standardise(images)
-        return (
-            normalised if places is None else with_position(normalised, self.position, places[..., 0], places[..., 1])
-        )
-
-    def _cut_batch(self, step: int, size: tuple[int, int], geometry: Geometry) -> tuple[Any, Any, Any]:
-        first = step * self.batch_size
-        cut = [self._cut(place, size, geometry) for place in range(first, first + self.batch_size)]
-        images, masks, places = zip(*cut, strict=True)
-        return np.stack(images), np.stack(masks), np.stack(places) if self.position else None
-
-    def _cut(
-        self, place: int, size: tuple[int, int], geometry: Geometry
-    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32] | None]:
-        """One patch: the image by the epoch's own order, where and how it is looked at by chance; and where that is."""
-        epoch, position = divmod(place, len(self._draws))
-        order = np.random.default_rng((self.seed, 0, epoch)).permutation(self._draws)
-        image, labels = self.reader[int(order[position])]
-        generator = np.random.default_rng((self.seed, 1, place))
-        window = _window(labels.shape, self._shown, geometry.draw_zoom(generator))
-        step, corner = place // self.batch_size, None
-        sought = next((labels for since, labels in reversed(self._sought) if since <= step), frozenset())
-        if sought and generator.random() < self._share:
-            corner = _corner_by_a_class(labels, window, generator, of=sought)
-        elif self.foreground and generator.random() < self.foreground:
-            corner = _corner_by_a_class(labels, window, generator)
-        top, left = corner or [
-            _start(side, length, generator) for side, length in zip(labels.shape, window, strict=True)
-        ]
-        view = View(top, left, *window, **geometry.draw_turn(generator))
-        patch, patch_labels = seen(image, labels, view, size)
-        places = _places(labels, view, size) if self.position else None
-        return self.normalisation.to_unit(patch), patch_labels, places
 
     def stream(
         self, first: int, *, size: Callable[[int], tuple[int, int] | None] = lambda step: None
     ) -> Generator[Batch]:
-        """Batches from step ``first`` on, for ever, prepared `AHEAD` in a thread while the network computes.
+        """Yield batches from step ``first`` on, without end; a thread prepares `PREFETCHED_BATCHES` in advance.
 
         Args:
             first: The first step.
-            size: What to bring the patches of a step to, see `batch`.
+            size: Returns the patch size of a step, see `batch`.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
-            waiting = [pool.submit(self.batch, step, size(step)) for step in range(first, first + AHEAD)]
+            pending = [pool.submit(self.batch, step, size(step)) for step in range(first, first + PREFETCHED_BATCHES)]
             try:
-                for step in range(first + AHEAD, 2**62):
-                    waiting.append(pool.submit(self.batch, step, size(step)))
-                    yield waiting.pop(0).result()
+                for step in range(first + PREFETCHED_BATCHES, 2**62):
+                    pending.append(pool.submit(self.batch, step, size(step)))
+                    yield pending.pop(0).result()
             finally:
-                for future in waiting:
+                for future in pending:
                     future.cancel()
 
+    def _augment(self, step: int, images: NDArray[np.float32], masks: NDArray[np.uint8]) -> Batch:
+        return self.augmentation(images, masks, seed=_derived_seed((self.seed, 2, step)))
 
-def _places(labels: NDArray[np.uint8], view: View, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Where in the whole image the pixels of a patch lie, (height, width, 2): down and across, from -1 to 1."""
-    height, width = labels.shape
-    axes = ramp(height)[:, None, None], ramp(width)[None, :, None]
-    each = [seen(np.broadcast_to(axis, (height, width, 1)), labels, view, size)[0] for axis in axes]
-    return np.concatenate(each, axis=-1).astype(np.float32)
+    def _normalise(self, images: NDArray[np.float32], coordinates: NDArray[np.float32] | None) -> NDArray[np.float32]:
+        """Convert images in the unit scale to network inputs."""
+        normalised = self.normalisation.standardise(images)
+        if coordinates is None:
+            return normalised
+        return add_coord_channels(normalised, self.coord_channels, coordinates[..., 0], coordinates[..., 1])
+
+    def _sample_batch(self, step: int, size: tuple[int, int], geometry: GeometricAugmentation) -> tuple[Any, Any, Any]:
+        first = step * self.batch_size
+        patches = [self._sample(index, size, geometry) for index in range(first, first + self.batch_size)]
+        images, masks, coordinates = zip(*patches, strict=True)
+        return np.stack(images), np.stack(masks), np.stack(coordinates) if self.coord_channels else None
+
+    def _sample(
+        self, index: int, size: tuple[int, int], geometry: GeometricAugmentation
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32] | None]:
+        """Return patch ``index`` of the run: its pixels in the unit scale, labels and pixel coordinates."""
+        epoch, position = divmod(index, len(self._draws))
+        order = np.random.default_rng((self.seed, 0, epoch)).permutation(self._draws)
+        image, labels = self.reader[int(order[position])]
+        generator = np.random.default_rng((self.seed, 1, index))
+        window_size = _window_size(labels.shape, self._covered_size, geometry.draw_zoom(generator))
+        step, corner = index // self.batch_size, None
+        missed = next((labels for first, labels in reversed(self._missed) if first <= step), frozenset())
+        if missed and generator.random() < self._missed_fraction:
+            corner = _corner_with_class(labels, window_size, generator, classes=missed)
+        elif self.foreground_oversampling and generator.random() < self.foreground_oversampling:
+            corner = _corner_with_class(labels, window_size, generator)
+        top, left = corner or [
+            _random_start(side, length, generator) for side, length in zip(labels.shape, window_size, strict=True)
+        ]
+        window = PatchWindow(top, left, *window_size, **geometry.draw_orientation(generator))
+        patch, patch_labels = sample_patch(image, labels, window, size)
+        coordinates = _coordinates(labels, window, size) if self.coord_channels else None
+        return self.normalisation.to_unit(patch), patch_labels, coordinates
 
 
-def patches_in(size: tuple[int, int], patch: tuple[float, float]) -> int:
-    """How many patches cover an image's pixels.
+def patches_in(size: tuple[int, int], patch_size: tuple[float, float]) -> int:
+    """Return the number of patches whose area covers that of an image, rounded up.
 
     >>> patches_in((360, 480), (256, 256))
     3
     """
-    return math.ceil(size[0] * size[1] / (patch[0] * patch[1]))
+    return math.ceil(size[0] * size[1] / (patch_size[0] * patch_size[1]))
 
 
-def _window(size: tuple[int, ...], patch: tuple[float, float], zoom: float) -> tuple[float, float]:
-    """(height, width) of what a patch shows: as much more as it is zoomed out, but no more than there is."""
-    fits = min(1.0, *(max(side, length) * zoom / length for side, length in zip(size, patch, strict=True)))
-    height, width = (length * fits / zoom for length in patch)
+def _coordinates(labels: NDArray[np.uint8], window: PatchWindow, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return the row and column coordinates of a patch's pixels in the image, (h, w, 2), each from -1 to 1."""
+    height, width = labels.shape
+    axes = ramp(height)[:, None, None], ramp(width)[None, :, None]
+    sampled = [sample_patch(np.broadcast_to(axis, (height, width, 1)), labels, window, size)[0] for axis in axes]
+    return np.concatenate(sampled, axis=-1).astype(np.float32)
+
+
+def _window_size(size: tuple[int, ...], patch_size: tuple[float, float], zoom: float) -> tuple[float, float]:
+    """Return the (height, width) that a patch covers at a zoom, reduced in proportion to fit the image.
+
+    Where the image is smaller than the patch, the window may be as large as the patch.
+    """
+    fit = min(1.0, *(max(side, length) * zoom / length for side, length in zip(size, patch_size, strict=True)))
+    height, width = (length * fit / zoom for length in patch_size)
     return height, width
 
 
-def _start(side: int, length: float, generator: np.random.Generator) -> float:
-    """Where a window begins: at a whole pixel where it has whole pixels, so that patches are what is there."""
+def _random_start(side: int, length: float, generator: np.random.Generator) -> float:
+    """Return a random start of a window; whole for windows of whole pixels, which need no interpolation then."""
     room = max(0.0, side - length)
     return float(generator.integers(int(room) + 1) if length.is_integer() else generator.uniform(0, room))
 
 
-def _corner_by_a_class(
+def _corner_with_class(
     labels: NDArray[np.uint8],
-    window: tuple[float, float],
+    window_size: tuple[float, float],
     generator: np.random.Generator,
     *,
-    of: Collection[int] | None = None,
+    classes: Collection[int] | None = None,
 ) -> list[float] | None:
-    """The top and left of a window that holds a random pixel of a random class, if there is one.
+    """Return the top and left of a random window that contains a random pixel of a random class.
 
-    Classes are those of ``of``, or all beside the commonest.
+    ``classes`` restricts the classes; by default all but the most common one of the mask are eligible. None if the mask
+    contains no eligible class.
     """
-    pixels = np.zeros(IGNORED + 1, np.int64)
-    for row in labels:  # all at once would take eight times the mask's memory
-        pixels += np.bincount(row, minlength=len(pixels))
-    pixels[IGNORED] = 0
-    if of is None:
-        pixels[pixels.argmax()] = 0
+    counts = np.zeros(IGNORED + 1, np.int64)
+    for row in labels:  # bincount of the whole mask would need eight times its memory
+        counts += np.bincount(row, minlength=len(counts))
+    counts[IGNORED] = 0
+    if classes is None:
+        counts[counts.argmax()] = 0
     else:
-        pixels[[place for place in range(len(pixels)) if place not in of]] = 0
-    classes = pixels.nonzero()[0]
-    if not classes.size:
+        counts[[label for label in range(len(counts)) if label not in classes]] = 0
+    eligible = counts.nonzero()[0]
+    if not eligible.size:
         return None
-    chosen = generator.choice(classes)
-    by_row = np.cumsum([np.count_nonzero(row == chosen) for row in labels])
-    place = int(generator.integers(by_row[-1]))  # of all its pixels, row by row
-    at_row = int(np.searchsorted(by_row, place, side="right"))
-    at_column = int(np.flatnonzero(labels[at_row] == chosen)[place - (by_row[at_row - 1] if at_row else 0)])
+    chosen = generator.choice(eligible)
+    cumulative = np.cumsum([np.count_nonzero(row == chosen) for row in labels])
+    index = int(generator.integers(cumulative[-1]))  # among the pixels of the class, row by row
+    row = int(np.searchsorted(cumulative, index, side="right"))
+    column = int(np.flatnonzero(labels[row] == chosen)[index - (cumulative[row - 1] if row else 0)])
     corner = []
-    for at, side, length in zip((at_row, at_column), labels.shape, window, strict=True):
-        first, last = max(0, at - math.floor(length) + 1), max(0, min(at, math.floor(side - length)))
+    for pixel, side, length in zip((row, column), labels.shape, window_size, strict=True):
+        first, last = max(0, pixel - math.floor(length) + 1), max(0, min(pixel, math.floor(side - length)))
         corner.append(float(generator.integers(first, max(first, last) + 1)))
     return corner
 
 
-def _draw(entropy: tuple[int, ...]) -> int:
-    """A 31-bit seed from several numbers."""
+def _derived_seed(entropy: tuple[int, ...]) -> int:
+    """Return a 31-bit seed derived from several integers."""
     return int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
