@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from maskwright.models import Unet
-from tests.data.salted import draw_salt
+from tests.tgs_salt.drawn_salt import draw_salt
 from tests.weights.legacy_files import described, inputs_of, layers_of, write_whole
 
 README = Path(__file__).parents[1] / "README.md"
 QUICK = (
     "--epochs 1 --classes background,cell,fibre --set network.backbone=resnet18 "
-    "--set training.patch=[64,64] --set training.batch_size=4"
+    "--set training.patch_size=[64,64] --set training.batch_size=4"
 )
 QUICK_SALT = (
     "--folds 2 --epochs 1 --set network.backbone=resnet18 --set network.decoder_filters=[8,8,8,8,8] "
@@ -64,7 +64,7 @@ def test_the_commands_and_then_the_python_of_the_readme(folders, maskwright_comm
     assert Image.open("section-mask.tif").size == Image.open("section.tif").size
 
     (training,) = (block for block in blocks("python") if "Segmenter.train" in block)
-    quick = 'epochs=1, overwrite=True, recipe={"training": {"patch": (64, 64), "batch_size": 4}}'
+    quick = 'epochs=1, overwrite=True, recipe={"training": {"patch_size": (64, 64), "batch_size": 4}}'
     names = {}
     exec(training.replace('time_budget="20m"', quick), names)  # noqa: S102 - our own README
     assert names["mask"].ndim == 2

@@ -1,8 +1,9 @@
-"""The layout of the TGS salt identification challenge: what is there, what does not fit together, and where masks are.
+"""Read and check the folder layout of the TGS salt identification challenge.
 
-``train/images/*.png``, ``train/masks/*.png``, ``train.csv`` with ``id,rle_mask``, ``depths.csv`` with ``id,z`` and
-``test/images/*.png``; masks or ``train.csv`` may be missing, and so may depths and test images. In the real set images
-are 101 x 101 with three equal channels, empty masks PNGs of 8 bits and the others of 16, 0 and 65535.
+The layout is ``train/images/*.png``, ``train/masks/*.png``, ``train.csv`` with ``id,rle_mask``, ``depths.csv`` with
+``id,z``, and ``test/images/*.png``. Either the masks or ``train.csv`` may be missing, and so may the depths and the test
+images. In the original data set, images are 101 x 101 pixels with three equal channels. Empty masks are 8-bit PNGs; other
+masks are 16-bit PNGs of 0 and 65535.
 """
 
 from collections import Counter
@@ -20,36 +21,36 @@ from maskwright.images.read import image_size, read_mask
 from maskwright.images.run_length import decode_runs, read_run_lengths
 from maskwright.images.write import write_mask
 
-SALT = 255
-"""The value of salt in masks made of run-lengths."""
+SALT_VALUE = 255
+"""Value of salt in masks decoded from run-lengths."""
 
 
 class WrongLayout(InputError):
-    """A folder that is not laid out as the challenge's data, or holds what cannot be used."""
+    """A folder without the layout of the challenge, or with files that do not fit together."""
 
     text = "{file}: found {found}; expected {expected}. {remedy}"
 
 
 @dataclass(frozen=True)
 class SaltData:
-    """Where everything is; ``notes`` are what a person should know of, a sentence each."""
+    """Paths of a checked data set, its image size (h, w), and warnings, one sentence each."""
 
     images: Path
     masks: Path
     depths: Path | None
     size: tuple[int, int]
-    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
-    """Look through a folder of the challenge's layout.
+    """Read the challenge's data set in ``folder``.
 
-    Masks are the PNGs; where there is none for an image, its run-lengths. Then all masks are written anew into
-    ``masks_into``, 0 and 255, where a later call finds them; else that folder is not touched.
+    Masks are read from the PNG files. If one is missing, it is decoded from its run-lengths, and all masks are written to
+    ``masks_into`` with the values 0 and 255. Otherwise that folder is not touched.
 
     Raises:
-        WrongLayout: Images or all masks are missing, or an image or a mask has another size than the others.
-        WrongRunLengths: ``train.csv`` cannot be read, or a mask in it is none: a run past the end, for one.
+        WrongLayout: The images or all masks are missing, or the sizes of images and masks differ.
+        WrongRunLengths: ``train.csv`` cannot be read, or its run-lengths are not valid.
         WrongStrata: ``depths.csv`` cannot be read.
         ImageFault: A mask or the header of an image cannot be read.
     """
@@ -60,7 +61,7 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
             file=folder / "train/images",
             found="no images",
             expected="the training images of the TGS salt challenge",
-            remedy="Give the folder that holds train/, train.csv, depths.csv and test/.",
+            remedy="Give the folder with train/, train.csv, depths.csv and test/.",
         )
     size = _common_size(images)
     pngs, file = _by_id(folder / "train/masks"), folder / "train.csv"
@@ -69,37 +70,39 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
         raise WrongLayout(
             file=folder,
             found="neither train/masks nor train.csv",
-            expected="masks as PNGs, or their run-lengths",
-            remedy="Unpack both.",
+            expected="masks as PNG files or as run-lengths",
+            remedy="Unpack the masks or train.csv.",
         )
-    known = images.keys() & (pngs.keys() | runs.keys())
-    decoded = {name: decode_runs(runs[name], size, source=f"{file}: {name}") for name in sorted(known & runs.keys())}
-    stored = {name: _mask(pngs[name], size) for name in sorted(known & pngs.keys())}
-    made = bool(known - pngs.keys())
-    paired = set() if made else pngs.keys() - images.keys()  # whose lack of an image is told by whoever pairs the files
+    usable = images.keys() & (pngs.keys() | runs.keys())
+    decoded = {name: decode_runs(runs[name], size, source=f"{file}: {name}") for name in sorted(usable & runs.keys())}
+    stored = {name: _mask(pngs[name], size) for name in sorted(usable & pngs.keys())}
+    needs_decoding = bool(usable - pngs.keys())
+    # If the PNG files are used as they are, pairing reports masks without an image.
+    reported_later = set() if needs_decoding else pngs.keys() - images.keys()
     differ = {name for name in stored.keys() & decoded.keys() if (stored[name] != decoded[name]).any()}
     masks = folder / "train/masks"
-    notes = [
-        *_strangers(f"Ids of {file} without an image", runs.keys() - images.keys() - paired),
-        *_strangers(f"Masks in {masks} without an image", pngs.keys() - images.keys() - runs.keys() - paired),
-        *_strangers(f"Images that are not in {file}", (known - runs.keys()) if runs else ()),
-        *_strangers(f"Masks that are not what {file} says, where the PNGs are used", differ),
+    warnings = [
+        *_warning(f"ids in {file} without an image", runs.keys() - images.keys() - reported_later),
+        *_warning(f"masks in {masks} without an image", pngs.keys() - images.keys() - runs.keys() - reported_later),
+        *_warning(f"images without a row in {file}", (usable - runs.keys()) if runs else ()),
+        *_warning(f"masks that differ from {file} (the PNG files are used)", differ),
     ]
-    if made:
+    if needs_decoding:
         if masks_into.resolve().is_relative_to(folder.resolve()):
             raise WrongLayout(
                 file=masks_into,
-                found="a place among the data",
-                expected="a folder outside it, for masks made of run-lengths",
-                remedy="Name another folder as --out.",
+                found="a folder inside the data",
+                expected="a folder outside of it for the decoded masks",
+                remedy="Give another folder as --out.",
             )
         masks = masks_into
         _write_masks(masks, {**decoded, **stored})
     depths = folder / "depths.csv"
     if depths.exists():
-        told = (images.keys() | pngs.keys() | runs.keys()) - known
-        notes += _depth_notes(depths, read_strata(depths).keys() - told, known, _by_id(folder / "test/images").keys())
-    return SaltData(folder / "train/images", masks, depths if depths.exists() else None, size, tuple(notes))
+        reported = (images.keys() | pngs.keys() | runs.keys()) - usable
+        test_ids = _by_id(folder / "test/images").keys()
+        warnings += _depth_warnings(depths, read_strata(depths).keys() - reported, usable, test_ids)
+    return SaltData(folder / "train/images", masks, depths if depths.exists() else None, size, tuple(warnings))
 
 
 def _by_id(folder: Path) -> dict[str, Path]:
@@ -111,16 +114,16 @@ def _by_id(folder: Path) -> dict[str, Path]:
 
 def _common_size(images: Mapping[str, Path]) -> tuple[int, int]:
     sizes = {name: image_size(path) for name, path in images.items()}
-    usual = Counter(sizes.values()).most_common(1)[0][0]
+    common = Counter(sizes.values()).most_common(1)[0][0]
     for name, size in sizes.items():
-        if size != usual:
+        if size != common:
             raise WrongLayout(
                 file=images[name],
                 found=f"{size[0]} x {size[1]} pixels",
-                expected=f"{usual[0]} x {usual[1]}, as the other images have",
-                remedy="Take it out, or put the original back.",
+                expected=f"{common[0]} x {common[1]}, the size of the other images",
+                remedy="Remove the image, or restore the original.",
             )
-    return usual
+    return common
 
 
 def _mask(file: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -129,27 +132,27 @@ def _mask(file: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
         raise WrongLayout(
             file=file,
             found=f"a mask of {' x '.join(map(str, mask.shape))}",
-            expected=f"{size[0]} x {size[1]}, as its image has",
-            remedy="Put the original back.",
+            expected=f"{size[0]} x {size[1]}, the size of its image",
+            remedy="Restore the original.",
         )
     return mask != 0
 
 
 def _write_masks(folder: Path, masks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Write masks that are not there yet; what is there and right stays as it is, so that nothing seems to change."""
+    """Write the masks that are missing or different; equal files keep their modification time."""
     for name, mask in masks.items():
         file = folder / f"{name}.png"
         if not (file.is_file() and np.array_equal(read_mask(file) != 0, mask)):
-            write_mask(file, np.where(mask, SALT, 0).astype(np.uint8))
+            write_mask(file, np.where(mask, SALT_VALUE, 0).astype(np.uint8))
 
 
-def _depth_notes(file: Path, ids: Set[str], train: Set[str], test: Set[str]) -> tuple[str, ...]:
+def _depth_warnings(file: Path, ids: Set[str], train: Set[str], test: Set[str]) -> tuple[str, ...]:
     return (
-        *_strangers(f"Training images without a depth in {file}", train - ids),
-        *(_strangers(f"Ids of {file} without an image", ids - train - test) if test else ()),
+        *_warning(f"training images without a depth in {file}", train - ids),
+        *(_warning(f"ids in {file} without an image", ids - train - test) if test else ()),
     )
 
 
-def _strangers(what: str, names: Collection[str]) -> tuple[str, ...]:
-    shown = ", ".join(sorted(names)[:3])
-    return (f"{what}: {len(names)}, such as {shown}.",) if names else ()
+def _warning(what: str, names: Collection[str]) -> tuple[str, ...]:
+    examples = ", ".join(sorted(names)[:3])
+    return (f"{what}: {len(names)}, for example {examples}",) if names else ()

@@ -1,4 +1,4 @@
-"""A folder of images to one CSV file of run-lengths, as competitions take it."""
+"""Predict a folder of images into one CSV file of run-lengths."""
 
 import shutil
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from maskwright.errors import InputError
 from maskwright.images.files import expand_inputs
 from maskwright.images.read import read_mask
 from maskwright.images.run_length import encode_runs, write_run_lengths
-from maskwright.inference.predict_folder import Job, OutputsExist, predict_files
+from maskwright.inference.predict_folder import OutputsExist, PredictionJob, predict_files
 
 
 class UnusableSubmission(InputError):
-    """A file, a network or images of which no submission can be made."""
+    """A file name, network or image from which no submission can be made."""
 
     text = "{file}: {found}; expected {expected}."
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What was written, and what could not be."""
+    """Number of written masks, number of empty ones, and the errors of failed images."""
 
     written: int
     empty: int
@@ -31,49 +31,49 @@ class Submission:
 
 
 def write_submission(
-    job: Job,
+    job: PredictionJob,
     images: str | Path,
     out: str | Path,
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Submission:
-    """Predict every image of a folder and write ``id,rle_mask``, a line each, in the order of the names.
+    """Predict every image of a folder and write one row ``id,rle_mask`` per image, sorted by id.
 
-    Masks lie in a hidden folder beside ``out`` until the file is whole: interrupted, the same call goes on. An image
-    that cannot be used has no line and is in ``failures``.
+    Until the file is complete, masks are kept in a hidden folder beside ``out``, so an interrupted call continues. An image
+    that cannot be predicted has no row; its error is in ``failures``.
 
     Args:
-        job: What predicts: a network of one class.
-        images: Folder, read with its subfolders; an id is a name without file type.
-        out: A name in .csv.
-        overwrite: Replace a file that is there, and masks of another network.
-        progress: Called with the images done and all images.
+        job: The engine, for a network of one class.
+        images: Folder of images, including subfolders; the id of an image is its stem.
+        out: The CSV file.
+        overwrite: Replace an existing file, and the masks of another network.
+        progress: Called with the number of images done and the total.
 
     Raises:
-        UnusableSubmission: ``out`` is there already or does not end in .csv, the network has several classes, or two
-            images have one name.
-        MissingInputs, EmptyFolder: There is nothing to predict.
-        OutputsExist: The masks of an interrupted call are another network's.
+        UnusableSubmission: ``out`` exists or is not a .csv name, the network has several classes, or two images have the
+            same stem.
+        MissingInputs, EmptyFolder: There is no image.
+        OutputsExist: The masks of an interrupted call are from another network.
     """
     out, bundle = Path(out), job.engine.bundle
     if out.suffix.lower() != ".csv" or out.is_dir() or (out.exists() and not overwrite):
-        expected = "a new name in .csv, or --overwrite for one that is there"
-        found = "is there already" if out.is_file() else "no name of a CSV file"
+        expected = "a new .csv file, or --overwrite to replace an existing one"
+        found = "the file exists" if out.is_file() else "not a CSV file name"
         raise UnusableSubmission(file=out, found=found, expected=expected)
     if bundle.activation != "sigmoid":
         found = f"a network of {len(bundle.labels)} classes"
-        raise UnusableSubmission(file=out, found=found, expected="one class and a background, which run-lengths tell")
+        raise UnusableSubmission(file=out, found=found, expected="a network of one class and a background")
     names: dict[str, Path] = {}
     for file, _ in expand_inputs([images]):
         if (other := names.setdefault(file.stem, file)) != file:
-            raise UnusableSubmission(file=file, found=f"has the name of {other}", expected="each id once")
+            raise UnusableSubmission(file=file, found=f"the same id as {other}", expected="unique ids")
         if set(file.stem) & set(',"\n\r'):
             raise UnusableSubmission(
-                file=file, found="a name no id can be", expected="no comma, quote or line end in it"
+                file=file, found="a stem that cannot be an id", expected="a stem without commas, quotes and line ends"
             )
-    parts = out.with_name(f".{out.name}.masks")
-    predict = partial(predict_files, job, [images], parts, done=lambda done, total, _: progress(done, total))
+    masks_folder = out.with_name(f".{out.name}.masks")
+    predict = partial(predict_files, job, [images], masks_folder, done=lambda done, total, _: progress(done, total))
     try:
         results = predict()
     except OutputsExist:
@@ -88,6 +88,6 @@ def write_submission(
     }
     write_run_lengths(out, sorted(masks.items()))
     failures = tuple(result.error for result in results if result.error is not None)
-    if not failures:  # else the next call need not predict the others again
-        shutil.rmtree(parts)
+    if not failures:  # otherwise the next call predicts the failed images only
+        shutil.rmtree(masks_folder)
     return Submission(len(masks), sum(not runs for runs in masks.values()), failures)

@@ -1,4 +1,4 @@
-"""A small data set in the layout of the TGS salt challenge, as the real one is stored."""
+"""A small drawn data set in the layout and the file formats of the TGS salt challenge."""
 
 import numpy as np
 from PIL import Image
@@ -10,7 +10,7 @@ SIDE = 101
 
 
 def draw_salt(folder, *, images=12, tests=4, seed=0):
-    """Bright blobs on layered ground, every fourth image without any; returns the masks by id."""
+    """Draw bright blobs on layers, every fourth image without a blob; return the masks by id."""
     rng = np.random.default_rng(seed)
     for part in ("train/images", "train/masks", "test/images"):
         (folder / part).mkdir(parents=True, exist_ok=True)
@@ -36,6 +36,6 @@ def draw_salt(folder, *, images=12, tests=4, seed=0):
 
 
 def save_mask(file, mask):
-    """8 bits where it is empty, 16 where it is not."""
+    """Save an empty mask with 8 bits and any other mask with 16 bits."""
     picture = Image.fromarray(mask.astype(np.uint16) * 65535) if mask.any() else Image.fromarray(mask.astype(np.uint8))
     picture.save(file)

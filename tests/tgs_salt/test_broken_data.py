@@ -1,6 +1,6 @@
-"""Broken copies of the salt challenge's data, each through the command: what it says, once, and what it leaves alone.
+"""Damaged copies of the salt challenge's data: one error or one warning each, and no file is changed.
 
-Only ``--explain`` is run: it reads all that is read before a training, says the same of it, and trains nothing.
+The tests use ``--explain``, which runs all checks and does not train.
 """
 
 import re
@@ -13,7 +13,7 @@ from PIL import Image
 from maskwright.data.split import folds
 from maskwright.data.strata import read_strata
 from maskwright.images.run_length import encode_runs, write_run_lengths
-from tests.data.salted import draw_salt, save_mask
+from tests.tgs_salt.drawn_salt import draw_salt, save_mask
 
 NETWORK = """
 import keras
@@ -23,22 +23,22 @@ def network(channels, classes, activation):
     image = keras.Input((None, None, channels))
     return keras.Model(image, keras.layers.Conv2D(classes, 1, activation=activation, dtype="float32")(image))
 """
-"""Built in no time; which network it is does not matter here."""
+"""A network that is built quickly; its predictions do not matter here."""
 
 USUAL = "with one class all over"
-"""Of masks without salt, which are told of sound data as well."""
+"""Part of a warning about masks without salt, which valid data has as well."""
 
 
 @pytest.fixture
 def copied(tmp_path):
-    """The folder of a sound copy, its masks by id, and an id whose mask holds salt."""
+    """Return the folder of a valid copy, its masks by id, and an id whose mask has salt."""
     masks = draw_salt(tmp_path / "data", images=10, tests=2)
     return tmp_path / "data", masks, next(name for name, mask in masks.items() if mask.any())
 
 
 @pytest.fixture
 def explain(tmp_path, maskwright_command):
-    """Explains the preset on a folder: exit code, warnings and standard error; nothing is changed or written."""
+    """Run ``train --explain``; return exit code, warnings and standard error; check that no file changed."""
     before = {}
 
     def run(data):
@@ -168,7 +168,7 @@ def colour(file):
 
 
 def held_out_first(data, masks):
-    """The ids that the first of the preset's five folds holds out."""
+    """Return the ids that the first of the preset's five folds holds out."""
     coverage = {name: float(mask.mean()) for name, mask in masks.items()}
     return folds(list(masks), coverage, number=5, seed=0, strata=read_strata(data / "depths.csv"))[0]
 
@@ -178,14 +178,14 @@ def cases(words):
 
 
 def is_said(text, words, data, name):
-    """Whether a text is just those words, with the folder and the id in their places and anything for three dots."""
+    """Whether a text matches a template with ``{data}``, ``{name}`` and ``...`` for any text."""
     pattern = re.escape(words.format(data=data, name=name)).replace(re.escape("..."), r"[^\n]+")
     return re.fullmatch(pattern, text) is not None
 
 
 REFUSED = {
     neither_masks_nor_train_csv: "{data}: found neither train/masks nor train.csv; "
-    "expected masks as PNGs, or their run-lengths. Unpack both.",
+    "expected masks as PNG files or as run-lengths. Unpack the masks or train.csv.",
     a_run_past_the_end: "{data}/train.csv: {name}: found a run past the end, 10200 9; "
     "expected pixels up to 10201, 101 x 101.",
     overlapping_runs: "{data}/train.csv: {name}: found a run that begins at 14, before the end of the one before it; "
@@ -194,9 +194,9 @@ REFUSED = {
     "expected pairs of whole numbers above 0: start and length.",
     no_header: "{data}/train.csv: found the columns empty,; expected id,rle_mask.",
     a_mask_of_another_size: "{data}/train/masks/{name}.png: found a mask of 50 x 101; "
-    "expected 101 x 101, as its image has. Put the original back.",
+    "expected 101 x 101, the size of its image. Restore the original.",
     an_image_of_another_size: "{data}/train/images/{name}.png: found 101 x 100 pixels; "
-    "expected 101 x 101, as the other images have. Take it out, or put the original back.",
+    "expected 101 x 101, the size of the other images. Remove the image, or restore the original.",
     a_truncated_image: "The data cannot be trained on:\n"
     "- {data}/train/images/{name}.png: found bytes that cannot be decoded (...); "
     "expected a whole image. It is truncated or damaged: copy or export it again.",
@@ -205,11 +205,11 @@ REFUSED = {
 }
 
 WARNED = {
-    an_id_in_train_csv_only: "Ids of {data}/train.csv without an image: 1, such as stranger.",
-    an_image_missing_in_train_csv: "Images that are not in {data}/train.csv: 1, such as {name}.",
-    an_image_missing_in_depths: "Training images without a depth in {data}/depths.csv: 1, such as {name}.",
-    a_mask_that_is_not_its_run_lengths: "Masks that are not what {data}/train.csv says, "
-    "where the PNGs are used: 1, such as {name}.",
+    an_id_in_train_csv_only: "ids in {data}/train.csv without an image: 1, for example stranger",
+    an_image_missing_in_train_csv: "images without a row in {data}/train.csv: 1, for example {name}",
+    an_image_missing_in_depths: "training images without a depth in {data}/depths.csv: 1, for example {name}",
+    a_mask_that_is_not_its_run_lengths: "masks that differ from {data}/train.csv "
+    "(the PNG files are used): 1, for example {name}",
 }
 
 COLOURED = (
@@ -219,7 +219,7 @@ COLOURED = (
 
 
 @pytest.mark.parametrize(("damage", "words"), cases(REFUSED))
-def test_what_cannot_be_used_ends_the_command_with_one_error_that_names_it(copied, explain, damage, words):
+def test_unusable_data_gives_one_error_that_names_the_file(copied, explain, damage, words):
     data, masks, name = copied
     damage(data, masks, name)
     code, told, err = explain(data)
@@ -228,7 +228,7 @@ def test_what_cannot_be_used_ends_the_command_with_one_error_that_names_it(copie
 
 
 @pytest.mark.parametrize(("damage", "words"), cases(WARNED))
-def test_what_can_be_used_all_the_same_is_told_once(copied, explain, damage, words):
+def test_usable_data_gives_one_warning(copied, explain, damage, words):
     data, masks, name = copied
     damage(data, masks, name)
     code, told, err = explain(data)
@@ -237,14 +237,14 @@ def test_what_can_be_used_all_the_same_is_told_once(copied, explain, damage, wor
 
 
 @pytest.mark.parametrize("damage", [nothing_missing, no_masks_folder, no_depths, all_of_another_size_and_no_train_csv])
-def test_what_may_be_missing_or_of_any_size_is_taken_without_a_word(copied, explain, damage):
+def test_optional_files_may_be_missing_without_a_warning(copied, explain, damage):
     data, masks, name = copied
     damage(data, masks, name)
     assert explain(data) == (0, [], "")
 
 
 @pytest.mark.parametrize("damage", [an_image_with_neither_mask_nor_run_lengths, an_image_that_is_gone])
-def test_an_image_that_is_left_out_is_told_once(copied, explain, damage):
+def test_image_that_is_left_out_gives_one_warning(copied, explain, damage):
     data, masks, name = copied
     damage(data, masks, name)
     code, told, err = explain(data)
@@ -253,7 +253,7 @@ def test_an_image_that_is_left_out_is_told_once(copied, explain, damage):
 
 
 @pytest.mark.parametrize("held_out", [True, False])
-def test_an_image_whose_channels_differ_is_refused(copied, explain, held_out):
+def test_image_with_other_channels_is_an_error(copied, explain, held_out):
     data, masks, _ = copied
     name = next(name for name in masks if (name in held_out_first(data, masks)) == held_out)
     colour(data / f"train/images/{name}.png")
@@ -262,7 +262,7 @@ def test_an_image_whose_channels_differ_is_refused(copied, explain, held_out):
     assert is_said(err, COLOURED, data, name), err
 
 
-def test_a_first_line_with_salt_in_place_of_the_header_is_refused_in_a_line_that_can_be_read(copied, explain):
+def test_missing_header_gives_a_short_error(copied, explain):
     data, masks, name = copied
     no_header_and_salt_in_the_first_line(data, masks, name)
     code, told, err = explain(data)
