@@ -1,9 +1,9 @@
 """Read and check the folder layout of the TGS salt identification challenge.
 
 The layout is ``train/images/*.png``, ``train/masks/*.png``, ``train.csv`` with ``id,rle_mask``, ``depths.csv`` with
-``id,z``, and ``test/images/*.png``. Either the masks or ``train.csv`` may be missing, and so may the depths and the test
-images. In the original data set, images are 101 x 101 pixels with three equal channels. Empty masks are 8-bit PNGs; other
-masks are 16-bit PNGs of 0 and 65535.
+``id,z``, and ``test/images/*.png``. Either the masks or ``train.csv`` may be missing, and so may the depths and the
+test images. In the original data set, images are 101 x 101 pixels with three equal channels. Empty masks are 8-bit
+PNGs; other masks are 16-bit PNGs of 0 and 65535.
 """
 
 from collections import Counter
@@ -45,8 +45,8 @@ class SaltData:
 def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
     """Read the challenge's data set in ``folder``.
 
-    Masks are read from the PNG files. If one is missing, it is decoded from its run-lengths, and all masks are written to
-    ``masks_into`` with the values 0 and 255. Otherwise that folder is not touched.
+    Masks are read from the PNG files. If one is missing, it is decoded from its run-lengths, and all masks are written
+    to ``masks_into`` with the values 0 and 255. Otherwise that folder is not touched.
 
     Raises:
         WrongLayout: The images or all masks are missing, or the sizes of images and masks differ.

@@ -27,9 +27,9 @@ class Preset(NamedTuple):
 def tgs_salt(data: Path, *, masks_into: Path) -> PresetFields:
     """Return the recipe fields for the challenge's data set, as its winners published them.
 
-    The network is trained from scratch with scSE attention (Roy et al., 2018), hypercolumns and coordinate channels. The
-    loss is binary cross-entropy and Dice, and finally the Lovász hinge (Berman et al., 2018). Weights are averaged at the
-    end. The best network is chosen by the score of the challenge.
+    The network is trained from scratch with scSE attention (Roy et al., 2018), hypercolumns and coordinate channels.
+    The loss is binary cross-entropy and Dice, and finally the Lovász hinge (Berman et al., 2018). Weights are averaged
+    at the end. The best network is chosen by the score of the challenge.
 
     Raises:
         InputError: See `read_salt`.

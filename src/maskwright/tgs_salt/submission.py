@@ -40,8 +40,8 @@ def write_submission(
 ) -> Submission:
     """Predict every image of a folder and write one row ``id,rle_mask`` per image, sorted by id.
 
-    Until the file is complete, masks are kept in a hidden folder beside ``out``, so an interrupted call continues. An image
-    that cannot be predicted has no row; its error is in ``failures``.
+    Until the file is complete, masks are kept in a hidden folder beside ``out``, so an interrupted call continues. An
+    image that cannot be predicted has no row; its error is in ``failures``.
 
     Args:
         job: The engine, for a network of one class.
@@ -51,8 +51,8 @@ def write_submission(
         progress: Called with the number of images done and the total.
 
     Raises:
-        UnusableSubmission: ``out`` exists or is not a .csv name, the network has several classes, or two images have the
-            same stem.
+        UnusableSubmission: ``out`` exists or is not a .csv name, the network has several classes, or two images have
+            the same stem.
         MissingInputs, EmptyFolder: There is no image.
         OutputsExist: The masks of an interrupted call are from another network.
     """
