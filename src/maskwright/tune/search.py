@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from maskwright.images.components import cleaned, components
 from maskwright.images.labels import IGNORED
-from maskwright.metrics.salt import score_of_counts
+from maskwright.metrics.salt import salt_score_from_counts
 from maskwright.metrics.scores import iou_from_counts
 
 Monitor = Literal["mean_iou", "mean_precision"]
@@ -118,7 +118,8 @@ def score_counts(
 ) -> NDArray[np.float64]:
     """Score pixel counts of one class; the last axis is that of the images."""
     if monitor == "mean_precision":
-        return score_of_counts(true_positives, np.broadcast_to(truth, true_positives.shape), predicted).mean(axis=-1)
+        truth = np.broadcast_to(truth, true_positives.shape)
+        return salt_score_from_counts(true_positives, truth, predicted).mean(axis=-1)
     ious = iou_from_counts(true_positives.sum(axis=-1), truth.sum(axis=-1), predicted.sum(axis=-1))
     return np.nan_to_num(ious)
 
