@@ -75,9 +75,32 @@ def iou(
     >>> iou(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), classes=3, ignore=2)
     array([0.5, 0.5, nan])
     """
-    matrix = confusion_matrix(truth, prediction, classes=classes, ignore=ignore)
-    true_positives, truth_pixels, predicted_pixels = _class_counts(matrix)
-    return _ratio(true_positives, truth_pixels + predicted_pixels - true_positives)
+    return iou_from_counts(*_class_counts(confusion_matrix(truth, prediction, classes=classes, ignore=ignore)))
+
+
+def iou_from_counts(true_positives: ArrayLike, truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
+    """Compute the intersection over union from pixel counts; NaN where truth and prediction are empty.
+
+    Args:
+        true_positives: Pixels of the class in both masks, an array of any shape.
+        truth: Pixels of the class in the truth, of a shape that broadcasts.
+        predicted: Pixels of the class in the prediction, of a shape that broadcasts.
+
+    >>> iou_from_counts([90, 5, 0], [92, 8, 0], [93, 7, 0]).round(4)
+    array([0.9474, 0.5   ,    nan])
+    """
+    intersection = np.asarray(true_positives)
+    return _ratio(intersection, np.asarray(truth) + np.asarray(predicted) - intersection)
+
+
+def mean_over_present(scores: ArrayLike) -> NDArray[np.float64]:
+    """Compute the mean over the last axis without absent classes, whose score is NaN; NaN if all are absent.
+
+    >>> mean_over_present([[0.5, np.nan, 0.25], [np.nan, np.nan, np.nan]])
+    array([0.375,   nan])
+    """
+    scores = np.asarray(scores)
+    return _ratio(np.nansum(scores, axis=-1), np.isfinite(scores).sum(axis=-1))
 
 
 class ClassScore(BaseModel, frozen=True, extra="forbid"):
@@ -131,7 +154,7 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
         if matrix.shape != (len(names), len(names)):
             raise wrong_argument("confusion", matrix.shape, expected=f"one row and column for each of {list(names)}")
         true_positives, truth_pixels, predicted_pixels = _class_counts(matrix)
-        ious = _ratio(true_positives, truth_pixels + predicted_pixels - true_positives)
+        ious = iou_from_counts(true_positives, truth_pixels, predicted_pixels)
         f_scores = _ratio(2 * true_positives, truth_pixels + predicted_pixels)
         precisions, recalls = _ratio(true_positives, predicted_pixels), _ratio(true_positives, truth_pixels)
         averaged = ious[background:]
@@ -148,7 +171,7 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
                 )
                 for row, name in enumerate(names)
             ),
-            mean_iou=_none_if_nan(_ratio(np.nansum(averaged), np.isfinite(averaged).sum())),
+            mean_iou=_none_if_nan(mean_over_present(averaged)),
             pixel_accuracy=_none_if_nan(_ratio(true_positives.sum(), matrix.sum())),
             absent=tuple(name for name, score in zip(names[background:], averaged, strict=True) if np.isnan(score)),
             background=background,
