@@ -1,4 +1,4 @@
-"""Gradients of a loss on whichever backend runs the tests."""
+"""Gradient of a loss on the backend that runs the tests."""
 
 from collections.abc import Callable
 
@@ -36,11 +36,11 @@ GRADIENTS = {"tensorflow": _gradient_tensorflow, "jax": _gradient_jax, "torch": 
 
 @pytest.fixture(scope="session")
 def gradient() -> Gradient:
-    """The gradient of a loss by the prediction, as float32 NumPy."""
+    """Gradient of a loss with respect to the prediction, as a float32 NumPy array."""
 
-    def of(loss, truth, prediction, *, dtype="float32"):
+    def compute(loss, truth, prediction, *, dtype="float32"):
         tensor = ops.convert_to_tensor(prediction, dtype=dtype)
-        slope = GRADIENTS[keras.backend.backend()](lambda probabilities: loss(truth, probabilities), tensor)
-        return ops.convert_to_numpy(ops.cast(slope, "float32"))
+        slopes = GRADIENTS[keras.backend.backend()](lambda predicted: loss(truth, predicted), tensor)
+        return ops.convert_to_numpy(ops.cast(slopes, "float32"))
 
-    return of
+    return compute

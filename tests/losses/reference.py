@@ -1,26 +1,29 @@
-"""The published formulas in float64 NumPy, on (n, h, w, c) truth and probabilities; no code of the package is used.
+"""Published formulas in float64 NumPy, on (n, h, w, c) truth and probabilities, without code of the package.
 
-They know neither ignored pixels nor absent classes; `over_known` and `over_present` know them for them.
+The formulas handle neither ignored pixels nor absent classes; `over_valid` and `over_present` add both.
 """
 
 import numpy as np
 
 
-def over_known(formula, truth, prediction, known):
-    """A formula of pixels, over the known ones, (n, h, w); 0 without any."""
-    return formula(truth[known], prediction[known]) if known.any() else 0.0
+def over_valid(formula, truth, prediction, valid):
+    """Apply a formula to the valid pixels, a mask (n, h, w); 0 without valid pixels."""
+    return formula(truth[valid], prediction[valid]) if valid.any() else 0.0
 
 
-def over_present(formula, truth, prediction, known, *, weights=None, per_image=False, threshold=0.5):
-    """1 minus the mean score of the classes with a pixel true or decided for, each scored alone; 0 without any."""
+def over_present(formula, truth, prediction, valid, *, weights=None, per_image=False, threshold=0.5):
+    """Return 1 - the mean score of the classes with a true or predicted pixel, each scored alone; 0 without any."""
     images, *_, classes = truth.shape
-    of_image = [known & (np.arange(images) == image)[:, None, None] for image in range(images)]
+    image_masks = [valid & (np.arange(images) == image)[:, None, None] for image in range(images)]
     scores = []
     for k in range(classes):
-        true, predicted = truth[..., k] > 0, prediction[..., k] > threshold if classes == 1 else prediction.argmax(-1) == k
+        true, predicted = (
+            truth[..., k] > 0,
+            prediction[..., k] > threshold if classes == 1 else prediction.argmax(-1) == k,
+        )
         costs = [
             formula(truth[rows][:, k].reshape(1, -1, 1, 1), prediction[rows][:, k].reshape(1, -1, 1, 1))
-            for rows in (of_image if per_image else [known])
+            for rows in (image_masks if per_image else [valid])
             if (rows & (true | predicted)).any()
         ]
         if costs:
@@ -28,8 +31,8 @@ def over_present(formula, truth, prediction, known, *, weights=None, per_image=F
     return 1 - np.mean(scores) if scores else 0.0
 
 
-def _inside(prediction):
-    """Probabilities kept as far from 0 and 1 as the losses keep them, with the largest that float32 has there."""
+def _clip(prediction):
+    """Clip probabilities like the losses, at the largest float32 below 1 - 1e-7."""
     return np.clip(prediction, 1e-7, float(np.float32(1 - 1e-7)))
 
 
@@ -57,7 +60,7 @@ def dice(truth, prediction, *, beta=1.0, weights=1.0, per_image=False, smooth=1e
 
 
 def tversky(truth, prediction, *, alpha, beta, smooth=1e-5, exponent=1.0):
-    """Salehi et al.: alpha beside the false positives p(class) g(rest), beta beside the false_negatives p(rest) g(class)."""
+    """Salehi et al.: alpha weights the false positives p(class) g(rest), beta the false negatives p(rest) g(class)."""
     false_positives = (prediction * (1 - truth)).sum((0, 1, 2))
     false_negatives = ((1 - prediction) * truth).sum((0, 1, 2))
     true_positives = (prediction * truth).sum((0, 1, 2))
@@ -76,29 +79,29 @@ def matthews(truth, prediction, *, smooth=1e-5):
 
 
 def binary_cross_entropy(truth, prediction):
-    prediction = _inside(prediction)
+    prediction = _clip(prediction)
     return -np.mean(np.log(np.where(truth == 1, prediction, 1 - prediction)))
 
 
 def categorical_cross_entropy(truth, prediction, *, weights=1.0):
-    share = prediction / np.maximum(prediction.sum(-1, keepdims=True), 1e-7)
-    return -np.mean(truth * np.log(_inside(share)) * weights)
+    normalised = prediction / np.maximum(prediction.sum(-1, keepdims=True), 1e-7)
+    return -np.mean(truth * np.log(_clip(normalised)) * weights)
 
 
 def binary_focal(truth, prediction, *, alpha, gamma):
-    prediction = _inside(prediction)
-    of_class = -alpha * (1 - prediction) ** gamma * np.log(prediction)
-    of_rest = -(1 - alpha) * prediction**gamma * np.log(1 - prediction)
-    return np.mean(np.where(truth == 1, of_class, of_rest))
+    prediction = _clip(prediction)
+    positives = -alpha * (1 - prediction) ** gamma * np.log(prediction)
+    negatives = -(1 - alpha) * prediction**gamma * np.log(1 - prediction)
+    return np.mean(np.where(truth == 1, positives, negatives))
 
 
 def categorical_focal(truth, prediction, *, alpha, gamma):
-    prediction = _inside(prediction)
+    prediction = _clip(prediction)
     return -np.mean(truth * alpha * (1 - prediction) ** gamma * np.log(prediction))
 
 
 def lovasz(errors, truth):
-    """The Lovász extension of the set function M -> |M| / |class or M|, by its definition on sets; one class."""
+    """Lovász extension of the set function M -> |M| / |class or M| of one class, by its definition on sets."""
     pixels_of_class = set(np.flatnonzero(truth))
     wrong: set[int] = set()
     total, before = 0.0, 0.0
@@ -111,11 +114,11 @@ def lovasz(errors, truth):
 
 
 def lovasz_hinge(truth, prediction):
-    logits = np.log(_inside(prediction)) - np.log(1 - _inside(prediction))
-    return lovasz_hinge_of_logits(truth, logits)
+    logits = np.log(_clip(prediction)) - np.log(1 - _clip(prediction))
+    return lovasz_hinge_from_logits(truth, logits)
 
 
-def lovasz_hinge_of_logits(truth, logits):
+def lovasz_hinge_from_logits(truth, logits):
     errors = np.maximum(0, 1 - logits * (2 * truth - 1))
     return np.mean([lovasz(errors[..., k], truth[..., k]) for k in range(truth.shape[-1])])
 
@@ -126,11 +129,11 @@ def lovasz_softmax(truth, prediction, *, per_image=False):
     return np.mean([lovasz(errors[row][..., k], truth[row][..., k]) for row in rows for k in range(truth.shape[-1])])
 
 
-def slope(function, prediction, *, step=1e-6):
-    """The gradient of a function of the prediction by central differences."""
+def numerical_gradient(function, prediction, *, step=1e-6):
+    """Gradient of a function of the prediction by central differences."""
     gradient = np.zeros_like(prediction)
-    for place in np.ndindex(prediction.shape):
-        there = np.zeros_like(prediction)
-        there[place] = step
-        gradient[place] = (function(prediction + there) - function(prediction - there)) / (2 * step)
+    for index in np.ndindex(prediction.shape):
+        offset = np.zeros_like(prediction)
+        offset[index] = step
+        gradient[index] = (function(prediction + offset) - function(prediction - offset)) / (2 * step)
     return gradient

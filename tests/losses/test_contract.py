@@ -1,4 +1,4 @@
-"""What holds for every loss: ids or one-hot, ignored pixels, degenerate masks, half precision, saving, training."""
+"""Properties of every loss: layouts, ignored pixels, degenerate masks, half precision, saving and training."""
 
 from functools import partial, reduce
 from operator import add
@@ -35,6 +35,8 @@ SOFTMAX = {
     "mcc without smoothing": lambda **options: MCCLoss(smooth=0, **options),
     "categorical cross entropy": lambda **options: CategoricalCELoss(class_indexes=[0, 2], **options),
     "categorical focal": lambda **options: CategoricalFocalLoss(0.4, 1.0, **options),
+    "categorical cross entropy from logits": lambda **options: CategoricalCELoss(from_logits=True, **options),
+    "categorical focal from logits": lambda **options: CategoricalFocalLoss(0.4, 0.5, from_logits=True, **options),
     "lovasz softmax": lambda **options: LovaszSoftmaxLoss(per_image=True, **options),
     "sum": lambda **options: 0.5 * CategoricalCELoss(**options) + DiceLoss(per_image=True, **options) * 2,
 }
@@ -45,6 +47,8 @@ SIGMOID = {
     "mcc": lambda **options: MCCLoss(**options),
     "binary cross entropy": lambda **options: BinaryCELoss(**options),
     "binary focal": lambda **options: BinaryFocalLoss(0.4, 0.5, **options),
+    "binary cross entropy from logits": lambda **options: BinaryCELoss(from_logits=True, **options),
+    "binary focal from logits": lambda **options: BinaryFocalLoss(0.4, 0.5, from_logits=True, **options),
     "lovasz hinge": lambda **options: LovaszHingeLoss(per_image=True, **options),
     "lovasz hinge from logits": lambda **options: LovaszHingeLoss(from_logits=True, **options),
     "lovasz softmax": lambda **options: LovaszSoftmaxLoss(**options),
@@ -64,28 +68,43 @@ def one_hot(ids, channels):
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
-def test_ids_and_one_hot_maps_are_the_same_truth(make, channels):
+def test_ids_and_one_hot_masks_give_the_same_loss(make, channels):
     ids, prediction = batch(channels)
-    assert float(make()(ids.astype("uint8"), prediction)) == pytest.approx(float(make()(one_hot(ids, channels), prediction)))
+    assert float(make()(ids.astype("uint8"), prediction)) == pytest.approx(
+        float(make()(one_hot(ids, channels), prediction))
+    )
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
-def test_ignored_pixels_weigh_as_if_cut_off_and_get_no_gradient(make, channels, gradient):
+def test_ignored_pixels_have_no_effect_and_no_gradient(make, channels, gradient):
     ids, prediction = batch(channels)
     marked = ids.copy()
     marked[:, :, 4:] = 255
     loss = make(ignore=255)
-    assert float(loss(marked, prediction)) == pytest.approx(float(make()(ids[:, :, :4], prediction[:, :, :4])), rel=1e-5)
+    assert float(loss(marked, prediction)) == pytest.approx(
+        float(make()(ids[:, :, :4], prediction[:, :, :4])), rel=1e-5
+    )
     assert np.all(gradient(loss, marked, prediction)[:, :, 4:] == 0)
 
 
 def pixels(formula, **options):
-    return partial(reference.over_known, partial(formula, **options))
+    return partial(reference.over_valid, partial(formula, **options))
 
 
 def regions(formula, *, per_image=False, weights=None, threshold=0.5, **options):
     formula = partial(formula, **options)
     return partial(reference.over_present, formula, per_image=per_image, weights=weights, threshold=threshold)
+
+
+def of_sigmoid(formula):
+    return lambda truth, logits, **options: formula(truth, 1 / (1 + np.exp(-logits)), **options)
+
+
+def of_softmax(formula):
+    def compute(truth, logits, **options):
+        return formula(truth, np.exp(logits) / np.exp(logits).sum(-1, keepdims=True), **options)
+
+    return compute
 
 
 def cross_entropy_plus_twice_dice(*batch):
@@ -106,6 +125,8 @@ VALUES_OF_SOFTMAX = {
         lambda truth, prediction: reference.categorical_cross_entropy(truth[:, [0, 2]], prediction[:, [0, 2]])
     ),
     "categorical focal": pixels(reference.categorical_focal, alpha=0.4, gamma=1.0),
+    "categorical cross entropy from logits": pixels(of_softmax(reference.categorical_cross_entropy)),
+    "categorical focal from logits": pixels(of_softmax(reference.categorical_focal), alpha=0.4, gamma=0.5),
     "lovasz softmax": regions(reference.lovasz_softmax, per_image=True),
     "sum": cross_entropy_plus_twice_dice,
 }
@@ -116,8 +137,10 @@ VALUES_OF_SIGMOID = {
     "mcc": regions(reference.matthews),
     "binary cross entropy": pixels(reference.binary_cross_entropy),
     "binary focal": pixels(reference.binary_focal, alpha=0.4, gamma=0.5),
+    "binary cross entropy from logits": pixels(of_sigmoid(reference.binary_cross_entropy)),
+    "binary focal from logits": pixels(of_sigmoid(reference.binary_focal), alpha=0.4, gamma=0.5),
     "lovasz hinge": regions(reference.lovasz_hinge, per_image=True),
-    "lovasz hinge from logits": regions(reference.lovasz_hinge_of_logits, threshold=0),
+    "lovasz hinge from logits": regions(reference.lovasz_hinge_from_logits, threshold=0),
     "lovasz softmax": regions(reference.lovasz_softmax),
 }
 EVERY_VALUE = [pytest.param(SOFTMAX[name], VALUES_OF_SOFTMAX[name], 3, id=name) for name in SOFTMAX] + [
@@ -127,36 +150,36 @@ EVERY_VALUE = [pytest.param(SOFTMAX[name], VALUES_OF_SOFTMAX[name], 3, id=name) 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("make", "value", "channels"), EVERY_VALUE)
-def test_degenerate_batches_have_the_value_of_the_formula_and_finite_gradients(make, value, channels, dtype, gradient):
+def test_degenerate_batches_have_the_formula_s_value_and_finite_gradients(make, value, channels, dtype, gradient):
     ids, _ = batch(channels)
     size = ids.shape
     last = max(channels, 2) - 1
-    right = one_hot(np.full(size, last), channels).astype(float)
+    correct = one_hot(np.full(size, last), channels).astype(float)
     for case, (truth, prediction) in {
-        "all one class, found": (np.full(size, last), right),
-        "all one class, missed": (np.full(size, last), 1 - right),
+        "all one class, correct": (np.full(size, last), correct),
+        "all one class, wrong": (np.full(size, last), 1 - correct),
         "empty, and nothing predicted": (np.zeros(size, int), np.zeros((*size, channels))),
         "empty, and everything predicted": (np.zeros(size, int), np.ones((*size, channels))),
         "all ignored": (np.full(size, 255), np.full((*size, channels), 0.5)),
         "one pixel": (np.where(np.arange(60).reshape(size) == 37, 1, 255), np.full((*size, channels), 0.75)),
         "undecided": (ids, np.full((*ids.shape, channels), 0.5)),
     }.items():
-        loss, known = make(ignore=255), truth != 255
-        expected = value(one_hot(np.where(known, truth, 0), channels), prediction, known)
+        loss, valid = make(ignore=255), truth != 255
+        expected = value(one_hot(np.where(valid, truth, 0), channels), prediction, valid)
         found = float(loss(truth, ops.convert_to_tensor(prediction, dtype=dtype)))
         assert found == pytest.approx(expected, rel=1e-4, abs=1e-5), case
         assert np.all(np.isfinite(gradient(loss, truth, prediction, dtype=dtype))), case
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
-def test_with_no_known_pixel_the_loss_is_0_and_teaches_nothing(make, channels, gradient):
+def test_without_valid_pixels_the_loss_and_the_gradient_are_0(make, channels, gradient):
     truth, prediction = np.full((2, 5, 6), 7), batch(channels)[1]
     assert float(make(ignore=7)(truth, prediction)) == 0
     assert np.all(gradient(make(ignore=7), truth, prediction) == 0)
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
-def test_half_precision_predictions_are_computed_on_in_float32(make, channels):
+def test_half_precision_predictions_are_converted_to_float32(make, channels):
     ids, prediction = batch(channels)
     half = ops.convert_to_tensor(prediction, dtype="bfloat16")
     loss = make()(ids, half)
@@ -165,37 +188,40 @@ def test_half_precision_predictions_are_computed_on_in_float32(make, channels):
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
-def test_a_loss_comes_back_from_its_configuration(make, channels):
+def test_loss_is_restored_from_its_configuration(make, channels):
     ids, prediction = batch(channels)
     ids[0, 0, 0] = 255
     loss = make(ignore=255, name="mine") if make is not SOFTMAX["sum"] else make(ignore=255)
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
-    assert type(again) is type(loss)
-    assert again.name == loss.name
-    assert again.get_config() == loss.get_config()
-    assert float(again(ids, prediction)) == float(loss(ids, prediction))
+    restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(restored) is type(loss)
+    assert restored.name == loss.name
+    assert restored.get_config() == loss.get_config()
+    assert float(restored(ids, prediction)) == float(loss(ids, prediction))
 
 
 @pytest.mark.parametrize(("make", "channels"), EVERY)
-def test_weights_of_samples_are_refused(make, channels):
+def test_sample_weight_is_an_error(make, channels):
     ids, prediction = batch(channels)
-    with pytest.raises(WrongArgument, match=r"sample_weight.*scored as a whole.*class_weights=.*ignore="):
+    with pytest.raises(WrongArgument, match=r"^sample_weight=.*class_weights=.*ignore="):
         make()(ids, prediction, sample_weight=np.ones(2))
 
 
+@pytest.mark.parametrize("from_logits", [False, True])
 @pytest.mark.parametrize(("table", "channels"), [(SOFTMAX, 3), (SIGMOID, 1)])
-def test_a_compiled_network_of_open_size_learns_from_every_loss_and_saves_it(table, channels, tmp_path):
+def test_network_of_variable_size_trains_with_every_loss_and_saves_it(table, channels, from_logits, tmp_path):
     keras.utils.set_random_seed(1)
     ids, _ = batch(channels)
     pixels = np.random.default_rng(2).normal(size=(2, 5, 6, 1))
     image = keras.Input((None, None, 1))
-    head = keras.layers.Conv2D(channels, 1, activation="softmax" if channels > 1 else "sigmoid")
+    activation = None if from_logits else "softmax" if channels > 1 else "sigmoid"
+    head = keras.layers.Conv2D(channels, 1, activation=activation)
     network = keras.Model(image, head(image))
-    together = reduce(add, (make() for make in table.values()))
-    network.compile("sgd", loss=together)
-    before = float(together(ids, network.predict_on_batch(pixels)))
+    losses = [make() for make in table.values()]
+    total = reduce(add, [loss for loss in losses if loss.from_logits == from_logits])
+    network.compile("sgd", loss=total)
+    before = float(total(ids, network.predict_on_batch(pixels)))
     assert network.fit(pixels, ids, verbose=0).history["loss"] == [pytest.approx(before, rel=1e-5)]
-    assert float(together(ids, network.predict_on_batch(pixels))) < before
+    assert float(total(ids, network.predict_on_batch(pixels))) < before
     network.save(tmp_path / "network.keras")
-    again = keras.saving.load_model(tmp_path / "network.keras")
-    assert again.loss.get_config() == together.get_config()
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    assert loaded.loss.get_config() == total.get_config()

@@ -1,4 +1,4 @@
-"""Every loss has the value and the gradient of its published formula, on every backend."""
+"""Value and gradient of every loss equal its published formula, on every backend."""
 
 from functools import partial
 
@@ -52,28 +52,28 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def batch():
-    """Truth (2, 5, 6, 3) one-hot with every class in every image, and probabilities that need not sum to 1."""
+    """One-hot truth (2, 5, 6, 3) with every class in every image, and probabilities that do not sum to 1."""
     random = np.random.default_rng(7)
     ids = np.stack([random.permutation(np.arange(30) % 3).reshape(5, 6) for _ in range(2)])
     return np.eye(3)[ids], random.uniform(0.05, 0.95, (2, 5, 6, 3))
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_the_value_is_the_published_formula(row, batch):
+def test_value_equals_the_published_formula(row, batch):
     loss, formula = ROWS[row]
     truth, prediction = batch
     assert float(loss(truth, prediction)) == pytest.approx(formula(truth, prediction), rel=1e-5)
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_the_gradient_is_that_of_the_published_formula(row, batch, gradient):
+def test_gradient_equals_that_of_the_published_formula(row, batch, gradient):
     loss, formula = ROWS[row]
     truth, prediction = batch
-    expected = reference.slope(partial(formula, truth), prediction)
+    expected = reference.numerical_gradient(partial(formula, truth), prediction)
     np.testing.assert_allclose(gradient(loss, truth, prediction), expected, rtol=1e-3, atol=1e-5)
 
 
-def test_alpha_charges_false_alarms_and_beta_charges_misses():
+def test_alpha_weights_false_positives_and_beta_false_negatives():
     truth = np.float32([1, 1, 1, 0, 0]).reshape(1, 1, 5)
     prediction = np.float32([1, 0, 0, 1, 0]).reshape(1, 1, 5, 1)  # 1 true positive, 1 false positive, 2 false negatives
     for kind, power in ((TverskyLoss, 1), (partial(FocalTverskyLoss, gamma=2), 0.5)):
@@ -82,13 +82,13 @@ def test_alpha_charges_false_alarms_and_beta_charges_misses():
             assert float(kind(alpha=alpha, beta=beta, smooth=0)(truth, prediction)) == pytest.approx(expected)
 
 
-def test_lovasz_softmax_of_a_hard_prediction_is_what_iou_lacks_to_1():
+def test_lovasz_softmax_of_a_hard_prediction_is_1_minus_iou():
     truth = np.uint8([[[0, 0, 1, 1, 2, 2, 2]]])
     prediction = np.eye(3)[np.uint8([[[0, 1, 1, 1, 2, 0, 2]]])]
     assert float(LovaszSoftmaxLoss()(truth, prediction)) == pytest.approx(1 - np.mean([1 / 3, 2 / 3, 2 / 3]))
 
 
-def test_lovasz_hinge_takes_logits_or_the_probabilities_of_them():
+def test_lovasz_hinge_of_logits_equals_that_of_their_probabilities():
     random = np.random.default_rng(3)
     truth, logits = random.integers(0, 2, (2, 3, 4)), random.normal(0, 2, (2, 3, 4, 1))
     from_logits = float(LovaszHingeLoss(from_logits=True)(truth, logits))
@@ -96,22 +96,22 @@ def test_lovasz_hinge_takes_logits_or_the_probabilities_of_them():
     assert float(LovaszHingeLoss()(truth, 1 / (1 + np.exp(-logits)))) == pytest.approx(from_logits, rel=1e-5)
 
 
-def test_lovasz_keeps_its_small_steps_on_a_large_batch(gradient):
-    """Each of a million equal errors on one class moves the loss by the same, to many digits."""
+def test_lovasz_gradient_is_precise_on_a_million_pixels(gradient):
+    """A million equal errors of one class have the same gradient to four digits."""
     pixels = 1_000_000
-    slope = gradient(LovaszSoftmaxLoss(), np.ones((1, 1, pixels)), np.full((1, 1, pixels, 1), 0.5))
-    np.testing.assert_allclose(slope, -1 / pixels, rtol=1e-4)
+    slopes = gradient(LovaszSoftmaxLoss(), np.ones((1, 1, pixels)), np.full((1, 1, pixels, 1), 0.5))
+    np.testing.assert_allclose(slopes, -1 / pixels, rtol=1e-4)
 
 
-def test_chosen_classes_are_scored_as_if_alone_and_in_the_order_of_their_weights(batch):
+def test_selected_classes_are_scored_alone_with_weights_in_their_order(batch):
     truth, prediction = batch
-    of_two = DiceLoss(class_indexes=[2, 0], class_weights=[3.0, 1.0])(truth, prediction)
+    two_classes = DiceLoss(class_indexes=[2, 0], class_weights=[3.0, 1.0])(truth, prediction)
     first, third = (reference.dice(truth[..., k : k + 1], prediction[..., k : k + 1]) for k in (0, 2))
-    assert float(of_two) == pytest.approx(1 - ((1 - third) * 3 + (1 - first) * 1) / 2, rel=1e-5)
+    assert float(two_classes) == pytest.approx(1 - ((1 - third) * 3 + (1 - first) * 1) / 2, rel=1e-5)
     assert float(DiceLoss(class_indexes=2)(truth, prediction)) == pytest.approx(third, rel=1e-5)
 
 
-def test_matthews_of_hard_masks_is_the_correlation_of_the_pixels():
+def test_matthews_loss_of_hard_masks_is_1_minus_the_correlation():
     random = np.random.default_rng(5)
     truth, prediction = random.integers(0, 2, (2, 4, 30, 30))[..., None]
     correlation = np.corrcoef(truth.ravel(), prediction.ravel())[0, 1]

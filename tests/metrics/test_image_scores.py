@@ -1,4 +1,4 @@
-"""Boundaries and the salt score: by hand, by brute force, and the same from the Keras objects."""
+"""Boundary F-score and salt score: by hand, by brute force, and from the Keras metrics."""
 
 import math
 
@@ -13,36 +13,37 @@ random = np.random.default_rng(4)
 
 
 def blobs(classes, images=3, size=(17, 23)):
-    """Masks with regions of several pixels."""
+    """Return masks with regions of several pixels."""
     small = random.integers(0, classes, (images, size[0] // 4 + 1, size[1] // 4 + 1))
     return small.repeat(4, 1).repeat(4, 2)[:, : size[0], : size[1]]
 
 
 def by_brute_force(truth, prediction, row, tolerance, ignore):
-    """The definition, pixel by pixel."""
+    """Apply the definition pixel by pixel."""
     height, width = truth.shape
 
     def boundary(mask):
         pixels = []
         for y, x in np.ndindex(mask.shape):
-            beside = [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
-            beside = [(a, b) for a, b in beside if 0 <= a < height and 0 <= b < width and truth[a, b] != ignore]
-            if truth[y, x] != ignore and mask[y, x] == row and any(mask[place] != row for place in beside):
+            neighbours = [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
+            neighbours = [(a, b) for a, b in neighbours if 0 <= a < height and 0 <= b < width and truth[a, b] != ignore]
+            if truth[y, x] != ignore and mask[y, x] == row and any(mask[index] != row for index in neighbours):
                 pixels.append((y, x))
         return pixels
 
-    def share(pixels, others):
-        return np.mean([any(math.dist(one, other) <= tolerance for other in others) for one in pixels]) if pixels else 0
+    def fraction_near(pixels, reference):
+        near = [any(math.dist(a, b) <= tolerance for b in reference) for a in pixels]
+        return np.mean(near) if near else 0
 
-    true, found = boundary(truth), boundary(prediction)
-    if not true and not found:
+    true, predicted = boundary(truth), boundary(prediction)
+    if not true and not predicted:
         return np.nan
-    precision, recall = share(found, true), share(true, found)
+    precision, recall = fraction_near(predicted, true), fraction_near(true, predicted)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0
 
 
 @pytest.mark.parametrize("tolerance", [0, 1, 1.5, 3])
-def test_the_boundary_score_is_its_definition_on_every_image(tolerance):
+def test_boundary_score_equals_its_definition(tolerance):
     truths, predictions = blobs(3), blobs(3)
     truths[1, 3:8, 4:9] = 255
     for truth, prediction in zip(truths, predictions, strict=True):
@@ -51,7 +52,7 @@ def test_the_boundary_score_is_its_definition_on_every_image(tolerance):
         np.testing.assert_allclose(found, expected)
 
 
-def test_the_tolerance_is_by_default_a_share_of_the_diagonal():
+def test_default_tolerance_is_a_fraction_of_the_diagonal():
     truth, prediction = np.zeros((2, 300, 400), int)  # a diagonal of 500 pixels: 3.75
     truth[:, 200:], prediction[:, 203:] = 1, 1
     np.testing.assert_array_equal(boundary_f_score(truth, prediction, classes=2), [1, 1])
@@ -59,7 +60,7 @@ def test_the_tolerance_is_by_default_a_share_of_the_diagonal():
     np.testing.assert_array_equal(boundary_f_score(truth, prediction, classes=2), [0, 0])
 
 
-def test_neither_the_frame_nor_ignored_pixels_are_a_boundary():
+def test_image_border_and_ignored_pixels_are_not_boundaries():
     truth = np.ones((4, 4), int)
     np.testing.assert_array_equal(boundary_f_score(truth, truth, classes=2), [np.nan, np.nan])
     truth[1, 1] = 0
@@ -72,17 +73,17 @@ def test_a_boundary_in_only_one_mask_scores_0(empty):
     np.testing.assert_array_equal(boundary_f_score(**masks, classes=2), [0, 0])
 
 
-def test_boundaries_are_compared_of_one_image_at_a_time():
-    with pytest.raises(WrongArgument, match=r"truth=\(2, 4, 4\): expected one mask of shape \(height, width\)"):
+def test_boundary_score_rejects_batches_other_shapes_and_negative_tolerances():
+    with pytest.raises(WrongArgument, match=r"^truth=\(2, 4, 4\): expected .*\(height, width\)"):
         boundary_f_score(np.zeros((2, 4, 4)), np.zeros((2, 4, 4)), classes=2)
-    with pytest.raises(MaskShapesDiffer, match=r"prediction of shape \(4, 5\) for a truth of shape \(4, 4\)"):
+    with pytest.raises(MaskShapesDiffer, match=r"prediction.*\(4, 5\).*truth.*\(4, 4\)"):
         boundary_f_score(np.zeros((4, 4)), np.zeros((4, 5)), classes=2)
-    with pytest.raises(WrongArgument, match="tolerance=-1: expected a distance in pixels, from 0 up"):
+    with pytest.raises(WrongArgument, match=r"^tolerance=-1: expected .*pixels.* 0"):
         boundary_f_score(np.zeros((4, 4)), np.zeros((4, 4)), classes=2, tolerance=-1)
 
 
 @pytest.mark.parametrize(("background", "tolerance"), [(False, 1), (True, 1.5)])
-def test_the_keras_boundary_score_is_the_mean_over_images_then_classes(background, tolerance):
+def test_keras_boundary_score_is_the_mean_over_images_then_classes(background, tolerance):
     truths, predictions = blobs(3, images=4), blobs(3, images=4)
     truths[0], predictions[0] = 1, 1  # no boundary at all in this image
     truths[1, :6] = 255
@@ -96,7 +97,7 @@ def test_the_keras_boundary_score_is_the_mean_over_images_then_classes(backgroun
     assert float(metric.result()) == pytest.approx(np.nanmean(np.nanmean(np.array(each)[:, :-1], axis=0)), rel=1e-5)
 
 
-def test_the_keras_boundary_score_of_one_channel_has_the_default_tolerance():
+def test_keras_boundary_score_of_one_channel_has_the_default_tolerance():
     truth, prediction = np.zeros((2, 1, 30, 400), int)  # a diagonal of 401 pixels: 3.01
     truth[:, :, 200:], prediction[:, :, 203:] = 1, 1
     assert float(BoundaryFScore(2)(truth, prediction[..., None] * 0.6)) == 1
@@ -104,8 +105,8 @@ def test_the_keras_boundary_score_of_one_channel_has_the_default_tolerance():
     assert float(BoundaryFScore(2)(truth, prediction[..., None] * 0.6)) == 0
 
 
-def test_a_wrong_tolerance_is_refused_when_given():
-    with pytest.raises(WrongArgument, match="tolerance=-1: expected a finite number from 0 up"):
+def test_negative_tolerance_raises_at_construction():
+    with pytest.raises(WrongArgument, match=r"^tolerance=-1: expected .* 0"):
         BoundaryFScore(2, tolerance=-1)
 
 
@@ -117,27 +118,27 @@ def mask_pair(true_positives, false_positives, false_negatives):
 
 
 SALT = {
-    "right": (mask_pair(7, 0, 0), 1.0),
+    "correct": (mask_pair(7, 0, 0), 1.0),
     "both empty": (mask_pair(0, 0, 0), 1.0),
     "only the prediction empty": (mask_pair(0, 0, 5), 0.0),
     "only the truth empty": (mask_pair(0, 5, 0), 0.0),
-    "apart": (mask_pair(0, 5, 4), 0.0),
-    "exactly 0.5 passes none": (mask_pair(5, 2, 3), 0.0),
-    "exactly 0.55 passes 0.5 only": (mask_pair(11, 5, 4), 0.1),
+    "disjoint": (mask_pair(0, 5, 4), 0.0),
+    "exactly 0.5 exceeds none": (mask_pair(5, 2, 3), 0.0),
+    "exactly 0.55 exceeds 0.5 only": (mask_pair(11, 5, 4), 0.1),
     "just above 0.55": (mask_pair(5, 2, 2), 0.2),
-    "exactly 0.7 passes four": (mask_pair(7, 2, 1), 0.4),
-    "exactly 0.95 passes nine": (mask_pair(19, 1, 0), 0.9),
+    "exactly 0.7 exceeds four": (mask_pair(7, 2, 1), 0.4),
+    "exactly 0.95 exceeds nine": (mask_pair(19, 1, 0), 0.9),
 }
 
 
 @pytest.mark.parametrize("case", SALT)
-def test_the_salt_score_of_an_image(case):
+def test_salt_score_of_one_image(case):
     (truth, prediction), expected = SALT[case]
     assert salt_score([truth], [prediction]) == pytest.approx(expected)
     assert float(SaltScore()(truth[None], prediction[None, ..., None] * 0.9)) == pytest.approx(expected)
 
 
-def test_the_salt_score_is_the_mean_over_images_however_they_are_batched():
+def test_salt_score_is_the_mean_over_images_for_any_batches():
     pairs, scores = [pair for pair, _ in SALT.values()], [score for _, score in SALT.values()]
     truths, predictions = np.array(pairs).transpose(1, 0, 2, 3)
     assert salt_score(truths, predictions) == pytest.approx(np.mean(scores))
@@ -147,16 +148,16 @@ def test_the_salt_score_is_the_mean_over_images_however_they_are_batched():
     assert float(metric.result()) == pytest.approx(np.mean(scores))
 
 
-def test_the_salt_score_reads_0_and_255_and_leaves_ignored_pixels_out():
+def test_salt_score_takes_0_and_255_and_excludes_ignored_pixels():
     truth, prediction = mask_pair(4, 4, 0)
     assert salt_score([truth * 255], [truth]) == 1
     marked = np.where(truth != prediction, 9, truth)
     assert float(SaltScore(ignore=9)(marked[None], prediction[None, ..., None])) == 1
 
 
-def test_the_salt_score_needs_pairs_of_masks():
+def test_salt_score_of_unpaired_masks_is_an_error_and_of_none_is_nan():
     assert math.isnan(salt_score([], []))
-    with pytest.raises(MaskShapesDiffer, match=r"prediction of shape \(3, 4\) for a truth of shape \(4, 3\)"):
+    with pytest.raises(MaskShapesDiffer, match=r"prediction.*\(3, 4\).*truth.*\(4, 3\)"):
         salt_score([np.zeros((4, 3))], [np.zeros((3, 4))])
     with pytest.raises(ValueError, match="shorter"):
         salt_score([np.zeros((4, 3))], [])

@@ -1,4 +1,4 @@
-"""The Keras metrics of batches and of data sets are the counts of NumPy, are saved, and run compiled."""
+"""Keras metrics equal the NumPy scores, are restored from their configuration, and run compiled."""
 
 from functools import partial
 
@@ -21,55 +21,57 @@ from maskwright.metrics import (
     Scores,
     confusion_matrix,
 )
-from maskwright.metrics.keras_dataset import CARRY
+from maskwright.metrics.keras_dataset import DIGIT_BASE
 
 random = np.random.default_rng(6)
 TRUTH = np.stack([random.permutation(np.arange(30) % 3).reshape(5, 6) for _ in range(2)])
-GUESS = random.uniform(0.05, 0.95, (2, 5, 6, 3))
+PREDICTION = random.uniform(0.05, 0.95, (2, 5, 6, 3))
 
 
 def score(kind, truth, prediction, *, weights=1.0, smooth=1e-5, per_image=False, beta=1.0):
-    """The reference library's formulas, on one-hot truth."""
+    """Formulas of segmentation_models on one-hot truth."""
     axes = (1, 2) if per_image else (0, 1, 2)
     true_positives = (truth * prediction).sum(axes)
     false_positives, false_negatives = prediction.sum(axes) - true_positives, truth.sum(axes) - true_positives
     b = beta**2
-    above, below = {
+    numerator, denominator = {
         "iou": (true_positives, true_positives + false_positives + false_negatives),
         "f": ((1 + b) * true_positives, (1 + b) * true_positives + b * false_negatives + false_positives),
         "precision": (true_positives, true_positives + false_positives),
         "recall": (true_positives, true_positives + false_negatives),
     }[kind]
-    scores = (above + smooth) / (below + smooth)
+    scores = (numerator + smooth) / (denominator + smooth)
     return ((scores.mean(0) if per_image else scores) * weights).mean()
 
 
 @pytest.mark.parametrize(
     ("kind", "metric"), [("iou", IOUScore), ("f", FScore), ("precision", Precision), ("recall", Recall)]
 )
-def test_the_score_of_a_batch_is_the_reference_library_s(kind, metric):
+def test_batch_score_equals_that_of_segmentation_models(kind, metric):
     truth = np.eye(3)[TRUTH]
     weights = [0.5, 2.0, 0.7]
-    assert float(metric()(TRUTH, GUESS)) == pytest.approx(score(kind, truth, GUESS), rel=1e-5)
-    loaded = metric(class_weights=weights, per_image=True, smooth=0.4)(TRUTH, GUESS)
-    assert float(loaded) == pytest.approx(
-        score(kind, truth, GUESS, weights=weights, per_image=True, smooth=0.4), rel=1e-5
+    assert float(metric()(TRUTH, PREDICTION)) == pytest.approx(score(kind, truth, PREDICTION), rel=1e-5)
+    weighted = metric(class_weights=weights, per_image=True, smooth=0.4)(TRUTH, PREDICTION)
+    assert float(weighted) == pytest.approx(
+        score(kind, truth, PREDICTION, weights=weights, per_image=True, smooth=0.4), rel=1e-5
     )
-    chosen = metric(class_indexes=[2, 0], threshold=0.4)(TRUTH, GUESS)
-    assert float(chosen) == pytest.approx(score(kind, truth[..., [2, 0]], GUESS[..., [2, 0]] > 0.4), rel=1e-5)
+    selected = metric(class_indexes=[2, 0], threshold=0.4)(TRUTH, PREDICTION)
+    assert float(selected) == pytest.approx(score(kind, truth[..., [2, 0]], PREDICTION[..., [2, 0]] > 0.4), rel=1e-5)
 
 
-def test_beta_charges_misses():
-    assert float(FScore(beta=2)(TRUTH, GUESS)) == pytest.approx(score("f", np.eye(3)[TRUTH], GUESS, beta=2), rel=1e-5)
+def test_beta_weights_recall():
+    assert float(FScore(beta=2)(TRUTH, PREDICTION)) == pytest.approx(
+        score("f", np.eye(3)[TRUTH], PREDICTION, beta=2), rel=1e-5
+    )
 
 
-def test_ignored_pixels_do_not_count_for_a_threshold_either():
+def test_ignored_pixels_are_excluded_with_a_threshold():
     marked = np.where(np.arange(6) < 4, TRUTH, 255)
-    expected = score("iou", np.eye(3)[TRUTH[..., :4]], GUESS[..., :4, :] > 0.3)
-    assert float(IOUScore(threshold=0.3, ignore=255)(marked, GUESS)) == pytest.approx(expected, rel=1e-5)
+    expected = score("iou", np.eye(3)[TRUTH[..., :4]], PREDICTION[..., :4, :] > 0.3)
+    assert float(IOUScore(threshold=0.3, ignore=255)(marked, PREDICTION)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_value_is_the_mean_over_batches_without_those_that_are_empty():
+def test_value_is_the_mean_over_batches_without_empty_ones():
     metric = IOUScore(smooth=0, threshold=0.5)
     assert np.isnan(float(metric.result()))
     truth = np.uint8([[[1, 1, 0]]])
@@ -82,24 +84,24 @@ def test_the_value_is_the_mean_over_batches_without_those_that_are_empty():
     assert np.isnan(float(metric.result()))
 
 
-def test_the_reference_library_s_instances_have_its_names_and_values():
+def test_segmentation_models_instances_have_its_names_and_values():
     truth = np.eye(3)[TRUTH]
-    for name, called, expected in (
-        ("iou_score", "iou_score", score("iou", truth, GUESS)),
-        ("f1_score", "f1-score", score("f", truth, GUESS)),
-        ("f2_score", "f2-score", score("f", truth, GUESS, beta=2)),
-        ("precision", "precision", score("precision", truth, GUESS)),
-        ("recall", "recall", score("recall", truth, GUESS)),
+    for attribute, name, expected in (
+        ("iou_score", "iou_score", score("iou", truth, PREDICTION)),
+        ("f1_score", "f1-score", score("f", truth, PREDICTION)),
+        ("f2_score", "f2-score", score("f", truth, PREDICTION, beta=2)),
+        ("precision", "precision", score("precision", truth, PREDICTION)),
+        ("recall", "recall", score("recall", truth, PREDICTION)),
     ):
-        metric = getattr(metrics, name)
+        metric = getattr(metrics, attribute)
         metric.reset_state()
-        assert metric.name == called
-        assert float(metric(TRUTH, GUESS)) == pytest.approx(expected, rel=1e-5)
+        assert metric.name == name
+        assert float(metric(TRUTH, PREDICTION)) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("background", [False, True])
-def test_scores_of_a_data_set_are_those_of_its_confusion_matrix(background):
-    prediction = np.concatenate([GUESS, np.zeros((2, 5, 6, 1))], axis=-1)
+def test_data_set_scores_equal_those_of_its_confusion_matrix(background):
+    prediction = np.concatenate([PREDICTION, np.zeros((2, 5, 6, 1))], axis=-1)
     truth = TRUTH.copy()
     truth[0, :2] = 255
     mean_iou, accuracy = MeanIoU(4, ignore=255, background=background), PixelAccuracy(4, ignore=255)
@@ -114,95 +116,95 @@ def test_scores_of_a_data_set_are_those_of_its_confusion_matrix(background):
     assert expected.absent == ("d",)
 
 
-def test_one_channel_is_two_classes_at_a_threshold():
+def test_one_channel_gives_two_classes_at_the_threshold():
     truth, prediction = np.uint8([[[1, 1, 1, 0, 0]]]), np.float32([0.9, 0.6, 0.1, 0.7, 0.2]).reshape(1, 1, 5, 1)
     for threshold, expected in ((0.5, 2 / 4), (0.65, 1 / 4), (0.05, 3 / 5)):
         assert float(MeanIoU(2, background=True, threshold=threshold)(truth, prediction)) == pytest.approx(expected)
 
 
-def test_one_hot_truth_and_ids_that_are_no_class():
+def test_one_hot_truth_is_accepted_and_unknown_ids_are_excluded():
     accuracy = PixelAccuracy(3)
-    assert float(accuracy(np.eye(3)[TRUTH], GUESS)) == pytest.approx((GUESS.argmax(-1) == TRUTH).mean())
+    assert float(accuracy(np.eye(3)[TRUTH], PREDICTION)) == pytest.approx((PREDICTION.argmax(-1) == TRUTH).mean())
     accuracy.reset_state()
     accuracy.update_state([[[2, 9]]], [[[[0.1, 0.1, 0.8], [0.1, 0.8, 0.1]]]])
     np.testing.assert_array_equal(accuracy.confusion(), np.diag([0, 0, 1]))
 
 
-def test_counts_stay_exact_beyond_the_whole_numbers_of_a_tensor():
+def test_counts_above_the_int32_range_are_exact():
     metric = PixelAccuracy(2)
-    metric.digits.assign(np.int32([[[5, 0], [0, 0]], [[CARRY - 1, 0], [0, 3]]]))
+    metric.digits.assign(np.int32([[[5, 0], [0, 0]], [[DIGIT_BASE - 1, 0], [0, 3]]]))
     metric.update_state([[[0, 0, 1]]], [[[[0.1], [0.1], [0.9]]]])
-    np.testing.assert_array_equal(metric.confusion(), [[6 * CARRY + 1, 0], [0, 4]])
+    np.testing.assert_array_equal(metric.confusion(), [[6 * DIGIT_BASE + 1, 0], [0, 4]])
 
 
-IDS_OF_ALL_ONE_CLASS = np.ones((2, 5, 6), int)
+IDS_OF_ONE_CLASS = np.ones((2, 5, 6), int)
 BATCH_SCORES = [IOUScore, FScore, Precision, Recall]
 OF_THREE_CLASSES = [*BATCH_SCORES, *(partial(kind, 3) for kind in (MeanIoU, PixelAccuracy, BoundaryFScore))]
 
 
 @pytest.mark.parametrize("kind", OF_THREE_CLASSES)
-def test_with_every_pixel_ignored_a_score_is_unknown(kind):
-    assert np.isnan(float(kind(ignore=1)(IDS_OF_ALL_ONE_CLASS, GUESS)))
+def test_score_without_valid_pixels_is_nan(kind):
+    assert np.isnan(float(kind(ignore=1)(IDS_OF_ONE_CLASS, PREDICTION)))
 
 
 @pytest.mark.parametrize("kind", [*BATCH_SCORES, partial(MeanIoU, 3), partial(PixelAccuracy, 3)])
-def test_a_batch_of_one_class_is_scored_by_that_class(kind):
-    found = np.eye(3)[IDS_OF_ALL_ONE_CLASS] * 0.94 + 0.02
+def test_batch_of_one_class_is_scored_by_that_class(kind):
+    prediction = np.eye(3)[IDS_OF_ONE_CLASS] * 0.94 + 0.02
     options = {"threshold": 0.5, "smooth": 0} if kind in BATCH_SCORES else {}
-    assert float(kind(**options)(IDS_OF_ALL_ONE_CLASS, found)) == 1
+    assert float(kind(**options)(IDS_OF_ONE_CLASS, prediction)) == 1
 
 
-def test_of_softmax_probabilities_only_the_classes_decided_for_count():
-    found = np.eye(3)[IDS_OF_ALL_ONE_CLASS] * 0.94 + 0.02
+def test_classes_with_only_small_softmax_probabilities_are_absent():
+    prediction = np.eye(3)[IDS_OF_ONE_CLASS] * 0.94 + 0.02
     for kind, expected in ((IOUScore, 0.96), (FScore, 2 * 0.96 / 1.96), (Precision, 1.0), (Recall, 0.96)):
-        assert float(kind(smooth=0)(IDS_OF_ALL_ONE_CLASS, found)) == pytest.approx(expected, rel=1e-5)
+        assert float(kind(smooth=0)(IDS_OF_ONE_CLASS, prediction)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_with_a_threshold_the_classes_above_it_are_those_decided_for():
-    prediction = np.tile([0.3, 0.6, 0.1], (2, 5, 6, 1))  # all of class 1, and above 0.2 of class 0 too
-    assert float(IOUScore(threshold=0.2)(IDS_OF_ALL_ONE_CLASS, prediction)) == pytest.approx((0 + 1) / 2, abs=1e-6)
-    assert float(IOUScore(threshold=0.4)(IDS_OF_ALL_ONE_CLASS, prediction)) == pytest.approx(1)
+def test_classes_above_the_threshold_are_present():
+    prediction = np.tile([0.3, 0.6, 0.1], (2, 5, 6, 1))  # class 0 also exceeds a threshold of 0.2
+    assert float(IOUScore(threshold=0.2)(IDS_OF_ONE_CLASS, prediction)) == pytest.approx((0 + 1) / 2, abs=1e-6)
+    assert float(IOUScore(threshold=0.4)(IDS_OF_ONE_CLASS, prediction)) == pytest.approx(1)
 
 
-def test_precision_is_1_where_nothing_is_predicted_and_recall_where_nothing_is_true():
-    elsewhere = np.eye(3)[IDS_OF_ALL_ONE_CLASS + 1] * 0.94 + 0.02  # class 1 is true, class 2 is predicted
-    for kind, of_class_1, of_class_2 in ((Precision, 1, 0), (Recall, 0, 1), (IOUScore, 0, 0), (FScore, 0, 0)):
-        for channel, expected in ((1, of_class_1), (2, of_class_2)):
+def test_precision_without_predictions_and_recall_without_truth_are_1():
+    other_class = np.eye(3)[IDS_OF_ONE_CLASS + 1] * 0.94 + 0.02  # class 1 is true, class 2 is predicted
+    for kind, score_1, score_2 in ((Precision, 1, 0), (Recall, 0, 1), (IOUScore, 0, 0), (FScore, 0, 0)):
+        for channel, expected in ((1, score_1), (2, score_2)):
             metric = kind(class_indexes=channel, threshold=0.5)
-            assert float(metric(IDS_OF_ALL_ONE_CLASS, elsewhere)) == pytest.approx(expected, abs=1e-6)
-        assert float(kind(threshold=0.5)(IDS_OF_ALL_ONE_CLASS, elsewhere)) == pytest.approx(
-            (of_class_1 + of_class_2) / 2, abs=1e-6
+            assert float(metric(IDS_OF_ONE_CLASS, other_class)) == pytest.approx(expected, abs=1e-6)
+        assert float(kind(threshold=0.5)(IDS_OF_ONE_CLASS, other_class)) == pytest.approx(
+            (score_1 + score_2) / 2, abs=1e-6
         )
 
 
 @pytest.mark.parametrize("kind", [MeanIoU, PixelAccuracy, BoundaryFScore])
 @pytest.mark.parametrize("classes", [-1, 0, "3", 2.0])
-def test_a_number_of_classes_that_is_none_is_refused_when_given(kind, classes):
-    with pytest.raises(WrongArgument, match=f"^classes={classes!r}: expected the number of classes, background incl"):
+def test_unusable_class_count_raises_at_construction(kind, classes):
+    with pytest.raises(WrongArgument, match=f"^classes={classes!r}: expected .* 1"):
         kind(classes)
 
 
-def test_a_beta_that_is_no_number_is_refused_when_given():
-    with pytest.raises(WrongArgument, match=r"^beta='2': expected a finite number from 0 up"):
+def test_beta_that_is_not_a_number_raises_at_construction():
+    with pytest.raises(WrongArgument, match=r"^beta='2': expected .*number"):
         FScore(beta="2")
 
 
 @pytest.mark.parametrize("kind", [IOUScore, SaltScore, lambda **options: MeanIoU(2, **options)])
-def test_a_threshold_is_no_less_than_0(kind):
-    with pytest.raises(WrongArgument, match=r"threshold=-0.5: expected a finite number from 0 up"):
+def test_negative_threshold_raises_at_construction(kind):
+    with pytest.raises(WrongArgument, match=r"^threshold=-0.5: expected .* 0"):
         kind(threshold=-0.5)
 
 
-def test_before_any_pixel_scores_are_unknown():
+def test_scores_before_the_first_batch_are_nan():
     assert np.isnan(float(MeanIoU(3).result()))
     assert np.isnan(float(PixelAccuracy(3).result()))
 
 
-def test_channels_that_do_not_fit_the_classes_are_refused():
-    with pytest.raises(WrongArgument, match="classes=4: expected 3, as the prediction has 3 channels"):
-        MeanIoU(4).update_state(TRUTH, GUESS)
-    with pytest.raises(WrongArgument, match="classes=1: expected 2, as the prediction has 1 channels"):
-        PixelAccuracy(1).update_state(TRUTH, GUESS[..., :1])
+def test_class_count_that_does_not_match_the_channels_is_an_error():
+    with pytest.raises(WrongArgument, match=r"^classes=4: expected 3 .* 3 channels"):
+        MeanIoU(4).update_state(TRUTH, PREDICTION)
+    with pytest.raises(WrongArgument, match=r"^classes=1: expected 2 .* 1 channels"):
+        PixelAccuracy(1).update_state(TRUTH, PREDICTION[..., :1])
 
 
 SOFTMAX = [
@@ -219,24 +221,24 @@ SIGMOID = [MeanIoU(2, threshold=0.3), SaltScore(threshold=0.4, ignore=3), Bounda
 
 
 @pytest.mark.parametrize("metric", SOFTMAX + SIGMOID, ids=lambda metric: metric.name)
-def test_a_metric_comes_back_from_its_configuration(metric):
-    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
-    assert type(again) is type(metric)
-    assert again.get_config() == metric.get_config()
-    prediction = GUESS if metric in SOFTMAX else GUESS[..., :1]
+def test_metric_is_restored_from_its_configuration(metric):
+    restored = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(metric))
+    assert type(restored) is type(metric)
+    assert restored.get_config() == metric.get_config()
+    prediction = PREDICTION if metric in SOFTMAX else PREDICTION[..., :1]
     truth = TRUTH if metric in SOFTMAX else TRUTH % 2
     metric.reset_state()
-    assert float(again(truth, prediction)) == float(metric(truth, prediction))
+    assert float(restored(truth, prediction)) == float(metric(truth, prediction))
 
 
 @pytest.mark.parametrize("metric", SOFTMAX, ids=lambda metric: metric.name)
-def test_weights_of_samples_are_refused(metric):
-    with pytest.raises(WrongArgument, match=r"sample_weight.*scored as a whole"):
-        metric.update_state(TRUTH, GUESS, sample_weight=np.ones(2))
+def test_sample_weight_is_an_error(metric):
+    with pytest.raises(WrongArgument, match=r"^sample_weight=.*class_weights=.*ignore="):
+        metric.update_state(TRUTH, PREDICTION, sample_weight=np.ones(2))
 
 
 @pytest.mark.parametrize(("table", "channels"), [(SOFTMAX, 3), (SIGMOID, 1)])
-def test_a_compiled_network_measures_and_saves_every_metric(table, channels, tmp_path):
+def test_compiled_network_evaluates_and_saves_every_metric(table, channels, tmp_path):
     keras.utils.set_random_seed(1)
     image = keras.Input((5, 6, 1))
     head = keras.layers.Conv2D(channels, 1, activation="softmax" if channels > 1 else "sigmoid")
@@ -251,5 +253,5 @@ def test_a_compiled_network_measures_and_saves_every_metric(table, channels, tmp
         metric.reset_state()
         assert measured[metric.name] == pytest.approx(float(metric(truth, prediction)), rel=1e-5), metric.name
     network.save(tmp_path / "network.keras")
-    again = keras.saving.load_model(tmp_path / "network.keras")
-    assert again.get_compile_config() == network.get_compile_config()
+    loaded = keras.saving.load_model(tmp_path / "network.keras")
+    assert loaded.get_compile_config() == network.get_compile_config()

@@ -1,11 +1,13 @@
-"""What a network is taught to minimise: each a pure function and its thin Keras object; knows networks not at all.
+"""Segmentation losses: pure functions, and Keras losses that add, scale and serialise.
 
-Losses add and scale, ``0.5 * CategoricalCELoss(ignore=255) + DiceLoss(ignore=255)``, and the result serialises.
+``0.5 * CategoricalCELoss(ignore=255) + DiceLoss(ignore=255)`` is a Keras loss. Cross entropy, focal and Lovász hinge
+losses take probabilities, or logits with ``from_logits=True``. All other losses take probabilities only, so a sum that
+contains one of them takes probabilities.
 """
 
-from maskwright.losses.base import ScaledLoss, SegmentationLoss, SumOfLosses
+from maskwright.losses.base import LogitsMixedWithProbabilities, ScaledLoss, SegmentationLoss, SumOfLosses
 from maskwright.losses.catalogue import (
-    LOSSES,
+    LOSSES_BY_NAME,
     bce_dice_loss,
     bce_jaccard_loss,
     binary_crossentropy,
@@ -20,33 +22,22 @@ from maskwright.losses.catalogue import (
     cce_jaccard_loss,
     dice_loss,
     jaccard_loss,
-    loss_of_words,
+    loss_from_names,
 )
+from maskwright.losses.cross_entropy import (
+    BinaryCELoss,
+    CategoricalCELoss,
+    binary_cross_entropy,
+    categorical_cross_entropy,
+)
+from maskwright.losses.focal import BinaryFocalLoss, CategoricalFocalLoss, binary_focal, categorical_focal
 from maskwright.losses.lovasz import LovaszHingeLoss, LovaszSoftmaxLoss, lovasz_hinge, lovasz_softmax
 from maskwright.losses.matthews import MCCLoss, mcc
-from maskwright.losses.pixel import (
-    BinaryCELoss,
-    BinaryFocalLoss,
-    CategoricalCELoss,
-    CategoricalFocalLoss,
-    binary_cross_entropy,
-    binary_focal,
-    categorical_cross_entropy,
-    categorical_focal,
-)
-from maskwright.losses.region import (
-    DiceLoss,
-    FocalTverskyLoss,
-    JaccardLoss,
-    TverskyLoss,
-    dice,
-    focal_tversky,
-    jaccard,
-    tversky,
-)
+from maskwright.losses.region import DiceLoss, JaccardLoss, dice, jaccard
+from maskwright.losses.tversky import FocalTverskyLoss, TverskyLoss, focal_tversky, tversky
 
 __all__ = [
-    "LOSSES",
+    "LOSSES_BY_NAME",
     "BinaryCELoss",
     "BinaryFocalLoss",
     "CategoricalCELoss",
@@ -54,6 +45,7 @@ __all__ = [
     "DiceLoss",
     "FocalTverskyLoss",
     "JaccardLoss",
+    "LogitsMixedWithProbabilities",
     "LovaszHingeLoss",
     "LovaszSoftmaxLoss",
     "MCCLoss",
@@ -82,7 +74,7 @@ __all__ = [
     "focal_tversky",
     "jaccard",
     "jaccard_loss",
-    "loss_of_words",
+    "loss_from_names",
     "lovasz_hinge",
     "lovasz_softmax",
     "mcc",

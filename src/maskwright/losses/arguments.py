@@ -1,11 +1,11 @@
-"""The options that losses and metrics share: what they mean, and what cannot be given."""
+"""Arguments shared by losses and metrics: types, checks and conversion to plain values."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import TypeAlias, TypedDict
+from typing import TypeAlias
 
 from maskwright.errors import wrong_argument
 
@@ -14,118 +14,90 @@ ClassWeights: TypeAlias = Sequence[float] | None
 Option: TypeAlias = float | Sequence[float] | None
 
 
-class ReadOptions(TypedDict, total=False):
-    """Which pixels and classes count.
-
-    - ``class_indexes``: the channels that count, a number or several; all by default.
-    - ``ignore``: the id of truth pixels that weigh nothing and get no gradient.
-    """
-
-    class_indexes: Sequence[int] | None
-    ignore: int | None
-
-
-class PixelOptions(ReadOptions, total=False):
-    """Options of every loss: `ReadOptions`, and what a class weighs.
-
-    - ``class_weights``: one weight for each (chosen) class, by which its share of the mean is multiplied.
-    """
-
-    class_weights: Sequence[float] | None
-
-
-class RegionOptions(PixelOptions, total=False):
-    """Options of the losses that compare regions: `PixelOptions`, and what a region is.
-
-    - ``per_image``: compare image by image and take the mean, rather than the batch as one large image.
-    """
-
-    per_image: bool
-
-
-def refuse_sample_weight() -> None:
-    """Say what to give instead of weights for samples.
+def check_no_sample_weight(sample_weight: object) -> None:
+    """Reject sample weights.
 
     Raises:
-        WrongArgument: Always.
+        WrongArgument: ``sample_weight`` is not None.
     """
-    raise wrong_argument(
-        "sample_weight",
-        "...",
-        expected="none, as a batch of masks is scored as a whole",
-        hint="Weigh classes with class_weights=, leave pixels out with ignore=.",
-    )
+    if sample_weight is not None:
+        raise wrong_argument(
+            "sample_weight",
+            "...",
+            expected="None, because a loss or metric scores a batch of masks as a whole",
+            hint="Use class_weights= to weight classes and ignore= to exclude pixels.",
+        )
 
 
-def checked_weights(given: object) -> list[float] | None:
-    """Weights of classes as a list.
+def check_class_weights(class_weights: object) -> list[float] | None:
+    """Return class weights as a list of floats, or None.
 
     Raises:
-        WrongArgument: They are not several numbers, or one is negative or infinite.
+        WrongArgument: ``class_weights`` is not iterable, or a weight is negative or not finite.
     """
-    if given is None:
+    if class_weights is None:
         return None
-    if not isinstance(given, Iterable):
-        raise wrong_argument("class_weights", given, expected="a number for each class")
-    return [checked_number("class_weights", weight) for weight in given]
+    if not isinstance(class_weights, Iterable):
+        raise wrong_argument("class_weights", class_weights, expected="one number per class")
+    return [check_non_negative("class_weights", weight) for weight in class_weights]
 
 
-def checked_indexes(given: object) -> list[int] | None:
-    """Channels as a list; a single number is one channel.
+def check_class_indexes(class_indexes: object) -> list[int] | None:
+    """Return channel indices as a list of ints, or None; a single int is one channel.
 
     Raises:
-        WrongArgument: There is none, one twice, or one below 0.
+        WrongArgument: There is no index, a duplicate or a negative one.
     """
-    if given is None:
+    if class_indexes is None:
         return None
-    indexes = list(given) if isinstance(given, Iterable) else [given]
+    indexes = list(class_indexes) if isinstance(class_indexes, Iterable) else [class_indexes]
     channels = [int(index) for index in indexes if isinstance(index, Integral) and int(index) >= 0]
     if not 0 < len(set(channels)) == len(indexes):
-        raise wrong_argument("class_indexes", given, expected="the numbers of one or more channels, each once")
+        raise wrong_argument("class_indexes", class_indexes, expected="one or more distinct channel indices from 0 up")
     return channels
 
 
-def checked_id(given: object) -> int | None:
-    """The id to ignore, if any.
+def check_ignore(ignore: object) -> int | None:
+    """Return the ignored label id as an int, or None.
 
     Raises:
-        WrongArgument: It is no whole number.
+        WrongArgument: ``ignore`` is not an integer.
     """
-    if given is not None and not isinstance(given, Integral):
-        raise wrong_argument("ignore", given, expected="the id of pixels to leave out, a whole number")
-    return None if given is None else int(given)
+    if ignore is not None and not isinstance(ignore, Integral):
+        raise wrong_argument("ignore", ignore, expected="the label id of the pixels to ignore, an integer")
+    return None if ignore is None else int(ignore)
 
 
-def checked_classes(given: object) -> int:
-    """The number of classes.
+def check_class_count(classes: object) -> int:
+    """Return the number of classes as an int.
 
     Raises:
-        WrongArgument: It is no whole number from 1 up.
+        WrongArgument: ``classes`` is not a positive integer.
     """
-    if not isinstance(given, Integral) or int(given) < 1:
-        raise wrong_argument("classes", given, expected="the number of classes, background included")
-    return int(given)
+    if not isinstance(classes, Integral) or int(classes) < 1:
+        raise wrong_argument("classes", classes, expected="the number of classes including background, at least 1")
+    return int(classes)
 
 
-def checked_number(option: str, given: object) -> float:
-    """A finite number from 0 up.
+def check_non_negative(argument: str, value: object) -> float:
+    """Return a finite, non-negative number as a float.
 
     Raises:
-        WrongArgument: It is something else.
+        WrongArgument: ``value`` is negative, not finite or not a number.
     """
-    if not isinstance(given, Real) or not 0 <= float(given) < math.inf:
-        raise wrong_argument(option, given, expected="a finite number from 0 up")
-    return float(given)
+    if not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+        raise wrong_argument(argument, value, expected="a finite number of at least 0")
+    return float(value)
 
 
 CHECKS: Mapping[str, Callable[[object], Option]] = MappingProxyType(
     {
-        "class_weights": checked_weights,
-        "class_indexes": checked_indexes,
-        "ignore": checked_id,
+        "class_weights": check_class_weights,
+        "class_indexes": check_class_indexes,
+        "ignore": check_ignore,
         "per_image": bool,
         "from_logits": bool,
-        **{option: partial(checked_number, option) for option in ("alpha", "beta", "gamma", "smooth")},
+        **{argument: partial(check_non_negative, argument) for argument in ("alpha", "beta", "gamma", "smooth")},
     }
 )
-"""From any option to its value as plain numbers and lists, fit for a configuration."""
+"""Check of each argument; each returns the plain number, list or bool that a Keras configuration stores."""

@@ -1,4 +1,4 @@
-"""The loss that every loss here is: a Keras object made of a function, that adds, scales and serialises."""
+"""Base classes of the losses: Keras losses that add, scale and serialise."""
 
 from __future__ import annotations
 
@@ -9,40 +9,52 @@ from typing import Any, final
 
 import keras
 
-from maskwright.losses.arguments import CHECKS, Option, checked_number, refuse_sample_weight
+from maskwright.errors import InputError
+from maskwright.losses.arguments import CHECKS, Option, check_no_sample_weight, check_non_negative
 from maskwright.losses.targets import Tensor
 
 register = keras.saving.register_keras_serializable(package="maskwright")
 
 
-class SegmentationLoss(keras.losses.Loss, ABC):
-    """A loss over a batch of masks: one number, computed in float32.
+class LogitsMixedWithProbabilities(InputError):
+    """A sum of a loss on logits and a loss on probabilities, which would read the same ``y_pred`` in two ways."""
 
-    ``y_true`` holds ids, (n, h, w) or (n, h, w, 1), or one-hot maps (n, h, w, c); ``y_pred`` holds probabilities
-    (n, h, w, c). Losses add, and are multiplied by numbers; the result is again such a loss, whose configuration holds
-    the whole expression. Sample weights are refused: a batch is scored as a whole.
+    text = (
+        "{with_logits} has from_logits=True, but {without_logits} takes probabilities, and both would get the same "
+        "y_pred. End the network with a sigmoid or softmax and use from_logits=False."
+    )
+
+
+class SegmentationLoss(keras.losses.Loss, ABC):
+    """Base class of losses over a batch of masks; the value is a float32 scalar.
+
+    ``y_true`` holds label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c). ``y_pred`` holds
+    probabilities (n, h, w, c), or logits if ``from_logits`` is true. Losses support ``+`` with each other and ``*``
+    with a number; the result is a `SegmentationLoss` whose configuration contains the whole expression. Sample weights
+    raise an error because a batch is scored as a whole.
     """
+
+    from_logits: bool = False
 
     def __init__(self, *, name: str) -> None:
         super().__init__(name=name, dtype="float32")
 
     @abstractmethod
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """The loss of the batch, a scalar."""
+        """Return the loss of a batch, a scalar."""
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """The loss of the batch, a scalar.
+        """Return the loss of a batch, a scalar.
 
         Raises:
             WrongArgument: ``sample_weight`` is given.
         """
-        if sample_weight is not None:
-            refuse_sample_weight()
+        check_no_sample_weight(sample_weight)
         return super().__call__(y_true, y_pred)
 
     @abstractmethod
     def get_config(self) -> dict[str, object]:
-        """All it takes to make this loss again."""
+        """Return the configuration from which `from_config` recreates this loss."""
 
     def __add__(self, other: SegmentationLoss) -> SegmentationLoss:
         if not isinstance(other, SegmentationLoss):
@@ -50,7 +62,7 @@ class SegmentationLoss(keras.losses.Loss, ABC):
         return SumOfLosses([*_terms(self), *_terms(other)])
 
     def __radd__(self, other: object) -> SegmentationLoss:
-        return self if isinstance(other, int) and other == 0 else NotImplemented  # where sum() starts
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # the start value of sum()
 
     def __mul__(self, factor: float) -> SegmentationLoss:
         return ScaledLoss(self, factor=factor) if isinstance(factor, Real) else NotImplemented
@@ -59,69 +71,95 @@ class SegmentationLoss(keras.losses.Loss, ABC):
 
 
 class FunctionLoss(SegmentationLoss):
-    """A loss that is a function of truth and prediction, with its options; the base of every loss with a name."""
+    """Base class of losses that apply a function with fixed options.
+
+    Args:
+        function: Called as ``function(y_true, y_pred, **options)``; returns a scalar.
+        name: Name of the loss.
+        **options: Options of the function, each checked and stored in the configuration.
+    """
 
     def __init__(self, function: Callable[..., Tensor], *, name: str, **options: object) -> None:
         super().__init__(name=name)
         self._function = function
-        self.options: Mapping[str, Option] = {option: CHECKS[option](given) for option, given in options.items()}
+        self.options: Mapping[str, Option] = {option: CHECKS[option](value) for option, value in options.items()}
+        self.from_logits = bool(self.options.get("from_logits", False))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """The loss of the batch, a scalar."""
+        """Return the loss of a batch, a scalar."""
         return self._function(y_true, y_pred, **self.options)
 
     def get_config(self) -> dict[str, object]:
-        """The name and every option."""
+        """Return the name and the options."""
         return {"name": self.name, **self.options}
 
 
 @final
 @register
 class SumOfLosses(SegmentationLoss):
-    """The sum of several losses; ``a + b`` makes one."""
+    """Sum of several losses, as created by ``a + b``.
+
+    Args:
+        losses: The terms. All take probabilities, or all take logits.
+        name: Name of the loss; by default the names of the terms joined by ``_plus_``.
+
+    Raises:
+        LogitsMixedWithProbabilities: Some terms have ``from_logits=True`` and others do not.
+    """
 
     def __init__(self, losses: Iterable[SegmentationLoss], *, name: str | None = None) -> None:
         self.losses = tuple(losses)
+        with_logits = [loss.name for loss in self.losses if loss.from_logits]
+        without_logits = [loss.name for loss in self.losses if not loss.from_logits]
+        if with_logits and without_logits:
+            raise LogitsMixedWithProbabilities(with_logits=with_logits[0], without_logits=without_logits[0])
         super().__init__(name=name or "_plus_".join(loss.name for loss in self.losses))
+        self.from_logits = bool(with_logits)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """The loss of the batch, a scalar."""
+        """Return the loss of a batch, a scalar."""
         return sum(loss.call(y_true, y_pred) for loss in self.losses)
 
     def get_config(self) -> dict[str, object]:
-        """The name and the terms, each serialised."""
+        """Return the name and the serialised terms."""
         return {"name": self.name, "losses": [keras.saving.serialize_keras_object(loss) for loss in self.losses]}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SumOfLosses:
-        """The sum whose `get_config` this is."""
+        """Create a sum from its configuration."""
         return cls(map(keras.saving.deserialize_keras_object, config["losses"]), name=config["name"])
 
 
 @final
 @register
 class ScaledLoss(SegmentationLoss):
-    """A loss times a number; ``0.5 * a`` makes one.
+    """Product of a loss and a number, as created by ``0.5 * a``.
+
+    Args:
+        loss: The loss to scale.
+        factor: Number to multiply by, finite and at least 0.
+        name: Name of the loss; by default ``<factor>_times_<name>``.
 
     Raises:
-        WrongArgument: The factor is negative or not finite.
+        WrongArgument: ``factor`` is negative or not finite.
     """
 
     def __init__(self, loss: SegmentationLoss, *, factor: float, name: str | None = None) -> None:
-        self.loss, self.factor = loss, checked_number("factor", factor)
+        self.loss, self.factor = loss, check_non_negative("factor", factor)
         super().__init__(name=name or f"{factor:g}_times_{loss.name}")
+        self.from_logits = loss.from_logits
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """The loss of the batch, a scalar."""
+        """Return the loss of a batch, a scalar."""
         return self.factor * self.loss.call(y_true, y_pred)
 
     def get_config(self) -> dict[str, object]:
-        """The name, the factor and the loss, serialised."""
+        """Return the name, the factor and the serialised loss."""
         return {"name": self.name, "factor": self.factor, "loss": keras.saving.serialize_keras_object(self.loss)}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> ScaledLoss:
-        """The scaled loss whose `get_config` this is."""
+        """Create a scaled loss from its configuration."""
         return cls(**{**config, "loss": keras.saving.deserialize_keras_object(config["loss"])})
 
 

@@ -1,4 +1,4 @@
-"""Losses ready to use: the reference library's names, and a table of words for settings."""
+"""Loss instances with the names of segmentation_models, and losses by their names in a recipe."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -8,10 +8,12 @@ from typing import Final, NamedTuple
 
 from maskwright.errors import one_of
 from maskwright.losses.base import SegmentationLoss
+from maskwright.losses.cross_entropy import BinaryCELoss, CategoricalCELoss
+from maskwright.losses.focal import BinaryFocalLoss, CategoricalFocalLoss
 from maskwright.losses.lovasz import LovaszHingeLoss, LovaszSoftmaxLoss
 from maskwright.losses.matthews import MCCLoss
-from maskwright.losses.pixel import BinaryCELoss, BinaryFocalLoss, CategoricalCELoss, CategoricalFocalLoss
-from maskwright.losses.region import DiceLoss, FocalTverskyLoss, JaccardLoss, TverskyLoss
+from maskwright.losses.region import DiceLoss, JaccardLoss
+from maskwright.losses.tversky import FocalTverskyLoss, TverskyLoss
 
 jaccard_loss = JaccardLoss()
 dice_loss = DiceLoss()
@@ -30,45 +32,45 @@ categorical_focal_dice_loss = categorical_focal_loss + dice_loss
 categorical_focal_jaccard_loss = categorical_focal_loss + jaccard_loss
 
 
-class Heads(NamedTuple):
-    """The loss a word stands for, by the head of the network."""
+class NamedLoss(NamedTuple):
+    """Loss class of one name for each output activation."""
 
     sigmoid: Callable[..., SegmentationLoss]
     softmax: Callable[..., SegmentationLoss]
-    by_pixel: bool = False
-    """Whether it is a mean over pixels, and for a softmax over classes as well, so the smaller the more there are."""
+    mean_over_pixels: bool = False
+    """Whether the loss is a mean over pixels; for a softmax it is then also divided by the number of classes."""
 
-    def __call__(
+    def build(
         self, channels: int, *, class_weights: Sequence[float] | None = None, ignore: int | None = None
     ) -> SegmentationLoss:
-        """The loss for a head of so many channels: one is a sigmoid, several are a softmax.
+        """Create the loss for an output with this many channels: a sigmoid for one, a softmax for several.
 
-        A word means the same whatever the number of classes: a loss of the reference library that is a mean over
-        classes as well as pixels is multiplied by their number.
+        A loss that is a mean over pixels and classes is multiplied by the number of classes, so that a pixel has the
+        same cost for any number of classes.
         """
         loss = (self.sigmoid if channels == 1 else self.softmax)(class_weights=class_weights, ignore=ignore)
-        return loss * channels if self.by_pixel and channels > 1 else loss
+        return loss * channels if self.mean_over_pixels and channels > 1 else loss
 
 
-LOSSES: Mapping[str, Heads] = MappingProxyType(
+LOSSES_BY_NAME: Mapping[str, NamedLoss] = MappingProxyType(
     {
-        "cross_entropy": Heads(BinaryCELoss, CategoricalCELoss, by_pixel=True),
-        "focal": Heads(BinaryFocalLoss, CategoricalFocalLoss, by_pixel=True),
-        "dice": Heads(DiceLoss, DiceLoss),
-        "jaccard": Heads(JaccardLoss, JaccardLoss),
-        "tversky": Heads(TverskyLoss, TverskyLoss),
-        "focal_tversky": Heads(FocalTverskyLoss, FocalTverskyLoss),
-        "mcc": Heads(MCCLoss, MCCLoss),
-        "lovasz": Heads(LovaszHingeLoss, LovaszSoftmaxLoss),
+        "cross_entropy": NamedLoss(BinaryCELoss, CategoricalCELoss, mean_over_pixels=True),
+        "focal": NamedLoss(BinaryFocalLoss, CategoricalFocalLoss, mean_over_pixels=True),
+        "dice": NamedLoss(DiceLoss, DiceLoss),
+        "jaccard": NamedLoss(JaccardLoss, JaccardLoss),
+        "tversky": NamedLoss(TverskyLoss, TverskyLoss),
+        "focal_tversky": NamedLoss(FocalTverskyLoss, FocalTverskyLoss),
+        "mcc": NamedLoss(MCCLoss, MCCLoss),
+        "lovasz": NamedLoss(LovaszHingeLoss, LovaszSoftmaxLoss),
     }
 )
-"""Words for losses, as settings have them."""
+"""Losses by their names in a recipe."""
 
-SORTING: Final = frozenset({"lovasz"})
-"""Those that sort pixels."""
+SORTING_LOSSES: Final = frozenset({"lovasz"})
+"""Names of the losses that sort pixels, which XLA compiles to slow code."""
 
 
-def loss_of_words(
+def loss_from_names(
     weights: Mapping[str, float],
     *,
     channels: int,
@@ -76,26 +78,31 @@ def loss_of_words(
     pixel_weights: Sequence[float] | None = None,
     ignore: int | None = None,
 ) -> SegmentationLoss:
-    """The weighted sum of the losses that words of `LOSSES` stand for.
+    """Create the weighted sum of losses of `LOSSES_BY_NAME`.
 
     Args:
-        weights: Word to weight, at least one.
-        channels: Output channels of the network; one is a sigmoid, several are a softmax.
-        class_weights: One weight for each channel.
-        pixel_weights: In their place for losses that are means over pixels; losses of regions count every class alike.
-        ignore: The id of truth pixels that weigh nothing.
+        weights: Weight of each loss by name, at least one.
+        channels: Output channels of the network: a sigmoid for one, a softmax for several.
+        class_weights: One weight per channel.
+        pixel_weights: One weight per channel, used instead of ``class_weights`` by the losses that are means over
+            pixels. Region losses balance the classes already.
+        ignore: Label id of pixels to exclude.
 
     Raises:
-        UnknownChoice: A word stands in no row.
+        UnknownChoice: A name is unknown.
         WrongArgument: A weight is negative or not finite.
 
-    >>> loss_of_words({"dice": 1, "lovasz": 0.5}, channels=1).name
+    >>> loss_from_names({"dice": 1, "lovasz": 0.5}, channels=1).name
     'dice_loss_plus_0.5_times_lovasz_hinge_loss'
     """
-    heads = {word: one_of("loss", word, LOSSES) for word in weights}
+    named_losses = {name: one_of("loss", name, LOSSES_BY_NAME) for name in weights}
     terms = [
-        head(channels, class_weights=(head.by_pixel and pixel_weights) or class_weights, ignore=ignore)
-        for head in heads.values()
+        loss.build(
+            channels,
+            class_weights=(loss.mean_over_pixels and pixel_weights) or class_weights,
+            ignore=ignore,
+        )
+        for loss in named_losses.values()
     ]
     scaled = (term if weight == 1 else term * weight for term, weight in zip(terms, weights.values(), strict=True))
     return reduce(add, scaled)

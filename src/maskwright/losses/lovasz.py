@@ -1,20 +1,20 @@
-"""The Lovász extension of the Jaccard loss (Berman et al. 2018): IoU as something with a gradient.
+"""Lovász extension of the Jaccard loss: a surrogate of IoU with a useful gradient (Berman et al., 2018).
 
-Errors of the pixels are sorted, largest first, and each is multiplied by what its pixel adds to the Jaccard loss when
-all the pixels before it are wrong too. Truth is read as yes or no (above 0.5).
+Pixel errors are sorted in descending order, and each is multiplied by the increase of the Jaccard loss when its pixel
+joins the misclassified ones. The truth is binarised at 0.5.
 
-Classes in neither truth nor decided prediction are left out (see `maskwright.metrics`), with nothing left the loss is
-0. A class with no true pixel for which a pixel is decided counts: it costs its largest error, and only there it learns.
+Classes in neither truth nor hard prediction are excluded (see `maskwright.metrics`); if no class is left, the loss
+is 0. A class that is predicted but not in the truth costs its largest error, and only that pixel gets a gradient.
 """
 
-from typing import Unpack, final
+from typing import final
 
 from keras import ops
 
-from maskwright.losses.arguments import ClassIndexes, ClassWeights, ReadOptions
+from maskwright.losses.arguments import ClassIndexes, ClassWeights
 from maskwright.losses.base import FunctionLoss, register
-from maskwright.losses.pixel import NEAR
-from maskwright.losses.soft_counts import mean_of_present, present
+from maskwright.losses.pixelwise import clip_probabilities
+from maskwright.losses.soft_counts import mean_over_present, present_classes
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 
@@ -24,17 +24,29 @@ def lovasz_hinge(
     *,
     from_logits: bool = False,
     class_weights: ClassWeights = None,
+    class_indexes: ClassIndexes = None,
     per_image: bool = False,
-    **options: Unpack[ReadOptions],
+    ignore: int | None = None,
 ) -> Tensor:
-    """The function of `LovaszHingeLoss`, a scalar."""
-    pixels = read_pixels(y_true, y_pred, threshold=0.0 if from_logits else 0.5, **options)
+    """Compute the Lovász extension over hinge errors, a scalar; `LovaszHingeLoss` is the Keras loss.
+
+    Args:
+        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
+        y_pred: Sigmoid probabilities (n, h, w, c), or logits if ``from_logits``.
+        from_logits: Whether ``y_pred`` holds logits.
+        class_weights: One weight per selected class, multiplied with its loss. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        per_image: Whether to compute the loss of each image and average, instead of the batch as one large image.
+        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+    """
+    threshold = 0.0 if from_logits else 0.5
+    pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore, threshold=threshold)
     logits = pixels.prediction
     if not from_logits:
-        prediction = ops.clip(pixels.prediction, NEAR, 1 - NEAR)
-        logits = ops.log(prediction) - ops.log(1 - prediction)
-    errors = ops.relu(1 - logits * (2 * _yes(pixels.truth) - 1))
-    return _mean_of_extensions(errors, pixels, class_weights=class_weights, per_image=per_image)
+        probabilities = clip_probabilities(pixels.prediction)
+        logits = ops.log(probabilities) - ops.log(1 - probabilities)
+    errors = ops.relu(1 - logits * (2 * _binarise(pixels.truth) - 1))
+    return _mean_extension(errors, pixels, class_weights=class_weights, per_image=per_image)
 
 
 def lovasz_softmax(
@@ -42,54 +54,79 @@ def lovasz_softmax(
     y_pred: Tensor,
     *,
     class_weights: ClassWeights = None,
+    class_indexes: ClassIndexes = None,
     per_image: bool = False,
-    **options: Unpack[ReadOptions],
+    ignore: int | None = None,
 ) -> Tensor:
-    """The function of `LovaszSoftmaxLoss`, a scalar."""
-    pixels = read_pixels(y_true, y_pred, **options)
-    errors = ops.abs(_yes(pixels.truth) - pixels.prediction)
-    return _mean_of_extensions(errors, pixels, class_weights=class_weights, per_image=per_image)
+    """Compute the Lovász extension over errors of probabilities, a scalar; `LovaszSoftmaxLoss` is the Keras loss.
+
+    Args:
+        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
+        y_pred: Probabilities (n, h, w, c).
+        class_weights: One weight per selected class, multiplied with its loss. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        per_image: Whether to compute the loss of each image and average, instead of the batch as one large image.
+        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+    """
+    pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore)
+    errors = ops.abs(_binarise(pixels.truth) - pixels.prediction)
+    return _mean_extension(errors, pixels, class_weights=class_weights, per_image=per_image)
 
 
-def _mean_of_extensions(errors: Tensor, pixels: Pixels, *, class_weights: ClassWeights, per_image: bool) -> Tensor:
-    def rows(maps: Tensor) -> Tensor:  # (images or 1, pixels, classes)
+def _mean_extension(errors: Tensor, pixels: Pixels, *, class_weights: ClassWeights, per_image: bool) -> Tensor:
+    def flatten(maps: Tensor) -> Tensor:  # (images or 1, pixels, classes)
         shape = ops.shape(maps)
         return ops.reshape(maps, (shape[0] if per_image else 1, -1, shape[-1]))
 
-    yes, known, errors = rows(_yes(pixels.truth)), rows(pixels.known), rows(errors)
-    no = known * (1 - yes)
+    positives, valid, errors = flatten(_binarise(pixels.truth)), flatten(pixels.valid), flatten(errors)
+    negatives = valid * (1 - positives)
     order = ops.argsort(-errors, axis=1)
-    steps = _jaccard_steps(ops.take_along_axis(yes, order, axis=1), ops.take_along_axis(no, order, axis=1))
-    extensions = ops.sum(ops.take_along_axis(errors, order, axis=1) * steps, axis=1)
-    mean, _ = mean_of_present(extensions, present(pixels, per_image=per_image), class_weights=class_weights)
+    increments = _jaccard_increments(
+        ops.take_along_axis(positives, order, axis=1), ops.take_along_axis(negatives, order, axis=1)
+    )
+    extensions = ops.sum(ops.take_along_axis(errors, order, axis=1) * increments, axis=1)
+    present = present_classes(pixels, per_image=per_image)
+    mean, _ = mean_over_present(extensions, present, class_weights=class_weights)
     return mean
 
 
-def _jaccard_steps(yes: Tensor, no: Tensor) -> Tensor:
-    """What each pixel in turn adds to 1 - IoU, in closed form; a difference of sums would drown in rounding.
+def _jaccard_increments(positives: Tensor, negatives: Tensor) -> Tensor:
+    """Return the increase of 1 - IoU at each pixel in turn, in closed form; a difference of sums loses precision.
 
-    With I pixels of the class still right and U in the union, a miss adds 1 / U and a false alarm, which makes the
-    union U, adds I / (U (U - 1)); the first false alarm on an empty class adds everything. Both maps are
-    (rows, pixels, classes); an ignored pixel is in neither and adds nothing.
+    With I pixels of the class still correct and U pixels in the union, a false negative adds 1 / U. A false positive,
+    which increases the union to U, adds I / (U (U - 1)); the first one of an empty class adds 1. Both maps are
+    (rows, pixels, classes); an ignored pixel is 0 in both and adds nothing.
     """
-    right = ops.sum(yes, axis=1, keepdims=True) - ops.cumsum(yes, axis=1)
-    union = ops.sum(yes, axis=1, keepdims=True) + ops.cumsum(no, axis=1)
-    miss = yes / ops.maximum(union, 1.0)
-    false_positive = ops.where(union > 1, right, 1.0) / ops.maximum(union * (union - 1), 1.0)
-    return miss + no * false_positive
+    correct = ops.sum(positives, axis=1, keepdims=True) - ops.cumsum(positives, axis=1)
+    union = ops.sum(positives, axis=1, keepdims=True) + ops.cumsum(negatives, axis=1)
+    at_positives = positives / ops.maximum(union, 1.0)
+    at_negatives = ops.where(union > 1, correct, 1.0) / ops.maximum(union * (union - 1), 1.0)
+    return at_positives + negatives * at_negatives
 
 
-def _yes(truth: Tensor) -> Tensor:
+def _binarise(truth: Tensor) -> Tensor:
     return ops.cast(truth > 0.5, "float32")
 
 
 @final
 @register
 class LovaszHingeLoss(FunctionLoss):
-    """The Lovász extension over hinge errors max(0, 1 - logit) on the class and max(0, 1 + logit) off it.
+    """Lovász hinge loss: errors are max(0, 1 - logit) for pixels of the class and max(0, 1 + logit) for all others.
 
-    For a sigmoid head; several channels are scored one by one. Probabilities are turned back into logits, kept within
-    16 of 0; with ``from_logits`` the prediction holds logits already. The other options are those of `RegionOptions`.
+    Use it with a sigmoid activation, or without activation and ``from_logits=True``. Several channels are scored
+    independently. Probabilities are converted to logits, which are then limited to about [-16, 16]. Classes in neither
+    truth nor hard prediction are excluded from the mean over classes.
+
+    Args:
+        from_logits: Whether ``y_pred`` holds logits instead of probabilities.
+        class_weights: One weight per selected class, multiplied with its loss. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        per_image: Whether to compute the loss of each image and average, instead of the batch as one large image.
+        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        name: Name of the loss.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
 
     >>> loss = LovaszHingeLoss(from_logits=True)
     >>> float(loss([[[1, 1, 0]]], [[[[2.0], [-1.0], [0.5]]]]))  # errors 0, 2, 1.5: 2 * 1/2 + 1.5 * 1/(3 * 2)
@@ -120,10 +157,21 @@ class LovaszHingeLoss(FunctionLoss):
 @final
 @register
 class LovaszSoftmaxLoss(FunctionLoss):
-    """The Lovász extension over the errors 1 - p on the class and p off it, the mean over classes; for a softmax head.
+    """Lovász softmax loss: errors are 1 - p for pixels of the class and p for all others; the mean over classes.
 
-    Between 0 and 1 with weights of 1; it equals 1 - IoU where every probability is 0 or 1.
-    The options are those of `RegionOptions`.
+    Use it with a softmax activation; it takes probabilities, not logits. The value is in [0, 1] for weights of 1, and
+    equals 1 - IoU if every probability is 0 or 1. Classes in neither truth nor hard prediction are excluded from the
+    mean over classes.
+
+    Args:
+        class_weights: One weight per selected class, multiplied with its loss. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        per_image: Whether to compute the loss of each image and average, instead of the batch as one large image.
+        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        name: Name of the loss.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
 
     >>> loss = LovaszSoftmaxLoss(class_indexes=1)
     >>> truth, prediction = [[[1, 1, 0]]], [[[[0, 1], [1, 0], [0.5, 0.5]]]]

@@ -1,6 +1,6 @@
-"""Soft counts of true_positives, false positives and false_negatives, and the mean over the classes that are there.
+"""Soft counts of true positives, false positives and false negatives, and means over the classes that are present.
 
-Classes found in neither truth nor decided prediction are left out, by the rule stated in `maskwright.metrics`.
+A class in neither truth nor hard prediction is absent and excluded; `maskwright.metrics` defines the rule.
 """
 
 from collections.abc import Sequence
@@ -12,75 +12,75 @@ from maskwright.errors import wrong_argument
 from maskwright.losses.targets import Pixels, Tensor
 
 SMOOTH = 1e-5
-"""Added to numerator and denominator of every ratio of counts, pixels; the reference library's value."""
+"""Pixels added to numerator and denominator of every ratio of counts, as in segmentation_models."""
 
 
-class Counts(NamedTuple):
-    """Soft counts of pixels, each (images, classes); one row for the whole batch unless counted per image."""
+class SoftCounts(NamedTuple):
+    """Sums of probabilities over pixels, each (images, classes); one row if counted over the whole batch."""
 
-    true_positives: Tensor  # true positives
-    false_positives: Tensor  # false positives
-    false_negatives: Tensor  # false negatives
+    true_positives: Tensor
+    false_positives: Tensor
+    false_negatives: Tensor
 
 
-def soft_counts(pixels: Pixels, *, per_image: bool = False) -> Counts:
-    """Count each class with the probabilities as they are, over the batch or image by image."""
+def soft_counts(pixels: Pixels, *, per_image: bool = False) -> SoftCounts:
+    """Count each class over the batch, or per image, with probabilities as fractions of a pixel."""
     truth, prediction = pixels.truth, pixels.prediction
-    return Counts(
-        true_positives=count(truth * prediction, per_image=per_image),
-        false_positives=count((1 - truth) * prediction, per_image=per_image),
-        false_negatives=count(truth * (1 - prediction), per_image=per_image),
+    return SoftCounts(
+        true_positives=sum_over_pixels(truth * prediction, per_image=per_image),
+        false_positives=sum_over_pixels((1 - truth) * prediction, per_image=per_image),
+        false_negatives=sum_over_pixels(truth * (1 - prediction), per_image=per_image),
     )
 
 
-def present(pixels: Pixels, *, per_image: bool) -> Tensor:
-    """Where a class has a true pixel or one decided for it, (images, classes), or (1, classes) over the batch.
+def present_classes(pixels: Pixels, *, per_image: bool) -> Tensor:
+    """Return whether a class is in the truth or in the hard prediction: bool (images, classes), or (1, classes).
 
-    Probabilities do not tell: those of a softmax are nowhere 0, and no class would ever be absent.
+    Probabilities cannot decide this: a softmax is positive everywhere, so every class would be present.
     """
-    return count(pixels.truth + pixels.decided, per_image=per_image) > 0
+    return sum_over_pixels(pixels.truth + pixels.hard_prediction, per_image=per_image) > 0
 
 
-def count(maps: Tensor, *, per_image: bool) -> Tensor:
-    """The sum of (n, h, w, c) maps over their pixels: (n, c) per image, (1, c) over the batch."""
-    by_image = ops.sum(maps, axis=(1, 2))
-    return by_image if per_image else ops.sum(by_image, axis=0, keepdims=True)
+def sum_over_pixels(maps: Tensor, *, per_image: bool) -> Tensor:
+    """Sum (n, h, w, c) maps over pixels: (n, c) per image, (1, c) over the batch."""
+    image_sums = ops.sum(maps, axis=(1, 2))
+    return image_sums if per_image else ops.sum(image_sums, axis=0, keepdims=True)
 
 
-def tversky_index(counts: Counts, *, alpha: float, beta: float, smooth: float) -> Tensor:
-    """Tversky's index, true_positives / (true_positives + alpha false positives + beta false_negatives), of the shape of the counts, in [0, 1].
+def tversky_index(counts: SoftCounts, *, alpha: float, beta: float, smooth: float) -> Tensor:
+    """Return TP / (TP + alpha FP + beta FN), of the shape of the counts, in [0, 1].
 
-    IoU, F-score, precision and recall are all this index with their own alpha and beta.
-    It is 1 where nothing is charged and nothing smoothed, which is also its limit for a vanishing ``smooth``.
+    IoU, F-score, precision and recall are Tversky indices with different ``alpha`` and ``beta``. Where the denominator
+    is 0 the index is 1, its limit for ``smooth`` -> 0.
     """
-    charged = counts.true_positives + alpha * counts.false_positives + beta * counts.false_negatives + smooth
-    empty = ops.equal(charged, 0.0)
-    return ops.where(empty, 1.0, (counts.true_positives + smooth) / ops.where(empty, 1.0, charged))
+    denominator = counts.true_positives + alpha * counts.false_positives + beta * counts.false_negatives + smooth
+    is_zero = ops.equal(denominator, 0.0)
+    return ops.where(is_zero, 1.0, (counts.true_positives + smooth) / ops.where(is_zero, 1.0, denominator))
 
 
-def f_score_index(counts: Counts, *, beta: float, smooth: float) -> Tensor:
-    """The F-score, in which recall weighs ``beta`` times as much as precision; ``beta=1`` is Dice's coefficient."""
-    unit = 1 + beta**2
-    return tversky_index(counts, alpha=1 / unit, beta=beta**2 / unit, smooth=smooth / unit)
+def f_score_index(counts: SoftCounts, *, beta: float, smooth: float) -> Tensor:
+    """Return the F-score, which weights recall ``beta`` times as much as precision; ``beta=1`` is the Dice score."""
+    total = 1 + beta**2
+    return tversky_index(counts, alpha=1 / total, beta=beta**2 / total, smooth=smooth / total)
 
 
-def mean_of_present(
-    values: Tensor, found: Tensor, *, class_weights: Sequence[float] | None = None
+def mean_over_present(
+    values: Tensor, present: Tensor, *, class_weights: Sequence[float] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The mean of (images, classes) values where found (`present`), and whether any is: two scalars.
+    """Return the mean of (images, classes) values where ``present`` and whether any is present: two scalars.
 
-    Each class is averaged over the images that have it, multiplied by its weight, and averaged over the classes
-    that are there; so a class weighs the same however many images show it. Without any the mean is 0.
+    Each class is averaged over the images in which it is present and multiplied by its weight; the result is the mean
+    of the classes. A class therefore has the same weight however many images contain it. The mean of nothing is 0.
     """
-    by_class, somewhere = _mean_where(values, found)
-    return _mean_where(by_class * weights_of_classes(class_weights, int(values.shape[-1])), somewhere)
+    class_means, class_present = _masked_mean(values, present)
+    return _masked_mean(class_means * class_weight_tensor(class_weights, int(values.shape[-1])), class_present)
 
 
-def weights_of_classes(class_weights: Sequence[float] | None, classes: int) -> Tensor:
-    """One weight a class, (classes,) float32; all 1 by default.
+def class_weight_tensor(class_weights: Sequence[float] | None, classes: int) -> Tensor:
+    """Return one weight per class, float32 (classes,); all 1 for None.
 
     Raises:
-        WrongArgument: There are not as many weights as (chosen) classes.
+        WrongArgument: The number of weights is not the number of (selected) classes.
     """
     if class_weights is None:
         return ops.ones((classes,), dtype="float32")
@@ -89,6 +89,6 @@ def weights_of_classes(class_weights: Sequence[float] | None, classes: int) -> T
     return ops.convert_to_tensor([float(weight) for weight in class_weights], dtype="float32")
 
 
-def _mean_where(values: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
-    number = ops.sum(ops.cast(chosen, "float32"), axis=0)
-    return ops.sum(ops.where(chosen, values, 0.0), axis=0) / ops.maximum(number, 1.0), number > 0
+def _masked_mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    count = ops.sum(ops.cast(mask, "float32"), axis=0)
+    return ops.sum(ops.where(mask, values, 0.0), axis=0) / ops.maximum(count, 1.0), count > 0

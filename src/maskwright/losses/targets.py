@@ -1,35 +1,35 @@
-"""One reading of truth and prediction for every loss and Keras metric: layouts, ignored pixels, chosen classes."""
+"""Shared input handling of losses and Keras metrics: array layouts, ignored pixels and selected classes."""
 
-from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
 import keras
 from keras import ops
 
 from maskwright.errors import InputError, wrong_argument
+from maskwright.losses.arguments import ClassIndexes, check_class_indexes
 
 Tensor: TypeAlias = keras.KerasTensor
 
 
 class WrongPredictionShape(InputError):
-    """A prediction that is not a batch of maps with a known number of channels."""
+    """A prediction that is not a batch of maps with a static number of channels."""
 
-    text = "y_pred of shape {found}: expected (images, height, width, classes) with the number of classes known."
+    text = "y_pred has shape {found}; expected (images, height, width, classes) with a static number of classes."
 
 
 class WrongTruthShape(InputError):
-    """A truth that is neither one-hot maps nor ids for the prediction beside it."""
+    """A truth that is neither one-hot masks nor label ids of the prediction's shape."""
 
-    text = "y_true of shape {found}: expected {expected} for a prediction of shape {prediction}. {remedy}"
+    text = "y_true has shape {found}; expected {expected} for a prediction of shape {prediction}. {remedy}"
 
 
 class Pixels(NamedTuple):
-    """What every loss counts on, float32; truth and prediction are 0 wherever ``known`` is, so they add nothing there."""
+    """Float32 input of every loss; ``truth`` and ``prediction`` are 0 at pixels that are not valid."""
 
     truth: Tensor  # (n, h, w, c): one-hot, or soft values in [0, 1]
-    prediction: Tensor  # (n, h, w, c): probabilities
-    known: Tensor  # (n, h, w, 1): 1, or 0 where the truth is ignored
-    decided: Tensor  # (n, h, w, c): 1 for the largest channel of a known pixel, or for an only one above a threshold
+    prediction: Tensor  # (n, h, w, c): probabilities or logits
+    valid: Tensor  # (n, h, w, 1): 1, or 0 where the truth is ignored
+    hard_prediction: Tensor  # (n, h, w, c): 1 for the argmax, or for a single channel above the threshold
 
 
 def read_pixels(
@@ -37,30 +37,30 @@ def read_pixels(
     y_pred: Tensor,
     *,
     ignore: int | None = None,
-    class_indexes: Sequence[int] | None = None,
+    class_indexes: ClassIndexes = None,
     threshold: float = 0.5,
 ) -> Pixels:
-    """Truth and prediction in one layout, without the ignored pixels and the classes not chosen.
+    """Convert truth and prediction to one layout, mask ignored pixels and select classes.
 
     Args:
-        y_true: One-hot maps (n, h, w, c) when c > 1; otherwise ids, (n, h, w) or (n, h, w, 1), of any type.
-            With one channel the ids are 0 and 1, or soft values between them; what is above 1 is read as 1, so
-            that masks of 0 and 255 are masks. With several, an id that is no class belongs to none: whatever is
-            predicted there is a false alarm.
-        y_pred: (n, h, w, c) of any floating type; computed on in float32.
-        ignore: The id of pixels that weigh nothing. In one-hot truth these are the pixels whose channel ``ignore``
-            is set or, where there is no such channel, the pixels with no channel set (which is what one-hot
-            encoding makes of an id beyond the classes).
-        class_indexes: The channels to keep, in this order; all of them by default. A pixel is decided before.
-        threshold: An only channel is decided for above it.
+        y_true: One-hot masks (n, h, w, c) if c > 1; otherwise label ids, (n, h, w) or (n, h, w, 1), of any dtype.
+            With one channel the ids are 0 and 1, or soft values in between; larger values are clipped to 1, so a mask
+            of 0 and 255 works. With several channels, an id that is not a class belongs to no class: every prediction
+            there is a false positive.
+        y_pred: Probabilities or logits, (n, h, w, c), of any float dtype; converted to float32.
+        ignore: Label id of the pixels to mask. In one-hot truth, these are the pixels whose channel ``ignore`` is set
+            or, if there is no such channel, the pixels without a set channel (one-hot encoding gives these for an id
+            beyond the classes).
+        class_indexes: Channels to keep, in this order; None keeps all. The hard prediction uses all channels.
+        threshold: A single channel above this value is predicted as positive.
 
     Raises:
-        WrongPredictionShape: ``y_pred`` has no four axes, or an unknown number of channels.
-        WrongTruthShape: ``y_true`` fits neither layout.
-        WrongArgument: ``class_indexes`` names a channel that is not there.
+        WrongPredictionShape: ``y_pred`` is not four-dimensional or its number of channels is not static.
+        WrongTruthShape: ``y_true`` has neither layout.
+        WrongArgument: ``class_indexes`` has an index out of range.
 
     >>> pixels = read_pixels([[[0, 2, 255]]], [[[[0.7, 0.2, 0.1]] * 3]], ignore=255, class_indexes=[2])
-    >>> ops.convert_to_numpy(pixels.truth).ravel().tolist(), ops.convert_to_numpy(pixels.known).ravel().tolist()
+    >>> ops.convert_to_numpy(pixels.truth).ravel().tolist(), ops.convert_to_numpy(pixels.valid).ravel().tolist()
     ([0.0, 1.0, 0.0], [1.0, 1.0, 0.0])
     """
     prediction, truth = _float32(y_pred), _float32(y_true)
@@ -71,40 +71,54 @@ def read_pixels(
     one_hot = _is_one_hot(truth, prediction_shape)
     if len(truth.shape) == 3:
         truth = ops.expand_dims(truth, -1)
-    known = _known(truth, ignore, one_hot=one_hot)
+    valid = _valid(truth, ignore, one_hot=one_hot)
     if not one_hot and channels > 1:
         truth = _float32(ops.equal(truth, ops.arange(channels, dtype="float32")))
-    truth, prediction, known = ops.where(known, truth, 0.0), ops.where(known, prediction, 0.0), _float32(known)
+    truth, prediction, valid = ops.where(valid, truth, 0.0), ops.where(valid, prediction, 0.0), _float32(valid)
     if channels == 1:
-        truth, decided = ops.clip(truth, 0.0, 1.0), known * _float32(prediction > threshold)
+        truth, hard = ops.clip(truth, 0.0, 1.0), valid * _float32(prediction > threshold)
     else:
-        decided = known * ops.one_hot(ops.argmax(prediction, axis=-1), channels, dtype="float32")
-    if class_indexes is not None:
-        if not set(class_indexes) <= set(range(channels)):
-            raise wrong_argument("class_indexes", list(class_indexes), expected=f"channels from 0 to {channels - 1}")
-        truth, prediction, decided = (ops.take(maps, list(class_indexes), axis=-1) for maps in (truth, prediction, decided))
-    return Pixels(truth, prediction, known, decided)
+        hard = valid * ops.one_hot(ops.argmax(prediction, axis=-1), channels, dtype="float32")
+    return select_classes(Pixels(truth, prediction, valid, hard), class_indexes)
+
+
+def select_classes(pixels: Pixels, class_indexes: ClassIndexes) -> Pixels:
+    """Return only the given channels, in the given order; None returns all.
+
+    Raises:
+        WrongArgument: An index is out of range, or there are duplicates.
+    """
+    indexes = check_class_indexes(class_indexes)
+    if indexes is None:
+        return pixels
+    channels = pixels.prediction.shape[-1]
+    if max(indexes) >= channels:
+        raise wrong_argument("class_indexes", indexes, expected=f"channels from 0 to {channels - 1}")
+    truth, prediction, hard = (
+        ops.take(maps, indexes, axis=-1) for maps in (pixels.truth, pixels.prediction, pixels.hard_prediction)
+    )
+    return Pixels(truth, prediction, pixels.valid, hard)
 
 
 def _is_one_hot(truth: Tensor, prediction_shape: tuple[int | None, ...]) -> bool:
     found = _static_shape(truth)
     if found is None:
-        raise _wrong_truth(None, prediction_shape, "Give the data set's masks a known number of axes.")
+        raise _wrong_truth(None, prediction_shape, "Set the rank of the data set's masks.")
     if len(found) not in (3, 4) or (len(found) == 4 and found[-1] not in (1, prediction_shape[-1])):
-        raise _wrong_truth(found, prediction_shape, "Give one id a pixel, or one channel for each channel of the network.")
+        raise _wrong_truth(found, prediction_shape, "Pass one label id per pixel, or one channel per output channel.")
     if any(a != b for a, b in zip(found[:3], prediction_shape[:3], strict=True) if a is not None and b is not None):
         raise _wrong_truth(found, prediction_shape, "Masks and predictions must have the same height and width.")
     return len(found) == 4 and found[-1] == prediction_shape[-1] != 1
 
 
 def _wrong_truth(found: object, prediction_shape: tuple[int | None, ...], remedy: str) -> WrongTruthShape:
-    expected = f"ids {prediction_shape[:3]} or {(*prediction_shape[:3], 1)}"
+    expected = f"label ids {prediction_shape[:3]} or {(*prediction_shape[:3], 1)}"
     if prediction_shape[-1] != 1:
-        expected += f", or one-hot maps {prediction_shape}"
+        expected += f", or one-hot masks {prediction_shape}"
     return WrongTruthShape(found=found, expected=expected, prediction=prediction_shape, remedy=remedy)
 
 
-def _known(truth: Tensor, ignore: int | None, *, one_hot: bool) -> Tensor:
+def _valid(truth: Tensor, ignore: int | None, *, one_hot: bool) -> Tensor:
     if ignore is None:
         return ops.ones_like(truth[..., :1], dtype="bool")
     if not one_hot:
@@ -121,5 +135,5 @@ def _float32(values: Tensor) -> Tensor:
 def _static_shape(tensor: Tensor) -> tuple[int | None, ...] | None:
     try:
         return tuple(tensor.shape)
-    except ValueError:  # TensorFlow's answer for a tensor of unknown rank
+    except ValueError:  # TensorFlow raises it for a tensor of unknown rank
         return None

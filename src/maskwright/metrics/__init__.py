@@ -1,13 +1,12 @@
-"""How good masks are: counts in NumPy for whole data sets, Keras objects for training.
+"""Scores of masks: NumPy functions for whole data sets, Keras metrics for training.
 
-The rule about what is absent, which losses follow too: a class (or an image, where images are scored one by one) that
-has no true pixel and for which no known pixel is decided, so found in neither truth nor prediction, is left out of the
-mean and, where there is a place for it, named. A pixel is decided for its largest channel or, where there is only one,
-for it above 0.5 or the threshold given; a little probability everywhere, as a softmax leaves, makes no class present.
-A class with no true pixel that is decided for all the same is not absent: its IoU is 0.
-If nothing is left, a score is unknown (NaN, or None in a `Scores`) and a loss is 0.
+Absent-class rule, shared with `maskwright.losses`: a class (or an image, where images are scored individually) that has
+no pixel in the truth and is predicted at no valid pixel is excluded from the mean and reported as absent. A pixel is
+predicted as the class of its largest channel; a single channel is predicted above 0.5 or the given threshold. The small
+probabilities that a softmax gives everywhere do not make a class present. A class that is predicted but not in the
+truth is not absent: its IoU is 0. If no class is left, a score is undefined (NaN, or None in `Scores`) and a loss is 0.
 
-Importing this package loads no Keras; its Keras objects are loaded when first asked for.
+Importing this package does not import Keras; the Keras metrics are imported on first access.
 """
 
 from importlib import import_module
@@ -56,10 +55,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """A Keras object, from the module that holds it (PEP 562)."""
+    """Import a Keras metric on first access (PEP 562)."""
     if name in __all__:
-        for home in ("keras_batch", "keras_dataset", "keras_image"):
-            if hasattr(module := import_module(f"{__name__}.{home}"), name):
+        for submodule in ("keras_batch", "keras_dataset", "keras_image"):
+            if hasattr(module := import_module(f"{__name__}.{submodule}"), name):
                 return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,8 +1,8 @@
-"""Scores of batches under the reference library's names: IoU, F-score, precision, recall.
+"""Keras metrics with the names of segmentation_models: IoU, F-score, precision and recall as means over batches.
 
-The value is the mean over batches of each batch's score: quick to read while training, and dependent on the size of
-a batch, so `maskwright.metrics.MeanIoU`, which counts the whole data set, is the one to report. Without a threshold
-the counts are sums of probabilities. A batch where nothing is left by the rule of `maskwright.metrics` does not count.
+The value is the mean of the scores of the batches, so it depends on the batch size. Report
+`maskwright.metrics.MeanIoU`, which counts the whole data set, instead. Without a threshold, the counts are sums of
+probabilities. A batch in which every class is absent by the rule of `maskwright.metrics` is excluded.
 """
 
 from abc import abstractmethod
@@ -13,36 +13,39 @@ from keras import ops
 from maskwright.losses.arguments import (
     ClassIndexes,
     ClassWeights,
-    checked_id,
-    checked_indexes,
-    checked_number,
-    checked_weights,
+    check_class_indexes,
+    check_class_weights,
+    check_ignore,
+    check_non_negative,
 )
 from maskwright.losses.base import register
 from maskwright.losses.soft_counts import (
     SMOOTH,
-    Counts,
+    SoftCounts,
     f_score_index,
-    mean_of_present,
-    present,
+    mean_over_present,
+    present_classes,
     soft_counts,
     tversky_index,
 )
 from maskwright.losses.targets import Tensor, read_pixels
-from maskwright.metrics.keras_mean import MeanOfScores
+from maskwright.metrics.keras_mean import MeanScoreMetric
 
 
-class BatchScore(MeanOfScores):
-    """The mean over batches of an index of their counts, the base of the scores here.
+class BatchScore(MeanScoreMetric):
+    """Base class of scores that are means over batches of a ratio of counts.
 
     Args:
-        class_weights: One weight for each (chosen) class, by which its score is multiplied before the mean.
-        class_indexes: The channels that count, a number or several; all by default.
-        threshold: Probabilities above it count as 1 and are decisions, others as 0; by default they count as they are.
-        per_image: Score image by image and take the mean, rather than the batch as one large image.
-        smooth: Pixels added to both sides of each fraction.
-        ignore: The id of truth pixels that weigh nothing.
-        name: The name in logs.
+        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        per_image: Whether to score each image and average, instead of the batch as one large image.
+        smooth: Pixels added to numerator and denominator of each ratio.
+        ignore: Label id of pixels to exclude.
+        name: Name of the metric.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
     """
 
     default_name: str
@@ -59,30 +62,30 @@ class BatchScore(MeanOfScores):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name or self.default_name)
-        self.class_weights = checked_weights(class_weights)
-        self.class_indexes = checked_indexes(class_indexes)
-        self.threshold = None if threshold is None else checked_number("threshold", threshold)
+        self.class_weights = check_class_weights(class_weights)
+        self.class_indexes = check_class_indexes(class_indexes)
+        self.threshold = None if threshold is None else check_non_negative("threshold", threshold)
         self.per_image = per_image
-        self.smooth = checked_number("smooth", smooth)
-        self.ignore = checked_id(ignore)
+        self.smooth = check_non_negative("smooth", smooth)
+        self.ignore = check_ignore(ignore)
 
     @abstractmethod
-    def index(self, counts: Counts) -> Tensor:
-        """The score of each (image, class)."""
+    def index(self, counts: SoftCounts) -> Tensor:
+        """Return the score of each image and class."""
 
-    def scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """The score of a batch, (1,), and whether it has one, (1,)."""
+    def batch_scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the score of a batch, (1,), and whether it is defined, (1,)."""
         pixels = read_pixels(y_true, y_pred, ignore=self.ignore, class_indexes=self.class_indexes)
         if self.threshold is not None:
-            decided = ops.cast(pixels.prediction > self.threshold, "float32")
-            pixels = pixels._replace(prediction=decided, decided=decided)
-        counts = soft_counts(pixels, per_image=self.per_image)
-        there = present(pixels, per_image=self.per_image)
-        mean, found = mean_of_present(self.index(counts), there, class_weights=self.class_weights)
-        return ops.reshape(mean, (1,)), ops.reshape(found, (1,))
+            hard = ops.cast(pixels.prediction > self.threshold, "float32")
+            pixels = pixels._replace(prediction=hard, hard_prediction=hard)
+        scores = self.index(soft_counts(pixels, per_image=self.per_image))
+        present = present_classes(pixels, per_image=self.per_image)
+        mean, defined = mean_over_present(scores, present, class_weights=self.class_weights)
+        return ops.reshape(mean, (1,)), ops.reshape(defined, (1,))
 
     def get_config(self) -> dict[str, object]:
-        """All it takes to make this metric again."""
+        """Return the name and the arguments."""
         return {
             "name": self.name,
             "class_weights": self.class_weights,
@@ -97,7 +100,21 @@ class BatchScore(MeanOfScores):
 @final
 @register
 class IOUScore(BatchScore):
-    """Hits / (true_positives + false positives + false_negatives), the mean over batches; see `BatchScore`.
+    """Intersection over union, TP / (TP + FP + FN), as a mean over batches.
+
+    Classes in neither truth nor hard prediction are excluded from the mean over classes.
+
+    Args:
+        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        per_image: Whether to score each image and average, instead of the batch as one large image.
+        smooth: Pixels added to numerator and denominator of each ratio.
+        ignore: Label id of pixels to exclude.
+        name: Name of the metric, ``iou_score`` by default.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
 
     >>> round(float(IOUScore(threshold=0.5)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
     0.5
@@ -105,15 +122,30 @@ class IOUScore(BatchScore):
 
     default_name = "iou_score"
 
-    def index(self, counts: Counts) -> Tensor:
-        """The IoU of each (image, class)."""
+    def index(self, counts: SoftCounts) -> Tensor:
+        """Return the IoU of each image and class."""
         return tversky_index(counts, alpha=1.0, beta=1.0, smooth=self.smooth)
 
 
 @final
 @register
 class FScore(BatchScore):
-    """The F-score, in which recall weighs ``beta`` times as much as precision; see `BatchScore`.
+    """F-score, (1 + beta²) TP / ((1 + beta²) TP + beta² FN + FP), as a mean over batches.
+
+    Classes in neither truth nor hard prediction are excluded from the mean over classes.
+
+    Args:
+        beta: Weight of recall relative to precision; 1 gives the Dice score.
+        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        per_image: Whether to score each image and average, instead of the batch as one large image.
+        smooth: Pixels added to numerator and denominator of each ratio.
+        ignore: Label id of pixels to exclude.
+        name: Name of the metric, ``f<beta>-score`` by default.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
 
     >>> round(float(FScore(beta=2, threshold=0.5)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)  # 5 / (5 + 4)
     0.5556
@@ -131,7 +163,7 @@ class FScore(BatchScore):
         ignore: int | None = None,
         name: str | None = None,
     ) -> None:
-        beta = checked_number("beta", beta)
+        beta = check_non_negative("beta", beta)
         super().__init__(
             class_weights,
             class_indexes,
@@ -143,21 +175,34 @@ class FScore(BatchScore):
         )
         self.beta = beta
 
-    def index(self, counts: Counts) -> Tensor:
-        """The F-score of each (image, class)."""
+    def index(self, counts: SoftCounts) -> Tensor:
+        """Return the F-score of each image and class."""
         return f_score_index(counts, beta=self.beta, smooth=self.smooth)
 
     def get_config(self) -> dict[str, object]:
-        """All it takes to make this metric again."""
+        """Return the name and the arguments."""
         return {**super().get_config(), "beta": self.beta}
 
 
 @final
 @register
 class Precision(BatchScore):
-    """Hits / (true_positives + false positives), the mean over batches; see `BatchScore`.
+    """Precision, TP / (TP + FP), as a mean over batches.
 
-    A class that is in the truth and predicted nowhere has precision 1: it raised no false alarm. (`Scores` has None.)
+    Classes in neither truth nor hard prediction are excluded from the mean over classes. A class in the truth that is
+    not predicted anywhere has precision 1, because it has no false positive (`Scores` has None).
+
+    Args:
+        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        per_image: Whether to score each image and average, instead of the batch as one large image.
+        smooth: Pixels added to numerator and denominator of each ratio.
+        ignore: Label id of pixels to exclude.
+        name: Name of the metric, ``precision`` by default.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
 
     >>> round(float(Precision(threshold=0.3)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
     0.5
@@ -165,17 +210,30 @@ class Precision(BatchScore):
 
     default_name = "precision"
 
-    def index(self, counts: Counts) -> Tensor:
-        """The precision of each (image, class)."""
+    def index(self, counts: SoftCounts) -> Tensor:
+        """Return the precision of each image and class."""
         return tversky_index(counts, alpha=1.0, beta=0.0, smooth=self.smooth)
 
 
 @final
 @register
 class Recall(BatchScore):
-    """Hits / (true_positives + false_negatives), the mean over batches; see `BatchScore`.
+    """Recall, TP / (TP + FN), as a mean over batches.
 
-    A class that is predicted and not in the truth has recall 1: it missed nothing. (`Scores` has None.)
+    Classes in neither truth nor hard prediction are excluded from the mean over classes. A class that is predicted but
+    not in the truth has recall 1, because it has no false negative (`Scores` has None).
+
+    Args:
+        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        per_image: Whether to score each image and average, instead of the batch as one large image.
+        smooth: Pixels added to numerator and denominator of each ratio.
+        ignore: Label id of pixels to exclude.
+        name: Name of the metric, ``recall`` by default.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
 
     >>> round(float(Recall(threshold=0.1)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
     1.0
@@ -183,12 +241,12 @@ class Recall(BatchScore):
 
     default_name = "recall"
 
-    def index(self, counts: Counts) -> Tensor:
-        """The recall of each (image, class)."""
+    def index(self, counts: SoftCounts) -> Tensor:
+        """Return the recall of each image and class."""
         return tversky_index(counts, alpha=0.0, beta=1.0, smooth=self.smooth)
 
 
-# Each of these is one object with one state; two networks measured in turns need metrics of their own.
+# Each instance has one state. Two networks that are evaluated alternately need separate metrics.
 iou_score = IOUScore()
 f1_score = FScore(beta=1)
 f2_score = FScore(beta=2)

@@ -1,4 +1,4 @@
-"""Probabilities to classes: the likeliest channel, or one channel above a threshold."""
+"""Conversion of probabilities to label ids: the argmax, or one channel above a threshold."""
 
 from typing import NamedTuple
 
@@ -8,37 +8,37 @@ from maskwright.errors import wrong_argument
 from maskwright.losses.targets import Tensor, read_pixels
 
 
-class Ids(NamedTuple):
-    """Truth and prediction as classes, each (n, h, w); both are 0 where a pixel is ignored."""
+class LabelIds(NamedTuple):
+    """Label ids of truth and prediction, each (n, h, w); both are 0 at pixels that are not valid."""
 
     truth: Tensor  # int32
     prediction: Tensor  # int32
-    known: Tensor  # bool
+    valid: Tensor  # bool
 
 
-def read_ids(y_true: Tensor, y_pred: Tensor, *, classes: int, ignore: int | None, threshold: float) -> Ids:
-    """The classes of a batch, from whatever `read_pixels` understands.
+def read_label_ids(y_true: Tensor, y_pred: Tensor, *, classes: int, ignore: int | None, threshold: float) -> LabelIds:
+    """Convert a batch to label ids.
 
     Args:
-        y_true: Ids or one-hot maps.
-        y_pred: Probabilities (n, h, w, c), c being ``classes``, or 1 for a single class and its background.
-        classes: Number of classes, background included.
-        ignore: The id of truth pixels that are not known; those whose id is no class are not known either.
-        threshold: One channel above it is class 1, otherwise class 0.
+        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
+        y_pred: Probabilities (n, h, w, c), where c is ``classes``, or 1 for a single class and its background.
+        classes: Number of classes, including background.
+        ignore: Label id of truth pixels that are not valid. Pixels with an id that is not a class are not valid either.
+        threshold: A single channel above it is class 1, otherwise class 0.
 
     Raises:
-        WrongArgument: The channels do not fit the classes.
+        WrongArgument: ``classes`` does not match the number of channels.
     """
-    truth, prediction, known, _ = read_pixels(y_true, y_pred, ignore=ignore)
+    truth, prediction, valid, _ = read_pixels(y_true, y_pred, ignore=ignore)
     channels = prediction.shape[-1]
     if classes != max(channels, 2):
         raise wrong_argument(
-            "classes", classes, expected=f"{max(channels, 2)}, as the prediction has {channels} channels"
+            "classes", classes, expected=f"{max(channels, 2)} for a prediction with {channels} channels"
         )
     if channels == 1:
-        return Ids(_int32(truth[..., 0] > 0.5), _int32(prediction[..., 0] > threshold), known[..., 0] > 0)
-    known = ops.logical_and(known[..., 0] > 0, ops.max(truth, axis=-1) > 0.5)
-    return Ids(_int32(ops.argmax(truth, axis=-1)), _int32(ops.argmax(prediction, axis=-1)), known)
+        return LabelIds(_int32(truth[..., 0] > 0.5), _int32(prediction[..., 0] > threshold), valid[..., 0] > 0)
+    valid = ops.logical_and(valid[..., 0] > 0, ops.max(truth, axis=-1) > 0.5)
+    return LabelIds(_int32(ops.argmax(truth, axis=-1)), _int32(ops.argmax(prediction, axis=-1)), valid)
 
 
 def _int32(values: Tensor) -> Tensor:

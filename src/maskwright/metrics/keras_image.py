@@ -1,4 +1,4 @@
-"""Scores of images one by one, and their mean: boundaries, and the salt challenge."""
+"""Keras metrics that are means of scores of single images: boundary F-score and salt score."""
 
 import math
 from typing import final
@@ -8,22 +8,36 @@ from keras import ops
 from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
-from maskwright.losses.arguments import checked_classes, checked_id, checked_number
+from maskwright.losses.arguments import check_class_count, check_ignore, check_non_negative
 from maskwright.losses.base import register
 from maskwright.losses.targets import Tensor
 from maskwright.metrics.boundary import tolerance_in_pixels
-from maskwright.metrics.keras_class_ids import read_ids
-from maskwright.metrics.keras_mean import MeanOfScores
-from maskwright.metrics.salt import TWENTIETHS
+from maskwright.metrics.keras_class_ids import read_label_ids
+from maskwright.metrics.keras_mean import MeanScoreMetric
+from maskwright.metrics.salt import THRESHOLDS_IN_TWENTIETHS
+
+FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.float32)
 
 
 @final
 @register
-class BoundaryFScore(MeanOfScores):
-    """`maskwright.metrics.boundary_f_score` of every image: each class's mean over images, then the mean of classes.
+class BoundaryFScore(MeanScoreMetric):
+    """Boundary F-score: the mean over classes of each class's mean over images (Csurka et al., 2013).
 
-    Without a ``tolerance`` in pixels it is 0.75 % of the diagonal, for which height and width must be known.
-    Where class 0 is the ``background`` it does not count. One channel is class 1 above ``threshold``.
+    `maskwright.metrics.boundary_f_score` defines the score. A class without a boundary in truth and prediction of an
+    image is excluded from that image.
+
+    Args:
+        classes: Number of classes, including background; a prediction with one channel has 2.
+        tolerance: Distance in pixels within which boundaries match. By default 0.75 % of the image diagonal, which
+            requires a static height and width.
+        ignore: Label id of pixels to exclude. Pixels with an id that is not a class are excluded too.
+        background: Whether class 0 is the background, which is excluded from the mean.
+        threshold: A single channel above it is predicted as class 1, otherwise as class 0.
+        name: Name of the metric.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
 
     >>> metric = BoundaryFScore(2, tolerance=1)
     >>> round(float(metric([[[0, 0, 1, 1]]], [[[[0.1], [0.1], [0.1], [0.9]]]])), 4)
@@ -40,32 +54,33 @@ class BoundaryFScore(MeanOfScores):
         threshold: float = 0.5,
         name: str = "boundary_f_score",
     ) -> None:
-        super().__init__(name=name, classes=checked_classes(classes) - background)
-        self.tolerance = None if tolerance is None else checked_number("tolerance", tolerance)
-        self.classes, self.ignore = classes, checked_id(ignore)
-        self.background, self.threshold = background, checked_number("threshold", threshold)
+        super().__init__(name=name, classes=check_class_count(classes) - background)
+        self.tolerance = None if tolerance is None else check_non_negative("tolerance", tolerance)
+        self.classes, self.ignore = classes, check_ignore(ignore)
+        self.background, self.threshold = background, check_non_negative("threshold", threshold)
 
-    def scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of the scores of a batch and their number, each (classes that count,)."""
-        truth, prediction, known = read_ids(
+    def batch_scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum and the number of the scores of a batch, each (classes without background,)."""
+        truth, prediction, valid = read_label_ids(
             y_true, y_pred, classes=self.classes, ignore=self.ignore, threshold=self.threshold
         )
         size = tuple(prediction.shape[1:3])
         if self.tolerance is None and None in size:
-            raise wrong_argument("tolerance", None, expected="a distance in pixels, as images have no fixed size")
+            raise wrong_argument("tolerance", None, expected="a distance in pixels for images of variable size")
         disk = _disk(tolerance_in_pixels(self.tolerance, size))
-        counted = ops.arange(int(self.background), self.classes, dtype="int32")
-        known = _float32(ops.expand_dims(known, -1))
-        true = _boundary(_float32(ops.equal(ops.expand_dims(truth, -1), counted)), known)
-        found = _boundary(_float32(ops.equal(ops.expand_dims(prediction, -1), counted)), known)
-        precision, recall = _share(found, _reached(true, disk)), _share(true, _reached(found, disk))
-        both = precision + recall
-        f_scores = 2 * precision * recall / ops.where(both > 0, both, 1.0)
-        present = ops.max(true + found, axis=(1, 2)) > 0
+        labels = ops.arange(int(self.background), self.classes, dtype="int32")
+        valid = _float32(ops.expand_dims(valid, -1))
+        true_boundary = _boundary(_float32(ops.equal(ops.expand_dims(truth, -1), labels)), valid)
+        predicted_boundary = _boundary(_float32(ops.equal(ops.expand_dims(prediction, -1), labels)), valid)
+        precision = _covered_fraction(predicted_boundary, _dilate(true_boundary, disk))
+        recall = _covered_fraction(true_boundary, _dilate(predicted_boundary, disk))
+        total = precision + recall
+        f_scores = 2 * precision * recall / ops.where(total > 0, total, 1.0)
+        present = ops.max(true_boundary + predicted_boundary, axis=(1, 2)) > 0
         return ops.sum(f_scores, axis=0), ops.sum(_float32(present), axis=0)
 
     def get_config(self) -> dict[str, object]:
-        """All it takes to make this metric again."""
+        """Return the name and the arguments."""
         return {
             "name": self.name,
             "classes": self.classes,
@@ -78,57 +93,63 @@ class BoundaryFScore(MeanOfScores):
 
 @final
 @register
-class SaltScore(MeanOfScores):
-    """`maskwright.metrics.salt_score` for a network with one channel: the mean over images.
+class SaltScore(MeanScoreMetric):
+    """`maskwright.metrics.salt_score` of a network with one output channel, as a mean over images.
 
-    >>> round(float(SaltScore()([[[1, 1, 1, 0]]], [[[[0.9], [0.8], [0.3], [0.2]]]])), 4)  # IoU 2/3 passes 4 of 10
+    Args:
+        ignore: Label id of pixels to exclude.
+        threshold: Probabilities above it are predicted as salt.
+        name: Name of the metric.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
+
+    >>> round(float(SaltScore()([[[1, 1, 1, 0]]], [[[[0.9], [0.8], [0.3], [0.2]]]])), 4)  # IoU 2/3 exceeds 4 of 10
     0.4
     """
 
     def __init__(self, *, ignore: int | None = None, threshold: float = 0.5, name: str = "salt_score") -> None:
         super().__init__(name=name)
-        self.ignore, self.threshold = checked_id(ignore), checked_number("threshold", threshold)
+        self.ignore, self.threshold = check_ignore(ignore), check_non_negative("threshold", threshold)
 
-    def scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """The sum of the scores of a batch, (1,), and the number of its images, (1,)."""
-        truth, prediction, _ = read_ids(y_true, y_pred, classes=2, ignore=self.ignore, threshold=self.threshold)
+    def batch_scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the sum of the scores of a batch, (1,), and its number of images, (1,)."""
+        truth, prediction, _ = read_label_ids(y_true, y_pred, classes=2, ignore=self.ignore, threshold=self.threshold)
         truth, prediction = truth > 0, prediction > 0
         true_positives, union = (
             ops.sum(ops.cast(pixels, "int32"), axis=(1, 2), keepdims=True)[..., 0]
             for pixels in (ops.logical_and(truth, prediction), ops.logical_or(truth, prediction))
         )
-        passed = 20 * true_positives > ops.convert_to_tensor(list(TWENTIETHS), dtype="int32") * union
-        by_image = ops.where(union[..., 0] == 0, 1.0, ops.mean(_float32(passed), axis=-1))
-        return ops.reshape(ops.sum(by_image), (1,)), ops.reshape(ops.sum(ops.ones_like(by_image)), (1,))
+        thresholds = ops.convert_to_tensor(list(THRESHOLDS_IN_TWENTIETHS), dtype="int32")
+        exceeded = _float32(20 * true_positives > thresholds * union)
+        image_scores = ops.where(union[..., 0] == 0, 1.0, ops.mean(exceeded, axis=-1))
+        return ops.reshape(ops.sum(image_scores), (1,)), ops.reshape(ops.sum(ops.ones_like(image_scores)), (1,))
 
     def get_config(self) -> dict[str, object]:
-        """All it takes to make this metric again."""
+        """Return the name and the arguments."""
         return {"name": self.name, "ignore": self.ignore, "threshold": self.threshold}
 
 
-CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.float32)
+def _disk(radius: float) -> NDArray[np.float32]:
+    """Return a (k, k) kernel that is 1 at offsets within the radius."""
+    half = math.floor(radius)
+    rows, columns = np.mgrid[-half : half + 1, -half : half + 1]
+    return (np.hypot(rows, columns) <= radius).astype(np.float32)
 
 
-def _disk(reach: float) -> NDArray[np.float32]:
-    """Which offsets lie within the reach, (k, k)."""
-    far = math.floor(reach)
-    rows, columns = np.mgrid[-far : far + 1, -far : far + 1]
-    return (np.hypot(rows, columns) <= reach).astype(np.float32)
+def _boundary(masks: Tensor, valid: Tensor) -> Tensor:
+    return masks * valid * _dilate((1 - masks) * valid, FOUR_NEIGHBOURS)
 
 
-def _boundary(masks: Tensor, known: Tensor) -> Tensor:
-    return masks * known * _reached((1 - masks) * known, CROSS)
+def _dilate(masks: Tensor, kernel: NDArray[np.float32]) -> Tensor:
+    """Dilate binary (n, h, w, c) masks, as a convolution."""
+    kernels = np.tile(kernel[..., None, None], (1, 1, masks.shape[-1], 1))
+    return _float32(ops.depthwise_conv(masks, kernels, padding="same", data_format="channels_last") > 0.5)
 
 
-def _reached(maps: Tensor, shape: NDArray[np.float32]) -> Tensor:
-    """Where a pixel of the maps lies within the shape, (n, h, w, c): dilation, as a convolution of 0s and 1s."""
-    kernel = np.tile(shape[..., None, None], (1, 1, maps.shape[-1], 1))
-    return _float32(ops.depthwise_conv(maps, kernel, padding="same", data_format="channels_last") > 0.5)
-
-
-def _share(pixels: Tensor, reached: Tensor) -> Tensor:
-    """The share of the pixels that are reached, (n, c); 0 of none."""
-    return ops.sum(pixels * reached, axis=(1, 2)) / ops.maximum(ops.sum(pixels, axis=(1, 2)), 1.0)
+def _covered_fraction(pixels: Tensor, cover: Tensor) -> Tensor:
+    """Return the fraction of the pixels inside the cover, (n, c); 0 without pixels."""
+    return ops.sum(pixels * cover, axis=(1, 2)) / ops.maximum(ops.sum(pixels, axis=(1, 2)), 1.0)
 
 
 def _float32(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The score of the TGS salt identification challenge; NumPy only."""
+"""Score of the TGS salt identification challenge in NumPy."""
 
 from collections.abc import Iterable
 
@@ -7,47 +7,58 @@ from numpy.typing import ArrayLike, NDArray
 
 from maskwright.metrics.scores import MaskShapesDiffer
 
-TWENTIETHS = range(10, 20)
-"""The thresholds 0.50, 0.55 ... 0.95 as twentieths: whole numbers, so that equality is exact."""
+THRESHOLDS_IN_TWENTIETHS = range(10, 20)
+"""IoU thresholds 0.50, 0.55, ..., 0.95 in units of 1/20: integers make the comparison exact."""
 
 
 def salt_score(truths: Iterable[NDArray], predictions: Iterable[NDArray]) -> float:
-    """The share of the IoU thresholds 0.50, 0.55 ... 0.95 passed by an image, and the mean over images; in [0, 1].
+    """Compute the fraction of IoU thresholds 0.50, 0.55, ..., 0.95 that each image exceeds; return the mean, in [0, 1].
 
-    An IoU passes a threshold when it is greater; an IoU of exactly 0.5 passes none, one of 1 passes all ten. An image
-    empty in truth and prediction scores 1, and one empty in only one of them 0: here absence is the answer, so unlike
-    elsewhere an empty image is not left out. NaN for no images.
+    The comparison is strict: an IoU of 0.5 exceeds no threshold, an IoU of 1 exceeds all ten. An image that is empty in
+    truth and prediction scores 1, and one that is empty in only one of them 0. Unlike in other scores, an empty image
+    is not excluded. The score of no images is NaN.
 
     Args:
-        truths: One binary mask an image, (h, w); anything but 0 is salt.
-        predictions: As many masks, each of the shape of its truth.
+        truths: Binary masks, each (h, w); any value but 0 is salt.
+        predictions: Binary masks, one per truth and of its shape.
 
     Raises:
         MaskShapesDiffer: A prediction has another shape than its truth.
-        ValueError: There are more of one than of the other.
+        ValueError: The numbers of truths and predictions differ.
 
     >>> salt_score([np.array([[1, 1, 1, 0]]), np.zeros((2, 2))], [np.array([[1, 1, 0, 0]]), np.zeros((2, 2))])
     0.7
     """
     scores = [
-        _score(np.asarray(truth) != 0, np.asarray(prediction) != 0) for truth, prediction in zip(truths, predictions, strict=True)
+        _score(np.asarray(truth) != 0, np.asarray(prediction) != 0)
+        for truth, prediction in zip(truths, predictions, strict=True)
     ]
     return sum(scores) / len(scores) if scores else float("nan")
 
 
-def score_of_counts(true_positives: ArrayLike, truth: ArrayLike, prediction: ArrayLike) -> NDArray[np.float64]:
-    """The same of images of which pixels are counted: in both masks, in the truth and in the prediction; of any shape.
+def salt_score_from_counts(
+    true_positives: ArrayLike, truth_pixels: ArrayLike, predicted_pixels: ArrayLike
+) -> NDArray[np.float64]:
+    """Compute the `salt_score` of each image from its pixel counts; arrays of any one shape.
 
-    >>> score_of_counts([2, 0, 0], [3, 0, 4], [2, 0, 0]).tolist()
+    Args:
+        true_positives: Pixels that are salt in truth and prediction.
+        truth_pixels: Pixels that are salt in the truth.
+        predicted_pixels: Pixels that are salt in the prediction.
+
+    >>> salt_score_from_counts([2, 0, 0], [3, 0, 4], [2, 0, 0]).tolist()
     [0.4, 1.0, 0.0]
     """
-    true_positives, truth, prediction = (np.asarray(counts, np.int64)[..., None] for counts in (true_positives, truth, prediction))
-    union = truth + prediction - true_positives
-    passed = (20 * true_positives > np.arange(TWENTIETHS.start, TWENTIETHS.stop) * union).sum(axis=-1) / len(TWENTIETHS)
-    return np.where(union[..., 0] == 0, 1.0, passed)
+    true_positives, truth_pixels, predicted_pixels = (
+        np.asarray(counts, np.int64)[..., None] for counts in (true_positives, truth_pixels, predicted_pixels)
+    )
+    union = truth_pixels + predicted_pixels - true_positives
+    thresholds = np.arange(THRESHOLDS_IN_TWENTIETHS.start, THRESHOLDS_IN_TWENTIETHS.stop)
+    exceeded = (20 * true_positives > thresholds * union).sum(axis=-1) / len(thresholds)
+    return np.where(union[..., 0] == 0, 1.0, exceeded)
 
 
 def _score(truth: NDArray[np.bool_], prediction: NDArray[np.bool_]) -> float:
     if truth.shape != prediction.shape:
         raise MaskShapesDiffer(found=prediction.shape, expected=truth.shape)
-    return float(score_of_counts((truth & prediction).sum(), truth.sum(), prediction.sum()))
+    return float(salt_score_from_counts((truth & prediction).sum(), truth.sum(), prediction.sum()))

@@ -1,0 +1,188 @@
+"""Binary and categorical focal loss (Lin et al., 2017).
+
+Both are means over valid pixels and selected classes of a cost times the class weight, and 0 without a valid pixel.
+Probabilities are clipped to [1e-7, 1 - 1e-7]; logits are not clipped.
+"""
+
+from typing import final
+
+from keras import ops
+
+from maskwright.losses.arguments import ClassIndexes, ClassWeights
+from maskwright.losses.base import FunctionLoss, register
+from maskwright.losses.pixelwise import EPSILON, check_several_channels, clip_probabilities, mean_over_pixels
+from maskwright.losses.targets import Tensor, read_pixels, select_classes
+
+
+def binary_focal(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    class_weights: ClassWeights = None,
+    class_indexes: ClassIndexes = None,
+    ignore: int | None = None,
+) -> Tensor:
+    """Compute the focal loss of independent channels, a scalar; `BinaryFocalLoss` is the Keras loss.
+
+    Args:
+        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
+        y_pred: Sigmoid probabilities (n, h, w, c), or logits if ``from_logits``.
+        alpha: Weight of the pixels of the class; all others have 1 - alpha.
+        gamma: Focusing exponent; 0 gives weighted cross entropy.
+        from_logits: Whether ``y_pred`` holds logits.
+        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+    """
+    pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore)
+    if from_logits:
+        positive_costs, negative_costs = ops.softplus(-pixels.prediction), ops.softplus(pixels.prediction)
+        # 1 - p is exp(-negative_costs). This form has a finite gradient for gamma < 1 even where 1 - p underflows.
+        positive_factors, negative_factors = ops.exp(-gamma * negative_costs), ops.exp(-gamma * positive_costs)
+    else:
+        probabilities = clip_probabilities(pixels.prediction)
+        positive_costs, negative_costs = -ops.log(probabilities), -ops.log(1 - probabilities)
+        positive_factors, negative_factors = ops.power(1 - probabilities, gamma), ops.power(probabilities, gamma)
+    positives = pixels.truth * alpha * positive_factors * positive_costs
+    negatives = (1 - pixels.truth) * (1 - alpha) * negative_factors * negative_costs
+    return mean_over_pixels(positives + negatives, pixels, class_weights)
+
+
+def categorical_focal(
+    y_true: Tensor,
+    y_pred: Tensor,
+    *,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = False,
+    class_weights: ClassWeights = None,
+    class_indexes: ClassIndexes = None,
+    ignore: int | None = None,
+) -> Tensor:
+    """Compute the focal loss of mutually exclusive classes, a scalar; `CategoricalFocalLoss` is the Keras loss.
+
+    Args:
+        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
+        y_pred: Softmax probabilities (n, h, w, c), or logits if ``from_logits``. The softmax includes all channels.
+        alpha: Factor of the loss.
+        gamma: Focusing exponent; 0 gives cross entropy.
+        from_logits: Whether ``y_pred`` holds logits.
+        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
+        class_indexes: Indices of the channels to include, at least two. All by default.
+        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+
+    Raises:
+        SingleChannel: Fewer than two classes are selected.
+    """
+    pixels = read_pixels(y_true, y_pred, ignore=ignore)
+    if from_logits:
+        pixels = pixels._replace(prediction=ops.log_softmax(pixels.prediction, axis=-1))
+    pixels = select_classes(pixels, class_indexes)
+    check_several_channels(pixels.prediction, loss="CategoricalFocalLoss", instead="BinaryFocalLoss")
+    if from_logits:
+        log_probabilities = pixels.prediction
+        # A power below 1 has an infinite gradient at 0.
+        complements = ops.maximum(-ops.expm1(log_probabilities), EPSILON)
+    else:
+        probabilities = clip_probabilities(pixels.prediction)
+        log_probabilities, complements = ops.log(probabilities), 1 - probabilities
+    costs = -pixels.truth * alpha * ops.power(complements, gamma) * log_probabilities
+    return mean_over_pixels(costs, pixels, class_weights)
+
+
+@final
+@register
+class BinaryFocalLoss(FunctionLoss):
+    """Focal loss for a sigmoid activation: cross entropy with less weight on well classified pixels (Lin et al., 2017).
+
+    A pixel of the class costs -alpha (1 - p)^gamma log(p), any other -(1 - alpha) p^gamma log(1 - p). The loss is the
+    mean over valid pixels and channels.
+
+    Args:
+        alpha: Weight of the pixels of the class; all others have 1 - alpha.
+        gamma: Focusing exponent; 0 gives weighted cross entropy.
+        from_logits: Whether ``y_pred`` holds logits instead of probabilities. Logits are numerically more stable.
+        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
+        class_indexes: Index or indices of the channels to include. All by default.
+        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        name: Name of the loss.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
+
+    >>> round(float(BinaryFocalLoss(alpha=0.25, gamma=2)([[[1]]], [[[[0.5]]]])), 4)  # 0.25 * 0.5^2 * log(2)
+    0.0433
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        *,
+        from_logits: bool = False,
+        class_weights: ClassWeights = None,
+        class_indexes: ClassIndexes = None,
+        ignore: int | None = None,
+        name: str = "binary_focal_loss",
+    ) -> None:
+        super().__init__(
+            binary_focal,
+            name=name,
+            alpha=alpha,
+            gamma=gamma,
+            from_logits=from_logits,
+            class_weights=class_weights,
+            class_indexes=class_indexes,
+            ignore=ignore,
+        )
+
+
+@final
+@register
+class CategoricalFocalLoss(FunctionLoss):
+    """Focal loss for a softmax activation: -alpha (1 - p)^gamma log(p) of the true class (after Lin et al., 2017).
+
+    The loss is the mean over valid pixels and classes. Unlike `CategoricalCELoss`, it does not renormalise the
+    probabilities over the selected classes.
+
+    Args:
+        alpha: Factor of the loss.
+        gamma: Focusing exponent; 0 gives cross entropy.
+        from_logits: Whether ``y_pred`` holds logits instead of probabilities. Logits are numerically more stable.
+        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
+        class_indexes: Indices of the channels to include, at least two. All by default.
+        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        name: Name of the loss.
+
+    Raises:
+        WrongArgument: An argument cannot be used.
+        SingleChannel: Fewer than two classes are selected (raised when the loss is called).
+
+    >>> round(float(CategoricalFocalLoss(gamma=1)([[[1]]], [[[[0.5, 0.5]]]])), 4)  # 0.25 * 0.5 * log(2) / 2
+    0.0433
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.25,
+        gamma: float = 2.0,
+        *,
+        from_logits: bool = False,
+        class_weights: ClassWeights = None,
+        class_indexes: ClassIndexes = None,
+        ignore: int | None = None,
+        name: str = "focal_loss",
+    ) -> None:
+        super().__init__(
+            categorical_focal,
+            name=name,
+            alpha=alpha,
+            gamma=gamma,
+            from_logits=from_logits,
+            class_weights=class_weights,
+            class_indexes=class_indexes,
+            ignore=ignore,
+        )
