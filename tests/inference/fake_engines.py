@@ -1,4 +1,4 @@
-"""Engines without a framework: functions of pixels whose answers are known."""
+"""Engines without a framework: known functions of the pixels."""
 
 import numpy as np
 
@@ -23,7 +23,7 @@ def bundle(**changes):
 
 
 class Brightness:
-    """The probability of a pixel is its brightness; says which sizes it was asked for."""
+    """Returns each pixel's brightness as its probability, and records the sizes of its inputs."""
 
     def __init__(self, **changes):
         self.bundle = bundle(**changes)
@@ -35,7 +35,7 @@ class Brightness:
 
 
 class Blur(Brightness):
-    """The mean over 11 x 11 pixels with zeros around the image, as a convolution pads: it reaches 5 pixels."""
+    """Returns the mean over 11 x 11 pixels, zero-padded like a convolution: a receptive radius of 5 pixels."""
 
     def __call__(self, images):
         self.sizes.append(images.shape[1:3])

@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from maskwright.inference.bounded_pool import Crew
+from maskwright.inference.bounded_pool import BoundedPool
 
 
 def test_results_come_in_the_order_asked_for_whichever_is_first():
@@ -15,15 +15,15 @@ def test_results_come_in_the_order_asked_for_whichever_is_first():
             assert second_done.wait(10)
         return number
 
-    with Crew(limit=10) as crew:
-        assert list(crew.ahead(work, range(4), cost=lambda _: 1)) == [0, 1, 2, 3]
+    with BoundedPool(limit=10) as pool:
+        assert list(pool.ahead(work, range(4), cost=lambda _: 1)) == [0, 1, 2, 3]
 
 
 def test_no_more_is_asked_for_than_the_limit_allows():
     taken = []
-    with Crew(limit=5) as crew:
+    with BoundedPool(limit=5) as pool:
         items = (taken.append(cost) or cost for cost in [2, 2, 2, 9, 1])
-        results = crew.ahead(str, items, cost=int)
+        results = pool.ahead(str, items, cost=int)
         assert next(results) == "2"
         assert taken == [2, 2, 2]  # the third waits for the first to be taken
         assert next(results) == "2"
@@ -32,8 +32,8 @@ def test_no_more_is_asked_for_than_the_limit_allows():
 
 
 def test_what_a_thread_raises_is_raised_where_its_result_is_taken():
-    with Crew(limit=3) as crew:
-        results = crew.ahead(lambda number: 1 // number, [1, 0, 1], cost=lambda _: 1)
+    with BoundedPool(limit=3) as pool:
+        results = pool.ahead(lambda number: 1 // number, [1, 0, 1], cost=lambda _: 1)
         assert next(results) == 1
         with pytest.raises(ZeroDivisionError):
             next(results)
@@ -46,9 +46,9 @@ def test_leaving_drops_what_no_thread_has_begun():
         begun.append(number)
         release.wait(10)
 
-    with pytest.raises(KeyboardInterrupt), Crew(limit=1000) as crew:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), BoundedPool(limit=1000) as pool:  # noqa: PT012
         for number in range(500):
-            crew.ask(1, work, number)
+            pool.submit(1, work, number)
         threading.Timer(0.05, release.set).start()
         raise KeyboardInterrupt
     assert len(begun) < 100
@@ -56,9 +56,9 @@ def test_leaving_drops_what_no_thread_has_begun():
 
 def test_ready_gives_what_is_there_without_waiting():
     release = threading.Event()
-    with Crew(limit=3) as crew:
-        assert list(crew.ready()) == []
-        crew.ask(1, lambda _: release.wait(10), None)
-        assert list(crew.ready()) == []
+    with BoundedPool(limit=3) as pool:
+        assert list(pool.finished()) == []
+        pool.submit(1, lambda _: release.wait(10), None)
+        assert list(pool.finished()) == []
         release.set()
-        assert list(crew.rest()) == [True]
+        assert list(pool.rest()) == [True]

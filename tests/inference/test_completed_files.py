@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from maskwright.inference.completed_files import FINISHED_FILE, Finished, file_state
+from maskwright.inference.completed_files import COMPLETED_FILE, CompletedFiles, file_state
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def results(tmp_path):
 
 @pytest.fixture
 def out(tmp_path, source, results):
-    Finished.start(tmp_path / "out", "job").add(source, file_state(source), results)
+    CompletedFiles.start(tmp_path / "out", "job").add(source, file_state(source), results)
     return tmp_path / "out"
 
 
@@ -35,81 +35,81 @@ def change(path, **what):
 
 
 def test_what_was_added_is_held_by_the_next_reader(out, source, results):
-    assert Finished.read(out, "job").holds(source, results)
-    assert not Finished.read(out, "job").holds(source, results[1:])  # an overlay is part of it
+    assert CompletedFiles.read(out, "job").holds(source, results)
+    assert not CompletedFiles.read(out, "job").holds(source, results[1:])  # an overlay is part of it
 
 
 @pytest.mark.parametrize("which", ["source", 0, 1])
 @pytest.mark.parametrize("how", [{"content": b"cut"}, {"time": 10**18}, {"time": 4 * 10**18}], ids=str)
 def test_any_change_of_size_or_time_ends_it_older_or_newer(out, source, results, which, how):
     change(source if which == "source" else results[which], **how)
-    assert not Finished.read(out, "job").holds(source, results)
+    assert not CompletedFiles.read(out, "job").holds(source, results)
 
 
 @pytest.mark.parametrize("gone", ["source", 0, 1])
 def test_a_file_that_is_gone_ends_it(out, source, results, gone):
     (source if gone == "source" else results[gone]).unlink()
-    assert not Finished.read(out, "job").holds(source, results)
+    assert not CompletedFiles.read(out, "job").holds(source, results)
 
 
 def test_a_result_taken_away_before_it_was_recorded_is_not_held(out, source, results):
     results[1].unlink()
-    Finished.read(out, "job").add(source, file_state(source), results)
-    assert not Finished.read(out, "job").holds(source, results)
+    CompletedFiles.read(out, "job").add(source, file_state(source), results)
+    assert not CompletedFiles.read(out, "job").holds(source, results)
 
 
 def test_another_image_of_the_same_size_and_time_is_another_image(out, source, results):
     other = source.with_name("b.png")
     other.write_bytes(b"IMAGE")
     os.utime(other, ns=(0, source.stat().st_mtime_ns))
-    assert not Finished.read(out, "job").holds(other, results)
+    assert not CompletedFiles.read(out, "job").holds(other, results)
 
 
 def test_another_job_starts_afresh(out, source, results):
-    assert not Finished.read(out, "other").holds(source, results)
-    assert not Finished.read(out, "job").holds(source, results)  # and takes the folder over
+    assert not CompletedFiles.read(out, "other").holds(source, results)
+    assert not CompletedFiles.read(out, "job").holds(source, results)  # and takes the folder over
 
 
 def test_the_last_word_on_a_result_counts(out, source, results):
     change(source, content=b"longer image")
-    Finished.read(out, "job").add(source, file_state(source), results)
-    assert Finished.read(out, "job").holds(source, results)
+    CompletedFiles.read(out, "job").add(source, file_state(source), results)
+    assert CompletedFiles.read(out, "job").holds(source, results)
 
 
 def test_a_file_cut_anywhere_loses_only_what_was_cut_and_takes_more(out, source, results):
-    file, other = out / FINISHED_FILE, source.with_name("b.png")
+    file, other = out / COMPLETED_FILE, source.with_name("b.png")
     other.write_bytes(b"another")
     second = [out / "b.png"]
     second[0].write_bytes(b"its mask")
     first_line = len(file.read_bytes())
-    Finished.read(out, "job").add(other, file_state(other), second)
+    CompletedFiles.read(out, "job").add(other, file_state(other), second)
     whole = file.read_bytes()
     for length in range(first_line, len(whole)):
         file.write_bytes(whole[:length])
-        cut = Finished.read(out, "job")
+        cut = CompletedFiles.read(out, "job")
         assert cut.holds(source, results)
         assert cut.holds(other, second) == (length == len(whole) - 1)  # only the line's end is missing
         cut.add(other, file_state(other), second)
-        again = Finished.read(out, "job")
+        again = CompletedFiles.read(out, "job")
         assert again.holds(source, results)
         assert again.holds(other, second)
 
 
 @pytest.mark.parametrize("rubbish", [b"\0" * 40, b"[1, 2]", b'{"result": 3}', b"\xff\xfe", b""])
 def test_rubbish_between_lines_is_passed_over(out, source, results, rubbish):
-    file = out / FINISHED_FILE
+    file = out / COMPLETED_FILE
     head, line, _ = file.read_bytes().split(b"\n")
     file.write_bytes(b"\n".join([head, rubbish, line, rubbish]))
-    assert Finished.read(out, "job").holds(source, results)
+    assert CompletedFiles.read(out, "job").holds(source, results)
 
 
 @pytest.mark.parametrize("head", [b"", b"\0\0\0", b'{"job": "jo'])
 def test_a_spoiled_first_line_counts_as_nothing_finished(out, source, results, head):
-    (out / FINISHED_FILE).write_bytes(head)
-    assert not Finished.read(out, "job").holds(source, results)
+    (out / COMPLETED_FILE).write_bytes(head)
+    assert not CompletedFiles.read(out, "job").holds(source, results)
 
 
 def test_no_file_is_told_from_an_empty_one(tmp_path):
-    assert Finished.read(tmp_path, "job") is None
-    Finished.start(tmp_path, "job")
-    assert Finished.read(tmp_path, "job") is not None
+    assert CompletedFiles.read(tmp_path, "job") is None
+    CompletedFiles.start(tmp_path, "job")
+    assert CompletedFiles.read(tmp_path, "job") is not None

@@ -11,9 +11,9 @@ from maskwright.images.write import write_text
 from maskwright.inference import ensemble as module
 from maskwright.inference import pipeline
 from maskwright.inference.bundle import UnreadableBundle
-from maskwright.inference.ensemble import Ensemble, WrongEnsemble, read_ensemble, refuse_folder, write_ensemble
-from maskwright.inference.load_predictor import open_predictor
-from maskwright.inference.pipeline import Failed, Numbered, predictions
+from maskwright.inference.ensemble import Ensemble, WrongEnsemble, check_ensemble_folder, read_ensemble, write_ensemble
+from maskwright.inference.load_predictor import load_predictor
+from maskwright.inference.pipeline import FailedImage, NumberedFile, predictions
 from maskwright.inference.predict_image import predict_indices, predict_probabilities
 from tests.inference.fake_engines import Brightness, bundle
 
@@ -54,7 +54,7 @@ def paint(folder, sizes):
     rng = np.random.default_rng(0)
     files = []
     for number, size in enumerate(sizes):
-        files.append(Numbered(number, folder / f"{number}.png"))
+        files.append(NumberedFile(number, folder / f"{number}.png"))
         Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(files[-1].file)
     return files
 
@@ -74,7 +74,7 @@ def test_it_is_opened_by_its_folder_which_may_be_moved_with_its_members(members,
     (tmp_path / "elsewhere").mkdir()
     for name in ("a", "b", "both"):
         (tmp_path / name).rename(tmp_path / "elsewhere" / name)
-    found = open_predictor(tmp_path / "elsewhere/both")
+    found = load_predictor(tmp_path / "elsewhere/both")
     assert isinstance(found, Ensemble)
     assert found.members == (tmp_path / "elsewhere/a", tmp_path / "elsewhere/b")
 
@@ -86,10 +86,10 @@ def test_files_are_predicted_in_portions_each_network_once_for_each(members, tmp
     ensemble = write_ensemble(tmp_path / "both", folders)
     with closing(predictions(ensemble, files, probabilities=False)) as found:
         given = list(found)
-    assert [one.of for one in given] == files
+    assert [one.source for one in given] == files
     assert opened == ["a", "b"] * 3
     for one in given:
-        np.testing.assert_allclose(one.answer, one.image / 255 * 0.375, atol=1e-6)
+        np.testing.assert_allclose(one.values, one.image / 255 * 0.375, atol=1e-6)
 
 
 def test_an_image_that_cannot_be_read_fails_once_and_alone(members, tmp_path):
@@ -97,7 +97,7 @@ def test_an_image_that_cannot_be_read_fails_once_and_alone(members, tmp_path):
     files = paint(tmp_path, [(8, 8)] * 3)
     files[1].file.write_bytes(b"no image")
     with closing(predictions(write_ensemble(tmp_path / "both", folders), files, probabilities=False)) as found:
-        kinds = [type(one) is Failed for one in found]
+        kinds = [type(one) is FailedImage for one in found]
     assert kinds == [False, True, False]
 
 
@@ -136,15 +136,15 @@ def test_a_damaged_bundle_is_refused(members, tmp_path):
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
-    refuse_folder(tmp_path / "new", overwrite=False)
+    check_ensemble_folder(tmp_path / "new", overwrite=False)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(WrongEnsemble, match=r"it holds notes\.txt; expected a new or empty folder"):
-        refuse_folder(tmp_path, overwrite=True)
+        check_ensemble_folder(tmp_path, overwrite=True)
 
 
 def test_views_of_the_ensemble_are_asked_of_every_member(members, tmp_path):
     folders, _ = members
-    with_views = bundle(views=("mirrored",))
+    with_views = bundle(tta=("mirrored",))
     ensemble = write_ensemble(tmp_path / "both", folders, with_views)
     assert list(ensemble.each(lambda engine: len(engine.views))) == [1, 1]
     np.testing.assert_allclose(

@@ -10,38 +10,38 @@ from maskwright.images.errors import MissingImage, UnreadableImage
 from maskwright.images.read import read_image
 from maskwright.inference import pipeline
 from maskwright.inference.bundle import WrongPixels
-from maskwright.inference.pipeline import ChangedImage, Failed, Numbered, predictions
+from maskwright.inference.pipeline import FailedImage, ImageChanged, NumberedFile, predictions
 from maskwright.inference.predict_image import predict_indices, predict_probabilities
 from tests.inference.fake_engines import Blur, Brightness
 
 
-class Divided(Brightness):
-    """Can be divided in two; says how many of its calls there were at once."""
+class TwoCalls(Brightness):
+    """Supports two calls at once, and records how many there were."""
 
     calls = 2
 
     def __init__(self, **changes):
         super().__init__(**changes)
-        self.divided, self.inside, self.most = 0, 0, 0
+        self.split, self.inside, self.most = 0, 0, 0
         self.met, self.counting = threading.Barrier(2), threading.Lock()
 
-    def side_by_side(self):
-        self.divided += 1
+    def for_parallel_calls(self):
+        self.split += 1
         return self
 
     def __call__(self, images):
         with self.counting:
             self.inside += 1
             self.most = max(self.most, self.inside)
-        if self.divided:
-            self.met.wait(timeout=20)  # neither call ends before another has begun
+        if self.split:
+            self.met.wait(timeout=20)  # both calls run at the same time
         with self.counting:
             self.inside -= 1
         return super().__call__(images)
 
 
 class Counting(Blur):
-    """Says how many images of which size each call had, and from which thread it came."""
+    """Records the number and size of the images of each call, and its thread."""
 
     def __init__(self, **changes):
         super().__init__(**changes)
@@ -60,19 +60,19 @@ def paint(tmp_path):
     def painted(sizes):
         files = []
         for number, size in enumerate(sizes):
-            files.append(Numbered(number, tmp_path / f"{number}.png"))
+            files.append(NumberedFile(number, tmp_path / f"{number}.png"))
             Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(files[-1].file)
         return files
 
     return painted
 
 
-def predicted(engine, files, *, probabilities=False):
-    with closing(predictions(engine, files, probabilities=probabilities)) as found:
-        return {one.of.number: one for one in found}
+def predicted(engine, files, *, probabilities=False, margin=None):
+    with closing(predictions(engine, files, probabilities=probabilities, margin=margin)) as found:
+        return {one.source.number: one for one in found}
 
 
-def test_full_batches_of_one_padded_size_and_the_rest_one_by_one(paint):
+def test_images_of_one_padded_size_run_in_full_batches_and_the_rest_one_by_one(paint):
     engine = Counting()
     # 9 that become 32 x 32 and 3 that become 32 x 64, mixed
     predicted(engine, paint([(20, 30), (32, 64), (32, 32), (5, 5)] * 3))
@@ -81,61 +81,61 @@ def test_full_batches_of_one_padded_size_and_the_rest_one_by_one(paint):
 
 
 def test_a_call_has_no_more_pixels_than_a_tile(paint):
-    engine = Counting(tile=128, margin=8)
+    engine = Counting(tile=128)
     predicted(engine, paint([(64, 64)] * 8 + [(100, 128)] * 2))
     assert engine.calls == [(4, 64, 64)] * 2 + [(1, 128, 128)] * 2
 
 
 @pytest.mark.parametrize("probabilities", [False, True])
-def test_every_image_has_the_answer_it_has_alone(paint, probabilities):
+def test_a_batch_gives_each_image_its_result_alone(paint, probabilities):
     files = paint([(20, 30), (64, 31), (5, 5), (150, 170), (20, 30), (1, 1), (32, 64), (33, 129)] * 3)
-    engine, alone = Counting(tile=128, margin=32), Blur(tile=128, margin=32)
-    found = predicted(engine, files, probabilities=probabilities)
+    engine, alone = Counting(tile=128), Blur(tile=128)
+    found = predicted(engine, files, probabilities=probabilities, margin=8)
     assert max(count for count, *_ in engine.calls) == 8
     for number, file in files:
-        image, answer = read_image(file), found[number].answer
+        image, values = read_image(file), found[number].values
         np.testing.assert_array_equal(found[number].image, image)
-        indices = answer if answer.ndim == 2 else engine.bundle.decide(answer)
-        np.testing.assert_array_equal(indices, predict_indices(alone, image))
+        indices = values if values.ndim == 2 else engine.bundle.decide(values)
+        np.testing.assert_array_equal(indices, predict_indices(alone, image, margin=8))
         if probabilities:
-            np.testing.assert_array_equal(answer, predict_probabilities(alone, image))
+            np.testing.assert_array_equal(values, predict_probabilities(alone, image, margin=8))
 
 
-def test_many_images_are_predicted_by_several_calls_at_once_and_given_in_order(paint):
-    files, engine = paint([(32, 32)] * 96), Divided()
+def test_many_images_run_in_parallel_calls_and_keep_their_order(paint):
+    files, engine = paint([(32, 32)] * 96), TwoCalls()
     with closing(predictions(engine, files, probabilities=False)) as found:
         given = list(found)
-    assert (engine.divided, engine.most) == (1, 2)
-    assert [one.of for one in given] == files
+    assert (engine.split, engine.most) == (1, 2)
+    assert [one.source for one in given] == files
     for one in given[::7]:
-        np.testing.assert_array_equal(one.answer, predict_probabilities(Brightness(), read_image(one.of.file)))
+        np.testing.assert_array_equal(one.values, predict_probabilities(Brightness(), read_image(one.source.file)))
 
 
-def test_few_images_do_not_wait_for_an_engine_to_be_divided(paint):
-    engine = Divided()
+def test_few_images_run_without_parallel_calls(paint):
+    engine = TwoCalls()
     predicted(engine, paint([(32, 32)] * 20))
-    assert (engine.divided, engine.most) == (0, 1)
+    assert (engine.split, engine.most) == (0, 1)
 
 
-def test_an_image_that_cannot_be_used_leaves_its_batch_whole(paint):
+def test_a_failed_image_does_not_split_its_batch(paint):
     engine, files = Counting(), paint([(32, 32)] * 10)
     Image.fromarray(np.zeros((32, 32), np.uint16)).save(files[2].file)
     files[5].file.unlink()
     found = predicted(engine, files)
-    errors = {number: type(one.error) for number, one in found.items() if isinstance(one, Failed)}
+    errors = {number: type(one.error) for number, one in found.items() if isinstance(one, FailedImage)}
     assert errors == {2: WrongPixels, 5: MissingImage}
     assert engine.calls == [(8, 32, 32)]
 
 
-def test_a_large_image_that_cannot_be_used_fails_alone(paint):
-    engine, files = Counting(tile=64, margin=8), paint([(100, 100), (32, 32)])
-    Image.fromarray(np.zeros((100, 100), np.uint16)).save(files[0].file)
+def test_a_failed_large_image_does_not_affect_others(paint):
+    engine, files = Counting(tile=64), paint([(200, 100), (32, 32)])
+    Image.fromarray(np.zeros((200, 100), np.uint16)).save(files[0].file)
     found = predicted(engine, files)
     assert isinstance(found[0].error, WrongPixels)
-    assert found[1].answer.shape == (32, 32, 1)
+    assert found[1].values.shape == (32, 32, 1)
 
 
-def test_an_image_written_to_while_it_is_read_is_refused(paint, monkeypatch):
+def test_an_image_that_changes_while_it_is_read_fails(paint, monkeypatch):
     def read_and_touch(file):
         image = read_image(file)
         if file.name == "1.png":
@@ -144,40 +144,40 @@ def test_an_image_written_to_while_it_is_read_is_refused(paint, monkeypatch):
 
     monkeypatch.setattr(pipeline, "read_image", read_and_touch)
     found = predicted(Brightness(), paint([(4, 4)] * 3))
-    assert isinstance(found[1].error, ChangedImage)
-    assert "1.png: changed while it was read; expected a file at rest." in str(found[1].error)
-    assert not isinstance(found[2], Failed)
+    assert isinstance(found[1].error, ImageChanged)
+    assert "1.png: changed while it was read" in str(found[1].error)
+    assert not isinstance(found[2], FailedImage)
 
 
-def test_an_image_whose_disk_fails_is_named(paint, monkeypatch):
+def test_an_error_of_the_disk_names_the_image(paint, monkeypatch):
     def broken(file):
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(pipeline, "read_image", broken)
     (failed,) = predicted(Brightness(), paint([(4, 4)])).values()
     assert isinstance(failed.error, UnreadableImage)
-    assert "0.png: found Input/output error; expected a file that may be read." in str(failed.error)
+    assert "0.png: found Input/output error;" in str(failed.error)
 
 
-def test_few_images_are_held_however_many_there_are(paint, monkeypatch):
-    monkeypatch.setattr(pipeline, "HELD", 5 * 32 * 32)
+def test_the_number_of_images_in_memory_is_bounded(paint, monkeypatch):
+    monkeypatch.setattr(pipeline, "MAX_HELD", 5 * 32 * 32)
     read = []
     monkeypatch.setattr(pipeline, "read_image", lambda file: read.append(file) or read_image(file))
     with closing(predictions(Brightness(), paint([(32, 32)] * 40), probabilities=False)) as found:
         most = max(len(read) - number for number, _ in enumerate(found))
     assert len(read) == 40
-    assert most <= 11  # five decoded, and five and the one too many in a batch
+    assert most <= 11  # five decoded, and six that wait for a batch
 
 
-def test_images_of_too_many_sizes_to_wait_for_go_alone_the_longest_waiting_first(paint, monkeypatch):
-    monkeypatch.setattr(pipeline, "HELD", 6 * 32 * 32)
+def test_the_size_that_waits_longest_runs_first_where_too_many_wait(paint, monkeypatch):
+    monkeypatch.setattr(pipeline, "MAX_HELD", 6 * 32 * 32)
     engine = Counting()
     predicted(engine, paint([(32, 32), (32, 64), (32, 96), (32, 32), (32, 32)]))
-    # 1 + 2 + 3 squares of 32 x 32 may wait; the fourth image is one too many, so the first size goes. The last waits.
+    # At most 6 squares of 32 x 32 wait. The fourth image exceeds that, so the first size runs.
     assert engine.calls == [(1, 32, 32), (1, 32, 32), (1, 32, 64), (1, 32, 96), (1, 32, 32)]
 
 
-def test_what_the_engine_raises_reaches_the_caller_and_ends_the_threads(paint):
+def test_an_error_of_the_engine_reaches_the_caller_and_ends_the_threads(paint):
     class Broken(Brightness):
         def __call__(self, images):
             raise RuntimeError("the engine broke")

@@ -11,14 +11,14 @@ from PIL import Image
 
 from maskwright.images.files import SameOutput
 from maskwright.images.write import write_mask
-from maskwright.inference.completed_files import FINISHED_FILE
+from maskwright.inference.completed_files import COMPLETED_FILE
 from maskwright.inference.predict_folder import (
     MANIFEST,
     OVERWRITING,
-    Job,
     OnlyResults,
     OutputIsInput,
     OutputsExist,
+    PredictionJob,
     predict_files,
 )
 from tests.inference.fake_engines import Brightness
@@ -44,7 +44,7 @@ def read(path):
 
 
 def test_each_image_gets_a_mask_of_its_size_in_the_same_place(images, tmp_path):
-    results = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    results = predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     assert [result.error for result in results] == [None, None]
     assert (read(tmp_path / "out/a.png") == 255).all()
     assert (read(tmp_path / "out/deep/b.png") == 0).all()
@@ -52,19 +52,19 @@ def test_each_image_gets_a_mask_of_its_size_in_the_same_place(images, tmp_path):
 
 
 def test_probabilities_are_a_tiff_with_a_page_for_each_class(images, tmp_path):
-    predict_files(Job(Brightness(), "x", output="probabilities"), [images], tmp_path / "out")
+    predict_files(PredictionJob(Brightness(), "x", output="probabilities"), [images], tmp_path / "out")
     np.testing.assert_allclose(tifffile.imread(tmp_path / "out/a.tif").squeeze(), 200 / 255, rtol=1e-6)
 
 
 def test_an_overlay_is_drawn_on_request(images, tmp_path):
-    predict_files(Job(Brightness(), "x", overlay=True), [images], tmp_path / "out")
+    predict_files(PredictionJob(Brightness(), "x", overlay=True), [images], tmp_path / "out")
     assert read(tmp_path / "out/a.overlay.png").shape == (5, 7, 3)
 
 
 def test_one_bad_file_costs_only_itself(images, tmp_path):
     whole = (images / "a.png").read_bytes()
     (images / "c.png").write_bytes(whole[: len(whole) // 2])
-    results = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    results = predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     failed = [result for result in results if result.error]
     assert [result.source.name for result in failed] == ["c.png"]
     assert "c.png" in str(failed[0].error)
@@ -72,26 +72,26 @@ def test_one_bad_file_costs_only_itself(images, tmp_path):
 
 
 def test_a_second_call_does_only_what_is_left(images, tmp_path):
-    job = Job(Brightness(), "x")
+    job = PredictionJob(Brightness(), "x")
     predict_files(job, [images], tmp_path / "out")
     (tmp_path / "out/deep/b.png").unlink()
-    again = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    again = predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     assert [result.already_done for result in again] == [True, False]
     assert (tmp_path / "out/deep/b.png").exists()
 
 
 @pytest.mark.parametrize("seconds", [10, -100_000], ids=["newer", "older"])
 def test_an_image_that_was_replaced_is_done_again(images, tmp_path, seconds):
-    predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     paint(images / "a.png", 10)
     os.utime(images / "a.png", (time.time() + seconds, time.time() + seconds))
-    again = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    again = predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     assert [result.already_done for result in again] == [False, True]
     assert (read(tmp_path / "out/a.png") == 0).all()
 
 
 def test_a_result_that_was_cut_or_changed_is_done_again(images, tmp_path):
-    job, mask = Job(Brightness(), "x", overlay=True), tmp_path / "out/a.png"
+    job, mask = PredictionJob(Brightness(), "x", overlay=True), tmp_path / "out/a.png"
     predict_files(job, [images], tmp_path / "out")
     whole = mask.read_bytes()
     for spoil in (
@@ -108,10 +108,10 @@ def test_a_result_that_was_cut_or_changed_is_done_again(images, tmp_path):
 
 
 def test_results_of_a_version_that_went_by_times_alone_are_kept_where_they_are_newer(images, tmp_path):
-    job, out = Job(Brightness(), "x"), tmp_path / "out"
+    job, out = PredictionJob(Brightness(), "x"), tmp_path / "out"
     paint(images / "c.png")
     predict_files(job, [images], out)
-    (out / FINISHED_FILE).unlink()  # all that such a version did not write
+    (out / COMPLETED_FILE).unlink()  # all that such a version did not write
     began = (out / MANIFEST).stat().st_mtime_ns
     os.utime(out / "a.png", ns=(began, began + 1))
     os.utime(out / "c.png", ns=(began, began + 1))
@@ -130,7 +130,7 @@ def test_results_come_in_the_order_of_the_inputs_and_are_told_as_they_are_finish
     files.insert(3, tmp_path / "in/broken.png")
     files[3].write_bytes(b"no image")
     told = []
-    job = Job(Brightness(tile=128, margin=8), "x")
+    job = PredictionJob(Brightness(tile=128, margin=8), "x")
     predict_files(job, files[5:7], tmp_path / "out")
     results = predict_files(job, files, tmp_path / "out", done=lambda *call: told.append(call))
     assert [result.source for result in results] == files
@@ -158,13 +158,13 @@ def test_a_file_is_told_while_others_are_predicted(tmp_path, monkeypatch):
         paint(tmp_path / f"in/{number}.png", size=(32, 32))
     monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", write)
     engine = Patient(tile=32, margin=0)  # one image a call
-    predict_files(Job(engine, "x"), [tmp_path / "in"], tmp_path / "out", done=lambda *call: told.append(call))
+    predict_files(PredictionJob(engine, "x"), [tmp_path / "in"], tmp_path / "out", done=lambda *call: told.append(call))
     assert 0 < engine.told < 30
 
 
 def test_everything_is_done_again_on_request(images, tmp_path):
-    predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
-    again = predict_files(Job(Brightness(), "x"), [images], tmp_path / "out", overwrite=True)
+    predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
+    again = predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out", overwrite=True)
     assert [result.already_done for result in again] == [False, False]
 
 
@@ -174,7 +174,7 @@ def test_a_mask_and_an_overlay_are_the_same_in_a_batch_and_alone(tmp_path):
         pixels = rng.integers(0, 256, (30 - number, 20 + number), dtype=np.uint8)
         (tmp_path / "in").mkdir(exist_ok=True)
         Image.fromarray(pixels).save(tmp_path / f"in/{number}.png")
-    job = Job(Brightness(), "x", overlay=True)
+    job = PredictionJob(Brightness(), "x", overlay=True)
     predict_files(job, [tmp_path / "in"], tmp_path / "together")
     for number in range(11):
         predict_files(job, [tmp_path / f"in/{number}.png"], tmp_path / "alone")
@@ -184,17 +184,17 @@ def test_a_mask_and_an_overlay_are_the_same_in_a_batch_and_alone(tmp_path):
             assert (tmp_path / "together" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
-@pytest.mark.parametrize("other", [Job(Brightness(), "y"), Job(Brightness(threshold=0.9), "x")])
+@pytest.mark.parametrize("other", [PredictionJob(Brightness(), "y"), PredictionJob(Brightness(threshold=0.9), "x")])
 def test_results_of_another_network_or_threshold_are_not_taken_for_these(images, tmp_path, other):
-    predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+    predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     with pytest.raises(OutputsExist, match=r"out: holds results of another network or settings; name another folder"):
         predict_files(other, [images], tmp_path / "out")
     assert not any(result.already_done for result in predict_files(other, [images], tmp_path / "out", overwrite=True))
 
 
 def test_results_that_an_interrupted_overwrite_had_not_reached_are_replaced(images, tmp_path, monkeypatch):
-    predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
-    brighter = Job(Brightness(threshold=0.9), "x")
+    predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
+    brighter = PredictionJob(Brightness(threshold=0.9), "x")
 
     def interrupted(path, values):
         if path.name == "b.png":
@@ -212,7 +212,7 @@ def test_results_that_an_interrupted_overwrite_had_not_reached_are_replaced(imag
 def test_an_interrupted_overwrite_that_is_given_again_goes_on_and_a_whole_one_begins_anew(
     images, tmp_path, monkeypatch
 ):
-    job, out = Job(Brightness(), "x"), tmp_path / "out"
+    job, out = PredictionJob(Brightness(), "x"), tmp_path / "out"
     predict_files(job, [images], out)
 
     def interrupted(path, values):
@@ -232,10 +232,10 @@ def test_an_interrupted_overwrite_that_is_given_again_goes_on_and_a_whole_one_be
 
 
 def test_an_interrupted_overwrite_of_another_job_is_no_reason_to_keep_anything(images, tmp_path, monkeypatch):
-    job, out = Job(Brightness(), "x"), tmp_path / "out"
+    job, out = PredictionJob(Brightness(), "x"), tmp_path / "out"
     monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", broken)
     with pytest.raises(RuntimeError):
-        predict_files(Job(Brightness(), "y"), [images], out, overwrite=True)
+        predict_files(PredictionJob(Brightness(), "y"), [images], out, overwrite=True)
     monkeypatch.undo()
     name = (out / OVERWRITING).read_bytes()
     predict_files(job, [images], out, overwrite=True)
@@ -250,17 +250,17 @@ def broken(path, values):
 def test_files_nobody_here_wrote_are_left_alone(images, tmp_path):
     paint(tmp_path / "out/a.png", 99)
     with pytest.raises(OutputsExist, match=r"out: holds 1 files of these names"):
-        predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")
+        predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     assert (read(tmp_path / "out/a.png") == 99).all()
 
 
 def test_masks_are_never_written_over_the_images(images):
     with pytest.raises(OutputIsInput, match=r"a\.png: its mask would be written over an image"):
-        predict_files(Job(Brightness(), "x"), [images], images, overwrite=True)
+        predict_files(PredictionJob(Brightness(), "x"), [images], images, overwrite=True)
 
 
 def test_an_output_folder_in_the_input_folder_holds_no_inputs(images, monkeypatch):
-    job, out = Job(Brightness(), "x", overlay=True), images / "masks"
+    job, out = PredictionJob(Brightness(), "x", overlay=True), images / "masks"
     for named in (images, str(images / "**"), images):
         results = predict_files(job, [named], out)
         assert sorted(result.source.relative_to(images).as_posix() for result in results) == ["a.png", "deep/b.png"]
@@ -270,24 +270,24 @@ def test_an_output_folder_in_the_input_folder_holds_no_inputs(images, monkeypatc
 
 
 def test_an_input_folder_that_holds_results_alone_is_said(images):
-    predict_files(Job(Brightness(), "x"), [images / "a.png"], images / "deep")
+    predict_files(PredictionJob(Brightness(), "x"), [images / "a.png"], images / "deep")
     (images / "deep/b.png").unlink()
     (images / "a.png").unlink()
     text = r"deep: all that the inputs name lies in this output folder; expected images\. Check the folder meant\."
     with pytest.raises(OnlyResults, match=text):
-        predict_files(Job(Brightness(), "x"), [images], images / "deep")
+        predict_files(PredictionJob(Brightness(), "x"), [images], images / "deep")
 
 
 def test_a_mask_and_an_overlay_never_share_a_file(images, tmp_path):
     paint(images / "a.overlay.png", 10)
     text = r"a\.overlay\.png and .*a\.png: both would be written as .*out.a\.overlay\.png; expected one input for each"
     with pytest.raises(SameOutput, match=text):
-        predict_files(Job(Brightness(), "x", overlay=True), [images], tmp_path / "out")
-    assert len(predict_files(Job(Brightness(), "x"), [images], tmp_path / "out")) == 3
+        predict_files(PredictionJob(Brightness(), "x", overlay=True), [images], tmp_path / "out")
+    assert len(predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")) == 3
 
 
 def test_overlays_are_never_written_over_the_images_or_over_files_nobody_here_wrote(images, tmp_path):
-    job = Job(Brightness(), "x", output="probabilities", overlay=True)
+    job = PredictionJob(Brightness(), "x", output="probabilities", overlay=True)
     paint(tmp_path / "out/a.overlay.png", 99)
     with pytest.raises(OutputsExist, match=r"out: holds 1 files of these names"):
         predict_files(job, [images], tmp_path / "out")
@@ -314,12 +314,12 @@ def test_a_full_disk_reaches_the_caller_and_leaves_whole_files_only(tmp_path, mo
     threads, images, out = threading.active_count(), many(tmp_path), tmp_path / "out"
     monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", full)
     with pytest.raises(OSError, match="No space left") as raised:
-        predict_files(Job(Brightness(), "x"), [images], out)
+        predict_files(PredictionJob(Brightness(), "x"), [images], out)
     assert raised.value.errno == errno.ENOSPC
     assert threading.active_count() == threads
-    assert set(out.iterdir()) == {*written, out / MANIFEST, out / FINISHED_FILE}
+    assert set(out.iterdir()) == {*written, out / MANIFEST, out / COMPLETED_FILE}
     monkeypatch.undo()
-    again = predict_files(Job(Brightness(), "x"), [images], out)
+    again = predict_files(PredictionJob(Brightness(), "x"), [images], out)
     assert {out / result.source.name for result in again if result.already_done} == set(written)
 
 
@@ -327,7 +327,7 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_anything_is_predict
     (tmp_path / "file").write_text("in the way")
     engine = Brightness()
     with pytest.raises(OSError, match="file"):
-        predict_files(Job(engine, "x"), [images], tmp_path / "file/out")
+        predict_files(PredictionJob(engine, "x"), [images], tmp_path / "file/out")
     assert engine.sizes == []
 
 
@@ -351,11 +351,11 @@ class Broken(Brightness):
 def test_an_end_in_the_midst_leaves_whole_files_and_the_next_call_goes_on(tmp_path, engine, error):
     threads, images, out = threading.active_count(), many(tmp_path), tmp_path / "out"
     with pytest.raises(error):
-        predict_files(Job(engine(), "x"), [images], out)
+        predict_files(PredictionJob(engine(), "x"), [images], out)
     assert threading.active_count() == threads
     there = set(out.glob("[!.]*"))
-    assert set(out.iterdir()) == there | {out / MANIFEST, out / FINISHED_FILE}  # no temporary file
-    again = predict_files(Job(Brightness(), "x"), [images], out)
+    assert set(out.iterdir()) == there | {out / MANIFEST, out / COMPLETED_FILE}  # no temporary file
+    again = predict_files(PredictionJob(Brightness(), "x"), [images], out)
     assert {out / result.source.name for result in again if result.already_done} == there
     for number in range(30):
         assert (read(out / f"{number:02}.png") == (255 if 10 * (number % 26) > 127 else 0)).all()

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.inference.completed_files import FINISHED_FILE
-from maskwright.inference.predict_folder import Job, predict_files
+from maskwright.inference.completed_files import COMPLETED_FILE
+from maskwright.inference.predict_folder import PredictionJob, predict_files
 from tests.inference.fake_engines import Brightness
 
 ROOT = Path(__file__).parents[2]
@@ -20,12 +20,13 @@ ROOT = Path(__file__).parents[2]
 CHILD = """
 import os, signal, sys, threading
 from pathlib import Path
-from maskwright.inference.completed_files import Finished
-from maskwright.inference.predict_folder import Job, predict_files
+from maskwright.inference.completed_files import CompletedFiles
+from maskwright.inference.predict_folder import PredictionJob, predict_files
 from tests.inference.fake_engines import Brightness
 
 images, out, where, moment, left = *map(Path, sys.argv[1:3]), *sys.argv[3:5], int(sys.argv[5])
-owner, name = {"rename": (Path, "replace"), "record": (Finished, "add"), "line": (Finished, "_append")}[where]
+owners = {"rename": (Path, "replace"), "record": (CompletedFiles, "add"), "line": (CompletedFiles, "_append")}
+owner, name = owners[where]
 honest = getattr(owner, name)
 
 calls, alone = 0, threading.Lock()
@@ -46,7 +47,7 @@ def deadly(*arguments):
     return result
 
 setattr(owner, name, deadly)
-predict_files(Job(Brightness(), "x"), [images], out)
+predict_files(PredictionJob(Brightness(), "x"), [images], out)
 """
 MOMENTS = [
     ("rename", "before", 1),
@@ -61,10 +62,10 @@ MOMENTS = [
 
 
 def recorded(out):
-    if not (out / FINISHED_FILE).exists():
+    if not (out / COMPLETED_FILE).exists():
         return set()
     names = set()
-    for line in (out / FINISHED_FILE).read_bytes().splitlines()[1:]:
+    for line in (out / COMPLETED_FILE).read_bytes().splitlines()[1:]:
         try:
             names.add(json.loads(line)["result"])
         except ValueError:
@@ -79,7 +80,7 @@ def test_a_command_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
     for number in range(40):
         Image.fromarray(rng.integers(0, 256, (9, 9), dtype=np.uint8)).save(tmp_path / f"in/{number:02}.png")
     images, straight, killed = tmp_path / "in", tmp_path / "straight", tmp_path / "killed"
-    predict_files(Job(Brightness(), "x"), [images], straight)
+    predict_files(PredictionJob(Brightness(), "x"), [images], straight)
 
     for where, moment, count in MOMENTS:
         before = recorded(killed)
@@ -92,8 +93,8 @@ def test_a_command_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
 
     done = recorded(killed)
     assert 8 <= len(done) < 40
-    results = predict_files(Job(Brightness(), "x"), [images], killed)
+    results = predict_files(PredictionJob(Brightness(), "x"), [images], killed)
     assert {result.source.name for result in results if result.already_done} == done
     for mask in straight.glob("[!.]*"):
         assert mask.read_bytes() == (killed / mask.name).read_bytes()
-    assert all(result.already_done for result in predict_files(Job(Brightness(), "x"), [images], killed))
+    assert all(result.already_done for result in predict_files(PredictionJob(Brightness(), "x"), [images], killed))

@@ -13,47 +13,64 @@ def picture(height, width, seed=0):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 40), (31, 33), (32, 64), (101, 101), (360, 480)])
-def test_any_size_comes_back_pixel_for_pixel(size):
+def test_the_output_has_the_size_of_the_image(size):
     engine, image = Brightness(), picture(*size)
     np.testing.assert_allclose(predict_probabilities(engine, image), image / 255, rtol=1e-6)
     assert engine.sizes == [tuple(-(-side // 32) * 32 for side in size)]  # the next multiples of 32
 
 
-def test_a_large_image_is_predicted_in_tiles_with_the_result_of_predicting_it_whole():
+@pytest.mark.parametrize("margin", [5, None])
+def test_a_large_image_in_blocks_gives_the_result_of_one_call(margin):
     image = picture(210, 333)
-    whole, tiled = Blur(tile=1024), Blur(tile=64, margin=6)
+    whole, blocks = Blur(tile=1024), Blur(tile=64)
     expected = predict_probabilities(whole, image)
-    found = predict_probabilities(tiled, image)
+    found = predict_probabilities(blocks, image, margin=margin)
     assert len(whole.sizes) == 1
-    assert set(tiled.sizes) == {(64, 64)}
+    assert max(height * width for height, width in blocks.sizes) <= 128**2
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_a_margin_smaller_than_the_reach_would_show():
+def test_a_margin_below_the_receptive_radius_changes_the_result():
     image = picture(210, 333)
     expected = predict_probabilities(Blur(tile=1024), image)
-    assert np.abs(predict_probabilities(Blur(tile=64, margin=1), image) - expected).max() > 0.01
+    assert np.abs(predict_probabilities(Blur(tile=64), image, margin=0) - expected).max() > 0.01
 
 
-def test_indices_are_the_decision_on_the_probabilities():
+def test_an_image_of_twice_a_tiles_side_is_predicted_in_one_call():
+    engine = Blur(tile=64)
+    predict_indices(engine, picture(120, 128))
+    assert engine.sizes == [(128, 128)]
+
+
+def test_indices_are_decided_by_the_threshold():
     image = np.uint8([[[127], [128]]])  # 0.498 and 0.502 of 255
     assert predict_indices(Brightness(), image).tolist() == [[0, 1]]
     assert predict_indices(Brightness(threshold=0.6), image).tolist() == [[0, 0]]
 
 
-def test_pixels_of_another_kind_than_in_training_are_refused_with_the_file():
-    with pytest.raises(WrongPixels, match=r"a\.tif: pixels are float32, but the network was trained on uint8; convert"):
+def test_another_dtype_than_in_training_is_an_error_that_names_the_file():
+    with pytest.raises(WrongPixels, match=r"a\.tif: .*float32.*uint8"):
         predict_indices(Brightness(), np.zeros((4, 4, 1), np.float32), file="a.tif")
 
 
-def test_channels_that_cannot_be_brought_to_the_networks_are_refused_with_the_file():
+def test_channels_that_cannot_be_converted_are_an_error_that_names_the_file():
     coloured = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     with pytest.raises(WrongChannels, match=r"b\.png: found 3 channels"):
         predict_indices(Brightness(), coloured, file="b.png")
 
 
+def test_transparent_pixels_are_an_error_in_an_image_of_any_size():
+    image = np.dstack([picture(150, 170), np.full((150, 170), 255, np.uint8)])
+    expected = predict_indices(Blur(tile=64), image[..., :1])
+    np.testing.assert_array_equal(predict_indices(Blur(tile=64), image), expected)
+    image[140, 160, 1] = 0
+    for tile in (64, 1024):
+        with pytest.raises(WrongChannels, match=r"a\.png: found 2 channels"):
+            predict_indices(Blur(tile=tile), image, file="a.png")
+
+
 class Rows(Brightness):
-    """What it says of a pixel is the row channel it was given, brought to [0, 1]."""
+    """Returns the row coordinate, scaled to [0, 1]."""
 
     def __call__(self, images):
         self.sizes.append(images.shape[1:3])
@@ -61,26 +78,26 @@ class Rows(Brightness):
 
 
 @pytest.mark.parametrize("size", [(20, 30), (101, 101), (150, 170)])
-def test_a_network_is_told_where_pixels_lie_in_the_whole_image_tiled_or_not(size):
-    engine = Rows(position=("row",), tile=128, margin=32)
-    said = predict_probabilities(engine, np.zeros((*size, 1), np.uint8))
-    np.testing.assert_allclose(said[..., 0], np.broadcast_to(((ramp(size[0]) + 1) / 2)[:, None], size), atol=1e-6)
+def test_coordinates_are_those_of_the_whole_image_in_one_call_and_in_blocks(size):
+    engine = Rows(coord_channels=("row",), tile=128)
+    found = predict_probabilities(engine, np.zeros((*size, 1), np.uint8), margin=32)
+    np.testing.assert_allclose(found[..., 0], np.broadcast_to(((ramp(size[0]) + 1) / 2)[:, None], size), atol=1e-6)
 
 
-def test_an_image_is_seen_at_the_networks_scale_and_answered_at_its_own():
+def test_an_image_is_resized_for_the_network_and_its_output_back():
     engine = Brightness(scale=128 / 101)
     smooth = np.float32(np.mgrid[:101, :101][0] * 2).astype(np.uint8)[..., None]
-    said = predict_probabilities(engine, smooth)
+    found = predict_probabilities(engine, smooth)
     assert engine.sizes == [(128, 128)]
-    assert said.shape == (101, 101, 1)
-    np.testing.assert_allclose(said, smooth / 255, atol=0.02)
-    np.testing.assert_array_equal(predict_indices(engine, smooth), engine.bundle.decide(said))
+    assert found.shape == (101, 101, 1)
+    np.testing.assert_allclose(found, smooth / 255, atol=0.02)
+    np.testing.assert_array_equal(predict_indices(engine, smooth), engine.bundle.decide(found))
 
 
-def test_a_mask_is_freed_of_what_the_bundle_says_is_wrong():
+def test_holes_and_small_components_are_removed_as_configured():
     image = np.zeros((40, 40, 1), np.uint8)
     image[5:20, 5:20], image[10, 10], image[30, 30] = 255, 0, 255
     plain = predict_indices(Brightness(), image)
-    clean = predict_indices(Brightness(minimum_areas=(0, 5), fill_holes=True), image)
+    clean = predict_indices(Brightness(min_component_sizes=(0, 5), fill_holes=True), image)
     assert (plain.sum(), clean.sum()) == (225, 225)
     assert (clean[10, 10], clean[30, 30]) == (1, 0)

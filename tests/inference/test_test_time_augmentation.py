@@ -1,7 +1,11 @@
 import numpy as np
 import pytest
 
-from maskwright.inference.test_time_augmentation import Viewed, seen_as, viewed
+from maskwright.inference.test_time_augmentation import (
+    AugmentedEngine,
+    predict_transformed,
+    with_test_time_augmentation,
+)
 from tests.inference.fake_engines import Blur, Brightness
 
 EXACT = ("mirrored", "upside_down", "turned_left", "turned_round", "turned_right")
@@ -24,7 +28,7 @@ def pictures(*shape):
 @pytest.mark.parametrize("view", EXACT)
 def test_a_network_that_does_not_mind_the_way_says_the_same_in_every_one(view):
     images = pictures(2, 32, 64, 1)
-    np.testing.assert_allclose(seen_as(Blur(), images, view), Blur()(images), atol=1e-6)
+    np.testing.assert_allclose(predict_transformed(Blur(), images, view), Blur()(images), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -38,12 +42,12 @@ def test_a_network_that_does_not_mind_the_way_says_the_same_in_every_one(view):
 def test_what_is_said_of_a_place_is_brought_back_to_it(view, change):
     images = pictures(1, 32, 64, 1)
     plain = Ramp()(images)[0]
-    np.testing.assert_array_equal(seen_as(Ramp(), images, view)[0], change(plain))
+    np.testing.assert_array_equal(predict_transformed(Ramp(), images, view)[0], change(plain))
 
 
 def test_quarter_turns_change_height_and_width_and_back():
     engine, images = Ramp(), pictures(1, 32, 64, 1)
-    left, right = (seen_as(engine, images, view)[0, ..., 0] for view in ("turned_left", "turned_right"))
+    left, right = (predict_transformed(engine, images, view)[0, ..., 0] for view in ("turned_left", "turned_right"))
     assert engine.sizes == [(64, 32)] * 2
     rows, columns = np.mgrid[:32, :64]
     np.testing.assert_array_equal(left, 2 * (63 - columns) + rows)
@@ -54,19 +58,23 @@ def test_quarter_turns_change_height_and_width_and_back():
 def test_scales_are_sizes_that_the_network_takes_and_answers_come_back_at_their_own(view, size):
     engine = Brightness()
     smooth = np.float32(np.mgrid[:128, :80][0] / 128)[None, ..., None]
-    answer = seen_as(engine, smooth, view)
+    answer = predict_transformed(engine, smooth, view)
     assert engine.sizes == [size]
     np.testing.assert_allclose(answer, smooth, atol=0.02)
 
 
 def test_the_mean_of_all_ways_is_given():
     images = pictures(2, 32, 32, 1)
-    engine = Viewed(Ramp(), ("mirrored", "upside_down"))
-    expected = (Ramp()(images) + seen_as(Ramp(), images, "mirrored") + seen_as(Ramp(), images, "upside_down")) / 3
+    engine = AugmentedEngine(Ramp(), ("mirrored", "upside_down"))
+    expected = (
+        Ramp()(images)
+        + predict_transformed(Ramp(), images, "mirrored")
+        + predict_transformed(Ramp(), images, "upside_down")
+    ) / 3
     np.testing.assert_allclose(engine(images), expected, rtol=1e-6)
     assert engine(images).dtype == np.float32
 
 
 def test_without_views_an_engine_is_itself():
     engine = Brightness()
-    assert viewed(engine, ()) is engine
+    assert with_test_time_augmentation(engine, ()) is engine

@@ -4,14 +4,14 @@ import sys
 
 import pytest
 
-from maskwright.inference.bounded_pool import Crew
-from maskwright.inference.usable_cpus import usable_processors
+from maskwright.inference.bounded_pool import BoundedPool
+from maskwright.inference.usable_cpus import usable_cpus
 
 COUNT = """
 import os
 os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-from maskwright.inference.usable_cpus import usable_processors
-print(usable_processors())
+from maskwright.inference.usable_cpus import usable_cpus
+print(usable_cpus())
 """
 
 
@@ -26,16 +26,16 @@ def test_where_the_system_tells_no_more_all_of_the_machine_count(counted, expect
     monkeypatch.delattr(os, "process_cpu_count", raising=False)
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: counted)
-    assert usable_processors() == expected
+    assert usable_cpus() == expected
 
 
 def test_what_python_itself_counts_comes_first(monkeypatch):
     monkeypatch.setattr(os, "process_cpu_count", lambda: 3, raising=False)
-    assert usable_processors() == 3
+    assert usable_cpus() == 3
 
 
 @pytest.mark.parametrize(("usable", "threads"), [(3, 3), (64, 8)])
 def test_a_crew_has_a_thread_a_processor_and_no_more_than_eight(usable, threads, monkeypatch):
-    monkeypatch.setattr("maskwright.inference.bounded_pool.usable_processors", lambda: usable)
+    monkeypatch.setattr("maskwright.inference.bounded_pool.usable_cpus", lambda: usable)
     monkeypatch.setattr("maskwright.inference.bounded_pool.ThreadPoolExecutor", lambda most: most)
-    assert Crew(limit=1)._pool == threads
+    assert BoundedPool(limit=1)._pool == threads

@@ -2,93 +2,98 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, ValidationError, model_validator
+from pydantic import Field, NonNegativeInt, model_validator
 
 from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
 from maskwright.images.components import cleaned
-from maskwright.images.coord_channels import Position, extra_channels, ramp, with_position
+from maskwright.images.coord_channels import CoordChannel, add_coord_channels, extra_channels, ramp
 from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
+from maskwright.inference.json_record import JsonRecord
 
 BUNDLE_FILE = "bundle.json"
 
-View = Literal["mirrored", "upside_down", "turned_left", "turned_round", "turned_right", "smaller", "larger"]
-"""A way to look at an image beside the plain one; turned by quarters, and at 4/5 and 5/4 of its size."""
+TtaTransform = Literal["mirrored", "upside_down", "turned_left", "turned_round", "turned_right", "smaller", "larger"]
+"""A transform of test-time augmentation: flips, turns by quarters, and 4/5 and 5/4 of the size."""
+
+OutputKind = Literal["ids", "probabilities"]
+"""Content of a written prediction: mask values, or a float32 probability for each output of the network."""
 
 
 class UnreadableBundle(InputError):
     """A ``bundle.json`` that this version cannot use."""
 
-    text = "{file}: not a bundle this version can read ({found}); expected the file a training or an export wrote."
+    text = "{file}: not a bundle this version can read ({found}); expected a file written by a training or an export."
 
 
 class WrongPixels(InputError):
-    """An image whose values are of another kind than those the network was trained on."""
+    """An image whose data type differs from that of the training images."""
 
     text = "{file}: pixels are {found}, but the network was trained on {expected}; convert the image to {expected}."
 
 
-class Bundle(BaseModel):
-    """What a network expects and what its outputs mean; no later command asks the user again."""
+class Bundle(JsonRecord):
+    """Everything that predicting needs to know about a network besides its weights."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    unreadable: ClassVar[type[InputError]] = UnreadableBundle
 
     format: Literal[1] = 1
     channels: int = Field(ge=1, description="Channels of an input image.")
-    pixels: tuple[str, ...] = Field(min_length=1, description="dtypes of the training images.")
+    pixels: tuple[str, ...] = Field(min_length=1, description="Data types of the training images.")
     normalisation: Normalisation
     labels: tuple[Label, ...] = Field(
         min_length=1,
-        max_length=IGNORED,  # an index is a byte, and that of the ignored pixels is the last one
-        description="What each label index means, background first if any.",
+        max_length=IGNORED,  # label indices are bytes, the last of which marks ignored pixels
+        description="Meaning of each label index; the background, if any, comes first.",
     )
     activation: Literal["sigmoid", "softmax"]
-    threshold: float = Field(0.5, ge=0, le=1, description="With a sigmoid: a pixel above it belongs to the class.")
+    threshold: float = Field(0.5, ge=0, le=1, description="With a sigmoid: pixels above it belong to the class.")
     multiple: int = Field(32, ge=1, description="The network takes heights and widths that are multiples of this.")
     scale: float = Field(
-        1.0, gt=0, le=8, description="Images are resized by this before the network sees them, masks back."
+        1.0, gt=0, le=8, description="Images are resized by this factor for the network, and its output back."
     )
-    position: tuple[Position, ...] = Field((), description="Channels the network is given beside the image's own.")
-    views: tuple[View, ...] = Field(
-        (), max_length=7, description="Ways an image is also looked at; probabilities are averaged."
+    coord_channels: tuple[CoordChannel, ...] = Field((), description="Coordinate channels added to the image's own.")
+    tta: tuple[TtaTransform, ...] = Field(
+        (), max_length=7, description="Test-time augmentation: transforms whose probabilities are averaged."
     )
-    minimum_areas: tuple[NonNegativeInt, ...] = Field(
-        (), description="Of each label: smaller parts become background, pixels."
+    min_component_sizes: tuple[NonNegativeInt, ...] = Field(
+        (), description="Per label, in pixels: smaller connected components become background."
     )
     fill_holes: bool = Field(False, description="Background that one class surrounds becomes that class.")
-    tile: int = Field(1024, gt=0, description="Images of more than tile x tile pixels are predicted in tiles.")
-    margin: int = Field(128, ge=0, description="Pixels thrown away on each inner side of a tile.")
+    tile: int = Field(
+        1024, gt=0, description="Images of more than tile x tile pixels are predicted in blocks of about this side."
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> "Bundle":
         if self.activation == "sigmoid" and not (len(self.labels) == 2 and self.labels[0].background):
             raise ValueError("a sigmoid needs two labels, background first")
-        if (self.minimum_areas or self.fill_holes) and not self.labels[0].background:
-            raise ValueError("minimum_areas and fill_holes need a background")
-        if len(self.minimum_areas) not in (0, len(self.labels)):
-            raise ValueError("minimum_areas must be as many as labels")
-        if self.tile % self.multiple or self.tile <= 2 * self.margin:
-            raise ValueError("tile must be a multiple of `multiple`, and larger than two margins")
+        if (self.min_component_sizes or self.fill_holes) and not self.labels[0].background:
+            raise ValueError("min_component_sizes and fill_holes need a background")
+        if len(self.min_component_sizes) not in (0, len(self.labels)):
+            raise ValueError("min_component_sizes must be as many as labels")
+        if self.tile % self.multiple:
+            raise ValueError("tile must be a multiple of `multiple`")
         return self
 
     @property
     def outputs(self) -> int:
-        """Channels of the network's output."""
+        """Number of channels of the network's output."""
         return 1 if self.activation == "sigmoid" else len(self.labels)
 
     @property
     def inputs(self) -> int:
-        """Channels of the network's input."""
-        return self.channels + extra_channels(self.position, self.channels)
+        """Number of channels of the network's input."""
+        return self.channels + extra_channels(self.coord_channels, self.channels)
 
     @property
     def background(self) -> bool:
-        """Whether label 0 is the background, which scores list but leave out of the mean."""
+        """Whether label 0 is the background, which scores list but exclude from the mean."""
         return self.labels[0].background
 
     def prepare(
@@ -96,39 +101,40 @@ class Bundle(BaseModel):
         image: NDArray[np.generic],
         *,
         file: str | Path = "image",
-        places: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+        coordinates: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     ) -> NDArray[np.float32]:
-        """An image as read, (h, w, c), as the network takes it: the channels it knows, normalised float32.
+        """Convert an image (h, w, c) as read to the network's channels and normalise it, (h, w, inputs) float32.
 
         Args:
             image: Pixels.
-            file: Where they are from, for the error.
-            places: Where its rows and columns lie in the whole image, from -1 to 1; it is the whole image if absent.
+            file: Their file, for errors.
+            coordinates: Coordinates of its rows and columns in the whole image, from -1 to 1; by default the image is
+                the whole.
 
         Raises:
-            WrongPixels: The values are of a dtype the network was not trained on.
-            WrongChannels: The channels cannot be brought to the network's without guessing.
+            WrongPixels: The network was not trained on this data type.
+            WrongChannels: The channels cannot be converted without loss.
         """
         if str(image.dtype) not in self.pixels:
             raise WrongPixels(file=file, found=image.dtype, expected=" or ".join(self.pixels))
         normalised = self.normalisation(to_channels(image, self.channels, file=file))
-        rows, columns = places or tuple(map(ramp, image.shape[:2]))
-        return with_position(normalised, self.position, rows[:, None], columns)
+        rows, columns = coordinates or tuple(map(ramp, image.shape[:2]))
+        return add_coord_channels(normalised, self.coord_channels, rows[:, None], columns)
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Label indices, (..., h, w), from probabilities, (..., h, w, outputs); of equals, the first."""
+        """Label indices (..., h, w) of probabilities (..., h, w, outputs); ties go to the first label."""
         if self.activation == "sigmoid":
             return (probabilities[..., 0] > self.threshold).astype(np.uint8)
         return probabilities.argmax(axis=-1).astype(np.uint8)
 
     def finish(self, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Label indices of a whole image, (h, w), without the holes and the small parts that were found to be wrong."""
-        if not (self.fill_holes or self.minimum_areas):
+        """Fill holes and remove small components in the label indices (h, w) of a whole image, as configured."""
+        if not (self.fill_holes or self.min_component_sizes):
             return indices
-        return cleaned(indices, minimum_areas=self.minimum_areas, fill_holes=self.fill_holes)
+        return cleaned(indices, min_component_sizes=self.min_component_sizes, fill_holes=self.fill_holes)
 
     def values(self, indices: NDArray[np.uint8]) -> NDArray[np.integer]:
-        """Mask values, as the training masks had them, from label indices of any shape."""
+        """Mask values, as in the training masks, of label indices of any shape."""
         table = np.array([label.value for label in self.labels])
         smallest = np.result_type(np.min_scalar_type(table.min()), np.min_scalar_type(table.max()))
         return table.astype(smallest).take(indices)
@@ -139,17 +145,9 @@ class Bundle(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> "Bundle":
-        """The bundle in ``folder``.
+        """Read the bundle in ``folder``.
 
         Raises:
             UnreadableBundle: The file is damaged, or of a later format.
         """
-        file = folder / BUNDLE_FILE
-        try:
-            return cls.model_validate_json(file.read_bytes())
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UnreadableBundle(file=file, found=f"{where}: {first['msg']}".removeprefix(": ")) from None
-        except OSError as error:
-            raise UnreadableBundle(file=file, found=error.strerror) from None
+        return cls.read_file(folder / BUNDLE_FILE)

@@ -1,4 +1,4 @@
-"""Which results are there and still valid: a line for each in a file beside them, added once the result is written."""
+"""Record which results of a folder are complete: a line for each in a hidden file, appended after the result."""
 
 import json
 from collections.abc import Sequence
@@ -8,26 +8,26 @@ from typing import Any, Final, Self, final
 
 from maskwright.images.write import write_text
 
-FINISHED_FILE: Final = ".maskwright.finished.jsonl"
+COMPLETED_FILE: Final = ".maskwright.completed.jsonl"
 
 FileState = tuple[int, int]
 
 
 def file_state(file: Path) -> FileState | None:
-    """Size in bytes and time of last change in nanoseconds: other after any change. None where there is no file."""
+    """Return a file's size in bytes and modification time in nanoseconds; None if there is no file."""
     try:
         status = file.stat()
-    except (OSError, ValueError):  # ValueError: a NUL in the name
+    except (OSError, ValueError):  # ValueError: the name contains a NUL
         return None
     return status.st_size, status.st_mtime_ns
 
 
 @final
-class Finished:
-    """The results below a folder that one job has finished, by what their images and they themselves looked like then.
+class CompletedFiles:
+    """The results below a folder that one job has completed, with the states of the images and results at that time.
 
-    A process killed at any moment leaves at worst a result without its line, or the last line torn: that result counts
-    as unfinished. Threads, and processes with the same job, may add at the same time.
+    A process that is killed leaves at worst a result without its line, or a truncated last line; that result counts as
+    incomplete. Several threads, and several processes of the same job, may add results at the same time.
     """
 
     def __init__(self, out: Path, lines: Sequence[bytes] = ()) -> None:
@@ -39,32 +39,32 @@ class Finished:
 
     @classmethod
     def start(cls, out: Path, job: str) -> Self:
-        """Nothing finished; whatever the file said is gone."""
-        write_text(out / FINISHED_FILE, _line({"job": job}))
+        """Begin with no completed results, replacing the file."""
+        write_text(out / COMPLETED_FILE, _line({"job": job}))
         return cls(out)
 
     @classmethod
-    def read(cls, out: Path, job: str) -> Self | None:
-        """What ``job`` has finished so far, nothing if the file is another job's; None where there is no file."""
-        file = out / FINISHED_FILE
+    def read_or_start(cls, out: Path, job: str) -> Self:
+        """Read the completed results of ``job``; begin with none if there is no file, or one of another job."""
+        file = out / COMPLETED_FILE
         if not file.exists():
-            return None
+            return cls.start(out, job)
         content = file.read_bytes()
         head, *lines = content.split(b"\n")
         if _parsed(head) != {"job": job}:
             return cls.start(out, job)
-        finished = cls(out, lines)
+        completed = cls(out, lines)
         if lines[-1:] != [b""]:
-            finished._append("\n")  # what a kill tore off must not spoil the next line
-        return finished
+            completed._append("\n")  # ends a truncated line, which would otherwise damage the next one
+        return completed
 
     def holds(self, source: Path, results: Sequence[Path]) -> bool:
-        """Whether ``results`` were made from ``source``, and neither it nor they have changed since."""
+        """Whether ``results`` were made from ``source``, and neither has changed since."""
         record = self._record(source, file_state(source), results)
         return None not in record["states"] and self._records.get(record["result"]) == record
 
     def add(self, source: Path, state: FileState, results: Sequence[Path]) -> None:
-        """Remember that ``results`` are written, from ``source`` as it was in ``state``."""
+        """Record that ``results`` were written, from ``source`` as it was in ``state``."""
         record = self._record(source, state, results)
         self._append(_line(record))
         self._records[record["result"]] = record
@@ -73,19 +73,19 @@ class Finished:
         states = [state, *map(file_state, results)]
         return {
             "result": results[-1].relative_to(self._out).as_posix(),
-            # Two images may be of one size and, unpacked from archives, of one time.
+            # Two images may have equal sizes and, if unpacked from an archive, equal times.
             "source": str(_resolved(source.parent.absolute()) / source.name),
             "states": [known and list(known) for known in states],
         }
 
     def _append(self, text: str) -> None:
-        with (self._out / FINISHED_FILE).open("ab", buffering=0) as file:  # one write, so that lines never mix
+        with (self._out / COMPLETED_FILE).open("ab", buffering=0) as file:  # one write, so lines never interleave
             file.write(text.encode("ascii"))
 
 
 @lru_cache(maxsize=64)
 def _resolved(folder: Path) -> Path:
-    """Looked up once for the many images in it, at every part of its path."""
+    """Resolve the folder of many images once, since resolving reads every part of the path."""
     return folder.resolve()
 
 

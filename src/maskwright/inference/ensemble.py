@@ -14,12 +14,12 @@ from maskwright.images.write import write_text
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engines.engine import NETWORK_FILE, Engine, open_engine
 from maskwright.inference.engines.record import is_exported
-from maskwright.inference.test_time_augmentation import viewed
+from maskwright.inference.test_time_augmentation import with_test_time_augmentation
 
 ENSEMBLE_FILE: Final = "ensemble.json"
-DECISION_FILE: Final = "decision.json"
+TUNING_FILE: Final = "tuning.json"
 """What its bundle was decided by, if it was, with every score."""
-DECISION_PAGE: Final = "decision.html"
+TUNING_PAGE: Final = "tuning.html"
 """The same, to look at."""
 
 T = TypeVar("T")
@@ -65,7 +65,7 @@ class Ensemble:
         Each is let go of before the next is opened, so ``use`` must not keep it.
         """
         for folder in self.members:
-            yield use(viewed(open_engine(folder), self.bundle.views))
+            yield use(with_test_time_augmentation(open_engine(folder), self.bundle.tta))
             gc.collect()  # Keras' networks are in circles
 
 
@@ -74,14 +74,14 @@ def is_ensemble(folder: str | Path) -> bool:
     return Path(folder, ENSEMBLE_FILE).is_file()
 
 
-def refuse_folder(folder: Path, *, overwrite: bool) -> None:
+def check_ensemble_folder(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder that holds something else than an ensemble, or one without leave to replace it.
 
     Raises:
         FolderTaken: It does.
     """
     there = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name] if folder.exists() else []
-    strange = [name for name in there if name not in (ENSEMBLE_FILE, BUNDLE_FILE, DECISION_FILE, DECISION_PAGE)]
+    strange = [name for name in there if name not in (ENSEMBLE_FILE, BUNDLE_FILE, TUNING_FILE, TUNING_PAGE)]
     if strange or (there and not overwrite):
         expected = "a new or empty folder" if strange else "a new folder, or --overwrite"
         raise FolderTaken(folder=folder, found=f"it holds {', '.join(there[:5])}", expected=expected)
@@ -106,7 +106,7 @@ def read_ensemble(folder: Path) -> Ensemble:
     return Ensemble(Bundle.read(folder), members)
 
 
-def refuse_unlike(folder: Path, members: Sequence[Path]) -> list[Bundle]:
+def check_compatible(folder: Path, members: Sequence[Path]) -> list[Bundle]:
     """The bundles of networks for the ensemble ``folder``, which say the same of the same images.
 
     Raises:
@@ -122,7 +122,7 @@ def refuse_unlike(folder: Path, members: Sequence[Path]) -> list[Bundle]:
     return bundles
 
 
-def networks_of(members: Sequence[Path]) -> list[Path]:
+def network_folders(members: Sequence[Path]) -> list[Path]:
     """The folders of the networks of runs, engines and ensembles.
 
     Raises:
@@ -147,8 +147,8 @@ def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None 
         WrongEnsemble: They are of other classes, channels or pixels.
         UnreadableBundle: The bundle of one is damaged.
     """
-    members = networks_of(members)
-    bundles = refuse_unlike(folder, members)
+    members = network_folders(members)
+    bundles = check_compatible(folder, members)
     if bundle is not None and bundle.labels != bundles[0].labels:
         raise WrongEnsemble(
             folder=folder, found="a decision for other classes", expected="one for those of its members"
@@ -156,7 +156,7 @@ def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None 
     record = Record(members=tuple(Path(os.path.relpath(member, folder)).as_posix() for member in members))
     bundle = bundle or bundles[0]
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (DECISION_FILE, DECISION_PAGE):  # of an ensemble that was here
+    for name in (TUNING_FILE, TUNING_PAGE):  # of an ensemble that was here
         (folder / name).unlink(missing_ok=True)
     bundle.write(folder, write_text)
     write_text(folder / ENSEMBLE_FILE, record.model_dump_json(indent=2))  # last: it is what makes the folder one

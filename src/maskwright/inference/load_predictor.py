@@ -4,12 +4,12 @@ from pathlib import Path
 
 from maskwright.inference.engines.engine import Engine, needs_framework, open_engine, weights_digest
 from maskwright.inference.ensemble import Ensemble, is_ensemble, read_ensemble
-from maskwright.inference.test_time_augmentation import viewed
+from maskwright.inference.test_time_augmentation import with_test_time_augmentation
 
 Predictor = Engine | Ensemble
 
 
-def open_predictor(folder: str | Path, *, threads: int | None = None) -> Predictor:
+def load_predictor(folder: str | Path, *, threads: int | None = None) -> Predictor:
     """What predicts, in the folder of a run, an engine or an ensemble, with the views its bundle names.
 
     Args:
@@ -23,7 +23,7 @@ def open_predictor(folder: str | Path, *, threads: int | None = None) -> Predict
     if is_ensemble(folder):
         return read_ensemble(Path(folder))
     engine = open_engine(folder, threads=threads)
-    return viewed(engine, engine.bundle.views)
+    return with_test_time_augmentation(engine, engine.bundle.tta)
 
 
 def loads_framework(folder: str | Path) -> bool:
@@ -32,7 +32,7 @@ def loads_framework(folder: str | Path) -> bool:
     return any(map(needs_framework, members))
 
 
-def digest_of_weights(folder: Path) -> str:
+def predictor_digest(folder: Path) -> str:
     """A name of the weights of what predicts, so that no result is taken for another network's."""
     if not is_ensemble(folder):
         return weights_digest(folder)

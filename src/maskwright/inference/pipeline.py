@@ -1,4 +1,4 @@
-"""Files to predictions: images decoded ahead in threads, batched by size, and run in the thread that asks."""
+"""Predict many files: threads decode images ahead, the engine runs on batches of one size."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -14,38 +14,33 @@ from numpy.typing import NDArray
 from maskwright.errors import InputError
 from maskwright.images.errors import UnreadableImage
 from maskwright.images.read import image_size, read_image
-from maskwright.inference.bounded_pool import Crew
+from maskwright.inference.bounded_pool import BoundedPool
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.completed_files import FileState, file_state
-from maskwright.inference.engines.engine import Divisible, Engine
+from maskwright.inference.engines.engine import Engine, SupportsParallelCalls
 from maskwright.inference.ensemble import Ensemble
+from maskwright.inference.errors import ImageChanged
 from maskwright.inference.predict_image import (
-    Pixels,
-    answer_of,
-    in_one_call,
     predict_indices,
     predict_probabilities,
-    prepared_whole,
+    predicts_in_one_call,
+    prepare_image,
+    restore_size,
 )
+from maskwright.inference.tiling.window import Pixels
 
-HELD: Final = 2**25
-"""Most float32 numbers held by each stage, 128 MiB: images decoded, images waiting for a batch, results not written."""
+MAX_HELD: Final = 2**25
+"""Most float32 numbers, 128 MiB, in each stage: decoded images, images that wait for a batch, unwritten results."""
 
-BATCH: Final = 8
-"""Most images in one call of the engine; on a CPU more gain nothing."""
-_MEASURED: Final = 64  # files whose headers are read ahead
-_TOGETHER: Final = 4 * HELD  # numbers that wait for the next network of an ensemble
-_MANY: Final = 8 * BATCH  # files from which on dividing an engine is worth its compilation
-
-
-class ChangedImage(InputError):
-    """A file that was written to while it was read."""
-
-    text = "{file}: changed while it was read; expected a file at rest. Give the command again once it is written."
+BATCH_SIZE: Final = 8
+"""Most images in one call of the engine; more gain nothing on a CPU."""
+_MAX_HEADERS_AHEAD: Final = 64  # files whose headers are read ahead
+_MAX_HELD_BY_ENSEMBLE: Final = 4 * MAX_HELD  # numbers that wait for the next network of an ensemble
+_MIN_FILES_FOR_PARALLEL_CALLS: Final = 8 * BATCH_SIZE  # fewer are not worth compiling the engine a second time
 
 
-class Numbered(NamedTuple):
-    """A file and its place among the files asked for."""
+class NumberedFile(NamedTuple):
+    """A file and its index among the requested files."""
 
     number: int
     file: Path
@@ -53,90 +48,97 @@ class Numbered(NamedTuple):
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the engine said of one image."""
+    """The prediction of one image."""
 
-    of: Numbered
+    source: NumberedFile
     state: FileState
-    """What the file was when it was read."""
+    """State of the file when it was read."""
     image: Pixels
     """As read, (h, w, c)."""
-    answer: NDArray[Any]
-    """Probabilities, float32 (h, w, outputs); or label indices, uint8 (h, w), decided and finished, of tiles."""
+    values: NDArray[Any]
+    """Probabilities, float32 (h, w, outputs); or final label indices, uint8 (h, w), of images predicted in blocks."""
     seconds: float = 0.0
-    """Its share of the time of the engine's call, or calls; of the first of a size that is mostly for compiling."""
+    """Its part of the time of the engine's calls; for the first image of a size that is mostly compilation."""
 
     def indices(self, bundle: Bundle) -> NDArray[np.uint8]:
-        """Label indices, (h, w), as ``bundle`` decides and finishes them."""
-        return bundle.finish(bundle.decide(self.answer)) if self.answer.ndim == 3 else self.answer
+        """Return the label indices (h, w), decided and cleaned as ``bundle`` specifies."""
+        return bundle.finish(bundle.decide(self.values)) if self.values.ndim == 3 else self.values
 
 
 @dataclass(frozen=True)
-class Failed:
-    """An image that cannot be read or used."""
+class FailedImage:
+    """An image that cannot be read or predicted."""
 
-    of: Numbered
+    source: NumberedFile
     error: InputError
 
 
 @dataclass(frozen=True)
-class _Large:
-    """An image to predict in tiles, which are prepared one at a time."""
+class _LoadedImage:
+    """An image that is predicted in blocks, which are prepared one at a time."""
 
-    of: Numbered
+    source: NumberedFile
     state: FileState
     image: Pixels
 
 
 @dataclass(frozen=True)
-class _Whole(_Large):
-    """An image to predict in one call."""
+class _PreparedImage(_LoadedImage):
+    """An image that is predicted in one call."""
 
     prepared: NDArray[np.float32]
 
 
 def predictions(
-    engine: Engine | Ensemble, files: Sequence[Numbered], *, probabilities: bool
-) -> Generator[Prediction | Failed, None, None]:
-    """What the engine says of every file, in batches of images of one padded size and otherwise in the order given.
+    engine: Engine | Ensemble, files: Sequence[NumberedFile], *, probabilities: bool, margin: int | None = None
+) -> Generator[Prediction | FailedImage, None, None]:
+    """Predict every file, in batches of images of one padded size and otherwise in the given order.
 
-    Which images share a batch depends on the files alone, never on the speed of anything. Full batches run in one call,
-    and what is left of a size one by one, so that an engine meets at most two shapes of each size. Close the iterator,
-    or exhaust it, to end its threads.
+    The files alone determine which images share a batch. Full batches run in one call, and the rest of a size one by
+    one, so an engine gets at most two batch sizes per image size. Closing or exhausting the iterator ends its threads.
 
     Args:
-        engine: Called from the thread that iterates, and from no other; of many files, one that can be divided is
-            divided, and called from threads.
+        engine: Called from the thread that iterates; for many files, an engine that supports parallel calls is called
+            from several threads.
         files: Images, which need not exist.
-        probabilities: Whether to give them for images in tiles too, which takes memory for those of a whole image.
+        probabilities: Whether to return probabilities of images predicted in blocks too, which takes memory for those
+            of a whole image.
+        margin: As of `maskwright.inference.predict_image.predict_probabilities`.
     """
     if isinstance(engine, Ensemble):
-        for some in _portions(engine.bundle, files):
-            yield from _of_all(engine, some)
+        for portion in _portions(engine.bundle, files):
+            yield from _predict_by_ensemble(engine, portion, margin)
         return
     bundle = engine.bundle
-    with Crew[tuple[Numbered, int]](limit=_MEASURED) as measuring, Crew[_Large | Failed](limit=HELD) as loading:
+    with (
+        BoundedPool[tuple[NumberedFile, int]](limit=_MAX_HEADERS_AHEAD) as measuring,
+        BoundedPool[_LoadedImage | FailedImage](limit=MAX_HELD) as loading,
+    ):
         measured = measuring.ahead(partial(_measure, bundle), files, cost=lambda _: 1)
         loaded = loading.ahead(lambda pair: _load(bundle, pair[0]), measured, cost=lambda pair: pair[1])
         batches = _batches(bundle, loaded)
-        if isinstance(engine, Divisible) and len(files) >= _MANY:
-            engines = engine.side_by_side()
-            answer = partial(_answer, engines, probabilities=probabilities, at_once=engines.calls)
-            # One batch waits for each that is computed, so that no processor waits for this thread.
-            with Crew[list[Prediction | Failed]](limit=2 * engines.calls, threads=engines.calls) as computing:
-                for answers in computing.ahead(answer, batches, cost=lambda _: 1):
-                    yield from answers
+        predict = partial(_predict_batch, probabilities=probabilities, margin=margin)
+        if isinstance(engine, SupportsParallelCalls) and len(files) >= _MIN_FILES_FOR_PARALLEL_CALLS:
+            parallel = engine.for_parallel_calls()
+            calls = parallel.calls
+            # One batch waits for each that is computed, so no processor idles until this thread continues.
+            with BoundedPool[list[Prediction | FailedImage]](limit=2 * calls, threads=calls) as computing:
+                for predicted in computing.ahead(
+                    partial(predict, parallel, parallel_calls=calls), batches, cost=lambda _: 1
+                ):
+                    yield from predicted
         else:
             for batch in batches:
-                yield from _answer(engine, batch, probabilities=probabilities)
+                yield from predict(engine, batch)
 
 
-def _portions(bundle: Bundle, files: Sequence[Numbered]) -> Iterator[list[Numbered]]:
-    """The files, as many together as can wait with their probabilities for the next network."""
-    portion: list[Numbered] = []
+def _portions(bundle: Bundle, files: Sequence[NumberedFile]) -> Iterator[list[NumberedFile]]:
+    """Split the files into portions whose probabilities can be held until the last network of an ensemble."""
+    portion: list[NumberedFile] = []
     held = 0
     for file in files:
-        cost = _waiting(bundle, file)
-        if portion and held + cost > _TOGETHER:
+        cost = _held_by_ensemble(bundle, file)
+        if portion and held + cost > _MAX_HELD_BY_ENSEMBLE:
             yield portion
             portion, held = [], 0
         portion.append(file)
@@ -145,117 +147,132 @@ def _portions(bundle: Bundle, files: Sequence[Numbered]) -> Iterator[list[Number
         yield portion
 
 
-def _waiting(bundle: Bundle, of: Numbered) -> int:
-    """What an image and its probabilities will cost to hold, in numbers."""
+def _held_by_ensemble(bundle: Bundle, source: NumberedFile) -> int:
+    """Count the numbers that hold an image and its probabilities."""
     try:
-        height, width = image_size(of.file)
+        height, width = image_size(source.file)
     except (InputError, OSError):
         return 0
     return height * width * (bundle.channels + bundle.outputs)
 
 
-def _of_all(ensemble: Ensemble, files: list[Numbered]) -> Iterator[Prediction | Failed]:
-    """The mean of what all networks of an ensemble say of each of some files, in the order of these."""
-    found: dict[int, Prediction | Failed] = {}
+def _predict_by_ensemble(
+    ensemble: Ensemble, files: list[NumberedFile], margin: int | None
+) -> Iterator[Prediction | FailedImage]:
+    """Average the probabilities of an ensemble's networks, in the order of the files."""
+    found: dict[int, Prediction | FailedImage] = {}
 
-    def gather(engine: Engine) -> None:
-        with closing(predictions(engine, files, probabilities=True)) as answers:
-            for one in answers:
-                found[one.of.number] = _added(found.get(one.of.number), one)
+    def add_network(engine: Engine) -> None:
+        with closing(predictions(engine, files, probabilities=True, margin=margin)) as predicted:
+            for prediction in predicted:
+                number = prediction.source.number
+                found[number] = _sum_of(found.get(number), prediction)
 
-    for _ in ensemble.each(gather):
+    for _ in ensemble.each(add_network):
         pass
     for file in files:
-        whole = found[file.number]
-        yield whole if isinstance(whole, Failed) else replace(whole, answer=whole.answer / len(ensemble.members))
+        total = found[file.number]
+        if isinstance(total, Prediction):
+            total = replace(total, values=total.values / len(ensemble.members))
+        yield total
 
 
-def _added(before: Prediction | Failed | None, one: Prediction | Failed) -> Prediction | Failed:
-    if before is None or isinstance(before, Failed):
-        return before or one
-    if isinstance(one, Failed):
-        return one
-    if before.state != one.state:
-        return Failed(one.of, ChangedImage(file=one.of.file))
-    return replace(before, answer=before.answer + one.answer, seconds=before.seconds + one.seconds)
+def _sum_of(total: Prediction | FailedImage | None, prediction: Prediction | FailedImage) -> Prediction | FailedImage:
+    if total is None or isinstance(total, FailedImage):
+        return total or prediction
+    if isinstance(prediction, FailedImage):
+        return prediction
+    if total.state != prediction.state:
+        return FailedImage(prediction.source, ImageChanged(file=prediction.source.file))
+    return replace(total, values=total.values + prediction.values, seconds=total.seconds + prediction.seconds)
 
 
-def _answer(
-    engine: Engine, batch: list[_Whole] | _Large | Failed, *, probabilities: bool, at_once: int = 1
-) -> list[Prediction | Failed]:
-    if isinstance(batch, Failed):
+def _predict_batch(
+    engine: Engine,
+    batch: list[_PreparedImage] | _LoadedImage | FailedImage,
+    *,
+    probabilities: bool,
+    margin: int | None,
+    parallel_calls: int = 1,
+) -> list[Prediction | FailedImage]:
+    if isinstance(batch, FailedImage):
         return [batch]
-    begun = perf_counter()
-    answers = (
-        _in_tiles(engine, batch, probabilities=probabilities)
-        if isinstance(batch, _Large)
-        else _in_one_call(engine, batch)
+    started = perf_counter()
+    predicted = (
+        _predict_in_blocks(engine, batch, probabilities=probabilities, margin=margin)
+        if isinstance(batch, _LoadedImage)
+        else _predict_in_one_call(engine, batch)
     )
-    seconds = (perf_counter() - begun) / (len(answers) * at_once)
-    return [replace(one, seconds=seconds) if isinstance(one, Prediction) else one for one in answers]
+    seconds = (perf_counter() - started) / (len(predicted) * parallel_calls)
+    return [replace(one, seconds=seconds) if isinstance(one, Prediction) else one for one in predicted]
 
 
-def _measure(bundle: Bundle, of: Numbered) -> tuple[Numbered, int]:
-    """What an image will cost to hold, in numbers; nothing if it has no header, which reading it will tell better."""
+def _measure(bundle: Bundle, source: NumberedFile) -> tuple[NumberedFile, int]:
+    """Count the numbers of the prepared image; 0 if its header is invalid, an error that reading it reports."""
     try:
-        height, width = image_size(of.file)
+        height, width = image_size(source.file)
     except (InputError, OSError):
-        return of, 0
-    return of, round(height * width * bundle.scale**2) * bundle.inputs
+        return source, 0
+    return source, round(height * width * bundle.scale**2) * bundle.inputs
 
 
-def _load(bundle: Bundle, of: Numbered) -> _Large | Failed:
-    state = file_state(of.file)
+def _load(bundle: Bundle, source: NumberedFile) -> _LoadedImage | FailedImage:
+    state = file_state(source.file)
     try:
-        image = read_image(of.file)
-        whole = in_one_call(bundle, image)
-        prepared = prepared_whole(bundle, image, file=of.file) if whole else None
+        image = read_image(source.file)
+        one_call = predicts_in_one_call(bundle, image.shape[:2])
+        prepared = prepare_image(bundle, image, file=source.file) if one_call else None
     except InputError as error:
-        return Failed(of, error)
-    except OSError as error:  # it, or its disk, was taken away between two looks at it
-        wrong = UnreadableImage(
-            file=of.file, found=error.strerror, expected="a file that may be read", remedy="Check that it is there."
+        return FailedImage(source, error)
+    except OSError as error:  # the file or its disk was removed while it was read
+        unreadable = UnreadableImage(
+            file=source.file, found=error.strerror, expected="a readable file", remedy="Check that it exists."
         )
-        return Failed(of, wrong)
-    if state is None or state != file_state(of.file):
-        return Failed(of, ChangedImage(file=of.file))
-    return _Large(of, state, image) if prepared is None else _Whole(of, state, image, prepared)
+        return FailedImage(source, unreadable)
+    if state is None or state != file_state(source.file):
+        return FailedImage(source, ImageChanged(file=source.file))
+    return _LoadedImage(source, state, image) if prepared is None else _PreparedImage(source, state, image, prepared)
 
 
-def _batches(bundle: Bundle, loaded: Iterable[_Large | Failed]) -> Iterator[list[_Whole] | _Large | Failed]:
-    """Images of one prepared shape together, as many as make a batch; the longest waiting alone where too many wait."""
-    waiting: dict[tuple[int, ...], list[_Whole]] = {}
+def _batches(
+    bundle: Bundle, loaded: Iterable[_LoadedImage | FailedImage]
+) -> Iterator[list[_PreparedImage] | _LoadedImage | FailedImage]:
+    """Group images of one prepared shape into batches; if too many wait, the oldest group is yielded one by one."""
+    waiting: dict[tuple[int, ...], list[_PreparedImage]] = {}
     held = 0
-    for one in loaded:
-        if not isinstance(one, _Whole):
-            yield one
+    for image in loaded:
+        if not isinstance(image, _PreparedImage):
+            yield image
             continue
-        shape = one.prepared.shape
+        shape = image.prepared.shape
         group = waiting.setdefault(shape, [])
-        group.append(one)
-        held += one.prepared.size
-        if len(group) >= min(BATCH, bundle.tile**2 // (shape[0] * shape[1])):
-            held -= len(group) * one.prepared.size
+        group.append(image)
+        held += image.prepared.size
+        if len(group) >= min(BATCH_SIZE, bundle.tile**2 // (shape[0] * shape[1])):
+            held -= len(group) * image.prepared.size
             yield waiting.pop(shape)
-        while held > HELD:
+        while held > MAX_HELD:
             longest = waiting.pop(next(iter(waiting)))
             held -= len(longest) * longest[0].prepared.size
             yield from ([each] for each in longest)
     yield from ([each] for group in waiting.values() for each in group)
 
 
-def _in_one_call(engine: Engine, batch: list[_Whole]) -> list[Prediction | Failed]:
-    found = engine(np.stack([one.prepared for one in batch]))
+def _predict_in_one_call(engine: Engine, batch: list[_PreparedImage]) -> list[Prediction | FailedImage]:
+    outputs = engine(np.stack([image.prepared for image in batch]))
     return [
-        Prediction(one.of, one.state, one.image, answer_of(probabilities, engine.bundle, one.image))
-        for one, probabilities in zip(batch, found, strict=True)
+        Prediction(image.source, image.state, image.image, restore_size(output, engine.bundle, image.image.shape[:2]))
+        for image, output in zip(batch, outputs, strict=True)
     ]
 
 
-def _in_tiles(engine: Engine, large: _Large, *, probabilities: bool) -> list[Prediction | Failed]:
-    of, image = large.of, large.image
+def _predict_in_blocks(
+    engine: Engine, loaded: _LoadedImage, *, probabilities: bool, margin: int | None
+) -> list[Prediction | FailedImage]:
+    source, image = loaded.source, loaded.image
     predict = predict_probabilities if probabilities else predict_indices
     try:
-        return [Prediction(of, large.state, image, predict(engine, image, file=of.file))]
+        values = predict(engine, image, margin=margin, file=source.file)
     except InputError as error:
-        return [Failed(of, error)]
+        return [FailedImage(source, error)]
+    return [Prediction(source, loaded.state, image, values)]

@@ -1,4 +1,4 @@
-"""Many files through an engine: each to its mask, failures kept to the end, a second call going on where it was."""
+"""Predict many files into a folder: one mask each, with failures collected; a second call resumes the first."""
 
 import hashlib
 import json
@@ -7,22 +7,23 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Final
 
 from maskwright.errors import InputError
 from maskwright.images.files import SameOutput, expand_inputs
 from maskwright.images.overlay import overlay, to_display
 from maskwright.images.write import write_image, write_json, write_mask, write_probabilities, write_text
-from maskwright.inference.bounded_pool import Crew
-from maskwright.inference.completed_files import Finished, file_state
+from maskwright.inference.bounded_pool import BoundedPool
+from maskwright.inference.bundle import OutputKind
+from maskwright.inference.completed_files import CompletedFiles
 from maskwright.inference.load_predictor import Predictor
-from maskwright.inference.pipeline import HELD, Failed, Numbered, Prediction, predictions
+from maskwright.inference.pipeline import MAX_HELD, FailedImage, NumberedFile, Prediction, predictions
+from maskwright.inference.tiling.margin import check_margin
 
-Output = Literal["ids", "probabilities"]
-MANIFEST = ".maskwright.json"
-OVERWRITING = ".maskwright.overwriting"
-"""There, with the name of its job, from the beginning of a call with ``overwrite`` until one has come to its end."""
-_SUFFIXES: dict[Output, str] = {"ids": ".png", "probabilities": ".tif"}
+MANIFEST: Final = ".maskwright.json"
+OVERWRITING: Final = ".maskwright.overwriting"
+"""Holds the job's digest while a call with ``overwrite`` is unfinished."""
+_SUFFIXES: Final[dict[OutputKind, str]] = {"ids": ".png", "probabilities": ".tif"}
 
 
 class OutputsExist(InputError):
@@ -32,40 +33,43 @@ class OutputsExist(InputError):
 
 
 class OutputIsInput(InputError):
-    """A result would replace one of the images it is made from."""
+    """A result would replace one of the input images."""
 
-    text = "{file}: its mask would be written over an image that is read; name another output folder."
+    text = "{file}: its mask would replace an input image; name another output folder."
 
 
 class OnlyResults(InputError):
-    """Inputs that hold nothing but what lies in the output folder."""
+    """Inputs that hold nothing but the files of the output folder."""
 
-    text = "{folder}: all that the inputs name lies in this output folder; expected images. Check the folder meant."
+    text = "{folder}: all inputs lie in this output folder; expected images. Check the folder name."
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is done to every file."""
+class PredictionJob:
+    """The settings that apply to every file."""
 
     engine: Predictor
     engine_id: str
-    """A name of the engine's weights: results of another engine are never taken for this one's."""
-    output: Output = "ids"
+    """Digest of the engine's weights; results of another engine are never reused."""
+    output: OutputKind = "ids"
     overlay: bool = False
+    margin: int | None = None
+    """For images predicted in blocks: as of `maskwright.inference.predict_image.predict_probabilities`."""
 
     def key(self) -> dict[str, object]:
-        """All that decides a result, besides the image."""
+        """Return everything besides the image that determines a result."""
         bundle = hashlib.sha256(self.engine.bundle.model_dump_json().encode()).hexdigest()
-        return {"engine": self.engine_id, "bundle": bundle, "output": self.output, "overlay": self.overlay}
+        settings = {"output": self.output, "overlay": self.overlay, "margin": self.margin}
+        return {"engine": self.engine_id, "bundle": bundle, **settings}
 
-    def results(self, goal: Path) -> list[Path]:
-        """The files written for one image, ``goal`` last."""
-        return [overlay_path(goal), goal] if self.overlay else [goal]
+    def result_files(self, target: Path) -> list[Path]:
+        """Return the files that are written for one image, ``target`` last."""
+        return [overlay_path(target), target] if self.overlay else [target]
 
 
 @dataclass(frozen=True)
-class Result:
-    """What became of one file: written, found already done, or failed with an error."""
+class FileResult:
+    """The result of one file: written, already complete, or failed with an error."""
 
     source: Path
     written: Path | None = None
@@ -74,148 +78,140 @@ class Result:
 
 
 def predict_files(
-    job: Job,
+    job: PredictionJob,
     inputs: Iterable[str | Path],
     out: Path,
     *,
     overwrite: bool = False,
-    done: Callable[[int, int, Result], None] = lambda number, total, result: None,
-) -> list[Result]:
+    done: Callable[[int, int, FileResult], None] = lambda number, total, result: None,
+) -> list[FileResult]:
     """Predict files, folders and globs into ``out``: a PNG of mask values, or a TIFF of probabilities, for each image.
 
-    Images are read, predicted in batches of one size, and written, all at once; memory does not grow with their number.
-    A file that fails is reported in its result and the others are still done. Results of an earlier call with the same
-    engine and settings are kept where neither they nor their images have changed since. ``out`` may lie in a folder
-    of ``inputs``: what it holds is then no input.
+    Images are read, predicted in batches of one size, and written at the same time; memory does not grow with their
+    number. A file that fails is reported in its result, and the others are still predicted. Results of an earlier call
+    with the same engine and settings are kept where neither they nor their images have changed. ``out`` may lie in a
+    folder of ``inputs``; its files are then no inputs.
 
     Args:
-        job: What is done.
-        inputs: Images; folders are read with their subfolders, whose layout ``out`` repeats.
-        out: Folder for the results, made if missing.
-        overwrite: Replace results that are there already. Where an earlier call with it, of the same engine and
-            settings, did not come to its end, this one goes on with that: what it has replaced is kept.
-        done: Called as each file is finished, in this thread, with how many are, the total and its result.
+        job: The engine and settings.
+        inputs: Images, folders and globs; folders are searched recursively, and ``out`` repeats their subfolders.
+        out: Folder for the results, created if missing.
+        overwrite: Replace existing results. If an earlier call with it, of the same engine and settings, was
+            interrupted, this call resumes it and keeps the results it has replaced.
+        done: Called in this thread after each file, with the number of finished files, the total and the result.
 
     Returns:
         A result for each file, in the order of ``inputs``.
 
     Raises:
+        WrongArgument: The margin is out of range.
         MissingInputs, EmptyFolder, OnlyResults: There is nothing to predict.
-        SameOutput: A file would be written for two images.
+        SameOutput: Two images have the same output file.
         OutputsExist: ``out`` holds results of another engine or other settings, or files of the same names.
-        OutputIsInput: An image would be written over.
-        OSError: A result cannot be written; what was written before is whole and kept.
+        OutputIsInput: An image would be replaced.
+        OSError: A result cannot be written; earlier results are complete and kept.
     """
-    goals = _goals(job, inputs, out)
-    finished = _claim(out, job, goals, overwrite=overwrite)
-    results: dict[int, Result] = {}
+    check_margin(job.margin)
+    targets = _targets(job, inputs, out)
+    completed = _claim(out, job, targets, overwrite=overwrite)
+    results: dict[int, FileResult] = {}
 
-    def report(number: int, result: Result) -> None:
+    def add_result(number: int, result: FileResult) -> None:
         results[number] = result
-        done(len(results), len(goals), result)
+        done(len(results), len(targets), result)
 
-    left = []
-    for number, (source, goal) in enumerate(goals):
-        if finished.holds(source, job.results(goal)):
-            report(number, Result(source, goal, already_done=True))
+    remaining = []
+    for number, (source, target) in enumerate(targets):
+        if completed.holds(source, job.result_files(target)):
+            add_result(number, FileResult(source, target, already_done=True))
         else:
-            left.append(Numbered(number, source))
-    write = partial(_write, job, finished, [goal for _, goal in goals])
-    stream = predictions(job.engine, left, probabilities=job.output == "probabilities")
-    with closing(stream), Crew[tuple[int, Result]](limit=HELD) as writers:
+            remaining.append(NumberedFile(number, source))
+    write = partial(_write, job, completed, [target for _, target in targets])
+    stream = predictions(job.engine, remaining, probabilities=job.output == "probabilities", margin=job.margin)
+    with closing(stream), BoundedPool[tuple[int, FileResult]](limit=MAX_HELD) as writers:
         for prediction in stream:
-            if isinstance(prediction, Failed):
-                report(prediction.of.number, Result(prediction.of.file, error=prediction.error))
+            if isinstance(prediction, FailedImage):
+                add_result(prediction.source.number, FileResult(prediction.source.file, error=prediction.error))
                 continue
-            cost = prediction.image.size + prediction.answer.size
-            for written in writers.room(cost):
-                report(*written)
-            writers.ask(cost, write, prediction)
-            for written in writers.ready():
-                report(*written)
+            cost = prediction.image.size + prediction.values.size
+            for written in writers.make_room(cost):
+                add_result(*written)
+            writers.submit(cost, write, prediction)
+            for written in writers.finished():
+                add_result(*written)
         for written in writers.rest():
-            report(*written)
+            add_result(*written)
     (out / OVERWRITING).unlink(missing_ok=True)
-    return [results[number] for number in range(len(goals))]
+    return [results[number] for number in range(len(targets))]
 
 
-def overlay_path(goal: Path) -> Path:
-    """Where the overlay of a result lies: ``a.png`` has ``a.overlay.png`` beside it."""
-    return goal.with_suffix(".overlay.png")
+def overlay_path(target: Path) -> Path:
+    """Return the path of a result's overlay: ``a.overlay.png`` for ``a.png``."""
+    return target.with_suffix(".overlay.png")
 
 
-def _goals(job: Job, inputs: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
-    """Each image with the result that is written for it."""
+def _targets(job: PredictionJob, inputs: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
+    """Pair each image with the result that is written for it."""
     listed = expand_inputs(inputs)
     files = [(source, relative) for source, relative in listed if not _is_result(source, relative, out)]
     if listed and not files:
         raise OnlyResults(folder=out)
-    goals = [(source, out / relative.with_suffix(_SUFFIXES[job.output])) for source, relative in files]
+    targets = [(source, out / relative.with_suffix(_SUFFIXES[job.output])) for source, relative in files]
     sources, source_of = {source.resolve() for source, _ in files}, dict[Path, Path]()
-    for source, goal in goals:
-        for result in job.results(goal):
+    for source, target in targets:
+        for result in job.result_files(target):
             if result.resolve() in sources:
                 raise OutputIsInput(file=source)
             if result in source_of:
                 raise SameOutput(file=source_of[result], other=source, output=result)
             source_of[result] = source
-    return goals
+    return targets
 
 
 def _is_result(source: Path, relative: Path, out: Path) -> bool:
-    """Whether ``source`` was found only because ``out`` lies below the folder that was searched."""
+    """Whether ``source`` lies in ``out``, and ``out`` below the folder that was searched."""
     searched, out = source.parents[len(relative.parts) - 1].resolve(), out.resolve()
     return searched in out.parents and out in source.resolve().parents
 
 
-def _write(job: Job, finished: Finished, goals: Sequence[Path], prediction: Prediction) -> tuple[int, Result]:
-    """Write what was predicted; also decides the classes, which would keep the engine waiting in its own thread."""
-    bundle, (number, source), goal = job.engine.bundle, prediction.of, goals[prediction.of.number]
+def _write(
+    job: PredictionJob, completed: CompletedFiles, targets: Sequence[Path], prediction: Prediction
+) -> tuple[int, FileResult]:
+    """Decide the classes and write a prediction; in a pool's thread, so the engine does not wait for it."""
+    bundle, (number, source), target = job.engine.bundle, prediction.source, targets[prediction.source.number]
     indices = prediction.indices(bundle)
     if job.overlay:
         picture = to_display(prediction.image, bundle.normalisation)
-        write_image(overlay_path(goal), overlay(picture, indices, labels=bundle.labels))
-    # The result itself comes last: where it is there, all of it is there.
+        write_image(overlay_path(target), overlay(picture, indices, labels=bundle.labels))
+    # The target is written last: if it exists, all files of the image are complete.
     if job.output == "ids":
-        write_mask(goal, bundle.values(indices))
+        write_mask(target, bundle.values(indices))
     else:
-        write_probabilities(goal, prediction.answer)
-    finished.add(source, prediction.state, job.results(goal))
-    return number, Result(source, goal)
+        write_probabilities(target, prediction.values)
+    completed.add(source, prediction.state, job.result_files(target))
+    return number, FileResult(source, target)
 
 
-def _claim(out: Path, job: Job, goals: Sequence[tuple[Path, Path]], *, overwrite: bool) -> Finished:
-    """Mark ``out`` as this job's; what an earlier call of the same job has finished."""
+def _claim(out: Path, job: PredictionJob, targets: Sequence[tuple[Path, Path]], *, overwrite: bool) -> CompletedFiles:
+    """Mark ``out`` as this job's, and return the results that an earlier call of the same job has completed."""
     manifest, key = out / MANIFEST, job.key()
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
-    earlier, going_on = _read(manifest), out / OVERWRITING
-    if earlier == key and not overwrite:
-        return Finished.read(out, digest) or _adopt(out, job, digest, goals)
-    if earlier == key and going_on.is_file() and going_on.read_bytes() == digest.encode():
-        return Finished.read(out, digest) or Finished.start(out, digest)
-    there = sum(result.exists() for _, goal in goals for result in job.results(goal))
-    if there and not overwrite:
-        found = "holds results of another network or settings" if earlier else f"holds {there} files of these names"
+    earlier, overwriting = _read_manifest(manifest), out / OVERWRITING
+    interrupted = overwriting.is_file() and overwriting.read_bytes() == digest.encode()
+    if earlier == key and (interrupted or not overwrite):
+        return CompletedFiles.read_or_start(out, digest)
+    existing = sum(result.exists() for _, target in targets for result in job.result_files(target))
+    if existing and not overwrite:
+        found = "holds results of another network or settings" if earlier else f"holds {existing} files of these names"
         raise OutputsExist(folder=out, found=found)
-    finished = Finished.start(out, digest)
+    completed = CompletedFiles.start(out, digest)
     write_json(manifest, key)
     if overwrite:
-        write_text(going_on, digest)  # last: until it is there, nothing was replaced
-    return finished
+        write_text(overwriting, digest)  # last, because no result is replaced before it exists
+    return completed
 
 
-def _adopt(out: Path, job: Job, digest: str, goals: Sequence[tuple[Path, Path]]) -> Finished:
-    """What a version that went by times alone has finished: results newer than their image and the manifest."""
-    since = (out / MANIFEST).stat().st_mtime_ns
-    finished = Finished.start(out, digest)
-    for source, goal in goals:
-        state, results = file_state(source), [file_state(result) for result in job.results(goal)]
-        if state and all(results) and results[-1] and results[-1][1] > max(state[1], since):
-            finished.add(source, state, job.results(goal))
-    return finished
-
-
-def _read(manifest: Path) -> object:
+def _read_manifest(manifest: Path) -> object:
     try:
         return json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):

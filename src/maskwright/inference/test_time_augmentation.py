@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.images.resize import resized
-from maskwright.inference.bundle import View
-from maskwright.inference.engines.engine import Divisible, Engine
+from maskwright.inference.bundle import TtaTransform
+from maskwright.inference.engines.engine import Engine, SupportsParallelCalls
 
 _Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -29,7 +29,7 @@ def _mirrored(axis: int) -> _Both:
     return _Both(lambda images: np.flip(images, axis), lambda images: np.flip(images, axis))
 
 
-_EXACT: Final[Mapping[View, _Both]] = MappingProxyType(
+_EXACT: Final[Mapping[TtaTransform, _Both]] = MappingProxyType(
     {
         "mirrored": _mirrored(2),
         "upside_down": _mirrored(1),
@@ -38,14 +38,14 @@ _EXACT: Final[Mapping[View, _Both]] = MappingProxyType(
         "turned_right": _turned(3),
     }
 )
-_SCALES: Final[Mapping[View, float]] = MappingProxyType({"smaller": 0.8, "larger": 1.25})
+_SCALES: Final[Mapping[TtaTransform, float]] = MappingProxyType({"smaller": 0.8, "larger": 1.25})
 
 
 @final
-class Viewed:
+class AugmentedEngine:
     """An engine that also looks at each image in the ways of ``views``, and gives the mean of all probabilities."""
 
-    def __init__(self, engine: Engine, views: Sequence[View]) -> None:
+    def __init__(self, engine: Engine, views: Sequence[TtaTransform]) -> None:
         self.engine = engine
         self.views = views
         self.bundle = engine.bundle
@@ -55,21 +55,21 @@ class Viewed:
         """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
         total = self.engine(images).astype(np.float64)
         for view in self.views:
-            total += seen_as(self.engine, images, view)
+            total += predict_transformed(self.engine, images, view)
         return (total / (1 + len(self.views))).astype(np.float32)
 
-    def side_by_side(self) -> "Viewed":
+    def for_parallel_calls(self) -> "AugmentedEngine":
         """The same network for several calls at once, if it can be divided."""
-        engine = self.engine.side_by_side() if isinstance(self.engine, Divisible) else self.engine
-        return Viewed(engine, self.views)
+        engine = self.engine.for_parallel_calls() if isinstance(self.engine, SupportsParallelCalls) else self.engine
+        return AugmentedEngine(engine, self.views)
 
 
-def viewed(engine: Engine, views: Sequence[View]) -> Engine:
+def with_test_time_augmentation(engine: Engine, views: Sequence[TtaTransform]) -> Engine:
     """An engine that also looks at images in the ways of ``views``; itself, where there are none."""
-    return Viewed(engine, views) if views else engine
+    return AugmentedEngine(engine, views) if views else engine
 
 
-def seen_as(engine: Engine, images: NDArray[np.float32], view: View) -> NDArray[np.float32]:
+def predict_transformed(engine: Engine, images: NDArray[np.float32], view: TtaTransform) -> NDArray[np.float32]:
     """What an engine says of prepared images, (n, h, w, c), looked at in one way: probabilities (n, h, w, outputs)."""
     if exact := _EXACT.get(view):
         return exact.back(engine(np.ascontiguousarray(exact.there(images))))

@@ -3,7 +3,7 @@
 import os
 
 
-def usable_processors() -> int:
+def usable_cpus() -> int:
     """Processors that the system lets this process run on; at least 1."""
     if hasattr(os, "process_cpu_count"):  # Python 3.13, which also heeds PYTHON_CPU_COUNT
         return os.process_cpu_count() or 1

@@ -13,7 +13,7 @@ from maskwright.images.write import write_text
 from maskwright.inference.bundle import UnreadableBundle
 from maskwright.inference.engines.engine import NotARun, needs_framework, open_engine, weights_digest
 from maskwright.inference.engines.openvino_runtime import core, openvino
-from maskwright.inference.engines.record import Exported, UnreadableEngine, model_digest
+from maskwright.inference.engines.record import EngineRecord, UnreadableEngine, model_digest
 from tests.inference.fake_engines import bundle
 
 FILES = (b"model.bin", b"model.xml")
@@ -45,7 +45,7 @@ def engine(tmp_path):
 def write_record(folder, **changes):
     weights = model_digest(folder, "model.xml")
     facts = {"kind": "openvino", "precision": "f32", "model": "model.xml", "weights": weights, "rewritten": False}
-    Exported(**facts | {"mask_values": {}, "mask_suffix": "", "versions": {}} | changes).write(folder, write_text)
+    EngineRecord(**facts | {"mask_values": {}, "mask_suffix": "", "versions": {}} | changes).write(folder, write_text)
 
 
 def expected(images):
@@ -117,7 +117,7 @@ def test_threads_may_share_an_engine(engine):
 def test_a_divided_engine_answers_as_it_does_undivided(engine):
     images = [pictures(3, 64, 48, 1) * number for number in range(12)]
     whole = open_engine(engine)
-    divided = whole.side_by_side()
+    divided = whole.for_parallel_calls()
     assert divided.calls >= 1
     with ThreadPoolExecutor(2 * divided.calls) as threads:
         answers = list(threads.map(divided, images))

@@ -9,7 +9,7 @@ import numpy as np
 
 from maskwright.images.write import write_text
 from maskwright.inference.engines.openvino_runtime import openvino
-from maskwright.inference.engines.record import Exported, model_digest
+from maskwright.inference.engines.record import EngineRecord, model_digest
 from tests.inference.fake_engines import bundle
 
 ops = openvino.opset14
@@ -28,7 +28,7 @@ def write_engine(folder, *, bias=-19.0):
     openvino.save_model(openvino.Model([masks], [images]), folder / "model.xml", compress_to_fp16=False)
     weights = model_digest(folder, "model.xml")
     facts = {"kind": "openvino", "precision": "f32", "model": "model.xml", "weights": weights, "rewritten": False}
-    Exported(**facts, mask_values={}, mask_suffix="", versions={}).write(folder, write_text)
+    EngineRecord(**facts, mask_values={}, mask_suffix="", versions={}).write(folder, write_text)
     bundle().write(folder, write_text)
     return folder
 

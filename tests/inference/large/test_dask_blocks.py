@@ -1,14 +1,14 @@
-"""Blocks given out to workers, without any: what answers is here."""
+"""Distribute blocks over workers, with a simulated scheduler."""
 
 from types import SimpleNamespace
 
 import pytest
 
 from maskwright.inference.large import dask_blocks
-from maskwright.inference.large.block_grid import lay_out
-from maskwright.inference.large.block_predictor import Part
-from maskwright.inference.large.dask_blocks import SchedulerGone, Spread
-from maskwright.inference.large.dask_worker import Answer
+from maskwright.inference.large.block_predictor import BlockResult
+from maskwright.inference.large.dask_blocks import DaskBlocks, SchedulerGone
+from maskwright.inference.large.dask_worker import WorkerResult
+from maskwright.inference.tiling.layout import lay_out
 
 pytest.importorskip("distributed", reason="needs the extra cluster")
 
@@ -20,7 +20,7 @@ class Client:
     threads = 1
 
     def __init__(self):
-        self.asked = 0
+        self.submitted = 0
 
     def nthreads(self):
         if not self.threads:
@@ -28,7 +28,7 @@ class Client:
         return {"tcp://10.0.0.8:1": self.threads}
 
     def submit(self, *_, **__):
-        self.asked += 1
+        self.submitted += 1
         return Done()
 
 
@@ -37,31 +37,31 @@ class Done:
         callback(self)
 
     def result(self, timeout):
-        return Answer(Part(None), "a worker", {}, None)
+        return WorkerResult(BlockResult(None), "a worker", {}, None)
 
 
-def spread_over(client):
-    return Spread(client, task=None, patience=1, say=lambda line: None)
+def blocks_on(client):
+    return DaskBlocks(client, task=None, worker_timeout=1, report=lambda line: None)
 
 
-def test_workers_that_come_are_seen_though_no_block_is_waited_for(monkeypatch):
+def test_new_workers_are_counted_while_blocks_arrive(monkeypatch):
     now = iter(range(10**6))
     monkeypatch.setattr(dask_blocks.time, "monotonic", lambda: 0.4 * next(now))
     client = Client()
-    blocks = lay_out(20_000, 100, multiple=32, margin=32).blocks()
+    blocks = lay_out(20_000, 100, multiple=32, margin=32, tile=1024).blocks()
     in_flight = []
-    for done, _ in enumerate(spread_over(client).predict_blocks(blocks), 1):
-        in_flight.append(client.asked - done + 1)
+    for done, _ in enumerate(blocks_on(client).predict_blocks(blocks), 1):
+        in_flight.append(client.submitted - done + 1)
         client.threads = 4
-    assert in_flight[0] == 2  # two for each thread
+    assert in_flight[0] == 2  # two per thread
     assert max(in_flight) == 8
-    assert client.asked == len(blocks) == len(in_flight)
+    assert client.submitted == len(blocks) == len(in_flight)
 
 
-def test_a_connection_that_ends_is_one_error_whatever_is_asked():
+def test_a_lost_connection_is_an_error():
     client = Client()
-    these = spread_over(client)
-    assert these.workers == 1
+    blocks = blocks_on(client)
+    assert blocks.workers == 1
     client.threads = 0
-    with pytest.raises(SchedulerGone, match=r"10\.0\.0\.7:8786: lost the connection to the scheduler"):
-        _ = these.workers
+    with pytest.raises(SchedulerGone, match=r"10\.0\.0\.7:8786: lost the connection"):
+        _ = blocks.workers

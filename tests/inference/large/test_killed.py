@@ -1,4 +1,4 @@
-"""The command's process ends at any moment; the same call makes the same bytes."""
+"""A process that is killed at any moment; the same call then writes the same bytes."""
 
 import os
 import random
@@ -15,22 +15,22 @@ import pytest
 import tifffile
 
 from maskwright.errors import InputError
-from maskwright.inference.large.predict_large import LargeJob, predict_large
-from tests.inference.large.boxes import Box, mask_of, noise
+from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
+from tests.inference.box_engine import Box, mask_of, noise
 
 ROOT = Path(__file__).parents[3]
 PREDICT = """
 import sys, time
 from pathlib import Path
-from maskwright.inference.large.predict_large import LargeJob, predict_large
-from tests.inference.large.boxes import Box
+from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
+from tests.inference.box_engine import Box
 
 class Slow(Box):
     def __call__(self, images):
-        time.sleep(0.02)  # so that there is something to interrupt
+        time.sleep(0.02)  # leaves time to interrupt it
         return super().__call__(images)
 
-job = LargeJob(Slow(radius=40), "weights", Path(sys.argv[1]))
+job = LargePredictionJob(Slow(radius=40), "weights", Path(sys.argv[1]))
 print("begun", flush=True)
 predict_large(job, sys.argv[2], progress=lambda done, total: print(done, flush=True))
 """
@@ -58,12 +58,12 @@ def image(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_killed_several_times_the_result_is_byte_for_byte_that_of_a_call_that_was_not(tmp_path, image):
+def test_killed_several_times_the_result_is_byte_identical(tmp_path, image):
     whole, out = tmp_path / "whole" / "mask.tif", tmp_path / "killed" / "mask.tif"
-    predict_large(LargeJob(Box(radius=40), "weights", image), whole)
+    predict_large(LargePredictionJob(Box(radius=40), "weights", image), whole)
     np.testing.assert_array_equal(tifffile.imread(whole), mask_of(np.load(image), 40))
     rng, kills = random.Random(0), 0
-    for lines in (1, 3, 2):  # after so many lines of progress, and up to a moment more
+    for lines in (1, 3, 2):  # after so many lines of progress, and up to 0.1 s more
         process = start(image, out)
         for _ in range(lines):
             process.stdout.readline()
@@ -87,24 +87,25 @@ def test_killed_several_times_the_result_is_byte_for_byte_that_of_a_call_that_wa
     [("mask.tif", None), ("mask.zarr", "zarr"), ("outlined.tif", "rasterio")],
 )
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_ended_at_any_step_that_shows_on_the_disk_the_result_is_the_same(tmp_path, late, name, package, overwrite):
+def test_ended_at_any_step_on_disk_the_result_is_byte_identical(tmp_path, late, name, package, overwrite):
     if package:
         pytest.importorskip(package)
-    # A process of its own, which holds no threads of the libraries that other tests have used: those do not live in a
-    # fork, and what they left may not be taken down there.
+    # A new process has no threads of the libraries that other tests use, which a fork does not continue.
     command = [sys.executable, "-c", STEPS, tmp_path, name, str(late), str(overwrite)]
     ran = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
 
 
 def ended_at_each_step(folder, name, *, late, overwrite):
-    np.save(folder / "a.npy", noise(1300, 50))
+    np.save(folder / "a.npy", noise(300, 100))
     steps = Path.replace, Path.rename, Path.unlink, Path.rmdir
     outlined = name == "outlined.tif"
 
     def job(folder, margin=32):
         outlines = folder / "p.geojson" if outlined else None
-        return LargeJob(Box(radius=margin), "weights", folder.parent / "a.npy", margin=margin, polygons=outlines)
+        return LargePredictionJob(
+            Box(radius=margin, tile=160), "weights", folder.parent / "a.npy", margin=margin, polygons=outlines
+        )
 
     whole, older = folder / "whole", folder / "older"
     predict_large(job(whole), whole / name)
@@ -124,7 +125,7 @@ def ended_at_each_step(folder, name, *, late, overwrite):
             os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         assert code in (0, 9)
-        if overwrite:  # the older command never takes the newer result for its own
+        if overwrite:  # the older job never reuses the newer result
             with suppress(InputError):
                 assert predict_large(job(begun, margin=64), begun / name).already_done
                 assert contents(begun / name) == contents(older / name)
@@ -135,7 +136,7 @@ def ended_at_each_step(folder, name, *, late, overwrite):
         assert not (begun / f"{name}.parts").exists()
         if code == 0:
             break
-    assert step > 8  # claim, two parts, result, record, and their removal
+    assert step > 8  # claim, two blocks, result, record, and their removal
 
 
 def contents(result):
@@ -144,7 +145,7 @@ def contents(result):
 
 
 def end_at(count, functions, *, late):
-    """Have this process end, with nothing tidied up, before or after so many calls of these."""
+    """End this process without cleanup before or after the given number of calls of the functions."""
     calls = []
 
     def counted(function):
@@ -164,13 +165,13 @@ def end_at(count, functions, *, late):
         setattr(Path, function.__name__, counted(function))
 
 
-def test_a_second_process_is_refused_while_the_first_is_at_work(tmp_path, image):
+def test_a_second_process_fails_while_the_first_runs(tmp_path, image):
     first = start(image, tmp_path / "mask.tif")
     while first.stdout.readline() != "1\n":
         assert first.poll() is None
     second = start(image, tmp_path / "mask.tif")
     _, error = second.communicate()
     assert second.returncode == 1
-    assert "mask.tif: another process is predicting into it; wait for that one to end" in error
+    assert "mask.tif: another process" in error
     first.communicate()
     assert first.returncode == 0

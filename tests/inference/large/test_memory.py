@@ -7,23 +7,23 @@ import pytest
 
 from maskwright.images.windows.write_tiff import write_tiff
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systems count memory in other ways")
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems count memory differently")
 
 ROOT = Path(__file__).parents[3]
 PREDICT = """
 import sys
 from pathlib import Path
-from maskwright.inference.large.predict_large import LargeJob, predict_large
+from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
 from maskwright.images.windows import segments
 from tests.inference.fake_engines import Brightness
-segments._KEPT = 2**23  # what the reader keeps grows up to its bound, which larger images than these reach
-predict_large(LargeJob(Brightness(), "weights", Path(sys.argv[1]), margin=32), sys.argv[2])
+segments._KEPT = 2**23  # the reader's cache is bounded; these images do not fill the default bound
+predict_large(LargePredictionJob(Brightness(), "weights", Path(sys.argv[1]), margin=32), sys.argv[2])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """
 
 
 def peak(folder, side):
-    """MiB that a process holds at most which predicts a square of this side."""
+    """Return the peak memory in MiB of a process that predicts a square of this side."""
     places = -(-side // 256)
     sides = [min(256, side - 256 * place) for place in range(places)]
     tiles = (np.zeros((height, width), np.uint8) for height in sides for width in sides)
@@ -32,8 +32,8 @@ def peak(folder, side):
     return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True).stdout) // 1024
 
 
-def test_a_process_counts_its_own_memory_and_not_that_of_whatever_started_it():
-    held = np.ones(2**26)  # 512 MiB, which a started process has for a moment too
+def test_peak_memory_excludes_that_of_the_parent_process():
+    held = np.ones(2**26)  # 512 MiB, which a child process shares at its start
     code = "from maskwright.inference.large.cost import peak_memory; print(peak_memory())"
     found = int(subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True).stdout)
     assert 2**22 < found < 2**28 < held.nbytes
@@ -41,4 +41,4 @@ def test_a_process_counts_its_own_memory_and_not_that_of_whatever_started_it():
 
 def test_memory_does_not_grow_with_the_image(tmp_path):
     small, large = peak(tmp_path, 4000), peak(tmp_path, 9000)
-    assert large - small < 30  # the larger image has 62 MiB more, its mask as much again
+    assert large - small < 30  # the larger image has 62 MiB more, and so has its mask

@@ -1,19 +1,21 @@
-"""What the borders between blocks cost on photographs, by an exported network."""
+"""The effect of borders between blocks on photographs, with an exported network."""
 
 import numpy as np
 import pytest
 import tifffile
 
+from maskwright.images.windows.source import open_source
 from maskwright.inference.engines.engine import open_engine, weights_digest
-from maskwright.inference.large.block_grid import Layout, lay_out
-from maskwright.inference.large.block_predictor import Predictor
+from maskwright.inference.large.block_predictor import LocalBlockPredictor
 from maskwright.inference.large.encoding import Ids
-from maskwright.inference.large.predict_large import LargeJob, predict_large
+from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
+from maskwright.inference.tiling.layout import Layout, lay_out
+from maskwright.inference.tiling.window_predictor import WindowPredictor
 
 data = pytest.importorskip("skimage.data", reason="needs the photographs of scikit-image")
 pytest.importorskip("openvino", reason="needs an engine")
 
-SIDE = 1200
+SIDE, TILE = 1200, 512
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def engine(tmp_path_factory):
     network, folder = build_network(), tmp_path_factory.mktemp("mosaic")
     pixels = (data.astronaut()[None] / 255 - [0.4, 0.5, 0.6]) / [0.2, 0.25, 0.3]
     kernel, bias = network.layers[-1].get_weights()
-    for _ in range(20):  # until each of the three classes is somewhere the likeliest
+    for _ in range(20):  # makes every class occur in the predictions
         network.layers[-1].set_weights([kernel, bias])
         bias = bias - np.median(np.log(network.predict(pixels, verbose=0)), axis=(0, 1, 2))
     export_run(write_run(folder, network=network), folder / "engine")
@@ -41,10 +43,17 @@ def mosaic(tmp_path_factory):
     return file
 
 
+def opened(engine):
+    """The engine with tiles that are small enough to cut the mosaic."""
+    network = open_engine(engine)
+    network.bundle = network.bundle.model_copy(update={"tile": TILE})
+    return network
+
+
 @pytest.fixture(scope="module")
 def whole(engine, mosaic):
     """Mask values of the mosaic predicted in one call."""
-    network = open_engine(engine)
+    network = opened(engine)
     images = network.bundle.prepare(tifffile.imread(mosaic), file=mosaic)[None]
     values = np.uint8([label.value for label in network.bundle.labels])
     return values[network(images)[0].argmax(axis=-1)]
@@ -53,7 +62,7 @@ def whole(engine, mosaic):
 @pytest.fixture
 def predicted(engine, mosaic, tmp_path):
     def predict(margin):
-        job = LargeJob(open_engine(engine), weights_digest(engine), mosaic, margin=margin)
+        job = LargePredictionJob(opened(engine), weights_digest(engine), mosaic, margin=margin)
         result = predict_large(job, tmp_path / f"{margin}.tif")
         return result, tifffile.imread(result.written)
 
@@ -61,28 +70,28 @@ def predicted(engine, mosaic, tmp_path):
 
 
 def test_the_measured_margin_leaves_no_seam_on_photographs(predicted, whole):
-    assert (np.bincount(whole.ravel()) > whole.size / 100).sum() > 1  # there is something to tell apart
+    assert (np.bincount(whole.ravel()) > whole.size / 100).sum() > 1  # there are several classes to compare
     result, mask = predicted(None)
     assert (mask != whole).mean() < 1e-4
-    assert result.seam_share < 1e-3
+    assert result.seam_fraction < 1e-3
 
 
-def test_without_a_margin_there_would_be_one(predicted, whole):
+def test_without_a_margin_there_is_a_seam(predicted, whole):
     result, mask = predicted(0)
     assert (mask != whole).mean() > 1e-4
-    assert result.seam_share > 1e-3
+    assert result.seam_fraction > 1e-3
 
 
-def test_another_tiling_gives_the_same_classes(engine, mosaic, predicted):
-    from maskwright.images.windows import open_source
-
+def test_another_layout_gives_the_same_classes(engine, mosaic, predicted):
     result, mask = predicted(None)
-    network = open_engine(engine)
-    layout = lay_out(SIDE, SIDE, multiple=network.bundle.multiple, margin=result.margin)
+    network = opened(engine)
+    layout = lay_out(SIDE, SIDE, multiple=network.bundle.multiple, margin=result.margin, tile=TILE)
     smaller = Layout(**layout.model_dump() | {"kept": (512, 256)})
     other = np.empty_like(mask)
     with open_source(mosaic) as source:
-        for block, part in Predictor(network, source, Ids(network.bundle), mosaic).predict_blocks(smaller.blocks()):
-            other[tuple(slice(span.first, span.last) for span in block)] = part.values[..., 0]
+        windows = WindowPredictor(network, source, mosaic)
+        predictor = LocalBlockPredictor(windows, Ids(network.bundle))
+        for block, part in predictor.predict_blocks(smaller.blocks()):
+            other[block.kept] = part.values[..., 0]
     assert len(smaller.blocks()) > len(layout.blocks()) > 1
     assert (mask != other).mean() < 1e-4

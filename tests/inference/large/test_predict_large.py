@@ -1,5 +1,6 @@
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,14 @@ import tifffile
 
 from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.images.errors import WrongChannels
+from maskwright.inference.errors import ImageChanged
 from maskwright.inference.large.encoding import Ids
 from maskwright.inference.large.journal import OtherJob, UnknownResult
-from maskwright.inference.large.lock import BeingPredicted, held
-from maskwright.inference.large.predict_large import ImageChanged, LargeJob, predict_large
+from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
+from maskwright.inference.large.result_lock import BeingPredicted, result_lock
 from maskwright.inference.predict_image import predict_indices, predict_probabilities
+from tests.inference.box_engine import Box, mask_of, noise
 from tests.inference.fake_engines import BACKGROUND, CELL, bundle
-from tests.inference.large.boxes import Box, mask_of, noise
 
 
 def saved(path, image):
@@ -23,12 +25,12 @@ def saved(path, image):
 
 
 def job(image, engine=None, **changes):
-    return LargeJob(engine or Box(), "weights", image, **changes)
+    return LargePredictionJob(engine or Box(), "weights", image, **changes)
 
 
-def said(large_job, out, **options):
+def reported(large_job, out, **options):
     lines = []
-    return predict_large(large_job, out, say=lines.append, **options), lines
+    return predict_large(large_job, out, report=lines.append, **options), lines
 
 
 @pytest.fixture
@@ -37,63 +39,63 @@ def out(tmp_path):
 
 
 @pytest.mark.parametrize("size", [(1, 1), (33, 700), (1000, 1024)])
-def test_an_image_of_one_window_becomes_what_predicting_it_whole_gives(tmp_path, out, size):
+def test_an_image_of_one_window_gives_the_indices_of_predict_image(tmp_path, out, size):
     image = noise(*size)
     result = predict_large(job(saved(tmp_path / "a.npy", image)), out)
     expected = Box().bundle.values(predict_indices(Box(), image[..., None]))
     np.testing.assert_array_equal(tifffile.imread(out), expected)
-    assert (result.written, result.pixels, result.seam_share) == (out, image.size, None)
+    assert (result.written, result.pixels, result.seam_fraction) == (out, image.size, None)
 
 
-@pytest.mark.parametrize("size", [(1300, 2300), (40, 3000), (2311, 50)])
-def test_a_margin_of_the_reach_gives_bit_for_bit_the_result_of_the_whole(tmp_path, out, size):
-    image, engine = noise(*size), Box(radius=20)
-    result, lines = said(job(saved(tmp_path / "a.npy", image), engine, margin=20), out)
+@pytest.mark.parametrize("size", [(700, 900), (90, 1500), (1511, 100)])
+def test_a_margin_of_the_receptive_radius_gives_the_result_of_one_call(tmp_path, out, size):
+    image, engine = noise(*size), Box(radius=20, tile=256)
+    result, lines = reported(job(saved(tmp_path / "a.npy", image), engine, margin=20), out)
     np.testing.assert_array_equal(tifffile.imread(out), mask_of(image, 20))
     assert result.margin == 32  # the next multiple of the network's
-    assert result.seam_share == 0
-    assert lines[0] == "Margin: 32 pixels, as asked for."
-    assert max(height * width for height, width in engine.sizes) <= (1024 + 64) ** 2
+    assert result.seam_fraction == 0
+    assert lines[0].startswith("Margin: 32 pixels,")
+    assert max(height * width for height, width in engine.sizes) <= (256 + 64) ** 2
     assert sorted(path.name for path in out.parent.iterdir()) == ["mask.tif", "mask.tif.json"]
 
 
-def test_a_margin_below_the_reach_shows_in_the_result_and_in_its_own_figure(tmp_path, out):
+def test_a_margin_below_the_receptive_radius_shows_in_the_seam(tmp_path, out):
     image = noise(1300, 2300)
-    result, lines = said(job(saved(tmp_path / "a.npy", image), Box(radius=60), margin=0), out)
+    result, lines = reported(job(saved(tmp_path / "a.npy", image), Box(radius=60), margin=0), out)
     wrong = tifffile.imread(out) != mask_of(image, 60)
     assert wrong.any()
-    # With a margin of at least 128 the strips are right, so the figure is that of the strips looked at.
-    strips = [wrong[640:896, x - 128 : x + 128] for x in (768, 1536)]  # where inner borders cross
-    assert result.seam_share == pytest.approx(np.mean(strips))
-    assert result.seam_share > 0.001
-    assert lines[-1].startswith(f"Seam: {result.seam_share:.3%} of 131,072 pixels along inner borders change")
+    # With a margin of at least 128 the strips are right, so the seam is the error of the compared strips.
+    strips = [wrong[640:896, x - 128 : x + 128] for x in (768, 1536)]  # around crossings of inner borders
+    assert result.seam_fraction == pytest.approx(np.mean(strips))
+    assert result.seam_fraction > 0.001
+    assert lines[-1].startswith(f"Seam: {result.seam_fraction:.3%} of 131,072 pixels along inner borders change")
 
 
-def test_the_margin_is_measured_where_none_is_asked_for(tmp_path, out):
-    image = noise(1300, 1200)
-    result, lines = said(job(saved(tmp_path / "a.npy", image), Box(radius=70)), out)
-    assert result.margin == 96
-    np.testing.assert_array_equal(tifffile.imread(out), mask_of(image, 70))
-    assert lines[0] == "Margin: 96 pixels, measured on this image."
-    assert lines[1].startswith("To go: 1 of 2 windows of 960 x 1216 pixels; about 0:00:0")
+def test_the_margin_is_measured_by_default(tmp_path, out):
+    image = noise(1300, 500)
+    result, lines = reported(job(saved(tmp_path / "a.npy", image), Box(radius=40, tile=512)), out)
+    assert result.margin == 64
+    np.testing.assert_array_equal(tifffile.imread(out), mask_of(image, 40))
+    assert lines[0].startswith("Margin: 64 pixels, measured")
+    assert re.search(r": 2 of 3 windows of 640 x 512 pixels; about 0:00:0", lines[1])
 
 
-def test_probabilities_are_those_of_the_whole(tmp_path, out):
-    image = noise(1300, 60)
-    predict_large(job(saved(tmp_path / "a.npy", image), output="probabilities", margin=32), out)
+def test_probabilities_are_those_of_one_call(tmp_path, out):
+    image = noise(1300, 100)
+    predict_large(job(saved(tmp_path / "a.npy", image), Box(tile=256), output="probabilities", margin=32), out)
     whole = Box(tile=4096)
     np.testing.assert_array_equal(tifffile.imread(out), predict_probabilities(whole, image[..., None])[..., 0])
 
 
-def test_a_zarr_array_holds_the_same(tmp_path, out):
+def test_a_zarr_array_holds_the_same_ids(tmp_path, out):
     zarr = pytest.importorskip("zarr")
     image = noise(1300, 300)
-    predict_large(job(saved(tmp_path / "a.npy", image), margin=32), out.with_suffix(".zarr"))
+    predict_large(job(saved(tmp_path / "a.npy", image), Box(tile=256), margin=32), out.with_suffix(".zarr"))
     np.testing.assert_array_equal(zarr.open_array(out.with_suffix(".zarr"), mode="r")[:], mask_of(image, 5))
 
 
 @pytest.mark.parametrize(("output", "missing"), [("ids", 254), ("probabilities", np.nan)])
-def test_what_is_missing_in_a_zarr_array_is_its_fill_value(tmp_path, out, output, missing):
+def test_the_fill_value_of_a_zarr_array_is_nodata(tmp_path, out, output, missing):
     zarr = pytest.importorskip("zarr")
     image = saved(tmp_path / "a.npy", np.uint8([[[9, 255], [9, 0]]]))
     predict_large(job(image, output=output), out.with_suffix(".zarr"))
@@ -108,7 +110,7 @@ def write_tiff(path, image, **options):
     return path
 
 
-def test_nodata_stays_nodata_and_blocks_of_it_are_not_predicted(tmp_path, out):
+def test_nodata_stays_nodata_and_empty_blocks_are_not_predicted(tmp_path, out):
     image = np.maximum(noise(1300, 2300), 1)
     image[:, :1600] = 0
     image[3, 2000] = 0
@@ -117,13 +119,13 @@ def test_nodata_stays_nodata_and_blocks_of_it_are_not_predicted(tmp_path, out):
     predict_large(job(file, engine, margin=32), out)
     found = tifffile.imread(out)
     np.testing.assert_array_equal(found == 254, image == 0)  # 255 is a class
-    assert len(engine.sizes) == 2 + 2  # of six blocks; and two strips for the seam
+    assert len(engine.sizes) == 2 + 2  # two of six blocks, and two sites of the seam
     far = np.s_[:, 1610:]
     differing = (found != mask_of(image, 2))[far] & (image != 0)[far]
-    assert differing.sum() <= 25  # those that see the missing pixel, which is not black but as the mean
+    assert differing.sum() <= 25  # around the nodata pixel, which holds the mean and not black
 
 
-def test_the_next_free_value_is_nodata():
+def test_nodata_is_the_highest_value_up_to_255_without_a_class():
     def of(values):
         labels = [BACKGROUND, *(CELL.model_copy(update={"value": value, "background": False}) for value in values)]
         encoding = Ids(bundle(labels=labels, activation="softmax"))
@@ -135,7 +137,7 @@ def test_the_next_free_value_is_nodata():
     assert of(range(2, 256)) == (1, np.uint8)
 
 
-def test_a_broken_tile_is_reported_by_position_and_the_rest_is_done(tmp_path, out):
+def test_an_unreadable_tile_is_reported_and_the_rest_is_predicted(tmp_path, out):
     image = noise(1300, 1200)
     file = write_tiff(tmp_path / "a.tif", image, compression="zlib")
     with tifffile.TiffFile(file) as tiff:
@@ -155,7 +157,7 @@ def test_a_broken_tile_is_reported_by_position_and_the_rest_is_done(tmp_path, ou
     assert record["nodata"] == 254
 
 
-def test_an_interrupted_call_goes_on_where_it_was(tmp_path, out):
+def test_an_interrupted_call_resumes(tmp_path, out):
     image = saved(tmp_path / "a.npy", noise(1300, 2300))
 
     def stop(done, total):
@@ -166,31 +168,32 @@ def test_an_interrupted_call_goes_on_where_it_was(tmp_path, out):
         predict_large(job(image, Box(radius=20)), out, progress=stop)
     assert not out.exists()
     engine, counts = Box(radius=20), []
-    result, lines = said(job(image, engine), out, progress=lambda done, total: counts.append((done, total)))
+    result, lines = reported(job(image, engine), out, progress=lambda done, total: counts.append((done, total)))
     kept = 6 - len(counts)
     assert kept >= 3
     assert counts[-1] == (6, 6)
-    assert lines[0] == f"Going on: {kept} of 6 windows are there."
-    assert len(engine.sizes) == len(counts) + 2  # nothing twice, nor the margin; two strips for the seam
+    assert re.search(rf"\b{kept} of 6 windows", lines[0])
+    assert len(engine.sizes) == len(counts) + 2  # no block twice, no margin, and two sites of the seam
     assert result.margin == 32
     np.testing.assert_array_equal(tifffile.imread(out), mask_of(np.load(image), 20))
 
 
-def test_what_is_done_is_not_done_again(tmp_path, out):
+def test_a_finished_result_is_not_predicted_again(tmp_path, out):
     image = saved(tmp_path / "a.npy", noise(1300, 100))
-    first, engine = predict_large(job(image, margin=32), out), Box()
+    first, engine = predict_large(job(image, Box(tile=256), margin=32), out), Box(tile=256)
+    assert first.seam_fraction == 0
     again = predict_large(job(image, engine, margin=32), out)
     assert again.already_done
     assert not first.already_done
     assert engine.sizes == []
-    assert again.seam_share == first.seam_share
-    assert not predict_large(job(image, margin=32), out, overwrite=True).already_done
+    assert again.seam_fraction == first.seam_fraction
+    assert not predict_large(job(image, Box(tile=256), margin=32), out, overwrite=True).already_done
 
 
-def test_results_and_parts_of_another_job_are_refused_by_name(tmp_path, out):
+def test_results_and_blocks_of_another_job_are_an_error(tmp_path, out):
     image = saved(tmp_path / "a.npy", noise(1300, 100))
     predict_large(job(image, margin=32), out)
-    with pytest.raises(OtherJob, match=r"mask\.tif: was made with margin 32, and margin 64 is asked for; name another"):
+    with pytest.raises(OtherJob, match=r"mask\.tif: .*margin 32, .*margin 64.*--overwrite"):
         predict_large(job(image, margin=64), out)
 
     def stop(done, total):
@@ -198,36 +201,36 @@ def test_results_and_parts_of_another_job_are_refused_by_name(tmp_path, out):
 
     with pytest.raises(KeyboardInterrupt):
         predict_large(job(image, margin=64), out, overwrite=True, progress=stop)
-    other = LargeJob(Box(), "others", image, margin=64)
-    with pytest.raises(OtherJob, match=r"mask\.tif\.parts: was made with engine weights, and engine others is asked"):
+    other = LargePredictionJob(Box(), "others", image, margin=64)
+    with pytest.raises(OtherJob, match=r"mask\.tif\.parts: .*engine weights, .*engine others"):
         predict_large(other, out)
     predict_large(other, out, overwrite=True)
     assert tifffile.imread(out).shape == (1300, 100)
 
 
-def test_files_nobody_here_wrote_are_left_alone(tmp_path, out):
+def test_unknown_files_are_kept(tmp_path, out):
     image = saved(tmp_path / "a.npy", noise(10, 10))
     out.parent.mkdir()
     out.write_text("mine")
-    with pytest.raises(UnknownResult, match=r"mask\.tif: is there already, and not of this command; name another"):
+    with pytest.raises(UnknownResult, match=r"mask\.tif: .*--overwrite"):
         predict_large(job(image), out)
     assert out.read_text() == "mine"
     predict_large(job(image), out, overwrite=True)
     assert tifffile.imread(out).shape == (10, 10)
 
 
-def test_an_image_that_changes_while_it_is_read_leaves_nothing_behind(tmp_path, out):
+def test_an_image_that_changes_while_it_is_read_leaves_no_file(tmp_path, out):
     image = saved(tmp_path / "a.npy", noise(1300, 100))
 
     def touch(done, total):
         os.utime(image, (1, done))
 
-    with pytest.raises(ImageChanged, match=r"a\.npy: was changed while it was read"):
+    with pytest.raises(ImageChanged, match=r"a\.npy: changed while it was read"):
         predict_large(job(image, margin=32), out, progress=touch)
     assert list(out.parent.iterdir()) == []
 
 
-def test_a_torn_part_is_done_again(tmp_path, out):
+def test_a_damaged_block_is_predicted_again(tmp_path, out):
     image = saved(tmp_path / "a.npy", noise(1300, 100))
 
     def tear(done, total):
@@ -240,31 +243,31 @@ def test_a_torn_part_is_done_again(tmp_path, out):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict_large(job(image, margin=32), out, progress=tear)
-    _, lines = said(job(image, margin=32), out)
-    assert not any("Going on" in line and "2 of 2" in line for line in lines)
+        predict_large(job(image, Box(tile=256), margin=32), out, progress=tear)
+    _, lines = reported(job(image, Box(tile=256), margin=32), out)
+    assert re.search(r"\b3 of 5 windows", lines[0])
     np.testing.assert_array_equal(tifffile.imread(out), mask_of(np.load(image), 5))
 
 
-def test_windows_of_the_seam_are_no_larger_than_those_whose_memory_was_told(tmp_path, out):
+def test_windows_of_the_seam_are_no_larger_than_those_of_blocks(tmp_path, out):
     image, engine = saved(tmp_path / "a.npy", noise(2600, 2600)), Box()
     result = predict_large(job(image, engine, margin=512), out)
-    assert result.seam_share == 0
-    assert max(engine.sizes) == (1792, 1792)  # 768 pixels kept, 512 seen on each side
-    assert engine.sizes[-1] == (1792, 1792)  # 896 on each side of a border: 768 beyond those compared, more than 512
+    assert result.seam_fraction == 0
+    assert max(engine.sizes) == (1792, 1792)  # 768 kept pixels and 512 on each side
+    assert engine.sizes[-1] == (1792, 1792)  # 896 on each side of a border, 768 of them beyond the compared pixels
 
 
-def test_transparent_pixels_are_nodata_where_alpha_goes(tmp_path, out):
+def test_transparent_pixels_are_nodata_if_the_network_takes_no_alpha(tmp_path, out):
     image = noise(1300, 100)
     alpha = np.full_like(image, 255)
     alpha[:700, :30] = 0
-    predict_large(job(saved(tmp_path / "a.npy", np.dstack([image, alpha])), Box(radius=0), margin=32), out)
+    predict_large(job(saved(tmp_path / "a.npy", np.dstack([image, alpha])), Box(radius=0, tile=256), margin=32), out)
     np.testing.assert_array_equal(tifffile.imread(out), np.where(alpha, mask_of(image, 0), 254))
 
 
-def test_two_at_once_are_refused(tmp_path, out):
+def test_a_second_process_is_an_error(tmp_path, out):
     image = saved(tmp_path / "a.npy", noise(10, 10))
-    with held(out), pytest.raises(BeingPredicted, match=r"mask\.tif: another process is predicting into it; wait"):
+    with result_lock(out), pytest.raises(BeingPredicted, match=r"mask\.tif: another process"):
         predict_large(job(image), out)
     predict_large(job(image), out)
 
@@ -282,31 +285,31 @@ def test_two_at_once_are_refused(tmp_path, out):
         ("a.zarr", {"polygons": Path("p.geojson")}, r"polygons='p\.geojson': expected ids in a TIFF"),
     ],
 )
-def test_what_cannot_be_made_is_refused_at_once(tmp_path, out, changes, text):
+def test_invalid_settings_are_an_error(tmp_path, out, changes, text):
     image = saved(tmp_path / "a.npy", noise(10, 10))
     with pytest.raises(WrongArgument, match=text):
         predict_large(job(image, **changes), tmp_path / out)
 
 
-def test_an_unknown_output_is_refused(tmp_path, out):
+def test_an_unknown_output_is_an_error(tmp_path, out):
     with pytest.raises(UnknownChoice, match=r"output='logits' is not known; expected one of ids, probabilities"):
         predict_large(job(tmp_path / "a.npy", output="logits"), out)
 
 
-def test_the_image_is_never_written_over(tmp_path):
+def test_the_image_is_never_replaced(tmp_path):
     file = write_tiff(tmp_path / "a.tif", noise(64, 64))
     with pytest.raises(WrongArgument, match=r"a\.tif': expected another file than the image"):
         predict_large(job(file), file, overwrite=True)
 
 
-def test_an_engine_for_other_channels_is_refused_before_anything_is_made(tmp_path, out):
+def test_other_channels_are_an_error_before_any_file_is_written(tmp_path, out):
     image = saved(tmp_path / "a.npy", np.zeros((10, 10, 5), np.uint8))
     with pytest.raises(WrongChannels, match=r"a\.npy: found 5 channels"):
         predict_large(job(image), out)
     assert list(out.parent.iterdir()) == []
 
 
-def test_on_a_full_disk_the_parts_stay(tmp_path, out, monkeypatch):
+def test_a_full_disk_leaves_the_finished_blocks(tmp_path, out, monkeypatch):
     image = saved(tmp_path / "a.npy", noise(1300, 2300))
     written, real = [], os.fsync
 
@@ -322,12 +325,12 @@ def test_on_a_full_disk_the_parts_stay(tmp_path, out, monkeypatch):
     monkeypatch.undo()
     assert not out.exists()
     parts = out.with_name("mask.tif.parts")
-    assert len(list(parts.glob("*.zip"))) == len(list(parts.iterdir())) - 1 >= 2  # and the claim
+    assert len(list(parts.glob("*.zip"))) == len(list(parts.iterdir())) - 1 >= 2  # besides the claim
     predict_large(job(image, margin=32), out)
     np.testing.assert_array_equal(tifffile.imread(out), mask_of(np.load(image), 5))
 
 
-def test_polygons_are_made_of_the_result_and_again_where_they_are_gone(tmp_path, out):
+def test_polygons_are_written_and_restored_if_they_are_missing(tmp_path, out):
     pytest.importorskip("rasterio")
     image = np.zeros((40, 60), np.uint8)
     image[5:25, 10:40] = 255
@@ -335,7 +338,7 @@ def test_polygons_are_made_of_the_result_and_again_where_they_are_gone(tmp_path,
     with_outlines = job(saved(tmp_path / "a.npy", image), Box(radius=0), polygons=outlines)
     for already_done in (False, True):
         assert predict_large(with_outlines, out).already_done is already_done
-        (cell,) = json.loads(outlines.read_text())["features"]  # and none of the background
+        (cell,) = json.loads(outlines.read_text())["features"]  # none of the background
         assert cell["properties"]["value"] == 255
         (corners,) = cell["geometry"]["coordinates"]
         assert {tuple(corner) for corner in corners} == {(10, 5), (10, 25), (40, 25), (40, 5)}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from maskwright.errors import InputError, missing_package
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engines.record import (
-    Exported,
-    Kind,
+    EngineRecord,
+    Runtime,
     UnreadableEngine,
     is_exported,
     model_digest,
@@ -22,7 +22,7 @@ from maskwright.inference.engines.record import (
 NETWORK_FILE = "model.keras"
 
 # The module that opens each kind of engine, the package it needs, and what installs that.
-_RUNTIMES: Final[Mapping[Kind, tuple[str, str, str]]] = {
+_RUNTIMES: Final[Mapping[Runtime, tuple[str, str, str]]] = {
     "openvino": ("openvino", "OpenVINO", "maskwright[openvino]"),
     "onnx": ("onnx", "ONNX Runtime", "maskwright[onnx]"),
     "litert": ("litert", "LiteRT", "maskwright[litert]"),
@@ -41,15 +41,15 @@ class Engine(Protocol):
 
 
 @runtime_checkable
-class Divisible(Protocol):
+class SupportsParallelCalls(Protocol):
     """An engine that can also divide the processors among several calls, which is faster where there are many."""
 
-    def side_by_side(self) -> "Parallel":
+    def for_parallel_calls(self) -> "ParallelEngine":
         """The same network for calls at the same time."""
         ...
 
 
-class Parallel(Engine, Protocol):
+class ParallelEngine(Engine, Protocol):
     """An engine that computes several calls at once, one on each thread that calls."""
 
     calls: int
@@ -95,13 +95,13 @@ def needs_framework(folder: str | Path) -> bool:
     Raises:
         UnreadableEngine: The engine's record is damaged.
     """
-    return not is_exported(folder) or Exported.read(Path(folder)).kind == "saved_model"
+    return not is_exported(folder) or EngineRecord.read(Path(folder)).kind == "saved_model"
 
 
 def weights_digest(folder: Path) -> str:
     """A name of the weights in the folder of a run or an export, so that no result is taken for another network's."""
     if is_exported(folder):
-        return Exported.read(folder).weights
+        return EngineRecord.read(folder).weights
     return hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
 
 
@@ -115,7 +115,7 @@ def _open_run(folder: Path, bundle: Bundle) -> Engine:
 
 
 def _open_exported(folder: Path, bundle: Bundle, threads: int | None) -> Engine:
-    exported = Exported.read(folder)
+    exported = EngineRecord.read(folder)
     if model_digest(folder, exported.model) != exported.weights:
         raise UnreadableEngine(file=folder / exported.model, found="it is not what the export wrote, by its SHA-256")
     module, package, install = _RUNTIMES[exported.kind]

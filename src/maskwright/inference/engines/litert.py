@@ -9,8 +9,8 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.engines.record import Exported, UnreadableEngine, check_channels
-from maskwright.inference.usable_cpus import usable_processors
+from maskwright.inference.engines.record import EngineRecord, UnreadableEngine, check_channels
+from maskwright.inference.usable_cpus import usable_cpus
 
 
 @final
@@ -37,7 +37,7 @@ class LiteRTEngine:
             return self._interpreter.get_tensor(self._output)
 
 
-def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> LiteRTEngine:
+def open_exported(folder: Path, exported: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> LiteRTEngine:
     """The engine whose record and bundle are given.
 
     Raises:
@@ -45,7 +45,7 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
     """
     file = folder / exported.model
     try:
-        interpreter = Interpreter(model_path=str(file), num_threads=threads or usable_processors())
+        interpreter = Interpreter(model_path=str(file), num_threads=threads or usable_cpus())
         takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
         channels = int(takes[0]["shape_signature"][-1]), int(gives[0]["shape_signature"][-1])
     except (ValueError, RuntimeError, OSError) as error:

@@ -8,7 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.engines.record import Exported, UnreadableEngine, check_channels
+from maskwright.inference.engines.record import EngineRecord, UnreadableEngine, check_channels
 
 
 @final
@@ -25,7 +25,7 @@ class OnnxEngine:
         return self.session.run(None, {self._input: np.ascontiguousarray(images, np.float32)})[0]
 
 
-def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> OnnxEngine:
+def open_exported(folder: Path, exported: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> OnnxEngine:
     """The engine whose record and bundle are given.
 
     Raises:

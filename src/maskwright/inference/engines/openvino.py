@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.engines.openvino_runtime import core
-from maskwright.inference.engines.record import Exported, Precision, UnreadableEngine, check_channels
+from maskwright.inference.engines.record import EnginePrecision, EngineRecord, UnreadableEngine, check_channels
 
 _DEVICE: Final = "CPU"
 _ONE_CALL: Final = {"PERFORMANCE_HINT": "LATENCY"}  # all processors on one call
@@ -45,7 +45,7 @@ class OpenVinoEngine:
         finally:
             self._idle.put(request)
 
-    def side_by_side(self) -> "OpenVinoEngine":
+    def for_parallel_calls(self) -> "OpenVinoEngine":
         """The same network compiled for several calls at once, each on processors of its own.
 
         No call waits for the slowest of its threads, which is what any other work on the machine makes of one.
@@ -53,7 +53,9 @@ class OpenVinoEngine:
         return OpenVinoEngine(self._compile, self.bundle, _SEVERAL)
 
 
-def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> OpenVinoEngine:
+def open_exported(
+    folder: Path, exported: EngineRecord, bundle: Bundle, *, threads: int | None = None
+) -> OpenVinoEngine:
     """The engine whose record and bundle are given, compiled, or taken from the cache of what was compiled before.
 
     Raises:
@@ -72,7 +74,7 @@ def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: 
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[-200:]) from None
 
 
-def compile_options(precision: Precision) -> dict[str, str]:
+def compile_options(precision: EnginePrecision) -> dict[str, str]:
     """What OpenVINO must be told to compute in ``precision``; f32 where this processor has no bf16.
 
     Said for f32 too: left alone, it computes in bf16 wherever there is bf16. What is in int8 the model says itself;

@@ -11,8 +11,8 @@ from maskwright.errors import InputError
 
 ENGINE_FILE = "engine.json"
 
-Kind = Literal["openvino", "onnx", "litert", "saved_model"]
-Precision = Literal["f32", "bf16", "int8"]
+Runtime = Literal["openvino", "onnx", "litert", "saved_model"]
+EnginePrecision = Literal["f32", "bf16", "int8"]
 
 
 class UnreadableEngine(InputError):
@@ -38,7 +38,7 @@ class Bounds(_Record):
     """Whether the mean IoU is bound only in how far it may fall, not in how far it may rise."""
 
 
-class Checks(_Record):
+class ExportChecks(_Record):
     """What was found at export, on the run's own validation pairs."""
 
     compared_images: int
@@ -59,13 +59,13 @@ class Checks(_Record):
     """What was allowed."""
 
 
-class Exported(_Record):
+class EngineRecord(_Record):
     """An engine's ``engine.json``."""
 
     format: Literal[1] = 1
-    kind: Kind
+    kind: Runtime
     """What computes it."""
-    precision: Precision
+    precision: EnginePrecision
     """What it computes in; bf16 becomes f32 on a processor without it, and int8 computes the rest in bf16 or f32."""
     model: str = Field(pattern=r"^\w+(\.\w+)?$")
     """The file or folder, beside this one, that the runtime opens."""
@@ -81,7 +81,7 @@ class Exported(_Record):
     """What mask stems carry beyond the image's, as in training."""
     versions: dict[str, str]
     """Of the packages that made it."""
-    checks: Checks | None = None
+    checks: ExportChecks | None = None
     """Filled in when the engine was found to agree."""
 
     def write(self, folder: Path, write: Callable[[Path, str], None]) -> None:
@@ -89,7 +89,7 @@ class Exported(_Record):
         write(folder / ENGINE_FILE, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
-    def read(cls, folder: Path) -> "Exported":
+    def read(cls, folder: Path) -> "EngineRecord":
         """The record in ``folder``.
 
         Raises:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.engines.record import Exported, UnreadableEngine, check_channels
+from maskwright.inference.engines.record import EngineRecord, UnreadableEngine, check_channels
 
 
 @final
@@ -25,7 +25,9 @@ class SavedModelEngine:
         return self._predict(images=tf.constant(images, tf.float32))["probabilities"].numpy()
 
 
-def open_exported(folder: Path, exported: Exported, bundle: Bundle, *, threads: int | None = None) -> SavedModelEngine:
+def open_exported(
+    folder: Path, exported: EngineRecord, bundle: Bundle, *, threads: int | None = None
+) -> SavedModelEngine:
     """The engine whose record and bundle are given.
 
     Raises:

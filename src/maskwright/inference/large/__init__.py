@@ -1,1 +1,1 @@
-"""Images larger than memory: predicted block by block, each once, whatever interrupts it."""
+"""Predict images larger than memory, block by block; an interrupted job resumes."""

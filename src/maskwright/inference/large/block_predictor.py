@@ -1,92 +1,76 @@
-"""An engine looking at one large image: each block follows from the image, the engine and its place alone."""
+"""Predict the blocks of a large image into the pixels of its result."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol, final
 
 import numpy as np
 
-from maskwright.images.windows import Source
-from maskwright.inference.bounded_pool import Crew
-from maskwright.inference.engines.engine import Engine
-from maskwright.inference.large.block_grid import Block
 from maskwright.inference.large.cost import peak_memory
 from maskwright.inference.large.encoding import Encoding, Values
-from maskwright.inference.large.window import Failure, Window, read_window
+from maskwright.inference.tiling.layout import ImageBlock
+from maskwright.inference.tiling.window import Window, WindowFailure
+from maskwright.inference.tiling.window_predictor import WindowPredictor
 
 
-class Part(NamedTuple):
-    """What became of a block."""
+class BlockResult(NamedTuple):
+    """A predicted block."""
 
     values: Values
-    """The pixels it keeps, (h, w, bands), as the result holds them."""
-    failures: tuple[Failure, ...] = ()
-    """What of its window could not be read; those pixels hold the encoding's nodata."""
+    """The kept pixels, (h, w, bands), as the result stores them."""
+    failures: tuple[WindowFailure, ...] = ()
+    """Parts of its window that could not be read; their pixels hold the encoding's nodata value."""
 
 
 class BlockPredictor(Protocol):
-    """What predicts blocks, here or on other machines."""
+    """Predicts blocks, in this process or on other machines."""
 
     @property
     def workers(self) -> int:
-        """How many blocks are predicted at once."""
+        """Number of blocks that are predicted at once."""
         ...
 
     def peak_memory(self) -> int | None:
-        """Bytes that it has needed at most, in one process; None where that is not known."""
+        """Peak memory of one process, in bytes; None where it is unknown."""
         ...
 
-    def predict_blocks(self, blocks: Sequence[Block]) -> Iterator[tuple[Block, Part]]:
-        """All blocks, each once, in any order."""
+    def predict_blocks(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, BlockResult]]:
+        """Predict all blocks, each once, in any order."""
         ...
 
 
 @final
 @dataclass(frozen=True)
-class Predictor:
-    """What is needed to predict any part of an image; every process makes its own."""
+class LocalBlockPredictor:
+    """Predicts the blocks of one image in this process; every process makes its own."""
 
-    engine: Engine
-    source: Source
+    windows: WindowPredictor
     encoding: Encoding
-    file: Path
-    """The image's, for messages."""
     workers: ClassVar[int] = 1
 
-    def read(self, rows: slice, columns: slice) -> Window:
-        """A window of the image, ready for the engine; see `read_window`."""
-        return read_window(self.source, self.engine.bundle, rows=rows, columns=columns, file=self.file)
-
-    def predict_block(self, block: Block) -> Part:
-        """A block of the image.
+    def predict_block(self, block: ImageBlock) -> BlockResult:
+        """Predict one block.
 
         Raises:
             WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
         """
-        return self._predict(block, self._window(block))
+        return self._predict(block, self.windows.read(*block.window))
 
-    def predict_blocks(self, blocks: Sequence[Block]) -> Iterator[tuple[Block, Part]]:
-        """Blocks in the order given, the next one read while the engine computes; for the rest as `predict_block`."""
-        with Crew[Window](limit=2) as reader:
-            for block, window in zip(blocks, reader.ahead(self._window, blocks, cost=lambda _: 1), strict=True):
-                yield block, self._predict(block, window)
+    def predict_blocks(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, BlockResult]]:
+        """Predict blocks in order, reading the next one while the engine computes; raises as `predict_block` does."""
+        for block, window in self.windows.read_ahead(blocks):
+            yield block, self._predict(block, window)
 
     def peak_memory(self) -> int | None:
-        """Bytes that this process has needed at most."""
+        """Peak memory of this process, in bytes."""
         return peak_memory()
 
-    def _window(self, block: Block) -> Window:
-        rows, columns = (slice(span.start, span.stop) for span in block)
-        return self.read(rows, columns)
-
-    def _predict(self, block: Block, window: Window) -> Part:
-        place = tuple(slice(span.first - span.start, span.last - span.start) for span in block)
-        known = window.known[place]
-        if not known.any():
+    def _predict(self, block: ImageBlock, window: Window) -> BlockResult:
+        valid = window.valid[block.kept_in_window]
+        if not valid.any():
             values = np.full((*block.shape, self.encoding.bands), self.encoding.nodata, self.encoding.dtype)
-            return Part(values, window.failures)
-        values = self.encoding.encode(self.engine(window.images)[0][place])
-        if not known.all():
-            values = np.where(known[..., None], values, self.encoding.dtype.type(self.encoding.nodata))
-        return Part(values, window.failures)
+            return BlockResult(values, window.failures)
+        values = self.encoding.encode(self.windows.probabilities(window)[block.kept_in_window])
+        if not valid.all():
+            values = np.where(valid[..., None], values, self.encoding.dtype.type(self.encoding.nodata))
+        return BlockResult(values, window.failures)

@@ -1,4 +1,4 @@
-"""What is refused before any work: names that would cost the user a file, and images that cannot be done."""
+"""Check a job before any work: names that would cost the user a file, and images that cannot be predicted."""
 
 from math import ceil
 from pathlib import Path
@@ -8,80 +8,75 @@ import numpy as np
 
 from maskwright.errors import InputError, wrong_argument
 from maskwright.images.errors import ImageTooLarge
-from maskwright.images.windows import Source
-from maskwright.inference.large.block_grid import KEPT
-from maskwright.inference.large.block_predictor import Predictor
-from maskwright.inference.large.journal import Finished, ForeignFolder, Journal, UnknownResult, digest_of
-from maskwright.inference.large.window import opaque
+from maskwright.images.windows.source import Source
+from maskwright.inference.bundle import Bundle
+from maskwright.inference.large.journal import CompletionRecord, ForeignFolder, Journal, UnknownResult, content_digest
+from maskwright.inference.tiling.window import opaque
 
-_MOST_BLOCKS: Final = 10**6  # about 10^12 pixels
+_MAX_BLOCKS: Final = 10**6  # about 10^12 pixels
 
 
 class WholeImagesOnly(InputError):
-    """An image to predict by windows, and a network that needs to know the whole."""
+    """An image to predict by windows, and a network that needs the whole image."""
 
-    text = "{file}: this network is one {found}, which windows do not show; give a folder as --out to predict it whole."
+    text = "{file}: this network needs the whole image ({found}); give a folder as --out to predict it whole."
 
 
-def refuse_names(journal: Journal, *, image: Path, polygons: Path | None) -> None:
-    """Refuse names by which the image, or one of the results, would be written over, or change while it is read.
+def check_names(journal: Journal, *, image: Path, polygons: Path | None) -> None:
+    """Check that no result replaces the image or another result.
 
     Raises:
-        WrongArgument: One is another's, or lies inside it.
+        WrongArgument: Two of the names are equal, or one lies inside the other.
     """
-    if _meet(journal.out, image):
+    if _overlap(journal.out, image):
         expected = "another file than the image, neither inside it nor around it"
         raise wrong_argument("out", str(journal.out), expected=expected)
-    if polygons and any(_meet(polygons, file) for file in (image, *journal.files)):
+    if polygons and any(_overlap(polygons, file) for file in (image, *journal.files)):
         raise wrong_argument("polygons", str(polygons), expected="another file than the image and the result")
 
 
-def refuse_outlines(polygons: Path, finished: Finished | None, *, overwrite: bool) -> None:
-    """Refuse to write over a file that was not made of the finished result.
+def check_outlines(polygons: Path, record: CompletionRecord | None, *, overwrite: bool) -> None:
+    """Check that a file of outlines that would be replaced was made from the finished result.
 
     Raises:
-        UnknownResult: ``overwrite`` is false, and there is one.
+        UnknownResult: It was not, and ``overwrite`` is false.
         ForeignFolder: It is a folder.
     """
     if polygons.is_dir():
         raise ForeignFolder(file=polygons)
-    if polygons.exists() and not overwrite and not (finished and finished.outlines == digest_of(polygons)):
+    if polygons.exists() and not overwrite and not (record and record.outlines == content_digest(polygons)):
         raise UnknownResult(file=polygons)
 
 
-def refuse_size(file: Path, source: Source) -> None:
-    """Refuse an image of more blocks than can be kept track of.
+def check_size(file: Path, source: Source, tile: int) -> None:
+    """Check that an image has at most a million blocks of ``tile`` x ``tile`` pixels.
 
     Raises:
-        ImageTooLarge: There are more than a million.
+        ImageTooLarge: It has more.
     """
-    if ceil(source.height / KEPT) * ceil(source.width / KEPT) > _MOST_BLOCKS:
+    if ceil(source.height / tile) * ceil(source.width / tile) > _MAX_BLOCKS:
         raise ImageTooLarge(
             file=file,
             found=f"{source.height} x {source.width} pixels",
-            expected=f"at most {_MOST_BLOCKS:,} blocks of {KEPT} x {KEPT}",
+            expected=f"at most {_MAX_BLOCKS:,} blocks of {tile} x {tile}",
             remedy="Cut the image into smaller ones.",
         )
 
 
-def refuse_kind(predictor: Predictor) -> None:
-    """Refuse an image of other pixels or channels than the network was trained on, or a network of whole images.
+def check_kind(bundle: Bundle, source: Source, file: Path) -> None:
+    """Check that the network takes the image's pixels and channels, and windows of it.
 
     Raises:
-        WrongPixels, WrongChannels, WholeImagesOnly: It is one.
+        WrongPixels, WrongChannels, WholeImagesOnly: It does not.
     """
-    bundle = predictor.engine.bundle
-    if bundle.scale != 1 or bundle.position:
-        found = (
-            "of where pixels lie in the whole" if bundle.position else f"of images at {bundle.scale:g} of their size"
-        )
-        raise WholeImagesOnly(file=predictor.file, found=found)
-    source = predictor.source
+    if bundle.scale != 1 or bundle.coord_channels:
+        found = "it uses coordinate channels" if bundle.coord_channels else f"it resizes images by {bundle.scale:g}"
+        raise WholeImagesOnly(file=file, found=found)
     pixel = np.full((1, 1, source.channels), opaque(source.dtype), source.dtype)
-    predictor.engine.bundle.prepare(pixel, file=predictor.file)
+    bundle.prepare(pixel, file=file)
 
 
-def _meet(one: Path, other: Path) -> bool:
-    """Whether these are one file, or one of them lies inside the other."""
+def _overlap(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, or one lies inside the other."""
     one, other = one.resolve(), other.resolve()
     return one.is_relative_to(other) or other.is_relative_to(one)

@@ -1,4 +1,4 @@
-"""What a large result will take here, measured on one of its own blocks."""
+"""Estimate the time and memory of a large result from one of its blocks."""
 
 import sys
 import time
@@ -11,19 +11,19 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def timed(work: Callable[[], T], *, again: bool) -> tuple[T, float]:
-    """What ``work`` returns and the seconds it takes; where ``again``, those of a second call, with all compiled."""
-    for _ in range(1 + again):
+def time_call(work: Callable[[], T], *, twice: bool) -> tuple[T, float]:
+    """Return the result of ``work`` and its seconds; of a second call, without compilation, if ``twice``."""
+    for _ in range(1 + twice):
         started = time.perf_counter()
         result = work()
         seconds = time.perf_counter() - started
     return result, seconds
 
 
-def cost_in_words(seconds: float, *, memory: int | None, workers: int) -> str:
-    """Time left, with so many workers, and what one has needed so far in bytes, which a block more does not raise.
+def describe_cost(seconds: float, *, memory: int | None, workers: int) -> str:
+    """Describe the remaining seconds and a worker's peak memory in bytes, which further blocks do not raise.
 
-    >>> cost_in_words(90, memory=1_234_567_890, workers=2)
+    >>> describe_cost(90, memory=1_234_567_890, workers=2)
     'about 0:01:30 and 1.2 GB of memory for each of 2 workers'
     """
     text = f"about {timedelta(seconds=round(seconds))}"
@@ -33,12 +33,12 @@ def cost_in_words(seconds: float, *, memory: int | None, workers: int) -> str:
 
 
 def peak_memory() -> int | None:
-    """Bytes that this process has held at most, where the system tells."""
+    """Return the peak memory of this process in bytes; None where the system does not report it."""
     if sys.platform == "win32":
         return None
     with suppress(OSError), Path("/proc/self/status").open() as status:
         for line in status:
-            if line.startswith("VmHWM:"):  # what Linux gives as ru_maxrss begins with the parent's
+            if line.startswith("VmHWM:"):  # Linux starts ru_maxrss at the value of the parent process
                 return 1024 * int(line.split()[1])
     import resource
 

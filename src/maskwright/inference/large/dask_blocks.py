@@ -1,4 +1,4 @@
-"""The blocks of an image over Dask workers: a few asked for at a time, whatever becomes of the workers."""
+"""Distribute the blocks of an image over Dask workers, a few at a time, while workers come and go."""
 
 import pickle
 import time
@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Final, TypeVar, final
 from uuid import uuid4
 
 from maskwright.errors import InputError
-from maskwright.inference.large.block_grid import Block
-from maskwright.inference.large.block_predictor import Part
-from maskwright.inference.large.dask_worker import Answer, Task, call, versions
+from maskwright.inference.large.block_predictor import BlockResult
+from maskwright.inference.large.dask_worker import BlockTask, WorkerResult, package_versions, pickled_call
+from maskwright.inference.tiling.layout import ImageBlock
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
 T = TypeVar("T")
 
-_PER_THREAD: Final = 2  # blocks asked for: the one that is predicted, and one to go on with at once
-_LOOK: Final = 1.0  # seconds from one look at who is there to the next
+_BLOCKS_PER_THREAD: Final = 2  # one being predicted, and one queued behind it
+_POLL_SECONDS: Final = 1.0  # between two counts of the workers
 
 
 class WorkersGone(InputError):
-    """No worker is connected to the scheduler, and none comes."""
+    """No worker has been connected to the scheduler for too long."""
 
     text = (
-        "{scheduler}: there has been no worker for {seconds:g} s. What is finished is kept: start workers, "
+        "{scheduler}: no worker has been connected for {seconds:g} s. Finished blocks are kept: start workers with "
         "dask worker {scheduler}, and give the same command again."
     )
 
@@ -34,87 +34,89 @@ class WorkersGone(InputError):
 class SchedulerGone(InputError):
     """The connection to the scheduler has ended."""
 
-    text = "{scheduler}: lost the connection to the scheduler. What is finished is kept: give the same command again."
+    text = "{scheduler}: lost the connection to the scheduler. Finished blocks are kept: give the same command again."
 
 
 class BlockEndsWorkers(InputError):
-    """A block that no worker survives."""
+    """A block during which several workers ended."""
 
     text = (
         "The block at row {row}, column {column}: {found} workers ended while they predicted it, the last of them "
-        "{worker}; their logs say why. Where they ran out of memory, start fewer on each machine."
+        "{worker}; see their logs. If they ran out of memory, start fewer on each machine."
     )
 
 
 class WorkerUnfit(InputError):
-    """A worker that has not got this package, or not this version of it."""
+    """A worker without this package, or with another version of it."""
 
-    text = "{scheduler}: a worker there cannot predict ({found}); install on all of them what is here: {expected}."
+    text = "{scheduler}: a worker cannot predict ({found}); install the packages of this machine on all: {expected}."
 
 
 @final
-class Spread:
-    """One image on the workers of one scheduler: like a `Predictor`, but blocks come as they are finished."""
+class DaskBlocks:
+    """Predicts the blocks of one image on the workers of one scheduler; blocks arrive in any order."""
 
-    def __init__(self, client: "Client", task: Task, *, patience: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, client: "Client", task: BlockTask, *, worker_timeout: float, report: Callable[[str], None]
+    ) -> None:
         self._client = client
         self._task = task
-        self._patience = patience
-        self._say = say
+        self._worker_timeout = worker_timeout
+        self._report = report
         self._threads = 0
-        self._looked = 0.0
-        self._told: set[tuple[str, str]] = set()
+        self._counted_at = 0.0
+        self._reported: set[tuple[str, str]] = set()
         self._peak: int | None = None
-        self._look()
+        self._count_threads()
 
     @property
     def workers(self) -> int:
-        """How many there are at this moment."""
-        return len(self._workers())
+        """Number of workers that are connected now."""
+        return len(self._worker_threads())
 
     def peak_memory(self) -> int | None:
-        """Bytes that one worker has held at most, of those that have answered."""
+        """Peak memory of one worker, in bytes, of those that have returned blocks."""
         return self._peak
 
-    def predict_blocks(self, blocks: Sequence[Block]) -> Iterator[tuple[Block, Part]]:
-        """All blocks, each once; those that a worker has when it ends are given to others.
+    def predict_blocks(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, BlockResult]]:
+        """Predict all blocks, each once; the blocks of a worker that ends go to others.
 
         Raises:
-            WorkersGone: There was no worker for as long as one is waited for.
-            SchedulerGone: There is no scheduler any more.
-            BlockEndsWorkers: Four workers ended with the same block.
-            WorkerCannotRead, WorkerSeesOther, WorkerUnfit: A worker has not what it needs.
+            WorkersGone: No worker was connected for longer than the timeout.
+            SchedulerGone: The connection to the scheduler has ended.
+            BlockEndsWorkers: Four workers ended during the same block.
+            WorkerCannotRead, WorkerFilesDiffer, WorkerUnfit: A worker lacks a file or a package.
             WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
         """
         left = deque(blocks)
-        asked: dict[Future, Block] = {}
+        submitted: dict[Future, ImageBlock] = {}
         finished: SimpleQueue[Future] = SimpleQueue()
-        while left or asked:
-            if time.monotonic() - self._looked > _LOOK:
-                self._look()
-            while left and len(asked) < _PER_THREAD * max(self._threads, 1):
+        while left or submitted:
+            if time.monotonic() - self._counted_at > _POLL_SECONDS:
+                self._count_threads()
+            while left and len(submitted) < _BLOCKS_PER_THREAD * max(self._threads, 1):
                 block = left.popleft()
-                key = f"block-{block.name}-{uuid4().hex}"  # its own: Dask would keep the answer to a known one
-                future = self._client.submit(pickle.loads, call(self._task, block), key=key)
-                asked[future] = block
+                key = f"block-{block.name}-{uuid4().hex}"  # unique, since Dask caches the result of a known key
+                future = self._client.submit(pickle.loads, pickled_call(self._task, block), key=key)
+                submitted[future] = block
                 future.add_done_callback(finished.put)
-            future = self._patiently(lambda seconds: finished.get(timeout=seconds))
-            block = asked.pop(future)
-            yield block, self._taken(future, block)
+            future = self._retry(lambda seconds: finished.get(timeout=seconds))
+            block = submitted.pop(future)
+            yield block, self._receive(future, block)
 
-    def _taken(self, future: "Future", block: Block) -> Part:
-        answer = self._patiently(lambda seconds: self._result(future, block, seconds))
-        if answer.peak_memory:
-            self._peak = max(self._peak or 0, answer.peak_memory)
-        for package, ours in versions().items():
-            theirs = answer.versions.get(package, ours)
-            if theirs != ours and (package, theirs) not in self._told:
-                self._told.add((package, theirs))
-                self._say(f"Worker {answer.worker} has {package} {theirs}, this machine {ours}: results may differ.")
-        return answer.part
+    def _receive(self, future: "Future", block: ImageBlock) -> BlockResult:
+        result = self._retry(lambda seconds: self._result(future, block, seconds))
+        if result.peak_memory:
+            self._peak = max(self._peak or 0, result.peak_memory)
+        for package, ours in package_versions().items():
+            theirs = result.versions.get(package, ours)
+            if theirs != ours and (package, theirs) not in self._reported:
+                self._reported.add((package, theirs))
+                self._report(f"Worker {result.worker} has {package} {theirs}, this machine {ours}: results may differ.")
+        return result.block
 
-    def _result(self, future: "Future", block: Block, seconds: float) -> Answer:
-        """What a worker answered; `TimeoutError` where that is not here yet, as when the worker has just ended."""
+    def _result(self, future: "Future", block: ImageBlock, seconds: float) -> WorkerResult:
+        """Return a worker's result; raises `TimeoutError` if it is pending, as when the worker has just ended."""
         from distributed import CancelledError, KilledWorker
 
         scheduler = self._scheduler
@@ -124,32 +126,31 @@ class Spread:
             raise SchedulerGone(scheduler=scheduler) from None
         except KilledWorker as error:
             found, worker = error.allowed_failures + 1, error.last_worker.address
-            place = {"row": block.rows.first, "column": block.columns.first}
-            raise BlockEndsWorkers(**place, found=found, worker=worker) from None
+            origin = {"row": block.rows.first, "column": block.columns.first}
+            raise BlockEndsWorkers(**origin, found=found, worker=worker) from None
         except (ImportError, AttributeError) as error:
-            expected = ", ".join(f"{package} {version}" for package, version in versions().items())
+            expected = ", ".join(f"{package} {version}" for package, version in package_versions().items())
             raise WorkerUnfit(scheduler=scheduler, found=error, expected=expected) from None
 
-    def _patiently(self, attempt: Callable[[float], T]) -> T:
-        """What an attempt of so many seconds gives, made again as long as there are workers."""
-        seen = time.monotonic()
+    def _retry(self, attempt: Callable[[float], T]) -> T:
+        """Repeat an attempt of so many seconds until it succeeds, as long as there are workers."""
+        last_worker_at = time.monotonic()
         while True:
             try:
-                return attempt(_LOOK)
+                return attempt(_POLL_SECONDS)
             except (TimeoutError, Empty):
-                self._look()
+                self._count_threads()
             if self._threads:
-                seen = time.monotonic()
-            elif time.monotonic() - seen > self._patience:
-                raise WorkersGone(scheduler=self._scheduler, seconds=self._patience)
+                last_worker_at = time.monotonic()
+            elif time.monotonic() - last_worker_at > self._worker_timeout:
+                raise WorkersGone(scheduler=self._scheduler, seconds=self._worker_timeout)
 
-    def _look(self) -> None:
-        """See how many threads the workers have."""
-        self._threads = sum(self._workers().values())
-        self._looked = time.monotonic()
+    def _count_threads(self) -> None:
+        self._threads = sum(self._worker_threads().values())
+        self._counted_at = time.monotonic()
 
-    def _workers(self) -> dict[str, int]:
-        """Threads of each worker."""
+    def _worker_threads(self) -> dict[str, int]:
+        """Number of threads of each worker."""
         try:
             return dict(self._client.nthreads())
         except OSError:

@@ -1,4 +1,4 @@
-"""Doors to Dask workers: those of a scheduler that runs somewhere, or some that are started here."""
+"""Connect to Dask workers of a running scheduler, or start workers on this machine."""
 
 import asyncio
 import logging
@@ -11,23 +11,21 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final, final
 
 from maskwright.errors import InputError, MissingPackage, missing_package, wrong_argument
-from maskwright.inference.large.dask_blocks import Spread
-from maskwright.inference.large.dask_worker import Task, dask_setup
-from maskwright.inference.large.journal import Key
+from maskwright.inference.large.dask_blocks import DaskBlocks
+from maskwright.inference.large.dask_worker import BlockTask, dask_setup
+from maskwright.inference.large.journal import ResultKey
 
 if TYPE_CHECKING:
     import distributed
 
-PATIENCE: Final = 60.0
-"""Seconds that are waited for a worker where there is none."""
+WORKER_TIMEOUT: Final = 60.0
+"""Seconds to wait for a worker while none is connected."""
 
 
 class NoScheduler(InputError):
     """An address at which no scheduler answers."""
 
-    text = (
-        "{address}: no Dask scheduler answers there ({found}); expected what `dask scheduler` prints, tcp://HOST:PORT."
-    )
+    text = "{address}: no Dask scheduler answers ({found}); expected the address that `dask scheduler` prints."
 
 
 @final
@@ -36,63 +34,67 @@ class Cluster:
     """Workers that predict blocks of images; each opens the engine and the image by path."""
 
     client: "distributed.Client"
-    patience: float
-    say: Callable[[str], None]
+    worker_timeout: float
+    report: Callable[[str], None]
 
-    def spread(self, engine: Path, image: Path, key: Key) -> Spread:
-        """The workers looking at an image, which leads them to the same ``key`` as here; for `predict_large`."""
-        task = Task(engine.resolve(), image.resolve(), key)
-        return Spread(self.client, task, patience=self.patience, say=self.say)
+    def blocks(self, engine: Path, image: Path, key: ResultKey) -> DaskBlocks:
+        """Predict the blocks of an image on the workers, which check that their files give the same ``key``."""
+        task = BlockTask(engine.resolve(), image.resolve(), key)
+        return DaskBlocks(self.client, task, worker_timeout=self.worker_timeout, report=self.report)
 
 
 @contextmanager
-def connected(
-    address: str, *, timeout: float = 10, patience: float = PATIENCE, say: Callable[[str], None] = lambda line: None
+def connect(
+    address: str,
+    *,
+    timeout: float = 10,
+    worker_timeout: float = WORKER_TIMEOUT,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Cluster]:
-    """The workers of the scheduler at ``address``, as many as there are at each moment.
+    """Use the workers of the scheduler at ``address``, as many as are connected at each moment.
 
-    Dask runs what its scheduler is sent: connect through trusted networks alone, or with TLS.
+    Dask executes any code it receives: connect over trusted networks only, or with TLS.
 
     Args:
-        address: As ``dask scheduler`` prints it, like ``tcp://10.0.0.1:8786``.
-        timeout: Seconds in which it has to answer.
-        patience: Seconds to wait for a worker where there is none, at the start or later.
-        say: Called with lines for the user.
+        address: As ``dask scheduler`` prints it, such as ``tcp://10.0.0.1:8786``.
+        timeout: Seconds in which the scheduler has to answer.
+        worker_timeout: Seconds to wait for a worker while none is connected, at the start or later.
+        report: Called with lines for the user.
 
     Raises:
         MissingPackage: The extra ``cluster`` is not installed.
-        NoScheduler: Nothing answers there, or this is no address.
+        NoScheduler: No scheduler answers, or the address is invalid.
     """
-    distributed = _import()
+    distributed = _import_distributed()
     try:
-        with ThreadPoolExecutor(1) as thread:  # this one may have an event loop that runs, as notebooks do
-            thread.submit(asyncio.run, _ask(address, timeout)).result()
+        with ThreadPoolExecutor(1) as thread:  # this thread may run an event loop already, as in notebooks
+            thread.submit(asyncio.run, _check_scheduler(address, timeout)).result()
     except TimeoutError:
         raise NoScheduler(address=address, found=f"nothing for {timeout:g} s") from None
-    except Exception as error:  # what answers may be anything, and upset Dask in any way
+    except Exception as error:  # other servers send answers on which Dask fails in any way
         raise NoScheduler(address=address, found=" ".join(str(error).split())) from None
     with distributed.Client(address, timeout=timeout, set_as_default=False) as client:
-        yield Cluster(client, patience, say)
+        yield Cluster(client, worker_timeout, report)
 
 
 @contextmanager
-def started(
-    workers: int, *, patience: float = PATIENCE, say: Callable[[str], None] = lambda line: None
+def start_workers(
+    workers: int, *, worker_timeout: float = WORKER_TIMEOUT, report: Callable[[str], None] = lambda line: None
 ) -> Iterator[Cluster]:
-    """So many worker processes on this machine, of one thread each, until the block ends.
+    """Start single-threaded worker processes on this machine, which end with the block.
 
-    They and this process talk by TLS with keys made for them alone: Dask runs what its scheduler is sent, and other
-    users of the machine can reach its ports.
+    They communicate with this process over TLS with temporary keys, because Dask executes any code it receives and
+    other users of the machine can connect to its ports.
 
-    From a script of one's own, call it under ``if __name__ == "__main__":``, as for all of Python's processes.
+    In a script, call it under ``if __name__ == "__main__":``, as the module multiprocessing requires.
 
     Raises:
         MissingPackage: The extra ``cluster`` is not installed.
-        WrongArgument: ``workers`` is not 1 or more.
+        WrongArgument: ``workers`` is less than 1.
     """
     if workers < 1:
         raise wrong_argument("workers", workers, expected="1 or more")
-    distributed = _import()
+    distributed = _import_distributed()
     try:
         security = distributed.Security.temporary()
     except ImportError as error:
@@ -102,18 +104,18 @@ def started(
             security=security,
             n_workers=workers,
             threads_per_worker=1,
-            memory_limit=0,  # Dask would hold a worker up, for ever, that needs more than its share
-            dashboard_address="127.0.0.1:0",  # any free port: Dask leaves no way to have none
+            memory_limit=0,  # Dask would pause a worker that exceeds its fraction of the memory, without end
+            dashboard_address="127.0.0.1:0",  # any free port, since Dask cannot switch the dashboard off
             silence_logs=logging.ERROR,
             preload=[dask_setup.__module__],
         ) as local,
         distributed.Client(local, set_as_default=False) as client,
     ):
-        yield Cluster(client, patience, say)
+        yield Cluster(client, worker_timeout, report)
 
 
-async def _ask(address: str, timeout: float) -> None:
-    """See that a scheduler answers: a `Client` that finds none complains for long after it has failed."""
+async def _check_scheduler(address: str, timeout: float) -> None:
+    """Check that a scheduler answers, since a failed `Client` logs errors long after it has failed."""
     from distributed import Security
     from distributed.core import rpc
 
@@ -124,7 +126,7 @@ async def _ask(address: str, timeout: float) -> None:
         raise ValueError(f"it is a {kind.lower()}")
 
 
-def _import() -> ModuleType:
+def _import_distributed() -> ModuleType:
     try:
         import distributed
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What runs on a Dask worker: a block of an image, by an engine opened once in each process."""
+"""Predict a block on a Dask worker, with an engine that is opened once in each process."""
 
 import pickle
 import signal
@@ -13,86 +13,87 @@ from threading import Lock
 from typing import Final, NamedTuple, final
 
 from maskwright.errors import InputError
-from maskwright.images.windows import open_source
+from maskwright.images.windows.source import open_source
 from maskwright.inference.engines.engine import open_engine, weights_digest
-from maskwright.inference.large.block_grid import Block
-from maskwright.inference.large.block_predictor import Part, Predictor
+from maskwright.inference.large.block_predictor import BlockResult, LocalBlockPredictor
 from maskwright.inference.large.cost import peak_memory
 from maskwright.inference.large.encoding import ENCODINGS
-from maskwright.inference.large.journal import Key
-from maskwright.inference.large.predict_large import LargeJob
-from maskwright.inference.test_time_augmentation import viewed
+from maskwright.inference.large.journal import ResultKey
+from maskwright.inference.large.predict_large import LargePredictionJob
+from maskwright.inference.test_time_augmentation import with_test_time_augmentation
+from maskwright.inference.tiling.layout import ImageBlock
+from maskwright.inference.tiling.window_predictor import WindowPredictor
 
 _PACKAGES: Final = ("maskwright", "openvino", "onnxruntime", "tensorflow")
-_OPENING: Final = Lock()  # threads of one worker open one engine, and not each its own
+_OPENING: Final = Lock()  # the threads of a worker share one engine
 
 
 class WorkerCannotRead(InputError):
-    """A worker to which the engine or the image does not open, or that cannot read on."""
+    """A worker that cannot open or read the engine or the image."""
 
     text = "Worker {worker} cannot read the engine or the image; each needs both, by the same paths as here. {found}"
 
 
-class WorkerSeesOther(InputError):
-    """A worker that has another engine, or another state of the image, under the same path."""
+class WorkerFilesDiffer(InputError):
+    """A worker with another engine, or another state of the image, under the same path."""
 
-    text = "Worker {worker} has {found}, and {expected} is meant; give all machines the same files."
+    text = "Worker {worker} has {found}, but {expected} is expected; give all machines the same files."
 
 
-class Task(NamedTuple):
-    """What a worker is to predict; the same for all blocks."""
+class BlockTask(NamedTuple):
+    """The files a worker predicts with; the same for all blocks."""
 
     engine: Path
     image: Path
-    key: Key
-    """All that decides the result: what a worker opens must lead to the same."""
+    key: ResultKey
+    """Everything that determines the result; the worker's files must give the same key."""
 
 
-class Answer(NamedTuple):
-    """A block, and by whom."""
+class WorkerResult(NamedTuple):
+    """A predicted block, and the worker that predicted it."""
 
-    part: Part
+    block: BlockResult
     worker: str
     versions: dict[str, str]
-    """Of the packages that decide results."""
+    """Versions of the packages that affect results."""
     peak_memory: int | None
-    """Bytes that the worker has held at most."""
+    """Peak memory of the worker, in bytes."""
 
 
 @final
 @dataclass(frozen=True)
-class _Call:
-    """A call that is made by unpickling it; what comes out is its answer."""
+class _PickledCall:
+    """A call of `predict_block` that unpickling executes; the unpickled object is its result."""
 
-    task: Task
-    block: Block
+    task: BlockTask
+    block: ImageBlock
 
-    def __reduce__(self) -> tuple[Callable[[Task, Block], Answer], tuple[Task, Block]]:
+    def __reduce__(self) -> tuple[Callable[[BlockTask, ImageBlock], WorkerResult], tuple[BlockTask, ImageBlock]]:
         return predict_block, (self.task, self.block)
 
 
-def call(task: Task, block: Block) -> bytes:
-    """`predict_block` of these, for ``pickle.loads`` to make on a worker.
+def pickled_call(task: BlockTask, block: ImageBlock) -> bytes:
+    """Return bytes for which ``pickle.loads`` on a worker calls `predict_block`.
 
-    All that Dask sees is bytes: the scheduler needs nothing of this package, and a worker that has not got it says so,
-    where a message that it cannot read would end it.
+    Dask transports bytes only: the scheduler does not need this package, and a worker without it raises an error,
+    whereas a message that it cannot unpickle would end it.
     """
-    return pickle.dumps(_Call(task, block))
+    return pickle.dumps(_PickledCall(task, block))
 
 
 def dask_setup(_: object) -> None:
-    """What Dask calls where a worker loads this module at its start: let whoever started it tell it to end.
+    """Ignore SIGINT in a worker; Dask calls this when a worker loads the module at its start.
 
-    An interrupt from the keyboard reaches all processes of a command, and each would complain of it.
+    An interrupt from the keyboard reaches all processes of a command. The command itself then ends its workers.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def predict_block(task: Task, block: Block) -> Answer:
-    """A block, predicted in a thread of a Dask worker.
+def predict_block(task: BlockTask, block: ImageBlock) -> WorkerResult:
+    """Predict a block in a thread of a Dask worker.
 
     Raises:
-        WorkerCannotRead, WorkerSeesOther: The engine or the image is not there, or not the one meant.
+        WorkerCannotRead, WorkerFilesDiffer: The engine or the image is missing, or differs.
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
     """
     from distributed import get_worker
@@ -101,15 +102,15 @@ def predict_block(task: Task, block: Block) -> Answer:
     name = f"{worker.address} on {socket.gethostname()}"
     try:
         with _OPENING:
-            predictor = _predictor(task, threads=worker.state.nthreads, name=name)
-        return Answer(predictor.predict_block(block), name, versions(), peak_memory())
+            predictor = _open_predictor(task, threads=worker.state.nthreads, name=name)
+        return WorkerResult(predictor.predict_block(block), name, package_versions(), peak_memory())
     except OSError as error:
         raise WorkerCannotRead(worker=name, found=error) from None
 
 
 @lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
-    """Of the packages that decide results, as far as they are installed here."""
+def package_versions() -> dict[str, str]:
+    """Versions of the installed packages that affect results."""
     found = {}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):
@@ -117,18 +118,19 @@ def versions() -> dict[str, str]:
     return found
 
 
-@lru_cache(maxsize=2)  # two commands that share the workers do not open theirs anew for each block
-def _predictor(task: Task, *, threads: int, name: str) -> Predictor:
+@lru_cache(maxsize=2)  # two commands that share the workers do not open their engines again for each block
+def _open_predictor(task: BlockTask, *, threads: int, name: str) -> LocalBlockPredictor:
     try:
         plain = open_engine(task.engine, threads=threads)
-        engine = viewed(plain, plain.bundle.views)
+        engine = with_test_time_augmentation(plain, plain.bundle.tta)
         source = open_source(task.image)
         weights = weights_digest(task.engine)
     except InputError as error:
         raise WorkerCannotRead(worker=name, found=error) from None
-    here = LargeJob(engine, weights, task.image, output=task.key.output, margin=task.key.margin).key()
-    here = here.model_copy(update={"path": task.key.path})  # a disk may have other names here
-    if here != task.key:
-        found, expected = here.differences(task.key)
-        raise WorkerSeesOther(worker=name, found=found, expected=expected)
-    return Predictor(engine, source, ENCODINGS[task.key.output](engine.bundle), task.image)
+    key = LargePredictionJob(engine, weights, task.image, output=task.key.output, margin=task.key.margin).key()
+    key = key.model_copy(update={"path": task.key.path})  # machines may mount a disk under different paths
+    if key != task.key:
+        found, expected = key.differences(task.key)
+        raise WorkerFilesDiffer(worker=name, found=found, expected=expected)
+    windows = WindowPredictor(engine, source, task.image)
+    return LocalBlockPredictor(windows, ENCODINGS[task.key.output](engine.bundle))

@@ -1,37 +1,36 @@
-"""What a large result holds in each pixel: a mask value, or a probability for each class, or that there is nothing."""
+"""Pixel formats of large results: mask values, or a probability for each class, with a nodata value."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
 
-Output = Literal["ids", "probabilities"]
 Values = NDArray[Any]
 
 
 class Encoding(Protocol):
-    """How probabilities become the pixels of a result, (h, w, bands)."""
+    """Converts probabilities to the pixels of a result, (h, w, bands)."""
 
     bands: int
     dtype: np.dtype[Any]
     nodata: float
-    """The value of pixels that are not known: outside the picture, or unreadable."""
+    """The value of invalid pixels: outside the picture, or unreadable."""
 
     def encode(self, probabilities: NDArray[np.float32]) -> Values:
         """Pixels of the result, (h, w, bands), from (h, w, outputs)."""
         ...
 
     def classes(self, values: Values) -> Values:
-        """The class, named in any way, of each pixel of a result, (h, w), from (h, w, bands)."""
+        """The class of each pixel, (h, w), as any unique number, from (h, w, bands)."""
         ...
 
 
 @final
 class Ids:
-    """One band of mask values, as the training masks had them; for nothing, 255 or else the next free one."""
+    """One band of mask values, as in the training masks; nodata is 255, or the next lower value without a class."""
 
     bands = 1
 
@@ -43,17 +42,17 @@ class Ids:
         self._bundle = bundle
 
     def encode(self, probabilities: NDArray[np.float32]) -> Values:
-        """Mask values of the classes decided for."""
+        """Mask values of the decided classes."""
         return self._bundle.values(self._bundle.decide(probabilities)).astype(self.dtype)[..., None]
 
     def classes(self, values: Values) -> Values:
-        """The mask values."""
+        """Mask values."""
         return values[..., 0]
 
 
 @final
 class Probabilities:
-    """A float32 band for each output of the network; NaN where there is nothing."""
+    """A float32 band for each output of the network; nodata is NaN."""
 
     dtype = np.dtype(np.float32)
     nodata = float("nan")
@@ -63,7 +62,7 @@ class Probabilities:
         self._bundle = bundle
 
     def encode(self, probabilities: NDArray[np.float32]) -> Values:
-        """The probabilities."""
+        """The probabilities unchanged."""
         return probabilities
 
     def classes(self, values: Values) -> Values:

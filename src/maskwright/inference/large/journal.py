@@ -1,4 +1,4 @@
-"""What a result is made of and how far it has come: a claim beside the parts, and a record beside the result."""
+"""Record the settings and progress of a result: a claim among its blocks, and a record next to the finished result."""
 
 import hashlib
 import os
@@ -7,44 +7,41 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from maskwright.errors import InputError
 from maskwright.images.write import write_text
-from maskwright.inference.large.block_grid import Layout
-from maskwright.inference.large.block_store import PARTS
-from maskwright.inference.large.encoding import Output
-from maskwright.inference.large.window import Failure
+from maskwright.inference.bundle import OutputKind
+from maskwright.inference.json_record import JsonRecord
+from maskwright.inference.large.block_store import BLOCK_FILES
+from maskwright.inference.tiling.layout import Layout
+from maskwright.inference.tiling.window import WindowFailure
 
 _CLAIM: Final = "job.json"
 _REPLACED: Final = "replaced"
-_TEMPORARY: Final = "." + "[0-9a-f]" * 32 + "*"  # what `atomic_path` leaves behind when it is killed
+_TEMPORARY: Final = "." + "[0-9a-f]" * 32 + "*"  # the files of `atomic_path` in a process that was killed
 
 
 class OtherJob(InputError):
-    """Parts, or a result, of another network, image or setting than those asked for."""
+    """Blocks, or a result, of another network, image or setting than the requested one."""
 
-    text = "{file}: was made with {found}, and {expected} is asked for; name another file, or add --overwrite."
+    text = "{file}: was made with {found}, but {expected} is requested; name another file, or add --overwrite."
 
 
 class UnknownResult(InputError):
-    """A file in the result's place that this command did not write."""
+    """A file with the result's name that this command did not write."""
 
-    text = "{file}: is there already, and not of this command; name another file, or add --overwrite to replace it."
+    text = "{file}: exists and was not written by this command; name another file, or add --overwrite to replace it."
 
 
 class ForeignFolder(InputError):
-    """A folder in a result's place that holds other than what this command wrote; it is never removed."""
+    """A folder with a result's name that this command did not write; it is never removed."""
 
-    text = "{file}: is a folder, and not as this command wrote it, so it stays; name another file, or remove it."
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    text = "{file}: is a folder that this command did not write, and is kept; name another file, or remove it."
 
 
-class Key(_Record):
-    """All that decides a result."""
+class ResultKey(JsonRecord):
+    """Everything that determines a result."""
 
     format: Literal[1] = 1
     engine: str
@@ -54,143 +51,143 @@ class Key(_Record):
     image: str
     """The image's name, and the state of its file."""
     path: str
-    """Of the image on this machine; other machines may have it elsewhere."""
-    output: Output
+    """Path of the image on this machine; other machines may use another."""
+    output: OutputKind
     margin: int | None
-    """As asked for; None where it is measured."""
+    """As given; None if it is measured."""
 
-    def differences(self, other: "Key") -> tuple[str, str]:
-        """What differs, here and there, in words."""
+    def differences(self, other: "ResultKey") -> tuple[str, str]:
+        """Describe the fields that differ, first as in this key and then as in the other."""
         ours, theirs = self.model_dump(), other.model_dump()
         differing = [name for name in ours if ours[name] != theirs[name]]
-        here, there = (", ".join(f"{name} {of[name]}" for name in differing) for of in (ours, theirs))
+        here, there = (", ".join(f"{name} {key[name]}" for name in differing) for key in (ours, theirs))
         return here, there
 
 
-class Claim(_Record):
-    """The ``job.json`` of a folder of parts."""
+class JobClaim(JsonRecord):
+    """The ``job.json`` of a folder of blocks."""
 
-    key: Key
+    key: ResultKey
     layout: Layout
 
 
-class Finished(_Record):
-    """The JSON file beside a result."""
+class CompletionRecord(JsonRecord):
+    """The JSON file next to a result."""
 
-    key: Key
+    key: ResultKey
     result: str
-    """Digest of the result's bytes: a record of other bytes is not of this result."""
+    """Digest of the result's bytes, which identifies the result that the record belongs to."""
     outlines: str | None = None
-    """Digest of the GeoJSON made of the result; None where none was made."""
+    """Digest of the GeoJSON made from the result; None if none was made."""
     layout: Layout
     nodata: float | None
-    """The value of pixels that are not known; None for NaN."""
-    seam_share: float | None
-    """Of the pixels along blocks' inner borders, the share whose class a wider margin changed; None for one block."""
+    """The value of invalid pixels; None for NaN."""
+    seam_fraction: float | None
+    """Fraction of the pixels along inner borders whose class a wider margin changed; None for one block."""
     seam_pixels: int
-    """How many were predicted again."""
-    failures: tuple[Failure, ...] = Field(description="Parts of the image that could not be read.")
+    """Number of pixels along inner borders that were compared."""
+    failures: tuple[WindowFailure, ...] = Field(description="Parts of the image that could not be read.")
 
 
-Kind = TypeVar("Kind", bound=_Record)
+RecordType = TypeVar("RecordType", bound=JsonRecord)
 
 
 class Journal:
-    """The files beside a result: ``OUT.parts/`` while it is made, ``OUT.json`` from then on."""
+    """The files next to a result: ``OUT.parts/`` while it is unfinished, ``OUT.json`` from then on."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.parts = out.with_name(out.name + ".parts")
-        self._finished = out.with_name(out.name + ".json")
-        self._made = self.parts / f"result{out.suffix}"
+        self.blocks = out.with_name(out.name + ".parts")
+        self._record = out.with_name(out.name + ".json")
+        self._unfinished = self.blocks / f"result{out.suffix}"
 
     @property
     def files(self) -> tuple[Path, Path, Path]:
-        """All that has a name of its own: the result, its record, its parts."""
-        return self.out, self._finished, self.parts
+        """The result, its record and the folder of its blocks."""
+        return self.out, self._record, self.blocks
 
-    def standing(self) -> Finished | None:
-        """The record of the result that is there; None where there is none, or none whose bytes are as recorded."""
-        record = _read(self._finished, Finished) if self.out.exists() else None
-        return record if record and record.result == digest_of(self.out) else None
+    def existing(self) -> CompletionRecord | None:
+        """Read the record of the existing result; None if there is no result whose bytes are as recorded."""
+        record = _read(self._record, CompletionRecord) if self.out.exists() else None
+        return record if record and record.result == content_digest(self.out) else None
 
-    def finished(self, key: Key) -> Finished | None:
-        """The record of the result that is there, if it is this job's."""
-        record = self.standing()
+    def completed(self, key: ResultKey) -> CompletionRecord | None:
+        """Read the record of the existing result if it has this key."""
+        record = self.existing()
         return record if record and record.key == key else None
 
-    def claimed(self, key: Key, *, overwrite: bool) -> Claim | None:
-        """How this job was laid out when it was interrupted; None where it begins, with nothing in its way.
+    def resume(self, key: ResultKey, *, overwrite: bool) -> JobClaim | None:
+        """Return the claim of the interrupted job with this key; None if the job is new, with its files removed.
 
         Raises:
-            OtherJob: The parts, or the result, are another job's, and ``overwrite`` is false.
-            UnknownResult: The result, its record or its parts are nobody's, and ``overwrite`` is false.
+            OtherJob: The blocks or the result have another key, and ``overwrite`` is false.
+            UnknownResult: The result, its record or its blocks are not this command's, and ``overwrite`` is false.
             ForeignFolder: The result is a folder that this command did not write.
         """
-        for left in self.parts.glob(_TEMPORARY):
-            _remove(left)
-        claim = _read(self.parts / _CLAIM, Claim)
-        if self.out.is_dir() and not self.standing():
+        for temporary in self.blocks.glob(_TEMPORARY):
+            _remove(temporary)
+        claim = _read(self.blocks / _CLAIM, JobClaim)
+        if self.out.is_dir() and not self.existing():
             raise ForeignFolder(file=self.out)
         if not overwrite:
-            self._refuse_others(claim, key)
+            self._check_unused(claim, key)
         if claim and claim.key == key:
             return claim
         self.discard()
         return None
 
-    def _refuse_others(self, claim: Claim | None, key: Key) -> None:
+    def _check_unused(self, claim: JobClaim | None, key: ResultKey) -> None:
         if claim and claim.key != key:
-            raise _other(self.parts, claim.key, key)
+            raise _other_job(self.blocks, claim.key, key)
         if self.out.exists():
-            record = self.standing()
-            raise _other(self.out, record.key, key) if record else UnknownResult(file=self.out)
-        if self._finished.exists() and not _read(self._finished, Finished):
-            raise UnknownResult(file=self._finished)
-        if not claim and self.parts.exists() and (not self.parts.is_dir() or any(self.parts.iterdir())):
-            raise UnknownResult(file=self.parts)
+            record = self.existing()
+            raise _other_job(self.out, record.key, key) if record else UnknownResult(file=self.out)
+        if self._record.exists() and not _read(self._record, CompletionRecord):
+            raise UnknownResult(file=self._record)
+        if not claim and self.blocks.exists() and (not self.blocks.is_dir() or any(self.blocks.iterdir())):
+            raise UnknownResult(file=self.blocks)
 
-    def claim(self, claim: Claim) -> None:
+    def claim(self, claim: JobClaim) -> None:
         """Begin a job."""
-        _write(self.parts / _CLAIM, claim)
+        _write(self.blocks / _CLAIM, claim)
 
-    def place(self) -> Path:
-        """Where the result is made, with nothing there."""
-        if self._made.exists():
-            _remove(self._made)
-        return self._made
+    def unfinished_path(self) -> Path:
+        """Return the path at which to write the result, after removing an earlier attempt."""
+        if self._unfinished.exists():
+            _remove(self._unfinished)
+        return self._unfinished
 
-    def finish(self, made: Path, finished: Finished) -> None:
-        """Put a result, made inside the folder of parts, in its place.
+    def finish(self, written: Path, record: CompletionRecord) -> None:
+        """Move a result from `unfinished_path` to its name.
 
-        Its record comes first: whatever has the result's name until then has other bytes than it says.
+        The record is written first: until the move, a file with the result's name does not match its digest.
         """
-        replaced = self.parts / _REPLACED
+        replaced = self.blocks / _REPLACED
         if replaced.exists():
             _remove(replaced)
-        if made.is_dir() and self.out.exists():
+        if written.is_dir() and self.out.exists():
             self.out.replace(replaced)
-        self.record(finished)
-        made.replace(self.out)
-        _settle(self.out.parent)
+        self.record(record)
+        written.replace(self.out)
+        _flush_names(self.out.parent)
 
-    def record(self, finished: Finished) -> None:
-        """Say how the result was made, and what was made of it."""
-        _write(self._finished, finished)
+    def record(self, record: CompletionRecord) -> None:
+        """Write the record of the result."""
+        _write(self._record, record)
 
     def discard(self) -> None:
-        """Remove the parts; the claim last, so that no part is ever taken for another claim's."""
-        for pattern in (_TEMPORARY, PARTS, self._made.name, _REPLACED, _CLAIM):
-            for path in self.parts.glob(pattern):
+        """Remove the blocks, and the claim last, so that no block is ever attributed to another claim."""
+        for pattern in (_TEMPORARY, BLOCK_FILES, self._unfinished.name, _REPLACED, _CLAIM):
+            for path in self.blocks.glob(pattern):
                 _remove(path)
-        with suppress(OSError):  # whatever else somebody has put there stays, and the folder with it
-            self.parts.rmdir()
+        with suppress(OSError):  # fails if the user has files in the folder, which are kept
+            self.blocks.rmdir()
 
 
-def digest_of(result: Path) -> str:
-    """Of the bytes of a file, or of the names and bytes of all files in a folder."""
+def content_digest(result: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
-    names = sorted(Path(place, name) for place, _, names in os.walk(result) for name in names)
+    names = sorted(Path(folder, name) for folder, _, names in os.walk(result) for name in names)
     for file in names if result.is_dir() else [result]:
         with file.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
@@ -198,19 +195,19 @@ def digest_of(result: Path) -> str:
     return digest.hexdigest()
 
 
-def _other(file: Path, found: Key, expected: Key) -> OtherJob:
+def _other_job(file: Path, found: ResultKey, expected: ResultKey) -> OtherJob:
     here, there = found.differences(expected)
     return OtherJob(file=file, found=here, expected=there)
 
 
-def _read(file: Path, kind: type[Kind]) -> Kind | None:
+def _read(file: Path, kind: type[RecordType]) -> RecordType | None:
     try:
-        return kind.model_validate_json(file.read_bytes())
-    except (OSError, ValidationError):
+        return kind.read_file(file)
+    except InputError:
         return None
 
 
-def _write(file: Path, record: _Record) -> None:
+def _write(file: Path, record: JsonRecord) -> None:
     write_text(file, record.model_dump_json(indent=2) + "\n")
 
 
@@ -221,9 +218,9 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _settle(folder: Path) -> None:
-    """Have the names in a folder on the disk, so that a power cut does not bring the parts' removal alone."""
-    with suppress(OSError):  # Windows opens no folders
+def _flush_names(folder: Path) -> None:
+    """Flush a folder's entries, so that a power failure cannot keep the removal of the blocks alone."""
+    with suppress(OSError):  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,47 +1,59 @@
-"""All blocks of a result that are not there yet, predicted and kept, one written while the next is computed."""
+"""Predict all blocks that a result still lacks; one is written while the next is computed."""
 
 from collections.abc import Callable
 from typing import Final
 
-from maskwright.inference.bounded_pool import Crew
-from maskwright.inference.large.block_grid import Layout
+from maskwright.inference.bounded_pool import BoundedPool
 from maskwright.inference.large.block_predictor import BlockPredictor
-from maskwright.inference.large.block_store import Parts
-from maskwright.inference.large.cost import cost_in_words, timed
-from maskwright.inference.large.window import Failure
+from maskwright.inference.large.block_store import BlockStore
+from maskwright.inference.large.cost import describe_cost, time_call
+from maskwright.inference.tiling.layout import Layout
+from maskwright.inference.tiling.window import WindowFailure
 
-_MANY: Final = 50  # blocks, beside which one predicted twice, to measure the time, costs little
+_MIN_BLOCKS_TO_TIME_TWICE: Final = 50  # predicting one block twice, for a better estimate, costs little then
 
 
-def fill(
+def predict_missing_blocks(
     predictor: BlockPredictor,
-    parts: Parts,
+    store: BlockStore,
     *,
     layout: Layout,
     progress: Callable[[int, int], None],
-    say: Callable[[str], None],
-) -> tuple[Failure, ...]:
-    """Predict what is missing, after saying how long it takes; what of the image could not be read, in order."""
+    report: Callable[[str], None],
+) -> tuple[WindowFailure, ...]:
+    """Predict the blocks that ``store`` lacks, after reporting the expected time and memory.
+
+    Args:
+        predictor: Predicts the blocks.
+        store: Holds the blocks that are finished, and receives the others.
+        layout: The blocks.
+        progress: Called with the number of finished blocks and of all.
+        report: Called with lines for the user.
+
+    Returns:
+        The parts of the image that could not be read, in order.
+    """
     blocks = layout.blocks()
-    there = {block: parts.failures_of(block) for block in blocks}
-    failures = {failure for found in there.values() for failure in found or ()}
-    missing = [block for block in blocks if there[block] is None]
+    stored = {block: store.failures_of(block) for block in blocks}
+    failures = {failure for found in stored.values() for failure in found or ()}
+    missing = [block for block in blocks if stored[block] is None]
     if len(missing) < len(blocks):
-        say(f"Going on: {len(blocks) - len(missing)} of {len(blocks)} windows are there.")
+        report(f"Resuming: {len(blocks) - len(missing)} of {len(blocks)} windows are finished.")
     if missing:
-        first = missing.pop(len(missing) // 2)  # there is more to predict in the middle than at the edge
-        measured, seconds = timed(lambda: list(predictor.predict_blocks([first])), again=len(missing) > _MANY)
-        failures.update(parts.store(*measured[0]))
+        first = missing.pop(len(missing) // 2)  # a middle block, since blocks at the edges may have nodata
+        twice = len(missing) > _MIN_BLOCKS_TO_TIME_TWICE
+        measured, seconds = time_call(lambda: list(predictor.predict_blocks([first])), twice=twice)
+        failures.update(store.store(*measured[0]))
         progress(len(blocks) - len(missing), len(blocks))
     if missing:
-        high, wide = layout.window
+        height, width = layout.window
         workers = max(predictor.workers, 1)
-        cost = cost_in_words(seconds * len(missing) / workers, memory=predictor.peak_memory(), workers=workers)
-        say(f"To go: {len(missing)} of {len(blocks)} windows of {high} x {wide} pixels; {cost}.")
-    with Crew[tuple[Failure, ...]](limit=1) as writer:
+        cost = describe_cost(seconds * len(missing) / workers, memory=predictor.peak_memory(), workers=workers)
+        report(f"Remaining: {len(missing)} of {len(blocks)} windows of {height} x {width} pixels; {cost}.")
+    with BoundedPool[tuple[WindowFailure, ...]](limit=1) as writer:
         predicted = predictor.predict_blocks(missing)
-        stored = writer.ahead(lambda finished: parts.store(*finished), predicted, cost=lambda _: 1)
-        for number, found in enumerate(stored, len(blocks) - len(missing) + 1):
+        written = writer.ahead(lambda finished: store.store(*finished), predicted, cost=lambda _: 1)
+        for number, found in enumerate(written, len(blocks) - len(missing) + 1):
             failures.update(found)
             progress(number, len(blocks))
     return tuple(sorted(failures))

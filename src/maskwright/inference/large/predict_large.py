@@ -1,4 +1,4 @@
-"""An image of any size to its result: laid out, predicted block by block, its seam measured, put together."""
+"""Predict an image of any size: lay it out, predict block by block, measure the seam, and assemble the result."""
 
 import hashlib
 import time
@@ -6,60 +6,53 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import Final
 
-from maskwright.errors import InputError, one_of, wrong_argument
-from maskwright.images.windows import identity, open_source
+from maskwright.errors import one_of, wrong_argument
+from maskwright.images.windows.source import Source, identity, open_source
 from maskwright.images.write import atomic_path
+from maskwright.inference.bundle import OutputKind
 from maskwright.inference.engines.engine import Engine
-from maskwright.inference.large.block_grid import Layout, lay_out
-from maskwright.inference.large.block_predictor import BlockPredictor, Predictor
-from maskwright.inference.large.block_store import Parts
-from maskwright.inference.large.checks import refuse_kind, refuse_names, refuse_outlines, refuse_size
-from maskwright.inference.large.encoding import ENCODINGS, Output
-from maskwright.inference.large.journal import (
-    Claim,
-    Finished,
-    Journal,
-    Key,
-    digest_of,
+from maskwright.inference.errors import ImageChanged
+from maskwright.inference.large.block_predictor import BlockPredictor, LocalBlockPredictor
+from maskwright.inference.large.block_store import BlockStore
+from maskwright.inference.large.checks import check_kind, check_names, check_outlines, check_size
+from maskwright.inference.large.encoding import ENCODINGS
+from maskwright.inference.large.journal import CompletionRecord, JobClaim, Journal, ResultKey, content_digest
+from maskwright.inference.large.predict_blocks import predict_missing_blocks
+from maskwright.inference.large.result_file import (
+    check_packages,
+    report_lost_georeference,
+    write_result,
+    writes_zarr,
 )
-from maskwright.inference.large.lock import held
-from maskwright.inference.large.margin import MOST, measure_margin
-from maskwright.inference.large.predict_blocks import fill
-from maskwright.inference.large.result_file import check_packages, is_zarr, tell_losses, write_result
+from maskwright.inference.large.result_lock import result_lock
 from maskwright.inference.large.seam import measure_seam
-from maskwright.inference.large.window import Failure
-
-_WIDEST_MARGIN: Final = 1024
-
-
-class ImageChanged(InputError):
-    """An image whose file was written while it was predicted."""
-
-    text = "{file}: was changed while it was read, and what was made of it is removed; predict it again."
+from maskwright.inference.tiling.layout import Layout
+from maskwright.inference.tiling.margin import check_margin, choose_layout, max_margin
+from maskwright.inference.tiling.window import WindowFailure
+from maskwright.inference.tiling.window_predictor import WindowPredictor
 
 
 @dataclass(frozen=True)
-class LargeJob:
-    """What is made of which image."""
+class LargePredictionJob:
+    """An image and everything that determines its result."""
 
     engine: Engine
     engine_id: str
-    """A name of the engine's weights: parts of another engine are never taken for this one's."""
+    """Digest of the engine's weights; blocks of another engine are never reused."""
     image: Path
-    output: Output = "ids"
+    output: OutputKind = "ids"
     margin: int | None = None
-    """Pixels a window sees beyond those it keeps, rounded up to what the network takes; None: measured."""
+    """Pixels that a window adds on each side, rounded up to the network's multiple; None: measured."""
     polygons: Path | None = None
     """A GeoJSON file for the outlines of the classes, made from ids in a TIFF."""
 
-    def key(self) -> Key:
-        """All that decides the result, the image's present state included."""
-        return Key(
+    def key(self) -> ResultKey:
+        """Return everything that determines the result, including the state of the image's file."""
+        return ResultKey(
             engine=self.engine_id,
             bundle=hashlib.sha256(self.engine.bundle.model_dump_json().encode()).hexdigest(),
-            image=_image(self.image),
+            image=_image_state(self.image),
             path=str(self.image.resolve()),
             output=self.output,
             margin=self.margin,
@@ -67,165 +60,166 @@ class LargeJob:
 
 
 @dataclass(frozen=True)
-class LargeResult:
-    """What became of a large image."""
+class LargePredictionResult:
+    """A finished large prediction."""
 
     written: Path
     pixels: int
-    """Of the image."""
+    """Number of pixels of the image."""
     margin: int
-    seam_share: float | None
-    """Of the pixels within 128 of an inner border that were predicted again with a wider margin, the share
-    that got another class; None where there are no inner borders."""
-    failed_windows: tuple[Failure, ...]
+    seam_fraction: float | None
+    """Fraction of the compared pixels along inner borders whose class a wider margin changes; None for one block."""
+    failed_windows: tuple[WindowFailure, ...]
     """Parts of the image that could not be read; the result holds nodata there."""
     seconds: float
     already_done: bool = False
 
 
 def predict_large(
-    job: LargeJob,
+    job: LargePredictionJob,
     out: str | Path,
     *,
     overwrite: bool = False,
-    spread: Callable[[Key], BlockPredictor] | None = None,
+    distribute: Callable[[ResultKey], BlockPredictor] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    say: Callable[[str], None] = lambda line: None,
-) -> LargeResult:
-    """Predict an image of any size by windows, into a tiled TIFF or a Zarr array, in as much memory as a window takes.
+    report: Callable[[str], None] = lambda line: None,
+) -> LargePredictionResult:
+    """Predict an image of any size in overlapping windows, into a tiled TIFF or a Zarr array.
 
-    The image is cut into blocks on one grid from its origin; each is predicted with a margin on every inner side, and
-    lies in ``OUT.parts/`` when it is finished. Interrupted at any moment, the same call goes on where it was, and the
-    result is byte for byte that of a call that was not. ``OUT.json`` says how it was made. An image of one block
-    gets the classes of `predict_indices`.
+    Memory is bounded by the size of a window. Finished blocks are stored in ``OUT.parts/``; after an interruption the
+    same call resumes, and its result is identical byte for byte to that of an uninterrupted one. ``OUT.json`` records
+    how the result was made. Classes are those of `maskwright.inference.predict_image.predict_indices`, which uses the
+    same windows; but holes are not filled and small components not removed.
 
     Args:
-        job: What is made of which image.
+        job: The image and its settings.
         out: The result, .tif, .tiff or .zarr. Pixels that are nodata in the image, or cannot be read, are nodata in
-            it: 255 for ids, or the next lower value that is no class's; NaN for probabilities.
-        overwrite: Replace a result, or parts, of another job.
-        spread: What predicts the blocks in this process's place, given all that decides the result: other machines,
-            see `maskwright.inference.large.dask_cluster`. The margin and the seam are measured here.
+            it: 255 for ids, or the next lower value without a class; NaN for probabilities.
+        overwrite: Replace a result, or blocks, of another job.
+        distribute: Returns a predictor of the blocks on other machines, given the key of the result; see
+            `maskwright.inference.large.dask_cluster`. The margin and the seam are measured in this process.
         progress: Called with the number of finished blocks and of all.
-        say: Called with lines for the user: the margin, time and memory, the seam.
+        report: Called with lines for the user: the margin, time and memory, the seam.
 
     Raises:
-        WrongArgument, UnknownChoice: The job, or the name of ``out``, is none that can be done.
+        WrongArgument, UnknownChoice: The job or the name of ``out`` is invalid.
         ImageFault, NotWindowed: The image cannot be opened.
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
-        MissingPackage: There is nothing to write such a result with.
-        ImageTooLarge: The image takes more than a million blocks.
-        OtherJob, UnknownResult, ForeignFolder: Something else is in the result's place.
+        WholeImagesOnly: The network needs the whole image.
+        MissingPackage: A package that writes the result is not installed.
+        ImageTooLarge: The image has more than a million blocks.
+        OtherJob, UnknownResult, ForeignFolder: The name of the result is taken.
         BeingPredicted: Another process is making this result.
-        ImageChanged: The image was written meanwhile.
-        OSError: The disk is full, among others; the parts stay.
+        ImageChanged: The image was written in the meantime.
+        OSError: A file cannot be written, for example because the disk is full; finished blocks are kept.
     """
     out, started = Path(out), time.perf_counter()
     journal = Journal(out)
     _check(job, journal)
-    encoding = one_of("output", job.output, ENCODINGS)(job.engine.bundle)
-    with open_source(job.image) as source, held(out, say=say):
-        predictor = Predictor(job.engine, source, encoding, job.image)
-        refuse_kind(predictor)
-        refuse_size(job.image, source)
+    bundle = job.engine.bundle
+    encoding = one_of("output", job.output, ENCODINGS)(bundle)
+    with open_source(job.image) as source, result_lock(out, report=report):
+        check_kind(bundle, source, job.image)
+        check_size(job.image, source, bundle.tile)
+        predictor = LocalBlockPredictor(WindowPredictor(job.engine, source, job.image), encoding)
         key = job.key()
-        finished = None if overwrite else journal.finished(key)
-        already_done = finished is not None
+        record = None if overwrite else journal.completed(key)
+        already_done = record is not None
         if job.polygons:
-            refuse_outlines(job.polygons, finished, overwrite=overwrite)
-        if finished is None:
-            claim = journal.claimed(key, overwrite=overwrite)
+            check_outlines(job.polygons, record, overwrite=overwrite)
+        if record is None:
+            claim = journal.resume(key, overwrite=overwrite)
             if claim is None:
-                tell_losses(out, source, say)
-                if job.engine.bundle.fill_holes or job.engine.bundle.minimum_areas:
-                    say("Holes and small parts stay as they are: by windows, no part is known as a whole.")
-                claim = Claim(key=key, layout=_laid_out(job, predictor, say))
+                report_lost_georeference(out, source, report)
+                if bundle.fill_holes or bundle.min_component_sizes:
+                    report("Holes and small components are kept, since windows do not show whole components.")
+                claim = JobClaim(key=key, layout=_choose_layout(job, predictor.windows, report))
                 journal.claim(claim)
-            blocks_by = spread(key) if spread else predictor
-            finished = _make(job, predictor, journal, claim, blocks_by, progress, say)
+            blocks_by = distribute(key) if distribute else predictor
+            record = _predict(job, predictor, source, journal, claim, blocks_by, progress, report)
         if job.polygons and not (already_done and job.polygons.exists()):
-            _outline(job, job.polygons, journal, finished)
+            _write_outlines(job, job.polygons, journal, record)
         journal.discard()
-        return LargeResult(
+        return LargePredictionResult(
             written=out,
             pixels=source.height * source.width,
-            margin=finished.layout.margin,
-            seam_share=finished.seam_share,
-            failed_windows=finished.failures,
+            margin=record.layout.margin,
+            seam_fraction=record.seam_fraction,
+            failed_windows=record.failures,
             seconds=time.perf_counter() - started,
             already_done=already_done,
         )
 
 
-def _make(
-    job: LargeJob,
-    predictor: Predictor,
+def _predict(
+    job: LargePredictionJob,
+    predictor: LocalBlockPredictor,
+    source: Source,
     journal: Journal,
-    claim: Claim,
+    claim: JobClaim,
     blocks_by: BlockPredictor,
     progress: Callable[[int, int], None],
-    say: Callable[[str], None],
-) -> Finished:
-    """Predict what is missing, and put the result in its place."""
+    report: Callable[[str], None],
+) -> CompletionRecord:
+    """Predict the missing blocks and write the result under its name."""
     layout, encoding = claim.layout, predictor.encoding
-    parts = Parts(journal.parts, layout, encoding)
-    failures = fill(blocks_by, parts, layout=layout, progress=progress, say=say)
-    seam = measure_seam(predictor, parts, layout=layout)
-    if seam.share is not None:
-        say(f"Seam: {seam.share:.3%} of {seam.pixels:,} pixels along inner borders change with a wider margin.")
-    if _image(job.image) != claim.key.image:
+    store = BlockStore(journal.blocks, layout, encoding)
+    failures = predict_missing_blocks(blocks_by, store, layout=layout, progress=progress, report=report)
+    seam = measure_seam(predictor, store, layout=layout)
+    if seam.changed_fraction is not None:
+        changed = f"{seam.changed_fraction:.3%} of {seam.pixels:,} pixels"
+        report(f"Seam: {changed} along inner borders change with a wider margin.")
+    if _image_state(job.image) != claim.key.image:
         journal.discard()
         raise ImageChanged(file=job.image)
-    made = journal.place()
-    write_result(made, parts, layout=layout, encoding=encoding, source=predictor.source, name=journal.out.stem)
-    finished = Finished(
+    written = journal.unfinished_path()
+    write_result(written, store, layout=layout, encoding=encoding, source=source, name=journal.out.stem)
+    record = CompletionRecord(
         key=claim.key,
-        result=digest_of(made),
+        result=content_digest(written),
         layout=layout,
         nodata=None if isnan(encoding.nodata) else encoding.nodata,
-        seam_share=seam.share,
+        seam_fraction=seam.changed_fraction,
         seam_pixels=seam.pixels,
         failures=failures,
     )
-    journal.finish(made, finished)
-    return finished
+    journal.finish(written, record)
+    return record
 
 
-def _outline(job: LargeJob, polygons: Path, journal: Journal, finished: Finished) -> None:
-    """Make polygons of the result's classes; recorded first, so that no others are ever taken for these."""
+def _write_outlines(job: LargePredictionJob, polygons: Path, journal: Journal, record: CompletionRecord) -> None:
+    """Write the outlines of the result's classes; their digest is recorded before they take their name."""
     from maskwright.images.windows.polygons import write_polygons
 
     with atomic_path(polygons) as temporary:
-        # The background is what lies between the outlines.
+        # The background is the area between the outlines.
         write_polygons(journal.out, temporary, [label for label in job.engine.bundle.labels if not label.background])
-        journal.record(finished.model_copy(update={"outlines": digest_of(temporary)}))
+        journal.record(record.model_copy(update={"outlines": content_digest(temporary)}))
 
 
-def _check(job: LargeJob, journal: Journal) -> None:
-    """Refuse what cannot be made, before anything is."""
+def _check(job: LargePredictionJob, journal: Journal) -> None:
+    """Check the job's settings before anything is written."""
     out = journal.out
-    in_tiff = not is_zarr(out)
-    if job.margin is not None and not 0 <= job.margin <= _WIDEST_MARGIN:
-        raise wrong_argument("margin", job.margin, expected=f"0 to {_WIDEST_MARGIN} pixels")
+    in_tiff = not writes_zarr(out)
+    check_margin(job.margin)
     if job.polygons and not (in_tiff and job.output == "ids"):
         raise wrong_argument("polygons", str(job.polygons), expected="ids in a TIFF to make them from")
-    refuse_names(journal, image=job.image, polygons=job.polygons)
+    check_names(journal, image=job.image, polygons=job.polygons)
     check_packages(out, job.polygons)
 
 
-def _laid_out(job: LargeJob, predictor: Predictor, say: Callable[[str], None]) -> Layout:
-    source, multiple = predictor.source, job.engine.bundle.multiple
-    margin = measure_margin(predictor) if job.margin is None else -(-job.margin // multiple) * multiple
-    layout = lay_out(source.height, source.width, multiple=multiple, margin=margin)
+def _choose_layout(job: LargePredictionJob, windows: WindowPredictor, report: Callable[[str], None]) -> Layout:
+    layout = choose_layout(windows, job.margin)
     if len(layout.blocks()) > 1:
-        how = "as asked for" if job.margin is not None else "measured on this image"
-        further = "; the widest, though this network may see further" if job.margin is None and margin >= MOST else ""
-        say(f"Margin: {margin} pixels, {how}{further}.")
+        source = "as given" if job.margin is not None else "measured on this image"
+        widest = job.margin is None and layout.margin >= max_margin(job.engine.bundle)
+        remark = "; the widest, though the network's receptive field may be larger" if widest else ""
+        report(f"Margin: {layout.margin} pixels, {source}{remark}.")
     return layout
 
 
-def _image(file: Path) -> str:
-    """A name of the image and its present state."""
+def _image_state(file: Path) -> str:
+    """Return the image's name and the present state of its file."""
     try:
         return f"{file.name} {identity(file)}"
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The file of a large result, written tile by tile in the format of its name."""
+"""Write the file of a large result tile by tile, in the format of its name."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any, Final
 
 from maskwright.errors import missing_package, wrong_argument
-from maskwright.images.windows import Source
-from maskwright.inference.large.block_grid import Layout
-from maskwright.inference.large.block_store import Parts
+from maskwright.images.windows.source import Source
+from maskwright.inference.large.block_store import BlockStore
 from maskwright.inference.large.encoding import Encoding
+from maskwright.inference.tiling.layout import Layout
 
 _TIFF: Final = (".tif", ".tiff")
 _ZARR: Final = ".zarr"
 
 
-def is_zarr(out: Path) -> bool:
-    """Whether a result of this name is a Zarr array, and not a TIFF.
+def writes_zarr(out: Path) -> bool:
+    """Whether a result of this name is a Zarr array rather than a TIFF.
 
     Raises:
-        WrongArgument: It is neither.
+        WrongArgument: The name has another suffix.
     """
     suffix = out.suffix.lower()
     if suffix not in (*_TIFF, _ZARR):
@@ -28,40 +28,42 @@ def is_zarr(out: Path) -> bool:
 
 
 def check_packages(out: Path, polygons: Path | None) -> None:
-    """See before any work that there is what results of these names are written with.
+    """Check that the packages that write these files are installed.
 
     Raises:
-        MissingPackage: There is not.
+        MissingPackage: One is not.
     """
-    if is_zarr(out) and find_spec("zarr") is None:
+    if writes_zarr(out) and find_spec("zarr") is None:
         raise missing_package(str(out), "zarr", install="maskwright[zarr]")
     if polygons and find_spec("rasterio") is None:
         raise missing_package(str(polygons), "rasterio", install="maskwright[geo]")
 
 
-def tell_losses(out: Path, source: Source, say: Callable[[str], None]) -> None:
-    """Say what of the image's place on Earth the result's format does not keep."""
-    if source.georeference and is_zarr(out):
-        say(f"{out}: a Zarr result has no place for the image's coordinate system; name a .tif to keep it.")
+def report_lost_georeference(out: Path, source: Source, report: Callable[[str], None]) -> None:
+    """Report a coordinate system of the image that the result's format cannot store."""
+    if source.georeference and writes_zarr(out):
+        report(f"{out}: Zarr cannot store the image's coordinate system; name a .tif to keep it.")
 
 
-def write_result(path: Path, parts: Parts, *, layout: Layout, encoding: Encoding, source: Source, name: str) -> None:
-    """Put a result together, with what its image says of where it lies and how large its pixels are.
+def write_result(
+    path: Path, store: BlockStore, *, layout: Layout, encoding: Encoding, source: Source, name: str
+) -> None:
+    """Assemble a result from its blocks, with the image's georeference or pixel size.
 
-    ``name`` is that of the picture, where the format gives it one.
+    ``name`` is stored as the title, where the format has one.
 
     Raises:
-        NotWritten: The disk is full.
-        MissingPackage: There is no zarr to write it with.
+        OSError: The disk is full; the error names ``path``.
+        MissingPackage: zarr is not installed.
     """
-    kind: dict[str, Any] = {"bands": encoding.bands, "dtype": encoding.dtype, "tile": layout.tile}
-    kind["height"], kind["width"] = layout.size
-    if is_zarr(path):
+    options: dict[str, Any] = {"bands": encoding.bands, "dtype": encoding.dtype, "tile": layout.result_tile}
+    options["height"], options["width"] = layout.size
+    if writes_zarr(path):
         from maskwright.images.windows.write_zarr import write_zarr
 
-        kind |= {"pixel_size": source.pixel_size, "fill_value": encoding.nodata, "name": name}
-        write_zarr(path, parts.tiles(), **kind)
+        options |= {"pixel_size": source.pixel_size, "fill_value": encoding.nodata, "name": name}
+        write_zarr(path, store.tiles(), **options)
     else:
         from maskwright.images.windows.write_tiff import write_tiff
 
-        write_tiff(path, parts.tiles(), **kind, georeference=source.georeference, nodata=encoding.nodata)
+        write_tiff(path, store.tiles(), **options, georeference=source.georeference, nodata=encoding.nodata)

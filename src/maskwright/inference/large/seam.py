@@ -1,67 +1,69 @@
-"""What the borders between blocks cost a finished result, measured by predicting pixels along them again."""
+"""Measure how much the borders between blocks change a finished result, by predicting pixels along them again."""
 
 from itertools import product
 from typing import Final, NamedTuple
 
 import numpy as np
 
-from maskwright.inference.large.block_grid import Layout
-from maskwright.inference.large.block_predictor import Predictor
-from maskwright.inference.large.block_store import Parts
+from maskwright.inference.large.block_predictor import LocalBlockPredictor
+from maskwright.inference.large.block_store import BlockStore
+from maskwright.inference.tiling.layout import Layout, round_up
 
-_SIDE: Final = 128  # pixels compared on each side of a border
-_FEWEST: Final = 2  # places that are compared, where there are so many
-_MOST: Final = 8
-_BLOCKS_EACH: Final = 16  # pay for one place
+_RADIUS: Final = 128  # pixels compared on each side of a border
+_MIN_SITES: Final = 2  # sites compared, if there are as many
+_MAX_SITES: Final = 8
+_BLOCKS_PER_SITE: Final = 16
 
 
 class Seam(NamedTuple):
-    """How a result differs along its blocks' inner borders from one with a wider margin."""
+    """Difference of a result along its inner borders from one with a wider margin."""
 
-    share: float | None
-    """Of those pixels, in [0, 1], the share with another class; None where nothing could be compared."""
+    changed_fraction: float | None
+    """Fraction in [0, 1] of the compared pixels whose class differs; None if no pixels were compared."""
     pixels: int
-    """How many were compared."""
+    """Number of compared pixels."""
 
 
-def measure_seam(predictor: Predictor, parts: Parts, *, layout: Layout) -> Seam:
-    """The share of pixels within 128 of a border, at up to 8 seeded places, that a wider margin changes.
+def measure_seam(predictor: LocalBlockPredictor, store: BlockStore, *, layout: Layout) -> Seam:
+    """Measure the fraction of pixels near inner borders whose class a wider margin changes.
 
-    It is more than twice as wide, or, of a margin above 256 pixels, as wide as a block's own window allows.
+    Pixels within 128 of a border are compared at up to 8 seeded sites. The wider margin is more than twice the
+    layout's, but at most as wide as the window of a block allows.
     """
     changed = compared = 0
-    for place in _places(layout):
+    radius = min(_RADIUS, layout.result_tile // 2 // layout.multiple * layout.multiple)
+    for site in _sites(layout):
         rows, columns = (
-            slice(max(0, middle - _SIDE), min(middle + _SIDE, end))
-            for middle, end in zip(place, layout.size, strict=True)
+            slice(max(0, middle - radius), min(middle + radius, end))
+            for middle, end in zip(site, layout.size, strict=True)
         )
-        window = [_widened(middle, axis, layout) for axis, middle in enumerate(place)]
+        window = [_widened(middle, axis, layout) for axis, middle in enumerate(site)]
         inside = tuple(
-            slice(kept.start - seen.start, kept.stop - seen.start)
-            for kept, seen in zip((rows, columns), window, strict=True)
+            slice(kept.start - read.start, kept.stop - read.start)
+            for kept, read in zip((rows, columns), window, strict=True)
         )
-        again = predictor.read(*window)
-        encoding, known = predictor.encoding, again.known[inside]
-        expected = encoding.classes(encoding.encode(predictor.engine(again.images)[0][inside]))
-        changed += int((known & (expected != encoding.classes(parts.read(rows, columns)))).sum())
-        compared += int(known.sum())
+        wider = predictor.windows.read(*window)
+        encoding, valid = predictor.encoding, wider.valid[inside]
+        expected = encoding.classes(encoding.encode(predictor.windows.probabilities(wider)[inside]))
+        changed += int((valid & (expected != encoding.classes(store.read(rows, columns)))).sum())
+        compared += int(valid.sum())
     return Seam(changed / compared if compared else None, compared)
 
 
-def _places(layout: Layout) -> list[tuple[int, int]]:
-    """Crossings of inner borders; middles of borders that cross none."""
+def _sites(layout: Layout) -> list[tuple[int, int]]:
+    """Crossings of inner borders, or the middles of borders that no other border crosses."""
     borders = [[span.first for span in layout.spans(axis)[1:]] for axis in (0, 1)]
     if not any(borders):
         return []
     crossings = list(product(*(at or [end // 2] for at, end in zip(borders, layout.size, strict=True))))
-    number = min(max(_FEWEST, len(layout.blocks()) // _BLOCKS_EACH), _MOST, len(crossings))
+    number = min(max(_MIN_SITES, len(layout.blocks()) // _BLOCKS_PER_SITE), _MAX_SITES, len(crossings))
     chosen = np.random.default_rng(0).choice(len(crossings), number, replace=False)
     return [crossings[index] for index in sorted(chosen)]
 
 
 def _widened(middle: int, axis: int, layout: Layout) -> slice:
-    """The window around a border, on the network's grid: no larger than a block's, whose memory the user was told."""
+    """The window around a border, on the network's grid; no larger than a block's, whose memory was reported."""
     multiple, end = layout.multiple, layout.size[axis]
-    reach = min(2 * (layout.margin + _SIDE), layout.window[axis] // 2 // multiple * multiple)
-    stop = min(middle + reach, end)
-    return slice(max(0, middle - reach) // multiple * multiple, -(-stop // multiple) * multiple)
+    half = min(2 * (layout.margin + _RADIUS), layout.window[axis] // 2 // multiple * multiple)
+    stop = min(middle + half, end)
+    return slice(max(0, middle - half) // multiple * multiple, round_up(stop, multiple))

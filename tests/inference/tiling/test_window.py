@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from maskwright.images.windows import UnreadableWindow
+from maskwright.images.windows.errors import UnreadableWindow
 from maskwright.inference.bundle import WrongPixels
-from maskwright.inference.large.window import Failure, read_window
+from maskwright.inference.tiling.window import WindowFailure, read_window
+from tests.inference.box_engine import noise
 from tests.inference.fake_engines import bundle
-from tests.inference.large.boxes import noise
 
 
 class Array:
@@ -37,7 +37,7 @@ def test_a_window_is_reflected_where_the_image_ends_as_the_whole_would_be():
     window = read(Array(image), (32, 96), (32, 64))
     whole = np.pad(image, ((0, 26), (0, 14)), mode="reflect")
     np.testing.assert_array_equal(np.rint(window.images[0, ..., 0] * 255), whole[32:, 32:])
-    assert window.known.all()
+    assert window.valid.all()
     assert window.failures == ()
 
 
@@ -48,7 +48,7 @@ def test_pixels_that_the_file_hides_are_not_known(bad):
     expected = ~hidden
     for top, left in bad:
         expected[top : top + 16, left : left + 16] = False
-    assert (window.known == expected).all()
+    assert (window.valid == expected).all()
     assert (window.images[0][~expected] == 0).all()
 
 
@@ -56,39 +56,39 @@ def test_pixels_of_nodata_are_the_mean_of_the_training_and_not_known():
     image = np.uint8([[[7, 7], [7, 1]], [[2, 3], [7, 7]]])
     normalisation = {"mean": [0.5, 0.5], "std": [1, 1]}
     window = read(Array(image, nodata=7), (0, 2), (0, 2), channels=2, normalisation=normalisation, multiple=1)
-    assert window.known.tolist() == [[False, True], [True, False]]  # nodata in one channel alone is a colour
-    assert (window.images[0][~window.known] == 0).all()
+    assert window.valid.tolist() == [[False, True], [True, False]]  # nodata in one channel alone is a colour
+    assert (window.images[0][~window.valid] == 0).all()
     np.testing.assert_allclose(window.images[0, 0, 1], np.float32([7, 1]) / 255 - 0.5)
 
 
 def test_nodata_that_is_not_a_number_reaches_no_network():
     image = np.float32([[np.nan, 0.25]])
     window = read(Array(image, nodata=float("nan")), (0, 1), (0, 2), pixels=("float32",), multiple=1)
-    assert window.known.tolist() == [[False, True]]
+    assert window.valid.tolist() == [[False, True]]
     assert window.images.ravel().tolist() == [0, 0.25]
 
 
 def test_what_cannot_be_read_costs_only_its_own_tile_and_is_named():
     image = noise(64, 64)
     window = read(Array(image, bad=[(16, 32)]), (5, 64), (3, 61))
-    assert window.failures == (Failure((16, 32), (32, 48), "a broken tile"),)
+    assert window.failures == (WindowFailure((16, 32), (32, 48), "a broken tile"),)
     expected = np.ones((64, 64), bool)
     expected[16:32, 32:48] = False
-    np.testing.assert_array_equal(window.known, expected[5:64, 3:61])
+    np.testing.assert_array_equal(window.valid, expected[5:64, 3:61])
     np.testing.assert_array_equal(np.rint(window.images[0, ..., 0] * 255), np.where(expected, image, 0)[5:64, 3:61])
 
 
 def test_a_transparent_pixel_is_not_known_whatever_colour_it_has():
     image = np.uint8([[[9, 9, 9, 255], [1, 2, 3, 0]]])
     window = read(Array(image), (0, 1), (0, 2), multiple=1)
-    assert window.known.tolist() == [[True, False]]
+    assert window.valid.tolist() == [[True, False]]
     assert np.rint(window.images.ravel() * 255).tolist() == [9, 0]
 
 
 def test_a_fourth_channel_that_the_network_takes_is_no_alpha():
     normalisation = {"mean": [0] * 4, "std": [1] * 4}
     window = read(Array(np.zeros((1, 1, 4), np.uint8)), (0, 1), (0, 1), channels=4, normalisation=normalisation)
-    assert window.known.all()
+    assert window.valid.all()
 
 
 def test_pixels_of_another_kind_are_refused():

@@ -1,0 +1,39 @@
+"""Frozen records that are stored as JSON files."""
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from maskwright.errors import InputError
+
+
+class UnreadableRecord(InputError):
+    """A JSON file that is missing, damaged, or of a later format."""
+
+    text = "{file}: cannot be read ({found})."
+
+
+class JsonRecord(BaseModel):
+    """A record without unknown fields; subclasses name the error that a damaged file raises."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    unreadable: ClassVar[type[InputError]] = UnreadableRecord
+    """Error class with the fields ``file`` and ``found``."""
+
+    @classmethod
+    def read_file(cls, file: Path) -> Self:
+        """Read and validate a JSON file.
+
+        Raises:
+            UnreadableRecord: The file is missing, damaged, or of a later format; or another class, ``unreadable``.
+        """
+        try:
+            return cls.model_validate_json(file.read_bytes())
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            field = ".".join(str(part) for part in first["loc"])
+            raise cls.unreadable(file=file, found=f"{field}: {first['msg']}".removeprefix(": ")) from None
+        except OSError as error:
+            raise cls.unreadable(file=file, found=error.strerror) from None

@@ -1,0 +1,29 @@
+"""Let one process at a time make a result."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from maskwright.errors import InputError
+from maskwright.images.file_lock import locked
+
+
+class BeingPredicted(InputError):
+    """A result that another process is making."""
+
+    text = "{out}: another process is predicting into it; wait until it ends, or name another file."
+
+
+@contextmanager
+def result_lock(out: Path, *, report: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+    """Lock the result ``out`` while the block runs; where the file system has no locks, report that and continue.
+
+    Raises:
+        BeingPredicted: Another process holds the lock.
+    """
+
+    def unsupported(reason: str) -> None:
+        report(f"{out}: cannot be locked ({reason}); make sure that no other process predicts into it.")
+
+    with locked(out.with_name(f".{out.name}.lock"), busy=BeingPredicted(out=out), unsupported=unsupported):
+        yield

@@ -1,0 +1,145 @@
+"""Cut an image into blocks on one grid from its origin; pure arithmetic."""
+
+from itertools import product
+from math import ceil, lcm
+from typing import Final, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+_RESULT_TILE: Final = 256  # pixels; the tile side that viewers of large images expect
+_TIFF_UNIT: Final = 16  # pixels; the sides of a TIFF's tiles are multiples of it
+
+
+def round_up(length: int, multiple: int) -> int:
+    """Return the least multiple of ``multiple`` that is not below ``length``.
+
+    >>> round_up(33, 32), round_up(64, 32)
+    (64, 64)
+    """
+    return -(-length // multiple) * multiple
+
+
+class Span(NamedTuple):
+    """One block along one axis: pixels [start, stop) are predicted, of which [first, last) are kept."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
+
+
+class ImageBlock(NamedTuple):
+    """A window that is predicted in one call, and the pixels of it that are kept."""
+
+    rows: Span
+    columns: Span
+
+    @property
+    def name(self) -> str:
+        """First kept row and column, as used in file names."""
+        return f"{self.rows.first}-{self.columns.first}"
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of kept rows and columns."""
+        return self.rows.last - self.rows.first, self.columns.last - self.columns.first
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns that are predicted, in the image."""
+        return slice(self.rows.start, self.rows.stop), slice(self.columns.start, self.columns.stop)
+
+    @property
+    def kept(self) -> tuple[slice, slice]:
+        """Rows and columns that are kept, in the image."""
+        return slice(self.rows.first, self.rows.last), slice(self.columns.first, self.columns.last)
+
+    @property
+    def kept_in_window(self) -> tuple[slice, slice]:
+        """Rows and columns that are kept, in the window."""
+        rows, columns = (slice(span.first - span.start, span.last - span.start) for span in self)
+        return rows, columns
+
+
+class Layout(BaseModel):
+    """The blocks of an image; a function of its size, the network's multiple, the tile side and the margin.
+
+    >>> layout = lay_out(3000, 1000, multiple=32, margin=64, tile=1024)
+    >>> [block.rows for block in layout.blocks()]
+    [Span(start=0, stop=1152, first=0, last=1024), Span(start=960, stop=2112, first=1024, last=2048),
+     Span(start=1856, stop=3008, first=2048, last=3000)]
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: tuple[int, int]
+    """Height and width of the image."""
+    multiple: int
+    """Windows start at multiples of this, so the network's strides fall on the same pixels in every window."""
+    margin: int
+    """Pixels that a window adds to those it keeps, on each side that is not a border of the image."""
+    result_tile: int
+    """Side of the result's tiles; a block keeps whole tiles, except at the image's lower and right borders."""
+    kept: tuple[int, int]
+    """Rows and columns that a block keeps; the last block keeps fewer, or more by up to the margin."""
+
+    @property
+    def window(self) -> tuple[int, int]:
+        """Rows and columns of every window."""
+        height, width = (
+            min(round_up(length, self.multiple), kept + 2 * self.margin)
+            for length, kept in zip(self.size, self.kept, strict=True)
+        )
+        return height, width
+
+    def blocks(self) -> list[ImageBlock]:
+        """All blocks, row by row; each pixel of the image is kept by exactly one."""
+        return [ImageBlock(*spans) for spans in product(self.spans(0), self.spans(1))]
+
+    def spans(self, axis: int) -> list[Span]:
+        """The blocks along one axis; starts and stops include the reflected pixels beyond the image."""
+        length, kept, window = self.size[axis], self.kept[axis], self.window[axis]
+        padded = round_up(length, self.multiple)
+        firsts = range(0, max(padded - self.margin, 1), kept) if window < padded else range(1)
+        starts = [min(max(first - self.margin, 0), padded - window) for first in firsts]
+        lasts = [*firsts[1:], length]
+        return [Span(start, start + window, *ends) for start, *ends in zip(starts, firsts, lasts, strict=True)]
+
+    def result_tiles(self) -> tuple[int, int]:
+        """Number of tiles down and across the result."""
+        return ceil(self.size[0] / self.result_tile), ceil(self.size[1] / self.result_tile)
+
+
+def lay_out(height: int, width: int, *, multiple: int, margin: int, tile: int) -> Layout:
+    """Cut an image into as few blocks as keep about ``tile`` x ``tile`` pixels each, all of equal size.
+
+    An axis of at most ``tile + 2 * margin`` pixels is not cut. ``margin`` is a multiple of ``multiple``.
+    """
+    result_tile = _result_tile(multiple, tile)
+    kept = tuple(
+        _kept(round_up(length, multiple), tile=tile, result_tile=result_tile, margin=margin)
+        for length in (height, width)
+    )
+    return Layout(size=(height, width), multiple=multiple, margin=margin, result_tile=result_tile, kept=kept)
+
+
+def single_block(height: int, width: int, *, multiple: int, tile: int) -> Layout:
+    """Lay out an image as one block that is predicted in one call.
+
+    >>> single_block(300, 5000, multiple=32, tile=1024).window
+    (320, 5024)
+    """
+    result_tile = _result_tile(multiple, tile)
+    kept = round_up(height, result_tile), round_up(width, result_tile)
+    return Layout(size=(height, width), multiple=multiple, margin=0, result_tile=result_tile, kept=kept)
+
+
+def _result_tile(multiple: int, tile: int) -> int:
+    return round_up(min(_RESULT_TILE, tile), lcm(_TIFF_UNIT, multiple))
+
+
+def _kept(padded: int, *, tile: int, result_tile: int, margin: int) -> int:
+    if padded <= tile + 2 * margin:
+        return round_up(padded, result_tile)
+    inner = padded - margin  # the last block needs no margin beyond the image and keeps that many pixels more
+    return round_up(ceil(inner / ceil(inner / tile)), result_tile)
