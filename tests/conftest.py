@@ -37,13 +37,13 @@ def trained(drawn, tmp_path_factory):
 
 @pytest.fixture
 def maskwright_command(monkeypatch, capsys):
-    """Runs a command in this process: its exit code, standard output and standard error."""
+    """Run a command in this process; return its exit code, standard output and standard error."""
 
-    def run(*arguments):
+    def run(*arguments, columns=200):
         from maskwright.cli import main
 
         monkeypatch.setattr(sys, "argv", ["maskwright", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setenv("COLUMNS", str(columns))
         try:
             main()
             code = 0

@@ -1,4 +1,4 @@
-"""`maskwright compare` as people call it."""
+"""The command ``compare``."""
 
 import pytest
 
@@ -13,9 +13,9 @@ def runs(tmp_path):
 def test_scores_are_printed_and_a_page_is_written(runs, tmp_path, maskwright_command):
     code, out, err = maskwright_command("compare", *runs, "--out", tmp_path / "new/page.html")
     assert (code, err) == (0, "")
-    assert "Scores are of the 4 validation images that all runs share." in out
-    assert "against a" in out
-    assert "page:    " in out
+    assert "4 validation images" in out
+    assert "vs. a" in out
+    assert f"page:    {tmp_path / 'new/page.html'}\n" in out
     assert "</html>" in (tmp_path / "new/page.html").read_text(encoding="utf-8")
 
 
@@ -25,29 +25,30 @@ def test_without_out_nothing_is_written(runs, tmp_path, maskwright_command):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_page_replaces_another_only_with_leave(runs, tmp_path, maskwright_command):
+def test_an_existing_page_is_replaced_only_with_overwrite(runs, tmp_path, maskwright_command):
     page = tmp_path / "page.html"
     page.write_text("mine")
     code, _, err = maskwright_command("compare", *runs, "--out", page)
     assert code == 1
-    assert "page.html: is there already; expected a new name, or --overwrite" in err
+    assert err == f"error: --out {page}: found an existing file; expected a new name, or --overwrite.\n"
     assert page.read_text() == "mine"
     assert maskwright_command("compare", *runs, "--out", page, "--overwrite")[0] == 0
     assert page.read_text(encoding="utf-8") != "mine"
 
 
-@pytest.mark.parametrize(("name", "found"), [("page", "the suffix is missing"), ("scores.json", "the suffix is .json")])
-def test_a_name_of_no_page_is_refused(runs, tmp_path, maskwright_command, name, found):
+@pytest.mark.parametrize(("name", "suffix"), [("page", "(none)"), ("scores.json", ".json")])
+def test_a_page_requires_the_suffix_html(runs, tmp_path, maskwright_command, name, suffix):
     code, _, err = maskwright_command("compare", *runs, "--out", tmp_path / name)
     assert code == 1
-    assert f"{name}: {found}; expected a name in .html" in err
+    assert f"{name}: found the suffix {suffix}; expected a name in .html" in err
+    assert not (tmp_path / name).exists()
 
 
-def test_mistakes_are_one_line_that_names_the_run(runs, tmp_path, maskwright_command):
+def test_an_error_is_one_line_that_names_the_run(runs, tmp_path, maskwright_command):
     (runs[1] / "scores.json").unlink()
     for given, words in (
-        (runs, f"error: {runs[1]}: has not finished, scores.json is missing"),
-        (runs[:1], f"error: cannot compare {runs[0]}; expected two or more runs"),
+        (runs, f"error: {runs[1]}: the run has not finished, scores.json is missing"),
+        (runs[:1], f"error: cannot compare {runs[0]}; expected two or more different runs"),
         ([runs[0], tmp_path / "none"], "none: not a run: there is no such folder"),
     ):
         code, _, err = maskwright_command("compare", *given)

@@ -23,7 +23,7 @@ from maskwright.cli import (
     train,
     tune,
 )
-from maskwright.cli.console import ExitCode, Verbosity, console, print_error, print_line, set_verbosity
+from maskwright.cli.console import ExitCode, print_error, print_line, reset
 from maskwright.cli.options import Quiet, UnusableOption, Verbose, choose_verbosity, with_verbosity
 from maskwright.errors import InputError
 from maskwright.images.disk_full import is_disk_full
@@ -83,8 +83,7 @@ def options(
 
 def main() -> None:
     """Run a command; print an error of the user's as one message on standard error, and exit with its code."""
-    set_verbosity(Verbosity.NORMAL)
-    console.cache_clear()
+    reset()
     try:
         app()
     except UnusableOption as error:

@@ -50,8 +50,8 @@ def check(
     with counter("Reading pairs") as count:
         report, *_ = check_data(Recipe.from_dict(fields, source="options").data, progress=count)
     print_table(summary_table(report))
-    if report.proposed is not None:
-        print_table(balance_table(report, report.proposed))
+    if report.mask_values is not None:
+        print_table(balance_table(report, report.mask_values))
     print_problems(report)
     errors, warnings = len(report.fatal), len(report.warnings)
     found = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"

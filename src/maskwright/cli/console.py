@@ -68,6 +68,12 @@ def console() -> "Console":
     return shared if shared.is_terminal else Console(width=max(shared.width, _LOG_WIDTH))
 
 
+def reset() -> None:
+    """Restore the verbosity and the console that a command begins with."""
+    set_verbosity(Verbosity.NORMAL)
+    console.cache_clear()
+
+
 def print_line(text: str, *, even_if_quiet: bool = False) -> None:
     """Print a line without wrapping or highlighting it."""
     if even_if_quiet or _verbosity > Verbosity.QUIET:
@@ -75,9 +81,10 @@ def print_line(text: str, *, even_if_quiet: bool = False) -> None:
 
 
 def print_table(table: "RenderableType") -> None:
-    """Print a Rich table."""
+    """Print a Rich table and an empty line."""
     if _verbosity > Verbosity.QUIET:
         console().print(table, highlight=False)
+        console().print()
 
 
 def print_warning(text: str) -> None:
@@ -107,8 +114,7 @@ class ProgressDisplay:
         if _verbosity == Verbosity.QUIET:
             return
         if console().is_terminal:
-            bar = self._start()
-            bar.update(bar.task_ids[0], description=description, completed=done, total=total, note=note)
+            self._update_bar(description, done, total, note)
         elif time.monotonic() - self._last_line >= PROGRESS_LINE_SECONDS:
             self.print_line(f"{description}: {done / total:.0%}, {note}")
 
@@ -123,15 +129,18 @@ class ProgressDisplay:
             self._bar.stop()
             self._bar = None
 
-    def _start(self) -> "Progress":
-        if self._bar is None:
-            from rich.progress import BarColumn, Progress, TextColumn
+    def _update_bar(self, description: str, done: float, total: float, note: str) -> None:
+        if self._bar is not None:
+            task = self._bar.tasks[0]
+            is_new = description != task.description
+            self._bar.update(task.id, description=description, completed=done, total=total, note=note, refresh=is_new)
+            return
+        from rich.progress import BarColumn, Progress, TextColumn
 
-            columns = TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[note]}")
-            self._bar = Progress(*columns, console=console(), transient=True)
-            self._bar.add_task("", total=None, note="")
-            self._bar.start()
-        return self._bar
+        columns = TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[note]}")
+        self._bar = Progress(*columns, console=console(), transient=True)
+        self._bar.add_task(description, completed=int(done), total=total, note=note)
+        self._bar.start()
 
 
 @contextmanager

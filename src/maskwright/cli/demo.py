@@ -20,14 +20,13 @@ def demo(
 ) -> None:
     """Draw a small data set, train on it, evaluate the run and predict new images."""
     from maskwright.data.demo import draw_demo
+    from maskwright.training.begin_or_resume import is_resumed
     from maskwright.training.recipe import Recipe
     from maskwright.training.recipe_fields import recipe_fields
     from maskwright.training.run import Run
 
     started = time.monotonic()
     data, run = out / "data", out / "run"
-    Run.planned(run, overwrite=overwrite)
-    draw_demo(data)
     fields = recipe_fields(
         images=data / "train/images",
         masks=data / "train/masks",
@@ -37,7 +36,10 @@ def demo(
         time_budget=time_budget,
         recipe={"augmentation": {"flip": "horizontal_and_vertical"}, "training": {"patch_size": (128, 128)}},
     )
-    train_run(Recipe.from_dict(fields), run, None, started=started, overwrite=overwrite)
+    recipe = Recipe.from_dict(fields)
+    is_resumed(Run(run), recipe, overwrite=overwrite)  # an error about the output comes before the data is drawn
+    draw_demo(data)
+    train_run(recipe, run, None, started=started, overwrite=overwrite)
     evaluate(run, data / "new/images", data / "new/masks", json_file=out / "new.json")
     predict(run, [str(data / "new/images")], out / "masks", overlay=True, overwrite=overwrite)
     print_line(f"Open {run / 'report.html'} in a browser. Masks and overlays of the new images: {out / 'masks'}")

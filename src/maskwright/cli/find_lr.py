@@ -65,18 +65,18 @@ def find_lr(
     )
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
     load_keras(optional_packages=python is not None)
-    from maskwright.report.lr_plot import plot_rates
+    from maskwright.report.lr_plot import plot_lr_curve
     from maskwright.training.dry_run import find_lr as find
-    from maskwright.training.find_lr import NoRate
+    from maskwright.training.find_lr import LossDidNotFall
 
     with counter("Increasing the learning rate") as count:
-        curve = find(complete, custom=load_python(python), steps=steps, watch=count)
+        curve = find(complete, custom=load_python(python), steps=steps, progress=count)
     try:
         suggested = curve.suggested
-    except NoRate:
-        plot_rates(curve, None, out)
+    except LossDidNotFall:
+        plot_lr_curve(curve, None, out)
         print_line(f"plot:    {out}")
         raise
-    plot_rates(curve, suggested, out)
+    plot_lr_curve(curve, suggested, out)
     print_line(f"Suggested learning rate {suggested:.2g}: --set training.learning_rate={suggested:.2g}")
     print_line(f"plot:    {out}")

@@ -114,7 +114,7 @@ def parse_mask_values(mask_values: str | None) -> dict[int | str, str] | None:
         return None
     from maskwright.data.mask_values import parse_mask_values as parse
 
-    return dict(parse(mask_values).words)
+    return dict(parse(mask_values).classes_by_value)
 
 
 def parse_time_budget(duration: str | None) -> float | None:

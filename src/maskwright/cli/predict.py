@@ -44,7 +44,9 @@ def predict(
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the classes over each image.")] = False,
     margin: Annotated[
         int | None,
-        typer.Option("--margin", help="Large image: overlap in pixels; measured by default.", **NO_DEFAULT),
+        typer.Option(
+            "--margin", help="Pixels that a window overlaps its neighbours; measured by default.", **NO_DEFAULT
+        ),
     ] = None,
     polygons: Annotated[
         Path | None, typer.Option("--polygons", help="Large image: GeoJSON file for outlines.", **NO_DEFAULT)
@@ -79,17 +81,23 @@ def predict(
                 overwrite=overwrite,
                 cluster=cluster,
                 progress=count,
-                say=print_line,
+                report=print_line,
             )
         _print_large(result, inputs[0], polygons)
         return
-    large = {"--margin": margin, "--polygons": polygons, "--workers": workers, "--dask": dask}
+    large = {"--polygons": polygons, "--workers": workers, "--dask": dask}
     _check_folder_options(out, large)
     load_framework_for(run)
     segmenter = Segmenter.load(run)
     with interruptible(), counter("Predicting") as count:
         results = segmenter.predict_files(
-            inputs, out, output=output, overlay=overlay, overwrite=overwrite, done=lambda n, total, _: count(n, total)
+            inputs,
+            out,
+            output=output,
+            overlay=overlay,
+            margin=margin,
+            overwrite=overwrite,
+            done=lambda n, total, _: count(n, total),
         )
     failures = [result.error for result in results if result.error is not None]
     earlier = sum(result.already_done for result in results)
@@ -140,9 +148,9 @@ def _cluster(workers: int | None, dask: str | None) -> Iterator["Cluster | None"
     if workers is None and dask is None:
         yield None
         return
-    from maskwright.inference.large.dask_cluster import connected, started
+    from maskwright.inference.large.dask_cluster import connect, start_workers
 
-    opened = connected(dask, say=print_line) if dask is not None else started(workers or 0, say=print_line)
+    opened = connect(dask, report=print_line) if dask is not None else start_workers(workers or 0, report=print_line)
     with opened as cluster:
         yield cluster
 

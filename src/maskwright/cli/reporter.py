@@ -10,10 +10,9 @@ from maskwright.data.pixel_values import joined
 from maskwright.training.duration import format_duration
 
 if TYPE_CHECKING:
-    from maskwright.data.check import Report
+    from maskwright.data.check import CheckReport
     from maskwright.metrics.scores import Scores
-    from maskwright.training.reporter import Plan
-    from maskwright.training.trainer import Progress
+    from maskwright.training.reporter import Plan, Progress
 
 MAX_NAMED_FILES: Final = 3
 """File names in one warning or error."""
@@ -47,7 +46,7 @@ class ConsoleReporter:
         """Update the progress of training."""
         left = "" if progress.seconds_left is None else f", {format_duration(progress.seconds_left)} left"
         note = f"step {progress.step}, loss {progress.loss:.3f}{self._last_score}{left}"
-        self._display.update("Training", progress.share, 1, note)
+        self._display.update("Training", progress.fraction, 1, note)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print the row of an epoch, and keep its score for the progress bar."""
@@ -60,8 +59,8 @@ class ConsoleReporter:
             line += f", mean precision {precision:.4f}"
         self._display.print_line(line)
 
-    def say(self, line: str) -> None:
-        """Print the line as it is."""
+    def report(self, line: str) -> None:
+        """Print a message."""
         self._display.print_line(line)
 
     def verified(self, scores: "Scores") -> None:
@@ -70,21 +69,21 @@ class ConsoleReporter:
         print_table(score_table(scores, title="Validation scores of the saved network"))
 
 
-def print_plan(plan: "Plan", *, listed_in: Path | None = None) -> None:
-    """Print the problems of the data, then what was found in it and what was chosen.
-
-    Args:
-        plan: The plan of a training.
-        listed_in: File of the run that lists the files of every problem, if there is one.
-    """
+def print_plan(plan: "Plan") -> None:
+    """Print the problems of the data, its properties, and the recipe's fields with their reasons."""
     if plan.report is not None:
-        print_problems(plan.report, listed_in=listed_in)
+        print_problems(plan.report, listed_in=plan.warnings_file)
     print_table(plan_table(plan))
     print_table(decisions_table(plan.prepared.decisions))
 
 
-def print_problems(report: "Report", *, listed_in: Path | None = None) -> None:
-    """Print every problem of the data, errors first; ``--quiet`` leaves the errors."""
+def print_problems(report: "CheckReport", *, listed_in: Path | None = None) -> None:
+    """Print every problem of the data, errors first; with ``--quiet``, errors only.
+
+    Args:
+        report: Result of the data check.
+        listed_in: File that lists the files of every warning, if there is one.
+    """
     for problem in report.problems:
         is_error = problem.severity == "fatal"
         text = _with_files(problem.message, problem.files, listed_in)
@@ -104,7 +103,7 @@ def _with_files(message: str, files: Sequence[Path], listed_in: Path | None) -> 
     if unnamed and len(files) <= MAX_NAMED_FILES:
         message = f"{message} {'Files' if len(unnamed) == len(files) else 'Also'}: {joined(unnamed)}."
     elif files and len(unnamed) == len(files):
-        message = f"{message} Files: {joined(files, most=MAX_NAMED_FILES)}."
+        message = f"{message} Files: {joined(files, limit=MAX_NAMED_FILES)}."
     if len(files) <= MAX_NAMED_FILES or is_verbose():
         return message
     return f"{message} {f'{listed_in} lists' if listed_in else '--verbose prints'} all {len(files)} files."

@@ -13,11 +13,11 @@ from maskwright.data.pixel_values import joined
 from maskwright.training.duration import format_duration
 
 if TYPE_CHECKING:
-    from maskwright.data.check import Report
+    from maskwright.data.check import CheckReport
     from maskwright.data.mask_values import MaskValues
     from maskwright.inference.engines.record import EngineRecord
     from maskwright.metrics.scores import Scores
-    from maskwright.training.folds_and_seeds import Summary
+    from maskwright.training.folds_and_seeds import SeriesSummary
     from maskwright.training.plan import Decision
     from maskwright.training.reporter import Plan
     from maskwright.tune.result import TuningResult
@@ -26,7 +26,7 @@ MAX_LISTED_CLASSES: Final = 12
 """Classes that the plan names."""
 
 
-def series_table(summary: Summary, *, folds: bool) -> Table:
+def series_table(summary: SeriesSummary, *, folds: bool) -> Table:
     """Scores of each fold or seed, their mean and standard deviation, and the score of all images together."""
     table = _table("Validation scores of the saved networks")
     table.add_column("fold" if folds else "seed")
@@ -34,7 +34,7 @@ def series_table(summary: Summary, *, folds: bool) -> Table:
     for name, value in summary.members.items():
         table.add_row(name, _score(value))
     table.add_section()
-    deviation = "" if summary.spread is None else f" ± {summary.spread:.4f}"
+    deviation = "" if summary.standard_deviation is None else f" ± {summary.standard_deviation:.4f}"
     table.add_row("mean ± standard deviation", f"{_score(summary.mean)}{deviation}")
     table.add_row("all images, out of fold" if folds else "all images of all seeds", _score(summary.pooled))
     for name, value in summary.classes.items():
@@ -133,10 +133,10 @@ def checks_table(engine: EngineRecord) -> Table:
     return table
 
 
-def summary_table(report: Report) -> Table:
+def summary_table(report: CheckReport) -> Table:
     """Number, sizes and pixel types of the pairs of each set."""
     table = _table()
-    for name in ("set", "pairs", "heights", "widths", "channels", "pixels"):
+    for name in ("set", "pairs", "heights", "widths", "channels", "pixel type"):
         table.add_column(name)
     sets = [("training", report.train)] + ([("validation", report.validation)] if report.validation else [])
     for name, summary in sets:
@@ -146,7 +146,7 @@ def summary_table(report: Report) -> Table:
     return table
 
 
-def balance_table(report: Report, values: MaskValues) -> Table:
+def balance_table(report: CheckReport, values: MaskValues) -> Table:
     """Meaning of each mask value, and its pixels and images in each set."""
     sets = [("train", report.train)] + ([("val", report.validation)] if report.validation else [])
     table = _table(f"Masks: {values.kind}")
@@ -156,8 +156,8 @@ def balance_table(report: Report, values: MaskValues) -> Table:
         for column in (f"{name} pixels", "fraction", "images"):
             table.add_column(column, justify="right", no_wrap=True)
     for rows in zip(*(summary.balance for _, summary in sets), strict=True):
-        cells = [cell for row in rows for cell in (f"{row.pixels:,}", f"{row.share:.2%}", str(row.masks))]
-        table.add_row(str(rows[0].value), escape(rows[0].word), *cells)
+        cells = [cell for row in rows for cell in (f"{row.pixels:,}", f"{row.fraction:.2%}", str(row.masks))]
+        table.add_row(str(rows[0].value), escape(rows[0].name), *cells)
     return table
 
 
@@ -167,6 +167,7 @@ def _table(title: str | None = None) -> Table:
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
+        show_edge=False,
         padding=(0, 1, 0, 0),
     )
 
@@ -183,8 +184,8 @@ def _sizes(sizes: Sequence[tuple[int, int]]) -> str:
 
 def _describe_masks(plan: Plan) -> str:
     values = plan.prepared.mask_values
-    names = [f"{value} = {name}" for value, name in values.words.items()]
-    return f"{values.kind}: {joined(names, most=MAX_LISTED_CLASSES)}"
+    names = [f"{value} = {name}" for value, name in values.classes_by_value.items()]
+    return f"{values.kind}: {joined(names, limit=MAX_LISTED_CLASSES)}"
 
 
 def _network(plan: Plan) -> str:

@@ -78,6 +78,7 @@ def train(
     Without `--epochs` and `--time-budget`, training takes 30 minutes; with a preset, the preset's time.
     """
     started = time.monotonic()  # a time budget includes loading Keras, which takes seconds
+    from maskwright.training.begin_or_resume import check_same_settings
     from maskwright.training.recipe import Recipe
     from maskwright.training.recipe_fields import recipe_fields
 
@@ -105,7 +106,7 @@ def train(
         settings=settings or (),
     )
     if resume:
-        _check_unchanged(out, fields)
+        check_same_settings(out, fields)
         train_run(None, out, python, started=started)
         return
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
@@ -184,7 +185,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE
     from maskwright.segmenter import Segmenter
     from maskwright.training.duration import format_duration
-    from maskwright.training.folds_and_seeds import by_fold, by_seed, seconds_to_decide, train_series
+    from maskwright.training.folds_and_seeds import by_fold, by_seed, tuning_seconds, train_series
     from maskwright.training.plan import DEFAULT_SECONDS
     from maskwright.training.run import Run
 
@@ -202,7 +203,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     if budget is not None:
         print_line(f"{len(members)} trainings of {format_duration(budget)}: {format_duration(total)} in total.")
     with interruptible():
-        summary = train_series(members, out, train=train_member, say=print_line)
+        summary = train_series(members, out, train=train_member, report=print_line)
         print_table(series_table(summary, folds=folds is not None))
         print_line(f"summary: {out / 'summary.json'}")
         if folds is None:
@@ -212,7 +213,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
         if all(path.is_file() and path.stat().st_mtime > newest for path in results):
             print_line(f"tuning:  {results[1]} (from before; repeat it with: maskwright tune {out})")
         else:
-            tune_folder(out, seconds=None if budget is None else seconds_to_decide(total, len(members)))
+            tune_folder(out, seconds=None if budget is None else tuning_seconds(total, len(members)))
             print_line(f"Predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
 
 
@@ -262,27 +263,3 @@ def _preset_fields(name: str, data: Path, out: Path, *, explain: bool) -> Mappin
     for note in notes:
         print_warning(note)
     return fields
-
-
-def _check_unchanged(out: Path, given: Mapping[str, Mapping[str, Any]]) -> None:
-    """Check that the options of a resumed run are those it began with.
-
-    Raises:
-        OtherRecipe: A field of the recipe differs.
-    """
-    from maskwright.training.recipe import Recipe
-    from maskwright.training.recipe_fields import merge_fields
-    from maskwright.training.run import OtherRecipe, Run
-
-    before = Run.interrupted(out).read_recipe().model_dump()
-    now = Recipe.from_dict(merge_fields(before, given), source="options").model_dump()
-    # When a run begins, its classes and ignored value are merged into mask_values.
-    merged = (("data", "classes"), ("data", "ignore"))
-    changed = [
-        f"{section}.{name}={now[section][name]} is not {value}"
-        for section, fields in before.items()
-        for name, value in fields.items()
-        if now[section][name] != value and (section, name) not in merged
-    ]
-    if changed:
-        raise OtherRecipe(folder=out, found="; ".join(changed))
