@@ -142,14 +142,14 @@ def test_repeated_command_finds_all_folds_complete(trained_preset, maskwright_co
     code, told, err = maskwright_command(*command)
     assert code == 0, err
     assert told.count("complete") == 2
-    assert f"decided before: {place / 'run/tuning.html'}" in told
+    assert f"tuning:  {place / 'run/tuning.html'} (from before" in told
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--preset", "tgs-salt"], "--preset.*no --data"),
-        (["--data", "x"], "--data.*no --preset"),
+        (["--preset", "tgs-salt"], "--preset requires --data"),
+        (["--data", "x"], "--data requires --preset"),
         (["--preset", "tgs-salt", "--data", "nowhere"], "nowhere.train.images: found no images"),
     ],
 )

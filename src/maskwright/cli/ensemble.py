@@ -16,9 +16,11 @@ def ensemble(
         typer.Argument(metavar="RUN RUN...", help="Runs, snapshots of runs, or engines.", **NO_DEFAULT),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the ensemble, new or empty.", **NO_DEFAULT)],
-    tuned: Annotated[
+    tuned_by: Annotated[
         Path | None,
-        typer.Option("--tuned", help="Run or ensemble whose tuning to copy; no image is predicted then.", **NO_DEFAULT),
+        typer.Option(
+            "--tuned-by", help="Run or ensemble to copy the tuning from; no image is predicted.", **NO_DEFAULT
+        ),
     ] = None,
     time_budget: TuningTime = None,
     overwrite: Overwrite = False,
@@ -31,15 +33,15 @@ def ensemble(
     from maskwright.inference.bundle import Bundle
     from maskwright.inference.ensemble import check_ensemble_folder, read_ensemble, write_ensemble
 
-    if tuned is not None and time_budget is not None:
+    if tuned_by is not None and time_budget is not None:
         raise UnusableOption(
             option="--time-budget",
-            problem="cannot be combined with --tuned, which predicts no image",
+            problem="cannot be combined with --tuned-by, which predicts no image",
             expected="one of them",
         )
     check_ensemble_folder(out, overwrite=overwrite)
-    if tuned is not None:
-        write_ensemble(out, members, Bundle.read(tuned))
+    if tuned_by is not None:
+        write_ensemble(out, members, Bundle.read(tuned_by))
     elif not _tune_ensemble(members, out, seconds=parse_time_budget(time_budget)):
         write_ensemble(out, members)
         print_note("the gain was not measured: not every member is a run whose held-out images still exist")

@@ -185,7 +185,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE
     from maskwright.segmenter import Segmenter
     from maskwright.training.duration import format_duration
-    from maskwright.training.folds_and_seeds import by_fold, by_seed, tuning_seconds, train_series
+    from maskwright.training.folds_and_seeds import by_fold, by_seed, train_series, tuning_seconds
     from maskwright.training.plan import DEFAULT_SECONDS
     from maskwright.training.run import Run
 
