@@ -1,9 +1,9 @@
-"""What belongs together is told by names, looks and equal pixels, and only where a split is left."""
+"""Images of one source are grouped by names, perceptual hashes and identical pixels, if a split remains."""
 
 import numpy as np
 import pytest
 
-from maskwright.data.grouping import guess_groups, identical_groups, sources_in_names
+from maskwright.data.grouping import identical_groups, infer_groups, sources_from_names
 
 SOURCES = range(6)
 FRAMES = {
@@ -11,30 +11,30 @@ FRAMES = {
     "word and number": ("video{}_frame{:05}", 7),
     "slide position": ("slide{}-x{}-y2048", 1024),
     "letter": ("patient{}_{:c}", 1),
-    "letter at once": ("p{}{:c}", 1),
+    "letter without separator": ("p{}{:c}", 1),
     "folder": ("videos/v{}/{:04}", 1),
     "copy": ("scan {} ({})", 1),
 }
 
 
 def partition(groups):
-    """The sets of names that are together, whatever a group is called."""
+    """The sets of names in one group, without the names of the groups."""
     return {frozenset(name for name in groups if groups[name] == group) for group in groups.values()}
 
 
 @pytest.mark.parametrize(("pattern", "step"), FRAMES.values(), ids=FRAMES)
-def test_the_varying_end_of_a_name_is_taken_off(pattern, step):
+def test_the_varying_suffix_of_a_name_is_removed(pattern, step):
     first = ord("a") if ":c}" in pattern else 0
     of_source = [[pattern.format(source, first + step * part) for part in range(3)] for source in SOURCES]
-    groups = sources_in_names([name for names in of_source for name in names])
+    groups = sources_from_names([name for names in of_source for name in names])
     assert partition(groups) == {frozenset(names) for names in of_source}
 
 
-def test_as_many_ends_go_as_leave_groups():
+def test_as_many_suffixes_are_removed_as_leave_groups():
     deep = [f"scene{scene}_tile_{row}_{column}" for scene in SOURCES for row in range(3) for column in range(2)]
     flat = [f"cell_{image}_{tile}" for image in SOURCES for tile in range(4)]
-    assert len(partition(sources_in_names(deep))) == 6  # scenes, not rows of tiles
-    assert len(partition(sources_in_names(flat))) == 6  # images: without both numbers all would be "cell"
+    assert len(partition(sources_from_names(deep))) == 6  # scenes, not rows of tiles
+    assert len(partition(sources_from_names(flat))) == 6  # images: without both numbers all would be "cell"
 
 
 @pytest.mark.parametrize(
@@ -49,71 +49,76 @@ def test_as_many_ends_go_as_leave_groups():
     ],
     ids=["one stack", "one word", "four sources", "a source with more than half", "hashes", "nothing"],
 )
-def test_names_without_a_handful_of_sources_tell_nothing(names):
-    assert sources_in_names(names) is None
+def test_names_with_too_few_or_too_large_sources_give_no_groups(names):
+    assert sources_from_names(names) is None
 
 
-def look(number):
-    """Looks of different numbers are far apart."""
-    return np.random.default_rng(number).bytes(8)
+def random_hash(seed):
+    """A hash far from those of other seeds."""
+    return np.random.default_rng(seed).bytes(8)
 
 
-def near(found, *bits):
-    return (int.from_bytes(found, "big") ^ sum(1 << bit for bit in bits)).to_bytes(8, "big")
+def flipped(value, *bits):
+    return (int.from_bytes(value, "big") ^ sum(1 << bit for bit in bits)).to_bytes(8, "big")
 
 
-def unlike(names):
-    return {name: look(number) for number, name in enumerate(names)}
+def random_hashes(names):
+    return {name: random_hash(number) for number, name in enumerate(names)}
 
 
 def digests(names):
     return {name: name for name in names}
 
 
-def test_near_looks_join_and_a_chain_is_one_group():
+def test_near_duplicates_form_a_group_even_in_a_chain():
     names = list("abcdefghij")
-    looks = unlike(names) | {"b": near(look(0), 3, 40, 63), "c": near(look(0), 3, 40, 63, 5, 17), "j": None, "i": None}
-    groups = guess_groups(names, digests=digests(names), looks=looks)
+    hashes = random_hashes(names) | {
+        "b": flipped(random_hash(0), 3, 40, 63),
+        "c": flipped(random_hash(0), 3, 40, 63, 5, 17),
+        "j": None,
+        "i": None,
+    }
+    groups = infer_groups(names, digests=digests(names), hashes=hashes)
     assert partition(groups.of) == {frozenset("abc"), *map(frozenset, "defghij")}
-    assert groups.told_by == "by looks"
+    assert groups.evidence == "by near-duplicate images"
 
 
-def test_names_and_looks_work_together():
+def test_names_and_hashes_are_combined():
     names = [f"v{video}_{frame}" for video in range(8) for frame in range(2)]
-    looks = unlike(names) | {"v1_0": near(look(0), 1)}  # of v0_0: one scene under two names
-    groups = guess_groups(names, digests=digests(names), looks=looks)
+    hashes = random_hashes(names) | {"v1_0": flipped(random_hash(0), 1)}  # near v0_0: one scene under two names
+    groups = infer_groups(names, digests=digests(names), hashes=hashes)
     assert len(partition(groups.of)) == 7
     assert groups.of["v0_1"] == groups.of["v1_1"]
-    assert groups.told_by == "by file names and looks"
+    assert groups.evidence == "by file names and near-duplicate images"
 
 
-def test_where_all_look_alike_names_alone_decide():
+def test_where_all_images_are_similar_only_names_are_used():
     names = [f"v{video}_{frame}" for video in range(8) for frame in range(2)]
-    groups = guess_groups(names, digests=digests(names), looks=dict.fromkeys(names, look(0)))
+    groups = infer_groups(names, digests=digests(names), hashes=dict.fromkeys(names, random_hash(0)))
     assert len(partition(groups.of)) == 8
-    assert groups.told_by == "by file names; more look alike than can be kept together"
+    assert groups.evidence == "by file names; too many images are near-duplicates to keep them together"
 
 
-def test_where_all_look_alike_and_names_say_nothing_equal_pixels_are_left():
+def test_without_other_evidence_identical_pixels_are_grouped():
     names = [str(number) for number in range(12)]
     same = digests(names) | {"7": "3"}
-    groups = guess_groups(names, digests=same, looks=dict.fromkeys(names, look(0)))
+    groups = infer_groups(names, digests=same, hashes=dict.fromkeys(names, random_hash(0)))
     assert partition(groups.of) == {frozenset("37")} | {frozenset([name]) for name in names if name not in "37"}
-    assert groups.told_by == "where their pixels are equal; more look alike than can be kept together"
+    assert groups.evidence.startswith("where their pixels are identical; too many images are near-duplicates")
 
 
-def test_equal_pixels_stay_together_whatever_is_guessed():
+def test_identical_pixels_are_always_grouped():
     names = [f"v{video}_{frame}" for video in range(8) for frame in range(2)]
     same = digests(names) | {"v7_1": "v2_0"}
-    groups = guess_groups(names, digests=same, looks={})
+    groups = infer_groups(names, digests=same, hashes={})
     assert groups.of["v7_0"] == groups.of["v2_1"]
     assert len(partition(identical_groups(names, digests=same).of)) == 15
 
 
-def test_thousands_of_images_that_share_half_of_their_looks_are_grouped():
+def test_thousands_of_hashes_with_equal_halves_are_grouped():
     generator = np.random.default_rng(2)
     names = [str(number) for number in range(5_000)]
-    looks = {name: b"same" + generator.bytes(4) for name in names}  # a bucket of all of them, the worst case
-    twins = dict(zip(names[:10], (near(looks[name], 0, 9) for name in names[100:110]), strict=True))
-    groups = guess_groups(names, digests={}, looks=looks | twins)
+    hashes = {name: b"same" + generator.bytes(4) for name in names}  # all in one bucket, the worst case
+    duplicates = dict(zip(names[:10], (flipped(hashes[name], 0, 9) for name in names[100:110]), strict=True))
+    groups = infer_groups(names, digests={}, hashes=hashes | duplicates)
     assert all(groups.of[str(number)] == groups.of[str(number + 100)] for number in range(10))

@@ -1,10 +1,12 @@
-"""Looks survive what leaves a picture the same to the eye, and every pair of near looks is found."""
+"""Perceptual hashes are robust to small changes, and every near-duplicate pair is found."""
+
+from itertools import combinations
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.data.near_duplicates import NEAR, look_of, near_pairs
+from maskwright.data.near_duplicates import MAX_HAMMING_DISTANCE, near_duplicate_pairs, perceptual_hash
 
 
 def scene(seed, size=(192, 216)):
@@ -13,8 +15,8 @@ def scene(seed, size=(192, 216)):
     return np.asarray(Image.fromarray(coarse).resize(size[::-1], Image.Resampling.BICUBIC))
 
 
-def bits(one, other):
-    return (int.from_bytes(one, "big") ^ int.from_bytes(other, "big")).bit_count()
+def hamming_distance(first, second):
+    return (int.from_bytes(first, "big") ^ int.from_bytes(second, "big")).bit_count()
 
 
 def noisy(image):
@@ -28,26 +30,26 @@ def as_jpeg(image, folder):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_picture_changed_a_little_looks_the_same(seed, tmp_path):
+def test_a_slightly_changed_image_keeps_its_hash(seed, tmp_path):
     image = scene(seed)
-    look = look_of(image)
+    original = perceptual_hash(image)
     halved = np.asarray(Image.fromarray(image).resize((108, 96), Image.Resampling.BOX))
     changed = [noisy(image), as_jpeg(image, tmp_path), halved, image // 2 + 20, image.astype(np.uint16) * 257]
-    assert len(look) == 8
-    assert max(bits(look, look_of(other)) for other in changed) <= NEAR
+    assert len(original) == 8
+    assert max(hamming_distance(original, perceptual_hash(other)) for other in changed) <= MAX_HAMMING_DISTANCE
 
 
-def test_other_pictures_look_different():
-    looks = [look_of(scene(seed)) for seed in range(40)]
-    nearest = min(bits(one, other) for place, one in enumerate(looks) for other in looks[:place])
-    assert nearest > 2 * NEAR
+def test_different_images_have_distant_hashes():
+    hashes = [perceptual_hash(scene(seed)) for seed in range(40)]
+    nearest = min(hamming_distance(*pair) for pair in combinations(hashes, 2))
+    assert nearest > 2 * MAX_HAMMING_DISTANCE
 
 
-def test_the_bits_are_those_of_the_cells_means():
+def test_the_bits_compare_the_means_of_neighbouring_cells():
     means = np.random.default_rng(0).permutation(72).reshape(8, 9)
     image = np.kron(means, np.ones((3, 5), int)).astype(np.uint8)[..., None]
     expected = np.packbits(np.array([[row[x] < row[x + 1] for x in range(8)] for row in means.tolist()]))
-    assert look_of(image) == expected.tobytes()
+    assert perceptual_hash(image) == expected.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -58,24 +60,23 @@ def test_the_bits_are_those_of_the_cells_means():
         np.pad(np.ones((9, 9, 1), np.float32), ((30, 60), (30, 60), (0, 0))),
         np.zeros((7, 100, 1), np.uint8),
     ],
-    ids=["plain", "brighter all the way", "one spot", "lower than eight pixels"],
+    ids=["uniform", "gradient", "one spot", "lower than eight pixels"],
 )
-def test_what_shows_too_little_has_no_look(image):
-    assert look_of(image) is None
+def test_an_image_with_too_little_structure_has_no_hash(image):
+    assert perceptual_hash(image) is None
 
 
-def test_every_pair_within_three_bits_is_found_and_no_other():
+def test_exactly_the_pairs_within_three_bits_are_found():
     generator = np.random.default_rng(1)
-    looks = generator.integers(0, 256, (300, 8), np.uint8)
-    for place in range(20, 300):  # neighbours of the first twenty, 1 to 5 bits away, in all parts
-        flipped = np.unpackbits(looks[place % 20])
-        flipped[generator.choice(64, place % 5 + 1, replace=False)] ^= 1
-        looks[place] = np.packbits(flipped)
+    hashes = generator.integers(0, 256, (300, 8), np.uint8)
+    for index in range(20, 300):  # 1 to 5 bits from one of the first twenty, in all parts
+        flipped = np.unpackbits(hashes[index % 20])
+        flipped[generator.choice(64, index % 5 + 1, replace=False)] ^= 1
+        hashes[index] = np.packbits(flipped)
     expected = {
-        (one, other)
-        for other in range(300)
-        for one in range(other)
-        if bits(looks[one].tobytes(), looks[other].tobytes()) <= 3
+        (first, second)
+        for first, second in combinations(range(300), 2)
+        if hamming_distance(hashes[first].tobytes(), hashes[second].tobytes()) <= 3
     }
     assert len(expected) > 150
-    assert {tuple(sorted(pair)) for pair in near_pairs(looks)} == expected
+    assert {tuple(sorted(pair)) for pair in near_duplicate_pairs(hashes)} == expected

@@ -1,4 +1,4 @@
-"""A scan tells what files hold, each read once, and goes on past those that cannot be read."""
+"""A scan reads each file once, records its facts, and continues after unreadable files."""
 
 import threading
 from collections import Counter
@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskwright.data.near_duplicates import look_of
+from maskwright.data.near_duplicates import perceptual_hash
 from maskwright.data.pairs import Pair, pair_folders
-from maskwright.data.scan import MOST_VALUES, ImageFacts, MaskFacts, scan
+from maskwright.data.scan import MAX_VALUES, ImageFacts, MaskFacts, scan
 from maskwright.images import read as read_module
 from maskwright.images.errors import ImageFault
 from tests.data.painted import paint
@@ -33,7 +33,7 @@ def test_facts_of_a_pair(tmp_path):
     assert (mask.size, mask.values, mask.palette) == ((2, 3), {0: 2, 3: 3, 200: 1}, {})
 
 
-def test_colour_in_one_row_of_many_is_seen(tmp_path):
+def test_one_coloured_pixel_makes_an_image_coloured(tmp_path):
     mask = paint(tmp_path / "m.png", [[0]])
     pixels = np.zeros((40, 5, 3), np.uint8)
     assert facts(paint(tmp_path / "gray.png", pixels), mask)[0].is_gray
@@ -41,7 +41,7 @@ def test_colour_in_one_row_of_many_is_seen(tmp_path):
     assert not facts(paint(tmp_path / "coloured.png", pixels), mask)[0].is_gray
 
 
-def test_the_digest_is_of_type_shape_and_pixels(tmp_path):
+def test_the_digest_covers_type_shape_and_pixels(tmp_path):
     pixels = RANDOM.integers(0, 256, (4, 6, 3), np.uint8)
     mask = paint(tmp_path / "m.png", [[0]])
     as_png, as_tiff = (facts(paint(tmp_path / name, pixels), mask)[0].digest for name in ("a.png", "a.tif"))
@@ -54,7 +54,7 @@ def test_the_digest_is_of_type_shape_and_pixels(tmp_path):
 @pytest.mark.parametrize(
     ("alpha", "channels"), [([[255, 255]], 3), ([[255, 254]], 4)], ids=["opaque", "partly transparent"]
 )
-def test_an_opaque_alpha_is_no_channel(tmp_path, alpha, channels):
+def test_an_opaque_alpha_is_not_counted(tmp_path, alpha, channels):
     pixels = np.dstack([np.zeros((1, 2, 3), int), alpha])
     assert facts(paint(tmp_path / "a.png", pixels), paint(tmp_path / "m.png", [[0]]))[0].channels == channels
 
@@ -65,7 +65,7 @@ def test_colours_are_counted_as_colours(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
-def test_counts_are_those_of_numpy_whatever_the_type(tmp_path, dtype):
+def test_value_counts_match_numpy_for_every_type(tmp_path, dtype):
     values = RANDOM.choice([0, 1, 77, 255], (30, 40)).astype(dtype)
     mask = paint(tmp_path / "m.tif", values)
     expected = Counter(values.ravel().tolist())
@@ -78,34 +78,35 @@ def test_upper_halves_and_runs_are_counted(tmp_path, colours):
     names = {value: f"#{value:02x}0000" if colours else value for value in (0, 3)}
     pixels = np.dstack([mask, 0 * mask, 0 * mask]) if colours else mask
     found = facts(paint(tmp_path / "a.png", [[0]]), paint(tmp_path / "m.png", pixels))[1]
-    assert found.upper == {names[0]: 2, names[3]: 3}  # one row of three: the middle is below
+    assert found.upper_half == {names[0]: 2, names[3]: 3}  # one row of three; the middle row belongs to the lower half
     assert found.runs == {names[0]: 3, names[3]: 3}
 
 
-def test_the_look_is_of_the_channels_that_count(tmp_path):
+def test_the_perceptual_hash_excludes_opaque_alpha(tmp_path):
     pixels = RANDOM.integers(0, 256, (30, 40, 3), np.uint8)
     opaque = np.dstack([pixels, np.full((30, 40), 255)])
     mask = paint(tmp_path / "m.png", [[0]])
-    looks = [
-        facts(paint(tmp_path / name, image), mask)[0].look for name, image in (("a.png", pixels), ("b.png", opaque))
+    hashes = [
+        facts(paint(tmp_path / name, image), mask)[0].perceptual_hash
+        for name, image in (("a.png", pixels), ("b.png", opaque))
     ]
-    assert looks == [look_of(pixels)] * 2
+    assert hashes == [perceptual_hash(pixels)] * 2
 
 
-def test_a_palette_is_kept_for_the_numbers_in_use(tmp_path):
+def test_palette_colours_are_kept_for_used_values(tmp_path):
     mask = paint(tmp_path / "m.png", [[0, 2]], palette=[0, 0, 0, 128, 0, 0, 0, 128, 0])
     _, scanned = facts(paint(tmp_path / "a.png", [[0]]), mask)
     assert scanned.values == {0: 1, 2: 1}
     assert scanned.palette == {0: (0, 0, 0), 2: (0, 128, 0)}
 
 
-def test_a_picture_given_as_a_mask_does_not_fill_the_memory(tmp_path):
+def test_the_number_of_recorded_values_is_bounded(tmp_path):
     pixels = RANDOM.integers(0, 256, (64, 64, 3), np.uint8)
     values = facts(paint(tmp_path / "a.png", [[0]]), paint(tmp_path / "m.png", pixels))[1].values
-    assert len(values) == MOST_VALUES
+    assert len(values) == MAX_VALUES
 
 
-def test_unreadable_files_are_kept_beside_what_could_be_read(tmp_path):
+def test_unreadable_files_are_recorded_as_failures(tmp_path):
     good, broken = paint(tmp_path / "a.png", RANDOM.integers(0, 256, (40, 40), np.uint8)), tmp_path / "broken.png"
     broken.write_bytes(good.read_bytes()[:-200])
     first, second, third = scan([Pair("1", good, broken), Pair("2", broken, good), Pair("3", good, good)])
@@ -131,8 +132,8 @@ def test_every_file_is_decoded_once_in_the_order_of_the_pairs(tmp_path, monkeypa
     pairs = pair_folders(tmp_path / "i", tmp_path / "m").pairs[::-1]
     calls = []
     scanned = scan(pairs, progress=lambda done, total: calls.append((done, total)))
-    assert [one.pair for one in scanned] == list(pairs)
-    assert [one.mask and one.mask.values for one in scanned] == [{int(pair.name): 1} for pair in pairs]
+    assert [pair.pair for pair in scanned] == list(pairs)
+    assert [pair.mask and pair.mask.values for pair in scanned] == [{int(pair.name): 1} for pair in pairs]
     assert reads == {file: 1 for pair in pairs for file in (pair.image, pair.mask)}
     assert calls == [(done, 12) for done in range(1, 13)]
 

@@ -1,49 +1,49 @@
-"""Everything wrong with a data set, found in one pass and said at once, before anything is trained on it."""
+"""Check a data set for problems before training."""
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maskwright.data import problems as rules
-from maskwright.data.mask_values import MOST_PROPOSED, MaskValues
+from maskwright.data.mask_values import MAX_PROPOSED_VALUES, MaskValues
 from maskwright.data.pairs import Pairing
 from maskwright.data.pixel_values import Value
 from maskwright.data.problems import Problem
-from maskwright.data.propose_mask_values import propose
-from maskwright.data.scan import Scanned, masks_of
-from maskwright.data.summary import Summary, summarise
+from maskwright.data.propose_mask_values import propose_mask_values
+from maskwright.data.scan import ScannedPair, readable_masks
+from maskwright.data.summary import DataSummary, summarise
 from maskwright.errors import wrong_argument
 from maskwright.images.errors import ImageFault
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedSet:
-    """The files of one set, paired and scanned."""
+    """The paired and scanned files of one set."""
 
     pairing: Pairing
-    scanned: Sequence[Scanned]
+    scanned: Sequence[ScannedPair]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What `check` found: the problems, fatal ones first, and the table of mask values.
+class CheckReport:
+    """Result of `check`: the problems, fatal ones first, the label table and summaries of both sets.
 
-    ``proposed`` is the table that was given, or else a prediction to confirm; None where no table fits the masks.
+    ``mask_values`` is the given table or else a proposed one; None if no table fits the masks.
     """
 
     problems: tuple[Problem, ...]
-    proposed: MaskValues | None
-    train: Summary
-    validation: Summary | None
+    mask_values: MaskValues | None
+    train: DataSummary
+    validation: DataSummary | None
 
     @property
     def fatal(self) -> list[Problem]:
-        """The problems that training must not start with."""
+        """The problems that prevent training."""
         return [problem for problem in self.problems if problem.severity == "fatal"]
 
     @property
     def warnings(self) -> list[Problem]:
-        """The problems to know of."""
+        """The problems that do not prevent training."""
         return [problem for problem in self.problems if problem.severity == "warning"]
 
 
@@ -55,71 +55,74 @@ def check(
     classes: int | Sequence[str] | None = None,
     ignore: Value | None = None,
     channels: int | None = None,
-) -> Report:
-    """Every problem of the files to train on and to validate with.
+) -> CheckReport:
+    """Find all problems of the training and validation files.
 
-    Fatal are: files that cannot be read; a mask of another size than its image; channels that cannot be made equal
-    without loss; float images beside integer ones; palette masks beside RGB masks; values that are no class, or
-    classes of values that cannot be written. The rest are warnings. So is an image in both sets: its scores flatter,
-    yet nothing breaks, and some train on their validation set on purpose.
+    These are fatal: unreadable files; a mask of a different size than its image; numbers of channels that cannot be
+    made equal without loss; float next to integer images; palette next to RGB masks; mask values without a class;
+    classes whose values cannot be written. All others are warnings, including an image in both sets: some users
+    validate on training images on purpose.
 
     Args:
         train: The training files.
-        validation: The validation files, where they are given and not drawn from the training files.
-        mask_values: What the values stand for; without it, `propose` predictions from the masks of both sets.
-        classes: How many classes there are or their names, for `propose`.
-        ignore: The value that does not count, for `propose`.
-        channels: What every image must have or, gray as it is, can be given; one number for all if absent.
+        validation: The validation files; None if they are split off from the training files.
+        mask_values: The label table; by default `propose_mask_values` proposes one from the masks of both sets.
+        classes: Number or names of the classes, for `propose_mask_values`.
+        ignore: The ignored value, for `propose_mask_values`.
+        channels: Number of channels that all images must have or be convertible to without loss; any common number by
+            default.
 
     Raises:
-        WrongArgument, WrongMaskTable: ``classes`` or ``ignore`` makes no sense, or comes beside ``mask_values``.
+        WrongArgument, WrongLabelTable: ``classes`` or ``ignore`` is invalid or combined with ``mask_values``.
     """
     for argument, given in (("classes", classes), ("ignore", ignore)):
         if mask_values is not None and given is not None:
-            raise wrong_argument(argument, given, expected="nothing beside mask_values, which already says it")
+            raise wrong_argument(argument, given, expected="None together with mask_values, which defines the classes")
     sets = [train] if validation is None else [train, validation]
-    everything = [one for each in sets for one in each.scanned]
-    found = [problem for each in sets for problem in (*rules.unpaired(each.pairing), *rules.duplicates(each.scanned))]
-    found += rules.channels(everything, wanted=channels)
+    pairs = [pair for part in sets for pair in part.scanned]
+    found = [problem for part in sets for problem in (*rules.unpaired(part.pairing), *rules.duplicates(part.scanned))]
+    found += rules.channels(pairs, expected=channels)
     for rule in (rules.unreadable, rules.sizes, rules.dtypes, rules.mixed_masks, rules.palettes):
-        found += rule(everything)
+        found += rule(pairs)
     if validation is not None:
         found += rules.leak(train.scanned, validation.scanned)
 
-    masks = masks_of(everything)
-    palette = {number: colour for mask in masks.values() for number, colour in mask.palette.items()}
+    masks = readable_masks(pairs)
+    palette = {value: colour for mask in masks.values() for value, colour in mask.palette.items()}
     if mask_values is not None:
         mask_values = mask_values.with_palette(palette)
     elif masks:
         try:
-            mask_values = propose(_total(everything), classes=classes, ignore=ignore, palette=palette)
+            mask_values = propose_mask_values(_total(pairs), classes=classes, ignore=ignore, palette=palette)
         except ImageFault as error:
-            found.append(_no_table(error, everything))
+            found.append(_no_table(error, pairs))
     if mask_values is not None:
-        found += [*rules.strange_values(everything, mask_values), *rules.constant_masks(everything, mask_values)]
-        found += rules.unwritable_values(everything, mask_values)
+        found += [*rules.unknown_values(pairs, mask_values), *rules.constant_masks(pairs, mask_values)]
+        found += rules.unwritable_values(pairs, mask_values)
         found += rules.unseen_classes(train.scanned, mask_values)
-    return Report(
+    return CheckReport(
         problems=tuple(sorted(found, key=lambda problem: problem.severity != "fatal")),
-        proposed=mask_values,
+        mask_values=mask_values,
         train=summarise(train.scanned, mask_values=mask_values),
         validation=None if validation is None else summarise(validation.scanned, mask_values=mask_values),
     )
 
 
-def _total(scanned: Sequence[Scanned]) -> Counter[Value]:
+def _total(pairs: Sequence[ScannedPair]) -> Counter[Value]:
     pixels = Counter[Value]()
-    for mask in masks_of(scanned).values():
+    for mask in readable_masks(pairs).values():
         pixels.update(mask.values)
     return pixels
 
 
-def _no_table(error: ImageFault, scanned: Sequence[Scanned]) -> Problem:
-    """The problem that `propose` met, with the masks that hold the values it names, or too many, or all masks."""
-    masks = masks_of(scanned)
+def _no_table(error: ImageFault, pairs: Sequence[ScannedPair]) -> Problem:
+    """Return an error of `propose_mask_values` as a problem of the masks with the values it names or with too many.
+
+    If there are no such masks, it is a problem of all masks.
+    """
+    masks = readable_masks(pairs)
     values = error.fields.get("values")
-    strange = set(values) if isinstance(values, tuple) else set()
-    naming = tuple(file for file, mask in masks.items() if not strange.isdisjoint(mask.values))
-    crowded = tuple(file for file, mask in masks.items() if len(mask.values) > MOST_PROPOSED)
-    files = naming or crowded or tuple(masks)
-    return Problem("mask values", "fatal", files, str(error))
+    named = set(values) if isinstance(values, tuple) else set()
+    with_named = tuple(file for file, mask in masks.items() if not named.isdisjoint(mask.values))
+    with_too_many = tuple(file for file, mask in masks.items() if len(mask.values) > MAX_PROPOSED_VALUES)
+    return Problem("mask values", "fatal", with_named or with_too_many or tuple(masks), str(error))

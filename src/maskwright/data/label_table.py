@@ -1,4 +1,4 @@
-"""The words a user gives to mask values, from a command line, a file or a recipe, checked."""
+"""Read and check a label table: the class of each raw mask value, from a command line, a file or a recipe."""
 
 import re
 from collections.abc import Mapping
@@ -10,63 +10,67 @@ import yaml
 from maskwright.data.pixel_values import Value
 from maskwright.errors import InputError
 
-BACKGROUND_WORD: Final = "background"
-IGNORED_WORD: Final = "ignored"
-MOST_LABELS: Final = 254
-"""Labels of a mask: index 255 is for ignored pixels, and one is kept to mark a value that is in no table."""
+BACKGROUND_NAME: Final = "background"
+IGNORED_NAME: Final = "ignored"
+MAX_LABELS: Final = 254
+"""Largest number of labels; of the 256 indices, 255 marks ignored pixels and 254 values that are not in the table."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,9}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
-class WrongMaskTable(InputError):
-    """A table of mask values that cannot be used."""
+class WrongLabelTable(InputError):
+    """A label table that cannot be used."""
 
     text = "{source}: found {found}; expected {expected}.{hint}"
 
 
-def read_words(given: str | Path | Mapping[Any, object]) -> dict[Value, str]:
-    """Raw value to word, from ``value=word`` pairs with commas, a YAML or JSON file, or a mapping, checked.
+def read_label_table(given: str | Path | Mapping[Any, object]) -> dict[Value, str]:
+    """Read the class of each raw value from comma-separated ``value=name`` pairs, a YAML or JSON file or a mapping.
 
     Raises:
-        WrongMaskTable: as `parse_mask_values` says.
+        WrongLabelTable: See `parse_mask_values`.
     """
     if isinstance(given, Mapping):
-        return checked_words(given)
+        return checked_label_table(given)
     if "=" not in str(given):
-        return checked_words(_loaded(Path(given)), source=given)
+        return checked_label_table(_load(Path(given)), source=given)
     pairs: dict[str, str] = {}
     for entry in str(given).split(","):
-        value, equals, word = (part.strip() for part in entry.partition("="))
+        value, equals, name = (part.strip() for part in entry.partition("="))
         if not equals:
-            raise _wrong(given, f"{entry.strip()!r}", "value=word, with commas between")
+            raise _error(given, f"{entry.strip()!r}", "comma-separated value=name pairs")
         if value in pairs:
-            raise _wrong(given, f"{value} twice", "one word for a value")
-        pairs[value] = word
-    return checked_words(pairs, source=given)
+            raise _error(given, f"the value {value} twice", "each value once")
+        pairs[value] = name
+    return checked_label_table(pairs, source=given)
 
 
-def checked_words(words: Mapping[Any, object], *, source: str | Path = "mask values") -> dict[Value, str]:
-    """The same table with integers and lower-case ``#rrggbb`` as its keys and clean words."""
+def checked_label_table(table: Mapping[Any, object], *, source: str | Path = "mask values") -> dict[Value, str]:
+    """Return a label table with values as integers or lower-case ``#rrggbb`` and with normalised names.
+
+    Raises:
+        WrongLabelTable: See `parse_mask_values`; the message names ``source``.
+    """
     checked: dict[Value, str] = {}
-    for key, word in words.items():
+    for key, name in table.items():
         value = raw_value(key, source=source)
         if value in checked:
-            raise _wrong(source, f"{value} twice", "one word for a value")
-        checked[value] = _word(word, source=source)
+            raise _error(source, f"the value {value} twice", "each value once")
+        checked[value] = _checked_name(name, source=source)
     if len({type(value) for value in checked}) > 1:
-        raise _wrong(source, "numbers and colours", "one kind of value")
-    labels = set(checked.values()) - {IGNORED_WORD}
-    if not 2 <= len(labels) <= MOST_LABELS:
-        raise _wrong(source, f"{len(labels)} classes, background included", f"2 to {MOST_LABELS}")
+        raise _error(source, "both numbers and colours", "only numbers or only colours")
+    labels = set(checked.values()) - {IGNORED_NAME}
+    if not 2 <= len(labels) <= MAX_LABELS:
+        raise _error(source, f"{len(labels)} classes, including background", f"2 to {MAX_LABELS}")
     return checked
 
 
 def raw_value(given: object, *, source: str | Path) -> Value:
-    """A raw mask value as an integer or lower-case ``#rrggbb``.
+    """Return a raw mask value as an integer or lower-case ``#rrggbb``.
 
     Raises:
-        WrongMaskTable: it is neither.
+        WrongLabelTable: ``given`` is neither.
     """
     if isinstance(given, int) and not isinstance(given, bool):
         return given
@@ -75,43 +79,42 @@ def raw_value(given: object, *, source: str | Path) -> Value:
         return int(text)
     if _COLOUR.fullmatch(text):
         return text.lower()
-    raise _wrong(source, f"the mask value {text!r}", "a whole number, or a colour such as '#800000'")
+    raise _error(source, f"the mask value {text!r}", "an integer or a colour such as '#800000'")
 
 
-def first_values(words: Mapping[Value, str]) -> dict[str, Value]:
-    """The name of each label in order, background first, and the first of its raw values."""
+def first_value_by_class(table: Mapping[Value, str]) -> dict[str, Value]:
+    """Return the first raw value of each class, without ignored values: background first, then in table order."""
     names: dict[str, Value] = {}
-    for value, word in words.items():
-        names.setdefault(word, value)
-    names.pop(IGNORED_WORD, None)
-    background = {BACKGROUND_WORD: names.pop(BACKGROUND_WORD)} if BACKGROUND_WORD in names else {}
+    for value, name in table.items():
+        names.setdefault(name, value)
+    names.pop(IGNORED_NAME, None)
+    background = {BACKGROUND_NAME: names.pop(BACKGROUND_NAME)} if BACKGROUND_NAME in names else {}
     return background | names
 
 
-def _word(given: object, *, source: str | Path) -> str:
-    word = given.strip() if isinstance(given, str) else ""
-    if not word or not word.isprintable() or set(word) & set(",="):
-        hint = "In YAML, put words such as yes, no, on and off in quotes." if isinstance(given, bool) else ""
-        expected = f"a class name without comma or equals sign, {BACKGROUND_WORD} or {IGNORED_WORD}"
-        raise _wrong(source, f"the word {given!r}", expected, hint=hint)
-    return word.lower() if word.lower() in (BACKGROUND_WORD, IGNORED_WORD) else word
+def _checked_name(given: object, *, source: str | Path) -> str:
+    name = given.strip() if isinstance(given, str) else ""
+    if not name or not name.isprintable() or set(name) & set(",="):
+        hint = "In YAML, quote names such as yes, no, on and off." if isinstance(given, bool) else ""
+        expected = f"a class name without comma or equals sign, {BACKGROUND_NAME} or {IGNORED_NAME}"
+        raise _error(source, f"the name {given!r}", expected, hint=hint)
+    return name.lower() if name.lower() in (BACKGROUND_NAME, IGNORED_NAME) else name
 
 
-def _loaded(file: Path) -> Mapping[Any, object]:
+def _load(file: Path) -> Mapping[Any, object]:
     try:
-        words = yaml.safe_load(file.read_text(encoding="utf-8"))  # every JSON file is a YAML file
+        table = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is a subset of YAML
     except FileNotFoundError:
-        raise _wrong(
-            file, "no file of that name", "a file, or value=word pairs such as 0=background,255=cell"
-        ) from None
+        expected = "an existing file, or value=name pairs such as 0=background,255=cell"
+        raise _error(file, "no such file", expected) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise _wrong(file, f"a file that cannot be read ({reason})", "YAML or JSON") from error
-    if not isinstance(words, Mapping):
-        hint = "In YAML, put colours in quotes: a bare # starts a comment."
-        raise _wrong(file, "no table", "lines such as 0: background", hint=hint)
-    return words
+        raise _error(file, f"a file that cannot be read ({reason})", "YAML or JSON") from error
+    if not isinstance(table, Mapping):
+        hint = "In YAML, quote colours: an unquoted # starts a comment."
+        raise _error(file, "no mapping", "lines such as 0: background", hint=hint)
+    return table
 
 
-def _wrong(source: str | Path, found: str, expected: str, *, hint: str = "") -> WrongMaskTable:
-    return WrongMaskTable(source=source, found=found, expected=expected, hint=f" {hint}" if hint else "")
+def _error(source: str | Path, found: str, expected: str, *, hint: str = "") -> WrongLabelTable:
+    return WrongLabelTable(source=source, found=found, expected=expected, hint=f" {hint}" if hint else "")

@@ -1,4 +1,4 @@
-"""What the values of a mask stand for: a class, the background, or nothing that counts."""
+"""Map raw mask values to classes, background or ignored."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,13 +9,19 @@ from typing import Any, Final, Literal, Self
 import numpy as np
 from pydantic import BaseModel, Field, field_validator
 
-from maskwright.data.label_table import BACKGROUND_WORD, IGNORED_WORD, checked_words, first_values, read_words
+from maskwright.data.label_table import (
+    BACKGROUND_NAME,
+    IGNORED_NAME,
+    checked_label_table,
+    first_value_by_class,
+    read_label_table,
+)
 from maskwright.data.pixel_values import (
     Value,
     as_colours,
     code,
     count_values,
-    counted,
+    described_counts,
     grey,
     joined,
     packed,
@@ -24,187 +30,196 @@ from maskwright.data.pixel_values import (
 from maskwright.images.errors import ImageFault
 from maskwright.images.labels import BACKGROUND_COLOUR, IGNORED, Colour, Label, distinct_colours
 
-MOST_PROPOSED: Final = 64
-"""Distinct values above which masks are taken for pictures until every value is named."""
+MAX_PROPOSED_VALUES: Final = 64
+"""Largest number of distinct values for which classes are proposed; masks with more are probably photographs."""
 
-_UNKNOWN = 254  # above the last label, 253, and below IGNORED
-_ALIKE = 32  # colours of a palette this close in every channel, such as a grey ramp's, look alike over an image
-_MOST_ON_A_LINE = 24
+_UNKNOWN: Final = 254  # label index of values that are not in the table: between the last label, 253, and IGNORED
+_MIN_CHANNEL_DIFFERENCE: Final = 32  # palette colours closer than this in every channel look alike in an overlay
+_MAX_ENTRIES_IN_COMMAND: Final = 24
 
 
 class WrongMaskValues(ImageFault):
-    """A mask with values that no class, the background or ``ignored`` accounts for."""
+    """A mask with values that are not in the label table."""
 
 
 class MaskValues(BaseModel, frozen=True, extra="forbid"):
-    """Which raw value of a mask is which class, the background, or ignored.
+    """A label table: the class name, ``background`` or ``ignored`` of each raw mask value.
 
-    Several values may share a class. The order of ``words`` is the order of the labels, so whatever stores a table
-    must keep it. What a user wrote goes through `parse_mask_values`, whose mistakes are `InputError`; those made
-    here are pydantic's.
+    Several values may share a class. The order of ``classes_by_value`` is the order of the labels, so it must be
+    preserved in storage. Errors in this constructor are pydantic's; use `parse_mask_values` for user input, which
+    raises `InputError`.
 
-    >>> membrane = MaskValues(words={0: "background", 255: "membrane", 128: "ignored"})
+    >>> membrane = MaskValues(classes_by_value={0: "background", 255: "membrane", 128: "ignored"})
     >>> [label.name for label in membrane.labels], membrane.channels
     (['background', 'membrane'], 1)
     >>> membrane.encode(np.array([[0, 255, 128]]), file="a.png")
     array([[  0,   1, 255]], dtype=uint8)
     """
 
-    words: dict[Value, str] = Field(description='Raw value, a number or "#rrggbb", to class name, background, ignored.')
-    palette: dict[int, Colour] = Field(default={}, description="Colours that palette masks give their numbers.")
+    classes_by_value: dict[Value, str] = Field(
+        description='Class name, "background" or "ignored" of each raw value, a number or "#rrggbb".'
+    )
+    palette: dict[int, Colour] = Field(default={}, description="Colours of the values in palette masks.")
 
-    @field_validator("words", mode="before")
+    @field_validator("classes_by_value", mode="before")
     @classmethod
-    def _check(cls, words: Mapping[Any, object]) -> dict[Value, str]:
-        return checked_words(words)
+    def _check(cls, table: Mapping[Any, object]) -> dict[Value, str]:
+        return checked_label_table(table)
 
     @property
     def kind(self) -> Literal["ids", "0/255", "palette", "colours"]:
-        """``colours``; ``palette``, numbers that carry colours; ``0/255``, zero and one other number; else ``ids``."""
-        if self._coloured:
+        """``colours``; ``palette`` (integers with colours); ``0/255`` (0 and one other integer); otherwise ``ids``."""
+        if self._has_colours:
             return "colours"
         if self.palette:
             return "palette"
-        return "0/255" if len(self.words) == 2 and 0 in self.words else "ids"
+        return "0/255" if len(self.classes_by_value) == 2 and 0 in self.classes_by_value else "ids"
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """The background, if there is one, then the classes in the order in which ``words`` first names them.
+        """The labels: background first, if there is one, then the classes in the order of ``classes_by_value``.
 
-        ``value`` is the first raw number of a class, or its position where masks hold colours. ``colour`` is the
-        masks' own where they have colours that can be told apart, else black and `distinct_colours`.
+        ``value`` is the first raw value of a class, or its index for colour masks. ``colour`` is the masks' own colour
+        if their colours are distinguishable; otherwise black for the background and `distinct_colours`.
         """
-        first = first_values(self.words)
-        numbers = [position if self._coloured else code(value) for position, value in enumerate(first.values())]
+        first = first_value_by_class(self.classes_by_value)
+        numbers = [index if self._has_colours else code(value) for index, value in enumerate(first.values())]
         return tuple(
-            Label(name=name, value=number, colour=colour, background=name == BACKGROUND_WORD)
-            for name, number, colour in zip(first, numbers, self._colours(first), strict=True)
+            Label(name=name, value=number, colour=colour, background=name == BACKGROUND_NAME)
+            for name, number, colour in zip(first, numbers, self._label_colours(first), strict=True)
         )
 
     @property
     def channels(self) -> int:
-        """Channels of a network's output: 1 (sigmoid) for background and one class, else one a label (softmax)."""
-        names = list(first_values(self.words))
-        return 1 if len(names) == 2 and names[0] == BACKGROUND_WORD else len(names)
+        """Output channels of a network: 1 (sigmoid) for background and one class, otherwise one per label (softmax)."""
+        names = list(first_value_by_class(self.classes_by_value))
+        return 1 if len(names) == 2 and names[0] == BACKGROUND_NAME else len(names)
 
     @property
     def text(self) -> str:
-        """The table on one line, as `parse_mask_values` reads it."""
-        return ",".join(f"{value}={word}" for value, word in self.words.items())
+        """The table on one line, in the format of `parse_mask_values`."""
+        return ",".join(f"{value}={name}" for value, name in self.classes_by_value.items())
 
-    def word(self, value: Value) -> str | None:
-        """The word for a raw value, or None; among colours a number is a grey."""
-        return self.words.get(grey(value) if self._coloured and isinstance(value, int) else value)
+    def class_of(self, value: Value) -> str | None:
+        """Return the class name of a raw value, or None; in a colour table an integer is a grey."""
+        return self.classes_by_value.get(grey(value) if self._has_colours and isinstance(value, int) else value)
 
-    def count_words(self, counts: Mapping[Value, int]) -> Counter[str]:
-        """Pixels of each word, from the pixels of each raw value; values without a word are left out.
+    def count_classes(self, counts: Mapping[Value, int]) -> Counter[str]:
+        """Sum pixel counts of raw values by class name; values that are not in the table are left out.
 
-        >>> MaskValues(words={0: "background", 1: "cell", 2: "cell"}).count_words({0: 5, 1: 2, 2: 1})
+        >>> MaskValues(classes_by_value={0: "background", 1: "cell", 2: "cell"}).count_classes({0: 5, 1: 2, 2: 1})
         Counter({'background': 5, 'cell': 3})
         """
-        words = Counter[str]()
+        names = Counter[str]()
         for value, pixels in counts.items():
-            if (word := self.word(value)) is not None:
-                words[word] += pixels
-        return words
+            if (name := self.class_of(value)) is not None:
+                names[name] += pixels
+        return names
 
     def encode(self, mask: np.ndarray, *, file: str | Path) -> np.ndarray:
-        """Label indices, (h, w) uint8, with `IGNORED` where a pixel does not count.
+        """Convert raw values to label indices, (h, w) uint8, with `IGNORED` for ignored pixels.
 
         Args:
-            mask: Raw values, (h, w) integers or (h, w, 3) uint8 colours, as `read_mask` returns them.
-            file: Where the mask is from, for the error.
+            mask: Raw values, (h, w) integers or (h, w, 3) uint8 colours, as returned by `read_mask`.
+            file: File of the mask, named in the error.
 
         Raises:
-            WrongMaskValues: ``words`` lacks a value of the mask.
+            WrongMaskValues: A value of the mask is not in the table.
         """
-        if mask.ndim == 3 and not self._coloured:
-            raise self.wrong(count_values(mask), file=file)
-        if mask.ndim == 2 and mask.dtype in (np.uint8, np.uint16):  # one search for each number, not for each pixel
-            indices = self._find(np.arange(np.iinfo(mask.dtype).max + 1))[mask]
+        if mask.ndim == 3 and not self._has_colours:
+            raise self.unknown_values_error(count_values(mask), file=file)
+        if mask.ndim == 2 and mask.dtype in (np.uint8, np.uint16):  # one search per possible value, not per pixel
+            indices = self._lookup(np.arange(np.iinfo(mask.dtype).max + 1))[mask]
         else:
-            indices = self._find(mask)
+            indices = self._lookup(mask)
         unknown = indices == _UNKNOWN
         if unknown.any():
-            raise self.wrong(count_values(mask, where=unknown), file=file)
+            raise self.unknown_values_error(count_values(mask, where=unknown), file=file)
         return indices
 
-    def wrong(self, unexpected: Mapping[Value, int], *, file: str | Path) -> WrongMaskValues:
-        """The error for a ``file`` that holds ``unexpected`` values, so many pixels of each."""
-        shown = as_colours(unexpected) if self._coloured else unexpected
-        return wrong_values(shown, words=self.words, file=file)
+    def unknown_values_error(self, unknown: Mapping[Value, int], *, file: str | Path) -> WrongMaskValues:
+        """Return the error for a ``file`` with values, and their pixel counts, that are not in the table."""
+        counts = as_colours(unknown) if self._has_colours else unknown
+        return unknown_values_error(counts, classes_by_value=self.classes_by_value, file=file)
 
     def with_palette(self, palette: Mapping[int, Colour]) -> Self:
-        """The same table with the colours that ``palette`` gives to its numbers."""
-        return self.model_copy(update={"palette": {v: colour for v, colour in palette.items() if v in self.words}})
+        """Return the same table with the palette colours of its values."""
+        used = {value: colour for value, colour in palette.items() if value in self.classes_by_value}
+        return self.model_copy(update={"palette": used})
 
     @property
-    def _coloured(self) -> bool:
-        return isinstance(next(iter(self.words)), str)
+    def _has_colours(self) -> bool:
+        return isinstance(next(iter(self.classes_by_value)), str)
 
-    def _colours(self, first: Mapping[str, Value]) -> list[Colour]:
+    def _label_colours(self, first: Mapping[str, Value]) -> list[Colour]:
         values = list(first.values())
-        if self._coloured:
+        if self._has_colours:
             return [rgb(value) for value in values if isinstance(value, str)]
-        known = [self.palette[value] for value in values if isinstance(value, int) and value in self.palette]
-        if len(known) == len(first) and _told_apart(known):
-            return known
-        background = [BACKGROUND_COLOUR] if BACKGROUND_WORD in first else []
+        in_palette = [self.palette[value] for value in values if isinstance(value, int) and value in self.palette]
+        if len(in_palette) == len(first) and _are_distinguishable(in_palette):
+            return in_palette
+        background = [BACKGROUND_COLOUR] if BACKGROUND_NAME in first else []
         return [*background, *distinct_colours(len(first) - len(background))]
 
-    def _find(self, raw: np.ndarray) -> np.ndarray:
-        """Label indices for raw numbers of any shape, or colours (h, w, 3); `_UNKNOWN` where there is no word."""
-        codes = packed(raw) if raw.ndim == 3 else raw.astype(np.int64) * 0x010101 if self._coloured else raw
-        index = {name: number for number, name in enumerate(first_values(self.words))} | {IGNORED_WORD: IGNORED}
-        table = np.array(sorted((code(value), index[word]) for value, word in self.words.items()))
-        at = np.searchsorted(table[:, 0], codes).clip(max=len(table) - 1)
-        return np.where(table[at, 0] == codes, table[at, 1], _UNKNOWN).astype(np.uint8)
+    def _lookup(self, raw: np.ndarray) -> np.ndarray:
+        """Return label indices of integers of any shape, or of colours (h, w, 3); `_UNKNOWN` for unlisted values."""
+        codes = packed(raw) if raw.ndim == 3 else raw.astype(np.int64) * 0x010101 if self._has_colours else raw
+        names = first_value_by_class(self.classes_by_value)
+        index_of = {name: index for index, name in enumerate(names)} | {IGNORED_NAME: IGNORED}
+        table = np.array(sorted((code(value), index_of[name]) for value, name in self.classes_by_value.items()))
+        positions = np.searchsorted(table[:, 0], codes).clip(max=len(table) - 1)
+        return np.where(table[positions, 0] == codes, table[positions, 1], _UNKNOWN).astype(np.uint8)
 
 
 def parse_mask_values(given: str | Path | Mapping[Any, object]) -> MaskValues:
-    """The table a user wrote: ``value=word`` pairs with commas, a YAML or JSON file of them, or a mapping.
+    """Parse a label table: comma-separated ``value=name`` pairs, a YAML or JSON file of them, or a mapping.
 
-    A word is a class name, ``background`` or ``ignored``.
+    A name is a class name, ``background`` or ``ignored``.
 
     Raises:
-        WrongMaskTable: no such file, or no table in it; a value that is neither a whole number nor ``#rrggbb``, or
-            comes twice; numbers mixed with colours; an empty word; fewer than 2 or more than 254 labels.
+        WrongLabelTable: The file is missing or holds no table; a value is neither an integer nor ``#rrggbb``, or is
+            repeated; numbers are mixed with colours; a name is empty; there are fewer than 2 or more than 254 labels.
 
-    >>> parse_mask_values("0=background,255=membrane").words
+    >>> parse_mask_values("0=background,255=membrane").classes_by_value
     {0: 'background', 255: 'membrane'}
     >>> parse_mask_values("#000000=background, #800000=building").kind
     'colours'
     """
-    return MaskValues(words=read_words(given))
+    return MaskValues(classes_by_value=read_label_table(given))
 
 
-def wrong_values(unexpected: Mapping[Value, int], *, words: Mapping[Value, str], file: str | Path) -> WrongMaskValues:
-    """The error for ``unexpected`` values, so many pixels of each, beside those in ``words``, with the ways out."""
+def unknown_values_error(
+    unknown: Mapping[Value, int], *, classes_by_value: Mapping[Value, str], file: str | Path
+) -> WrongMaskValues:
+    """Return the error for values, and their pixel counts, that are not in the table ``classes_by_value``."""
     return WrongMaskValues(
         file=file,
-        found=counted(unexpected),
-        expected=joined(f"{value} {word}" for value, word in words.items()),
-        remedy=_remedy(unexpected, words),
-        values=tuple(unexpected),
+        found=described_counts(unknown),
+        expected=joined(f"{value} {name}" for value, name in classes_by_value.items()),
+        remedy=_remedy(unknown, classes_by_value),
+        values=tuple(unknown),
     )
 
 
-def _remedy(unexpected: Mapping[Value, int], words: Mapping[Value, str]) -> str:
-    if len(unexpected) > MOST_PROPOSED:
+def _remedy(unknown: Mapping[Value, int], classes_by_value: Mapping[Value, str]) -> str:
+    if len(unknown) > MAX_PROPOSED_VALUES:
         return (
-            "So many come from JPEG or from smooth resizing: save masks as PNG, and resize them by nearest neighbour."
+            "JPEG compression and interpolation produce so many values: "
+            "save masks as PNG, and resize them by nearest neighbour."
         )
-    if words and {type(value) for value in unexpected} != {type(value) for value in words}:
-        return "Save every mask in one way, as numbers or as colours."
-    entries = [f"{value}={word}" for value, word in [*words.items(), *((value, "NAME") for value in unexpected)]]
-    given = quote(",".join(entries)) if len(entries) <= _MOST_ON_A_LINE else "and a YAML file"
-    or_ignore = f", or give --ignore {quote(str(next(iter(unexpected))))}" if len(unexpected) == 1 else ""
-    return f"Name every value, or call it {IGNORED_WORD}, with --mask-values {given}{or_ignore}."
+    if classes_by_value and {type(value) for value in unknown} != {type(value) for value in classes_by_value}:
+        return "Save all masks either as numbers or as colours."
+    entries = [
+        f"{value}={name}" for value, name in [*classes_by_value.items(), *((value, "NAME") for value in unknown)]
+    ]
+    table = quote(",".join(entries)) if len(entries) <= _MAX_ENTRIES_IN_COMMAND else "and a YAML file"
+    or_ignore = f", or add --ignore {quote(str(next(iter(unknown))))}" if len(unknown) == 1 else ""
+    return f"Give every value a class name or {IGNORED_NAME!r} with --mask-values {table}{or_ignore}."
 
 
-def _told_apart(colours: list[Colour]) -> bool:
+def _are_distinguishable(colours: list[Colour]) -> bool:
     if len(colours) < 2:
         return True
     rows = np.array(colours)
-    apart = np.abs(rows[:, None] - rows[None]).max(axis=-1)
-    return bool(apart[~np.eye(len(rows), dtype=bool)].min() >= _ALIKE)
+    differences = np.abs(rows[:, None] - rows[None]).max(axis=-1)
+    return bool(differences[~np.eye(len(rows), dtype=bool)].min() >= _MIN_CHANNEL_DIFFERENCE)

@@ -1,4 +1,4 @@
-"""Images and masks to pairs, by name; never by order."""
+"""Pair images and masks by file name."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -15,26 +15,26 @@ T = TypeVar("T")
 
 
 class AmbiguousName(InputError):
-    """Two files of one side that pair under the same name."""
+    """Two images, or two masks, of the same name."""
 
-    text = "{first} and {second}: both are called {name!r} without their file type; expected one of them. Remove one."
+    text = "{first} and {second}: both have the name {name!r} without suffix; expected one of them. Remove one."
 
 
 class NoPairs(InputError):
-    """Two folders that share no name."""
+    """Two folders without a common name."""
 
     text = "{images}: no image has a mask of its name in {masks}; found {image} and {mask}. {remedy}"
 
 
 class SameFolder(InputError):
-    """Images and masks in one folder, and nothing that tells them apart."""
+    """One folder for images and masks without a mask suffix."""
 
-    text = "{folder}: given for both images and masks; expected two folders, or masks with a name ending. {remedy}"
+    text = "{folder}: given for both images and masks; expected two folders or a mask suffix. {remedy}"
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image and its mask; ``name`` is their path within the folder, without file type and mask suffix."""
+    """An image and its mask; ``name`` is their path relative to the folder, without file suffix and mask suffix."""
 
     name: str
     image: Path
@@ -43,39 +43,40 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """What two folders hold: the pairs in order of name, the files left over, and a prediction at why they were."""
+    """The pairs of two folders in order of name, the unpaired files, and a likely reason why they are unpaired."""
 
     pairs: tuple[Pair, ...]
-    images_alone: tuple[Path, ...] = ()
-    masks_alone: tuple[Path, ...] = ()
+    unpaired_images: tuple[Path, ...] = ()
+    unpaired_masks: tuple[Path, ...] = ()
     hint: str = ""
 
 
-def spread(items: Sequence[T], most: int) -> list[T]:
-    """At most so many of ``items``, one or more, spread evenly over them.
+def evenly_spaced(items: Sequence[T], limit: int) -> list[T]:
+    """Return at most ``limit`` items, evenly spaced over the sequence.
 
-    >>> spread("abcdefg", 3), spread("abc", 5)
+    >>> evenly_spaced("abcdefg", 3), evenly_spaced("abc", 5)
     (['a', 'd', 'g'], ['a', 'b', 'c'])
     """
-    if most >= len(items):
+    if limit >= len(items):
         return list(items)
-    return [items[round(place * (len(items) - 1) / max(1, most - 1))] for place in range(most)]
+    return [items[round(index * (len(items) - 1) / max(1, limit - 1))] for index in range(limit)]
 
 
 def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = "") -> Pairing:
-    """Pairs every image with the mask of the same path, subfolders included, whatever the file types.
+    """Pair every image with the mask of the same relative path, in subfolders too, whatever the file suffixes.
 
     Args:
-        images: Folder of images, read with its subfolders.
-        masks: Folder of masks. It may lie inside ``images``; it may be ``images`` itself when ``mask_suffix`` is given.
+        images: Folder of images.
+        masks: Folder of masks. It may be inside ``images``, and it may be ``images`` itself if ``mask_suffix`` is
+            given.
         mask_suffix: What a mask's name has after its image's name: ``"_mask"`` pairs ``a.jpg`` with ``a_mask.png``.
 
     Raises:
-        MissingFolder, NotAFolder, EmptyFolder: A folder that cannot be read or holds no image.
-        SameFolder: One folder for both and no ``mask_suffix``.
-        AmbiguousName: Two images, or two masks, of one name (``a.png`` and ``a.jpg``).
-        NoPairs: No image has a mask; the text shows a name of each side and the suffix that would pair them.
-        WrongArgument: ``mask_suffix`` with a file type.
+        MissingFolder, NotAFolder, EmptyFolder: A folder cannot be read or contains no image.
+        SameFolder: Both folders are the same and there is no ``mask_suffix``.
+        AmbiguousName: Two images, or two masks, have the same name (``a.png`` and ``a.jpg``).
+        NoPairs: No image has a mask; the message shows an example of each and the suffix that would pair them.
+        WrongArgument: ``mask_suffix`` includes a file suffix.
 
     >>> from pathlib import Path
     >>> from tempfile import TemporaryDirectory
@@ -83,60 +84,60 @@ def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = ""
     ...     for name in ("a.jpg", "a_mask.png", "b.jpg"):
     ...         Path(folder, name).touch()
     ...     pairing = pair_folders(folder, folder, mask_suffix="_mask")
-    >>> [(pair.name, pair.mask.name) for pair in pairing.pairs], [path.name for path in pairing.images_alone]
+    >>> [(pair.name, pair.mask.name) for pair in pairing.pairs], [path.name for path in pairing.unpaired_images]
     ([('a', 'a_mask.png')], ['b.jpg'])
     """
     images, masks = Path(images), Path(masks)
     if Path(mask_suffix).suffix.lower() in IMAGE_SUFFIXES:
-        raise wrong_argument("mask_suffix", mask_suffix, expected="an ending without the file type")
+        raise wrong_argument("mask_suffix", mask_suffix, expected="the end of the name without the file suffix")
     same = images.resolve() == masks.resolve()
     if same and not mask_suffix:
         names = dict.fromkeys(_name(path, images) for path in image_files(images))
-        raise SameFolder(folder=images, remedy=_ending_hint(names, names) or "Give that ending with --mask-suffix.")
-    image_names, mask_names = _names(images, other=masks), _names(masks, other=images)
+        raise SameFolder(folder=images, remedy=_suffix_hint(names, names) or "Add --mask-suffix.")
+    image_names, mask_names = _files_by_name(images, other=masks), _files_by_name(masks, other=images)
     if same:
         image_names = {name: path for name, path in image_names.items() if not name.endswith(mask_suffix)}
         mask_names = {name: path for name, path in mask_names.items() if name.endswith(mask_suffix)}
 
     mask_of = {name.removesuffix(mask_suffix): name for name in mask_names if name.endswith(mask_suffix)}
     shared = sorted(image_names.keys() & mask_of.keys())
-    images_alone = sorted(image_names.keys() - mask_of.keys())
-    masks_alone = sorted(mask_names.keys() - {mask_of[name] for name in shared})
+    unpaired_images = sorted(image_names.keys() - mask_of.keys())
+    unpaired_masks = sorted(mask_names.keys() - {mask_of[name] for name in shared})
     hint = (
-        _case_hint(images_alone, masks_alone, mask_suffix)
-        or _ending_hint(images_alone, masks_alone)
-        or _beginning_hint(images_alone, masks_alone)
+        _case_hint(unpaired_images, unpaired_masks, mask_suffix)
+        or _suffix_hint(unpaired_images, unpaired_masks)
+        or _prefix_hint(unpaired_images, unpaired_masks)
     )
     if not shared:
-        ending = f", with {mask_suffix!r} at the end" if mask_suffix else ""
+        suffix = f", followed by {mask_suffix!r}" if mask_suffix else ""
         raise NoPairs(
             images=images,
             masks=masks,
             image=_example("image", image_names),
             mask=_example("mask", mask_names),
-            remedy=hint or f"Name each mask as its image{ending}.",
+            remedy=hint or f"Give each mask the name of its image{suffix}.",
         )
     return Pairing(
         pairs=tuple(Pair(name, image_names[name], mask_names[mask_of[name]]) for name in shared),
-        images_alone=tuple(image_names[name] for name in images_alone),
-        masks_alone=tuple(mask_names[name] for name in masks_alone),
+        unpaired_images=tuple(image_names[name] for name in unpaired_images),
+        unpaired_masks=tuple(mask_names[name] for name in unpaired_masks),
         hint=hint,
     )
 
 
-def _names(folder: Path, *, other: Path) -> dict[str, Path]:
-    """The files of ``folder`` by name, without those of the ``other`` side where it lies inside."""
-    here, there = folder.resolve(), other.resolve()
-    inner = there.relative_to(here) if there != here and there.is_relative_to(here) else None
-    named: dict[str, Path] = {}
+def _files_by_name(folder: Path, *, other: Path) -> dict[str, Path]:
+    """Return the image files of ``folder`` by name, without those in the ``other`` folder if it is inside."""
+    outer, inner = folder.resolve(), other.resolve()
+    excluded = inner.relative_to(outer) if inner != outer and inner.is_relative_to(outer) else None
+    files: dict[str, Path] = {}
     for path in image_files(folder):
-        if inner is not None and path.is_relative_to(folder / inner):
+        if excluded is not None and path.is_relative_to(folder / excluded):
             continue
         name = _name(path, folder)
-        if name in named:
-            raise AmbiguousName(first=named[name], second=path, name=name)
-        named[name] = path
-    return named
+        if name in files:
+            raise AmbiguousName(first=files[name], second=path, name=name)
+        files[name] = path
+    return files
 
 
 def _name(path: Path, folder: Path) -> str:
@@ -150,11 +151,11 @@ def _example(noun: str, files: Mapping[str, Path]) -> str:
 def _case_hint(images: Collection[str], masks: Collection[str], mask_suffix: str) -> str:
     folded = {_folded(name): name for name in images}
     for name in masks:
-        bare = name.removesuffix(mask_suffix)
-        image = folded.get(_folded(bare))
+        stem = name.removesuffix(mask_suffix)
+        image = folded.get(_folded(stem))
         if image is not None:
-            difference = "letter case" if image.casefold() == bare.casefold() else "the coding of accents"
-            return f"Names that differ in {difference} do not pair, as {image!r} and {name!r}: rename one side."
+            difference = "letter case" if image.casefold() == stem.casefold() else "Unicode normalization"
+            return f"Names that differ in {difference}, such as {image!r} and {name!r}, are not paired: rename one."
     return ""
 
 
@@ -162,24 +163,24 @@ def _folded(name: str) -> str:
     return normalize("NFC", name.casefold())
 
 
-def _ending_hint(images: Collection[str], masks: Collection[str]) -> str:
-    known = set(images)
-    endings = Counter(mask[at:] for mask in masks for at in range(1, len(mask)) if mask[:at] in known)
-    for ending, count in _usual(endings, len(masks)):
-        return f"Give --mask-suffix {quote(ending)}: {count} of {len(masks)} names then find their image."
+def _suffix_hint(images: Collection[str], masks: Collection[str]) -> str:
+    names = set(images)
+    suffixes = Counter(mask[end:] for mask in masks for end in range(1, len(mask)) if mask[:end] in names)
+    for suffix, count in _most_common_affix(suffixes, len(masks)):
+        return f"Add --mask-suffix {quote(suffix)}, which pairs {count} of {len(masks)} names."
     return ""
 
 
-def _beginning_hint(images: Collection[str], masks: Collection[str]) -> str:
-    known, beginnings = set(images), Counter[str]()
+def _prefix_hint(images: Collection[str], masks: Collection[str]) -> str:
+    names, prefixes = set(images), Counter[str]()
     for mask in masks:
         folder, slash, name = mask.rpartition("/")
-        beginnings.update(name[:at] for at in range(1, len(name)) if folder + slash + name[at:] in known)
-    for beginning, count in _usual(beginnings, len(masks)):
-        return f"Rename the masks without {beginning!r}: {count} of {len(masks)} names then find their image."
+        prefixes.update(name[:start] for start in range(1, len(name)) if folder + slash + name[start:] in names)
+    for prefix, count in _most_common_affix(prefixes, len(masks)):
+        return f"Remove {prefix!r} from the mask names, which pairs {count} of {len(masks)} names."
     return ""
 
 
-def _usual(affixes: Counter[str], total: int) -> list[tuple[str, int]]:
-    """The commonest affix, where it explains at least half of the names."""
+def _most_common_affix(affixes: Counter[str], total: int) -> list[tuple[str, int]]:
+    """Return the most common affix and its count if it explains at least half of the names."""
     return [(affix, count) for affix, count in affixes.most_common(1) if 2 * count >= total]

@@ -1,4 +1,4 @@
-"""The raw values of a mask, numbers or ``#rrggbb`` colours: how they are counted, packed and written in a message."""
+"""Count, convert and format the raw values of masks: integers, or colours written ``#rrggbb``."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,33 +8,36 @@ import numpy as np
 from maskwright.images.labels import Colour
 
 Value = int | str
-"""A raw value of a mask: a number, or a colour written ``#rrggbb``."""
+"""A raw value of a mask: an integer, or a colour written ``#rrggbb``."""
 
 
 def packed(colours: np.ndarray) -> np.ndarray:
-    """Colours (..., 3) uint8 as one number each, (...) int32: red x 65536 + green x 256 + blue."""
+    """Return colours (..., 3) uint8 as integers (...) int32: red * 65536 + green * 256 + blue."""
     red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
     return (red << 16) | (green << 8) | blue
 
 
 def code(value: Value) -> int:
-    """A raw value as the number that stands for it: itself, or a packed colour."""
+    """Return a raw value as an integer; colours are packed."""
     return int(value[1:], 16) if isinstance(value, str) else value
 
 
 def rgb(colour: str) -> Colour:
-    """Red, green and blue of ``#rrggbb``."""
+    """Return red, green and blue of ``#rrggbb``."""
     red, green, blue = bytes.fromhex(colour[1:])
     return red, green, blue
 
 
 def grey(number: int) -> Value:
-    """A number among colours: a mask that happens to hold greys only is read as numbers."""
+    """Return the grey ``#rrggbb`` of an integer from 0 to 255, others unchanged.
+
+    A colour mask that contains only greys is read as integers; this makes it comparable with other colour masks.
+    """
     return f"#{number * 0x010101:06x}" if 0 <= number <= 255 else number
 
 
 def count_values(mask: np.ndarray, *, where: np.ndarray | None = None) -> dict[Value, int]:
-    """Pixels of each raw value of a mask, (h, w) integers or (h, w, 3) uint8, ``where`` (h, w) is true.
+    """Count the pixels of each raw value of a mask, (h, w) integers or (h, w, 3) uint8, where ``where`` (h, w) is true.
 
     >>> count_values(np.uint8([[0, 255, 255]]))
     {0: 1, 255: 2}
@@ -44,7 +47,7 @@ def count_values(mask: np.ndarray, *, where: np.ndarray | None = None) -> dict[V
     codes = packed(mask) if mask.ndim == 3 else mask
     if where is not None:
         codes = codes[where]
-    if codes.dtype in (np.uint8, np.uint16):  # counting is several times faster than sorting
+    if codes.dtype in (np.uint8, np.uint16):  # bincount is several times faster than the sort of np.unique
         pixels = np.bincount(codes.ravel())
         values = pixels.nonzero()[0]
         pixels = pixels[values]
@@ -55,21 +58,30 @@ def count_values(mask: np.ndarray, *, where: np.ndarray | None = None) -> dict[V
 
 
 def as_colours(counts: Mapping[Value, int]) -> dict[Value, int]:
-    """The same counts with every number from 0 to 255 written as the grey it is."""
+    """Return the counts with integers from 0 to 255 replaced by their greys."""
     merged = Counter[Value]()
     for value, pixels in counts.items():
         merged[grey(value) if isinstance(value, int) else value] += pixels
     return dict(merged)
 
 
-def counted(counts: Mapping[Value, int]) -> str:
-    """The commonest values and their pixels, in words."""
-    shown = joined(f"{value} ({pixels} pixel{'s' * (pixels != 1)})" for value, pixels in Counter(counts).most_common())
-    return f"{'values' if len(counts) > 1 else 'value'} {shown}"
+def described_counts(counts: Mapping[Value, int]) -> str:
+    """Describe the most frequent values and their pixel counts, for a message.
+
+    >>> described_counts({7: 1, 9: 20})
+    'values 9 (20 pixels), 7 (1 pixel)'
+    """
+    ranked = Counter(counts).most_common()
+    listed = joined(f"{value} ({pixels} pixel{'s' * (pixels != 1)})" for value, pixels in ranked)
+    return f"{'values' if len(counts) > 1 else 'value'} {listed}"
 
 
-def joined(things: Iterable[object], *, most: int = 8) -> str:
-    """The first things with commas, and how many more there are."""
-    shown = [str(thing) for thing in things]
-    more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + more
+def joined(items: Iterable[object], *, limit: int = 8) -> str:
+    """Join the first ``limit`` items by commas, and state how many are left out.
+
+    >>> joined("abcd", limit=2)
+    'a, b and 2 more'
+    """
+    texts = [str(item) for item in items]
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return ", ".join(texts[:limit]) + more

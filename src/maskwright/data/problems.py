@@ -1,20 +1,20 @@
-"""What can be wrong with a data set: one rule for each kind of mistake, each over facts already scanned."""
+"""Rules that find problems in a data set, one per kind of problem, applied to scanned files."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
-from maskwright.data.label_table import first_values
+from maskwright.data.label_table import first_value_by_class
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pairs import Pairing
 from maskwright.data.pixel_values import Value, joined
-from maskwright.data.scan import ImageFacts, Scanned, images_of, masks_of
+from maskwright.data.scan import ImageFacts, ScannedPair, readable_images, readable_masks
 from maskwright.data.summary import common_channels
 from maskwright.images.labels import Colour
 
-Kind = Literal[
+ProblemKind = Literal[
     "unpaired",
     "unreadable",
     "sizes",
@@ -28,214 +28,215 @@ Kind = Literal[
     "duplicates",
     "leak",
 ]
-_EXAMPLES = 3
-_LARGEST = 65535  # a PNG has at most 16 bits a channel
+_MAX_EXPLAINED_FILES: Final = 3
+_MAX_PNG_VALUE: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One kind of mistake and every file that has it; ``fatal`` means that training must not start."""
+    """One problem and all files that have it; training must not start with a ``fatal`` one.
 
-    kind: Kind
+    ``message`` states what was found, what was expected and what to do; it does not list ``files``.
+    """
+
+    kind: ProblemKind
     severity: Literal["fatal", "warning"]
     files: tuple[Path, ...]
     message: str
 
 
 def unpaired(pairing: Pairing) -> Iterator[Problem]:
-    """Images without a mask and masks without an image, where others do pair."""
-    alone = (*pairing.images_alone, *pairing.masks_alone)
-    if alone:
-        images, masks = _count(pairing.images_alone, "image"), _count(pairing.masks_alone, "mask")
-        message = (
-            f"{images} without a mask and {masks} without an image are left out: {_examples(alone)}. {pairing.hint}"
-        )
-        yield Problem("unpaired", "warning", alone, message.strip())
+    """Find images without a mask and masks without an image."""
+    files = (*pairing.unpaired_images, *pairing.unpaired_masks)
+    if files:
+        images, masks = _count(pairing.unpaired_images, "image"), _count(pairing.unpaired_masks, "mask")
+        message = f"Unused files: {images} without a mask and {masks} without an image. {pairing.hint}"
+        yield Problem("unpaired", "warning", files, message.strip())
 
 
-def unreadable(scanned: Sequence[Scanned]) -> Iterator[Problem]:
-    """Files that are missing, truncated, too large or no images at all."""
-    failures = {file: error for one in scanned for file, error in one.failures.items()}
+def unreadable(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
+    """Find files that are missing, damaged, too large or not images."""
+    failures = {file: error for pair in pairs for file, error in pair.failures.items()}
     if failures:
-        shown = " ".join(str(error) for error in list(failures.values())[:_EXAMPLES])
-        more = f" And {len(failures) - _EXAMPLES} more." if len(failures) > _EXAMPLES else ""
-        yield Problem("unreadable", "fatal", tuple(failures), shown + more)
+        explained = " ".join(str(error) for error in list(failures.values())[:_MAX_EXPLAINED_FILES])
+        yield Problem("unreadable", "fatal", tuple(failures), f"Unreadable files: {len(failures)}. {explained}")
 
 
-def sizes(scanned: Sequence[Scanned]) -> Iterator[Problem]:
-    """Masks of another size than their image."""
-    both = [(one.pair.mask, one.image.size, one.mask.size) for one in scanned if one.image and one.mask]
-    wrong = [(file, image, mask) for file, image, mask in both if image != mask]
+def sizes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
+    """Find masks that differ in size from their image."""
+    readable = [(pair.pair.mask, pair.image.size, pair.mask.size) for pair in pairs if pair.image and pair.mask]
+    wrong = [(file, image, mask) for file, image, mask in readable if image != mask]
     if wrong:
         file, image, mask = wrong[0]
-        turned = " One of the two lies on its side." if image == mask[::-1] else ""
+        rotated = " One of the two may be rotated by 90 degrees." if image == mask[::-1] else ""
         message = (
-            f"{_count(wrong, 'mask')} of another size than the image. {file}: found {mask[0]} x {mask[1]} pixels "
-            f"(height x width); expected {image[0]} x {image[1]}.{turned} Export masks at the size of their images."
+            f"{_count(wrong, 'mask')} of a different size than the image. {file}: found {mask[0]} x {mask[1]} pixels "
+            f"(height x width); expected {image[0]} x {image[1]}.{rotated} Export masks at the size of their images."
         )
         yield Problem("sizes", "fatal", tuple(file for file, _, _ in wrong), message)
 
 
-def channels(scanned: Sequence[Scanned], *, wanted: int | None = None) -> Iterator[Problem]:
-    """Images whose channels cannot all be made one number, or the one wanted, without loss; grey and RGB can."""
-    images = images_of(scanned)
-    if wanted is not None:
-        yield from _other_channels(images, wanted)
+def channels(pairs: Sequence[ScannedPair], *, expected: int | None = None) -> Iterator[Problem]:
+    """Find images that cannot be converted without loss to ``expected`` channels, by default those of most images."""
+    images = readable_images(pairs)
+    if expected is not None:
+        yield from _unexpected_channels(images, expected)
     elif images and common_channels(images.values()) is None:
         usual = Counter(image.channels for image in images.values()).most_common(1)[0][0]
         odd = {file: image.channels for file, image in images.items() if image.channels != usual}
         message = (
-            f"{_count(odd, 'image')} with other channels than the rest: {_examples(odd)}: found "
-            f"{joined(sorted(set(odd.values())))} channels; expected {usual}. Convert them, or leave them out."
+            f"{_count(odd, 'image')} with a different number of channels: found "
+            f"{joined(sorted(set(odd.values())))}; expected {usual}, as in most images. {_convert(odd)}"
         )
         yield Problem("channels", "fatal", tuple(odd), message)
 
 
-def _other_channels(images: Mapping[Path, ImageFacts], wanted: int) -> Iterator[Problem]:
+def _unexpected_channels(images: Mapping[Path, ImageFacts], expected: int) -> Iterator[Problem]:
     odd = {
         file: image.channels
         for file, image in images.items()
-        if image.channels != wanted and not ({image.channels, wanted} == {1, 3} and image.is_gray)
+        if image.channels != expected and not ({image.channels, expected} == {1, 3} and image.is_gray)
     }
     if odd:
-        coloured = ", not all equal" if wanted == 1 and 3 in odd.values() else ""
+        colour = " (RGB, not gray)" if expected == 1 and 3 in odd.values() else ""
         message = (
-            f"{_count(odd, 'image')} of other channels than data.channels says: {_examples(odd)}: found "
-            f"{joined(sorted(set(odd.values())))} channels{coloured}; expected {wanted}. "
-            "Convert them, or leave them out."
+            f"{_count(odd, 'image')} with a different number of channels: found "
+            f"{joined(sorted(set(odd.values())))}{colour}; expected {expected}, as in data.channels. {_convert(odd)}"
         )
         yield Problem("channels", "fatal", tuple(odd), message)
 
 
-def dtypes(scanned: Sequence[Scanned]) -> Iterator[Problem]:
-    """Images of different number types: integers of 8 and 16 bits may be comparable, floats beside them never are."""
-    images = images_of(scanned)
+def dtypes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
+    """Find images of different data types: fatal for floats next to integers, a warning for 8 and 16 bits."""
+    images = readable_images(pairs)
     counts = Counter(image.dtype for image in images.values())
     if len(counts) > 1:
         usual = counts.most_common(1)[0][0]
         odd = {file: image.dtype for file, image in images.items() if image.dtype != usual}
-        floats = any(dtype.startswith("float") for dtype in counts)
+        has_floats = any(dtype.startswith("float") for dtype in counts)
         remedy = (
-            "Floats have no scale in common with integers: convert these images, or leave them out."
-            if floats
-            else "Check that black and white mean the same in all."
+            f"Floats and integers have no common scale. {_convert(odd)}"
+            if has_floats
+            else "Check that black and white are the lowest and highest values in both."
         )
         message = (
-            f"{_count(odd, 'image')} of another number type than the rest: {_examples(odd)}: found "
-            f"{joined(sorted(set(odd.values())))}; expected {usual}. {remedy}"
+            f"{_count(odd, 'image')} with a different data type: found {joined(sorted(set(odd.values())))}; "
+            f"expected {usual}, as in most images. {remedy}"
         )
-        yield Problem("dtypes", "fatal" if floats else "warning", tuple(odd), message)
+        yield Problem("dtypes", "fatal" if has_floats else "warning", tuple(odd), message)
 
 
-def mixed_masks(scanned: Sequence[Scanned]) -> Iterator[Problem]:
-    """Palette masks, which are read as numbers, beside masks of RGB colours."""
-    masks = masks_of(scanned)
-    indexed = tuple(file for file, mask in masks.items() if mask.palette)
-    coloured = tuple(file for file, mask in masks.items() if any(isinstance(value, str) for value in mask.values))
-    if indexed and coloured:
+def mixed_masks(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
+    """Find palette masks, which are read as numbers, next to RGB masks."""
+    masks = readable_masks(pairs)
+    palette = tuple(file for file, mask in masks.items() if mask.palette)
+    rgb = tuple(file for file, mask in masks.items() if any(isinstance(value, str) for value in mask.values))
+    if palette and rgb:
         message = (
-            f"Masks of two kinds: found {_count(indexed, 'palette mask')} such as {indexed[0]} and "
-            f"{_count(coloured, 'RGB mask')} such as {coloured[0]}; expected one kind. Convert palette masks to RGB."
+            f"Both palette and RGB masks: found {_count(palette, 'palette mask')} and {_count(rgb, 'RGB mask')}, such "
+            f"as {rgb[0]}; expected one kind. Convert palette masks to RGB."
         )
-        yield Problem("mixed masks", "fatal", indexed, message)
+        yield Problem("mixed masks", "fatal", palette, message)
 
 
-def palettes(scanned: Sequence[Scanned]) -> Iterator[Problem]:
-    """Palettes that give one number different colours, as when each mask was saved with a palette of its own."""
+def palettes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
+    """Find palettes that assign different colours to one value; only the first two such files are reported."""
     first: dict[int, tuple[Colour, Path]] = {}
-    for file, mask in masks_of(scanned).items():
-        for number, colour in mask.palette.items():
-            known, other = first.setdefault(number, (colour, file))
-            if known != colour:
+    for file, mask in readable_masks(pairs).items():
+        for value, colour in mask.palette.items():
+            first_colour, first_file = first.setdefault(value, (colour, file))
+            if first_colour != colour:
                 message = (
-                    f"Palettes differ: {number} is the colour {known} in {other} and {colour} in {file}. Numbers "
-                    "decide the class here; if colours do in these masks, convert them to RGB."
+                    f"Palettes differ: value {value} is {first_colour} in {first_file} and {colour} in {file}. Classes "
+                    "are assigned by value; if the colours identify the classes, convert the masks to RGB."
                 )
-                yield Problem("palettes", "warning", (other, file), message)
+                yield Problem("palettes", "warning", (first_file, file), message)
                 return
 
 
-def strange_values(scanned: Sequence[Scanned], mask_values: MaskValues) -> Iterator[Problem]:
-    """Masks with values that are no class, background or ignored."""
-    strange = Counter[Value]()
+def unknown_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
+    """Find masks with values that are not in the label table."""
+    unknown = Counter[Value]()
     files = []
-    for file, mask in masks_of(scanned).items():
-        found = {value: pixels for value, pixels in mask.values.items() if mask_values.word(value) is None}
-        strange.update(found)
+    for file, mask in readable_masks(pairs).items():
+        found = {value: pixels for value, pixels in mask.values.items() if mask_values.class_of(value) is None}
+        unknown.update(found)
         files += [file] * bool(found)
     if files:
-        yield Problem("mask values", "fatal", tuple(files), str(mask_values.wrong(strange, file=_examples(files))))
-
-
-def unwritable_values(scanned: Sequence[Scanned], mask_values: MaskValues) -> Iterator[Problem]:
-    """Classes of a value that the masks to be written, PNG files, cannot hold."""
-    unfit = {label.value: label.name for label in mask_values.labels if not 0 <= label.value <= _LARGEST}
-    if unfit:
-        files = tuple(file for file, mask in masks_of(scanned).items() if not unfit.keys().isdisjoint(mask.values))
+        fields = mask_values.unknown_values_error(unknown, file=files[0]).fields
         message = (
-            f"Classes of values that no PNG mask can hold: found {joined(f'{v} {name}' for v, name in unfit.items())}; "
-            f"expected 0 to {_LARGEST}. Change these values in the masks, or, where they are no classes, call them "
-            "ignored with --ignore or --mask-values."
+            f"{_count(files, 'mask')} with unknown values: found {fields['found']}; expected {fields['expected']}. "
+            f"{fields['remedy']}"
+        )
+        yield Problem("mask values", "fatal", tuple(files), message)
+
+
+def unwritable_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
+    """Find classes with a value that PNG masks cannot store, since predictions are written as PNG."""
+    unwritable = {label.value: label.name for label in mask_values.labels if not 0 <= label.value <= _MAX_PNG_VALUE}
+    if unwritable:
+        masks = readable_masks(pairs)
+        files = tuple(file for file, mask in masks.items() if not unwritable.keys().isdisjoint(mask.values))
+        found = joined(f"{value} {name}" for value, name in unwritable.items())
+        message = (
+            f"Classes with values that a PNG mask cannot store: found {found}; expected 0 to {_MAX_PNG_VALUE}. Change "
+            "these values in the masks, or, if they are not classes, ignore them with --ignore or --mask-values."
         )
         yield Problem("mask values", "fatal", files, message)
 
 
-def constant_masks(scanned: Sequence[Scanned], mask_values: MaskValues) -> Iterator[Problem]:
-    """Masks of one class, background or ignored all over, which is legal and may be a mistake."""
-    words = {file: mask_values.count_words(mask.values) for file, mask in masks_of(scanned).items()}
-    constant = {file: next(iter(found)) for file, found in words.items() if len(found) == 1}
+def constant_masks(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
+    """Find masks that contain only one class, background or ignored pixels."""
+    classes = {file: mask_values.count_classes(mask.values) for file, mask in readable_masks(pairs).items()}
+    constant = {file: next(iter(counts)) for file, counts in classes.items() if len(counts) == 1}
     if constant:
-        counts = joined(f"{count} {word}" for word, count in Counter(constant.values()).most_common())
+        counts = joined(f"{count} {name}" for name, count in Counter(constant.values()).most_common())
         message = (
-            f"{len(constant)} of {_count(words, 'mask')} with one class all over ({counts}): {_examples(constant)}."
+            f"{len(constant)} of {_count(classes, 'mask')} with a single class: {counts}. Check that this is right."
         )
         yield Problem("constant masks", "warning", tuple(constant), message)
 
 
-def unseen_classes(train: Sequence[Scanned], mask_values: MaskValues) -> Iterator[Problem]:
-    """Classes that no training mask shows, which can therefore not be learnt."""
-    seen = {word for mask in masks_of(train).values() for word in mask_values.count_words(mask.values)}
-    unseen = [name for name in first_values(mask_values.words) if name not in seen]
+def unseen_classes(train: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
+    """Find classes that occur in no training mask."""
+    present = {name for mask in readable_masks(train).values() for name in mask_values.count_classes(mask.values)}
+    unseen = [name for name in first_value_by_class(mask_values.classes_by_value) if name not in present]
     if unseen:
-        message = f"Not in any training mask: {joined(unseen)}. The network cannot learn what it is not shown."
+        message = f"Classes that occur in no training mask, and so cannot be learned: {joined(unseen)}."
         yield Problem("unseen classes", "warning", (), message)
 
 
-def duplicates(scanned: Sequence[Scanned]) -> Iterator[Problem]:
-    """Images of one set with the same pixels."""
-    copies = [files for files in _by_pixels(scanned).values() if len(files) > 1]
+def duplicates(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
+    """Find images of one set with identical pixels."""
+    copies = [files for files in _files_by_digest(pairs).values() if len(files) > 1]
     if copies:
-        message = (
-            f"{_count(copies, 'picture')} given more than once, such as {_examples(copies[0])}: each copy counts. "
-            "Remove all but one."
-        )
+        message = f"{_count(copies, 'image')} with identical copies, all of which are used. Keep one file of each."
         yield Problem("duplicates", "warning", tuple(file for files in copies for file in files), message)
 
 
-def leak(train: Sequence[Scanned], validation: Sequence[Scanned]) -> Iterator[Problem]:
-    """Images with the same pixels in training and validation, which make every score too good."""
-    learnt, asked = _by_pixels(train), _by_pixels(validation)
-    shared = [digest for digest in asked if digest in learnt]
+def leak(train: Sequence[ScannedPair], validation: Sequence[ScannedPair]) -> Iterator[Problem]:
+    """Find images with identical pixels in the training and the validation set."""
+    train_files, validation_files = _files_by_digest(train), _files_by_digest(validation)
+    shared = [digest for digest in validation_files if digest in train_files]
     if shared:
         message = (
-            f"LEAK: {_count(shared, 'picture')} of {len(asked)} in validation also in training, such as "
-            f"{learnt[shared[0]][0]} and {asked[shared[0]][0]}. The scores will be better than the network is: "
-            "remove these from one side."
+            f"Data leak: {len(shared)} of {_count(validation_files, 'validation image')} also in the training set. "
+            "Validation scores will be too high. Remove these images from one of the sets."
         )
-        files = tuple(file for digest in shared for file in (*learnt[digest], *asked[digest]))
+        files = tuple(file for digest in shared for file in (*train_files[digest], *validation_files[digest]))
         yield Problem("leak", "warning", files, message)
 
 
-def _by_pixels(scanned: Sequence[Scanned]) -> dict[str, list[Path]]:
+def _files_by_digest(pairs: Sequence[ScannedPair]) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = defaultdict(list)
-    for file, image in images_of(scanned).items():
+    for file, image in readable_images(pairs).items():
         files[image.digest].append(file)
     return files
 
 
-def _count(things: Collection[object], noun: str) -> str:
-    return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
+def _convert(files: Collection[Path]) -> str:
+    return "Convert or remove this image." if len(files) == 1 else "Convert or remove these images."
 
 
-def _examples(files: Collection[Path]) -> str:
-    return joined(files, most=_EXAMPLES)
+def _count(items: Collection[object], noun: str) -> str:
+    return f"{len(items)} {noun}{'s' * (len(items) != 1)}"

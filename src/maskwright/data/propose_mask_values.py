@@ -1,99 +1,106 @@
-"""A first prediction at what the values of masks stand for, for a person to confirm or correct."""
+"""Propose a label table from the values that occur in a set of masks, for the user to confirm or correct."""
 
 from collections.abc import Mapping, Sequence
 from shlex import quote
+from typing import Final
 
-from maskwright.data.label_table import BACKGROUND_WORD, IGNORED_WORD, MOST_LABELS, raw_value
-from maskwright.data.mask_values import MOST_PROPOSED, MaskValues, WrongMaskValues, parse_mask_values, wrong_values
-from maskwright.data.pixel_values import Value, as_colours, code, counted
+from maskwright.data.label_table import BACKGROUND_NAME, IGNORED_NAME, MAX_LABELS, raw_value
+from maskwright.data.mask_values import (
+    MAX_PROPOSED_VALUES,
+    MaskValues,
+    WrongMaskValues,
+    parse_mask_values,
+    unknown_values_error,
+)
+from maskwright.data.pixel_values import Value, as_colours, code, described_counts
 from maskwright.errors import wrong_argument
 from maskwright.images.errors import ImageFault
 from maskwright.images.labels import Colour
 
-_BLACK = "#000000"
-_VOID = 255  # the id that most data sets with more than one class give to pixels nobody labelled
-_NEAR = 16  # JPEG moves a flat 0 or 255 by about this much beside an edge
-_MOSTLY = 0.9
-_BLURRED = (
-    "They look like masks of two values saved as JPEG or resized smoothly: save them again as PNG, and resize masks "
-    "by nearest neighbour. If each value is a class, say so with --mask-values."
+_BLACK: Final = "#000000"
+_VOID: Final = 255  # the value that most multi-class data sets give to unlabelled pixels
+_JPEG_ERROR: Final = 16  # largest difference that JPEG compression makes to a constant 0 or 255 near an edge
+_MIN_FRACTION_NEAR_ENDS: Final = 0.9
+_BLURRED_REMEDY: Final = (
+    "The masks were probably binary and were saved as JPEG or resized by interpolation: save them again as PNG, and "
+    "resize masks by nearest neighbour. If each value is a class, list the values with --mask-values."
 )
-_PICTURES = (
-    "Check that they are masks, not pictures, saved as PNG and never resized smoothly; "
-    "if so, say what each value is in a YAML file given to --mask-values."
+_PHOTOGRAPH_REMEDY: Final = (
+    "Check that these are masks and not photographs, saved as PNG and resized by nearest neighbour. "
+    "If they are, list the values in a YAML file and pass it with --mask-values."
 )
 
 
 class OneMaskValue(ImageFault):
-    """Masks that hold one value, from which nothing can be learnt."""
+    """Masks with fewer than two values, from which nothing can be learned."""
 
 
 class TooManyMaskValues(ImageFault):
-    """Masks with more values than classes are likely to have, or with two that are smeared."""
+    """Masks with more values than there can be classes, or binary masks with blurred values."""
 
 
-def propose(
+def propose_mask_values(
     counts: Mapping[Value, int],
     *,
     classes: int | Sequence[str] | None = None,
     ignore: Value | None = None,
     palette: Mapping[int, Colour] | None = None,
 ) -> MaskValues:
-    """What the values counted in a set of masks most likely stand for.
+    """Return the most likely label table for the values of a set of masks.
 
-    Zero and one other number are the background and one class (``classes`` 1 or not given) or two classes (2).
-    ``classes`` of N are otherwise the numbers 0 to N-1. Without ``classes`` every value is a class of its own, black
-    is the background, and 255 beside two or more ids below 64 is ignored.
+    Zero and one other number are background and one class if ``classes`` is 1 or None, and two classes if it is 2.
+    Otherwise N ``classes`` are the numbers 0 to N-1. Without ``classes`` every value is a class, black is background,
+    and 255 is ignored where all other values, two or more, are below 64.
 
     Args:
-        counts: Pixels of each raw value, in all masks together.
-        classes: How many classes there are, or their names in order; ``background`` and ``ignored`` may be among them.
-        ignore: A value whose pixels count neither in the loss nor in scores.
-        palette: Colours that the masks themselves give to their numbers.
+        counts: Pixels of each raw value, summed over all masks.
+        classes: The number of classes, or their names in order; ``background`` and ``ignored`` are allowed as names.
+        ignore: A value whose pixels are excluded from loss and scores.
+        palette: Colours of the values in palette masks.
 
     Raises:
-        OneMaskValue: fewer than two values are left to tell apart.
-        TooManyMaskValues: more than 64 values, and no ``classes``; or 0 and 255 smeared into values close to both,
-            as masks of two values are when they are saved as JPEG or resized with smoothing.
-        WrongMaskValues: values that ``classes`` does not account for.
-        WrongArgument, WrongMaskTable: ``classes`` or ``ignore`` makes no sense.
+        OneMaskValue: Fewer than two values are left without ``ignore``.
+        TooManyMaskValues: There are more than 64 values and no ``classes``; or most pixels are near 0 or 255 but not
+            equal to them, as in binary masks that were saved as JPEG or resized by interpolation.
+        WrongMaskValues: There are values that ``classes`` does not cover.
+        WrongArgument, WrongLabelTable: ``classes`` or ``ignore`` is invalid.
 
-    >>> propose({0: 900, 255: 100}).text
+    >>> propose_mask_values({0: 900, 255: 100}).text
     '0=background,255=foreground'
-    >>> propose({0: 5, 1: 4, 2: 1, 255: 2}).text
+    >>> propose_mask_values({0: 5, 1: 4, 2: 1, 255: 2}).text
     '0=class_0,1=class_1,2=class_2,255=ignored'
     """
-    names, counts = _names(classes), _of_one_kind(counts)
-    coloured = any(isinstance(value, str) for value in counts)
+    names, counts = _class_names(classes), _uniform_counts(counts)
+    has_colours = any(isinstance(value, str) for value in counts)
     void = None if ignore is None else raw_value(ignore, source="--ignore")
-    if void is not None and isinstance(void, str) != coloured:
-        expected = f"a {'colour such as #ff0000' if coloured else 'number'}, as in the masks"
+    if void is not None and isinstance(void, str) != has_colours:
+        expected = f"a {'colour such as #ff0000' if has_colours else 'number'}, as in the masks"
         raise wrong_argument("ignore", ignore, expected=expected)
-    if void is None and names is None and not coloured and _looks_void(list(counts)):
+    if void is None and names is None and not has_colours and _has_void(list(counts)):
         void = _VOID
     counts = {value: pixels for value, pixels in counts.items() if value != void}
     if len(counts) < 2:
         raise OneMaskValue(
             file="The masks",
-            found=f"only {counted(counts)}" if counts else "no value that counts",
-            expected="two or more",
+            found=f"only {described_counts(counts)}" if counts else "no value that is not ignored",
+            expected="at least two values",
             remedy="Check that this is the folder of masks and that they are not empty.",
         )
-    smeared = _smeared(counts)
-    if smeared or (len(counts) > MOST_PROPOSED and (coloured or names is None)):
-        raise _too_many(counts, smeared)
-    words = _colour_words(counts, classes) if coloured else _number_words(counts, names)
+    blurred = _blurred_values(counts)
+    if blurred or (len(counts) > MAX_PROPOSED_VALUES and (has_colours or names is None)):
+        raise _too_many_error(counts, blurred)
+    table = _colour_table(counts, classes) if has_colours else _number_table(counts, names)
     if void is not None:
-        words = {**words, void: IGNORED_WORD}
-    return parse_mask_values(words).with_palette(palette or {})
+        table = {**table, void: IGNORED_NAME}
+    return parse_mask_values(table).with_palette(palette or {})
 
 
-def _names(classes: int | Sequence[str] | None) -> list[str] | None:
+def _class_names(classes: int | Sequence[str] | None) -> list[str] | None:
     if classes is None:
         return None
     if isinstance(classes, int):
-        if not 1 <= classes <= MOST_LABELS:
-            raise wrong_argument("classes", classes, expected=f"1 to {MOST_LABELS}")
+        if not 1 <= classes <= MAX_LABELS:
+            raise wrong_argument("classes", classes, expected=f"1 to {MAX_LABELS}")
         return ["foreground"] if classes == 1 else [f"class_{number}" for number in range(classes)]
     names = list(classes)
     if isinstance(classes, str) or not 1 <= len(set(names)) == len(names):
@@ -101,78 +108,78 @@ def _names(classes: int | Sequence[str] | None) -> list[str] | None:
     return names
 
 
-def _of_one_kind(counts: Mapping[Value, int]) -> dict[Value, int]:
-    """The counts in order of value, without zeros, as numbers only or colours only."""
-    coloured = any(isinstance(value, str) for value in counts)
-    present = {value: pixels for value, pixels in (as_colours(counts) if coloured else counts).items() if pixels}
-    strangers: dict[Value, int] = {value: present[value] for value in present if coloured and isinstance(value, int)}
-    if strangers:
-        known = {value: str(value) for value in present if value not in strangers}
-        raise wrong_values(strangers, words=known, file="The masks")
+def _uniform_counts(counts: Mapping[Value, int]) -> dict[Value, int]:
+    """Return the non-zero counts in order of value, all as numbers or all as colours."""
+    has_colours = any(isinstance(value, str) for value in counts)
+    present = {value: pixels for value, pixels in (as_colours(counts) if has_colours else counts).items() if pixels}
+    numbers: dict[Value, int] = {value: present[value] for value in present if has_colours and isinstance(value, int)}
+    if numbers:
+        colours = {value: str(value) for value in present if value not in numbers}
+        raise unknown_values_error(numbers, classes_by_value=colours, file="The masks")
     return dict(sorted(present.items(), key=lambda item: code(item[0])))
 
 
-def _looks_void(values: Sequence[Value]) -> bool:
-    """Whether 255 stands beside small ids, as the id of what nobody labelled."""
+def _has_void(values: Sequence[Value]) -> bool:
+    """Return whether 255 occurs next to small ids, where it usually marks unlabelled pixels."""
     *ids, last = map(code, values or [0])
-    return len(ids) > 1 and last == _VOID and ids[0] >= 0 and ids[-1] < MOST_PROPOSED
+    return len(ids) > 1 and last == _VOID and ids[0] >= 0 and ids[-1] < MAX_PROPOSED_VALUES
 
 
-def _number_words(counts: Mapping[Value, int], names: Sequence[str] | None) -> dict[Value, str]:
+def _number_table(counts: Mapping[Value, int], names: Sequence[str] | None) -> dict[Value, str]:
     low, high = min(counts, key=code), max(counts, key=code)
-    two_valued = len(counts) == 2 and low == 0
+    is_binary = len(counts) == 2 and low == 0
     if names is None:
-        if two_valued:
-            return {low: BACKGROUND_WORD, high: "foreground"}
+        if is_binary:
+            return {low: BACKGROUND_NAME, high: "foreground"}
         return {value: f"class_{value}" for value in counts}
-    if two_valued and len(names) <= 2:
-        return dict(zip((low, high), [BACKGROUND_WORD, *names][-2:], strict=True))
-    words: dict[Value, str] = dict(enumerate(names))
-    if len(names) == 1:  # zero, and the commonest of the others: what is left over are the strangers
-        commonest = max((value for value in counts if value != 0), key=lambda value: counts[value])
-        words = {0: BACKGROUND_WORD, commonest: names[0]}
-    unexpected = {value: pixels for value, pixels in counts.items() if value not in words}
-    if unexpected:
-        raise wrong_values(unexpected, words=words, file="The masks")
-    return words
+    if is_binary and len(names) <= 2:
+        return dict(zip((low, high), [BACKGROUND_NAME, *names][-2:], strict=True))
+    table: dict[Value, str] = dict(enumerate(names))
+    if len(names) == 1:  # zero is background and the most frequent other value the class; the rest are unknown
+        foreground = max((value for value in counts if value != 0), key=lambda value: counts[value])
+        table = {0: BACKGROUND_NAME, foreground: names[0]}
+    unknown = {value: pixels for value, pixels in counts.items() if value not in table}
+    if unknown:
+        raise unknown_values_error(unknown, classes_by_value=table, file="The masks")
+    return table
 
 
-def _colour_words(counts: Mapping[Value, int], classes: int | Sequence[str] | None) -> dict[Value, str]:
-    words = {value: BACKGROUND_WORD if value == _BLACK else str(value) for value in counts}
-    beside_black = [value for value in counts if value != _BLACK]
-    if classes is None or (isinstance(classes, int) and classes in (len(words), len(beside_black))):
-        return words
-    if not isinstance(classes, int) and len(classes) == 1 == len(beside_black):
-        return {**words, beside_black[0]: classes[0]}
+def _colour_table(counts: Mapping[Value, int], classes: int | Sequence[str] | None) -> dict[Value, str]:
+    table = {value: BACKGROUND_NAME if value == _BLACK else str(value) for value in counts}
+    foreground = [value for value in counts if value != _BLACK]
+    if classes is None or (isinstance(classes, int) and classes in (len(table), len(foreground))):
+        return table
+    if not isinstance(classes, int) and len(classes) == 1 == len(foreground):
+        return {**table, foreground[0]: classes[0]}
     count = classes if isinstance(classes, int) else len(classes)
     raise WrongMaskValues(
         file="The masks",
-        found=counted(counts),
-        expected=f"{count} classes, and to be told which colour is which",
-        remedy=f"Name every colour with --mask-values {quote(','.join(f'{value}=NAME' for value in counts))}.",
+        found=described_counts(counts),
+        expected=f"{count} classes with an assigned colour",
+        remedy=f"Give every colour a name with --mask-values {quote(','.join(f'{value}=NAME' for value in counts))}.",
         values=(),
     )
 
 
-def _smeared(counts: Mapping[Value, int]) -> tuple[Value, ...]:
-    """The values just above 0 and just below 255, if there are both and hardly a pixel is far from those two."""
-    above = [value for value in counts if value in range(1, _NEAR + 1)]
-    below = [value for value in counts if value in range(_VOID - _NEAR, _VOID)]
-    return (*above, *below) if above and below and _near_ends(counts) >= _MOSTLY else ()
+def _blurred_values(counts: Mapping[Value, int]) -> tuple[Value, ...]:
+    """Return the values just above 0 and just below 255 if both occur and nearly all pixels are near 0 or 255."""
+    above = [value for value in counts if value in range(1, _JPEG_ERROR + 1)]
+    below = [value for value in counts if value in range(_VOID - _JPEG_ERROR, _VOID)]
+    return (*above, *below) if above and below and _fraction_near_ends(counts) >= _MIN_FRACTION_NEAR_ENDS else ()
 
 
-def _near_ends(counts: Mapping[Value, int]) -> float:
-    ends = {*range(_NEAR + 1), *range(_VOID - _NEAR, _VOID + 1)}
+def _fraction_near_ends(counts: Mapping[Value, int]) -> float:
+    ends = {*range(_JPEG_ERROR + 1), *range(_VOID - _JPEG_ERROR, _VOID + 1)}
     return sum(pixels for value, pixels in counts.items() if value in ends) / sum(counts.values())
 
 
-def _too_many(counts: Mapping[Value, int], smeared: tuple[Value, ...]) -> TooManyMaskValues:
-    numbers = any(isinstance(value, int) for value in counts)
-    share = f", {_near_ends(counts):.0%} of the pixels within {_NEAR} of 0 or 255" if numbers else ""
+def _too_many_error(counts: Mapping[Value, int], blurred: tuple[Value, ...]) -> TooManyMaskValues:
+    has_numbers = any(isinstance(value, int) for value in counts)
+    near = f", {_fraction_near_ends(counts):.0%} of the pixels within {_JPEG_ERROR} of 0 or 255" if has_numbers else ""
     return TooManyMaskValues(
         file="The masks",
-        found=f"{len(counts)} different values{share}",
-        expected="0 and 255 alone" if smeared else f"at most {MOST_PROPOSED}, one for each class",
-        remedy=_BLURRED if smeared else _PICTURES,
-        values=smeared,
+        found=f"{len(counts)} different values{near}",
+        expected="only 0 and 255" if blurred else f"at most {MAX_PROPOSED_VALUES}, one per class",
+        remedy=_BLURRED_REMEDY if blurred else _PHOTOGRAPH_REMEDY,
+        values=blurred,
     )

@@ -1,4 +1,4 @@
-"""What the files of a data set hold: every image and mask is decoded, described and let go of."""
+"""Decode every file of a data set once and record the facts that checks, splits and plans need."""
 
 import os
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from maskwright.data.near_duplicates import look_of
+from maskwright.data.near_duplicates import perceptual_hash
 from maskwright.data.pairs import Pair
 from maskwright.data.pixel_values import Value, count_values
 from maskwright.errors import InputError
@@ -20,17 +20,17 @@ from maskwright.images.errors import WrongChannels
 from maskwright.images.labels import Colour
 from maskwright.images.read import read_image, read_mask_and_palette
 
-MOST_VALUES: Final = 1024
-"""Values of one mask that are kept; a mask with more holds a picture, and its rarest values tell nothing."""
-_SAMPLED_ROWS: Final = 8  # in which nearly every coloured image shows a colour
+MAX_VALUES: Final = 1024
+"""Largest number of values recorded per mask; a mask with more is a photograph, and its rarest values are dropped."""
+_PRECHECKED_ROWS: Final = 8  # nearly every colour image shows a colour in so few rows
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """One image: ``size`` is (height, width) in pixels, ``digest`` names its decoded pixels.
+    """Facts about one image: ``size`` is (height, width) in pixels, ``digest`` the SHA-256 of the decoded pixels.
 
-    ``channels`` leaves out an alpha channel that is opaque everywhere, ``is_gray`` says whether the others are equal;
-    ``look`` is that of `look_of`.
+    ``channels`` excludes an alpha channel that is opaque everywhere; ``is_gray`` states whether the others are equal;
+    ``perceptual_hash`` is None for an image with too little structure.
     """
 
     size: tuple[int, int]
@@ -38,27 +38,27 @@ class ImageFacts:
     is_gray: bool
     dtype: str
     digest: str
-    look: bytes | None
+    perceptual_hash: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
 class MaskFacts:
-    """One mask: its (height, width), the pixels of each raw value, and the colours its palette gives those values.
+    """Facts about one mask: its (height, width), the pixel count of each raw value and the palette colours of values.
 
-    ``upper`` are the pixels of each value in the upper half, ``runs`` the horizontal runs of each: pixels by runs is
-    how wide its parts are.
+    ``upper_half`` are the pixel counts in the upper half, and ``runs`` the numbers of horizontal runs of each value;
+    pixels divided by runs is the mean width of its regions.
     """
 
     size: tuple[int, int]
     values: Mapping[Value, int]
     palette: Mapping[int, Colour]
-    upper: Mapping[Value, int]
+    upper_half: Mapping[Value, int]
     runs: Mapping[Value, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Scanned:
-    """One pair of files: the facts of each, None for a file that could not be read, and why it could not."""
+class ScannedPair:
+    """A pair with the facts of both files; None for an unreadable file, whose error is in ``failures``."""
 
     pair: Pair
     image: ImageFacts | None
@@ -66,37 +66,35 @@ class Scanned:
     failures: Mapping[Path, InputError]
 
 
-def scan(pairs: Sequence[Pair], *, progress: Callable[[int, int], None] | None = None) -> list[Scanned]:
-    """Reads the image and the mask of every pair, several at a time; the answers are in the order of ``pairs``.
+def scan(pairs: Sequence[Pair], *, progress: Callable[[int, int], None] | None = None) -> list[ScannedPair]:
+    """Read the image and mask of every pair with one thread per processor; results are in the order of ``pairs``.
 
-    At most one image and one mask for each processor are in memory at a time.
-
-    Files that cannot be read do not end the scan: see `Scanned.failures`.
+    Each thread holds one image and one mask in memory. Unreadable files do not end the scan; see `ScannedPair`.
 
     Args:
-        pairs: What to read.
-        progress: Called after each pair with the number of pairs done and of all pairs.
+        pairs: Pairs to read.
+        progress: Called after each pair with the number of finished pairs and of all pairs.
     """
-    scanned: list[Scanned] = []
+    scanned: list[ScannedPair] = []
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="scan") as pool:
-        for one in pool.map(_scan_pair, pairs):
-            scanned.append(one)
+        for pair in pool.map(_scan_pair, pairs):
+            scanned.append(pair)
             if progress is not None:
                 progress(len(scanned), len(pairs))
     return scanned
 
 
-def images_of(scanned: Iterable[Scanned]) -> dict[Path, ImageFacts]:
-    """The images that could be read, by file."""
-    return {one.pair.image: one.image for one in scanned if one.image is not None}
+def readable_images(pairs: Iterable[ScannedPair]) -> dict[Path, ImageFacts]:
+    """Return the facts of all readable images by file."""
+    return {pair.pair.image: pair.image for pair in pairs if pair.image is not None}
 
 
-def masks_of(scanned: Iterable[Scanned]) -> dict[Path, MaskFacts]:
-    """The masks that could be read, by file."""
-    return {one.pair.mask: one.mask for one in scanned if one.mask is not None}
+def readable_masks(pairs: Iterable[ScannedPair]) -> dict[Path, MaskFacts]:
+    """Return the facts of all readable masks by file."""
+    return {pair.pair.mask: pair.mask for pair in pairs if pair.mask is not None}
 
 
-def _scan_pair(pair: Pair) -> Scanned:
+def _scan_pair(pair: Pair) -> ScannedPair:
     failures: dict[Path, InputError] = {}
     image: ImageFacts | None = None
     mask: MaskFacts | None = None
@@ -108,7 +106,7 @@ def _scan_pair(pair: Pair) -> Scanned:
         mask = _mask_facts(pair.mask)
     except InputError as error:
         failures[pair.mask] = error
-    return Scanned(pair, image, mask, failures)
+    return ScannedPair(pair, image, mask, failures)
 
 
 def _image_facts(file: Path) -> ImageFacts:
@@ -116,18 +114,18 @@ def _image_facts(file: Path) -> ImageFacts:
     digest = sha256(f"{image.dtype} {image.shape}".encode())
     digest.update(np.ascontiguousarray(image).data)
     height, width = image.shape[:2]
-    channels = _channels(image, file)
-    seen = image[..., :channels]
-    is_gray = _is_gray(seen[:: max(1, height // _SAMPLED_ROWS)]) and _is_gray(seen)
-    return ImageFacts((height, width), channels, is_gray, str(image.dtype), digest.hexdigest(), look_of(seen))
+    channels = _channels_without_opaque_alpha(image, file)
+    colour = image[..., :channels]
+    is_gray = _is_gray(colour[:: max(1, height // _PRECHECKED_ROWS)]) and _is_gray(colour)
+    return ImageFacts((height, width), channels, is_gray, str(image.dtype), digest.hexdigest(), perceptual_hash(colour))
 
 
 def _is_gray(image: np.ndarray) -> bool:
     return bool((image == image[..., :1]).all())
 
 
-def _channels(image: np.ndarray, file: Path) -> int:
-    """Channels without an opaque alpha, by the same rule that will drop it when the image is used."""
+def _channels_without_opaque_alpha(image: np.ndarray, file: Path) -> int:
+    """Return the number of channels by the same rule that removes alpha when the image is used."""
     channels = int(image.shape[-1])
     if channels not in (2, 4):
         return channels
@@ -139,24 +137,24 @@ def _channels(image: np.ndarray, file: Path) -> int:
 
 def _mask_facts(file: Path) -> MaskFacts:
     mask, colours = read_mask_and_palette(file)
-    values = dict(Counter(count_values(mask)).most_common(MOST_VALUES))
-    palette = {} if colours is None else _used(colours, values)
+    values = dict(Counter(count_values(mask)).most_common(MAX_VALUES))
+    palette = {} if colours is None else _used_colours(colours, values)
     height, width = mask.shape[:2]
-    upper, runs = (
+    upper_half, runs = (
         {value: pixels for value, pixels in counts.items() if value in values}
         for counts in (count_values(mask[: height // 2]), count_values(mask, where=_run_starts(mask)))
     )
-    return MaskFacts((height, width), values, palette, upper, runs)
+    return MaskFacts((height, width), values, palette, upper_half, runs)
 
 
 def _run_starts(mask: np.ndarray) -> np.ndarray:
-    """Where, (h, w), a value follows another in its row, or begins the row."""
+    """Return where, (h, w), a pixel is the first of its row or differs from its left neighbour."""
     starts = np.ones(mask.shape[:2], bool)
     changes = mask[:, 1:] != mask[:, :-1]
     starts[:, 1:] = changes if mask.ndim == 2 else changes.any(axis=-1)
     return starts
 
 
-def _used(colours: np.ndarray, values: Mapping[Value, int]) -> dict[int, Colour]:
-    rows = {number: colours[number].tolist() for number in values if isinstance(number, int) and number < len(colours)}
-    return {number: (red, green, blue) for number, (red, green, blue) in sorted(rows.items())}
+def _used_colours(colours: np.ndarray, values: Mapping[Value, int]) -> dict[int, Colour]:
+    rows = {index: colours[index].tolist() for index in values if isinstance(index, int) and index < len(colours)}
+    return {index: (red, green, blue) for index, (red, green, blue) in sorted(rows.items())}

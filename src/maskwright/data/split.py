@@ -1,4 +1,4 @@
-"""One set of pairs to two, for training and for validation, with masks alike on both sides."""
+"""Split pairs into training and validation sets or folds, stratified by the content of their masks."""
 
 import math
 from collections import Counter, defaultdict
@@ -8,20 +8,19 @@ from typing import Final
 
 import numpy as np
 
-from maskwright.data.label_table import BACKGROUND_WORD, IGNORED_WORD
+from maskwright.data.label_table import BACKGROUND_NAME, IGNORED_NAME
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pixel_values import Value
 from maskwright.errors import InputError, wrong_argument
 
-# Where groups differ in size, so many draws are made, and that is taken which holds out nearest to the share of pairs.
-_DRAWS = 32
-_STRATA: Final = 10  # ranges of coverage within which further strata count
+_DRAWS: Final = 32  # where group sizes differ, the draw closest to the requested fraction is used
+_COVERAGE_BINS: Final = 10  # within a bin, groups are ordered by their further strata
 
 
 class TooFewToSplit(InputError):
-    """Fewer than two pairs, or pairs that all belong together."""
+    """Fewer groups than sets to split them into."""
 
-    text = "The data set: found {found}; expected at least {sides} groups, one for each side. Add pairs."
+    text = "The data set: found {found}; expected at least {sides} groups, one for each set. Add pairs."
 
 
 def split(
@@ -33,25 +32,25 @@ def split(
     groups: Mapping[str, str] | None = None,
     strata: Mapping[str, float] | None = None,
 ) -> tuple[list[str], list[str]]:
-    """Names for training and names for validation, each sorted, stratified by how much of a mask its classes cover.
+    """Split names into training and validation names, each sorted, stratified by mask coverage.
 
-    The groups are sorted by coverage, cut into as many runs as the smaller side gets groups, and one of each run is
-    drawn for it; of several such draws, that is taken which comes nearest to the share of names. The answer depends on
-    the set of names, their coverage, groups and the seed, not on their order.
+    Groups are sorted by coverage and divided into as many consecutive runs as the smaller set gets groups; one group of
+    each run is drawn for that set. Where group sizes differ, the closest of several draws to the requested fraction is
+    used. The result depends on the set of names, their coverage, groups and strata and the seed, not on their order.
 
     Args:
-        names: What to split; each once.
-        coverage: Share of each mask that its classes cover, 0 to 1, such as `mask_coverage` gives.
-        fraction: Share for validation, above 0 and below 1; rounded to whole groups, at least one a side.
-        seed: Decides the draw.
-        groups: Group of a name, for pairs that must stay on one side, such as identical images; a name without
-            one is a group of its own.
-        strata: A further number of each name, to be alike on both sides among masks of about equal coverage; names
-            without one go together.
+        names: Names to split, each once.
+        coverage: Fraction of each mask that its classes cover, 0 to 1, see `mask_coverage`.
+        fraction: Fraction for validation, above 0 and below 1; rounded to whole groups, at least one for each set.
+        seed: Seed of the draw.
+        groups: Group of each name that must stay in one set with others, such as identical images; other names form
+            groups of their own.
+        strata: A further number for each name that is balanced among masks of similar coverage; names without one are
+            kept together in the order.
 
     Raises:
-        TooFewToSplit: there are fewer than two groups.
-        WrongArgument: ``fraction`` out of range, or a name that comes twice.
+        TooFewToSplit: There are fewer than two groups.
+        WrongArgument: ``fraction`` is out of range or a name is repeated.
 
     >>> split(["a", "b", "c", "d"], {"a": 0.0, "b": 0.1, "c": 0.8, "d": 0.9}, fraction=0.5, seed=1)
     (['b', 'd'], ['a', 'c'])
@@ -64,11 +63,11 @@ def split(
     validation_groups = min(max(round(fraction * len(ordered)), 1), len(ordered) - 1)
     drawn_groups = min(validation_groups, len(ordered) - validation_groups)
     runs = np.array_split(np.arange(len(ordered)), drawn_groups)
-    share = fraction if drawn_groups == validation_groups else 1 - fraction
+    drawn_fraction = fraction if drawn_groups == validation_groups else 1 - fraction
     draws = 1 if len(ordered) == len(names) else _DRAWS
     drawn = min(
         ({name for run in runs for name in ordered[generator.choice(run)]} for _ in range(draws)),
-        key=lambda side: abs(len(side) - share * len(names)),
+        key=lambda side: abs(len(side) - drawn_fraction * len(names)),
     )
     rest = set(names) - drawn
     train, validation = (rest, drawn) if drawn_groups == validation_groups else (drawn, rest)
@@ -84,14 +83,14 @@ def folds(
     groups: Mapping[str, str] | None = None,
     strata: Mapping[str, float] | None = None,
 ) -> list[list[str]]:
-    """Names in ``number`` parts that have no name in common, each sorted, for validating on each in turn.
+    """Divide names into ``number`` disjoint folds for cross-validation, each sorted.
 
-    The groups are sorted by coverage and dealt, ``number`` at a time, one to each part; of groups that differ in size
-    the larger go to the parts that have fewer names. Arguments are those of `split`.
+    Groups are sorted by coverage, and each ``number`` consecutive groups are distributed over the folds, larger groups
+    to folds with fewer names. For the other arguments see `split`.
 
     Raises:
-        TooFewToSplit: there are fewer groups than parts.
-        WrongArgument: a name comes twice.
+        TooFewToSplit: There are fewer groups than folds.
+        WrongArgument: A name is repeated.
 
     >>> folds(["a", "b", "c", "d"], {"a": 0.0, "b": 0.1, "c": 0.8, "d": 0.9}, number=2, seed=1)
     [['a', 'd'], ['b', 'c']]
@@ -100,10 +99,33 @@ def folds(
     ordered = _by_coverage(names, coverage, groups=groups, strata=strata, sides=number, generator=generator)
     parts: list[list[str]] = [[] for _ in range(number)]
     for first in range(0, len(ordered), number):
-        by_room = sorted(generator.permutation(number), key=lambda place: len(parts[place]))
-        for place, group in zip(by_room, sorted(ordered[first : first + number], key=len, reverse=True), strict=False):
-            parts[place] += group
+        smallest_first = sorted(generator.permutation(number), key=lambda fold: len(parts[fold]))
+        largest_first = sorted(ordered[first : first + number], key=len, reverse=True)
+        for fold, group in zip(smallest_first, largest_first, strict=False):
+            parts[fold] += group
     return [sorted(part) for part in parts]
+
+
+def mask_coverage(masks: Mapping[str, Mapping[Value, int]], mask_values: MaskValues) -> dict[str, float]:
+    """Return the fraction of each mask's valid pixels, 0 to 1, that classes other than background cover.
+
+    If no value is background, the most frequent class of all masks takes its place. The coverage of a mask with only
+    ignored pixels is 0.
+
+    Args:
+        masks: Pixel counts of the raw values, by name of the mask.
+        mask_values: The label table.
+
+    >>> table = MaskValues(classes_by_value={0: "background", 1: "cell", 255: "ignored"})
+    >>> mask_coverage({"a": {0: 6, 1: 2, 255: 92}}, table)
+    {'a': 0.25}
+    """
+    pixels = {name: mask_values.count_classes(values) for name, values in masks.items()}
+    total = sum(pixels.values(), start=Counter[str]())
+    del total[IGNORED_NAME]
+    has_background = BACKGROUND_NAME in mask_values.classes_by_value.values()
+    background = BACKGROUND_NAME if has_background else max(total, key=total.__getitem__, default="")
+    return {name: _fraction_without(counts, background) for name, counts in pixels.items()}
 
 
 def _by_coverage(
@@ -115,51 +137,26 @@ def _by_coverage(
     sides: int,
     generator: np.random.Generator,
 ) -> list[list[str]]:
-    """The groups, those of equal coverage in random order, or by their strata; at least one for each side."""
+    """Return at least ``sides`` groups sorted by coverage; ties are in random order or sorted by strata."""
     if len(set(names)) < len(names):
         raise wrong_argument("names", Counter(names).most_common(1)[0][0], expected="each name once")
     members: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         members[(groups or {}).get(name, name)].append(name)
     if len(members) < sides:
-        found = f"{len(names)} pair{'s' * (len(names) != 1)} of {len(members)} group{'s' * (len(members) != 1)}"
+        found = f"{len(names)} pair{'s' * (len(names) != 1)} in {len(members)} group{'s' * (len(members) != 1)}"
         raise TooFewToSplit(found=found, sides="two" if sides == 2 else sides)
-    shuffled = [list(members.values())[place] for place in generator.permutation(len(members))]
+    shuffled = [list(members.values())[index] for index in generator.permutation(len(members))]
 
     def mean(numbers: Mapping[str, float], group: list[str]) -> float:
         return sum(numbers.get(name, -math.inf) for name in group) / len(group)
 
     if strata is None:
         return sorted(shuffled, key=partial(mean, coverage))
-    # Nothing, and tenths of the image: the classes that the salt challenge's kernels stratified by.
-    return sorted(shuffled, key=lambda group: (math.ceil(_STRATA * mean(coverage, group)), mean(strata, group)))
+    # Zero and tenths of the image: the classes that kernels of the TGS salt challenge stratified by.
+    return sorted(shuffled, key=lambda group: (math.ceil(_COVERAGE_BINS * mean(coverage, group)), mean(strata, group)))
 
 
-def mask_coverage(masks: Mapping[str, Mapping[Value, int]], mask_values: MaskValues) -> dict[str, float]:
-    """Share of each mask's pixels, 0 to 1 and without the ignored, that the classes beside the background cover.
-
-    Where no value is background, the commonest class of all masks stands in for it. A mask of ignored pixels alone
-    has 0.
-
-    Args:
-        masks: Pixels of each raw value, by the name of the mask.
-        mask_values: What the values stand for.
-
-    >>> table = MaskValues(words={0: "background", 1: "cell", 255: "ignored"})
-    >>> mask_coverage({"a": {0: 6, 1: 2, 255: 92}}, table)
-    {'a': 0.25}
-    """
-    pixels = {name: mask_values.count_words(values) for name, values in masks.items()}
-    total = sum(pixels.values(), start=Counter[str]())
-    del total[IGNORED_WORD]
-    common = (
-        BACKGROUND_WORD
-        if BACKGROUND_WORD in mask_values.words.values()
-        else max(total, key=total.__getitem__, default="")
-    )
-    return {name: _share(counts, common) for name, counts in pixels.items()}
-
-
-def _share(pixels: Counter[str], common: str) -> float:
-    labelled = pixels.total() - pixels[IGNORED_WORD]
-    return 1 - pixels[common] / labelled if labelled else 0.0
+def _fraction_without(pixels: Counter[str], background: str) -> float:
+    valid = pixels.total() - pixels[IGNORED_NAME]
+    return 1 - pixels[background] / valid if valid else 0.0

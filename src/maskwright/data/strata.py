@@ -1,4 +1,4 @@
-"""A number for each image from a CSV file, such as the depth a section was taken at."""
+"""Read a number for each image from a CSV file, such as the depth of a section, to stratify a split by."""
 
 import csv
 import math
@@ -7,24 +7,24 @@ from typing import Final
 
 from maskwright.errors import InputError
 
-_MOST_BYTES: Final = 2**28
+_MAX_BYTES: Final = 2**28
 
 
 class WrongStrata(InputError):
-    """A file that does not give each image a number."""
+    """A file that does not contain a number for each image."""
 
-    text = "{file}: found {found}; expected a line id,number for each image, under a line of names."
+    text = "{file}: found {found}; expected a header line, then a line id,number for each image."
 
 
 def read_strata(file: Path) -> dict[str, float]:
-    """The number of each image, by its name without file type.
+    """Return the number of each image by its file name without suffix.
 
     Raises:
-        WrongStrata: The file is missing, too large or no text, or has another number of columns, no number, or an id
-            twice.
+        WrongStrata: The file is missing, too large or not UTF-8 text, has no header or another number of columns, or
+            has an invalid number or a repeated id.
     """
     try:
-        if file.stat().st_size > _MOST_BYTES:
+        if file.stat().st_size > _MAX_BYTES:
             raise WrongStrata(file=file, found=f"{file.stat().st_size} bytes")
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = [row for row in csv.reader(lines) if row]
@@ -33,12 +33,12 @@ def read_strata(file: Path) -> dict[str, float]:
     if rows and _is_number(rows[0][-1]):
         raise WrongStrata(file=file, found=f"{','.join(rows[0])[:40]!r} in line 1")
     numbers: dict[str, float] = {}
-    for place, row in enumerate(rows[1:], start=2):
+    for line, row in enumerate(rows[1:], start=2):
         if len(row) != 2 or row[0] in numbers:
-            found = f"{len(row)} columns in line {place}" if len(row) != 2 else f"the id {row[0]} twice"
+            found = f"{len(row)} columns in line {line}" if len(row) != 2 else f"the id {row[0]} twice"
             raise WrongStrata(file=file, found=found)
         if not _is_number(row[1]):
-            raise WrongStrata(file=file, found=f"{row[1]!r} in line {place}")
+            raise WrongStrata(file=file, found=f"{row[1]!r} in line {line}")
         numbers[row[0]] = float(row[1])
     if not numbers:
         raise WrongStrata(file=file, found="no line of numbers")

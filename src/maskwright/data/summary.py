@@ -1,4 +1,4 @@
-"""A scanned data set in a few numbers: how many, how large, of what, and how its classes are shared out."""
+"""Summarise a scanned data set: number, sizes, channels and types of the images, and the class balance."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -6,27 +6,27 @@ from dataclasses import dataclass
 
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pixel_values import Value, as_colours
-from maskwright.data.scan import ImageFacts, Scanned, images_of, masks_of
+from maskwright.data.scan import ImageFacts, ScannedPair, readable_images, readable_masks
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """One raw value of the masks: its word, its pixels, their share of all pixels (0 to 1), the masks it is in."""
+class ClassBalance:
+    """One raw mask value: its class name, pixels, fraction of all pixels (0 to 1) and the masks it occurs in."""
 
     value: Value
-    word: str
+    name: str
     pixels: int
-    share: float
+    fraction: float
     masks: int
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """A scanned data set.
+class DataSummary:
+    """Summary of a scanned data set.
 
-    ``heights`` and ``widths`` are (least, greatest), pixels. ``channels`` is what every image can be brought to
-    without loss, None where there is no such number. ``balance`` has a row for each value in the table of mask values;
-    it is empty while nobody knows what the values stand for. What could not be read counts in ``pairs`` only.
+    ``heights`` and ``widths`` are (minimum, maximum), pixels. ``channels`` is the number of channels that all images
+    can be converted to without loss, or None. ``balance`` has a row for each value of the label table and is empty
+    without a table. Unreadable files are counted only in ``pairs``.
     """
 
     pairs: int
@@ -34,39 +34,39 @@ class Summary:
     widths: tuple[int, int]
     channels: int | None
     dtypes: tuple[str, ...]
-    balance: tuple[Balance, ...]
+    balance: tuple[ClassBalance, ...]
 
 
-def summarise(scanned: Sequence[Scanned], *, mask_values: MaskValues | None) -> Summary:
-    """The numbers of one scanned data set, its classes named by ``mask_values``; zeros where there is no image."""
-    images = images_of(scanned).values()
+def summarise(pairs: Sequence[ScannedPair], *, mask_values: MaskValues | None) -> DataSummary:
+    """Summarise scanned pairs, with the classes of ``mask_values``; sizes are 0 if no image is readable."""
+    images = readable_images(pairs).values()
     heights, widths = ([image.size[axis] for image in images] or [0] for axis in (0, 1))
-    return Summary(
-        pairs=len(scanned),
+    return DataSummary(
+        pairs=len(pairs),
         heights=(min(heights), max(heights)),
         widths=(min(widths), max(widths)),
         channels=common_channels(images),
         dtypes=tuple(sorted({image.dtype for image in images})),
-        balance=() if mask_values is None else _balance(scanned, mask_values),
+        balance=() if mask_values is None else _balance(pairs, mask_values),
     )
 
 
 def common_channels(images: Collection[ImageFacts]) -> int | None:
-    """The channels that all images have or, as grey becomes RGB, can be given; None if there is no such number."""
+    """Return the number of channels that all images have, or 3 for a mixture of gray and RGB; None otherwise."""
     found = {image.channels for image in images}
     if found == {1, 3}:
         return 3
     return found.pop() if len(found) == 1 else None
 
 
-def _balance(scanned: Sequence[Scanned], mask_values: MaskValues) -> tuple[Balance, ...]:
+def _balance(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> tuple[ClassBalance, ...]:
     pixels, masks = Counter[Value](), Counter[Value]()
-    for mask in masks_of(scanned).values():
+    for mask in readable_masks(pairs).values():
         counts = as_colours(mask.values) if mask_values.kind == "colours" else mask.values
         pixels.update(counts)
         masks.update(counts.keys())
     total = pixels.total() or 1
     return tuple(
-        Balance(value, word, pixels[value], pixels[value] / total, masks[value])
-        for value, word in mask_values.words.items()
+        ClassBalance(value, name, pixels[value], pixels[value] / total, masks[value])
+        for value, name in mask_values.classes_by_value.items()
     )
