@@ -22,7 +22,7 @@ import numpy as np
 import openvino
 
 from maskwright.models import Unet
-from maskwright.rewrite.for_export import rewrite
+from maskwright.rewrite.for_export import rewrite_for_export
 
 MOST = 1e-4  # of a probability
 PRECISIONS = ("f32", "bf16")
@@ -75,7 +75,7 @@ def main() -> None:
     shape = (options.batch, options.side, options.side, 3)
     images = np.random.default_rng(1).uniform(0, 255, shape).astype(np.float32)
     network = randomise(Unet(options.backbone), images)
-    models = [converted(one, shape=shape) for one in (network, rewrite(network))]
+    models = [converted(one, shape=shape) for one in (network, rewrite_for_export(network))]
 
     print(f"Unet({options.backbone!r}), {shape}, OpenVINO {openvino.__version__}, {os.cpu_count()} CPUs", end=", ")
     print(f"{platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}")

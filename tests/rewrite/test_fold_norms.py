@@ -1,11 +1,11 @@
-"""Batch normalisation in a convolution's filters: by hand, and which convolutions can take it."""
+"""Folding of batch normalisation into convolutions: weights by hand, outputs, and the layers that are kept."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from maskwright.rewrite.fold_norms import fold_norms, folded
+from maskwright.rewrite.fold_norms import fold_norms, folded_weights
 from tests.networks.randomise import answer, randomise
 from tests.networks.tiny import noise
 
@@ -18,26 +18,26 @@ CONVOLUTIONS = {
 }
 
 
-def network_of(*between, training=None, **norm):
-    """A convolution, layers ``between``, and a normalisation."""
+def network_of(*first, training=None, **norm):
+    """Build a network of the given layers and a batch normalisation."""
     image = keras.Input((9, 12, 3))
     x = image
-    for layer in between:
+    for layer in first:
         x = layer(x)
     x = layers.BatchNormalization(**norm)(x, training=training)
     return randomise(keras.Model(image, x))
 
 
-def count(network, kind):
-    return sum(isinstance(layer, kind) for layer in network.layers)
+def count(network, layer_class):
+    return sum(isinstance(layer, layer_class) for layer in network.layers)
 
 
-def test_the_numbers_of_a_channel_by_hand():
+def test_folded_weights_equal_those_by_hand():
     convolution, norm = layers.Conv2D(2, 1), layers.BatchNormalization(epsilon=0.0)
     norm(convolution(np.zeros((1, 2, 2, 1))))
     convolution.set_weights([np.array([[[[2.0, 3.0]]]]), np.array([1.0, -1.0])])
     norm.set_weights([np.array(x) for x in ([6.0, 5.0], [10.0, 20.0], [4.0, 2.0], [9.0, 25.0])])
-    kernel, bias = folded(convolution, norm)
+    kernel, bias = folded_weights(convolution, norm)
     assert kernel.ravel().tolist() == pytest.approx([2 * 6 / 3, 3 * 5 / 5])
     assert bias.tolist() == pytest.approx([(1 - 4) * 6 / 3 + 10, (-1 - 2) * 5 / 5 + 20])
 
@@ -45,14 +45,14 @@ def test_the_numbers_of_a_channel_by_hand():
 @pytest.mark.parametrize("norm", [{}, {"scale": False}, {"center": False}, {"scale": False, "center": False}], ids=str)
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
-def test_a_convolution_takes_in_its_normalisation(kind, use_bias, norm):
+def test_normalisation_is_folded_into_every_kind_of_convolution(kind, use_bias, norm):
     network = network_of(CONVOLUTIONS[kind](padding="same", use_bias=use_bias), epsilon=0.1, **norm)
-    again, images = fold_norms(network), noise(9, 12)
-    assert count(again, layers.BatchNormalization) == 0
-    np.testing.assert_allclose(answer(again, images), answer(network, images), atol=2e-6)
+    folded, images = fold_norms(network), noise(9, 12)
+    assert count(folded, layers.BatchNormalization) == 0
+    np.testing.assert_allclose(answer(folded, images), answer(network, images), atol=2e-6)
 
 
-def test_a_channel_that_never_varied_keeps_its_precision():
+def test_channel_with_zero_variance_keeps_its_precision():
     network = network_of(layers.Conv2D(4, 3, padding="same"))
     norm = network.layers[-1]
     norm.moving_variance.assign(np.array([0.0, 1e-12, 1e4, 1.0]))
@@ -70,17 +70,17 @@ def test_a_channel_that_never_varied_keeps_its_precision():
         network_of(layers.Conv2D(4, 3), training=True),
         network_of(layers.ZeroPadding2D(1)),
     ],
-    ids=["activation", "rectified", "padded after", "by columns", "in training", "no convolution"],
+    ids=["activation", "relu", "padding", "column axis", "training", "no convolution"],
 )
-def test_a_normalisation_of_something_else_stays(network):
-    again, images = fold_norms(network), noise(9, 12)
-    assert count(again, layers.BatchNormalization) == 1
-    np.testing.assert_allclose(answer(again, images), answer(network, images), atol=1e-6)
+def test_normalisation_that_cannot_be_folded_is_kept(network):
+    folded, images = fold_norms(network), noise(9, 12)
+    assert count(folded, layers.BatchNormalization) == 1
+    np.testing.assert_allclose(answer(folded, images), answer(network, images), atol=1e-6)
 
 
-def test_a_normalisation_before_a_padded_convolution_stays():
-    """It moves the zeros around the map as well."""
+def test_normalisation_before_a_padded_convolution_is_kept():
+    """Folding would also shift the zeros of the padding."""
     image = keras.Input((9, 12, 3))
     x = layers.Conv2D(4, 3, padding="same")(layers.BatchNormalization()(image))
-    again = fold_norms(keras.Model(image, x))
-    assert count(again, layers.BatchNormalization) == 1
+    folded = fold_norms(keras.Model(image, x))
+    assert count(folded, layers.BatchNormalization) == 1

@@ -1,1 +1,1 @@
-"""Graph rewriting: the same function computed by a cheaper graph, for training and for export."""
+"""Graph rewriting: functional networks with fewer or cheaper layers and the same outputs, for training and export."""

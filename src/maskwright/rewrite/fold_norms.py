@@ -1,7 +1,8 @@
-"""Batch normalisation taken into the convolution before it.
+"""Fold batch normalisation into the convolution before it.
 
-When predicting, a batch normalisation multiplies every channel by one number and adds another; the convolution before
-it can do both. One after the padding or the activation of a convolution stays, since neither commutes with it.
+At inference, a batch normalisation multiplies every channel by a constant and adds another, which the convolution
+before it can do. A batch normalisation after the padding or the activation of a convolution is kept, since it does not
+commute with either.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,18 +13,18 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from maskwright.rewrite.graph import Graph, Step, again, replaced, skip
+from maskwright.rewrite.graph import Graph, Replacement, rebuild_layer, remove_layer, replace_layers
 
-# For each kind of convolution the shape in which one number for each channel of its output multiplies its kernel.
-CHANNEL_SHAPES: Final[Mapping[type, Callable[[keras.Layer], tuple[int, ...]]]] = {
+# Shape in which one factor per output channel multiplies the kernel, by class of convolution.
+SCALE_SHAPES: Final[Mapping[type, Callable[[keras.Layer], tuple[int, ...]]]] = {
     layers.Conv2D: lambda _: (-1,),  # kernels are (height, width, inputs, outputs)
     layers.Conv2DTranspose: lambda _: (-1, 1),  # (height, width, outputs, inputs)
-    layers.DepthwiseConv2D: lambda layer: (-1, layer.depth_multiplier),  # (height, width, inputs, outputs of each)
+    layers.DepthwiseConv2D: lambda layer: (-1, layer.depth_multiplier),  # (height, width, inputs, outputs per input)
 }
 
 
 def fold_norms(network: keras.Model) -> keras.Model:
-    """A copy of ``network`` whose convolutions do the work of the batch normalisations right after them.
+    """Copy ``network`` with batch normalisations folded into the convolutions directly before them.
 
     >>> image = keras.Input((8, 8, 3))
     >>> x = layers.BatchNormalization()(layers.Conv2D(4, 3, use_bias=False, name="conv")(image))
@@ -32,41 +33,43 @@ def fold_norms(network: keras.Model) -> keras.Model:
     (2, True)
     """
     graph = Graph(network)
-    steps: dict[str, Step] = {}
+    replacements: dict[str, Replacement] = {}
     for call in graph.calls:
         if type(call.layer) is layers.BatchNormalization and not call.training:
-            source = graph.source(call.inputs[0])
-            if source is not None and can_fold(source.layer, call.layer):
-                steps[call.layer.name] = skip
-                steps[source.layer.name] = again(source.layer, folded(source.layer, call.layer), use_bias=True)
-    return replaced(network, steps)
+            producer = graph.exclusive_producer(call.inputs[0])
+            if producer is not None and can_fold(producer.layer, call.layer):
+                convolution, norm = producer.layer, call.layer
+                replacements[norm.name] = remove_layer
+                weights = folded_weights(convolution, norm)
+                replacements[convolution.name] = rebuild_layer(convolution, weights, use_bias=True)
+    return replace_layers(network, replacements)
 
 
 def can_fold(convolution: keras.Layer, norm: layers.BatchNormalization) -> bool:
-    """Whether ``convolution`` can do the work of ``norm``, which reads all of its output."""
+    """Return whether ``norm``, the only consumer of ``convolution``, can be folded into it."""
     return (
-        type(convolution) in CHANNEL_SHAPES
+        type(convolution) in SCALE_SHAPES
         and convolution.data_format == "channels_last"
         and convolution.activation is keras.activations.linear
         and norm.axis in (-1, 3)
     )
 
 
-def folded(convolution: keras.Layer, norm: layers.BatchNormalization) -> tuple[NDArray[np.float64], ...]:
-    """Kernel and bias of a convolution that does the work of both layers.
+def folded_weights(convolution: keras.Layer, norm: layers.BatchNormalization) -> tuple[NDArray[np.float64], ...]:
+    """Return kernel and bias of a convolution that equals both layers.
 
     >>> convolution, norm = layers.Conv2D(1, 1, kernel_initializer="ones"), layers.BatchNormalization(epsilon=0.25)
     >>> _ = norm(convolution(np.zeros((1, 2, 2, 1))))
     >>> norm.set_weights([np.array([value]) for value in (3.0, 5.0, 1.0, 2.0)])  # gamma, beta, mean, variance
-    >>> [float(numbers.item()) for numbers in folded(convolution, norm)]  # of 3 * (x - 1) / 1.5 + 5
+    >>> [float(weights.item()) for weights in folded_weights(convolution, norm)]  # 3 * (x - 1) / 1.5 + 5
     [2.0, 3.0]
     """
-    bias = _numbers(convolution.bias) if convolution.use_bias else 0.0
-    scale = (_numbers(norm.gamma) if norm.scale else 1.0) / np.sqrt(_numbers(norm.moving_variance) + norm.epsilon)
-    shift = (_numbers(norm.beta) if norm.center else 0.0) - _numbers(norm.moving_mean) * scale
-    by_channel = scale.reshape(CHANNEL_SHAPES[type(convolution)](convolution))
-    return _numbers(convolution.kernel) * by_channel, bias * scale + shift
+    bias = _float64(convolution.bias) if convolution.use_bias else 0.0
+    scale = (_float64(norm.gamma) if norm.scale else 1.0) / np.sqrt(_float64(norm.moving_variance) + norm.epsilon)
+    shift = (_float64(norm.beta) if norm.center else 0.0) - _float64(norm.moving_mean) * scale
+    kernel_scale = scale.reshape(SCALE_SHAPES[type(convolution)](convolution))
+    return _float64(convolution.kernel) * kernel_scale, bias * scale + shift
 
 
-def _numbers(variable: Any) -> NDArray[np.float64]:
+def _float64(variable: Any) -> NDArray[np.float64]:
     return np.asarray(keras.ops.convert_to_numpy(variable), dtype=np.float64)

@@ -1,28 +1,28 @@
-"""A network as it was trained, rewritten for engines: the same function by fewer and cheaper layers."""
+"""Rewrite a network for inference engines: the same function with fewer and cheaper layers."""
 
 import keras
 
 from maskwright.errors import wrong_argument
 from maskwright.rewrite.fold_norms import fold_norms
-from maskwright.rewrite.merge_upsampling import merge_enlarging
-from maskwright.rewrite.padding import take_in_padding
-from maskwright.rewrite.plain_groups import make_groups_plain
+from maskwright.rewrite.merge_upsampling import merge_upsampling
+from maskwright.rewrite.padding import merge_padding
+from maskwright.rewrite.plain_groups import replace_grouped_convolutions
 
 
-def rewrite(network: keras.Model) -> keras.Model:
-    """A network that predicts what ``network`` predicts, up to rounding: in float32 about 1e-6 of the values.
+def rewrite_for_export(network: keras.Model) -> keras.Model:
+    """Copy ``network`` into one with the same predictions up to rounding: about 1e-6 of the values in float32.
 
-    Four rules find their places in the graph by what the layers do, each exact also at the borders:
+    Four rewrites apply wherever the layers allow them. Each is exact, also at the borders of the image:
 
-    - grouped convolutions become Keras' own;
-    - zero padding before a convolution of stride 1 becomes that convolution's own;
-    - batch normalisation right after a convolution is folded into it;
-    - nearest upsampling, joined with another map or not, and the convolution after it become a transposed convolution
-      of the small map, plus a convolution of the other.
+    - `GroupedConv2D` becomes ``Conv2D(groups=...)``;
+    - zero padding before a convolution of stride 1 is merged into the convolution;
+    - batch normalisation directly after a convolution is folded into it;
+    - nearest-neighbour upsampling, optional concatenation and a convolution become a transposed convolution of the
+      small feature map, plus a convolution of the concatenated one.
 
-    A layer that is called twice, or whose output something else reads, stays as it is, and so do models inside the
-    model. Inputs, outputs and the names of what stays are those of ``network``, which is not changed; where nothing is
-    to be rewritten, it is returned. The new network is one to predict with: its batch normalisations no longer learn.
+    A layer that is called twice or whose output has several consumers is kept, and so is a nested model. Inputs,
+    outputs and the names of remaining layers are those of ``network``, which is not changed. If nothing can be
+    rewritten, return ``network`` itself. The new network is for inference only: its batch normalisations are folded.
 
     Raises:
         WrongArgument: ``network`` is not a functional Keras model.
@@ -31,9 +31,9 @@ def rewrite(network: keras.Model) -> keras.Model:
     >>> image = keras.Input((8, 8, 3))
     >>> x = layers.Concatenate()([layers.UpSampling2D(2)(layers.MaxPooling2D()(image)), image])
     >>> x = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(x))
-    >>> [type(layer).__name__ for layer in rewrite(keras.Model(image, x)).layers]
+    >>> [type(layer).__name__ for layer in rewrite_for_export(keras.Model(image, x)).layers]
     ['InputLayer', 'MaxPooling2D', 'Conv2DTranspose', 'Conv2D', 'Add']
     """
     if not isinstance(network, keras.Model) or not hasattr(network, "operations"):
         raise wrong_argument("network", network, expected="a functional Keras model")
-    return merge_enlarging(fold_norms(take_in_padding(make_groups_plain(network))))
+    return merge_upsampling(fold_norms(merge_padding(replace_grouped_convolutions(network))))

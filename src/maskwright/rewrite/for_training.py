@@ -3,21 +3,25 @@
 import keras
 
 from maskwright.networks.auxiliary_outputs import MASK
-from maskwright.rewrite.fused_norm import norm_steps
-from maskwright.rewrite.graph import Step, replaced, skip
-from maskwright.rewrite.padding import padding_steps
+from maskwright.rewrite.fused_norm import fused_norm_replacements
+from maskwright.rewrite.graph import Replacement, remove_layer, replace_layers
+from maskwright.rewrite.padding import padding_replacements
 
 
 def rewrite_for_training(network: keras.Model) -> keras.Model:
     """Copy ``network`` into one that trains faster, with the same layer names and weights.
 
-    Zero padding becomes the padding of the convolution after it, TensorFlow computes batch normalisation in one fused
-    operation, and the masks of deep supervision are scored at the resolution they are computed at.
+    Zero padding is merged into the convolution after it, TensorFlow computes batch normalisation in one fused
+    operation, and the outputs of deep supervision keep the resolution at which they are computed. If nothing can be
+    replaced, return ``network`` itself.
     """
-    return replaced(network, padding_steps(network) | norm_steps(network) | native_resolution_steps(network))
+    return replace_layers(
+        network,
+        padding_replacements(network) | fused_norm_replacements(network) | native_resolution_replacements(network),
+    )
 
 
-def native_resolution_steps(network: keras.Model) -> dict[str, Step]:
-    """Return the steps that remove the final upsampling of each deep supervision output of ``network``."""
+def native_resolution_replacements(network: keras.Model) -> dict[str, Replacement]:
+    """Return the replacements that remove the final upsampling of each deep supervision output, by layer name."""
     stages = [name for name in network.output_names if name.startswith(f"{MASK}_stage")]
-    return {f"{name}_upsampling": skip for name in stages if isinstance(network.output, dict)}
+    return {f"{name}_upsampling": remove_layer for name in stages if isinstance(network.output, dict)}

@@ -1,93 +1,90 @@
-"""Batch normalisation that TensorFlow computes in one pass of its own, for networks that learn."""
+"""Batch normalisation in one TensorFlow operation, for training."""
 
 from typing import Any, Final, final
 
 import keras
 from keras import layers
 
-from maskwright.rewrite.graph import Call, Graph, Step, replaced
+from maskwright.rewrite.graph import Graph, LayerCall, Replacement
 
-_FEW: Final = 8  # channels: what a processor's registers hold of float32
+_MIN_FUSED_CHANNELS: Final = 8  # float32 values in a processor register; the operation is slow below
 
 
-def fuse_norms(network: keras.Model) -> keras.Model:
-    """A copy of ``network`` that normalises by `FusedBatchNormalization`; ``network`` itself where that gains nothing.
+def fused_norm_replacements(network: keras.Model) -> dict[str, Replacement]:
+    """Return replacements of batch normalisations by `FusedBatchNormalization`, by layer name; none without TensorFlow.
 
-    Layers keep their names and weights. One that normalises the images themselves, as the article's encoders do, no
-    longer learns its shift: images come normalised, and that gradient alone takes as long as a tenth of a step.
+    Layers keep their names and weights. The shift of a layer that normalises the images themselves, as in the
+    encoders of segmentation_models, is frozen: images are normalised already, and this gradient alone takes about a
+    tenth of a step.
     """
-    return replaced(network, norm_steps(network))
-
-
-def norm_steps(network: keras.Model) -> dict[str, Step]:
-    """What `fuse_norms` does in place of layers of ``network``."""
     if keras.backend.backend() != "tensorflow":
         return {}
     images = {id(tensor) for tensor in network.inputs}
-    norms = [call for call in Graph(network).calls if _can_be_fused(call)]
-    return {norm.layer.name: _fused(norm.layer, of_images=id(norm.inputs[0]) in images) for norm in norms}
+    calls = [call for call in Graph(network).calls if _can_fuse(call)]
+    return {call.layer.name: _fused(call.layer, freeze_shift=id(call.inputs[0]) in images) for call in calls}
 
 
-def _can_be_fused(call: Call) -> bool:
+def _can_fuse(call: LayerCall) -> bool:
     layer = call.layer
     if type(layer) is not layers.BatchNormalization or layer.axis not in (-1, 3):
         return False
     return len(call.inputs[0].shape) == 4 and not (layer.synchronized or getattr(layer, "renorm", False))
 
 
-def _fused(norm: layers.BatchNormalization, *, of_images: bool) -> Step:
-    def step(x: keras.KerasTensor, **arguments: Any) -> keras.KerasTensor:
+def _fused(norm: layers.BatchNormalization, *, freeze_shift: bool) -> Replacement:
+    def replacement(x: keras.KerasTensor, **arguments: Any) -> keras.KerasTensor:
         fused = FusedBatchNormalization.from_config(norm.get_config())
-        made = fused(x, **arguments)
+        y = fused(x, **arguments)
         fused.set_weights(norm.get_weights())
-        if of_images and fused.center:
+        if freeze_shift and fused.center:
             fused.beta.trainable = False
-        return made
+        return y
 
-    return step
+    return replacement
 
 
 @final
 class FusedBatchNormalization(layers.BatchNormalization):
-    """Keras' `BatchNormalization` of maps (n, h, w, c), by one operation of TensorFlow where the batch decides.
+    """`keras.layers.BatchNormalization` of feature maps (n, h, w, c) that trains in one TensorFlow operation.
 
-    Keras takes some ten passes over the map, in float32; this takes two or three, in the map's own precision, and is
-    fused with a ReLU behind it. Sums are kept in float32.
+    Keras needs about ten passes over a feature map, in float32. This layer needs two or three, in the precision of the
+    feature map, and is fused with a following ReLU. Statistics are float32.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """As Keras' own."""
+        """Normalise ``inputs`` and, in training, update the moving statistics, like the base class."""
         if keras.backend.backend() != "tensorflow" or not (training and self.trainable) or mask is not None:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
 
         channels = inputs.shape[-1]
-        if channels < _FEW:
-            return self._of_few_channels(inputs)
+        if channels < _MIN_FUSED_CHANNELS:
+            return self._normalise_few_channels(inputs)
         scale = tf.cast(self.gamma, "float32") if self.scale else tf.ones(channels)
         offset = tf.cast(self.beta, "float32") if self.center else tf.zeros(channels)
-        nothing = tf.zeros(0)  # the moving averages are kept below, as Keras keeps them
+        unused = tf.zeros(0)  # the moving statistics are updated below with the momentum of Keras
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs, scale=scale, offset=offset, mean=nothing, variance=nothing, epsilon=self.epsilon, is_training=True
+            x=inputs, scale=scale, offset=offset, mean=unused, variance=unused, epsilon=self.epsilon, is_training=True
         )
         pixels = tf.cast(tf.size(inputs) // channels, "float32")
-        self._remember(mean, variance * (pixels - 1) / pixels)  # TensorFlow's is that of a sample, not of the batch
+        # TensorFlow returns the unbiased variance; Keras uses the biased one.
+        self._update_moving_statistics(mean, variance * (pixels - 1) / pixels)
         return y
 
-    def _of_few_channels(self, inputs: Any) -> Any:
-        """The same for images, whose few channels the operation would take one number at a time."""
+    def _normalise_few_channels(self, inputs: Any) -> Any:
+        """Normalise feature maps with few channels, for which the fused operation is not vectorised."""
         import tensorflow as tf
 
-        def mean_of(maps: Any) -> Any:  # rows first: those are long
+        def channel_means(maps: Any) -> Any:  # over images and rows first, because those axes are long
             return tf.reduce_mean(tf.reduce_mean(maps, axis=(0, 1)), axis=0)
 
         x = tf.cast(inputs, "float32")
-        mean = mean_of(x)
-        variance = mean_of(tf.square(x - mean))
-        self._remember(mean, variance)
+        mean = channel_means(x)
+        variance = channel_means(tf.square(x - mean))
+        self._update_moving_statistics(mean, variance)
         scale = tf.math.rsqrt(variance + self.epsilon) * (self.gamma if self.scale else 1.0)
         return tf.cast((x - mean) * scale + (self.beta if self.center else 0.0), inputs.dtype)
 
-    def _remember(self, mean: Any, variance: Any) -> None:
-        for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + now * (1 - self.momentum))
+    def _update_moving_statistics(self, mean: Any, variance: Any) -> None:
+        for moving, current in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + current * (1 - self.momentum))

@@ -1,4 +1,4 @@
-"""The graph of a functional network: who makes and who reads each tensor, and a copy with some layers replaced."""
+"""Producers and consumers of the tensors of a functional network, and copies of it with replaced layers."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
-Step = Callable[..., Any]
-"""What is done in place of a layer's call, given what the layer is called with."""
+Replacement = Callable[..., Any]
+"""Function called with the arguments of a layer, instead of the layer."""
 
 
 @dataclass(frozen=True)
-class Call:
-    """The one call of a layer: the tensors it reads, and whether it is told to behave as in training."""
+class LayerCall:
+    """The only call of a layer: its input tensors, and whether it is called with ``training=True``."""
 
     layer: keras.Layer
     inputs: tuple[keras.KerasTensor, ...]
@@ -25,142 +25,158 @@ class Call:
 
 
 class Graph:
-    """The calls of a functional network, in its layers' order.
+    """Layer calls of a functional network, in the order of its layers.
 
-    `calls` leaves out the layers that are called more than once; what these read is known all the same.
+    `calls` excludes layers that are called more than once; these still count as consumers of their inputs.
 
     >>> image = keras.Input((8, 8, 3), name="image")
-    >>> enlarged = keras.layers.UpSampling2D(2, name="up")(image)
-    >>> graph = Graph(keras.Model(image, keras.layers.ReLU(name="relu")(enlarged)))
-    >>> [call.layer.name for call in graph.calls], graph.source(enlarged).layer.name
+    >>> upsampled = keras.layers.UpSampling2D(2, name="up")(image)
+    >>> graph = Graph(keras.Model(image, keras.layers.ReLU(name="relu")(upsampled)))
+    >>> [call.layer.name for call in graph.calls], graph.exclusive_producer(upsampled).layer.name
     (['image', 'up', 'relu'], 'up')
     """
 
     def __init__(self, network: keras.Model) -> None:
-        self.calls: list[Call] = []
-        self._makers: dict[int, Call] = {}
-        self._readers = Counter(id(tensor) for tensor in network.outputs)
+        self.calls: list[LayerCall] = []
+        self._producers: dict[int, LayerCall] = {}
+        self._consumer_counts = Counter(id(tensor) for tensor in network.outputs)
         for operation in network.operations:
-            nodes = operation._inbound_nodes  # what Keras tells publicly, it tells of layers called once
-            self._readers.update(id(tensor) for node in nodes for tensor in node.input_tensors)
+            nodes = operation._inbound_nodes  # the public properties cover only layers that are called once
+            self._consumer_counts.update(id(tensor) for node in nodes for tensor in node.input_tensors)
             if len(nodes) == 1:
                 [node] = nodes
-                call = Call(operation, tuple(node.input_tensors), training=bool(node.arguments.kwargs.get("training")))
+                training = bool(node.arguments.kwargs.get("training"))
+                call = LayerCall(operation, tuple(node.input_tensors), training=training)
                 self.calls.append(call)
-                self._makers |= {id(tensor): call for tensor in node.output_tensors}
+                self._producers |= {id(tensor): call for tensor in node.output_tensors}
 
-    def source(self, tensor: keras.KerasTensor) -> Call | None:
-        """The call that makes ``tensor``, if it is the layer's only one and one other call is all that reads it."""
-        return self._makers.get(id(tensor)) if self._readers[id(tensor)] == 1 else None
+    def exclusive_producer(self, tensor: keras.KerasTensor) -> LayerCall | None:
+        """Return the call that produces ``tensor`` if its layer is called once and the tensor has one consumer."""
+        return self._producers.get(id(tensor)) if self._consumer_counts[id(tensor)] == 1 else None
 
 
 def heads(network: keras.Model) -> list[keras.Operation]:
-    """The layers that make the answers of ``network``: on the way to each output, the last with weights.
+    """Return the last layer with weights on each path to an output of ``network``.
 
     >>> image = keras.Input((8, 8, 3))
-    >>> maps = keras.layers.Conv2D(16, 3, name="body")(image)
-    >>> network = keras.Model(image, keras.layers.ReLU()(keras.layers.Conv2D(2, 1, name="head")(maps)))
+    >>> features = keras.layers.Conv2D(16, 3, name="body")(image)
+    >>> network = keras.Model(image, keras.layers.ReLU()(keras.layers.Conv2D(2, 1, name="head")(features)))
     >>> [layer.name for layer in heads(network)]
     ['head']
     """
-    makers = {
+    producers = {
         id(tensor): (operation, node.input_tensors)
         for operation in network.operations
         for node in operation._inbound_nodes
         for tensor in node.output_tensors
     }
     found: dict[int, keras.Operation] = {}
-    ahead, seen = list(network.outputs), set[int]()
-    while ahead:
-        tensor = id(ahead.pop())
-        if tensor in seen:
+    pending, visited = list(network.outputs), set[int]()
+    while pending:
+        tensor = id(pending.pop())
+        if tensor in visited:
             continue
-        seen.add(tensor)
-        operation, read = makers[tensor]
+        visited.add(tensor)
+        operation, inputs = producers[tensor]
         if isinstance(operation, keras.Layer) and operation.weights:
             found[id(operation)] = operation
         else:
-            ahead += read
+            pending += inputs
     return list(found.values())
 
 
-def shapes_in(network: keras.Model, image: tuple[int, int, int]) -> dict[str, tuple[Shape, Shape]]:
-    """The shape each layer of ``network`` reads (its first input's) and that it makes, of an image (h, w, c).
+def layer_shapes(network: keras.Model, image: tuple[int, int, int]) -> dict[str, tuple[Shape, Shape]]:
+    """Return the shapes of the first input and the first output of each layer for an image (h, w, c).
 
-    For a network of images of any size; nothing is computed.
+    The network may have a variable input size. Nothing is computed.
 
     >>> image = keras.Input((None, None, 3))
-    >>> shapes_in(keras.Model(image, keras.layers.MaxPooling2D(name="pool")(image)), (64, 96, 3))["pool"]
+    >>> layer_shapes(keras.Model(image, keras.layers.MaxPooling2D(name="pool")(image)), (64, 96, 3))["pool"]
     ((1, 64, 96, 3), (1, 32, 48, 3))
     """
-    known: dict[int, Shape] = {id(tensor): (1, *image) for tensor in network.inputs}
+    tensor_shapes: dict[int, Shape] = {id(tensor): (1, *image) for tensor in network.inputs}
     shapes: dict[str, tuple[Shape, Shape]] = {}
     for operation in network.operations:
         if isinstance(operation, keras.layers.InputLayer):
             continue
         for node in operation._inbound_nodes:
-            if any(id(tensor) not in known for tensor in node.input_tensors):
+            if any(id(tensor) not in tensor_shapes for tensor in node.input_tensors):
                 continue  # a call outside this network
             args, kwargs = keras.tree.map_structure(
-                partial(_of_shape, known), (node.arguments.args, node.arguments.kwargs)
+                partial(_with_static_shape, tensor_shapes), (node.arguments.args, node.arguments.kwargs)
             )
-            made = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
-            known |= {id(tensor): spec.shape for tensor, spec in zip(node.output_tensors, made, strict=True)}
-            shapes[operation.name] = known[id(node.input_tensors[0])], made[0].shape
+            specs = keras.tree.flatten(operation.compute_output_spec(*args, **kwargs))
+            tensor_shapes |= {id(tensor): spec.shape for tensor, spec in zip(node.output_tensors, specs, strict=True)}
+            shapes[operation.name] = tensor_shapes[id(node.input_tensors[0])], specs[0].shape
     return shapes
 
 
-def _of_shape(known: Mapping[int, Shape], leaf: Any) -> Any:
-    return keras.KerasTensor(known[id(leaf)], leaf.dtype) if isinstance(leaf, keras.KerasTensor) else leaf
+def _with_static_shape(tensor_shapes: Mapping[int, Shape], leaf: Any) -> Any:
+    return keras.KerasTensor(tensor_shapes[id(leaf)], leaf.dtype) if isinstance(leaf, keras.KerasTensor) else leaf
 
 
-def replaced(network: keras.Model, steps: Mapping[str, Step]) -> keras.Model:
-    """A copy of ``network``, weights included, that takes ``steps`` in place of the layers they are named after.
+def replace_layers(network: keras.Model, replacements: Mapping[str, Replacement]) -> keras.Model:
+    """Copy ``network``, including its weights, with ``replacements`` of layers by name.
 
-    Without steps it is ``network`` itself.
+    Without replacements, return ``network`` itself.
 
     >>> image = keras.Input((8, 8, 3), name="image")
     >>> network = keras.Model(image, keras.layers.Dropout(0.5, name="drop")(keras.layers.ReLU(name="relu")(image)))
-    >>> [layer.name for layer in replaced(network, {"drop": skip}).layers]
+    >>> [layer.name for layer in replace_layers(network, {"drop": remove_layer}).layers]
     ['image', 'relu']
     """
-    if not steps:
+    if not replacements:
         return network
     copies: dict[str, keras.Operation] = {}
 
     def call(operation: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        if operation.name in steps:
-            return steps[operation.name](*args, **kwargs)
+        if operation.name in replacements:
+            return replacements[operation.name](*args, **kwargs)
         if operation.name in copies:
             return copies[operation.name](*args, **kwargs)
         copies[operation.name] = copy = type(operation).from_config(operation.get_config())
-        made = copy(*args, **kwargs)
+        outputs = copy(*args, **kwargs)
         if isinstance(operation, keras.Layer):
             copy.set_weights(operation.get_weights())
-        return made
+        return outputs
 
-    bare = keras.Model(network.input, network.output, name=network.name)  # else Keras compiles the copy as well
-    return keras.models.clone_model(bare, clone_function=lambda operation: operation, call_function=call)
+    # clone_model also compiles the copy of a compiled model, so it gets a model that is not compiled.
+    uncompiled = keras.Model(network.input, network.output, name=network.name)
+    return keras.models.clone_model(uncompiled, clone_function=lambda operation: operation, call_function=call)
 
 
-def skip(x: keras.KerasTensor, **_: Any) -> keras.KerasTensor:
-    """The step of a layer that is no longer needed."""
+def remove_layer(x: keras.KerasTensor, **_: Any) -> keras.KerasTensor:
+    """Replacement that returns the input of the layer."""
     return x
 
 
-def apply(layer: keras.Layer, x: keras.KerasTensor, weights: Sequence[NDArray[np.floating]]) -> keras.KerasTensor:
-    """What a new ``layer`` makes of ``x`` by ``weights``."""
+def call_with_weights(
+    layer: keras.Layer, x: keras.KerasTensor, weights: Sequence[NDArray[np.floating]]
+) -> keras.KerasTensor:
+    """Call a new ``layer`` on ``x``, set its weights and return its output."""
     y = layer(x)
     layer.set_weights(weights)
     return y
 
 
-def again(
-    layer: keras.Layer, weights: Sequence[NDArray[np.floating]], *, kind: type[Any] | None = None, **settings: Any
-) -> Step:
-    """The step of a layer that stays, with other ``weights`` and ``settings``, or as another ``kind`` of layer."""
+def rebuild_layer(
+    layer: keras.Layer,
+    weights: Sequence[NDArray[np.floating]],
+    *,
+    layer_class: type[Any] | None = None,
+    **settings: Any,
+) -> Replacement:
+    """Return a replacement by a layer with other weights and settings.
 
-    def step(x: keras.KerasTensor, **_: Any) -> keras.KerasTensor:
-        return apply((kind or type(layer)).from_config(layer.get_config() | settings), x, weights)
+    Args:
+        layer: The layer whose configuration is used.
+        weights: Weights of the new layer.
+        layer_class: Class of the new layer; that of ``layer`` by default.
+        **settings: Entries of the configuration to change.
+    """
 
-    return step
+    def replacement(x: keras.KerasTensor, **_: Any) -> keras.KerasTensor:
+        new_layer = (layer_class or type(layer)).from_config(layer.get_config() | settings)
+        return call_with_weights(new_layer, x, weights)
+
+    return replacement

@@ -1,9 +1,10 @@
-"""Enlarging taken into the convolution after it, which becomes a transposed convolution of the small map.
+"""Merge upsampling and the convolution after it into a transposed convolution of the small feature map.
 
-Repeating every pixel r times each way, then convolving with k x k numbers, is the transposed convolution of stride r
-with these numbers convolved with r x r ones. For odd k and padding with zeros the borders agree as well. A small pixel
-costs (k + r - 1)**2 products in place of (k * r)**2, 16 in place of 36 for k = 3 and r = 2, and the enlarged map is
-never made. Where it is joined with others, their convolution is the sum of each one's own.
+Nearest-neighbour upsampling by r followed by a convolution with a k x k kernel equals a transposed convolution of
+stride r, whose kernel is the full convolution of that kernel with an r x r kernel of ones. For odd k and zero padding
+it is also exact at the borders. It costs (k + r - 1)**2 multiplications per small pixel instead of (k * r)**2, so 16
+instead of 36 for k = 3 and r = 2, and the upsampled feature map is never stored. A convolution of concatenated feature
+maps is the sum of convolutions of each.
 """
 
 from collections.abc import Sequence
@@ -14,41 +15,44 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from maskwright.rewrite.graph import Graph, Step, apply, replaced, skip
+from maskwright.rewrite.graph import Graph, Replacement, call_with_weights, remove_layer, replace_layers
 
 
-def merge_enlarging(network: keras.Model) -> keras.Model:
-    """A copy of ``network`` with transposed convolutions where it repeated pixels and convolved the result.
+def merge_upsampling(network: keras.Model) -> keras.Model:
+    """Copy ``network`` with nearest-neighbour upsampling merged into the convolutions after it.
 
-    The repeated pixels may be joined with those of other maps, of which at most one is not enlarged itself.
+    An upsampled feature map may be concatenated with others, of which at most one is not upsampled.
 
     >>> image = keras.Input((8, 8, 3))
     >>> x = layers.UpSampling2D(2, name="up")(image)
-    >>> network = merge_enlarging(keras.Model(image, layers.Conv2D(4, 3, padding="same")(x)))
+    >>> network = merge_upsampling(keras.Model(image, layers.Conv2D(4, 3, padding="same")(x)))
     >>> [type(layer).__name__ for layer in network.layers], network.output_shape
     (['InputLayer', 'Conv2DTranspose'], (None, 16, 16, 4))
     """
     graph = Graph(network)
-    steps: dict[str, Step] = {}
+    replacements: dict[str, Replacement] = {}
     for call in graph.calls:
-        if not keeps_size(call.layer):
+        if not can_transpose(call.layer):
             continue
-        joining = graph.source(call.inputs[0])
-        if joining is None or not joins_channels(joining.layer):
-            joining = None
-        maps = (joining or call).inputs
-        sources = [graph.source(tensor) for tensor in maps]
-        enlarging = [source.layer if source and repeats_pixels(source.layer) else None for source in sources]
-        if any(enlarging) and enlarging.count(None) <= 1:
-            steps |= {layer.name: skip for layer in (*enlarging, call.layer) if layer}
-            channels = [tensor.shape[-1] for tensor in maps]
-            all_at_hand = joining or call
-            steps[all_at_hand.layer.name] = sum_of_parts(call.layer, enlarging, channels=channels)
-    return replaced(network, steps)
+        concatenation = graph.exclusive_producer(call.inputs[0])
+        if concatenation is None or not concatenates_channels(concatenation.layer):
+            concatenation = None
+        inputs = (concatenation or call).inputs
+        producers = [graph.exclusive_producer(tensor) for tensor in inputs]
+        upsampling = [
+            producer.layer if producer and is_nearest_upsampling(producer.layer) else None for producer in producers
+        ]
+        if any(upsampling) and upsampling.count(None) <= 1:
+            replacements |= {layer.name: remove_layer for layer in (*upsampling, call.layer) if layer}
+            channels = [tensor.shape[-1] for tensor in inputs]
+            # The first call that has all inputs takes the place of the convolution.
+            replaced = (concatenation or call).layer
+            replacements[replaced.name] = sum_of_convolutions(call.layer, upsampling, channels=channels)
+    return replace_layers(network, replacements)
 
 
-def keeps_size(layer: keras.Layer) -> bool:
-    """Whether ``layer`` is a convolution that can enlarge as well: of odd sides, surrounded by zeros."""
+def can_transpose(layer: keras.Layer) -> bool:
+    """Return whether ``layer`` is a zero-padded convolution with odd kernel sides, stride 1 and no groups."""
     return (
         type(layer) is layers.Conv2D
         and layer.data_format == "channels_last"
@@ -59,50 +63,51 @@ def keeps_size(layer: keras.Layer) -> bool:
     )
 
 
-def joins_channels(layer: keras.Layer) -> bool:
-    """Whether ``layer`` puts the channels of maps together."""
+def concatenates_channels(layer: keras.Layer) -> bool:
+    """Return whether ``layer`` concatenates feature maps along the channel axis."""
     return type(layer) is layers.Concatenate and layer.axis in (-1, 3)
 
 
-def repeats_pixels(layer: keras.Layer) -> bool:
-    """Whether ``layer`` enlarges maps by repeating their pixels."""
+def is_nearest_upsampling(layer: keras.Layer) -> bool:
+    """Return whether ``layer`` repeats pixels."""
     return (
         type(layer) is layers.UpSampling2D and layer.interpolation == "nearest" and layer.data_format == "channels_last"
     )
 
 
-def sum_of_parts(
-    convolution: layers.Conv2D, enlarging: Sequence[layers.UpSampling2D | None], *, channels: Sequence[int]
-) -> Step:
-    """The step of ``convolution`` on maps before they are enlarged and joined.
+def sum_of_convolutions(
+    convolution: layers.Conv2D, upsampling: Sequence[layers.UpSampling2D | None], *, channels: Sequence[int]
+) -> Replacement:
+    """Return a replacement that applies ``convolution`` to feature maps before upsampling and concatenation.
 
     Args:
-        convolution: One that `keeps_size`.
-        enlarging: For each map the layer that enlarged it, None for none.
-        channels: Channels of each map.
+        convolution: A layer for which `can_transpose` is true.
+        upsampling: The upsampling layer of each feature map, or None.
+        channels: Number of channels of each feature map.
     """
 
-    def step(maps: Any, **_: Any) -> keras.KerasTensor:
-        numbers = convolution.get_weights()
-        kernels = np.split(numbers[0], np.cumsum(channels)[:-1], axis=2)
-        parts: list[keras.KerasTensor] = []
-        for x, up, kernel in zip(keras.tree.flatten(maps), enlarging, kernels, strict=True):
-            bias = [] if parts else numbers[1:]  # once is enough
-            layer = part_of(convolution, up, use_bias=bool(bias))
-            parts.append(apply(layer, x, [kernel if up is None else enlarging_kernel(kernel, up.size), *bias]))
-        y = layers.Add(name=f"{convolution.name}_sum", dtype=convolution.dtype_policy)(parts) if parts[1:] else parts[0]
+    def replacement(feature_maps: Any, **_: Any) -> keras.KerasTensor:
+        kernel, *bias = convolution.get_weights()
+        kernels = np.split(kernel, np.cumsum(channels)[:-1], axis=2)
+        terms: list[keras.KerasTensor] = []
+        for x, up, term_kernel in zip(keras.tree.flatten(feature_maps), upsampling, kernels, strict=True):
+            term_bias = [] if terms else bias  # only the first term adds the bias
+            layer = _convolution_of_part(convolution, up, use_bias=bool(term_bias))
+            weights = term_kernel if up is None else transposed_kernel(term_kernel, up.size)
+            terms.append(call_with_weights(layer, x, [weights, *term_bias]))
+        dtype = convolution.dtype_policy
+        y = layers.Add(name=f"{convolution.name}_sum", dtype=dtype)(terms) if terms[1:] else terms[0]
         if convolution.activation is keras.activations.linear:
             return y
-        name = f"{convolution.name}_activation"
-        return layers.Activation(convolution.activation, dtype=convolution.dtype_policy, name=name)(y)
+        return layers.Activation(convolution.activation, dtype=dtype, name=f"{convolution.name}_activation")(y)
 
-    return step
+    return replacement
 
 
-def part_of(convolution: layers.Conv2D, up: layers.UpSampling2D | None, *, use_bias: bool) -> keras.Layer:
-    """A layer that does what ``convolution`` does to some of its channels, enlarged by ``up``; no activation follows.
+def _convolution_of_part(convolution: layers.Conv2D, up: layers.UpSampling2D | None, *, use_bias: bool) -> keras.Layer:
+    """Create the layer that applies ``convolution`` to part of its channels after ``up``, without activation.
 
-    It has the name of ``up``, where that enlarges.
+    A transposed convolution gets the name of the upsampling layer that it replaces.
     """
     if up is None:
         return layers.Conv2D.from_config(convolution.get_config() | {"use_bias": use_bias, "activation": None})
@@ -117,20 +122,23 @@ def part_of(convolution: layers.Conv2D, up: layers.UpSampling2D | None, *, use_b
     )
 
 
-def enlarging_kernel(kernel: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
-    """The kernel (height + size[0] - 1, width + size[1] - 1, outputs, inputs) of the transposed convolution.
+def transposed_kernel(kernel: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the kernel of the transposed convolution that equals upsampling and convolution.
 
     Args:
-        kernel: That of a convolution, (height, width, inputs, outputs).
-        size: How often each pixel was repeated before that convolution, down and across.
+        kernel: Kernel of the convolution, (height, width, inputs, outputs).
+        size: Upsampling factors of rows and columns.
+
+    Returns:
+        Array of shape (height + size[0] - 1, width + size[1] - 1, outputs, inputs).
 
     >>> row = np.array([1.0, 2.0, 4.0]).reshape(1, 3, 1, 1)
-    >>> enlarging_kernel(row, (1, 2)).ravel()  # 4, 2, 1, and again one pixel later
+    >>> transposed_kernel(row, (1, 2)).ravel()  # 4, 2, 1 plus 4, 2, 1 shifted by one pixel
     array([4., 6., 3., 1.])
     """
     flipped = kernel[::-1, ::-1].transpose(0, 1, 3, 2)
     height, width, *channels = flipped.shape
-    sums = np.zeros((height + size[0] - 1, width + size[1] - 1, *channels))
-    for down, across in np.ndindex(*size):
-        sums[down : down + height, across : across + width] += flipped
-    return sums
+    result = np.zeros((height + size[0] - 1, width + size[1] - 1, *channels))
+    for row, column in np.ndindex(*size):
+        result[row : row + height, column : column + width] += flipped
+    return result

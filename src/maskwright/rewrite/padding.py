@@ -1,7 +1,7 @@
-"""Zero padding taken into the convolution after it.
+"""Merge zero padding into the convolution after it.
 
-At stride 1 a convolution with ``padding="same"`` surrounds its map with as many zeros on each side; at a larger stride
-it does so only for some sizes.
+At stride 1, a convolution with ``padding="same"`` adds the same number of zeros on each side for every image size. At a
+larger stride the number depends on the size, so such padding layers are kept.
 """
 
 from typing import Final
@@ -9,42 +9,42 @@ from typing import Final
 import keras
 from keras import layers
 
-from maskwright.rewrite.graph import Graph, Step, again, replaced, skip
+from maskwright.rewrite.graph import Graph, Replacement, rebuild_layer, remove_layer, replace_layers
 
-PADDED: Final = (layers.Conv2D, layers.DepthwiseConv2D)
+PADDED_LAYERS: Final = (layers.Conv2D, layers.DepthwiseConv2D)
 
 
-def take_in_padding(network: keras.Model) -> keras.Model:
-    """A copy of ``network`` whose convolutions of stride 1 pad by themselves.
+def merge_padding(network: keras.Model) -> keras.Model:
+    """Copy ``network`` with zero padding merged into convolutions of stride 1.
 
     >>> image = keras.Input((8, 8, 3))
     >>> x = layers.Conv2D(4, 3, name="conv")(layers.ZeroPadding2D(1)(image))
-    >>> network = take_in_padding(keras.Model(image, x))
+    >>> network = merge_padding(keras.Model(image, x))
     >>> len(network.layers), network.get_layer("conv").padding
     (2, 'same')
     """
-    return replaced(network, padding_steps(network))
+    return replace_layers(network, padding_replacements(network))
 
 
-def padding_steps(network: keras.Model) -> dict[str, Step]:
-    """What `take_in_padding` does in place of layers of ``network``."""
+def padding_replacements(network: keras.Model) -> dict[str, Replacement]:
+    """Return the replacements of padding layers and convolutions, by layer name."""
     graph = Graph(network)
-    steps: dict[str, Step] = {}
+    replacements: dict[str, Replacement] = {}
     for call in graph.calls:
-        source = graph.source(call.inputs[0]) if type(call.layer) in PADDED else None
-        if source is not None and pads_as_same(source.layer, call.layer):
-            steps[source.layer.name] = skip
-            steps[call.layer.name] = again(call.layer, call.layer.get_weights(), padding="same")
-    return steps
+        producer = graph.exclusive_producer(call.inputs[0]) if type(call.layer) in PADDED_LAYERS else None
+        if producer is not None and is_same_padding(producer.layer, call.layer):
+            replacements[producer.layer.name] = remove_layer
+            replacements[call.layer.name] = rebuild_layer(call.layer, call.layer.get_weights(), padding="same")
+    return replacements
 
 
-def pads_as_same(padding: keras.Layer, convolution: keras.Layer) -> bool:
-    """Whether both layers together are ``convolution`` with ``padding="same"``."""
+def is_same_padding(padding: keras.Layer, convolution: keras.Layer) -> bool:
+    """Return whether both layers together equal ``convolution`` with ``padding="same"``."""
     if type(padding) is not layers.ZeroPadding2D or convolution.padding != "valid":
         return False
     if {padding.data_format, convolution.data_format} != {"channels_last"} or set(convolution.strides) != {1}:
         return False
-    reaches = [(k - 1) * d for k, d in zip(convolution.kernel_size, convolution.dilation_rate, strict=True)]
+    totals = [(k - 1) * d for k, d in zip(convolution.kernel_size, convolution.dilation_rate, strict=True)]
     return all(
-        tuple(side) == (reach // 2, reach - reach // 2) for side, reach in zip(padding.padding, reaches, strict=True)
+        tuple(sides) == (total // 2, total - total // 2) for sides, total in zip(padding.padding, totals, strict=True)
     )
