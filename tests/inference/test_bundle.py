@@ -6,7 +6,6 @@ from pydantic import ValidationError
 
 from maskwright.images.labels import Label
 from maskwright.images.normalise import Normalisation
-from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle, UnreadableBundle
 from tests.inference.fake_engines import BACKGROUND, CELL, bundle
 
@@ -16,7 +15,7 @@ SKY = Label(name="sky", value=300, colour=(4, 5, 6))
 
 def test_a_bundle_reads_back_as_it_was_written(tmp_path):
     written = bundle(threshold=0.37)
-    written.write(tmp_path, write_text)
+    written.write(tmp_path)
     assert Bundle.read(tmp_path) == written
 
 
@@ -57,7 +56,7 @@ def test_a_sigmoid_needs_a_background():
     ],
 )
 def test_a_damaged_bundle_says_which_field(tmp_path, change, found):
-    bundle().write(tmp_path, write_text)
+    bundle().write(tmp_path)
     fields = json.loads((tmp_path / "bundle.json").read_text())
     change(fields)
     (tmp_path / "bundle.json").write_text(json.dumps(fields))

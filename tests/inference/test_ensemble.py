@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from maskwright.images.labels import Label
-from maskwright.images.write import write_text
 from maskwright.inference import ensemble as module
 from maskwright.inference import pipeline
 from maskwright.inference.bundle import UnreadableBundle
@@ -36,7 +35,7 @@ def members(tmp_path, monkeypatch):
     for name in factors:
         (tmp_path / name).mkdir()
         (tmp_path / name / "model.keras").touch()
-        bundle().write(tmp_path / name, write_text)
+        bundle().write(tmp_path / name)
 
     def open_engine(folder):
         assert not alive, "one network at a time"
@@ -104,7 +103,7 @@ def test_an_image_that_cannot_be_read_fails_once_and_alone(members, tmp_path):
 def test_networks_of_other_classes_are_refused(members, tmp_path):
     folders, _ = members
     cell = Label(name="nucleus", value=255, colour=(0, 0, 0))
-    bundle(labels=(bundle().labels[0], cell)).write(folders[1], write_text)
+    bundle(labels=(bundle().labels[0], cell)).write(folders[1])
     with pytest.raises(WrongEnsemble, match="differ in their labels; expected networks of the same images and classes"):
         write_ensemble(tmp_path / "both", folders)
     assert not (tmp_path / "both").exists()

@@ -1,6 +1,5 @@
 """The bundle: the contract between training and predicting, one small JSON file beside the network."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -139,9 +138,9 @@ class Bundle(JsonRecord):
         smallest = np.result_type(np.min_scalar_type(table.min()), np.min_scalar_type(table.max()))
         return table.astype(smallest).take(indices)
 
-    def write(self, folder: Path, write: Callable[[Path, str], None]) -> None:
-        """Store as ``folder/bundle.json`` through ``write``."""
-        write(folder / BUNDLE_FILE, self.model_dump_json(indent=2))
+    def write(self, folder: Path) -> None:
+        """Write ``folder/bundle.json``."""
+        self.write_file(folder / BUNDLE_FILE)
 
     @classmethod
     def read(cls, folder: Path) -> "Bundle":

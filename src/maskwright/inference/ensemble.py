@@ -158,6 +158,6 @@ def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None 
     folder.mkdir(parents=True, exist_ok=True)
     for name in (TUNING_FILE, TUNING_PAGE):  # of an ensemble that was here
         (folder / name).unlink(missing_ok=True)
-    bundle.write(folder, write_text)
+    bundle.write(folder)
     write_text(folder / ENSEMBLE_FILE, record.model_dump_json(indent=2))  # last: it is what makes the folder one
     return Ensemble(bundle, tuple(members))

@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from maskwright.errors import InputError
+from maskwright.images.write import write_text
 
 
 class UnreadableRecord(InputError):
@@ -21,6 +22,10 @@ class JsonRecord(BaseModel):
 
     unreadable: ClassVar[type[InputError]] = UnreadableRecord
     """Error class with the fields ``file`` and ``found``."""
+
+    def write_file(self, file: Path) -> None:
+        """Write a JSON file atomically."""
+        write_text(file, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def read_file(cls, file: Path) -> Self:

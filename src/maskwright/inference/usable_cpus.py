@@ -1,11 +1,11 @@
-"""How many processors this process may use, which in a container or a batch job are fewer than the machine has."""
+"""Count the CPUs available to this process, fewer than the machine's in a container or a batch job."""
 
 import os
 
 
 def usable_cpus() -> int:
-    """Processors that the system lets this process run on; at least 1."""
-    if hasattr(os, "process_cpu_count"):  # Python 3.13, which also heeds PYTHON_CPU_COUNT
+    """Return the number of CPUs that this process may run on, at least 1."""
+    if hasattr(os, "process_cpu_count"):  # Python 3.13, which also reads PYTHON_CPU_COUNT
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))

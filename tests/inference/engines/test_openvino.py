@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from maskwright.errors import MissingPackage
-from maskwright.images.write import write_text
 from maskwright.inference.bundle import UnreadableBundle
 from maskwright.inference.engines.engine import NotARun, needs_framework, open_engine, weights_digest
 from maskwright.inference.engines.openvino_runtime import core, openvino
@@ -38,14 +37,14 @@ def engine(tmp_path):
     masks = ops.transpose(ops.sigmoid(sums), ops.constant(np.int64([0, 2, 3, 1])))
     openvino.save_model(openvino.Model([masks], [images]), folder / "model.xml", compress_to_fp16=False)
     write_record(folder)
-    bundle().write(folder, write_text)
+    bundle().write(folder)
     return folder
 
 
 def write_record(folder, **changes):
     weights = model_digest(folder, "model.xml")
-    facts = {"kind": "openvino", "precision": "f32", "model": "model.xml", "weights": weights, "rewritten": False}
-    EngineRecord(**facts | {"mask_values": {}, "mask_suffix": "", "versions": {}} | changes).write(folder, write_text)
+    facts = {"runtime": "openvino", "precision": "f32", "model": "model.xml", "weights": weights, "rewritten": False}
+    EngineRecord(**facts | {"mask_values": {}, "mask_suffix": "", "versions": {}} | changes).write(folder)
 
 
 def expected(images):
@@ -168,7 +167,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(engine, tmp_path, monkey
 
 
 def test_an_engine_made_for_other_channels_is_refused(engine):
-    bundle(channels=3, normalisation={"mean": [0.0] * 3, "std": [1.0] * 3}).write(engine, write_text)
+    bundle(channels=3, normalisation={"mean": [0.0] * 3, "std": [1.0] * 3}).write(engine)
     found = r"it has 1 input and 1 output channels, its bundle says 3 and 1"
     with pytest.raises(
         UnreadableEngine, match=rf"model\.xml: cannot be opened as an engine \({found}\); export the run"
@@ -239,6 +238,6 @@ def test_what_a_folder_needs_is_known_without_opening_it(engine, tmp_path):
     assert not needs_framework(engine)
     content = b"".join(name + b"\0" + sha256((engine / name.decode()).read_bytes()).digest() for name in FILES)
     assert weights_digest(engine) == sha256(content).hexdigest()
-    write_record(engine, kind="saved_model")
+    write_record(engine, runtime="saved_model")
     assert needs_framework(engine)
     assert needs_framework(tmp_path)

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 
 import numpy as np
 
-from maskwright.images.write import write_text
 from maskwright.inference.engines.openvino_runtime import openvino
 from maskwright.inference.engines.record import EngineRecord, model_digest
 from tests.inference.fake_engines import bundle
@@ -27,9 +26,9 @@ def write_engine(folder, *, bias=-19.0):
     )
     openvino.save_model(openvino.Model([masks], [images]), folder / "model.xml", compress_to_fp16=False)
     weights = model_digest(folder, "model.xml")
-    facts = {"kind": "openvino", "precision": "f32", "model": "model.xml", "weights": weights, "rewritten": False}
-    EngineRecord(**facts, mask_values={}, mask_suffix="", versions={}).write(folder, write_text)
-    bundle().write(folder, write_text)
+    facts = {"runtime": "openvino", "precision": "f32", "model": "model.xml", "weights": weights, "rewritten": False}
+    EngineRecord(**facts, mask_values={}, mask_suffix="", versions={}).write(folder)
+    bundle().write(folder)
     return folder
 
 

@@ -1,4 +1,4 @@
-"""What can predict: one small protocol, and the door that opens a run or an exported engine."""
+"""The engine protocol, and opening the engine of a run or an export."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,17 +11,11 @@ from numpy.typing import NDArray
 
 from maskwright.errors import InputError, missing_package
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
-from maskwright.inference.engines.record import (
-    EngineRecord,
-    Runtime,
-    UnreadableEngine,
-    is_exported,
-    model_digest,
-)
+from maskwright.inference.engines.record import EngineRecord, Runtime, UnreadableEngine, is_exported, model_digest
 
-NETWORK_FILE = "model.keras"
+NETWORK_FILE: Final = "model.keras"
 
-# The module that opens each kind of engine, the package it needs, and what installs that.
+# The adapter module of each runtime, the package it needs, and the extra that installs it.
 _RUNTIMES: Final[Mapping[Runtime, tuple[str, str, str]]] = {
     "openvino": ("openvino", "OpenVINO", "maskwright[openvino]"),
     "onnx": ("onnx", "ONNX Runtime", "maskwright[onnx]"),
@@ -31,49 +25,50 @@ _RUNTIMES: Final[Mapping[Runtime, tuple[str, str, str]]] = {
 
 
 class Engine(Protocol):
-    """A network that predicts, whatever computes it; threads may share it."""
+    """A network on any runtime; several threads may share it."""
 
     bundle: Bundle
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c) of sides the bundle allows."""
+        """Return the probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs), of sides the bundle allows."""
         ...
 
 
 @runtime_checkable
 class SupportsParallelCalls(Protocol):
-    """An engine that can also divide the processors among several calls, which is faster where there are many."""
+    """An engine that can divide the processors among several calls at once, which is faster for many images."""
 
     def for_parallel_calls(self) -> "ParallelEngine":
-        """The same network for calls at the same time."""
+        """Return the same network, for several calls at once."""
         ...
 
 
 class ParallelEngine(Engine, Protocol):
-    """An engine that computes several calls at once, one on each thread that calls."""
+    """An engine that computes several calls at once, one on each calling thread."""
 
     calls: int
+    """Number of calls at once."""
 
 
 class NotARun(InputError):
-    """A folder that neither a training nor an export wrote."""
+    """A folder that is neither a run nor an export."""
 
     text = "{folder}: not a run: {found}; expected a folder that `maskwright train --out` wrote, with {expected}."
 
 
 def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
-    """The engine in the folder of a run, which takes Keras to open, or of an export, which takes its runtime alone.
+    """Open the engine of a run, which requires Keras, or of an export, which requires its runtime only.
 
     Args:
-        folder: The run's or the export's.
-        threads: The most that an engine of OpenVINO, ONNX Runtime or LiteRT computes with; others, and None, use what
-            they find.
+        folder: The folder of the run or the export.
+        threads: Most threads of an OpenVINO, ONNX Runtime or LiteRT engine; None, and other engines, use all
+            processors.
 
     Raises:
-        NotARun: The folder is missing, or holds no bundle or network.
+        NotARun: The folder does not exist, or lacks a bundle or a network.
         UnreadableBundle: The bundle is damaged.
         UnreadableEngine, UnreadableNetwork: The network is damaged, or does not fit the bundle.
-        MissingPackage: What computes the network is not installed.
+        MissingPackage: The runtime, or Keras, is not installed.
     """
     folder = Path(folder)
     exported = is_exported(folder)
@@ -90,16 +85,16 @@ def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
 
 
 def needs_framework(folder: str | Path) -> bool:
-    """Whether opening the engine in ``folder`` loads a training framework, which talks and takes seconds.
+    """Whether opening the engine in ``folder`` loads a training framework, which takes seconds.
 
     Raises:
         UnreadableEngine: The engine's record is damaged.
     """
-    return not is_exported(folder) or EngineRecord.read(Path(folder)).kind == "saved_model"
+    return not is_exported(folder) or EngineRecord.read(Path(folder)).runtime == "saved_model"
 
 
 def weights_digest(folder: Path) -> str:
-    """A name of the weights in the folder of a run or an export, so that no result is taken for another network's."""
+    """Return a digest of the weights of a run or an export, which identifies the network that made a result."""
     if is_exported(folder):
         return EngineRecord.read(folder).weights
     return hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
@@ -115,12 +110,12 @@ def _open_run(folder: Path, bundle: Bundle) -> Engine:
 
 
 def _open_exported(folder: Path, bundle: Bundle, threads: int | None) -> Engine:
-    exported = EngineRecord.read(folder)
-    if model_digest(folder, exported.model) != exported.weights:
-        raise UnreadableEngine(file=folder / exported.model, found="it is not what the export wrote, by its SHA-256")
-    module, package, install = _RUNTIMES[exported.kind]
+    record = EngineRecord.read(folder)
+    if model_digest(folder, record.model) != record.weights:
+        raise UnreadableEngine(file=folder / record.model, found="its SHA-256 differs from that of the export")
+    module, package, install = _RUNTIMES[record.runtime]
     try:
         runtime = import_module(f"maskwright.inference.engines.{module}")
     except ImportError as error:
         raise missing_package(f"Engine {folder}", package, install=install, reason=error) from None
-    return runtime.open_exported(folder, exported, bundle, threads=threads)
+    return runtime.open_exported(folder, record, bundle, threads=threads)

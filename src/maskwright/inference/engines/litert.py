@@ -1,4 +1,4 @@
-"""A LiteRT model as an engine: small to install, for phones and boards as well as for this CPU."""
+"""An engine for LiteRT models, a small runtime for phones, boards and CPUs."""
 
 from pathlib import Path
 from threading import Lock
@@ -15,39 +15,39 @@ from maskwright.inference.usable_cpus import usable_cpus
 
 @final
 class LiteRTEngine:
-    """A LiteRT interpreter behind the `Engine` protocol; takes batches of any size, and plans anew for each."""
+    """A LiteRT interpreter as an `Engine`; a batch of another size takes another allocation of its tensors."""
 
     def __init__(self, interpreter: Any, bundle: Bundle) -> None:
         self._interpreter = interpreter
         self._input = interpreter.get_input_details()[0]["index"]
         self._output = interpreter.get_output_details()[0]["index"]
-        self._planned: tuple[int, ...] | None = None
-        self._alone = Lock()  # an interpreter holds the tensors of one call
+        self._allocated: tuple[int, ...] | None = None
+        self._call_lock = Lock()  # an interpreter holds the tensors of one call
         self.bundle = bundle
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
-        with self._alone:
-            if self._planned != images.shape:
+        """Return the probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs)."""
+        with self._call_lock:
+            if self._allocated != images.shape:
                 self._interpreter.resize_tensor_input(self._input, images.shape)
                 self._interpreter.allocate_tensors()
-                self._planned = images.shape
+                self._allocated = images.shape
             self._interpreter.set_tensor(self._input, np.ascontiguousarray(images, np.float32))
             self._interpreter.invoke()
             return self._interpreter.get_tensor(self._output)
 
 
-def open_exported(folder: Path, exported: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> LiteRTEngine:
-    """The engine whose record and bundle are given.
+def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> LiteRTEngine:
+    """Open an exported engine.
 
     Raises:
         UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
     """
-    file = folder / exported.model
+    file = folder / record.model
     try:
         interpreter = Interpreter(model_path=str(file), num_threads=threads or usable_cpus())
-        takes, gives = interpreter.get_input_details(), interpreter.get_output_details()
-        channels = int(takes[0]["shape_signature"][-1]), int(gives[0]["shape_signature"][-1])
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        channels = int(inputs[0]["shape_signature"][-1]), int(outputs[0]["shape_signature"][-1])
     except (ValueError, RuntimeError, OSError) as error:
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
     check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))

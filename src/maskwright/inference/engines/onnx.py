@@ -1,4 +1,4 @@
-"""An ONNX model as an engine, through ONNX Runtime on the CPU."""
+"""An engine for ONNX models, computed by ONNX Runtime on the CPU."""
 
 from pathlib import Path
 from typing import final
@@ -13,7 +13,7 @@ from maskwright.inference.engines.record import EngineRecord, UnreadableEngine, 
 
 @final
 class OnnxEngine:
-    """An ONNX Runtime session behind the `Engine` protocol; takes batches of any size."""
+    """An ONNX Runtime session as an `Engine`, for batches of any size."""
 
     def __init__(self, session: onnxruntime.InferenceSession, bundle: Bundle) -> None:
         self.session = session
@@ -21,21 +21,21 @@ class OnnxEngine:
         self._input = session.get_inputs()[0].name
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
+        """Return the probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs)."""
         return self.session.run(None, {self._input: np.ascontiguousarray(images, np.float32)})[0]
 
 
-def open_exported(folder: Path, exported: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> OnnxEngine:
-    """The engine whose record and bundle are given.
+def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> OnnxEngine:
+    """Open an exported engine.
 
     Raises:
         UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
     """
-    file, options = folder / exported.model, onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0  # 0: as many as there are
+    file, options = folder / record.model, onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0  # 0 means all processors
     try:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # a dozen classes with no base of their own
+    except Exception as error:  # its dozen error classes share no base class
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
     channels = session.get_inputs()[0].shape[-1], session.get_outputs()[0].shape[-1]
     check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))

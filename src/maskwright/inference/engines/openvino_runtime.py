@@ -11,7 +11,7 @@ _CONVERTER: Final = "openvino.tools.ovc"
 
 
 def _import_runtime() -> Any:
-    """The module `openvino`; its `convert_model`, which nothing here calls, imports the converter when it is called."""
+    """Return the module `openvino`, whose `convert_model` imports the converter at its first call."""
     if "openvino" in sys.modules or _CONVERTER in sys.modules:
         import openvino
 
@@ -29,22 +29,22 @@ def _import_runtime() -> Any:
 
 
 openvino = _import_runtime()
-_one_at_a_time = Lock()
+_core_lock = Lock()
 
 
 def core() -> Any:
-    """The one core of this process, kept to its end.
+    """Return the process's single core, which is never released.
 
-    The first network it compiles gives the thread that asks another stack for its signals. Where the last core or
-    network ended on another thread, as one collected there does, OpenVINO 2026.4 would take that stack's memory away
-    and leave the stack in use: the next Ctrl-C would be a crash.
+    Compiling the first network gives the calling thread a new signal stack. If the last core or network is released on
+    another thread, for example by garbage collection, OpenVINO 2026.4 frees that stack while it is in use, and the next
+    Ctrl-C crashes the process.
     """
-    with _one_at_a_time:
+    with _core_lock:
         return _core()
 
 
 @cache
 def _core() -> Any:
-    made = openvino.Core()
-    made.set_property({"ENABLE_MMAP": False})  # Windows neither replaces nor moves a file that is mapped
-    return made
+    new = openvino.Core()
+    new.set_property({"ENABLE_MMAP": False})  # Windows cannot replace or move a mapped file
+    return new

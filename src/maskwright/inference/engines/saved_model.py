@@ -1,4 +1,4 @@
-"""A TensorFlow SavedModel as an engine; needs TensorFlow, which loads what else it likes."""
+"""An engine for TensorFlow SavedModels, which requires TensorFlow."""
 
 from pathlib import Path
 from typing import Any, final
@@ -13,33 +13,33 @@ from maskwright.inference.engines.record import EngineRecord, UnreadableEngine, 
 
 @final
 class SavedModelEngine:
-    """A SavedModel's serving signature behind the `Engine` protocol; takes batches of any size."""
+    """The serving signature of a SavedModel as an `Engine`, for batches of any size."""
 
     def __init__(self, loaded: Any, bundle: Bundle) -> None:
-        self._loaded = loaded  # owns the variables; the signature alone would let them go
+        self._loaded = loaded  # owns the variables, to which the signature holds weak references
         self._predict = loaded.signatures["serving_default"]
         self.bundle = bundle
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
+        """Return the probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs)."""
         return self._predict(images=tf.constant(images, tf.float32))["probabilities"].numpy()
 
 
 def open_exported(
-    folder: Path, exported: EngineRecord, bundle: Bundle, *, threads: int | None = None
+    folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None
 ) -> SavedModelEngine:
-    """The engine whose record and bundle are given.
+    """Open an exported engine.
 
     Raises:
         UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
     """
-    file = folder / exported.model
+    file = folder / record.model
     try:
         loaded = tf.saved_model.load(str(file))
         signature = loaded.signatures["serving_default"]
         found = signature.structured_input_signature[1]["images"].shape[-1]
         channels = found, signature.structured_outputs["probabilities"].shape[-1]
-    except Exception as error:  # TensorFlow raises whatever the damaged part happens to upset
+    except Exception as error:  # damaged files make TensorFlow raise many classes
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
     check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))
     return SavedModelEngine(loaded, bundle)

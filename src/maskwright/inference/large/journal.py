@@ -10,7 +10,6 @@ from typing import Final, Literal, TypeVar
 from pydantic import Field
 
 from maskwright.errors import InputError
-from maskwright.images.write import write_text
 from maskwright.inference.bundle import OutputKind
 from maskwright.inference.json_record import JsonRecord
 from maskwright.inference.large.block_store import BLOCK_FILES
@@ -149,7 +148,7 @@ class Journal:
 
     def claim(self, claim: JobClaim) -> None:
         """Begin a job."""
-        _write(self.blocks / _CLAIM, claim)
+        claim.write_file(self.blocks / _CLAIM)
 
     def unfinished_path(self) -> Path:
         """Return the path at which to write the result, after removing an earlier attempt."""
@@ -173,7 +172,7 @@ class Journal:
 
     def record(self, record: CompletionRecord) -> None:
         """Write the record of the result."""
-        _write(self._record, record)
+        record.write_file(self._record)
 
     def discard(self) -> None:
         """Remove the blocks, and the claim last, so that no block is ever attributed to another claim."""
@@ -205,10 +204,6 @@ def _read(file: Path, kind: type[RecordType]) -> RecordType | None:
         return kind.read_file(file)
     except InputError:
         return None
-
-
-def _write(file: Path, record: JsonRecord) -> None:
-    write_text(file, record.model_dump_json(indent=2) + "\n")
 
 
 def _remove(path: Path) -> None:
