@@ -1,4 +1,4 @@
-"""A network in one kind of file written as another: old checkpoints to Keras 3 or to a run, runs to torch."""
+"""Convert checkpoints of segmentation_models and segmentation_models_pytorch, and runs to PyTorch."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from maskwright.conversion.load_legacy import load_legacy
 from maskwright.data.mask_values import MaskValues, parse_mask_values
 from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
 from maskwright.images.normalise import Normalisation
-from maskwright.images.write import atomic_path, write_text
+from maskwright.images.write import atomic_path
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engines.engine import NETWORK_FILE, open_engine
 from maskwright.inference.engines.keras import KerasEngine, load_network
@@ -21,7 +21,7 @@ from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.preprocessing import IMAGENET, Preprocessing
 from maskwright.training.run import Run
 from maskwright.weights.input_channels import reverse_image_channels, unit_statistics
-from maskwright.weights.segmentation_models.identify import recognise
+from maskwright.weights.segmentation_models.identify import identify
 from maskwright.weights.smp.load_save import HUB_CONFIG, HUB_WEIGHTS, load_smp, save_smp, save_smp_folder
 from maskwright.weights.torch.file import SUFFIXES, SUFFIXES_IN_WORDS
 
@@ -34,7 +34,7 @@ _ACTIVATIONS: Final = ("sigmoid", "softmax")
 
 
 class NotConvertible(InputError):
-    """A source that is no network any of the readers knows."""
+    """A source that is not a supported network."""
 
     text = (
         "{source}: {found}; expected a run, a .keras file, a Keras 2 .h5 or .hdf5 file of segmentation_models, or a "
@@ -44,20 +44,20 @@ class NotConvertible(InputError):
 
 
 class OutputExists(InputError):
-    """A file or folder the conversion would write over."""
+    """A file or folder that the conversion would overwrite."""
 
-    text = "{out}: is there already{found}; name another output{remedy}."
+    text = "{out}: exists{found}. Give another output{remedy}."
 
 
-class NoRunOfThis(InputError):
-    """A network that cannot be made a run of."""
+class NotAConvertibleRun(InputError):
+    """A network that cannot be converted to a run."""
 
-    text = "{source}: no run can be made of it, since {found}."
+    text = "{source}: cannot be converted to a run: {found}."
 
 
 @dataclass(frozen=True)
-class Opened:
-    """A network from a file, what its pixels must be where its file says, and what the user should know of it."""
+class LoadedNetwork:
+    """A network from a file, its preprocessing if known, and messages for the user."""
 
     network: keras.Model
     preprocessing: Preprocessing | None = None
@@ -66,7 +66,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written, and what the user should know of it."""
+    """The path that was written, and messages for the user."""
 
     written: Path
     notes: tuple[str, ...] = ()
@@ -81,88 +81,96 @@ def convert(
     overwrite: bool = False,
     options: Mapping[str, Any] = MappingProxyType({}),
 ) -> Converted:
-    """Write the network in ``source`` as another kind of file.
+    """Convert the network in ``source`` to another format.
 
     Args:
         source: A run; a ``.keras`` file; a Keras 2 ``.h5`` or ``.hdf5`` file of segmentation_models 1.0.1; a
             ``.safetensors``, ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file, or folder, of segmentation_models_pytorch.
-        out: With ``to="keras"`` a ``.keras`` file, or a folder, which becomes a run that `Segmenter.load` opens; with
-            ``to="smp"`` a ``.safetensors`` file, or a folder for ``smp.from_pretrained``.
-        to: What to write.
-        mask_values: What the values of the masks of a run are to be; by default 0, 1, 2, ... in the network's order.
-        overwrite: Replace a file, or a run, that is there already.
-        options: What the file does not tell, as `load_legacy` and `load_smp` take it: ``activation``, ...; and, for a
-            run, ``mean`` and ``std`` of pixels in [0, 1], one number or one a channel, in place of the encoder's.
+        out: With ``to="keras"``, a ``.keras`` file, or a folder for a run that `Segmenter.load` takes. With
+            ``to="smp"``, a ``.safetensors`` file, or a folder for ``smp.from_pretrained``.
+        to: The format to write.
+        mask_values: Label table of a run; by default the values 0, 1, 2, ... in the order of the outputs.
+        overwrite: Replace an existing file or run.
+        options: Arguments that the file does not store, as for `load_legacy` and `load_smp`, such as ``activation``.
+            For a run also ``mean`` and ``std`` of pixels in [0, 1], one number or one per channel, which replace those
+            of the encoder.
 
     Raises:
-        NotConvertible: ``source`` is none of these.
-        OutputExists: ``out`` is there, and ``overwrite`` is not set, or it is a folder that holds no run.
-        NoRunOfThis: ``out`` is a folder, and the network's pixels or outputs are not told or not a run's.
-        WrongArgument: ``out`` has the suffix of another kind of file, or ``mask_values`` are given for no run.
-        InputError: The network cannot be read, or what is to be written cannot hold it.
+        NotConvertible: ``source`` is not a supported network.
+        OutputExists: ``out`` exists and ``overwrite`` is false, or it is a folder without a run.
+        NotAConvertibleRun: ``out`` is a folder, and the preprocessing is unknown or the outputs do not fit a run.
+        WrongArgument: ``out`` has the suffix of another format, or an option for runs is given for another format.
+        InputError: The network cannot be read, or the format cannot represent it.
     """
-    a_run = to == "keras" and out.suffix != ".keras"
-    _check_out(out, to=to, a_run=a_run, overwrite=overwrite)
-    if mask_values is not None and not a_run:
-        raise wrong_argument("mask_values", mask_values.text, expected="none, since only a run knows what masks hold")
+    is_run = to == "keras" and out.suffix != ".keras"
+    _check_out(out, to=to, is_run=is_run, overwrite=overwrite)
+    if mask_values is not None and not is_run:
+        raise wrong_argument("mask_values", mask_values.text, expected="none, since only a run stores mask values")
     statistics = {name: options[name] for name in _STATISTICS if name in options}
-    if statistics and not a_run:
-        raise wrong_argument("mean and std", statistics, expected="none, since only a run knows what pixels must be")
-    told = {name: value for name, value in options.items() if name not in _STATISTICS}
-    opened = _open(source, told, any_size=a_run)
+    if statistics and not is_run:
+        raise wrong_argument("mean and std", statistics, expected="none, since only a run stores a normalisation")
+    network_options = {name: value for name, value in options.items() if name not in _STATISTICS}
+    loaded = _load(source, network_options, any_size=is_run)
     if to == "smp":
-        (save_smp if out.suffix else save_smp_folder)(opened.network, out)
-    elif a_run:
-        pixels = _write_run(opened, source, out, mask_values, statistics)
+        (save_smp if out.suffix else save_smp_folder)(loaded.network, out)
+    elif is_run:
+        pixels = _write_run(loaded, source, out, mask_values, statistics)
         if len(statistics) < len(_STATISTICS):
-            assumed = f"Its pixels are taken to be {_in_words(pixels)}, as its encoder's weights were published."
-            note = f"{assumed} No file tells this: where it was trained on others, --set mean=... --set std=..."
-            return Converted(out, (*opened.notes, note))
+            note = (
+                f"the file does not store the normalisation; assumed that of the encoder's published weights: "
+                f"{_describe_normalisation(pixels)}. For another one, give --set mean=... --set std=..."
+            )
+            return Converted(out, (*loaded.notes, note))
     else:
-        _save(opened.network, out)
-    return Converted(out, opened.notes)
+        _save(loaded.network, out)
+    return Converted(out, loaded.notes)
 
 
-def _check_out(out: Path, *, to: Format, a_run: bool, overwrite: bool) -> None:
+def _check_out(out: Path, *, to: Format, is_run: bool, overwrite: bool) -> None:
     suffix = ".safetensors" if to == "smp" else ".keras"
     if out.suffix in {*_LEGACY, *SUFFIXES, ".keras", ".onnx", ".pb", ".json"} - {suffix}:
         raise wrong_argument("out", str(out), expected=f"a file that ends in {suffix}, or a folder")
-    if out.is_dir() and any(out.iterdir()) and a_run and not (out / BUNDLE_FILE).is_file():
-        raise OutputExists(out=out, found=", and holds no run", remedy="")
+    if out.is_dir() and any(out.iterdir()) and is_run and not (out / BUNDLE_FILE).is_file():
+        raise OutputExists(out=out, found=" and holds no run", remedy="")
     if (out.is_file() or (out.is_dir() and any(out.iterdir()))) and not overwrite:
         raise OutputExists(out=out, found="", remedy=", or add --overwrite to replace it")
 
 
-def _open(source: Path, options: Mapping[str, Any], *, any_size: bool) -> Opened:
+def _load(source: Path, options: Mapping[str, Any], *, any_size: bool) -> LoadedNetwork:
     if not source.exists():
-        raise NotConvertible(source=source, found="there is no such file")
+        raise NotConvertible(source=source, found="the file does not exist")
     if source.suffix in _LEGACY:
-        return _open_legacy(source, options, any_size=any_size)
+        return _load_legacy_network(source, options, any_size=any_size)
     if source.suffix in SUFFIXES or (source / HUB_WEIGHTS).is_file():
         for name in options:
             if name not in _TORCH_OPTIONS:
                 raise unknown_choice("option", name, _TORCH_OPTIONS)
         network = load_smp(source, **options)
-        told = "activation" in options or (source / HUB_CONFIG).is_file() or source.with_name(HUB_CONFIG).is_file()
-        ends = f"It ends in {_activation(network)}, which the file does not tell: --set activation=... for another."
-        return Opened(network, IMAGENET, () if told else (ends,))
+        is_activation_known = (
+            "activation" in options or (source / HUB_CONFIG).is_file() or source.with_name(HUB_CONFIG).is_file()
+        )
+        note = f"the file does not store the activation; assumed {_activation(network)}. Change it with --set activation=..."
+        return LoadedNetwork(network, IMAGENET, () if is_activation_known else (note,))
     if options:
-        raise NotConvertible(source=source, found=f"{', '.join(options)} given for a file that tells it itself")
+        raise NotConvertible(source=source, found=f"{', '.join(options)} cannot be given, since the file stores them")
     if (source / BUNDLE_FILE).is_file() and isinstance(engine := open_engine(source), KerasEngine):
-        return Opened(engine.network, notes=(f"It expects pixels {_in_words(engine.bundle.normalisation)}.",))
+        return LoadedNetwork(
+            engine.network,
+            notes=(f"the network expects pixels {_describe_normalisation(engine.bundle.normalisation)}",),
+        )
     if source.suffix == ".keras":
-        return Opened(load_network(source))
-    raise NotConvertible(source=source, found="it is none that is known here")
+        return LoadedNetwork(load_network(source))
+    raise NotConvertible(source=source, found="an unknown format")
 
 
-def _open_legacy(source: Path, options: Mapping[str, Any], *, any_size: bool) -> Opened:
-    told = recognise(source)
-    sizes = {"input_shape": (None, None, told.input_shape[2])} if any_size else {}
+def _load_legacy_network(source: Path, options: Mapping[str, Any], *, any_size: bool) -> LoadedNetwork:
+    description = identify(source)
+    input_shape = {"input_shape": (None, None, description.input_shape[2])} if any_size else {}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        network = load_legacy(source, **{**sizes, **options})
-    row = one_of("backbone_name", options.get("backbone_name", told.backbone), BACKBONES)
-    return Opened(network, row.preprocessing, tuple(str(warning.message) for warning in caught))
+        network = load_legacy(source, **{**input_shape, **options})
+    row = one_of("backbone_name", options.get("backbone_name", description.backbone), BACKBONES)
+    return LoadedNetwork(network, row.preprocessing, tuple(str(warning.message) for warning in caught))
 
 
 def _save(network: keras.Model, file: Path) -> None:
@@ -172,28 +180,30 @@ def _save(network: keras.Model, file: Path) -> None:
 
 
 def _write_run(
-    opened: Opened, source: Path, out: Path, mask_values: MaskValues | None, statistics: Mapping[str, Any]
+    loaded: LoadedNetwork, source: Path, out: Path, mask_values: MaskValues | None, statistics: Mapping[str, Any]
 ) -> Normalisation:
-    """Write a run; what becomes of its pixels."""
-    network, pixels = opened.network, opened.preprocessing
+    """Write a run and return its normalisation."""
+    network, pixels = loaded.network, loaded.preprocessing
     if pixels is None:
-        raise NoRunOfThis(source=source, found="it is one already, or does not tell what its pixels must be")
+        raise NotAConvertibleRun(source=source, found="it is a run already, or its preprocessing is unknown")
     activation, outputs = _activation(network), network.output_shape[-1]
     labels = (mask_values or _plain_values(outputs)).labels
     if activation not in _ACTIVATIONS or (activation == "sigmoid" and outputs > 1):
-        expected = "one sigmoid or a softmax over classes"
-        raise NoRunOfThis(source=source, found=f"it ends in {activation} of {outputs} channels, not in {expected}")
+        found = f"it ends in {activation} with {outputs} channels; expected a sigmoid with one channel or a softmax"
+        raise NotAConvertibleRun(source=source, found=found)
     if len(labels) != (2 if activation == "sigmoid" else outputs):
-        raise NoRunOfThis(source=source, found=f"it tells {outputs} classes apart and {len(labels)} were named")
+        raise NotAConvertibleRun(source=source, found=f"it has {outputs} outputs, but {len(labels)} classes were given")
     if activation == "sigmoid" and not labels[0].background:
-        raise NoRunOfThis(source=source, found="its one sigmoid needs two names, background first")
+        raise NotAConvertibleRun(
+            source=source, found="a sigmoid with one channel needs two class names, the background first"
+        )
     if network.input_shape[1:3] != (None, None):
-        raise NoRunOfThis(source=source, found="it takes images of one size only")
+        raise NotAConvertibleRun(source=source, found="it takes images of a fixed size")
     if pixels.channels == "BGR":
         reverse_image_channels(network)
     channels = network.input_shape[-1]
     published = dict(zip(_STATISTICS, unit_statistics(pixels, channels), strict=True))
-    given = {name: _a_channel(name, value, channels) for name, value in statistics.items()}
+    given = {name: _per_channel(name, value, channels) for name, value in statistics.items()}
     normalisation = Normalisation(**published | given)
     bundle = Bundle(
         channels=channels,
@@ -204,12 +214,12 @@ def _write_run(
     )
     Run(out).begin()
     _save(network, out / NETWORK_FILE)
-    bundle.write(out, write_text)
+    bundle.write(out)
     return normalisation
 
 
-def _a_channel(name: str, value: object, channels: int) -> tuple[float, ...]:
-    """A statistic of each channel, from one number for all or as many as there are."""
+def _per_channel(name: str, value: object, channels: int) -> tuple[float, ...]:
+    """Return one number per channel, from one number or as many as there are channels."""
     numbers = value if isinstance(value, list | tuple) else [value] * channels
     fits = len(numbers) == channels and all(
         isinstance(number, int | float) and not isinstance(number, bool) and (name == "mean" or number > 0)
@@ -221,20 +231,20 @@ def _a_channel(name: str, value: object, channels: int) -> tuple[float, ...]:
     return tuple(map(float, numbers))
 
 
-def _in_words(normalisation: Normalisation) -> str:
+def _describe_normalisation(normalisation: Normalisation) -> str:
     mean, std = (
         ", ".join(f"{number:.4g}" for number in numbers) for numbers in (normalisation.mean, normalisation.std)
     )
-    return f"in 0-1, less {mean} and divided by {std}"
+    return f"in [0, 1] minus {mean}, divided by {std}"
 
 
 def _activation(network: keras.Model) -> str | None:
-    """Name of the activation a network ends in."""
+    """Return the name of the network's final activation."""
     return getattr(getattr(network.operations[-1], "activation", None), "__name__", None)
 
 
 def named_values(names: Sequence[str] | None) -> MaskValues | None:
-    """Mask values 0, 1, 2, ... for classes of these names, or for as many as the one name says; None for None."""
+    """Return mask values 0, 1, 2, ... for these class names, or for a number of classes; None for None."""
     if names is None:
         return None
     if len(names) == 1 and names[0].isdecimal():
@@ -244,5 +254,5 @@ def named_values(names: Sequence[str] | None) -> MaskValues | None:
 
 def _plain_values(outputs: int) -> MaskValues:
     if outputs == 1:
-        return MaskValues(words={0: "background", 1: "object"})
-    return MaskValues(words={number: f"class {number}" for number in range(outputs)})
+        return MaskValues(classes_by_value={0: "background", 1: "object"})
+    return MaskValues(classes_by_value={number: f"class {number}" for number in range(outputs)})
