@@ -89,7 +89,7 @@ def test_different_classes_and_another_class_order_are_errors(tmp_path):
     ):
         compare_runs([first, other])
     reordered = write_run(tmp_path / "c", masks, classes=("background", "fibre", "cell"))
-    with pytest.raises(ClassesDiffer, match="c: .*background, fibre, cell"):
+    with pytest.raises(ClassesDiffer, match=r"c: .*background, fibre, cell"):
         compare_runs([first, reordered])
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from maskwright.training.devices import Part, UnusableDevices, shared_out
+from maskwright.training.devices import BatchShard, UnusableDevices, distributed
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.run import Run
 
@@ -28,9 +28,10 @@ def network(channels, classes, activation):
 def start(drawn, folder, *, devices=1, environment=None):
     (folder / "mine.py").write_text(NETWORK)
     data = ["--images", drawn / "train/images", "--masks", drawn / "train/masks", "--classes", "background,cell,fibre"]
-    fields = {"patch": "[64,64]", "batch_size": 4, "learning_rate": 0.01, "devices": devices, "early_share": 0.0}
-    fields["optimizer"] = "muon"  # of the first kernel; the head goes by AdamW
-    settings = [word for field, value in fields.items() for word in ("--set", f"training.{field}={value}")]
+    fields = {"patch_size": "[64,64]", "batch_size": 4, "learning_rate": 0.01, "devices": devices}
+    fields["progressive_resize"] = "null"
+    fields["optimizer"] = "muon"  # for the first kernel; AdamW for the head
+    settings = [text for field, value in fields.items() for text in ("--set", f"training.{field}={value}")]
     command = [
         "train",
         *data,
@@ -53,9 +54,9 @@ def start(drawn, folder, *, devices=1, environment=None):
     )
 
 
-def ended(process):
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, told
+def wait(process):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
 
 
 def curve(run):
@@ -64,16 +65,16 @@ def curve(run):
 
 
 def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
-def alone(drawn, tmp_path_factory):
-    """The curve of one device."""
-    folder = tmp_path_factory.mktemp("alone")
-    ended(start(drawn, folder))
+def one_device(drawn, tmp_path_factory):
+    """Return the training curve of one device."""
+    folder = tmp_path_factory.mktemp("one_device")
+    wait(start(drawn, folder))
     return curve(folder / "run")
 
 
@@ -81,16 +82,16 @@ def assert_equal(found, expected):
     assert [step for step, *_ in found] == [step for step, *_ in expected]
     for ours, theirs in zip(found, expected, strict=True):
         assert ours[1:] == pytest.approx(theirs[1:], rel=2e-3)
-    assert found[-1][1] < 0.95 * found[0][1]  # and it learnt
+    assert found[-1][1] < 0.95 * found[0][1]  # the loss decreases
 
 
-def test_two_devices_learn_as_one(drawn, tmp_path, alone):
+def test_two_devices_train_like_one(drawn, tmp_path, one_device):
     environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    ended(start(drawn, tmp_path, devices=2, environment=environment))
-    assert_equal(curve(tmp_path / "run"), alone)
+    wait(start(drawn, tmp_path, devices=2, environment=environment))
+    assert_equal(curve(tmp_path / "run"), one_device)
 
 
-def test_two_processes_learn_as_one_device_and_one_of_them_writes(drawn, tmp_path, alone):
+def test_two_processes_train_like_one_device_and_only_one_writes(drawn, tmp_path, one_device):
     address = f"127.0.0.1:{free_port()}"
     processes = [
         start(
@@ -107,35 +108,35 @@ def test_two_processes_learn_as_one_device_and_one_of_them_writes(drawn, tmp_pat
         for number in (0, 1)
     ]
     for process in processes:
-        ended(process)
-    assert_equal(curve(tmp_path / "run"), alone)
+        wait(process)
+    assert_equal(curve(tmp_path / "run"), one_device)
     assert Run(tmp_path / "run").is_complete
-    assert not list(tmp_path.glob("maskwright-*"))  # the other's own folder is gone
+    assert not list(tmp_path.glob("maskwright-*"))  # the temporary folder of the other is removed
 
 
 @pytest.mark.parametrize(("index", "expected"), [(0, [1, 2]), (1, [3, 4]), (2, [5, 6])])
-def test_a_part_is_a_share_of_the_batch(index, expected):
-    assert Part(index, 3).of([1, 2, 3, 4, 5, 6]) == expected
+def test_a_shard_is_a_fraction_of_the_batch(index, expected):
+    assert BatchShard(index, 3).of([1, 2, 3, 4, 5, 6]) == expected
 
 
 def test_devices_need_jax(tmp_path, monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
-    words = r"training\.devices=2: the backend is tensorflow; expected KERAS_BACKEND=jax"
-    with pytest.raises(UnusableDevices, match=words), shared_out(TrainingRecipe(devices=2), tmp_path):
+    message = r"training\.devices=2: .*tensorflow.*KERAS_BACKEND=jax"
+    with pytest.raises(UnusableDevices, match=message), distributed(TrainingRecipe(devices=2), tmp_path):
         pass
 
 
-def test_more_devices_than_there_are_and_processes_by_the_clock_are_refused(tmp_path, monkeypatch):
+def test_missing_devices_and_processes_with_a_time_budget_are_errors(tmp_path, monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
     monkeypatch.setattr("keras.distribution.list_devices", lambda: ["cpu:0"])
     with (
-        pytest.raises(UnusableDevices, match="there are 1 in 1 processes; expected 4 or more"),
-        shared_out(TrainingRecipe(devices=4), tmp_path),
+        pytest.raises(UnusableDevices, match=r"devices=4: .*1 in 1 processes.* 4 or more"),
+        distributed(TrainingRecipe(devices=4), tmp_path),
     ):
         pass
     monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
     with (
-        pytest.raises(UnusableDevices, match="several processes by the clock; expected --epochs"),
-        shared_out(TrainingRecipe(devices=2), tmp_path),
+        pytest.raises(UnusableDevices, match=r"devices=2: .*time budget.*--epochs"),
+        distributed(TrainingRecipe(devices=2), tmp_path),
     ):
         pass

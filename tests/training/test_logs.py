@@ -1,5 +1,6 @@
-"""What arrives at TensorBoard and MLflow, read back by what reads event files, or by MLflow itself."""
+"""Values logged to TensorBoard and MLflow, read back from event files and by MLflow itself."""
 
+import re
 import struct
 import sys
 
@@ -21,65 +22,66 @@ def recipe(*services):
 
 
 def scalars(folder):
-    """(step, tag, value) of every event: records of a length, its checksum, a message, its checksum."""
+    """Return (step, tag, value) of every event; a record is a length, its checksum, a message and its checksum."""
     from tensorboardX.proto.event_pb2 import Event
 
     found = []
     for file in sorted(folder.iterdir()):
-        stored, place = file.read_bytes(), 0
-        while place < len(stored):
-            (length,) = struct.unpack_from("<Q", stored, place)
-            event = Event.FromString(stored[place + 12 : place + 12 + length])
+        stored, offset = file.read_bytes(), 0
+        while offset < len(stored):
+            (length,) = struct.unpack_from("<Q", stored, offset)
+            event = Event.FromString(stored[offset + 12 : offset + 12 + length])
             found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
-            place += length + 16
+            offset += length + 16
     return found
 
 
-def logging(folder, *services, first=1, said=None):
-    return logged(Run(folder), recipe(*services), first=first, say=[].append if said is None else said.append)
+def logging(folder, *services, first=1, lines=None):
+    return logged(Run(folder), recipe(*services), first=first, report=[].append if lines is None else lines.append)
 
 
-def test_tensorboard_gets_every_number_at_its_step_and_goes_on(tmp_path):
-    for first, row in zip((1, 21), ROWS, strict=True):  # two sittings
+def test_tensorboard_has_every_value_at_its_step_in_two_sessions(tmp_path):
+    for first, row in zip((1, 21), ROWS, strict=True):
         with logging(tmp_path, "tensorboard", first=first) as log:
             log(row)
     expected = [(20, "loss", 0.5), (40, "loss", 0.25), (40, "val_mean_iou", 0.75)]
     assert scalars(tmp_path / "tensorboard") == expected
 
 
-def test_mlflow_gets_the_recipe_and_every_number_and_goes_on(tmp_path, monkeypatch):
-    mlflow = pytest.importorskip("mlflow", reason="mlflow-skinny is not among what `make test` installs")
+def test_mlflow_has_the_recipe_and_every_value_in_two_sessions(tmp_path, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="`make test` does not install mlflow-skinny")
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow.set_tracking_uri((tmp_path / "mlruns").as_uri())
-    said = []
+    lines = []
     for row in ROWS:
-        with logging(tmp_path, "mlflow", said=said) as log:
+        with logging(tmp_path, "mlflow", lines=lines) as log:
             log(row)
-    assert not said
+    assert not lines
     client = mlflow.MlflowClient()
     [found] = client.search_runs(["0"])
     assert found.data.params["training.batch_size"] == "8"
-    assert [(one.step, one.value) for one in client.get_metric_history(found.info.run_id, "loss")] == [
+    assert [(metric.step, metric.value) for metric in client.get_metric_history(found.info.run_id, "loss")] == [
         (20, 0.5), (40, 0.25),
     ]  # fmt: skip
 
 
-def test_a_service_that_fails_on_the_way_is_done_without(tmp_path, monkeypatch):
+def test_a_service_that_fails_is_reported_once_and_not_used_again(tmp_path, monkeypatch):
     from tensorboardX import SummaryWriter
 
     def full(self, *given):
         raise OSError("no space")
 
     monkeypatch.setattr(SummaryWriter, "add_scalar", full)
-    said = []
-    with logging(tmp_path, "tensorboard", said=said) as log:
+    lines = []
+    with logging(tmp_path, "tensorboard", lines=lines) as log:
         log(ROWS[0])
         log(ROWS[1])
-    assert said == ["warning: tensorboard is not told any more: OSError: no space"]
+    [line] = lines
+    assert re.fullmatch("warning: .*tensorboard: OSError: no space", line)
 
 
 @pytest.mark.parametrize(("service", "package"), [("tensorboard", "tensorboardX"), ("mlflow", "mlflow")])
-def test_a_service_that_is_not_installed_is_told_how_to_get(tmp_path, monkeypatch, service, package):
+def test_a_missing_package_is_an_error_with_the_install_command(tmp_path, monkeypatch, service, package):
     monkeypatch.setitem(sys.modules, package, None)
     message = rf"training\.log: {service} requires {package}.*pip install 'maskwright\[{service}\]'"
     with (

@@ -1,4 +1,4 @@
-"""Muon against singular values, against its steps in NumPy, and against AdamW where it is AdamW."""
+"""Muon against singular values, against its steps in NumPy, and against AdamW for other variables."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from maskwright.rewrite.graph import heads
-from maskwright.training.muon import Muon, block_sides, by_matrices, by_products, orthogonalised
+from maskwright.training.muon import Muon, block_shape, iterate_on_gram_matrices, iterate_on_matrices, orthogonalise
 from maskwright.training.optimizer import FusedAdamW
 
 
@@ -24,7 +24,7 @@ def polar(of):
 
 
 def newton_schulz(of):
-    """Jordan et al.'s iteration on the matrix itself, in double precision."""
+    """Run the iteration of Jordan et al. on the whole matrix, in double precision."""
     x = of.astype(np.float64) / np.linalg.norm(of)
     for _ in range(5):
         squares = x.T @ x
@@ -33,30 +33,30 @@ def newton_schulz(of):
 
 
 @pytest.mark.parametrize("shape", [(576, 64), (30, 67), (200, 61), (64, 16)])
-def test_singular_values_end_near_one_and_directions_stay(shape):
+def test_singular_values_converge_to_about_one_and_vectors_stay(shape):
     given = matrix(*shape)
-    found = array(orthogonalised(given))
+    found = array(orthogonalise(given))
     values = np.linalg.svd(found, compute_uv=False)
     assert values.min() > 0.6
     assert values.max() < 1.25
-    alike = (polar(given) * found).sum() / np.linalg.norm(polar(given)) / np.linalg.norm(found)
-    assert alike > 0.97
+    cosine = (polar(given) * found).sum() / np.linalg.norm(polar(given)) / np.linalg.norm(found)
+    assert cosine > 0.97
 
 
-@pytest.mark.parametrize("way", [by_matrices, by_products])
+@pytest.mark.parametrize("iterate", [iterate_on_matrices, iterate_on_gram_matrices])
 @pytest.mark.parametrize("shape", [(300, 64), (40, 64)])
-def test_both_ways_are_the_iteration_on_the_whole_matrix(way, shape):
+def test_both_implementations_match_the_iteration_on_the_matrix(iterate, shape):
     given = matrix(*shape) * np.logspace(-2, 1, 64, dtype=np.float32)
-    found = array(way(keras.ops.convert_to_tensor(given[None]), keras.ops.convert_to_tensor(0.5)))[0]
+    found = array(iterate(keras.ops.convert_to_tensor(given[None]), keras.ops.convert_to_tensor(0.5)))[0]
     np.testing.assert_allclose(found, 0.5 * newton_schulz(given), atol=2e-3)
 
 
-@pytest.mark.parametrize("way", [by_matrices, by_products])
+@pytest.mark.parametrize("iterate", [iterate_on_matrices, iterate_on_gram_matrices])
 @pytest.mark.parametrize("rank", [1, 3])
-def test_directions_without_a_gradient_stay_without_one(way, rank):
+def test_zero_singular_values_stay_zero(iterate, rank):
     given = matrix(2304, rank, seed=1) @ matrix(rank, 64, seed=2)
     given[:, 7] = 0.0  # a dead filter
-    found = array(way(keras.ops.convert_to_tensor(given[None]), keras.ops.convert_to_tensor(1.0)))[0]
+    found = array(iterate(keras.ops.convert_to_tensor(given[None]), keras.ops.convert_to_tensor(1.0)))[0]
     values = np.linalg.svd(found, compute_uv=False)
     assert values[:rank].min() > 0.6
     assert values[:rank].max() < 1.25
@@ -65,17 +65,17 @@ def test_directions_without_a_gradient_stay_without_one(way, rank):
 
 
 @pytest.mark.parametrize("shape", [(300, 256), (40, 256)])
-def test_blocks_of_columns_are_orthogonal_each_by_itself(shape):
+def test_blocks_of_columns_are_orthogonalised_separately(shape):
     given = matrix(*shape)
-    apart = [newton_schulz(given[:, first : first + 64]) for first in range(0, 256, 64)]
-    np.testing.assert_allclose(array(orthogonalised(given)), np.concatenate(apart, axis=1), atol=2e-3)
-    assert block_sides(shape) == (shape[0], 64)
+    blocks = [newton_schulz(given[:, first : first + 64]) for first in range(0, 256, 64)]
+    np.testing.assert_allclose(array(orthogonalise(given)), np.concatenate(blocks, axis=1), atol=2e-3)
+    assert block_shape(shape) == (shape[0], 64)
 
 
-def test_scale_does_not_matter_and_nothing_stays_nothing():
+def test_the_scale_cancels_and_a_zero_matrix_stays_zero():
     given = matrix(64, 32)
-    np.testing.assert_allclose(array(orthogonalised(given * 1e-6)), array(orthogonalised(given)), atol=1e-3)
-    np.testing.assert_array_equal(array(orthogonalised(np.zeros((64, 32), np.float32))), 0.0)
+    np.testing.assert_allclose(array(orthogonalise(given * 1e-6)), array(orthogonalise(given)), atol=1e-3)
+    np.testing.assert_array_equal(array(orthogonalise(np.zeros((64, 32), np.float32))), 0.0)
 
 
 def network(optimizer):
@@ -89,28 +89,28 @@ def network(optimizer):
     return model
 
 
-def steps_of(optimizer, steps=3):
-    """The weights that learn, by path, after some steps of the same gradients."""
+def weights_after(optimizer, steps=3):
+    """Return the trainable weights by path after some steps with random gradients, equal for all optimizers."""
     model = network(optimizer)
     for number in range(steps):
         rng = np.random.default_rng(number)
-        gradients = [rng.normal(size=one.shape).astype(np.float32) for one in model.trainable_variables]
-        optimizer.apply([keras.ops.convert_to_tensor(one) for one in gradients], model.trainable_variables)
-    return {one.path: array(one) for one in model.trainable_variables}
+        gradients = [rng.normal(size=variable.shape).astype(np.float32) for variable in model.trainable_variables]
+        optimizer.apply([keras.ops.convert_to_tensor(gradient) for gradient in gradients], model.trainable_variables)
+    return {variable.path: array(variable) for variable in model.trainable_variables}
 
 
-def test_only_large_kernels_that_are_no_heads_go_by_muon():
-    muon = Muon(0.01, decay=0.1, plain={"head/kernel"})
-    ours, adamw = steps_of(muon), steps_of(FusedAdamW(0.01, decay=0.1))
+def test_muon_updates_only_large_kernels_outside_the_heads():
+    muon = Muon(0.01, decay=0.1, adamw_variables={"head/kernel"})
+    ours, adamw = weights_after(muon), weights_after(FusedAdamW(0.01, decay=0.1))
     assert [path for path, values in ours.items() if not np.allclose(values, adamw[path])] == ["body/kernel"]
     names = [variable.path for variable in muon.variables if variable.path.endswith("_velocity")]
-    assert len(names) == len(ours) - 1  # no squares are kept where none are needed
+    assert len(names) == len(ours) - 1  # Muon needs no velocity
     assert [layer.name for layer in heads(network(Muon(0.01)))] == ["head"]
-    assert not np.allclose(steps_of(Muon(0.01))["head/kernel"], steps_of(FusedAdamW(0.01))["head/kernel"])
+    assert not np.allclose(weights_after(Muon(0.01))["head/kernel"], weights_after(FusedAdamW(0.01))["head/kernel"])
 
 
-def test_a_kernels_steps_by_hand():
-    found = steps_of(Muon(0.01, decay=0.1, plain={"head/kernel"}))["body/kernel"]
+def test_the_steps_of_a_kernel_match_numpy():
+    found = weights_after(Muon(0.01, decay=0.1, adamw_variables={"head/kernel"}))["body/kernel"]
     model = network(Muon(0.01))
     value = array(model.get_layer("body").kernel).reshape(18, 16).astype(np.float64)
     momentum = np.zeros_like(value)
@@ -122,7 +122,7 @@ def test_a_kernels_steps_by_hand():
     np.testing.assert_allclose(found.reshape(18, 16), value, atol=1e-5)
 
 
-def test_a_head_within_a_head_is_found():
+def test_a_nested_head_is_found():
     inner = keras.Input((None, None, 4))
     nested = keras.Model(inner, layers.Conv2D(20, 3, name="inner")(inner), name="outer")
     image = keras.Input((None, None, 3))
@@ -132,7 +132,7 @@ def test_a_head_within_a_head_is_found():
     assert [weight.path for weight in found[0].weights] == ["inner/kernel", "inner/bias"]
 
 
-def test_accumulated_gradients_make_one_step():
+def test_accumulated_gradients_give_one_step():
     rng = np.random.default_rng(0)
     halves = [rng.normal(size=(3, 3, 2, 16)).astype(np.float32) for _ in range(2)]
     found = []
@@ -147,8 +147,8 @@ def test_accumulated_gradients_make_one_step():
     np.testing.assert_allclose(found[1], found[0], atol=1e-5)
 
 
-def test_the_encoder_stands_still_at_no_rate():
+def test_the_encoder_is_frozen_with_a_multiplier_of_zero():
     optimizer = Muon(0.01, decay=0.1, encoder={"body"})
-    optimizer.encoder_rate.assign(0.0)
+    optimizer.encoder_lr_multiplier.assign(0.0)
     before = array(network(Muon(0.01)).get_layer("body").kernel)
-    np.testing.assert_array_equal(steps_of(optimizer)["body/kernel"], before)
+    np.testing.assert_array_equal(weights_after(optimizer)["body/kernel"], before)

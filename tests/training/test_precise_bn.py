@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from maskwright.training.precise_bn import Recalibration
+from maskwright.training.precise_bn import PreciseBatchNorm
 
 
 @pytest.fixture
@@ -22,42 +22,42 @@ def batches(count=3):
     ]
 
 
-def test_the_first_layer_has_the_statistics_of_all_batches_as_one(network):
-    Recalibration(network)(batches())
+def test_the_first_layer_has_the_statistics_of_all_batches_together(network):
+    PreciseBatchNorm(network)(batches())
     together = np.concatenate(batches())
     layer = network.get_layer("first")
     np.testing.assert_allclose(layer.moving_mean, together.mean((0, 1, 2)), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(layer.moving_variance, together.var((0, 1, 2)), rtol=1e-4, atol=1e-4)
 
 
-def test_with_one_batch_inference_normalises_every_layer_as_training_did(network):
+def test_after_one_batch_inference_equals_training_mode_on_it(network):
     (batch,) = batches(1)
-    Recalibration(network)([batch])
+    PreciseBatchNorm(network)([batch])
     found = keras.ops.convert_to_numpy(network(batch, training=False))
     expected = keras.ops.convert_to_numpy(network(batch, training=True))
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
-def test_weights_and_momenta_are_left_alone(network):
+def test_weights_and_momenta_do_not_change(network):
     before = [keras.ops.convert_to_numpy(weight) for weight in network.trainable_weights]
-    Recalibration(network)(batches())
+    PreciseBatchNorm(network)(batches())
     assert network.get_layer("first").momentum == 0.9
     for old, new in zip(before, network.trainable_weights, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(new), old)
 
 
-def test_what_was_measured_before_does_not_linger(network):
-    recalibrate = Recalibration(network)
-    recalibrate([batch * 100 for batch in batches()])
-    recalibrate(batches())
+def test_earlier_measurements_have_no_influence(network):
+    precise_bn = PreciseBatchNorm(network)
+    precise_bn([batch * 100 for batch in batches()])
+    precise_bn(batches())
     once = [keras.ops.convert_to_numpy(weight) for weight in network.non_trainable_weights]
-    recalibrate(batches())
+    precise_bn(batches())
     for old, new in zip(once, network.non_trainable_weights, strict=True):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(new), old, rtol=1e-5)
 
 
 @pytest.mark.parametrize("dropout", [keras.layers.Dropout, keras.layers.SpatialDropout2D])
-def test_nothing_is_dropped_while_measuring_and_all_is_again_in_training(dropout):
+def test_dropout_is_off_while_measuring_and_on_in_training(dropout):
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.BatchNormalization(name="normalised")(dropout(0.5, name="drop")(inputs))
     network = keras.Model(inputs, x)
@@ -70,23 +70,23 @@ def test_nothing_is_dropped_while_measuring_and_all_is_again_in_training(dropout
         network.train_on_batch(constant, constant)
         return keras.ops.convert_to_numpy(layer.moving_variance)
 
-    # Half of the ones become 2 and half 0, a variance of 1, of which a hundredth is remembered.
+    # Half of the ones become 2 and half 0, a variance of 1, of which the moving average takes a hundredth.
     np.testing.assert_allclose(variance_after_training(), 0.01, rtol=0.2)
-    Recalibration(network)(batches())
+    PreciseBatchNorm(network)(batches())
     together = np.concatenate(batches())
     np.testing.assert_allclose(layer.moving_mean, together.mean((0, 1, 2)), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(layer.moving_variance, together.var((0, 1, 2)), rtol=1e-4, atol=1e-4)
     assert network.get_layer("drop").rate == 0.5
     np.testing.assert_allclose(variance_after_training(), 0.01, rtol=0.2)
-    constant = constant[:48]  # of another size, for which training is traced anew
+    constant = constant[:48]  # another batch size, for which training is traced again
     np.testing.assert_allclose(variance_after_training(), 0.01, rtol=0.2)
 
 
-def test_a_network_first_trained_after_being_measured_drops():
+def test_dropout_is_on_in_a_training_that_starts_after_measuring():
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.BatchNormalization(momentum=0.0, name="normalised")(keras.layers.Dropout(0.5)(inputs))
     network = keras.Model(inputs, x)
-    Recalibration(network)(batches())
+    PreciseBatchNorm(network)(batches())
     network.compile(optimizer=keras.optimizers.SGD(0.0), loss="mse")
     constant = np.ones((64, 8, 8, 3), np.float32)
     network.train_on_batch(constant, constant)

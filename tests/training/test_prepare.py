@@ -1,19 +1,20 @@
-"""From folders to what is fixed before the first step: groups stay whole, and the split that is stored is used."""
+"""Preparing a training: groups stay whole, recipes are completed, and a resumed run uses its stored split."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from maskwright.errors import InputError
-from maskwright.training.prepare import prepare, prepared_before
-from maskwright.training.recipe import Recipe, WrongRecipe
+from maskwright.training.dry_run import explain
+from maskwright.training.prepare import prepare, prepare_resumed
+from maskwright.training.recipe import Recipe
+from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import Run
-from maskwright.training.train import explain
 
 
 @pytest.fixture
 def videos(tmp_path):
-    """Ten videos of three frames, each frame its own noise: only names tell what belongs together."""
+    """Write ten videos of three frames of independent noise, so that only names reveal the groups."""
     generator = np.random.default_rng(0)
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
@@ -34,7 +35,7 @@ def sources(pairs):
     return {pair.name.partition("_")[0] for pair in pairs}
 
 
-def test_no_video_is_on_both_sides_and_the_plan_says_so(videos):
+def test_no_video_is_on_both_sides_of_the_split(videos):
     prepared, _ = prepare(recipe_of(videos))
     assert sources(prepared.train).isdisjoint(sources(prepared.validation))
     assert len(prepared.validation) == 6
@@ -42,77 +43,78 @@ def test_no_video_is_on_both_sides_and_the_plan_says_so(videos):
     assert prepared.decisions[0].reason == "images are kept together by file names"
 
 
-def test_groups_can_be_refused(videos):
-    prepared, _ = prepare(recipe_of(videos, groups="identical"))
+def test_grouping_by_file_names_can_be_turned_off(videos):
+    prepared, _ = prepare(recipe_of(videos, grouping="duplicates"))
     assert sources(prepared.train) & sources(prepared.validation)
     assert prepared.decisions[0].value == "6 of 30 images"
 
 
-def test_folders_that_were_given_are_the_sides(videos):
+def test_given_validation_folders_are_used(videos):
     prepared, _ = prepare(recipe_of(videos, val_images=videos / "images", val_masks=videos / "masks"))
     assert (len(prepared.train), len(prepared.validation)) == (30, 30)
     assert (prepared.decisions[0].field, prepared.decisions[0].reason) == ("data.val_images", "given")
 
 
-def test_every_choice_is_in_the_recipe(videos):
+def test_the_prepared_recipe_is_complete(videos):
     training = prepare(recipe_of(videos))[0].recipe.training
-    assert (training.patch, training.batch_size, training.time_budget) == ((64, 64), 4, 1800.0)
+    assert (training.patch_size, training.batch_size, training.time_budget) == ((64, 64), 4, 1800.0)
 
 
-def test_a_run_that_goes_on_keeps_its_own_split(videos):
+def test_a_resumed_run_keeps_its_stored_split(videos):
     prepared, _ = prepare(recipe_of(videos))
     run = Run(videos / "run")
     run.begin()
     run.recipe.write_text(prepared.recipe.to_yaml())
-    prepared.bundle.write(run.folder, lambda file, text: file.write_text(text))
-    run.write_split(train=prepared.train[::2], validation=prepared.train[1::2])  # as no prediction would have it
-    again = prepared_before(run)
-    assert (again.train, again.validation) == (prepared.train[::2], prepared.train[1::2])
-    assert again.recipe == prepared.recipe
-    assert {each.reason for each in again.decisions} == {"as the run began"}
+    prepared.bundle.write(run.folder)
+    run.write_split(train=prepared.train[::2], validation=prepared.train[1::2])  # unlike any split by groups
+    resumed = prepare_resumed(run)
+    assert (resumed.train, resumed.validation) == (prepared.train[::2], prepared.train[1::2])
+    assert resumed.recipe == prepared.recipe
+    fields = {decision.field: decision.value for decision in resumed.decisions}
+    assert fields["training.patch_size"] == prepared.recipe.training.patch_size
 
 
-def test_equal_channels_become_the_one_that_is_asked_for(tmp_path):
+def test_equal_channels_are_reduced_to_the_requested_one(tmp_path):
     for folder in ("images", "masks"):
         (tmp_path / folder).mkdir()
     for number in range(4):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 48), np.uint8)
         Image.fromarray(np.stack([pixels] * 3, axis=-1)).save(tmp_path / f"images/{number}.png")
         Image.fromarray((pixels > 99 + number).astype(np.uint8)).save(tmp_path / f"masks/{number}.png")
-    prepared, _ = prepare(recipe_of(tmp_path, channels=1, scale=2.0, position=("row", "row_times_image")))
+    prepared, _ = prepare(recipe_of(tmp_path, channels=1, scale=2.0, coord_channels=("row", "row_times_image")))
     bundle = prepared.bundle
     assert (bundle.channels, bundle.inputs, bundle.scale) == (1, 3, 2.0)
     assert len(bundle.normalisation.mean) == 1
-    assert prepared.recipe.training.patch == (96, 96), "images of 40 x 48, seen at twice their size"
+    assert prepared.recipe.training.patch_size == (96, 96), "images of 40 x 48, enlarged twice"
 
 
-def test_what_is_held_out_has_every_stratum(videos):
+def test_the_validation_set_has_every_stratum(videos):
     lines = "".join(f"video{video}_frame{frame:05},{frame}\n" for video in range(10) for frame in range(3))
     (videos / "strata.csv").write_text("id,frame\n" + lines)
-    prepared, _ = prepare(recipe_of(videos, groups="identical", strata=videos / "strata.csv", validation_share=0.5))
+    prepared, _ = prepare(
+        recipe_of(videos, grouping="duplicates", strata=videos / "strata.csv", validation_fraction=0.5)
+    )
     frames = [int(pair.name[-1]) for pair in prepared.validation]
     assert all(4 <= frames.count(frame) <= 6 for frame in range(3))
 
 
-def test_the_score_of_one_class_is_refused_for_several(videos):
+def test_monitoring_mean_precision_of_two_classes_is_an_error(videos):
     recipe = Recipe.from_dict(
         {
             "data": {"images": videos / "images", "masks": videos / "masks", "mask_values": {0: "sky", 255: "ground"}},
-            "training": {"select": "mean_precision"},
+            "training": {"monitor": "mean_precision"},
         }
     )
-    with pytest.raises(
-        WrongRecipe, match=r"training\.select: mean_precision is of one class and a background, not of 2"
-    ):
+    with pytest.raises(WrongRecipe, match=r"training\.monitor: mean_precision .* 2 classes"):
         prepare(recipe)
 
 
-def test_a_late_loss_that_does_not_exist_is_told_before_the_training(videos, tmp_path):
+def test_an_unknown_final_loss_is_an_error_before_the_training(videos, tmp_path):
     recipe = Recipe.from_dict(
         {
             "data": {"images": videos / "images", "masks": videos / "masks"},
             "network": {"backbone": "resnet18", "decoder_filters": [8, 8, 8, 8, 8]},
-            "training": {"late_loss": {"lovas": 1}},
+            "training": {"final_loss": {"loss": {"lovas": 1}}},
         }
     )
     with pytest.raises(InputError, match=r"lovas.*lovasz"):

@@ -1,4 +1,4 @@
-"""A step against Keras' own training, and the optimizer against Keras' own and arithmetic."""
+"""A training step against that of Keras, and the optimizer against that of Keras and NumPy."""
 
 import keras
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from maskwright.training.optimizer import FusedAdamW
-from maskwright.training.train_step import step_of
+from maskwright.training.train_step import make_train_step
 
 
 def network(optimizer, outputs=1):
@@ -26,12 +26,12 @@ def batch(number, size=(8, 8)):
     return rng.normal(size=(3, *size, 2)).astype(np.float32), rng.integers(0, 2, (3, *size, 1)).astype(np.uint8)
 
 
-def test_steps_are_those_of_keras():
+def test_steps_match_keras():
     ours = network(FusedAdamW(0.05, decay=0.1, global_clipnorm=0.5))
     theirs = network(keras.optimizers.AdamW(0.05, weight_decay=0.1, global_clipnorm=0.5))
     for model in (ours, theirs):
         model.optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    step = step_of(ours)
+    step = make_train_step(ours)
     for number in range(4):
         images, masks = batch(number)
         theirs.reset_metrics()
@@ -42,34 +42,34 @@ def test_steps_are_those_of_keras():
 
 
 @pytest.mark.parametrize("outputs", [1, 2])
-def test_a_fused_loss_learns_the_same(outputs):
+def test_a_fused_loss_gives_the_same_step(outputs):
     images, masks = batch(0)
     targets = masks if outputs == 1 else {"mask": masks, "present": masks[:, 0, 0].astype(np.float32)}
-    learnt = []
+    steps = []
     for fuse in (False, True):
         model = network(FusedAdamW(0.05), outputs=outputs)
-        learnt.append((step_of(model, fuse_loss=fuse)(images, targets), model.get_weights()))
-    assert learnt[0][0] == pytest.approx(learnt[1][0], rel=1e-5)
-    for one, other in zip(learnt[0][1], learnt[1][1], strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+        steps.append((make_train_step(model, fuse_loss=fuse)(images, targets), model.get_weights()))
+    assert steps[0][0] == pytest.approx(steps[1][0], rel=1e-5)
+    for plain, fused in zip(steps[0][1], steps[1][1], strict=True):
+        np.testing.assert_allclose(plain, fused, rtol=1e-4, atol=1e-6)
 
 
-def test_compiled_anew_with_the_same_optimizer_it_learns_from_another_loss_and_remembers():
+def test_recompiling_with_another_loss_keeps_the_optimizer_state():
     model = network(FusedAdamW(0.05))
-    early = step_of(model)
+    first_step = make_train_step(model)
     for number in range(3):
-        early(*batch(number))
-    before = [keras.ops.convert_to_numpy(one) for one in model.optimizer.variables]
+        first_step(*batch(number))
+    before = [keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables]
     model.compile(optimizer=model.optimizer, loss="mae")
-    for one, kept in zip(model.optimizer.variables, before, strict=True):
-        np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), kept)
+    for variable, previous in zip(model.optimizer.variables, before, strict=True):
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), previous)
     images, masks = batch(5, size=(16, 8))
     expected = np.abs(np.asarray(keras.ops.convert_to_numpy(model(images, training=True)), float) - masks).mean()
-    assert step_of(model)(images, masks) == pytest.approx(expected, rel=1e-4)
+    assert make_train_step(model)(images, masks) == pytest.approx(expected, rel=1e-4)
     assert int(model.optimizer.iterations) == 4
 
 
-def test_what_regularises_has_its_gradient():
+def test_regularisation_is_in_the_loss_and_the_gradient():
     def regularised():
         keras.utils.set_random_seed(0)
         image = keras.Input((None, None, 2))
@@ -81,22 +81,22 @@ def test_what_regularises_has_its_gradient():
     images, masks = batch(0, (8, 8))
     ours, theirs = regularised(), regularised()
     expected = theirs.train_on_batch(images, masks[:, 1:-1, 1:-1])
-    assert step_of(ours)(images, masks[:, 1:-1, 1:-1]) == pytest.approx(float(expected), rel=1e-4)
+    assert make_train_step(ours)(images, masks[:, 1:-1, 1:-1]) == pytest.approx(float(expected), rel=1e-4)
     for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-6)
 
 
-def test_the_loss_is_that_of_the_step_and_not_the_mean_of_all():
+def test_the_loss_is_that_of_one_step_not_a_running_mean():
     model = network(FusedAdamW(0.0))
-    step = step_of(model)
+    step = make_train_step(model)
     images, masks = batch(0)
     assert step(images, masks) != pytest.approx(step(images, 5 + masks), rel=0.5)
     assert step(images, masks) == pytest.approx(step(images, masks), rel=1e-6)
 
 
-def test_every_size_and_number_of_patches_is_one_trace(monkeypatch):
+def test_the_step_is_traced_once_for_all_sizes(monkeypatch):
     model = network(FusedAdamW(0.01))
-    step, traces, compute = step_of(model), [], model.compute_loss
+    step, traces, compute = make_train_step(model), [], model.compute_loss
     monkeypatch.setattr(model, "compute_loss", lambda *given, **more: traces.append(1) or compute(*given, **more))
     for number, size in enumerate([(8, 8), (4, 12), (16, 8)]):
         images, masks = batch(number, size)
@@ -105,17 +105,17 @@ def test_every_size_and_number_of_patches_is_one_trace(monkeypatch):
         assert len(traces) == 1
 
 
-def test_further_outputs_learn_too():
+def test_the_loss_includes_all_outputs():
     model = network(FusedAdamW(0.01), outputs=2)
     images, masks = batch(0)
     targets = {"mask": masks, "present": masks[:, 0, 0].astype(np.float32)}
     expected = model(images, training=True)
     loss = np.mean((keras.ops.convert_to_numpy(expected["mask"]) - masks) ** 2)
     loss += np.mean(np.abs(keras.ops.convert_to_numpy(expected["present"]) - targets["present"]))
-    assert step_of(model)(images, targets) == pytest.approx(loss, rel=1e-4)
+    assert make_train_step(model)(images, targets) == pytest.approx(loss, rel=1e-4)
 
 
-def test_adamw_by_hand():
+def test_adamw_matches_numpy():
     variable = keras.Variable(np.array([1.0, -2.0], np.float32), name="kernel")
     optimizer = FusedAdamW(0.1, decay=0.5, beta_1=0.8, beta_2=0.9, epsilon=1e-3)
     optimizer.build([variable])
@@ -129,16 +129,16 @@ def test_adamw_by_hand():
         np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), value, rtol=1e-5)
 
 
-def test_the_encoder_learns_at_its_own_rate_and_stands_still_at_none():
-    def moved(rate):
+def test_the_encoder_multiplier_scales_or_freezes_the_encoder():
+    def changes(multiplier):
         model = network(FusedAdamW(0.05, decay=0.1, encoder={"conv"}))
-        model.optimizer.encoder_rate.assign(rate)
+        model.optimizer.encoder_lr_multiplier.assign(multiplier)
         before = model.get_weights()
-        step_of(model)(*batch(0))
+        make_train_step(model)(*batch(0))
         after = dict(zip([weight.path for weight in model.weights], model.get_weights(), strict=True))
-        return {path: now - was for (path, now), was in zip(after.items(), before, strict=True)}
+        return {path: new - old for (path, new), old in zip(after.items(), before, strict=True)}
 
-    whole, tenth, none = moved(1.0), moved(0.1), moved(0.0)
+    whole, tenth, frozen = changes(1.0), changes(0.1), changes(0.0)
     np.testing.assert_allclose(tenth["conv/kernel"], whole["conv/kernel"] / 10, rtol=1e-3, atol=1e-7)
-    np.testing.assert_array_equal(none["conv/kernel"], 0.0)
-    np.testing.assert_allclose(none["mask/kernel"], whole["mask/kernel"], rtol=1e-5)
+    np.testing.assert_array_equal(frozen["conv/kernel"], 0.0)
+    np.testing.assert_allclose(frozen["mask/kernel"], whole["mask/kernel"], rtol=1e-5)

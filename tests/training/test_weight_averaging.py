@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 
-from maskwright.training.weight_averaging import Average
+from maskwright.training.weight_averaging import WeightAverage
 
 
 def network():
@@ -13,35 +13,35 @@ def weights(of):
     return [keras.ops.convert_to_numpy(weight) for weight in of.trainable_weights]
 
 
-def test_the_mean_of_what_was_added_stands_in_for_the_weights_and_makes_way_again():
+def test_the_mean_of_added_weights_is_applied_within_the_context_only():
     learning = network()
-    average, seen = Average(learning), []
+    average, added = WeightAverage(learning), []
     for number in range(5):
         for weight in learning.trainable_weights:
             weight.assign(weight + number)
-        seen.append(weights(learning))
+        added.append(weights(learning))
         average.add()
-    own = weights(learning)
-    with average.in_place():
-        for place, mean in enumerate(weights(learning)):
-            np.testing.assert_allclose(mean, np.mean([one[place] for one in seen], axis=0), rtol=1e-5)
-    for before, after in zip(own, weights(learning), strict=True):
+    original = weights(learning)
+    with average.applied():
+        for index, mean in enumerate(weights(learning)):
+            np.testing.assert_allclose(mean, np.mean([values[index] for values in added], axis=0), rtol=1e-5)
+    for before, after in zip(original, weights(learning), strict=True):
         np.testing.assert_array_equal(before, after)
 
 
-def test_nothing_is_changed_where_nothing_was_added():
+def test_an_empty_average_changes_nothing():
     learning = network()
-    own = weights(learning)
-    average = Average(learning)
-    with average.in_place():
-        for before, now in zip(own, weights(learning), strict=True):
+    original = weights(learning)
+    average = WeightAverage(learning)
+    with average.applied():
+        for before, now in zip(original, weights(learning), strict=True):
             np.testing.assert_array_equal(before, now)
     assert average.to_arrays() == {}
 
 
-def test_it_goes_on_from_what_a_checkpoint_kept():
+def test_a_restored_average_continues_exactly():
     learning = network()
-    whole, first = Average(learning), Average(learning)
+    whole, first = WeightAverage(learning), WeightAverage(learning)
     for number in range(6):
         for weight in learning.trainable_weights:
             weight.assign(weight * 0.5 + number)
@@ -49,7 +49,7 @@ def test_it_goes_on_from_what_a_checkpoint_kept():
         if number < 3:
             first.add()
         else:
-            second = Average(learning)
+            second = WeightAverage(learning)
             second.restore(first.to_arrays())
             second.add()
             first = second

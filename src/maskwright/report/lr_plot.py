@@ -1,26 +1,27 @@
-"""The plot of a learning-rate finder."""
+"""Plot of a learning-rate range test."""
 
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 from maskwright.images.write import atomic_path
-from maskwright.training.find_lr import Curve
+from maskwright.training.find_lr import LrCurve
 
 
-def plot_rates(curve: Curve, suggested: float | None, file: Path) -> None:
-    """Draw loss against learning rate, and the suggested one if there is one, to the PNG ``file``."""
-    figure, axes = plt.subplots(figsize=(6.4, 4), dpi=120, layout="constrained")
-    axes.plot(curve.rates, curve.losses, color="#b0b0b0", linewidth=0.8, label="loss of each step")
-    axes.plot(curve.rates, curve.smooth, color="#0072b2", label="smoothed")
+def plot_lr_curve(curve: LrCurve, suggested: float | None, file: Path) -> None:
+    """Plot loss over learning rate, with the suggested learning rate if there is one, to the PNG ``file``."""
+    figure = Figure(figsize=(6.4, 4), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    smoothed = curve.smoothed_losses
+    axes.plot(curve.learning_rates, curve.losses, color="#b0b0b0", linewidth=0.8, label="loss of each step")
+    axes.plot(curve.learning_rates, smoothed, color="#0072b2", label="moving average")
     if suggested is not None:
-        axes.axvline(suggested, color="#d55e00", linestyle="--", label=f"steepest: {suggested:.2g}")
-    low, high = min(curve.smooth), max(curve.smooth[: len(curve.smooth) // 2] or curve.smooth)
-    axes.set(
-        xscale="log", xlabel="learning rate", ylabel="loss", ylim=(low - 0.1 * (high - low), high + 0.3 * (high - low))
-    )
+        axes.axvline(suggested, color="#d55e00", linestyle="--", label=f"suggested: {suggested:.2g}")
+    # The loss at divergence would compress the rest of the curve.
+    low, high = min(smoothed), max(smoothed[: len(smoothed) // 2] or smoothed)
+    bottom, top = low - 0.1 * (high - low), high + 0.3 * (high - low)
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(bottom, top))
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")
     with atomic_path(file) as temporary:
         figure.savefig(temporary, format="png")
-    plt.close(figure)

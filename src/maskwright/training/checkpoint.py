@@ -1,4 +1,4 @@
-"""The state of a training on disk: one file, written whole or not at all, read without unpickling."""
+"""Checkpoints: the state of a training in one file, written atomically and read without unpickling."""
 
 import hashlib
 import json
@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 import keras
 import numpy as np
@@ -16,101 +16,92 @@ from numpy.typing import NDArray
 from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
 
-_DIGEST = "sha256"
-_DIGEST_BYTES = 32
-_CHUNK = 2**20
-_AVERAGE = "average/"
-_NOTHING: Mapping[str, NDArray[Any]] = MappingProxyType({})
+_DIGEST: Final = "sha256"
+_DIGEST_BYTES: Final = 32
+_CHUNK_BYTES: Final = 2**20
+_AVERAGE: Final = "average/"
+_NO_ARRAYS: Mapping[str, NDArray[Any]] = MappingProxyType({})
 
 
 class UnreadableCheckpoint(InputError):
-    """A checkpoint that is damaged, or of another network."""
+    """A checkpoint that is damaged or belongs to another network."""
 
-    text = "{file}: cannot go on from this checkpoint: {found}. Start again with --overwrite."
+    text = "{file}: cannot resume from this checkpoint: {found}. Start again with --overwrite."
 
 
 class DamagedCheckpoint(UnreadableCheckpoint):
-    """A checkpoint that is not as it was written."""
+    """A checkpoint whose content differs from what was written."""
 
 
-class Restored(NamedTuple):
-    """What a training goes on from."""
+class RestoredCheckpoint(NamedTuple):
+    """A restored checkpoint: the state and weight average of the training; weights are already in the network."""
 
     state: dict[str, Any]
     file: Path
     damaged: Path | None
-    """A newer checkpoint that could not be used."""
+    """A newer checkpoint that is damaged, if any."""
     average: dict[str, NDArray[Any]]
-    """What was kept of an `Average`."""
+    """Arrays of a `WeightAverage`."""
 
 
 @final
 class Checkpoints:
-    """A run's newest checkpoint, and the one before it, which is kept until the next is whole.
+    """A run's newest checkpoint and the previous one, which is kept in case the newest is damaged.
 
     Args:
-        newest: The file of the newest.
-        previous: The file of the one before it.
+        newest: File of the newest checkpoint.
+        previous: File of the previous checkpoint.
     """
 
     def __init__(self, newest: Path, previous: Path) -> None:
         self.newest = newest
         self.previous = previous
-        self._newest_is_whole = False  # only what was written or read here may take the place of the previous one
+        self._is_newest_intact = False  # a file that was not written or read here must not replace the previous one
 
     def save(
-        self, network: keras.Model, state: Mapping[str, Any], *, average: Mapping[str, NDArray[Any]] = _NOTHING
+        self, network: keras.Model, state: Mapping[str, Any], *, average: Mapping[str, NDArray[Any]] = _NO_ARRAYS
     ) -> None:
-        """Store the network's variables, its optimizer's, and ``state`` (anything JSON holds), and a digest of it all.
+        """Store the variables of the network and its optimizer, ``state`` (as JSON) and a digest of them all.
 
-        At any moment one whole checkpoint has its name.
+        At any time at least one complete checkpoint exists under its name.
         """
         with atomic_path(self.newest) as temporary:
             _write(temporary, network, state, average)
-            if self._newest_is_whole:
+            if self._is_newest_intact:
                 self.newest.replace(self.previous)
-                self._newest_is_whole = False
-        self._newest_is_whole = True
+                self._is_newest_intact = False
+        self._is_newest_intact = True
 
-    def load(self, network: keras.Model) -> Restored:
-        """Restore the newest checkpoint, or the one before it where the newest is damaged.
+    def load(self, network: keras.Model) -> RestoredCheckpoint:
+        """Restore the newest checkpoint, or the previous one if the newest is damaged.
 
         Raises:
-            UnreadableCheckpoint: Neither can be used, or they are of another network.
+            UnreadableCheckpoint: Both are damaged, or they belong to another network.
         """
         damaged = None
         if self.newest.exists() or not self.previous.exists():
             try:
-                restored = _restored(self.newest, network, damaged=None)
-                self._newest_is_whole = True
+                restored = _restore(self.newest, network, damaged=None)
+                self._is_newest_intact = True
                 return restored
             except DamagedCheckpoint:
-                self._newest_is_whole = False
+                self._is_newest_intact = False
                 if not self.previous.exists():
                     raise
                 damaged = self.newest
-        return _restored(self.previous, network, damaged=damaged)
+        return _restore(self.previous, network, damaged=damaged)
 
 
-def load_checkpoint(file: Path, network: keras.Model) -> dict[str, Any]:
-    """Restore what `Checkpoints.save` stored into ``network`` and its optimizer, and return the state.
-
-    Raises:
-        UnreadableCheckpoint: As `Checkpoints.load` does.
-    """
-    return _restored(file, network, damaged=None).state
-
-
-def _restored(file: Path, network: keras.Model, *, damaged: Path | None) -> Restored:
-    """Restore a checkpoint.
+def _restore(file: Path, network: keras.Model, *, damaged: Path | None) -> RestoredCheckpoint:
+    """Restore a checkpoint into ``network`` and its optimizer.
 
     Raises:
-        DamagedCheckpoint: The file is not as it was written: torn, or altered by as little as a bit.
-        UnreadableCheckpoint: Its variables are not this network's.
+        DamagedCheckpoint: The file is truncated or altered.
+        UnreadableCheckpoint: Its variables belong to another network.
     """
     try:
-        if not _is_as_written(file):
-            raise ValueError("its digest does not fit")
+        if not _has_valid_digest(file):
+            raise ValueError("its digest does not match")
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         state = json.loads(arrays.pop("state").tobytes())
@@ -120,15 +111,15 @@ def _restored(file: Path, network: keras.Model, *, damaged: Path | None) -> Rest
     expected = _variables(network)
     shapes = {name: tuple(variable.shape) for name, variable in expected.items()}
     if shapes != {name: array.shape for name, array in arrays.items()}:
-        raise UnreadableCheckpoint(file=file, found="its weights are those of another network")
+        raise UnreadableCheckpoint(file=file, found="it belongs to another network")
     for name, variable in expected.items():
         variable.assign(arrays[name])
-    return Restored(state, file, damaged, average)
+    return RestoredCheckpoint(state, file, damaged, average)
 
 
 def is_finite(network: keras.Model) -> bool:
-    """Whether every variable of the network and its optimizer is a finite number."""
-    return all(np.isfinite(keras.ops.convert_to_numpy(one)).all() for one in _variables(network).values())
+    """Whether all variables of the network and its optimizer are finite."""
+    return all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in _variables(network).values())
 
 
 def _write(file: Path, network: keras.Model, state: Mapping[str, Any], average: Mapping[str, NDArray[Any]]) -> None:
@@ -138,17 +129,17 @@ def _write(file: Path, network: keras.Model, state: Mapping[str, Any], average: 
     with file.open("rb+") as written:
         digest = hashlib.file_digest(written, _DIGEST).digest()
         written.seek(0, 2)
-        written.write(digest)  # after the end of an archive, where no reader of archives minds it
+        written.write(digest)  # readers of zip archives ignore trailing bytes
         written.flush()
-        os.fsync(written.fileno())  # before the one that is there makes way for it
+        os.fsync(written.fileno())  # before it replaces an older checkpoint
 
 
-def _is_as_written(file: Path) -> bool:
-    """Whether a file ends in the digest of what comes before."""
+def _has_valid_digest(file: Path) -> bool:
+    """Whether a file ends in the digest of its preceding bytes."""
     digest, left = hashlib.new(_DIGEST), file.stat().st_size - _DIGEST_BYTES
     with file.open("rb") as stored:
         while left > 0:
-            chunk = stored.read(min(_CHUNK, left))
+            chunk = stored.read(min(_CHUNK_BYTES, left))
             digest.update(chunk)
             left -= len(chunk)
         return stored.read() == digest.digest()
@@ -156,4 +147,4 @@ def _is_as_written(file: Path) -> bool:
 
 def _variables(network: keras.Model) -> dict[str, keras.Variable]:
     parts = {"network": network.variables, "optimizer": network.optimizer.variables}
-    return {f"{part}/{place}": variable for part, all_of in parts.items() for place, variable in enumerate(all_of)}
+    return {f"{part}/{index}": variable for part, group in parts.items() for index, variable in enumerate(group)}

@@ -1,7 +1,7 @@
-"""One training on several devices, of one process or of several: each computes a part of every batch, by Keras on JAX.
+"""Data-parallel training on several devices of one or several processes, with Keras on JAX.
 
-All processes run the same program and take the same decisions; the first one alone writes where it was told to, the
-others into folders of their own that go when they end.
+All processes run the same program and make the same decisions. Only the first process writes to the output folder; the
+others write to temporary folders.
 """
 
 import atexit
@@ -24,91 +24,93 @@ _PROCESS: Final = "KERAS_DISTRIBUTION_PROCESS_ID"
 
 
 class UnusableDevices(InputError):
-    """Devices that a training cannot be shared out to."""
+    """A number of devices on which a training cannot run."""
 
     text = "training.devices={devices}: {found}; expected {expected}."
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which part of each batch this process cuts for its devices: number ``index``, from 0, of ``number``."""
+class BatchShard:
+    """The shard of each batch that this process computes: number ``index``, from 0, of ``count``."""
 
     index: int = 0
-    number: int = 1
+    count: int = 1
 
     def of(self, batch: Any) -> Any:
-        """That part of arrays whose first axis is the batch.
+        """Return the shard of an array whose first axis is the batch.
 
-        >>> Part(1, 2).of([10, 11, 12, 13])
+        >>> BatchShard(1, 2).of([10, 11, 12, 13])
         [12, 13]
         """
-        share = len(batch) // self.number
-        return batch[self.index * share : (self.index + 1) * share]
+        size = len(batch) // self.count
+        return batch[self.index * size : (self.index + 1) * size]
 
 
-def processes() -> Part:
-    """This process among those that its environment tells of, by the variables that Keras names."""
-    number = int(os.environ.get(_PROCESSES, "1"))
-    return Part(int(os.environ.get(_PROCESS, "0")), number) if number > 1 else Part()
+def process_shard() -> BatchShard:
+    """Return the shard of this process, from the environment variables of Keras."""
+    count = int(os.environ.get(_PROCESSES, "1"))
+    return BatchShard(int(os.environ.get(_PROCESS, "0")), count) if count > 1 else BatchShard()
 
 
 @contextmanager
-def shared_out(training: TrainingRecipe, out: Path) -> Iterator[tuple[Path, Part]]:
-    """Let networks that are built meanwhile live on ``training.devices`` devices; the folder to write to, and the part.
+def distributed(training: TrainingRecipe, out: Path) -> Iterator[tuple[Path, BatchShard]]:
+    """Distribute networks that are built within the context over ``training.devices`` devices.
+
+    Yields the folder that this process writes to, and its shard of each batch.
 
     Raises:
-        UnusableDevices: There are not as many, the backend is not JAX, or several processes have only a clock.
+        UnusableDevices: There are too few devices, the backend is not JAX, or several processes have a time budget.
     """
-    part, devices = processes(), training.devices
-    if devices == part.number == 1:
-        yield out, part
+    shard, devices = process_shard(), training.devices
+    if devices == shard.count == 1:
+        yield out, shard
         return
     if keras.backend.backend() != "jax":
         raise _unusable(devices, f"the backend is {keras.backend.backend()}", "KERAS_BACKEND=jax")
-    if part.number > 1:
+    if shard.count > 1:
         if training.epochs is None:
-            raise _unusable(devices, "several processes by the clock", "--epochs, which is the same in all of them")
+            raise _unusable(devices, "several processes with a time budget", "--epochs, which all processes share")
         keras.distribution.initialize()
-        out = _copy_for_one(out, part)
+        out = _folder_of_process(out, shard)
     found = keras.distribution.list_devices()
-    if len(found) < devices or len(found) % part.number:
-        raise _unusable(devices, f"there are {len(found)} in {part.number} processes", f"{devices} or more")
-    if part.number > 1 and devices != len(found):
+    if len(found) < devices or len(found) % shard.count:
+        raise _unusable(devices, f"there are {len(found)} in {shard.count} processes", f"{devices} or more")
+    if shard.count > 1 and devices != len(found):
         raise _unusable(devices, "several processes", f"all of their devices, {len(found)}")
-    before = keras.distribution.distribution()
+    previous = keras.distribution.distribution()
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:devices]))
     try:
-        yield out, part
+        yield out, shard
     finally:
-        keras.distribution.set_distribution(before)
+        keras.distribution.set_distribution(previous)
 
 
-def is_shared_out() -> bool:
-    """Whether networks live on several devices."""
+def is_distributed() -> bool:
+    """Whether new networks are distributed over several devices."""
     return keras.distribution.distribution() is not None
 
 
 @contextmanager
 def on_one_device() -> Iterator[None]:
-    """Let networks that are built and run meanwhile live on this process's first device."""
-    before = keras.distribution.distribution()
+    """Build and run networks on this process's first device within the context."""
+    previous = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:
         yield
     finally:
-        keras.distribution.set_distribution(before)
+        keras.distribution.set_distribution(previous)
 
 
-def _copy_for_one(out: Path, part: Part) -> Path:
-    """The first process's own folder; for others a copy of what is there before any process writes."""
+def _folder_of_process(out: Path, shard: BatchShard) -> Path:
+    """Return ``out`` for the first process, else a temporary copy of it, made before any process writes."""
     from jax.experimental.multihost_utils import sync_global_devices
 
-    if part.index:
-        own = Path(tempfile.mkdtemp(prefix="maskwright-"))
-        atexit.register(shutil.rmtree, own, ignore_errors=True)
+    if shard.index:
+        temporary = Path(tempfile.mkdtemp(prefix="maskwright-"))
+        atexit.register(shutil.rmtree, temporary, ignore_errors=True)
         if out.is_dir():
-            shutil.copytree(out, own / out.name, ignore=shutil.ignore_patterns(".lock"))
-        out = own / out.name
+            shutil.copytree(out, temporary / out.name, ignore=shutil.ignore_patterns(".lock"))
+        out = temporary / out.name
     sync_global_devices("maskwright: the run's folder was read")
     return out
 

@@ -1,4 +1,4 @@
-"""How good an engine's masks are, through the very path that predicting takes."""
+"""Evaluate an engine on pairs of images and masks, with the same code that predicts files."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -23,14 +23,14 @@ IdMask = NDArray[np.uint8]
 
 
 class SizesDiffer(InputError):
-    """An image and its mask that are not of one size."""
+    """An image and its mask have different sizes."""
 
-    text = "{image}: {image_size} pixels, but its mask {mask} has {mask_size}; expected one size (height x width)."
+    text = "{image}: {image_size} pixels, but its mask {mask} has {mask_size}; expected equal sizes (height x width)."
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores over all pixels of a set, and image by image; pairs that could not be used are in ``failures`` alone."""
+    """Scores over all pixels of a set, and of each image; pairs that could not be used are only in ``failures``."""
 
     scores: Scores
     images: tuple[ImageScore, ...]
@@ -40,11 +40,11 @@ class Evaluation:
 
     @property
     def mean_precision(self) -> float | None:
-        """The score of the TGS salt challenge, see `salt_score`; None but for a background and one class."""
+        """Score of the TGS salt challenge, see `salt_score`; None unless there is a background and one class."""
         if not (self.images and self.scores.background and len(self.scores.classes) == 2):
             return None
-        counted = ((one.pixels.true_positives[1], one.pixels.truth[1], one.pixels.predicted[1]) for one in self.images)
-        return float(salt_score_from_counts(*zip(*counted, strict=True)).mean())
+        true_positives, truth, predicted = np.array([image.pixels.rows() for image in self.images])[..., 1].T
+        return float(salt_score_from_counts(true_positives, truth, predicted).mean())
 
     def record(self) -> RunScores:
         """Return the evaluation as ``scores.json`` stores it."""
@@ -62,15 +62,15 @@ def evaluate_pairs(
     pairs: Sequence[Pair],
     *,
     mask_values: MaskValues,
-    seen: Callable[[Pair, IdMask | None], None] = lambda pair, indices: None,
+    on_pair: Callable[[Pair, IdMask | None], None] = lambda pair, indices: None,
 ) -> Evaluation:
-    """Predict every image, in batches, and compare with its mask. A pair that cannot be used is kept as a failure.
+    """Predict every image, in batches, and score it against its mask; a pair that cannot be used becomes a failure.
 
     Args:
-        engine: What predicts.
+        engine: Predictor to evaluate.
         pairs: Images and masks.
-        mask_values: What the values of the masks mean.
-        seen: Called after every pair with its predicted label indices, (h, w), or None if it failed.
+        mask_values: Meaning of the mask values.
+        on_pair: Called after every pair with its predicted label indices, (h, w), or None if it failed.
     """
     names = [label.name for label in engine.bundle.labels]
     background = engine.bundle.background
@@ -78,28 +78,28 @@ def evaluate_pairs(
     images: dict[int, ImageScore] = {}
     failures: dict[int, InputError] = {}
     files = [NumberedFile(number, pair.image) for number, pair in enumerate(pairs)]
-    with closing(predictions(engine, files, probabilities=False)) as answers:
-        for found in answers:
-            pair = pairs[found.of.number]
+    with closing(predictions(engine, files, probabilities=False)) as results:
+        for result in results:
+            number, pair = result.source.number, pairs[result.source.number]
             try:
-                if isinstance(found, FailedImage):
-                    raise found.error
-                truth, prediction = _truth(pair, mask_values, found), found.indices(engine.bundle)
+                if isinstance(result, FailedImage):
+                    raise result.error
+                truth, prediction = _read_truth(pair, mask_values, result), result.indices(engine.bundle)
             except InputError as error:
-                failures[found.of.number] = error
-                seen(pair, None)
+                failures[number] = error
+                on_pair(pair, None)
                 continue
             confusion = confusion_matrix(truth, prediction, classes=len(names), ignore=IGNORED)
-            one = Scores.from_confusion(confusion, names, background=background)
-            images[found.of.number] = ImageScore(
+            scores = Scores.from_confusion(confusion, names, background=background)
+            images[number] = ImageScore(
                 name=pair.name,
-                mean_iou=one.mean_iou,
-                pixel_accuracy=one.pixel_accuracy,
+                mean_iou=scores.mean_iou,
+                pixel_accuracy=scores.pixel_accuracy,
                 pixels=ClassPixels.from_confusion(confusion),
-                seconds=round(found.seconds, 6),
+                seconds=round(result.seconds, 6),
             )
             total += confusion
-            seen(pair, prediction)
+            on_pair(pair, prediction)
     return Evaluation(
         Scores.from_confusion(total, names, background=background),
         tuple(images[number] for number in sorted(images)),
@@ -107,13 +107,15 @@ def evaluate_pairs(
     )
 
 
-def _truth(pair: Pair, mask_values: MaskValues, found: Prediction) -> IdMask:
-    """Label indices of a pair's mask, which has the size of what was predicted."""
+def _read_truth(pair: Pair, mask_values: MaskValues, prediction: Prediction) -> IdMask:
+    """Read the label indices of a pair's mask, and check that it has the size of the image."""
     truth = mask_values.encode(read_mask(pair.mask), file=pair.mask)
-    if found.image.shape[:2] != truth.shape:
-        raise SizesDiffer(image=pair.image, image_size=_size(found.image), mask=pair.mask, mask_size=_size(truth))
+    if prediction.image.shape[:2] != truth.shape:
+        raise SizesDiffer(
+            image=pair.image, image_size=_format_size(prediction.image), mask=pair.mask, mask_size=_format_size(truth)
+        )
     return truth
 
 
-def _size(array: NDArray[np.generic]) -> str:
+def _format_size(array: NDArray[np.generic]) -> str:
     return f"{array.shape[0]} x {array.shape[1]}"

@@ -1,4 +1,4 @@
-"""The learning rate at which a network learns fastest, found by raising it step by step.
+"""Learning-rate range test: train with increasing learning rates and find the steepest decrease of the loss.
 
 Smith, "Cyclical learning rates for training neural networks" (WACV 2017), section 3.3.
 """
@@ -11,93 +11,97 @@ from typing import Any, Final
 import numpy as np
 
 from maskwright.errors import InputError
-from maskwright.training.train_step import Step
+from maskwright.training.train_step import TrainStep
 
-LOWEST, HIGHEST = 1e-6, 1.0
-STEPS: Final = 100
-_SMOOTH: Final = 0.9  # of the moving average of losses
-_DIVERGED: Final = 4.0  # times the lowest loss
-_FEWEST: Final = 3  # points of a curve
-_SKIPPED: Final = 0.1  # of the curve, from its beginning, where the average has seen too little
+MIN_LEARNING_RATE: Final = 1e-6
+MAX_LEARNING_RATE: Final = 1.0
+DEFAULT_STEPS: Final = 100
+_SMOOTHING: Final = 0.9  # weight of the past in the moving average of losses
+_DIVERGENCE_FACTOR: Final = 4.0  # times the lowest smoothed loss
+_MIN_POINTS: Final = 3  # of a curve
+_SKIPPED_FRACTION: Final = 0.1  # of the curve, at its start, where the moving average is noisy
 
 
-class NoRate(InputError):
-    """Losses that fall nowhere."""
+class LossDidNotFall(InputError):
+    """A range test in which the loss decreased at no learning rate."""
 
     text = (
-        "The loss fell at no learning rate from {lowest:g} to {highest:g}; look at the masks with `maskwright check`, "
-        "and try another training.loss or more steps."
+        "The loss decreased at no learning rate from {lowest:g} to {highest:g}; check the masks with "
+        "`maskwright check`, and try another training.loss or more steps."
     )
 
 
 @dataclass(frozen=True)
-class Curve:
-    """The loss at every learning rate that was tried, and its moving average, corrected for its beginning."""
+class LrCurve:
+    """Loss at each learning rate of a range test, and its bias-corrected moving average."""
 
-    rates: tuple[float, ...]
+    learning_rates: tuple[float, ...]
     losses: tuple[float, ...]
-    smooth: tuple[float, ...]
+    smoothed_losses: tuple[float, ...]
 
     @property
     def suggested(self) -> float:
-        """The rate at which the smoothed loss falls most steeply, over the logarithm of the rate, before its minimum.
+        """Learning rate at the steepest decrease of the smoothed loss over the logarithm of the rate.
 
         Raises:
-            NoRate: It falls nowhere.
+            LossDidNotFall: The smoothed loss decreases nowhere before its minimum.
         """
-        if len(self.rates) < _FEWEST:
-            raise NoRate(lowest=LOWEST, highest=self.rates[-1] if self.rates else LOWEST)
-        first, lowest = math.ceil(_SKIPPED * len(self.rates)), int(np.argmin(self.smooth))
-        slopes = np.gradient(np.array(self.smooth), np.log(self.rates))[first:lowest]
+        rates = self.learning_rates
+        if len(rates) < _MIN_POINTS:
+            raise LossDidNotFall(lowest=MIN_LEARNING_RATE, highest=rates[-1] if rates else MIN_LEARNING_RATE)
+        first, lowest = math.ceil(_SKIPPED_FRACTION * len(rates)), int(np.argmin(self.smoothed_losses))
+        slopes = np.gradient(np.array(self.smoothed_losses), np.log(rates))[first:lowest]
         if not slopes.size or slopes.min() >= 0:
-            raise NoRate(lowest=self.rates[0], highest=self.rates[-1])
-        return self.rates[first + int(slopes.argmin())]
+            raise LossDidNotFall(lowest=rates[0], highest=rates[-1])
+        return rates[first + int(slopes.argmin())]
 
 
-def smoothed(losses: Sequence[float]) -> tuple[float, ...]:
-    """The moving average of ``losses``, whose first values count as much as they would without a beginning.
+def smooth(losses: Sequence[float]) -> tuple[float, ...]:
+    """Return the exponential moving average of ``losses``, corrected for the bias of its start as in Adam.
 
-    >>> smoothed([2.0, 2.0, 2.0])
+    >>> smooth([2.0, 2.0, 2.0])
     (2.0, 2.0, 2.0)
     """
     averages, average = [], 0.0
     for number, loss in enumerate(losses, start=1):
-        average = _SMOOTH * average + (1 - _SMOOTH) * loss
-        averages.append(average / (1 - _SMOOTH**number))
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
+        averages.append(average / (1 - _SMOOTHING**number))
     return tuple(averages)
 
 
-def try_rates(
-    step: Step,
-    set_rate: Callable[[float], None],
+def lr_range_test(
+    step: TrainStep,
+    set_learning_rate: Callable[[float], None],
     batches: Iterator[tuple[Any, Any]],
     *,
-    steps: int = STEPS,
-    lowest: float = LOWEST,
-    highest: float = HIGHEST,
-    watch: Callable[[int, int], None] = lambda done, total: None,
-) -> Curve:
-    """Take steps whose rate rises evenly in its logarithm, until the smoothed loss is four times its lowest.
+    steps: int = DEFAULT_STEPS,
+    lowest: float = MIN_LEARNING_RATE,
+    highest: float = MAX_LEARNING_RATE,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> LrCurve:
+    """Train with geometrically increasing learning rates until the loss diverges or all steps are done.
+
+    The loss has diverged if it is not finite, or if its moving average is four times the lowest one.
 
     Args:
-        step: Learns from a batch and returns its loss.
-        set_rate: Sets the learning rate of the next step.
-        batches: Images and what is to be learnt of them, for as many steps.
-        steps: The most steps.
-        lowest: The first rate.
-        highest: The last.
-        watch: Called with the steps taken and all there are.
+        step: Training step.
+        set_learning_rate: Sets the learning rate of the next step.
+        batches: Images and targets, one batch for each step.
+        steps: Maximum number of steps.
+        lowest: First learning rate.
+        highest: Last learning rate.
+        progress: Called with the number of steps done and the maximum.
     """
     rates, losses = [], []
     for number, rate in enumerate(np.geomspace(lowest, highest, steps), start=1):
-        set_rate(float(rate))
+        set_learning_rate(float(rate))
         loss = step(*next(batches))
         if not math.isfinite(loss):
             break
         rates.append(float(rate))
         losses.append(loss)
-        watch(number, steps)
-        averages = smoothed(losses)
-        if averages[-1] > _DIVERGED * min(averages):
+        progress(number, steps)
+        averages = smooth(losses)
+        if averages[-1] > _DIVERGENCE_FACTOR * min(averages):
             break
-    return Curve(tuple(rates), tuple(losses), smoothed(losses))
+    return LrCurve(tuple(rates), tuple(losses), smooth(losses))

@@ -1,4 +1,4 @@
-"""The history of a run, line by line, for TensorBoard or MLflow."""
+"""Log the training history to TensorBoard or MLflow."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,20 +11,20 @@ from maskwright.training.run import Run
 
 Service = Literal["tensorboard", "mlflow"]
 Log = Callable[[Mapping[str, Any]], None]
-"""Called with each line of the history."""
+"""Called with each row of the history."""
 
 
 @contextmanager
-def logged(run: Run, recipe: Recipe, *, first: int, say: Callable[[str], None]) -> Iterator[Log]:
-    """What passes lines of the history on to every service of ``training.log``, while the training lasts.
+def logged(run: Run, recipe: Recipe, *, first: int, report: Callable[[str], None]) -> Iterator[Log]:
+    """Yield a function that logs a row of the history to every service of ``training.log``.
 
-    A service that fails on the way is done without, and ``say`` is called once with why.
+    A service that fails is not used any further; the training continues, and the error is reported once.
 
     Args:
-        run: Where event files go.
-        recipe: Which services, and what they are told of the training.
-        first: The first step of this sitting; what was told of it and of later ones is void.
-        say: Called with lines for the user.
+        run: Run, whose folder receives event files.
+        recipe: Recipe, which names the services and is logged as parameters.
+        first: First step of this session; what was logged for it and for later steps is replaced.
+        report: Called with a line of text for the user.
 
     Raises:
         MissingPackage: A service's package is not installed.
@@ -36,17 +36,17 @@ def logged(run: Run, recipe: Recipe, *, first: int, say: Callable[[str], None]) 
             for name in list(logs):
                 try:
                     logs[name](row)
-                except Exception as error:  # a server that does not answer must not end a training
+                except Exception as error:  # an unreachable server must not end a training
                     del logs[name]
-                    say(f"warning: {name} is not told any more: {type(error).__name__}: {error}")
+                    report(f"warning: no longer logging to {name}: {type(error).__name__}: {error}")
 
         yield log
 
 
-def numbers_in(row: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a line that are measured; ``step`` says where they belong.
+def measured_values(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the measured values of a row, without its epoch and step.
 
-    >>> numbers_in({"epoch": 1, "step": 20, "seconds": 9.5, "loss": 0.5, "val_mean_iou": None})
+    >>> measured_values({"epoch": 1, "step": 20, "seconds": 9.5, "loss": 0.5, "val_mean_iou": None})
     {'seconds': 9.5, 'loss': 0.5}
     """
     return {name: float(value) for name, value in row.items() if name not in ("epoch", "step") and value is not None}
@@ -54,16 +54,18 @@ def numbers_in(row: Mapping[str, Any]) -> dict[str, float]:
 
 @contextmanager
 def _tensorboard(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
-    """Event files in the run's folder ``tensorboard``; a run that goes on takes up its curves where it stood."""
+    """Write event files to the run's folder ``tensorboard``; a resumed run continues its curves."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
         raise missing_package("training.log: tensorboard", "tensorboardX", install="maskwright[tensorboard]") from None
     folder = str(run.folder / "tensorboard")
-    with SummaryWriter(folder, purge_step=first, filename_suffix=f".{first}") as writer:  # names are of a second
+    with SummaryWriter(
+        folder, purge_step=first, filename_suffix=f".{first}"
+    ) as writer:  # by default two writers in the same second share a name
 
         def log(row: Mapping[str, Any]) -> None:
-            for name, value in numbers_in(row).items():
+            for name, value in measured_values(row).items():
                 writer.add_scalar(name, value, row["step"])
             writer.flush()
 
@@ -72,21 +74,21 @@ def _tensorboard(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
 
 @contextmanager
 def _mlflow(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
-    """A run of MLflow, where MLFLOW_TRACKING_URI says, with the recipe as parameters; it is gone on with as well."""
+    """Log to an MLflow run at MLFLOW_TRACKING_URI, with the recipe as parameters; a resumed run continues it."""
     try:
         import mlflow
     except ImportError:
         raise missing_package("training.log: mlflow", "mlflow-skinny", install="maskwright[mlflow]") from None
-    known = run.known_to_mlflow
-    begun = known.read_text(encoding="utf-8").strip() if known.is_file() else None
-    with mlflow.start_run(run_id=begun, run_name=run.folder.name) as active:
-        if begun is None:
-            write_text(known, active.info.run_id)
+    id_file = run.mlflow_id
+    run_id = id_file.read_text(encoding="utf-8").strip() if id_file.is_file() else None
+    with mlflow.start_run(run_id=run_id, run_name=run.folder.name) as active:
+        if run_id is None:
+            write_text(id_file, active.info.run_id)
             fields = recipe.model_dump(mode="json")
             mlflow.log_params(
                 {f"{section}.{name}": value for section, values in fields.items() for name, value in values.items()}
             )
-        yield lambda row: mlflow.log_metrics(numbers_in(row), step=row["step"])
+        yield lambda row: mlflow.log_metrics(measured_values(row), step=row["step"])
 
 
 _SERVICES: Final[Mapping[Service, Callable[[Run, Recipe, int], Any]]] = {"tensorboard": _tensorboard, "mlflow": _mlflow}

@@ -1,45 +1,47 @@
-"""Classes that a network does not find at all, validation after validation."""
+"""Detect classes that a network misses completely in several validations in a row."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from maskwright.metrics.scores import Scores
 
-SHARE: Final = 0.33
-"""Of the patches that are laid on such a class, where the image has it."""
-_VALIDATIONS: Final = 2
-_EARLY: Final = 0.1  # of the run: before, nothing is to be expected
+OVERSAMPLED_FRACTION: Final = 0.33
+"""Fraction of patches that are centred on a missed class, in images that have it."""
+_MIN_VALIDATIONS: Final = 2
+_MIN_PROGRESS: Final = 0.1  # of the run; earlier, a network may well predict no pixel of a class
 
 
-def not_found(scores: Scores, before: Mapping[str, int], *, share: float) -> dict[str, int]:
-    """In how many validations in a row no pixel was found of classes that have pixels, those of one at least.
+def count_missed_validations(scores: Scores, previous: Mapping[str, int], *, progress: float) -> dict[str, int]:
+    """Return for each missed class the number of consecutive validations without a true positive.
+
+    A class counts as missed if it has pixels in the truth and a recall of 0.
 
     Args:
-        scores: Of the last validation.
-        before: The answer after the validation before it.
-        share: How much of the run is over, 0 to 1.
+        scores: Scores of the last validation.
+        previous: Result for the validation before.
+        progress: Progress of the run, in [0, 1].
 
     >>> import numpy as np
     >>> scores = Scores.from_confusion(np.array([[9, 0], [4, 0]]), ["road", "pole"], background=False)
-    >>> not_found(scores, {"pole": 1, "road": 3}, share=0.5)
+    >>> count_missed_validations(scores, {"pole": 1, "road": 3}, progress=0.5)
     {'pole': 2}
     """
-    if share < _EARLY:
+    if progress < _MIN_PROGRESS:
         return {}
-    return {one.name: before.get(one.name, 0) + 1 for one in scores.classes if one.recall == 0}
+    return {score.name: previous.get(score.name, 0) + 1 for score in scores.classes if score.recall == 0}
 
 
-def missing(unfound: Mapping[str, int]) -> list[str]:
-    """The classes to be sought: those that were not found in two validations in a row."""
-    return [name for name, times in unfound.items() if times >= _VALIDATIONS]
+def missed_classes(missed_validations: Mapping[str, int]) -> list[str]:
+    """Return the classes that were missed in at least two validations in a row."""
+    return [name for name, count in missed_validations.items() if count >= _MIN_VALIDATIONS]
 
 
-def told(names: Sequence[str]) -> str:
-    """The sentence for the user.
+def missed_classes_message(names: Sequence[str]) -> str:
+    """Return the message about newly missed classes.
 
-    >>> told(["pole", "sign"])
-    'Not one pixel of pole or sign is found so far: from here on a third of the patches of images with them show them.'
+    >>> missed_classes_message(["pole"])
+    'No pixel of pole was predicted correctly so far; in images with it, a third of the patches is now centred on it.'
     """
-    them = "it" if len(names) == 1 else "them"
-    share = "from here on a third of the patches of images with"
-    return f"Not one pixel of {' or '.join(names)} is found so far: {share} {them} show {them}."
+    pronoun = "it" if len(names) == 1 else "them"
+    found = f"No pixel of {' or '.join(names)} was predicted correctly so far"
+    return f"{found}; in images with {pronoun}, a third of the patches is now centred on {pronoun}."

@@ -1,4 +1,4 @@
-"""From the recipe to a network that learns, and to its twin that is saved."""
+"""Build and compile the networks of a recipe: the training network and the inference model."""
 
 import contextlib
 import platform
@@ -15,105 +15,114 @@ from maskwright.errors import InputError, one_of
 from maskwright.images.labels import IGNORED
 from maskwright.inference.bundle import Bundle
 from maskwright.losses.base import FunctionLoss, SegmentationLoss
-from maskwright.losses.catalogue import loss_of_words
-from maskwright.losses.pixel import binary_cross_entropy
+from maskwright.losses.catalogue import loss_from_names
+from maskwright.losses.cross_entropy import binary_cross_entropy
 from maskwright.losses.targets import Tensor
 from maskwright.models import ARCHITECTURES
-from maskwright.networks.auxiliary_outputs import MASK, PRESENT
+from maskwright.networks.auxiliary_outputs import MASK, PRESENCE
 from maskwright.networks.backbones import BACKBONES, encoder_of, freeze_encoder
 from maskwright.rewrite.graph import heads
 from maskwright.training.muon import Muon
 from maskwright.training.optimizer import FusedAdamW
-from maskwright.training.recipe import DOOR_NAMES, NetworkRecipe, TrainingRecipe
+from maskwright.training.recipe import ARCHITECTURE_OPTIONS, NetworkRecipe, TrainingRecipe
 from maskwright.weights.encoder import load_encoder_weights
-from maskwright.weights.input_channels import copy_adapted, reverse_image_channels, rgb_twin, unit_statistics
+from maskwright.weights.input_channels import clone_for_rgb, copy_adapted, reverse_image_channels, unit_statistics
 
-Precision = Literal["float32", "mixed_bfloat16"]
+ComputePrecision = Literal["float32", "mixed_bfloat16"]
 
-_FURTHER_OUTPUTS: Final = frozenset({"deep_supervision", "empty_head"})  # which only training needs
-_DILATED_STRIDE: Final = 16  # of a DeepLabV3+, where the encoder can be dilated
-_AUXILIARY_WEIGHT: Final = 0.1  # of each further output's loss, beside the mask's 1
+_AUXILIARY_OUTPUTS: Final = frozenset({"deep_supervision", "classification_head"})  # used in training only
+_OUTPUT_STRIDE: Final = 16  # of a DeepLabV3+ whose encoder supports dilation
+_AUXILIARY_LOSS_WEIGHT: Final = 0.1  # the mask's loss has weight 1
 
 
-class NothingIsEmpty(InputError):
-    """An image-level output asked of data in which every pixel is of a class."""
+class NoBackground(InputError):
+    """A classification head for data without a background class."""
 
-    text = "network.empty_head: the masks have no background, so no image is empty. Leave it out."
+    text = "network.classification_head: the masks have no background, so no image can be empty; leave the field out."
+
+
+class UnsupportedBackboneOption(InputError):
+    """An option that the backbone does not support."""
+
+    text = "network.{option}: {backbone} does not support this option; leave it out, or choose another backbone."
 
 
 def build_network(
     recipe: NetworkRecipe,
     bundle: Bundle,
     *,
-    precision: Precision = "float32",
-    learning: bool = False,
+    precision: ComputePrecision = "float32",
+    training: bool = False,
 ) -> keras.Model:
-    """The network a recipe describes, for images of any size that its strides divide.
+    """Build the network of a recipe, for images of any size that its strides divide.
 
     Args:
-        recipe: What to build.
-        bundle: Channels in and out, and the activation.
-        precision: What it computes in.
-        learning: With what only training needs: the encoder's first weights, what is frozen, further outputs.
+        recipe: Network section of the recipe.
+        bundle: Input and output channels, and the activation.
+        precision: Precision of its computations.
+        training: Whether to add what only training needs: pretrained weights, frozen layers, auxiliary outputs.
 
     Raises:
-        UnknownChoice: The recipe names a backbone or a decoder block that does not exist.
-        NothingIsEmpty: An output for empty images is asked for, and the data has no background.
-        InputError: The encoder's weights cannot be had.
+        UnknownChoice: The backbone or the decoder block does not exist.
+        UnsupportedBackboneOption: The recipe sets an option that the backbone does not support.
+        NoBackground: The recipe has a classification head, and the data has no background.
+        InputError: The encoder's weights cannot be loaded.
     """
-    row = one_of("network.backbone", recipe.backbone, BACKBONES)
+    backbone = one_of("network.backbone", recipe.backbone, BACKBONES)
     with dtype_policy(precision):
-        options: dict[str, Any] = {"first_unit": recipe.first_unit} if "first_unit" in row.options else {}
-        if recipe.architecture == "deeplabv3plus" and "output_stride" in row.options:
-            options["output_stride"] = _DILATED_STRIDE
+        if recipe.first_unit != "projection" and "first_unit" not in backbone.options:
+            raise UnsupportedBackboneOption(option="first_unit", backbone=recipe.backbone)
+        options: dict[str, Any] = {"first_unit": recipe.first_unit} if "first_unit" in backbone.options else {}
+        if recipe.architecture == "deeplabv3plus" and "output_stride" in backbone.options:
+            options["output_stride"] = _OUTPUT_STRIDE
         encoder = encoder_of(recipe.backbone, input_shape=(None, None, bundle.inputs), **options)
-        if learning and recipe.encoder_weights is not None:
-            _load_first_weights(encoder.model, recipe)
-        if learning and recipe.encoder_freeze:
+        if training and recipe.encoder_weights is not None:
+            _load_pretrained_weights(encoder.model, recipe)
+        if training and recipe.encoder_freeze:
             freeze_encoder(encoder.model)
-        if learning and recipe.empty_head and not bundle.background:
-            raise NothingIsEmpty
-        chosen = {
-            door: getattr(recipe, name)
-            for name, door in DOOR_NAMES[recipe.architecture].items()
-            if learning or name not in _FURTHER_OUTPUTS
+        if training and recipe.classification_head and not bundle.background:
+            raise NoBackground
+        arguments = {
+            argument: getattr(recipe, name)
+            for name, argument in ARCHITECTURE_OPTIONS[recipe.architecture].items()
+            if training or name not in _AUXILIARY_OUTPUTS
         }
         return ARCHITECTURES[recipe.architecture](
             encoder,
             classes=bundle.outputs,
             activation=bundle.activation,
-            **{name: value for name, value in chosen.items() if value is not None},
+            **{name: value for name, value in arguments.items() if value is not None},
         )
 
 
 def encoder_layers(recipe: NetworkRecipe, bundle: Bundle) -> frozenset[str]:
-    """Names of the layers that a network of ``recipe`` has from its encoder."""
+    """Return the names of the encoder layers in a network of ``recipe``."""
     encoder = encoder_of(recipe.backbone, input_shape=(None, None, bundle.inputs))
     return frozenset(layer.name for layer in encoder.model.layers)
 
 
-def _load_first_weights(encoder: keras.Model, recipe: NetworkRecipe) -> None:
+def _load_pretrained_weights(encoder: keras.Model, recipe: NetworkRecipe) -> None:
     argument = "network.encoder_weights"
     if BACKBONES[recipe.backbone].preprocessing.channels == "RGB":
         load_encoder_weights(encoder, recipe.backbone, recipe.encoder_weights or "", argument=argument)
         return
-    # Learnt on BGR, as the VGGs were; images here are RGB, and a kernel turned round reads them so.
-    twin = rgb_twin(encoder)
-    load_encoder_weights(twin, recipe.backbone, recipe.encoder_weights or "", argument=argument)
-    reverse_image_channels(twin)
-    copy_adapted(twin, encoder)
+    # Weights that were trained on BGR images, such as those of VGG, need the kernels of the first layer reversed.
+    rgb_encoder = clone_for_rgb(encoder)
+    load_encoder_weights(rgb_encoder, recipe.backbone, recipe.encoder_weights or "", argument=argument)
+    reverse_image_channels(rgb_encoder)
+    copy_adapted(rgb_encoder, encoder)
 
 
-def encoder_pixels(recipe: NetworkRecipe, bundle: Bundle) -> Bundle:
-    """``bundle`` with the normalisation that the encoder's first weights were learnt with; as it is without any.
+def with_encoder_normalisation(recipe: NetworkRecipe, bundle: Bundle) -> Bundle:
+    """Return ``bundle`` with the normalisation of the encoder's pretrained weights; unchanged without such weights.
 
-    For images of another number of channels than three, means and deviations are averaged or taken in turn, as the
-    first layer's weights are.
+    For images without three channels, means and standard deviations are averaged or repeated, like the weights of the
+    first layer.
     """
     if recipe.encoder_weights is None:
         return bundle
-    pixels = one_of("network.backbone", recipe.backbone, BACKBONES).preprocessing
-    mean, std = unit_statistics(pixels, bundle.channels)
+    preprocessing = one_of("network.backbone", recipe.backbone, BACKBONES).preprocessing
+    mean, std = unit_statistics(preprocessing, bundle.channels)
     normalisation = bundle.normalisation.model_copy(update={"mean": mean, "std": std})
     return bundle.model_copy(update={"normalisation": normalisation})
 
@@ -127,57 +136,61 @@ def compile_for_training(
     loss: SegmentationLoss | None = None,
     optimizer: FusedAdamW | None = None,
 ) -> None:
-    """Give the network its optimizer, and each of its outputs its loss; `targets` are what they learn.
+    """Compile the network with the recipe's optimizer and a loss for each output; see `training_targets`.
 
     Args:
-        network: What is to learn.
-        recipe: How.
-        bundle: What the outputs mean.
-        encoder: Names of the encoder's layers, for a learning rate of their own.
-        loss: In place of the recipe's.
-        optimizer: One that has learnt already, in place of a new one.
+        network: Network to train.
+        recipe: Training section of the recipe.
+        bundle: Meaning of the outputs.
+        encoder: Names of the encoder's layers, which have a separate learning rate.
+        loss: Loss that replaces the recipe's.
+        optimizer: Optimizer to keep, instead of a new one.
 
     Raises:
-        UnknownChoice: The recipe names a loss that does not exist.
+        UnknownChoice: The recipe names a loss or a class that does not exist.
     """
-    begun = optimizer is not None
+    is_new = optimizer is None
     if optimizer is None:
         options: dict[str, Any] = {
             "decay": recipe.weight_decay,
             "encoder": encoder,
             "global_clipnorm": recipe.clip_norm,
-            "gradient_accumulation_steps": recipe.accumulate if recipe.accumulate > 1 else None,
+            "gradient_accumulation_steps": recipe.gradient_accumulation if recipe.gradient_accumulation > 1 else None,
         }
         if recipe.optimizer == "muon":
-            optimizer = Muon(recipe.learning_rate, plain=_plain(network), **options)
+            optimizer = Muon(recipe.learning_rate, adamw_variables=_adamw_variables(network), **options)
         else:
             optimizer = FusedAdamW(recipe.learning_rate, **options)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    if recipe.final_loss is not None:  # so that an unknown name is an error before the training starts
+        loss_from_names(recipe.final_loss.loss, channels=bundle.outputs)
     if loss is None:
-        pixel_weights = _weights(recipe, bundle)
-        loss = loss_of_words(recipe.loss, channels=bundle.outputs, pixel_weights=pixel_weights, ignore=IGNORED)
+        pixel_weights = _class_weights(recipe, bundle)
+        loss = loss_from_names(recipe.loss, channels=bundle.outputs, pixel_weights=pixel_weights, ignore=IGNORED)
     if isinstance(network.output, dict):
-        of_masks = dict.fromkeys(network.output, FunctionLoss(partial(_of_any_size, loss=loss), name="of_any_size"))
-        losses = of_masks | {MASK: loss} | ({PRESENT: presence_loss} if PRESENT in of_masks else {})
-        weights = {name: 1.0 if name == MASK else _AUXILIARY_WEIGHT for name in losses}
+        auxiliary = FunctionLoss(partial(_loss_at_lower_resolution, loss=loss), name="loss_at_lower_resolution")
+        losses: dict[str, Any] = dict.fromkeys(network.output, auxiliary) | {MASK: loss}
+        if PRESENCE in losses:
+            losses[PRESENCE] = presence_loss
+        weights = {name: 1.0 if name == MASK else _AUXILIARY_LOSS_WEIGHT for name in losses}
         network.compile(optimizer=optimizer, loss=losses, loss_weights=weights)
     else:
         network.compile(optimizer=optimizer, loss=loss)
-    if not begun:
+    if is_new:
         optimizer.build(network.trainable_variables)
 
 
-def _plain(network: keras.Model) -> list[str]:
-    """Paths of the variables that Muon leaves to AdamW: the heads', and those of filters that see unlike channels."""
+def _adamw_variables(network: keras.Model) -> list[str]:
+    """Return the paths of variables that Muon leaves to AdamW: those of the heads and of grouped convolutions."""
     grouped = [layer for layer in network.layers if getattr(layer, "groups", 1) > 1]
     return [variable.path for layer in (*heads(network), *grouped) for variable in layer.weights]
 
 
-def _weights(recipe: TrainingRecipe, bundle: Bundle) -> list[float] | None:
-    """A weight for each output.
+def _class_weights(recipe: TrainingRecipe, bundle: Bundle) -> list[float] | None:
+    """Return the loss weight of each output channel.
 
     Raises:
-        UnknownChoice: The recipe weighs a class that does not exist.
+        UnknownChoice: The recipe weights a class that does not exist.
     """
     if recipe.class_weights is None:
         return None
@@ -187,22 +200,19 @@ def _weights(recipe: TrainingRecipe, bundle: Bundle) -> list[float] | None:
     return [recipe.class_weights.get(name, 1.0) for name in names][-bundle.outputs :]
 
 
-def _of_any_size(y_true: Tensor, y_pred: Tensor, *, loss: SegmentationLoss) -> Tensor:
-    """``loss`` of probabilities (n, h, w, c) and the labels in the middle of what each of them stands for.
-
-    Labels are (n, m h, m w), with a whole number m.
-    """
+def _loss_at_lower_resolution(y_true: Tensor, y_pred: Tensor, *, loss: SegmentationLoss) -> Tensor:
+    """Compute ``loss`` of probabilities (n, h, w, c) with labels (n, m h, m w), subsampled at the block centres."""
     size = keras.ops.shape(y_pred)[:3]
-    every = keras.ops.shape(y_true)[1] // size[1]
-    middles = y_true[:, every // 2 :: every, every // 2 :: every]
-    return loss(keras.ops.reshape(middles, size), y_pred)
+    stride = keras.ops.shape(y_true)[1] // size[1]
+    centres = y_true[:, stride // 2 :: stride, stride // 2 :: stride]
+    return loss(keras.ops.reshape(centres, size), y_pred)
 
 
 def presence_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """The cross entropy (a scalar) of images of which it is known whether they hold anything.
+    """Compute the binary cross entropy (a scalar) of image-level presence.
 
-    Takes 0, 1 or `IGNORED`, and probabilities, both (n, 1): like masks of one pixel. An image that is `IGNORED` has
-    no say in the mean; of none but such, it is 0.
+    Takes labels 0, 1 or `IGNORED` and probabilities, both (n, 1), like masks of one pixel. Ignored images are not in
+    the mean; if all are ignored, the loss is 0.
 
     >>> round(float(presence_loss(np.array([[1], [IGNORED]]), np.array([[0.5], [0.1]]))), 4)  # -log(0.5)
     0.6931
@@ -210,29 +220,30 @@ def presence_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
     return binary_cross_entropy(y_true[:, None, None], y_pred[:, None, None], ignore=IGNORED)
 
 
-def targets(network: keras.Model, masks: NDArray[np.generic]) -> Any:
-    """What each output of ``network`` learns from label indices (n, h, w): the masks, or whether they hold anything.
+def training_targets(network: keras.Model, masks: NDArray[np.generic]) -> Any:
+    """Return the targets of each output of ``network`` for label indices (n, h, w): the masks, and their presence.
 
-    The latter is 0 or 1 (n, 1), or `IGNORED` where every pixel is.
+    The presence (n, 1) is 1 if any valid pixel has a class other than the background, else 0; `IGNORED` without valid
+    pixels.
     """
     if not isinstance(network.output, dict):
         return masks
-    known = masks != IGNORED
-    held = np.where(known.any(axis=(1, 2)), (known & (masks != 0)).any(axis=(1, 2)), IGNORED)
-    held = held[:, None].astype(np.float32)
-    return {name: held if name == PRESENT else masks for name in network.output}
+    valid = masks != IGNORED
+    present = np.where(valid.any(axis=(1, 2)), (valid & (masks != 0)).any(axis=(1, 2)), IGNORED)
+    present = present[:, None].astype(np.float32)
+    return {name: present if name == PRESENCE else masks for name in network.output}
 
 
-def choose_precision(wanted: Literal["auto", "float32", "mixed_bfloat16"]) -> Precision:
-    """What to compute in: bfloat16 where this machine has it in hardware and the backend gains by it."""
-    if wanted != "auto":
-        return wanted
-    fast = keras.backend.backend() in ("tensorflow", "torch") and _has_bfloat16()
-    return "mixed_bfloat16" if fast else "float32"
+def choose_precision(requested: Literal["auto", "float32", "mixed_bfloat16"]) -> ComputePrecision:
+    """Return the precision to compute in: bfloat16 if the processor has it and the backend is faster with it."""
+    if requested != "auto":
+        return requested
+    is_faster = keras.backend.backend() in ("tensorflow", "torch") and _has_bfloat16()
+    return "mixed_bfloat16" if is_faster else "float32"
 
 
 def _has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16; only Linux tells."""
+    """Whether the processor has bfloat16 products; detected on Linux only."""
     if platform.system() != "Linux":
         return False
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
@@ -241,7 +252,7 @@ def _has_bfloat16() -> bool:
 
 @contextlib.contextmanager
 def dtype_policy(name: str) -> Iterator[None]:
-    """Let layers that are made meanwhile have this policy."""
+    """Set the global dtype policy of Keras within the context."""
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:

@@ -1,41 +1,45 @@
-"""The plan: what the data decides of a recipe, one small rule for each field, each with its reason.
+"""Plan a training: one rule for each recipe field that the data or the time budget decides, each with its reason.
 
-The idea, a fingerprint of the data and rules that turn it into a plan, is that of nnU-Net: Isensee et al., "nnU-Net: a
+Fingerprinting the data and deriving the settings from it by rules follows nnU-Net: Isensee et al., "nnU-Net: a
 self-configuring method for deep learning-based biomedical image segmentation", Nature Methods (2021).
 """
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from maskwright.data.fingerprint import Fingerprint
 from maskwright.data.grouping import Groups
-from maskwright.training.recipe import DOOR_NAMES, Recipe
+from maskwright.training.duration import format_duration
+from maskwright.training.recipe import ARCHITECTURE_OPTIONS, ProgressiveResize, Recipe
 from maskwright.training.schedule import MULTIPLE
 
-GIVEN = "given"
-DEFAULT_SECONDS = 30 * 60.0
-_LONG = 60 * 60.0  # seconds: so long that a large network learns more than a small one
-_SMALL_BACKBONE, _SMALL_DECODER = "resnet18", (128, 96, 64, 32, 16)
+GIVEN: Final = "given"
+DEFAULT_SECONDS: Final = 30 * 60.0
 
-_LEAST_PATCH = 64  # pixels, a side
-_PATCH, _WIDEST_PATCH = 256 * 320, 384 * 384  # pixels in all
-_NARROW_PATCH = 192 * 192  # pixels in all
-_NARROW_OBJECTS = 20  # pixels
-_WIDE_OBJECTS = 128  # pixels; wider, and a patch shows little of what surrounds them
-_LEAST_BATCH = 2
-_RARE = 0.001  # of the pixels; some 65 of a patch of 256 x 256, had every patch its share
-_FOREGROUND = 0.33
-_FEWEST_CLASSES = 3
-_USUAL_SPREAD = 0.1  # of the value range, at least
+_MAX_SHORT_SECONDS: Final = 60 * 60.0  # in a longer training, the larger network scores better
+_SMALL_BACKBONE: Final = "resnet18"
+_SMALL_DECODER: Final = (128, 96, 64, 32, 16)
+
+_MIN_PATCH_SIDE: Final = 64  # pixels
+_PATCH_PIXELS: Final = 256 * 320
+_LARGE_PATCH_PIXELS: Final = 384 * 384
+_SMALL_PATCH_PIXELS: Final = 192 * 192
+_MAX_THIN_WIDTH: Final = 20  # pixels; narrower objects are lost when images are reduced
+_MIN_WIDE_WIDTH: Final = 128  # pixels; of wider objects, a usual patch shows too little context
+_MIN_BATCH: Final = 2
+_RARE_FRACTION: Final = 0.001  # of the pixels: about 65 pixels of a patch of 256 x 256
+_FOREGROUND_FRACTION: Final = 0.33  # of the patches, as in nnU-Net
+_MIN_WEIGHTED_CLASSES: Final = 3
+_USUAL_MIN_STD: Final = 0.1  # of the value range
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A field of the recipe, as ``section.name``, what it is set to, and why."""
+    """The value of a recipe field, ``section.name``, and the reason for it."""
 
     field: str
     value: object
@@ -45,15 +49,15 @@ class Decision:
 Rule = Callable[[Fingerprint, Recipe], tuple[object, str]]
 
 
-def decide(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, tuple[Decision, ...]]:
-    """``recipe`` with all that it leaves open decided by the data, and every decision; what was given stands.
+def plan_recipe(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, tuple[Decision, ...]]:
+    """Return ``recipe`` with its open fields decided by the rules, and all decisions; given fields keep their value.
 
-    Rules come in the order of `RULES`, each with what was decided before it.
+    Rules are applied in the order of `RULES`, and each receives the decisions before it.
     """
     decisions: dict[str, Decision] = {}
     for field, rule in RULES.items():
-        if said := next((name for name in (field, *_INSTEAD.get(field, ())) if _is_given(recipe, name)), None):
-            decisions[said] = Decision(said, _value(recipe, said), GIVEN)
+        if given := next((name for name in (field, *_REPLACED_BY.get(field, ())) if _is_given(recipe, name)), None):
+            decisions[given] = Decision(given, _value(recipe, given), GIVEN)
             continue
         value, reason = rule(data, recipe)
         section, _, name = field.partition(".")
@@ -62,226 +66,232 @@ def decide(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, tuple[Decision, .
     return recipe, tuple(decisions.values())
 
 
-def as_begun(recipe: Recipe) -> tuple[Decision, ...]:
-    """The decisions of a run that goes on: all were made when it began."""
-    fields = [next((name for name in _INSTEAD.get(field, ()) if _is_given(recipe, name)), field) for field in RULES]
-    return tuple(Decision(field, _value(recipe, field), "as the run began") for field in dict.fromkeys(fields))
+def decisions_of_run(recipe: Recipe) -> tuple[Decision, ...]:
+    """Return the decisions of a resumed run, whose recipe is complete."""
+    fields = [next((name for name in _REPLACED_BY.get(field, ()) if _is_given(recipe, name)), field) for field in RULES]
+    return tuple(
+        Decision(field, _value(recipe, field), "as at the start of the run") for field in dict.fromkeys(fields)
+    )
 
 
 def split_decision(recipe: Recipe, groups: Groups, held_out: Collection[str]) -> Decision:
-    """What was held out, in groups and in images; ``held_out`` are the names of the latter."""
-    every, some = len(set(groups.of.values())), len({groups.of[name] for name in held_out})
+    """Return the decision about the split, in groups and images; ``held_out`` are names of validation images."""
+    total, validation = len(set(groups.of.values())), len({groups.of[name] for name in held_out})
     images = f"{len(held_out)} of {len(groups.of)} images"
-    value = images if every == len(groups.of) else f"{some} of {every} groups, {images}"
-    field = "data.validation_share" if recipe.data.fold is None else "data.fold"
+    value = images if total == len(groups.of) else f"{validation} of {total} groups, {images}"
+    field = "data.validation_fraction" if recipe.data.fold is None else "data.fold"
     given = f"{GIVEN}; " if _is_given(recipe, field) else ""
-    return Decision(field, value, f"{given}images are kept together {groups.told_by}")
+    return Decision(field, value, f"{given}images are kept together {groups.evidence}")
 
 
 def choose_normalisation(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """The encoder's own pixels where its weights were learnt elsewhere, the training images' otherwise."""
+    """Choose the encoder's normalisation with pretrained weights, else the statistics of the training images."""
     if recipe.network.encoder_weights is not None:
-        return "encoder", f"the weights {recipe.network.encoder_weights} were learnt with it"
-    return "measured", f"{len(data.sizes)} training images: mean {data.mean:.3g}, spread {data.spread:.3g}"
+        return "encoder", f"normalisation of the {recipe.network.encoder_weights} weights"
+    statistics = f"mean {data.mean:.3g}, standard deviation {data.std:.3g}"
+    return "dataset", f"{statistics} of {len(data.sizes)} training images"
 
 
 def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], str]:
-    """As much of the median image as a patch may hold, so that context is not cut off; nnU-Net begins there too."""
-    area = _PATCH
-    if data.object_pixels is not None and data.object_pixels > _WIDE_OBJECTS:
-        area = _WIDEST_PATCH
-    elif _are_narrow(data) and _is_short(recipe):
-        area = _NARROW_PATCH
+    """Choose a patch with the shape of the median image, as nnU-Net does, and an area that depends on object width."""
+    area = _PATCH_PIXELS
+    if data.object_width is not None and data.object_width > _MIN_WIDE_WIDTH:
+        area = _LARGE_PATCH_PIXELS
+    elif _is_thin(data) and _short_training(recipe):
+        area = _SMALL_PATCH_PIXELS
     patch = patch_for(data.sizes, area=area)
     height, width = data.median_size
     if patch[0] >= height and patch[1] >= width:
-        return patch, f"holds the median image, {height} x {width}"
-    objects = "" if data.object_pixels is None else f", whose parts are about {data.object_pixels:.0f} pixels wide"
-    return patch, f"in the shape of the median image, {height} x {width}{objects}"
+        return patch, f"covers the median image, {height} x {width}"
+    objects = "" if data.object_width is None else f"; objects are about {data.object_width:.0f} pixels wide"
+    return patch, f"has the shape of the median image, {height} x {width}{objects}"
 
 
-def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH) -> tuple[int, int]:
-    """About ``area`` pixels in the shape of the median of ``sizes``, (height, width), or that size if it is smaller.
+def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH_PIXELS) -> tuple[int, int]:
+    """Return a (height, width) of about ``area`` pixels in the shape of the median size, or that size if it is smaller.
 
-    Sides are multiples of 32 and at least 64.
+    Sides are multiples of 32 and at least 64 pixels.
 
     >>> patch_for([(360, 480)] * 3), patch_for([(101, 101)])
     ((256, 320), (128, 128))
     """
     median = np.median(sizes, axis=0)
     scale = math.sqrt(area / math.prod(median))
-    whole = scale >= 1
-    rows, columns = (
-        max(_LEAST_PATCH, (math.ceil(side / MULTIPLE) if whole else round(side * scale / MULTIPLE)) * MULTIPLE)
+    is_whole = scale >= 1
+    height, width = (
+        max(_MIN_PATCH_SIDE, (math.ceil(side / MULTIPLE) if is_whole else round(side * scale / MULTIPLE)) * MULTIPLE)
         for side in median
     )
-    return rows, columns
+    return height, width
 
 
-def choose_early(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """The recipe's own, but none where what is looked for is so narrow that it would be lost in smaller images."""
-    if _are_narrow(data):
-        return 0.0, f"parts are about {data.object_pixels:.0f} pixels wide: smaller images would lose them"
-    return recipe.training.early_share, "most is learnt of small images, and in less time"
+def choose_progressive_resize(data: Fingerprint, recipe: Recipe) -> tuple[ProgressiveResize | None, str]:
+    """Choose the recipe's progressive resizing, or none if reduced images would lose thin objects."""
+    if _is_thin(data):
+        return None, f"objects are about {data.object_width:.0f} pixels wide and would be lost in smaller images"
+    return recipe.training.progressive_resize, "smaller patches give more steps in the same time"
 
 
-def _are_narrow(data: Fingerprint) -> bool:
-    return data.object_pixels is not None and data.object_pixels < _NARROW_OBJECTS
+def _is_thin(data: Fingerprint) -> bool:
+    return data.object_width is not None and data.object_width < _MAX_THIN_WIDTH
 
 
 def choose_batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
-    """The recipe's own number, half of it for a short training, fewer where patches are larger, or hardly as many.
+    """Choose the recipe's batch size, half of it in a short training, and less for large patches or little data.
 
-    Large patches come before large batches, and two are the least, as in nnU-Net. Devices share it out evenly.
+    As in nnU-Net, a large patch takes precedence over a large batch, and the smallest batch has two patches. The batch
+    size is a multiple of the number of devices.
     """
-    batch, reason = _batch(data, recipe)
+    batch, reason = _choose_batch_of_one_device(data, recipe)
     devices = recipe.training.devices
     if batch % devices:
         return max(devices, batch - batch % devices), f"{reason}; a multiple of {devices} devices"
     return batch, reason
 
 
-def _batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
-    short = _is_short(recipe)
+def _choose_batch_of_one_device(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
+    short = _short_training(recipe)
     most = recipe.training.batch_size // 2 if short else recipe.training.batch_size
-    area = math.prod(recipe.training.patch or patch_for(data.sizes))
-    by_area = max(_LEAST_BATCH, min(most, round(most * _PATCH / area)))
+    area = math.prod(recipe.training.patch_size or patch_for(data.sizes))
+    by_area = max(_MIN_BATCH, min(most, round(most * _PATCH_PIXELS / area)))
     patches = math.ceil(data.pixels / area)
     if patches < by_area:
-        return max(_LEAST_BATCH, patches), f"the training images hold no more than {patches}"
+        return max(_MIN_BATCH, patches), f"the training images have the area of {patches} patches only"
     if by_area < most:
-        return by_area, f"as many pixels a step as {most} patches of 256 x 320, or two patches"
+        return by_area, f"at most the pixels of {most} patches of 256 x 320 in a step, at least {_MIN_BATCH} patches"
     if short:
-        return most, f"{short}: more and smaller steps"
-    return most, f"the training images hold about {patches} patches"
+        return most, f"{short}: more steps with smaller batches"
+    return most, f"the training images have the area of about {patches} patches"
 
 
 def choose_loss(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float], str]:
-    """Cross-entropy plus Dice, as in nnU-Net: every pixel has a say, and so has every class, however small."""
-    name, share = data.rarest
-    return recipe.training.loss, f"each pixel counts, and each class: {name} has {_percent(share)} of the pixels"
+    """Choose cross entropy plus Dice, as nnU-Net does: the second gives small classes the same weight as large ones."""
+    name, fraction = data.rarest_class
+    return recipe.training.loss, f"suits small classes: {name} has {_percent(fraction)} of the pixels"
 
 
 def choose_class_weights(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float] | None, str]:
-    """The root of how much rarer a class is than the median one: rare ones are heard, and none drowns the others.
+    """Choose the square root of the median class frequency over the class frequency.
 
-    Eigen and Fergus (ICCV 2015) take the ratio itself, which draws thin classes too wide.
+    Median frequency balancing without the root, as by Eigen and Fergus (ICCV 2015), predicts thin classes too wide.
     """
     del recipe
-    shares = {name: share for name, share in data.shares.items() if share}
-    if len(shares) < _FEWEST_CLASSES:
-        return None, f"{len(shares)} classes, which the loss of regions balances"
-    median = np.median(list(shares.values()))
-    weights = {name: round(float(np.sqrt(median / share)), 2) for name, share in shares.items()}
-    return weights, "the root of how much rarer each class is than the median one"
+    fractions = {name: fraction for name, fraction in data.class_fractions.items() if fraction}
+    if len(fractions) < _MIN_WEIGHTED_CLASSES:
+        return None, f"only {len(fractions)} classes, which the loss balances"
+    median = np.median(list(fractions.values()))
+    weights = {name: round(float(np.sqrt(median / fraction)), 2) for name, fraction in fractions.items()}
+    return weights, "square root of the median class frequency over the class frequency"
 
 
 def choose_backbone(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """A small encoder where it is learnt from nothing in a short time: it sees more images in it."""
+    """Choose a small backbone for a short training from scratch, which then has more steps."""
     del data
-    if short := _is_short(recipe):
-        return _SMALL_BACKBONE, f"{short}: a small network learns more"
-    return recipe.network.backbone, "weights learnt elsewhere, or a long time, fill a large network"
+    if short := _short_training(recipe):
+        return _SMALL_BACKBONE, f"{short}: a small network scores better"
+    return recipe.network.backbone, "default of a training that is long or has pretrained weights"
 
 
 def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], str]:
-    """As many filters as a small encoder has to give."""
+    """Choose fewer decoder filters for a small encoder in a short training."""
     del data
     if (
-        (short := _is_short(recipe))
+        (short := _short_training(recipe))
         and recipe.network.backbone == _SMALL_BACKBONE
-        and "decoder_filters" in DOOR_NAMES[recipe.network.architecture]
+        and "decoder_filters" in ARCHITECTURE_OPTIONS[recipe.network.architecture]
     ):
-        return _SMALL_DECODER, f"{short}: a small network learns more"
-    return recipe.network.decoder_filters, "those of the architecture"
+        return _SMALL_DECODER, f"{short}: a small network scores better"
+    return recipe.network.decoder_filters, "default of the architecture"
 
 
 def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """Muon where all is learnt from nothing; it was not tried on what was learnt elsewhere."""
+    """Choose Muon for a training from scratch; it was not measured with pretrained weights."""
     del data
     if recipe.network.encoder_weights is None and recipe.network.custom is None:
-        return "muon", "from nothing: more is learnt of each step"
-    return recipe.training.optimizer, "usual where weights may have been learnt elsewhere"
+        return "muon", "learns more per step in a training from scratch"
+    return recipe.training.optimizer, "default with pretrained weights or a custom network"
 
 
-def choose_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Twice the recipe's own for a short training from nothing."""
+def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
+    """Choose twice the recipe's learning rate for a short training from scratch."""
     del data
-    usual = recipe.training.learning_rate
-    return (2 * usual, f"{short}: larger strides") if (short := _is_short(recipe)) else (usual, "usual")
+    default = recipe.training.learning_rate
+    if short := _short_training(recipe):
+        return 2 * default, f"{short}: twice the default"
+    return default, "default"
 
 
-def _is_short(recipe: Recipe) -> str | None:
-    """That so much is to be learnt from nothing in so little time, if it is."""
+def _short_training(recipe: Recipe) -> str | None:
+    """Return a description of a training from scratch with a short time budget; None of any other."""
     seconds = recipe.training.time_budget
-    if recipe.network.encoder_weights is not None or seconds is None or seconds > _LONG:
+    if recipe.network.encoder_weights is not None or seconds is None or seconds > _MAX_SHORT_SECONDS:
         return None
-    return f"{seconds / 60:.3g} minutes from nothing"
+    return f"{format_duration(seconds)} from scratch"
 
 
-def choose_foreground(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """A third of the patches on a class, as in nnU-Net, where a class is so rare that random patches miss it."""
-    name, share = data.rarest
-    patch = recipe.training.patch or patch_for(data.sizes)
+def choose_foreground_oversampling(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
+    """Choose a third of the patches, as nnU-Net does, if random patches seldom contain the rarest class."""
+    name, fraction = data.rarest_class
+    patch = recipe.training.patch_size or patch_for(data.sizes)
     height, width = data.median_size
     if patch[0] >= height and patch[1] >= width:
-        return 0.0, "a patch holds a whole image"
-    if share < _RARE:
-        return _FOREGROUND, f"{name} has {_percent(share)} of the pixels: random patches seldom show it"
-    return 0.0, f"random patches show every class: {name} has {_percent(share)} of the pixels"
+        return 0.0, "a patch covers a whole image"
+    if fraction < _RARE_FRACTION:
+        return _FOREGROUND_FRACTION, f"random patches seldom contain {name}, {_percent(fraction)} of the pixels"
+    return 0.0, f"random patches contain every class: {name} has {_percent(fraction)} of the pixels"
 
 
 def choose_flip(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """Upside down as well, where upper and lower halves of the masks are alike."""
+    """Choose vertical flips too, unless the upper and lower halves of the masks differ."""
     del recipe
-    if data.upright is None:
-        return "horizontal", "the masks do not tell whether up and down are alike"
-    if data.upright:
-        return "horizontal", "classes lie higher or lower in the images: up is up"
-    return "horizontal_and_vertical", "classes lie as often above as below the middle"
+    if data.vertically_asymmetric is None:
+        return "horizontal", "too few masks to compare their upper and lower halves"
+    if data.vertically_asymmetric:
+        return "horizontal", "classes differ between the upper and lower halves of the masks"
+    return "horizontal_and_vertical", "classes are alike in the upper and lower halves of the masks"
 
 
 def choose_rotation(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """None where up is up: turning takes longer than all other changes together."""
-    if data.upright:
-        return 0.0, "up is up"
-    return recipe.augmentation.rotation, "nothing tells up from down"
+    """Choose no rotation for images with an up direction: it costs more time than all other augmentations together."""
+    if data.vertically_asymmetric:
+        return 0.0, "the images have an up direction"
+    return recipe.augmentation.rotation, "the images have no up direction"
 
 
 def choose_brightness(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """The recipe's own share of the value range, less where the pixels use so little of it that they would drown."""
-    usual, spread = recipe.augmentation.brightness, f"{data.spread:.2g} of the value range"
-    if data.spread >= _USUAL_SPREAD:
-        return usual, f"the pixels spread over {spread}"
-    return float(f"{usual * data.spread / _USUAL_SPREAD:.2g}"), f"the pixels spread over no more than {spread}"
+    """Choose the recipe's brightness change, reduced in proportion for images of low contrast."""
+    default, std = recipe.augmentation.brightness, f"standard deviation {data.std:.2g} of the value range"
+    if data.std >= _USUAL_MIN_STD:
+        return default, f"usual contrast: {std}"
+    return float(f"{default * data.std / _USUAL_MIN_STD:.2g}"), f"low contrast: {std}"
 
 
-def choose_time(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Half an hour, whatever the data: the best network on the way is kept."""
+def choose_time_budget(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
+    """Choose half an hour for any data."""
     del data, recipe
-    return DEFAULT_SECONDS, "half an hour if nothing is said"
+    return DEFAULT_SECONDS, "default without --epochs or --time-budget"
 
 
-RULES: Mapping[str, Rule] = {
-    "training.time_budget": choose_time,
+RULES: Final[Mapping[str, Rule]] = {
+    "training.time_budget": choose_time_budget,
     "data.normalisation": choose_normalisation,
     "network.backbone": choose_backbone,
     "network.decoder_filters": choose_decoder,
-    "training.patch": choose_patch,
-    "training.early_share": choose_early,
+    "training.patch_size": choose_patch,
+    "training.progressive_resize": choose_progressive_resize,
     "training.batch_size": choose_batch,
     "training.optimizer": choose_optimizer,
-    "training.learning_rate": choose_rate,
+    "training.learning_rate": choose_learning_rate,
     "training.loss": choose_loss,
     "training.class_weights": choose_class_weights,
-    "training.foreground": choose_foreground,
+    "training.foreground_oversampling": choose_foreground_oversampling,
     "augmentation.flip": choose_flip,
     "augmentation.rotation": choose_rotation,
     "augmentation.brightness": choose_brightness,
 }
-"""What the data decides, field by field."""
+"""The rule of each planned recipe field."""
 
-_INSTEAD: Mapping[str, tuple[str, ...]] = {  # given, these take a field's place
+_REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # a given field on the right leaves the left one undecided
     "augmentation.flip": ("augmentation.custom",),
     "augmentation.rotation": ("augmentation.custom",),
     "augmentation.brightness": ("augmentation.custom",),
@@ -295,7 +305,9 @@ _INSTEAD: Mapping[str, tuple[str, ...]] = {  # given, these take a field's place
 
 def _is_given(recipe: Recipe, field: str) -> bool:
     section, _, name = field.partition(".")
-    return name in getattr(recipe, section).model_fields_set and _value(recipe, field) is not None
+    fields = getattr(recipe, section)
+    is_null_a_value = type(fields).model_fields[name].default is not None
+    return name in fields.model_fields_set and (is_null_a_value or _value(recipe, field) is not None)
 
 
 def _value(recipe: Recipe, field: str) -> Any:
@@ -303,6 +315,6 @@ def _value(recipe: Recipe, field: str) -> Any:
     return getattr(getattr(recipe, section), name)
 
 
-def _percent(share: float) -> str:
-    """A share in percent, with two digits that count."""
-    return f"{float(f'{100 * share:.2g}'):g} %"
+def _percent(fraction: float) -> str:
+    """Format a fraction in percent, with two significant digits."""
+    return f"{float(f'{100 * fraction:.2g}'):g} %"

@@ -1,4 +1,7 @@
-"""Statistics of batch normalisation, measured over images as they will be predicted."""
+"""Precise batch normalisation: statistics recomputed on images as they are predicted.
+
+Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021), section 3.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,32 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Recalibration:
-    """Sets the moving statistics of a network's batch normalisations to those of given images.
+@final
+class PreciseBatchNorm:
+    """Set the moving statistics of a network's batch normalisations to the statistics of given images.
 
-    The moving averages of training are those of augmented patches, whose zoom and brightness give other means and
-    variances than the images to be predicted have, and they follow the last few batches only.
-    Source: Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021), section 3.
+    The moving averages of training are those of augmented patches, whose means and variances differ from those of the
+    images to be predicted because of zoom and brightness. They also depend on the last few batches only.
     """
 
     def __init__(self, network: keras.Model) -> None:
         self.layers = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
         self._dropouts = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
-        self._forward = _AsInTraining(network)
+        self._forward = _TrainingMode(network)
 
     def __call__(self, batches: Iterable[NDArray[np.float32]]) -> None:
-        """Measure ``batches`` (n, h, w, c) of normalised images, at least one; weights are left alone.
+        """Measure ``batches`` (n, h, w, c) of normalised images, at least one; weights do not change.
 
-        Means are averaged and variances within and between batches added: the statistics of all batches as one.
+        The result is the mean and variance of all batches as one: the mean of the means, and the mean of the variances
+        plus the variance of the means.
         """
         means, variances = [], []
-        # Without momentum each batch leaves its own statistics behind; what drops would add to their variances.
-        # Both are read while a function is traced: that of `_forward`, which is called nowhere else, has them so.
-        with _each(self.layers, "momentum", 0.0), _each(self._dropouts, "rate", 0.0):
+        # Without momentum, a batch sets the moving statistics to its own; without dropout, their variance is that of
+        # prediction. Tracing reads both attributes, and `_forward` is traced only here.
+        with _with_attribute(self.layers, "momentum", 0.0), _with_attribute(self._dropouts, "rate", 0.0):
             for batch in batches:
                 self._forward.predict_on_batch(batch)
-                means.append([_numpy(layer.moving_mean) for layer in self.layers])
-                variances.append([_numpy(layer.moving_variance) for layer in self.layers])
+                means.append([_to_numpy(layer.moving_mean) for layer in self.layers])
+                variances.append([_to_numpy(layer.moving_variance) for layer in self.layers])
         for layer, mean, variance in zip(
             self.layers, zip(*means, strict=True), zip(*variances, strict=True), strict=True
         ):
@@ -43,11 +47,11 @@ class Recalibration:
 
 
 @final
-class _AsInTraining(keras.Model):
-    """A network that normalises by the batch when it predicts; as a model, so that Keras compiles it on any backend."""
+class _TrainingMode(keras.Model):
+    """A network that predicts in training mode; as a Keras model it is compiled on any backend."""
 
     def __init__(self, network: keras.Model) -> None:
-        super().__init__(name="as_in_training")
+        super().__init__(name="training_mode")
         self.network = network
 
     def call(self, images: Any) -> Any:
@@ -55,17 +59,17 @@ class _AsInTraining(keras.Model):
 
 
 @contextmanager
-def _each(layers: Sequence[keras.Layer], attribute: str, value: float) -> Iterator[None]:
-    """Let an attribute of every layer have this value for a while."""
-    before = [getattr(layer, attribute) for layer in layers]
+def _with_attribute(layers: Sequence[keras.Layer], attribute: str, value: float) -> Iterator[None]:
+    """Set an attribute of every layer within the context."""
+    previous = [getattr(layer, attribute) for layer in layers]
     try:
         for layer in layers:
             setattr(layer, attribute, value)
         yield
     finally:
-        for layer, own in zip(layers, before, strict=True):
-            setattr(layer, attribute, own)
+        for layer, original in zip(layers, previous, strict=True):
+            setattr(layer, attribute, original)
 
 
-def _numpy(variable: keras.Variable) -> NDArray[np.float64]:
+def _to_numpy(variable: keras.Variable) -> NDArray[np.float64]:
     return keras.ops.convert_to_numpy(variable).astype(np.float64)
