@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 
 from maskwright.errors import InputError
+from maskwright.images.output_folder import OutputExists
 from maskwright.segmenter import Segmenter
+from maskwright.training.begin_or_resume import NothingToResume, OtherRecipe
+from maskwright.training.final_check import SavedIsNotTrained
 from maskwright.training.recipe import Recipe
-from maskwright.training.run import NothingToResume, OtherRecipe, OutputHoldsARun, Run
-from maskwright.training.train import SavedIsNotTrained
+from maskwright.training.run import Run
 from tests.conftest import SMALL_RECIPE
 
 
@@ -19,24 +21,24 @@ def read(path):
     return np.asarray(Image.open(path))
 
 
-def test_a_run_holds_all_a_later_command_needs(trained):
+def test_a_run_has_all_files_of_later_commands(trained):
     run = Run(trained.folder)
     for file in (run.recipe, run.bundle, run.split, run.history, run.network, run.last_network, run.contact_sheet):
         assert file.is_file(), file
     for file in (run.scores, run.facts, run.report, run.checkpoint):
         assert file.is_file(), file
     hidden = {path.name for path in run.folder.rglob(".*")}
-    assert hidden == {".asked.yaml"}  # nothing half-written is left
+    assert hidden == {".requested.yaml"}  # no incomplete write is left
 
 
-def test_the_recipe_of_a_run_says_what_was_chosen(trained):
+def test_the_recipe_of_a_run_has_the_chosen_values(trained):
     recipe = Run(trained.folder).read_recipe()
     assert recipe.data.mask_values == {0: "background", 1: "cell", 2: "fibre"}
     assert recipe.training.epochs == 2
     assert recipe.network.backbone == "resnet18"
 
 
-def test_history_and_scores_tell_of_one_and_the_same_network(trained):
+def test_history_and_scores_are_of_the_same_network(trained):
     run = Run(trained.folder)
     with run.history.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -44,11 +46,11 @@ def test_history_and_scores_tell_of_one_and_the_same_network(trained):
     best = max(float(row["val_mean_iou"]) for row in rows)
     stored = json.loads(run.scores.read_text())["scores"]["mean_iou"]
     assert stored == pytest.approx(best, abs=1e-4)
-    assert run.read_facts()["validation_mean_iou"] == stored
+    assert run.read_facts().validation_mean_iou == stored
 
 
 def test_the_stored_masks_and_the_stored_score_agree(trained, drawn):
-    """The score again, by other arithmetic, from the files alone."""
+    """Compute the score independently from the files."""
     run = Run(trained.folder)
     pairs = run.read_split()["validation"]
     truth = np.concatenate([read(pair.mask).ravel() for pair in pairs])
@@ -60,7 +62,7 @@ def test_the_stored_masks_and_the_stored_score_agree(trained, drawn):
     assert json.loads(run.scores.read_text())["scores"]["mean_iou"] == pytest.approx(np.mean(ious), abs=1e-9)
 
 
-def test_predicting_is_what_validation_did(trained):
+def test_predictions_equal_those_of_the_validation(trained):
     run = Run(trained.folder)
     for pair in run.read_split()["validation"]:
         np.testing.assert_array_equal(trained.predict(pair.image), read(run.validation / f"{pair.name}.png"))
@@ -80,7 +82,7 @@ def test_any_size_is_predicted(trained, size):
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
 
 
-def test_evaluating_the_validation_images_gives_the_score_of_training(trained, drawn, tmp_path):
+def test_an_evaluation_of_the_validation_images_gives_the_score_of_training(trained, drawn, tmp_path):
     for pair in Run(trained.folder).read_split()["validation"]:
         for kind, file in (("images", pair.image), ("masks", pair.mask)):
             (tmp_path / kind).mkdir(exist_ok=True)
@@ -90,19 +92,19 @@ def test_evaluating_the_validation_images_gives_the_score_of_training(trained, d
     assert evaluation.scores.model_dump(mode="json") == stored
 
 
-def test_an_array_that_is_no_image_is_refused(trained):
+def test_an_array_that_is_no_image_is_an_error(trained):
     with pytest.raises(InputError, match=r"image='an array of shape \(0, 4\)'"):
         trained.predict(np.zeros((0, 4), np.uint8))
 
 
-def test_a_run_is_not_replaced_without_leave(trained, drawn):
+def test_a_run_is_not_replaced_without_overwrite(trained, drawn):
     before = (trained.folder / "model.keras").stat()
-    with pytest.raises(OutputHoldsARun):
+    with pytest.raises(OutputExists):
         Segmenter.train(drawn / "train/images", drawn / "train/masks", out=trained.folder, epochs=1)
     assert (trained.folder / "model.keras").stat() == before
 
 
-def test_training_takes_a_users_augmentation_and_gray_images_with_one_class(tmp_path):
+def test_training_with_a_custom_augmentation_gray_images_and_one_class(tmp_path):
     for name in range(4):
         generator = np.random.default_rng(name)
         mask = (np.add.outer(np.arange(40), np.arange(50)) % 20 < 10) * np.uint8(255)
@@ -112,7 +114,7 @@ def test_training_takes_a_users_augmentation_and_gray_images_with_one_class(tmp_
             Image.fromarray(pixels).save(tmp_path / kind / f"{name}.png")
     calls = []
 
-    def noticed(image, mask):
+    def recording(image, mask):
         calls.append((image.shape, mask.shape))
         return image, mask
 
@@ -122,14 +124,12 @@ def test_training_takes_a_users_augmentation_and_gray_images_with_one_class(tmp_
         out=tmp_path / "run",
         epochs=1,
         recipe=SMALL_RECIPE | {"training": SMALL_RECIPE["training"] | {"loss": {"lovasz": 1.0}}},
-        augmentation=noticed,
+        augmentation=recording,
     )
     assert ((64, 64, 1), (64, 64)) in calls
-    assert Run(segmenter.folder).read_recipe().augmentation.custom.endswith("noticed")
+    assert Run(segmenter.folder).read_recipe().augmentation.custom.endswith("recording")
     Run(segmenter.folder).report.unlink()  # as if interrupted before the end
-    with pytest.raises(
-        OtherRecipe, match=r"cannot resume with other settings \(augmentation of the recipe, not .*noticed"
-    ):
+    with pytest.raises(OtherRecipe, match=r"augmentation of the recipe, not .*recording"):
         Segmenter.resume(segmenter.folder)
     bundle = segmenter.engine.bundle
     assert (bundle.channels, bundle.outputs, bundle.activation) == (1, 1, "sigmoid")
@@ -138,26 +138,26 @@ def test_training_takes_a_users_augmentation_and_gray_images_with_one_class(tmp_
     assert set(np.unique(predicted)) <= {0, 255}  # the values of the training masks
 
 
-def test_a_run_whose_saved_network_is_not_the_trained_one_fails_loudly(drawn, tmp_path, monkeypatch):
-    """The saved file is spoilt behind training's back, as a wrong normalisation or a lost layer would spoil it."""
+def test_a_saved_network_that_differs_from_the_trained_one_is_an_error(drawn, tmp_path, monkeypatch):
+    """The saved weights are negated, as an example of a wrong normalisation or a missing layer."""
     from maskwright.training import trainer
 
     save = trainer.Trainer._save_network
 
-    def spoilt(self, file):
+    def save_negated(self, file):
         save(self, file)
         network = keras.saving.load_model(file)
         network.set_weights([-weight for weight in network.get_weights()])
         network.save(file)
 
-    monkeypatch.setattr(trainer.Trainer, "_save_network", spoilt)
+    monkeypatch.setattr(trainer.Trainer, "_save_network", save_negated)
     data = {"images": drawn / "train/images", "masks": drawn / "train/masks"}
     recipe = Recipe.from_dict(SMALL_RECIPE | {"data": data, "training": SMALL_RECIPE["training"] | {"epochs": 1}})
-    with pytest.raises(SavedIsNotTrained, match="run: the saved network answers otherwise than the trained"):
+    with pytest.raises(SavedIsNotTrained, match="run: the saved network"):
         Segmenter.train_recipe(recipe, tmp_path / "run")
 
 
-def test_checking_and_resuming_are_there_too(trained, drawn):
+def test_check_and_resume(trained, drawn):
     report = Segmenter.check(drawn / "train/images", drawn / "train/masks", classes=["background", "cell", "fibre"])
     assert not report.problems
     assert report.train.pairs == 8
@@ -165,7 +165,7 @@ def test_checking_and_resuming_are_there_too(trained, drawn):
         Segmenter.resume(trained.folder)
 
 
-def test_a_run_that_ended_without_its_report_only_needs_that(trained, tmp_path):
+def test_resuming_a_run_without_its_report_writes_the_report(trained, tmp_path):
     run = Run(shutil.copytree(trained.folder, tmp_path / "run"))
     run.report.unlink()
     before = json.loads(run.scores.read_text())["scores"]["mean_iou"]
@@ -174,7 +174,7 @@ def test_a_run_that_ended_without_its_report_only_needs_that(trained, tmp_path):
     assert json.loads(run.scores.read_text())["scores"]["mean_iou"] == pytest.approx(before, abs=1e-3)
 
 
-def test_evaluating_names_what_has_no_partner(trained, drawn, tmp_path):
+def test_an_evaluation_names_unpaired_images(trained, drawn, tmp_path):
     data = shutil.copytree(drawn / "new", tmp_path / "new")
     (data / "masks/000.png").unlink()
     evaluation = trained.evaluate(data / "images", data / "masks")

@@ -1,10 +1,10 @@
-"""The friendly object: trained from folders, or opened from a run or an engine, it predicts, evaluates and exports."""
+"""Train, load, evaluate and export a segmentation network through one class, `Segmenter`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
@@ -16,35 +16,44 @@ from maskwright.errors import wrong_argument
 from maskwright.images.read import read_image
 from maskwright.inference.engines.record import EngineRecord, is_exported
 from maskwright.inference.ensemble import Ensemble, EnsembleByWindows, is_ensemble, read_ensemble
-from maskwright.inference.load_predictor import Predictor, predictor_digest, load_predictor
-from maskwright.inference.predict_folder import PredictionJob, Output, FileResult, predict_files
+from maskwright.inference.load_predictor import Predictor, load_predictor, predictor_digest
+from maskwright.inference.predict_folder import FileResult, PredictionJob, predict_files
 from maskwright.inference.predict_image import predict_indices, predict_probabilities
 
-if TYPE_CHECKING:  # training loads Keras, which predicting may not need
+if TYPE_CHECKING:  # these load Keras, which an exported engine does not need
     import keras
 
-    from maskwright.data.check import Report
+    from maskwright.data.check import CheckReport
     from maskwright.data.mask_values import MaskValues
-    from maskwright.inference.bundle import Bundle
-    from maskwright.inference.engines.record import Runtime, EnginePrecision
+    from maskwright.inference.bundle import Bundle, OutputKind
+    from maskwright.inference.engines.record import EnginePrecision, Runtime
     from maskwright.inference.large.dask_cluster import Cluster
     from maskwright.inference.large.predict_large import LargePredictionResult
-    from maskwright.training.custom import Own
+    from maskwright.training.custom import CustomParts
     from maskwright.training.evaluate import Evaluation
-    from maskwright.training.prepare import Check
+    from maskwright.training.prepare import DataCheck
     from maskwright.training.recipe import Recipe
-    from maskwright.training.reporter import Narrator
+    from maskwright.training.reporter import Reporter
 
-Picture = str | Path | NDArray[np.generic]
+_REPORT_PACKAGES = ("jinja2", "matplotlib")  # loaded after the training, checked before it
+
+ImageInput = str | Path | NDArray[np.generic]
 
 
 @final
 class Segmenter:
-    """A trained network with all it takes to use it. Made by `train` or `load`."""
+    """A trained network with everything needed to use it. Made by `train` or `load`.
 
-    def __init__(self, engine: Predictor, folder: Path) -> None:
-        self.engine = engine
+    ``engine`` is opened when it is first used.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @cached_property
+    def engine(self) -> Predictor:
+        """The engine in the folder."""
+        return load_predictor(self.folder)
 
     @classmethod
     def train(
@@ -67,35 +76,37 @@ class Segmenter:
         network: Callable[[int, int, str], keras.Model] | None = None,
         callback: Callable[[Mapping[str, Any]], None] | None = None,
         overwrite: bool = False,
-        narrator: Narrator | None = None,
+        reporter: Reporter | None = None,
     ) -> Segmenter:
-        """Train on a folder of images and a folder of masks, into the run ``out``, and open what came of it.
+        """Train on a folder of images and a folder of masks, and write the run to the folder ``out``.
 
         Args:
             images: Folder of images.
-            masks: Folder of masks, named as their images.
-            out: The run's folder, new or empty.
-            val_images: Folder of validation images; a fifth of the pairs is held out if absent.
-            val_masks: Folder of their masks.
-            classes: Number of classes or their names, in order of mask value; found from the masks if absent.
-            ignore: Mask value of pixels that do not count.
-            mask_values: What each value means, a class name, ``background`` or ``ignored``; in place of both.
-            time_budget: Seconds, or a text such as ``"20m"``.
-            epochs: Passes over the training pixels, in place of ``time_budget``.
-            recipe: Any other field of the recipe, by section: ``{"training": {"batch_size": 4}}``.
-            augmentation: ``callable(image=..., mask=...)`` in place of the recipe's, see `CallableAugmentation`.
-            loss: ``loss(y_true, y_pred)`` in place of the recipe's: a scalar, of label indices (n, h, w), 255 where
-                ignored, and probabilities (n, h, w, classes).
-            network: ``network(channels, classes, activation)`` in place of the recipe's: a functional Keras model of
-                Keras' own layers, for images of any size that 32 divides.
-            callback: Called with each line of the history, a mapping from column to number.
-            overwrite: Replace a run that is there already.
-            narrator: What is told of the progress; nothing if absent.
+            masks: Folder of masks, paired with the images by file stem.
+            out: Folder of the run, new or empty. An unfinished run of the same arguments is resumed.
+            val_images: Folder of validation images. If absent, a fifth of the pairs is held out.
+            val_masks: Folder of validation masks.
+            classes: Number of classes, or their names in order of mask value. If absent, they are found from the masks.
+            ignore: Mask value of pixels that are excluded from the loss and the scores.
+            mask_values: Meaning of each mask value: a class name, ``background`` or ``ignored``. Replaces ``classes``
+                and ``ignore``.
+            mask_suffix: Suffix of mask file stems after the image's stem, such as ``"_mask"``.
+            time_budget: Time for the whole call: seconds, or text such as ``"20m"``.
+            epochs: Number of epochs, instead of ``time_budget``.
+            recipe: Other fields of the recipe, by section: ``{"training": {"batch_size": 4}}``.
+            augmentation: ``callable(image=..., mask=...)`` that replaces the recipe's, see `CallableAugmentation`.
+            loss: ``loss(y_true, y_pred)`` that replaces the recipe's: returns a scalar, from label indices (n, h, w),
+                255 for ignored pixels, and probabilities (n, h, w, classes).
+            network: ``network(channels, classes, activation)`` that replaces the recipe's: returns a functional Keras
+                model of Keras layers, for images of any size divisible by 32.
+            callback: Called with each row of the history, a mapping from column to number.
+            overwrite: Replace an existing run.
+            reporter: Receives the progress; nothing is shown if absent.
 
         Raises:
             InputError: The folders, the recipe or ``out`` cannot be used.
         """
-        from maskwright.training.custom import Own
+        from maskwright.training.custom import CustomParts
         from maskwright.training.recipe import Recipe
         from maskwright.training.recipe_fields import recipe_fields
 
@@ -112,9 +123,9 @@ class Segmenter:
             epochs=epochs,
             recipe=recipe,
         )
+        custom = CustomParts(augmentation=augmentation, loss=loss, network=network, callback=callback)
         complete = Recipe.from_dict(fields)
-        own = Own(augmentation=augmentation, loss=loss, network=network, callback=callback)
-        return cls.train_recipe(complete, out, overwrite=overwrite, own=own, narrator=narrator)
+        return cls.train_recipe(complete, out, overwrite=overwrite, custom=custom, reporter=reporter)
 
     @classmethod
     def train_recipe(
@@ -123,39 +134,39 @@ class Segmenter:
         out: str | Path,
         *,
         overwrite: bool = False,
-        own: Own | None = None,
-        narrator: Narrator | None = None,
+        custom: CustomParts | None = None,
+        reporter: Reporter | None = None,
         started: float | None = None,
-        check: Check | None = None,
+        check: DataCheck | None = None,
     ) -> Segmenter:
-        """Train as ``recipe`` says, or, where it is None, go on with the interrupted run in ``out``; then report.
+        """Train with ``recipe``, or resume the run in ``out`` if it is None, and write the report.
 
         Arguments and errors are those of `maskwright.training.train.train`.
         """
-        from maskwright.training.custom import NOTHING
+        from maskwright.training.custom import NO_CUSTOM_PARTS
         from maskwright.training.prepare import check_data
         from maskwright.training.train import resume, train
 
-        for needed in ("jinja2", "matplotlib"):  # for the report, which takes a while to load and is loaded at the end
-            if find_spec(needed) is None:
-                raise ModuleNotFoundError(f"No module named {needed!r}", name=needed)
-        own = own or NOTHING
+        for package in _REPORT_PACKAGES:
+            if find_spec(package) is None:
+                raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+        custom = custom or NO_CUSTOM_PARTS
         if recipe is None:
-            run = resume(out, own=own, narrator=narrator, started=started)
+            run = resume(out, custom=custom, reporter=reporter, started=started)
         else:
             run = train(
                 recipe,
                 out,
                 overwrite=overwrite,
-                own=own,
-                narrator=narrator,
+                custom=custom,
+                reporter=reporter,
                 started=started,
                 check=check or check_data,
             )
         from maskwright.report.page import write_report
 
         write_report(run.folder)
-        return cls.load(run.folder)
+        return cls(run.folder)
 
     @classmethod
     def resume(
@@ -166,22 +177,22 @@ class Segmenter:
         loss: Callable[[Any, Any], Any] | None = None,
         network: Callable[[int, int, str], keras.Model] | None = None,
         callback: Callable[[Mapping[str, Any]], None] | None = None,
-        narrator: Narrator | None = None,
+        reporter: Reporter | None = None,
     ) -> Segmenter:
-        """Go on with the interrupted run in ``out``, by its own recipe, and open what came of it.
+        """Resume the interrupted run in ``out`` with its own recipe; see `train` for the other arguments.
 
         Raises:
             NothingToResume: There is no run, or it is complete.
-            OtherRecipe: The run was started with other functions than these.
+            OtherRecipe: The run was started with other functions.
         """
-        from maskwright.training.custom import Own
+        from maskwright.training.custom import CustomParts
 
-        own = Own(augmentation=augmentation, loss=loss, network=network, callback=callback)
-        return cls.train_recipe(None, out, own=own, narrator=narrator)
+        custom = CustomParts(augmentation=augmentation, loss=loss, network=network, callback=callback)
+        return cls.train_recipe(None, out, custom=custom, reporter=reporter)
 
     @staticmethod
-    def check(images: str | Path, masks: str | Path, **data: object) -> Report:
-        """Everything that would spoil a training on these folders; ``data`` are fields of the recipe's data section.
+    def check(images: str | Path, masks: str | Path, **data: object) -> CheckReport:
+        """Check a data set for problems; ``data`` are further fields of the recipe's data section.
 
         Raises:
             InputError: The folders cannot be paired, or a field is wrong.
@@ -194,29 +205,31 @@ class Segmenter:
 
     @classmethod
     def load(cls, folder: str | Path) -> Segmenter:
-        """Open a run, or an engine that was exported from one, which takes neither Keras nor a training framework.
+        """Open a run, an ensemble, or an engine exported from a run, which needs no Keras.
 
         Raises:
             NotARun, UnreadableBundle, UnreadableNetwork, UnreadableEngine: The folder cannot be used.
-            MissingPackage: What computes the network is not installed.
+            MissingPackage: The framework or runtime of the network is not installed.
         """
-        return cls(load_predictor(folder), Path(folder))
+        segmenter = cls(Path(folder))
+        segmenter.engine  # noqa: B018 - errors are raised here
+        return segmenter
 
-    def predict(self, image: Picture) -> NDArray[np.integer]:
-        """The mask of an image of any size: (h, w), in the values the training masks had.
+    def predict(self, image: ImageInput) -> NDArray[np.integer]:
+        """Return the mask of an image of any size: (h, w), with the values of the training masks.
 
         Args:
             image: A file, or pixels (h, w) or (h, w, c) of the training images' dtype.
 
         Raises:
             ImageFault: The file cannot be read.
-            WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+            WrongPixels, WrongChannels: The image's type or channels differ from those of the training images.
         """
         pixels, name = _pixels(image)
         return self.engine.bundle.values(predict_indices(self.engine, pixels, file=name))
 
-    def predict_probabilities(self, image: Picture) -> NDArray[np.float32]:
-        """Probabilities in [0, 1] of an image of any size, (h, w, classes); one channel where there is one class.
+    def predict_probabilities(self, image: ImageInput) -> NDArray[np.float32]:
+        """Return the probabilities (h, w, classes) in [0, 1] of an image of any size; one channel for one class.
 
         Raises as `predict` does.
         """
@@ -228,13 +241,15 @@ class Segmenter:
         inputs: Iterable[str | Path],
         out: str | Path,
         *,
-        output: Output = "ids",
+        output: OutputKind = "ids",
         overlay: bool = False,
+        margin: int | None = None,
         overwrite: bool = False,
         done: Callable[[int, int, FileResult], None] = lambda number, total, result: None,
     ) -> list[FileResult]:
         """Predict files, folders and globs into ``out``; see `maskwright.inference.predict_folder.predict_files`."""
-        job = PredictionJob(self.engine, predictor_digest(self.folder), output=output, overlay=overlay)
+        digest = predictor_digest(self.folder)
+        job = PredictionJob(self.engine, digest, output=output, overlay=overlay, margin=margin)
         return predict_files(job, inputs, Path(out), overwrite=overwrite, done=done)
 
     def predict_large(
@@ -242,26 +257,28 @@ class Segmenter:
         image: str | Path,
         out: str | Path,
         *,
-        output: Output = "ids",
+        output: OutputKind = "ids",
         margin: int | None = None,
         polygons: str | Path | None = None,
         overwrite: bool = False,
         cluster: Cluster | None = None,
         progress: Callable[[int, int], None] = lambda done, total: None,
-        say: Callable[[str], None] = lambda line: None,
+        report: Callable[[str], None] = lambda line: None,
     ) -> LargePredictionResult:
-        """Predict an image larger than memory, by windows, into the TIFF or Zarr ``out``; interrupted, it goes on.
+        """Predict an image of any size in overlapping windows, and write the mask to a TIFF or Zarr file.
+
+        A repeated call resumes an interrupted one.
 
         Args:
             image: TIFF, GeoTIFF, Zarr, NumPy ``.npy``, or any other image.
-            out: A name in .tif, .tiff or .zarr.
-            output: ``"ids"`` for mask values, ``"probabilities"`` for a float32 band a class.
-            margin: Pixels a window sees beyond those it keeps; measured on the image if absent.
-            polygons: A GeoJSON file for the outlines of the classes.
+            out: File or folder to write, with the suffix .tif, .tiff or .zarr.
+            output: ``"ids"`` for mask values, ``"probabilities"`` for one float32 band a class.
+            margin: Pixels that a window adds on each side; measured on the image if absent.
+            polygons: GeoJSON file to write the outlines of the classes to.
             overwrite: Replace a result of another image, engine or setting.
-            cluster: Dask workers (`maskwright.inference.large.dask_cluster`); this process if absent.
-            progress: Called with the blocks done and all blocks.
-            say: Called with lines for the user.
+            cluster: Dask workers, see `maskwright.inference.large.dask_cluster`; this process if absent.
+            progress: Called with the numbers of finished blocks and of all blocks.
+            report: Called with messages for the user.
 
         Raises as `maskwright.inference.large.predict_large.predict_large` does.
         """
@@ -269,11 +286,11 @@ class Segmenter:
 
         if isinstance(self.engine, Ensemble):
             raise EnsembleByWindows(folder=self.folder)
-        goal = None if polygons is None else Path(polygons)
+        outlines = None if polygons is None else Path(polygons)
         digest = predictor_digest(self.folder)
-        job = LargePredictionJob(self.engine, digest, Path(image), output=output, margin=margin, polygons=goal)
-        spread = None if cluster is None else partial(cluster.spread, self.folder, job.image)
-        return predict_large(job, out, overwrite=overwrite, spread=spread, progress=progress, say=say)
+        job = LargePredictionJob(self.engine, digest, Path(image), output=output, margin=margin, polygons=outlines)
+        distribute = None if cluster is None else partial(cluster.blocks, self.folder, job.image)
+        return predict_large(job, out, overwrite=overwrite, distribute=distribute, progress=progress, report=report)
 
     def evaluate(
         self,
@@ -283,13 +300,13 @@ class Segmenter:
         mask_suffix: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Evaluation:
-        """Predict every image of a folder and score it against its mask, whose values mean what they meant in training.
+        """Score the predictions for a folder of images against their masks, which have the values of training masks.
 
         Args:
             images: Folder of images.
-            masks: Folder of masks, named as their images.
-            mask_suffix: What mask stems carry beyond the image's; as in training if absent.
-            progress: Called with the images done and all images, after each one.
+            masks: Folder of masks, paired with the images by file stem.
+            mask_suffix: Suffix of mask file stems after the image's stem; as in training if absent.
+            progress: Called after each image with the numbers of finished images and of all images.
 
         Raises:
             InputError: The folders cannot be paired, or a file cannot be read or used.
@@ -298,8 +315,8 @@ class Segmenter:
         from maskwright.data.pairs import pair_folders
         from maskwright.training.evaluate import evaluate_pairs
 
-        words, suffix = _training_masks(self.folder, self.engine.bundle)
-        values: MaskValues = parse_mask_values(words)
+        meanings, suffix = _training_masks(self.folder, self.engine.bundle)
+        values: MaskValues = parse_mask_values(meanings)
         pairing = pair_folders(images, masks, mask_suffix=suffix if mask_suffix is None else mask_suffix)
         finished = 0
 
@@ -309,8 +326,8 @@ class Segmenter:
             if progress is not None:
                 progress(finished, len(pairing.pairs))
 
-        evaluation = evaluate_pairs(self.engine, pairing.pairs, mask_values=values, seen=count)
-        return replace(evaluation, left_out=(*pairing.images_alone, *pairing.masks_alone))
+        evaluation = evaluate_pairs(self.engine, pairing.pairs, mask_values=values, on_pair=count)
+        return replace(evaluation, left_out=(*pairing.unpaired_images, *pairing.unpaired_masks))
 
     def export(
         self,
@@ -322,7 +339,7 @@ class Segmenter:
         overwrite: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Segmenter:
-        """Make an engine of this run in the folder ``out``, and open it; arguments and errors are `export_run`'s."""
+        """Export the run to an inference engine in the folder ``out``, and open it; see `export_run`."""
         from maskwright.export.export import export_run
 
         export_run(
@@ -332,22 +349,22 @@ class Segmenter:
 
 
 def _training_masks(folder: Path, bundle: Bundle) -> tuple[Mapping[Any, str], str]:
-    """What the values of the training masks meant, and what their stems carried beyond the images'."""
+    """Return the meaning of each value of the training masks, and the suffix of their file stems."""
     from maskwright.training.run import Run
 
     if is_ensemble(folder):
         folder = read_ensemble(folder).members[0]
     if is_exported(folder):
-        exported = EngineRecord.read(folder)
-        return exported.mask_values, exported.mask_suffix
+        record = EngineRecord.read(folder)
+        return record.mask_values, record.mask_suffix
     if run := Run.holding(folder):
         data = run.read_recipe().data
         return data.mask_values or {}, data.mask_suffix
-    return {label.value: label.name for label in bundle.labels}, ""  # converted, not trained here
+    return {label.value: label.name for label in bundle.labels}, ""  # converted from another format
 
 
-def _pixels(image: Picture) -> tuple[NDArray[np.generic], str]:
-    """Pixels (h, w, c), and what to call them in an error."""
+def _pixels(image: ImageInput) -> tuple[NDArray[np.generic], str]:
+    """Return the pixels (h, w, c) of an image, and its name for error messages."""
     if not isinstance(image, np.ndarray):
         return read_image(image), str(image)
     if image.ndim not in (2, 3) or not image.size:

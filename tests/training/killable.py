@@ -1,7 +1,7 @@
-"""Trainings of the rig, each killed at another of its writes; `test_killed_at_every_write` runs this as a script.
+"""Train with the rig once for each write, and kill the training there; `test_killed_at_every_write` runs this script.
 
-Every training is a process, forked before TensorFlow has begun to work and so cheap to start. A write is told by
-Python's own audit events, which come before it: a file is opened for writing, or takes another's name.
+Every training is a process that is forked before TensorFlow has started, which makes it cheap. Python's audit events
+announce a write before it happens: a file is opened for writing or renamed.
 """
 
 import json
@@ -10,27 +10,27 @@ import signal
 import sys
 from pathlib import Path
 
-import maskwright.training.trainer as fit
+import maskwright.training.trainer as trainer
 from tests.training.rig import Clock, Rig, score_of_weights, ticking
 
 
 def kill_at(number, folder):
-    """Let this process end at its write of that number."""
-    seen = 0
+    """Kill this process at its write of that number."""
+    writes = 0
 
     def watch(event, arguments):
-        nonlocal seen
-        writes = event == "os.rename" or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR))
-        if writes and str(arguments[0]).startswith(str(folder)):
-            seen += 1
-            if seen == number:
+        nonlocal writes
+        is_write = event == "os.rename" or (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR))
+        if is_write and str(arguments[0]).startswith(str(folder)):
+            writes += 1
+            if writes == number:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     sys.addaudithook(watch)
 
 
 def train(folder, result, *, killed_at=None):
-    """Train from what lies in ``folder``, in a process of its own; whether it came to the end."""
+    """Train or resume in ``folder`` in a new process; return whether it ended by itself."""
     process = os.fork()
     if process == 0:
         import tensorflow as tf  # which Keras has imported already
@@ -49,14 +49,14 @@ def train(folder, result, *, killed_at=None):
     return status == 0
 
 
-def main(place):
-    fit._CHECKPOINT_SECONDS = 3.5  # after every epoch, of four steps of a second
-    train(place / "straight", place / "straight.txt")
-    expected, others = (place / "straight.txt").read_text(), []
+def main(folder):
+    trainer._CHECKPOINT_SECONDS = 3.5  # after every epoch, of four steps of a second
+    train(folder / "straight", folder / "straight.txt")
+    expected, others = (folder / "straight.txt").read_text(), []
     number = 1
-    while not train(place / str(number), place / f"{number}.txt", killed_at=number):
-        train(place / str(number), place / f"{number}.txt")
-        if (place / f"{number}.txt").read_text() != expected:
+    while not train(folder / str(number), folder / f"{number}.txt", killed_at=number):
+        train(folder / str(number), folder / f"{number}.txt")
+        if (folder / f"{number}.txt").read_text() != expected:
             others.append(number)
         number += 1
     json.dump({"kills": number - 1, "other results after": others}, sys.stdout)

@@ -1,14 +1,20 @@
-"""What users bring of their own: taken by name from a file, checked, recorded, and asked for again."""
+"""Custom parts: loaded from a file by name, checked, recorded in the recipe, and required to resume."""
 
 import keras
 import numpy as np
 import pytest
 
 from maskwright.inference.engines.engine import open_engine
-from maskwright.training.custom import NoEncoder, Own, UnusableFile, WrongNetwork, load_own
+from maskwright.training.custom import (
+    CustomParts,
+    NoEncoder,
+    UnusableFile,
+    WrongNetwork,
+    load_custom_parts,
+    record_custom_parts,
+)
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
-from maskwright.training.train import recipe_with
 from tests.inference.fake_engines import bundle
 
 FILE = """
@@ -36,13 +42,13 @@ def written(folder, text=FILE):
     return file
 
 
-def test_a_file_gives_its_functions_and_its_digest(tmp_path):
-    own = load_own(written(tmp_path))
-    assert own.augmentation is None
-    assert own.name("augmentation") is None
-    assert own.name("loss").startswith("mine.py:loss ")
-    changed = load_own(written(tmp_path, FILE + "\n# other\n"))
-    assert changed.name("loss") != own.name("loss")
+def test_the_functions_of_a_file_are_named_with_its_digest(tmp_path):
+    parts = load_custom_parts(written(tmp_path))
+    assert parts.augmentation is None
+    assert parts.name("augmentation") is None
+    assert parts.name("loss").startswith("mine.py:loss ")
+    changed = load_custom_parts(written(tmp_path, FILE + "\n# other\n"))
+    assert changed.name("loss") != parts.name("loss")
 
 
 @pytest.mark.parametrize(
@@ -55,11 +61,11 @@ def test_a_file_gives_its_functions_and_its_digest(tmp_path):
         ("raise SystemExit(3)", "SystemExit: 3"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(tmp_path, text, found):
+def test_a_file_without_custom_parts_is_an_error(tmp_path, text, found):
     with pytest.raises(UnusableFile, match=rf"--python .*mine\.py: {found}"):
-        load_own(written(tmp_path, text))
+        load_custom_parts(written(tmp_path, text))
     with pytest.raises(UnusableFile, match=r"gone\.py: FileNotFoundError"):
-        load_own(tmp_path / "gone.py")
+        load_custom_parts(tmp_path / "gone.py")
 
 
 def model(*layers, channels=1):
@@ -92,9 +98,9 @@ CONV = {"filters": 1, "kernel_size": 1}
         (lambda: None, "NoneType; expected a functional"),
     ],
 )
-def test_a_network_must_fit_the_data_and_open_everywhere(made, words):
+def test_a_custom_network_must_fit_the_data_and_use_keras_layers(made, words):
     with pytest.raises(WrongNetwork, match=f"network .*: made .*{words}"):
-        Own(network=lambda channels, classes, activation: made()).build(bundle())
+        CustomParts(network=lambda channels, classes, activation: made()).build_network(bundle())
 
 
 @pytest.mark.parametrize(
@@ -107,19 +113,19 @@ def test_a_network_must_fit_the_data_and_open_everywhere(made, words):
         ("training", "freeze_encoder_until", 0.3),
     ],
 )
-def test_nothing_is_asked_of_the_encoder_of_a_users_network(section, field, value):
+def test_encoder_options_are_an_error_with_a_custom_network(section, field, value):
     recipe = Recipe.from_dict({"data": {"images": "i", "masks": "m"}, section: {field: value}})
-    with pytest.raises(NoEncoder, match=f"{section}.{field}: found {value} beside a network of your own"):
-        recipe_with(recipe, Own(network=lambda channels, classes, activation: None))
-    assert recipe_with(recipe, Own()) == recipe
+    with pytest.raises(NoEncoder, match=f"{section}.{field}: found {value} "):
+        record_custom_parts(recipe, CustomParts(network=lambda channels, classes, activation: None))
+    assert record_custom_parts(recipe, CustomParts()) == recipe
 
 
-def test_a_network_that_fits_is_taken():
+def test_a_custom_network_that_fits_is_used():
     fits = model(keras.layers.Conv2D(**CONV))
-    assert Own(network=lambda channels, classes, activation: fits).build(bundle()) is fits
+    assert CustomParts(network=lambda channels, classes, activation: fits).build_network(bundle()) is fits
 
 
-def test_the_command_line_trains_with_a_users_file_and_goes_on_with_no_other(drawn, tmp_path, maskwright_command):
+def test_the_command_trains_with_a_file_and_resumes_only_with_it(drawn, tmp_path, maskwright_command):
     file = written(tmp_path)
     data = ["--images", drawn / "train/images", "--masks", drawn / "train/masks", "--classes", "background,cell,fibre"]
     small = [
@@ -143,7 +149,7 @@ def test_the_command_line_trains_with_a_users_file_and_goes_on_with_no_other(dra
     assert told.count("seen") == len(history) - 1 == 3
     engine = open_engine(out)
     assert [layer.name for layer in engine.network.layers][1] == "mine"
-    # The loss is the mean probability of the first class, whatever the truth: it learns to say it nowhere.
+    # The loss is the mean probability of the first class, so training must reduce it.
     losses = [float(line.split(",")[4]) for line in history[1:]]
     assert losses[2] < losses[0]
     assert engine(np.zeros((1, 32, 32, 3), np.float32)).shape == (1, 32, 32, 3)

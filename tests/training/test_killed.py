@@ -1,4 +1,4 @@
-"""A training that is killed, really killed, goes on where it was."""
+"""A training that is killed resumes with the same result."""
 
 import csv
 import json
@@ -16,17 +16,17 @@ from maskwright.inference.engines.keras import load_keras_engine
 from maskwright.training.run import Run
 from tests.conftest import SMALL_RECIPE
 
-# The command line as it is, but for a checkpoint every second instead of every minute.
+# The command line with a checkpoint every second instead of every minute.
 COMMAND = "; ".join(
     [
-        "import maskwright.training.trainer as fit",
-        "fit._CHECKPOINT_SECONDS = fit.EVERY = 1",  # and weights are averaged at every step
+        "import maskwright.training.trainer as trainer",
+        "trainer._CHECKPOINT_SECONDS = trainer.AVERAGING_INTERVAL = 1",
         "from maskwright.cli import main",
         "main()",
     ]
 )
-# Both begin on the way, before and after the training is killed.
-LATE = [
+# These begin before and after the training is killed.
+LATE_OPTIONS = [
     "--set",
     "training.weight_averaging=0.4",
     "--set",
@@ -54,7 +54,7 @@ def wait_for(process, condition, seconds=240):
             return
         time.sleep(0.1)
     process.kill()
-    pytest.fail("the training did not get there")
+    pytest.fail("the condition was not met in time")
 
 
 @pytest.fixture
@@ -69,11 +69,11 @@ def weights(run, file):
     return load_keras_engine(file, Bundle.read(run.folder)).network.get_weights()
 
 
-def test_a_killed_training_ends_with_the_same_bits_as_one_that_was_not(options, tmp_path):
+def test_a_killed_training_resumes_to_identical_bits(options, tmp_path):
     straight, killed = Run(tmp_path / "straight"), Run(tmp_path / "killed")
-    assert start(*options, *LATE, "--out", straight.folder).wait() == 0
+    assert start(*options, *LATE_OPTIONS, "--out", straight.folder).wait() == 0
 
-    process = start(*options, *LATE, "--out", killed.folder)
+    process = start(*options, *LATE_OPTIONS, "--out", killed.folder)
     wait_for(
         process, lambda: killed.previous_checkpoint.exists() and killed.history.exists() and len(rows(killed)) >= 2
     )
@@ -85,7 +85,7 @@ def test_a_killed_training_ends_with_the_same_bits_as_one_that_was_not(options, 
     resumed = start("train", "--resume", "--out", killed.folder)
     output = resumed.communicate()[0]
     assert resumed.returncode == 0, output
-    assert re.search(r"Goes on at step [1-9]\d* of \d+\.", output)
+    assert re.search(r"Resuming at step [1-9]\d* of \d+\.", output)
     assert not list(killed.folder.rglob(".*.npz"))
     untimed = [[{**row, "seconds": ""} for row in rows(run)] for run in (straight, killed)]
     assert untimed[0] == untimed[1]
@@ -93,13 +93,13 @@ def test_a_killed_training_ends_with_the_same_bits_as_one_that_was_not(options, 
     for one, other in ((killed.network, straight.network), (killed.last_network, straight.last_network), snapshots):
         for ours, theirs in zip(weights(killed, one), weights(straight, other), strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    assert killed.read_facts()["stopped_by"] == "schedule"
+    assert killed.read_facts().stopped_by == "schedule"
 
 
-def test_stopped_a_run_is_complete_and_the_same_command_goes_on(options, tmp_path, maskwright_command):
+def test_a_stopped_run_has_all_results_and_the_same_command_resumes_it(options, tmp_path, maskwright_command):
     run = Run(tmp_path / "run")
     command = [*options[:-1], "500", "--out", run.folder]
-    for number, beginning in ((signal.SIGINT, "epoch"), (signal.SIGTERM, "Goes on at step")):
+    for number, beginning in ((signal.SIGINT, "epoch"), (signal.SIGTERM, "Resuming at step")):
         process = start(*command)
         for line in process.stdout:
             if line.startswith(beginning):
@@ -110,14 +110,14 @@ def test_stopped_a_run_is_complete_and_the_same_command_goes_on(options, tmp_pat
         process.send_signal(number)
         output = process.communicate()[0]
         assert process.returncode == 130, output
-        assert "Asked to stop: saves where it stands." in output
-        assert f"Go on with: maskwright train --resume --out {run.folder}" in output
+        assert "Stopping after this step and saving a checkpoint. Press Ctrl-C again to quit now." in output
+        assert f"maskwright train --resume --out {run.folder}" in output
         for file in (run.network, run.scores, run.report, run.checkpoint):
             assert file.is_file()
-        assert run.read_facts()["stopped_by"] == "interrupt"
+        assert run.read_facts().stopped_by == "interrupt"
     code, _, err = maskwright_command(*options[:-1], "7", "--out", run.folder)
     assert code == 1
-    assert "holds a run; add --resume to go on with it" in err
+    assert "holds a run; add --resume" in err
 
 
 def test_a_run_is_not_resumed_with_other_settings(options, tmp_path, maskwright_command):

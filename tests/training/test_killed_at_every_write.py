@@ -1,4 +1,4 @@
-"""A training of the rig is killed at each of its writes, and goes on: to the same bits as one that was never killed."""
+"""A training of the rig that is killed at any of its writes resumes to identical bits."""
 
 import json
 import subprocess
@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="equal bits are promised on TensorFlow")
-@pytest.mark.skipif(sys.platform == "win32", reason="forks")
-def test_killed_at_any_write_a_training_ends_with_the_same_bits(tmp_path):
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="identical bits are guaranteed on TensorFlow")
+@pytest.mark.skipif(sys.platform == "win32", reason="the script forks")
+def test_a_training_killed_at_any_write_resumes_to_identical_bits(tmp_path):
     command = [sys.executable, "-m", "tests.training.killable", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

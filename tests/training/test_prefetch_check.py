@@ -1,4 +1,4 @@
-"""Data that is read and checked ahead: the same answer, told to whoever asks, and given up where nobody does."""
+"""A data check in a thread: same result, progress in the caller's thread, stopped if it is not needed."""
 
 import threading
 
@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from maskwright.errors import InputError
-from maskwright.training import prefetch_check
-from maskwright.training.prefetch_check import checking_ahead
+from maskwright.training import prefetch_check as module
+from maskwright.training.prefetch_check import prefetch_check
 from maskwright.training.prepare import check_data
 from maskwright.training.recipe import DataRecipe
 
@@ -24,33 +24,33 @@ def data(tmp_path):
     return DataRecipe(images=tmp_path / "images", masks=tmp_path / "masks")
 
 
-def test_the_answer_is_that_of_checking(data):
-    with checking_ahead(data) as check:
+def test_the_result_is_that_of_the_check(data):
+    with prefetch_check(data) as check:
         found = check(data)
     assert found == check_data(data)
 
 
-def test_who_asks_is_told_how_far_it_is(data, monkeypatch):
-    told, heard = [], threading.Event()
+def test_progress_is_reported_in_the_thread_of_the_caller(data, monkeypatch):
+    reported, received = [], threading.Event()
 
     def slow(data, *, progress):
         progress(1, 6)
-        assert heard.wait(10)
+        assert received.wait(10)
         return check_data(data, progress=progress)
 
-    def listen(done, total):
-        told.append((done, total, threading.current_thread()))
-        heard.set()
+    def progress(done, total):
+        reported.append((done, total, threading.current_thread()))
+        received.set()
 
-    monkeypatch.setattr(prefetch_check, "check_data", slow)
-    with checking_ahead(data) as check:
-        check(data, progress=listen)
-    here = threading.current_thread()  # a bar on the terminal belongs to one thread
-    assert (told[0], told[-1]) == ((1, 6, here), (6, 6, here))
+    monkeypatch.setattr(module, "check_data", slow)
+    with prefetch_check(data) as check:
+        check(data, progress=progress)
+    here = threading.current_thread()  # a progress bar belongs to one thread
+    assert (reported[0], reported[-1]) == ((1, 6, here), (6, 6, here))
 
 
-def test_nobody_is_told_after_an_interrupt(data, monkeypatch):
-    told, released = [], threading.Event()
+def test_no_progress_is_reported_after_an_interrupt(data, monkeypatch):
+    reported, released = [], threading.Event()
 
     def slow(data, *, progress):
         progress(1, 6)
@@ -58,34 +58,34 @@ def test_nobody_is_told_after_an_interrupt(data, monkeypatch):
         progress(2, 6)
 
     def interrupt(done, total):
-        told.append(done)
+        reported.append(done)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(prefetch_check, "check_data", slow)
-    with checking_ahead(data) as check:
+    monkeypatch.setattr(module, "check_data", slow)
+    with prefetch_check(data) as check:
         with pytest.raises(KeyboardInterrupt):
             check(data, progress=interrupt)
         released.set()
-    assert told == [1]
+    assert reported == [1]
 
 
-def test_a_second_time_it_is_read_anew(data):
-    with checking_ahead(data) as check:
+def test_a_second_call_reads_the_data_again(data):
+    with prefetch_check(data) as check:
         assert check(data) is not check(data)
 
 
-def test_a_fault_comes_to_who_asks(tmp_path):
+def test_an_error_is_raised_by_the_call(tmp_path):
     missing = DataRecipe(images=tmp_path / "none", masks=tmp_path / "none")
-    with checking_ahead(missing) as check, pytest.raises(InputError, match="none"):
+    with prefetch_check(missing) as check, pytest.raises(InputError, match="none"):
         check(missing)
 
 
-def test_other_data_is_read_when_it_is_asked_for(data, tmp_path):
-    with checking_ahead(DataRecipe(images=tmp_path / "none", masks=tmp_path / "none")) as check:
+def test_other_data_is_read_by_the_call(data, tmp_path):
+    with prefetch_check(DataRecipe(images=tmp_path / "none", masks=tmp_path / "none")) as check:
         assert check(data) == check_data(data)
 
 
-def test_nobody_waits_for_what_nobody_asked_for(data, monkeypatch):
+def test_a_result_that_is_not_requested_is_not_waited_for(data, monkeypatch):
     ended = []
 
     def endless(data, *, progress):
@@ -95,7 +95,7 @@ def test_nobody_waits_for_what_nobody_asked_for(data, monkeypatch):
         finally:
             ended.append(True)
 
-    monkeypatch.setattr(prefetch_check, "check_data", endless)
-    with checking_ahead(data):
+    monkeypatch.setattr(module, "check_data", endless)
+    with prefetch_check(data):
         assert not ended
     assert ended

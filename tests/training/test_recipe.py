@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from maskwright.training.recipe import ProgressiveResize, Recipe
-from maskwright.training.recipe_fields import merge_fields, parse_settings, recipe_fields
+from maskwright.training.recipe_fields import parse_setting, recipe_fields
 from maskwright.training.recipe_text import WrongRecipe, parse_duration
 
 DATA = {"images": "/i", "masks": "/m"}
@@ -97,9 +97,9 @@ def test_other_texts_are_no_durations(given):
 
 
 def test_settings_are_read_as_yaml_and_override_the_file():
-    settings = parse_settings(["training.loss={dice: 2}", "network.backbone=resnet18", "training.seed=3"])
+    settings = ["training.loss={dice: 2}", "network.backbone=resnet18", "training.seed=3"]
     fields = {"data": DATA, "training": {"seed": 1, "batch_size": 2, "loss": {"cross_entropy": 1}}}
-    recipe = Recipe.from_dict(merge_fields(fields, settings))
+    recipe = Recipe.from_dict(recipe_fields(recipe=fields, settings=settings))
     assert (recipe.training.seed, recipe.training.batch_size) == (3, 2)
     assert recipe.network.backbone == "resnet18"
     assert recipe.training.loss == {"dice": 2.0}  # a loss is replaced whole, not mixed with the file's
@@ -156,7 +156,7 @@ def test_a_loss_without_terms_is_an_error():
 )
 def test_a_setting_that_cannot_be_read_says_how(setting, message):
     with pytest.raises(WrongRecipe, match=message):
-        parse_settings([setting])
+        parse_setting(setting)
 
 
 def test_paths_are_kept_whole_so_that_a_run_is_understood_from_anywhere():

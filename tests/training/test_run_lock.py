@@ -1,13 +1,13 @@
 import pytest
 
-from maskwright.training.run_lock import RunInUse, alone
+from maskwright.training.run_lock import RunInUse, run_lock
 
 
-def test_a_run_is_written_by_one_at_a_time(tmp_path):
-    with alone(tmp_path / "run"):
-        with pytest.raises(RunInUse, match=r"run: another training is writing this run"), alone(tmp_path / "run"):
+def test_a_run_has_one_lock_at_a_time(tmp_path):
+    with run_lock(tmp_path / "run"):
+        with pytest.raises(RunInUse, match=r"run: another training is writing this run"), run_lock(tmp_path / "run"):
             pass
-        with alone(tmp_path / "other"):
+        with run_lock(tmp_path / "other"):
             pass
-    with alone(tmp_path / "run"):
+    with run_lock(tmp_path / "run"):
         pass

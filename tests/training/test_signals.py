@@ -10,41 +10,41 @@ def handlers():
     return signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
 
-def test_the_first_request_is_noted_and_the_second_does_what_it_always_did():
+def test_the_first_signal_is_recorded_and_the_second_has_its_usual_effect():
     before = handlers()
-    with stoppable() as asked:
-        assert not asked()
+    with stoppable() as stop_requested:
+        assert not stop_requested()
         signal.raise_signal(signal.SIGINT)
-        assert asked()
+        assert stop_requested()
         assert handlers() == before
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
 
-def test_without_a_request_all_is_as_before():
+def test_without_a_signal_the_handlers_are_restored():
     before = handlers()
-    with stoppable() as asked:
+    with stoppable() as stop_requested:
         assert handlers() != before
-    assert not asked()
+    assert not stop_requested()
     assert handlers() == before
 
 
-def test_what_is_ignored_stays_ignored():  # as of a command begun with nohup, or in the background
-    kept = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def test_an_ignored_signal_stays_ignored():  # as in a command started with nohup or in the background
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with stoppable() as asked:
+        with stoppable() as stop_requested:
             signal.raise_signal(signal.SIGINT)
-            assert not asked()
+            assert not stop_requested()
     finally:
-        signal.signal(signal.SIGINT, kept)
+        signal.signal(signal.SIGINT, before)
 
 
-def test_beside_the_main_thread_nothing_changes():
+def test_outside_the_main_thread_nothing_changes():
     before, found = handlers(), []
 
     def work():
-        with stoppable() as asked:
-            found.extend((*handlers(), asked()))
+        with stoppable() as stop_requested:
+            found.extend((*handlers(), stop_requested()))
 
     thread = threading.Thread(target=work)
     thread.start()

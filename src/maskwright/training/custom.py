@@ -1,4 +1,4 @@
-"""What users bring of their own: a loss, a network, an augmentation, a callback; in Python, or in a file."""
+"""Custom parts of a training: a loss, a network, an augmentation or a callback written by the user in Python."""
 
 import hashlib
 import importlib.util
@@ -16,51 +16,54 @@ from maskwright.errors import InputError
 from maskwright.inference.bundle import Bundle
 from maskwright.losses.base import SegmentationLoss
 from maskwright.losses.targets import Tensor
-from maskwright.training.recipe import Recipe
+from maskwright.training.recipe import CUSTOM_PART_FIELDS, Recipe
 
-_DIGITS: Final = 12  # of a file's digest, in the recipe
-_OF_ENCODER: Final = MappingProxyType(
+_DIGEST_DIGITS: Final = 12  # of a file's SHA-256, in the recipe
+_ENCODER_OPTIONS: Final = MappingProxyType(
     {
         "network": ("encoder_weights", "encoder_freeze", "first_unit"),
         "training": ("encoder_lr_multiplier", "freeze_encoder_until"),
     }
 )
-_OPENED: Final = ("keras.", "maskwright.")  # where layers come from that a saved network is opened with
+_LAYER_MODULES: Final = ("keras.", "maskwright.")  # whose layers any command can load
 
 
 class UnusableFile(InputError):
-    """A file of functions that cannot be read, or holds none."""
+    """A Python file that cannot be read or run, or that defines no custom part."""
 
     text = "--python {file}: {found}; expected Python that defines one or more of {expected}."
 
 
 class FunctionMissing(InputError):
-    """A recipe of a training with a user's own function, and another function or none."""
+    """A recipe that records a custom part, without that part."""
 
     text = "{field}: the recipe was trained with {expected}, and {found} was given; give that file with --python."
 
 
 class WrongNetwork(InputError):
-    """A network of the user's that does not fit the data."""
+    """A custom network that does not fit the data."""
 
     text = "network {name}: made {found}; expected {expected}."
 
 
 class NoEncoder(InputError):
-    """Something asked of the encoder, beside a network of the user's own."""
+    """An encoder option in combination with a custom network."""
 
-    text = "{field}: found {found} beside a network of your own, whose encoder is not known; expected it left out."
+    text = "{field}: found {found} with a custom network, which has no known encoder; leave it out."
 
 
 @dataclass(frozen=True)
-class Own:
-    """What takes the place of the recipe's own; ``names`` is how the recipe records each, by field.
+class CustomParts:
+    """Functions that replace parts of the recipe.
 
-    - ``loss(y_true, y_pred)``: a scalar, of label indices (n, h, w), 255 where ignored, and probabilities (n, h, w, c).
-    - ``network(channels, classes, activation)``: a functional Keras model from images (n, h, w, channels) of any size
-      that 32 divides to probabilities (n, h, w, classes) in float32, of Keras' own layers.
+    - ``loss(y_true, y_pred)``: a scalar, from label indices (n, h, w), 255 for ignored pixels, and probabilities
+      (n, h, w, c).
+    - ``network(channels, classes, activation)``: a functional Keras model of Keras layers, from images
+      (n, h, w, channels) of any size divisible by 32 to float32 probabilities (n, h, w, classes).
     - ``augmentation(image=, mask=)``: see `CallableAugmentation`.
-    - ``callback(row)``: called with each line of the history, a mapping from column to number.
+    - ``callback(row)``: called with each row of the history, a mapping from column to number.
+
+    ``names`` maps a part to its name in the recipe; other parts are recorded by their ``__qualname__``.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -69,53 +72,77 @@ class Own:
     callback: Callable[[Mapping[str, Any]], None] | None = None
     names: Mapping[str, str] = field(default_factory=dict)
 
-    def name(self, what: str) -> str | None:
-        """How the recipe records ``what`` is given, a field of these; None where nothing is."""
-        given = getattr(self, what)
+    def name(self, part: str) -> str | None:
+        """Return the name that the recipe records for ``part``; None if it is not given."""
+        given = getattr(self, part)
         if given is None:
             return None
-        return self.names.get(what) or getattr(given, "__qualname__", type(given).__name__)
+        return self.names.get(part) or getattr(given, "__qualname__", type(given).__name__)
 
-    def augment(self) -> Augmentation | None:
-        """The augmentation, of batches."""
+    def batch_augmentation(self) -> Augmentation | None:
+        """Return the augmentation as a function of batches; None if none is given."""
         return None if self.augmentation is None else CallableAugmentation(self.augmentation)
 
-    def build(self, bundle: Bundle) -> keras.Model:
-        """The network for what ``bundle`` says.
+    def loss_object(self) -> "CustomLoss | None":
+        """Return the loss as a Keras loss; None if none is given."""
+        return None if self.loss is None else CustomLoss(self.loss)
+
+    def build_network(self, bundle: Bundle) -> keras.Model:
+        """Build the custom network for the channels, classes and activation of ``bundle``.
 
         Raises:
-            WrongNetwork: It has other inputs or outputs.
+            WrongNetwork: It is not a functional Keras model, or has other inputs, outputs or layers.
         """
-        made = self.network(bundle.inputs, bundle.outputs, bundle.activation) if self.network else None
+        built = self.network(bundle.inputs, bundle.outputs, bundle.activation) if self.network else None
         images, masks = f"images (n, h, w, {bundle.inputs})", f"float32 probabilities (n, h, w, {bundle.outputs})"
         expected = f"a functional Keras model from {images} of any size to {masks}"
-        if not isinstance(made, keras.Model) or not hasattr(made, "operations"):
-            raise self._wrong(type(made).__name__, expected)
-        strange = [type(layer) for layer in made._flatten_layers() if not type(layer).__module__.startswith(_OPENED)]
-        if strange:
-            raise self._wrong(f"a layer {strange[0].__qualname__}", "Keras' own layers, which any command opens")
-        found = (*made.input_shape, *made.output_shape, made.output.dtype)
-        wanted = (None, None, None, bundle.inputs, None, None, None, bundle.outputs, "float32")
-        if found != wanted:
-            maps = f"a model from {made.input_shape} to {made.output_shape} in {made.output.dtype}"
-            raise self._wrong(maps, expected)
-        return made
+        if not isinstance(built, keras.Model) or not hasattr(built, "operations"):
+            raise self._wrong_network(type(built).__name__, expected)
+        kinds = [type(layer) for layer in built._flatten_layers()]
+        foreign = [kind for kind in kinds if not kind.__module__.startswith(_LAYER_MODULES)]
+        if foreign:
+            raise self._wrong_network(
+                f"a layer {foreign[0].__qualname__}", "Keras' own layers, which any command opens"
+            )
+        found = (*built.input_shape, *built.output_shape, built.output.dtype)
+        if found != (None, None, None, bundle.inputs, None, None, None, bundle.outputs, "float32"):
+            signature = f"a model from {built.input_shape} to {built.output_shape} in {built.output.dtype}"
+            raise self._wrong_network(signature, expected)
+        return built
 
-    def _wrong(self, found: str, expected: str) -> WrongNetwork:
+    def _wrong_network(self, found: str, expected: str) -> WrongNetwork:
         return WrongNetwork(name=self.name("network"), found=found, expected=expected)
 
 
-NOTHING: Final = Own()
-FUNCTIONS: Final = tuple(each.name for each in fields(Own) if each.name != "names")
+NO_CUSTOM_PARTS: Final = CustomParts()
+_PART_NAMES: Final = tuple(part.name for part in fields(CustomParts) if part.name != "names")
 
 
-def refuse_encoder(recipe: Recipe) -> None:
-    """Refuse a recipe that asks something of the encoder, of which a user's own network has none that is known.
+def record_custom_parts(recipe: Recipe, custom: CustomParts) -> Recipe:
+    """Return the recipe with the names of the custom parts.
 
     Raises:
-        NoEncoder: It does.
+        FunctionMissing: The recipe records a custom part that is not given.
+        NoEncoder: It sets an encoder option, and the network is custom.
     """
-    for section, names in _OF_ENCODER.items():
+    if custom.network is not None:
+        check_encoder_options(recipe)
+    for part, recorded in recipe.custom_parts.items():
+        given = custom.name(part)
+        if recorded is not None and recorded != given:
+            raise FunctionMissing(field=part, found=given or "the recipe's own", expected=recorded)
+    for part, (section, name) in CUSTOM_PART_FIELDS.items():
+        recipe = recipe.changed(section, **{name: custom.name(part)})
+    return recipe
+
+
+def check_encoder_options(recipe: Recipe) -> None:
+    """Check that a recipe with a custom network sets no encoder option.
+
+    Raises:
+        NoEncoder: It sets one.
+    """
+    for section, names in _ENCODER_OPTIONS.items():
         given = getattr(recipe, section)
         for name in names:
             found = getattr(given, name)
@@ -123,44 +150,44 @@ def refuse_encoder(recipe: Recipe) -> None:
                 raise NoEncoder(field=f"{section}.{name}", found=found)
 
 
-class OwnLoss(SegmentationLoss):
-    """A user's function as a loss of this library."""
+class CustomLoss(SegmentationLoss):
+    """Wrap a custom function as a loss of this library."""
 
-    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], *, name: str = "own") -> None:
+    def __init__(self, function: Callable[[Tensor, Tensor], Tensor], *, name: str = "custom") -> None:
         super().__init__(name=name)
         self.function = function
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """What the function says."""
+        """Return the value of the function."""
         return self.function(y_true, y_pred)
 
     def get_config(self) -> dict[str, object]:
-        """The name; a function is not saved."""
+        """Return the name; the function is not saved."""
         return {"name": self.name}
 
 
-def load_own(file: Path) -> Own:
-    """Run ``file``, a Python file of the user's own, and take the functions called as the fields of `Own`.
+def load_custom_parts(file: Path) -> CustomParts:
+    """Run a Python file and return its functions that are named as fields of `CustomParts`.
 
-    A recipe records them with the file's digest, so that a run goes on with the same functions or not at all; no recipe
-    and no run is ever a reason to run a file.
+    A recipe records them with the file's digest, so that a run is resumed with the same functions or not at all. A
+    recipe or a run never causes a file to be run.
 
     Raises:
-        UnusableFile: It cannot be read or run, or defines none of them.
+        UnusableFile: The file cannot be read or run, or defines none of them.
     """
-    expected = ", ".join(FUNCTIONS)
+    expected = ", ".join(_PART_NAMES)
     try:
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGITS]
-        spec = importlib.util.spec_from_file_location(f"own_{digest}", file)
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGEST_DIGITS]
+        spec = importlib.util.spec_from_file_location(f"custom_{digest}", file)
         if spec is None or spec.loader is None:
             raise UnusableFile(file=file, found="it is no .py file", expected=expected)
         module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # whatever the user's code raises
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise UnusableFile(file=file, found=f"{type(error).__name__}: {error}", expected=expected) from error
-    found = {name: getattr(module, name) for name in FUNCTIONS if callable(getattr(module, name, None))}
-    if not found:
+    functions = {name: getattr(module, name) for name in _PART_NAMES if callable(getattr(module, name, None))}
+    if not functions:
         raise UnusableFile(file=file, found="it defines none", expected=expected)
-    return Own(**found, names={name: f"{file.name}:{name} {digest}" for name in found})
+    return CustomParts(**functions, names={name: f"{file.name}:{name} {digest}" for name in functions})

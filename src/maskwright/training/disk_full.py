@@ -1,4 +1,4 @@
-"""A full disk: named when it must end a training, and lived with while it need not."""
+"""Write files of a training on a disk that may be full."""
 
 import shutil
 from collections.abc import Callable
@@ -7,44 +7,44 @@ from typing import final
 
 from maskwright.images.disk_full import is_disk_full, naming_full_disk
 
-Put = Callable[[Path, Callable[[], None]], bool]
-"""Calls what writes a file, and tells whether there was room for it."""
+WriteFile = Callable[[Path, Callable[[], None]], bool]
+"""Call a function that writes a file; return whether the disk had room for it."""
 
 
-def write_now(file: Path, write: Callable[[], None]) -> bool:
-    """Call ``write``, which writes ``file``; True, for a full disk is an error that names it."""
+def write_or_raise(file: Path, write: Callable[[], None]) -> bool:
+    """Call ``write``, which writes ``file``, and return True; on a full disk raise an error that names the file."""
     with naming_full_disk(file):
         write()
     return True
 
 
 @final
-class Attempt:
-    """As `write_now`, for what can be written later as well: a full disk is one warning, until there is room again.
+class WriteOrWarn:
+    """Write files that can also be written later: a full disk causes one warning until there is room again.
 
     Args:
-        say: What is told of it.
+        report: Called with the warning.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._warned = False
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
+        self._has_warned = False
 
     def __call__(self, file: Path, write: Callable[[], None]) -> bool:
-        """Whether there was room for ``file``. Any other failure is raised."""
+        """Call ``write`` and return whether the disk had room for ``file``; other errors are raised."""
         try:
-            write_now(file, write)
+            write_or_raise(file, write)
         except OSError as error:
             if not is_disk_full(error):
                 raise
-            if not self._warned:
-                there = next(folder for folder in file.absolute().parents if folder.exists())
-                free = shutil.disk_usage(there).free / 1e6
-                self._say(
+            if not self._has_warned:
+                folder = next(parent for parent in file.absolute().parents if parent.exists())
+                free = shutil.disk_usage(folder).free / 1e6
+                self._report(
                     f"warning: {file} was not written, the disk has {free:,.0f} MB free; "
-                    "training does without, and tries again at the next checkpoint"
+                    "training continues and tries again at the next checkpoint"
                 )
-            self._warned = True
+            self._has_warned = True
             return False
-        self._warned = False
+        self._has_warned = False
         return True

@@ -1,4 +1,4 @@
-"""A loss that is no number: back to the last checkpoint at half the learning rate, but not for ever."""
+"""Recover from a NaN or infinite loss: return to the last checkpoint at half the learning rate."""
 
 from pathlib import Path
 from typing import Final
@@ -6,11 +6,20 @@ from typing import Final
 from maskwright.errors import InputError
 from maskwright.training.state import State
 
-_MOST_IN_A_ROW: Final = 3
+_MAX_RETRIES: Final = 3  # of one checkpoint
+_KEPT_FIELDS: Final = (
+    "first_step_ended",
+    "best",
+    "best_step",
+    "best_sample",
+    "validation_images",
+    "snapshots",
+    "reserved_seconds",
+)
 
 
 class LossNotFinite(InputError):
-    """The loss or the weights became NaN or infinite, and lower learning rates did not help."""
+    """The loss or the weights became NaN or infinite, also at lower learning rates."""
 
     text = (
         "The {fault} at step {step} of {run}, at a peak learning rate of {peak:g} and after going back to a checkpoint "
@@ -19,35 +28,36 @@ class LossNotFinite(InputError):
 
 
 class NotFinite(Exception):
-    """A number of the training became NaN or infinite; the text says which."""
+    """The loss or a weight became NaN or infinite; the text names it."""
 
 
-def gone_back(now: State, then: State | None, fault: NotFinite, *, run: Path, peak: float) -> State:
-    """``then``, the state of the last checkpoint, to go on from at half the rate of ``now``; its last word says so.
+def recovered_state(current: State, saved: State | None, fault: NotFinite, *, run: Path, peak: float) -> State:
+    """Return ``saved``, changed to continue at half of the current learning rate.
 
-    What the time was, which network is the best and by how many images, and which are kept stays as it is ``now``.
+    The time, the best network, its score and the snapshots stay those of ``current``. A sentence about the recovery is
+    added to `State.nan_recoveries`.
 
     Args:
-        now: Where the numbers became useless.
-        then: The last checkpoint's; None where there is none.
-        fault: Which number it was.
-        run: The folder, for the error.
-        peak: The recipe's learning rate.
+        current: State at the fault.
+        saved: State of the last checkpoint; None without a checkpoint.
+        fault: The fault.
+        run: Folder of the run, for the error message.
+        peak: Peak learning rate of the recipe.
 
     Raises:
-        LossNotFinite: There is no checkpoint, or three times in a row did not lead past this one.
+        LossNotFinite: There is no checkpoint, or three recoveries in a row did not get beyond it.
     """
-    again = then is not None and then.step <= now.went_back_to
-    times = now.setbacks if again else 0
-    if then is None or times == _MOST_IN_A_ROW:
-        raise LossNotFinite(fault=fault, step=now.step, run=run, peak=peak * now.rate, times=times)
-    for name in ("began", "best", "best_step", "best_answer", "looked_at", "snapshots", "reserve"):
-        setattr(then, name, getattr(now, name))
-    then.rate = now.rate / 2
-    then.setbacks, then.went_back_to = times + 1, then.step
-    line = (
-        f"The {fault} at step {now.step}: goes back to step {then.step}, "
-        f"at half the learning rate, {peak * then.rate:g} at its peak."
+    repeats = saved is not None and saved.step <= current.retried_step
+    retries = current.retries if repeats else 0
+    if saved is None or retries == _MAX_RETRIES:
+        raise LossNotFinite(fault=fault, step=current.step, run=run, peak=peak * current.lr_factor, times=retries)
+    for name in _KEPT_FIELDS:
+        setattr(saved, name, getattr(current, name))
+    saved.lr_factor = current.lr_factor / 2
+    saved.retries, saved.retried_step = retries + 1, saved.step
+    sentence = (
+        f"The {fault} at step {current.step}: training returns to the checkpoint at step {saved.step} "
+        f"and halves the learning rate, to a peak of {peak * saved.lr_factor:g}."
     )
-    then.went_back = [*now.went_back, line]
-    return then
+    saved.nan_recoveries = [*current.nan_recoveries, sentence]
+    return saved

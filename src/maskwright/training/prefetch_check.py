@@ -1,47 +1,47 @@
-"""Reading and checking a data set while something else is loaded."""
+"""Read and check a data set in a thread while something else loads."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Final
 
-from maskwright.training.prepare import Check, Checked, ScanProgress, check_data
+from maskwright.training.prepare import CheckedData, DataCheck, ScanProgress, check_data
 from maskwright.training.recipe import DataRecipe
 
-_TELLING: Final = 0.1  # seconds between two that are told how far it is
+_PROGRESS_SECONDS: Final = 0.1  # between two calls of a progress function
 
 
 class _Abandoned(Exception):
-    """Nobody waits for the answer any more."""
+    """Stops a check whose result is not needed any more."""
 
 
 @contextmanager
-def checking_ahead(first: DataRecipe) -> Iterator[Check]:
-    """`check_data` of ``first``, begun in a thread; what it gives, or raises, comes to whoever calls what is yielded.
+def prefetch_check(expected: DataRecipe) -> Iterator[DataCheck]:
+    """Start `check_data` of ``expected`` in a thread, and yield a function that returns its result.
 
-    It is given once, and not kept. Whoever waits is told of the progress in its own thread. Leaving the ``with`` block
-    ends reading that nobody has waited for, after the pairs it is at.
+    The result is returned once and not kept; an error is raised by the function. Progress is reported in the thread of
+    the caller. If the ``with`` block ends before the result was requested, the check stops after the current pairs.
     """
-    told: list[tuple[int, int]] = []
+    latest: list[tuple[int, int]] = []
     abandoned = False
 
-    def tell(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         if abandoned:
             raise _Abandoned
-        told[:] = [(done, total)]
+        latest[:] = [(done, total)]
 
     with ThreadPoolExecutor(1, thread_name_prefix="check") as pool:
-        waiting: list[Future[Checked]] = [pool.submit(check_data, first, progress=tell)]
+        started: list[Future[CheckedData]] = [pool.submit(check_data, expected, progress=on_progress)]
 
-        def check(data: DataRecipe, *, progress: ScanProgress | None = None) -> Checked:
-            if data != first or not waiting:
+        def check(data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
+            if data != expected or not started:
                 return check_data(data, progress=progress)
-            begun, pending = waiting.pop(), True
+            future, pending = started.pop(), True
             while pending:
-                pending = bool(wait([begun], timeout=_TELLING).not_done)
-                if progress is not None and told:
-                    progress(*told[0])
-            return begun.result()
+                pending = bool(wait([future], timeout=_PROGRESS_SECONDS).not_done)
+                if progress is not None and latest:
+                    progress(*latest[0])
+            return future.result()
 
         try:
             yield check

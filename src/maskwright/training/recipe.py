@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from maskwright.images.coord_channels import Position
+from maskwright.images.coord_channels import CoordChannel
 from maskwright.training.recipe_text import Duration, WrongRecipe, explain_errors, read_yaml, to_yaml
 
 
@@ -75,7 +75,7 @@ class DataRecipe(Section):
     scale: Annotated[float, Field(gt=0, le=8)] = 1.0
     """Factor by which images are resized before the network. Masks and scores keep the original size. At 1, images
     are padded by reflection to the size that the network takes."""
-    coord_channels: tuple[Position, ...] = ()
+    coord_channels: tuple[CoordChannel, ...] = ()
     """Coordinate channels added to each image (CoordConv): `row`, `column`, or `row_times_image`."""
 
     @model_validator(mode="after")
@@ -259,6 +259,12 @@ class TrainingRecipe(Section):
         return self
 
 
+CUSTOM_PART_FIELDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {"loss": ("training", "custom_loss"), "network": ("network", "custom"), "augmentation": ("augmentation", "custom")}
+)
+"""Section and field that record the name of each custom part."""
+
+
 class Recipe(Section):
     """Every setting of a training run.
 
@@ -287,6 +293,11 @@ class Recipe(Section):
     def load(cls, file: Path) -> "Recipe":
         """Read a recipe from its YAML file; raises as `from_dict` does."""
         return cls.from_dict(read_yaml(file), source=str(file))
+
+    @property
+    def custom_parts(self) -> dict[str, str | None]:
+        """Names of the custom parts ``loss``, ``network`` and ``augmentation``; None for parts that are not custom."""
+        return {part: getattr(getattr(self, section), name) for part, (section, name) in CUSTOM_PART_FIELDS.items()}
 
     def changed(self, section: str, **fields: Any) -> "Recipe":
         """Return a copy in which ``fields`` of one section have other values."""

@@ -67,32 +67,28 @@ def recipe_fields(
     training = {"time_budget": time_budget, "epochs": epochs}
     arguments = {name: given for name, given in (("data", _given(data)), ("training", _given(training))) if given}
     file_fields = read_yaml(recipe) if isinstance(recipe, Path) else recipe
-    sources = (preset or {}, file_fields or {}, parse_settings(settings), arguments)
-    return merge_fields(*sources)
+    return merge_fields(preset or {}, file_fields or {}, *map(parse_setting, settings), arguments)
 
 
-def parse_settings(settings: Iterable[str]) -> dict[str, Any]:
-    """Return ``["training.batch_size=4"]`` as nested fields; values are read as YAML.
+def parse_setting(setting: str) -> dict[str, Any]:
+    """Return ``"training.batch_size=4"`` as nested fields; the value is read as YAML.
 
     Raises:
-        WrongRecipe: A setting has no ``=``, or its name has no section.
+        WrongRecipe: The setting has no ``=``, or its name has no section.
 
-    >>> parse_settings(["training.patch_size=[64, 96]", "training.progressive_resize.until=0.5"])
-    {'training': {'patch_size': [64, 96], 'progressive_resize': {'until': 0.5}}}
+    >>> parse_setting("training.progressive_resize.until=0.5")
+    {'training': {'progressive_resize': {'until': 0.5}}}
     """
-    parsed: dict[str, Any] = {}
-    for setting in settings:
-        path, equals, value = setting.partition("=")
-        *sections, name = path.strip().split(".")
-        if not equals or not sections:
-            near = [known for known in field_paths(Recipe) if known.endswith(f".{name}")]
-            hint = f" Did you mean {near[0]}={value}?" if near else ""
-            raise WrongRecipe(source=f"--set {setting}", problems=f"expected section.field=value.{hint}")
-        fields: dict[str, Any] = {name: parse_value(setting, value)}
-        for section in reversed(sections):
-            fields = {section: fields}
-        parsed = merge_fields(parsed, fields)
-    return parsed
+    path, equals, value = setting.partition("=")
+    *sections, name = path.strip().split(".")
+    if not equals or not sections:
+        near = [known for known in field_paths(Recipe) if known.endswith(f".{name}")]
+        hint = f" Did you mean {near[0]}={value}?" if near else ""
+        raise WrongRecipe(source=f"--set {setting}", problems=f"expected section.field=value.{hint}")
+    fields: dict[str, Any] = {name: parse_value(setting, value)}
+    for section in reversed(sections):
+        fields = {section: fields}
+    return fields
 
 
 def merge_fields(*sources: Fields) -> dict[str, Any]:

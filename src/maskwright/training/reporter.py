@@ -1,69 +1,83 @@
-"""What a training tells while it works; how that looks is the teller's own affair."""
+"""Events that a training reports while it runs; a `Reporter` decides how they are shown."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
-from maskwright.data.check import Report
+from maskwright.data.check import CheckReport
 from maskwright.metrics.scores import Scores
 from maskwright.training.cost import Cost
 from maskwright.training.prepare import Prepared
 from maskwright.training.run import Run
-from maskwright.training.trainer import Progress
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is about to happen, and what it will take on this machine."""
+    """The settings of a training that is about to start, and its expected cost on this machine."""
 
     prepared: Prepared
-    report: Report | None
+    report: CheckReport | None
+    """Result of the data check; None if a run is resumed."""
     cost: Cost
     precision: str
     steps: int | None
-    """Steps of the run; None where the clock decides."""
+    """Number of steps; None with a time budget."""
     run: Run
+    warnings_file: Path | None = None
+    """File with all warnings of ``report`` and every file they concern; None if there is no such file."""
 
 
-class Narrator(Protocol):
-    """What a training talks to."""
+@dataclass(frozen=True)
+class Progress:
+    """Progress of a training after a step."""
 
-    def reading(self, done: int, total: int) -> None:
-        """Files of a set were read."""
-
-    def plan(self, plan: Plan) -> None:
-        """Everything is chosen; training is about to start."""
-
-    def step(self, progress: Progress) -> None:
-        """A step was taken."""
-
-    def epoch(self, row: Mapping[str, Any]) -> None:
-        """An epoch ended; ``row`` is its line in ``history.csv``."""
-
-    def say(self, line: str) -> None:
-        """Something happened that the user should know of."""
-
-    def verified(self, scores: Scores) -> None:
-        """The saved run, opened afresh, answers as the trained network, and scores so on all validation images."""
+    step: int
+    fraction: float
+    """Fraction of the run that is complete, 0 to 1."""
+    seconds_left: float | None
+    loss: float
 
 
-class Silent:
-    """A narrator that says nothing."""
+class Reporter(Protocol):
+    """Receive the events of a training, in this order."""
 
     def reading(self, done: int, total: int) -> None:
-        """Nothing."""
+        """Receive the numbers of pairs read and of all pairs while the data is read."""
 
     def plan(self, plan: Plan) -> None:
-        """Nothing."""
+        """Receive the settings before the first step; ``plan.report`` has the warnings about the data."""
 
     def step(self, progress: Progress) -> None:
-        """Nothing."""
+        """Receive the progress after each step."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Receive each row of ``history.csv``."""
 
-    def say(self, line: str) -> None:
-        """Nothing."""
+    def report(self, line: str) -> None:
+        """Receive a message for the user, at any time."""
 
     def verified(self, scores: Scores) -> None:
-        """Nothing."""
+        """Receive the scores of the saved network on all validation images, after the final check."""
+
+
+class SilentReporter:
+    """Ignore every event."""
+
+    def reading(self, done: int, total: int) -> None:
+        """Do nothing."""
+
+    def plan(self, plan: Plan) -> None:
+        """Do nothing."""
+
+    def step(self, progress: Progress) -> None:
+        """Do nothing."""
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+    def report(self, line: str) -> None:
+        """Do nothing."""
+
+    def verified(self, scores: Scores) -> None:
+        """Do nothing."""

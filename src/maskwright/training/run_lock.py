@@ -1,4 +1,4 @@
-"""One process at a time: two trainings that write one run would spoil it."""
+"""Lock a run, so that only one process trains in its folder at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,19 +9,19 @@ from maskwright.images.file_lock import locked
 
 
 class RunInUse(InputError):
-    """A folder that another training is writing."""
+    """A folder in which another process is training."""
 
     text = "{folder}: another training is writing this run; wait for its end, or name another folder."
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold ``folder``, made if missing, until the block ends or the process does, however it ends.
+def run_lock(folder: Path) -> Iterator[None]:
+    """Lock ``folder``, which is made if missing, until the block or the process ends.
 
-    Where the file system knows no locks, nothing is held.
+    On a file system without locks, the block runs unlocked.
 
     Raises:
-        RunInUse: Another process holds it.
+        RunInUse: Another process holds the lock.
     """
     with locked(folder / ".lock", busy=RunInUse(folder=folder)):
         yield

@@ -1,4 +1,4 @@
-"""How far a run is, by steps or by the clock, and the learning rate that goes with it."""
+"""Progress of a run, by steps or by time, and the learning rate and patch size at each progress."""
 
 import math
 import time
@@ -9,13 +9,15 @@ from typing import Final, Protocol
 from maskwright.training.recipe import ProgressiveResize
 
 MULTIPLE: Final = 32
-"""Of pixels: what the sides of patches are multiples of, since encoders halve five times."""
+"""Patch sides are multiples of this many pixels, since encoders halve the resolution five times."""
+_MIN_SIDE: Final = 2 * MULTIPLE  # pixels, of a smaller patch
 
 
 def learning_rate(progress: float, *, peak: float, warmup: float, cycles: int = 1) -> float:
-    """The rate at ``progress`` in [0, 1]: a straight rise to ``peak`` over ``warmup``, then half cosines to zero.
+    """Return the learning rate at ``progress`` in [0, 1]: linear warm-up to ``peak``, then cosine decay to zero.
 
-    Loshchilov and Hutter, "SGDR" (2017), with cycles of equal length.
+    With several cycles, the decay is repeated from the peak; all cycles have the same length (Loshchilov and Hutter,
+    "SGDR: Stochastic gradient descent with warm restarts", 2017).
 
     >>> [round(learning_rate(p, peak=1.0, warmup=0.2), 3) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
@@ -24,13 +26,13 @@ def learning_rate(progress: float, *, peak: float, warmup: float, cycles: int = 
     """
     if progress < warmup:
         return peak * progress / warmup
-    part = _cycle(progress, warmup, cycles)
-    within = 1.0 if part >= cycles else part % 1
+    cycle = _cycle(progress, warmup, cycles)
+    within = 1.0 if cycle >= cycles else cycle % 1
     return peak * 0.5 * (1 + math.cos(math.pi * within))
 
 
 def cycles_ended(progress: float, *, warmup: float, cycles: int) -> int:
-    """How many cycles of the learning rate lie behind ``progress``.
+    """Return the number of learning-rate cycles that ended before ``progress``.
 
     >>> [cycles_ended(p, warmup=0.2, cycles=2) for p in (0.0, 0.59, 0.61, 1.0)]
     [0, 0, 1, 2]
@@ -45,8 +47,8 @@ def _cycle(progress: float, warmup: float, cycles: int) -> float:
 def patch_size(progress: float, *, patch: tuple[int, int], resize: ProgressiveResize | None) -> tuple[int, int]:
     """Return the patch size at ``progress`` in [0, 1]: about ``resize.scale`` of ``patch`` before ``resize.until``.
 
-    What a network learns of small images it need not learn again of large ones, and small ones take less time: Touvron
-    et al., "Fixing the train-test resolution discrepancy" (2019); Howard, in fastai's DAWNBench entry (2018).
+    Features learned on small images transfer to large ones, and steps on small images take less time (Touvron et al.,
+    "Fixing the train-test resolution discrepancy", 2019; Howard, fastai's DAWNBench entry, 2018).
 
     >>> [patch_size(progress, patch=(256, 320), resize=ProgressiveResize()) for progress in (0.0, 0.7)]
     [(160, 192), (256, 320)]
@@ -54,56 +56,59 @@ def patch_size(progress: float, *, patch: tuple[int, int], resize: ProgressiveRe
     if resize is None or progress >= resize.until:
         return patch
     scale = resize.scale
-    rows, columns = (_sides(side, scale) for side in patch)
+    heights, widths = (_rounded_sides(side, scale) for side in patch)
 
     def distortion(size: tuple[int, int]) -> float:
-        down, across = size[0] / patch[0], size[1] / patch[1]
-        return abs(math.log(down / across)) + abs(math.log(down * across / scale**2)) / 2
+        vertical, horizontal = size[0] / patch[0], size[1] / patch[1]
+        return abs(math.log(vertical / horizontal)) + abs(math.log(vertical * horizontal / scale**2)) / 2
 
-    return min(((row, column) for row in rows for column in columns), key=distortion)
+    return min(((height, width) for height in heights for width in widths), key=distortion)
 
 
-def _sides(side: int, scale: float) -> set[int]:
-    """The multiples below and above a share of ``side``, neither less than 64 pixels nor more than it has."""
-    least = min(side, 2 * MULTIPLE)
-    return {max(least, MULTIPLE * round_of(side * scale / MULTIPLE)) for round_of in (math.floor, math.ceil)}
+def _rounded_sides(side: int, scale: float) -> set[int]:
+    """Return the multiples below and above ``scale * side``, at least 64 pixels if ``side`` is."""
+    smallest = min(side, _MIN_SIDE)
+    return {max(smallest, MULTIPLE * rounded(side * scale / MULTIPLE)) for rounded in (math.floor, math.ceil)}
 
 
 class Schedule(Protocol):
-    """When a run ends."""
+    """Length of a run."""
 
     def progress(self, step: int) -> float:
-        """How much of the run lies behind ``step`` steps, 0 to 1; the run ends at 1."""
+        """Return the fraction of the run that is complete after ``step`` steps, 0 to 1; the run ends at 1."""
         ...
 
     def seconds_left(self, step: int) -> float | None:
-        """Time until the last step, if it can be told."""
+        """Return the time until the last step; None if it is not known yet."""
         ...
 
 
 @dataclass
 class Stopwatch:
-    """Seconds since the command began, those of interrupted sittings included."""
+    """Seconds since the command started, plus those of earlier sessions of the run."""
 
     started: float
-    before: float = 0.0
+    earlier_sessions: float = 0.0
     now: Callable[[], float] = time.monotonic
 
     def seconds(self) -> float:
-        """Seconds so far."""
-        return self.before + self.now() - self.started
+        """Return the seconds so far."""
+        return self.earlier_sessions + self.now() - self.started
 
 
 @dataclass
-class BySteps:
-    """A run of a fixed number of steps."""
+class StepSchedule:
+    """A run of a fixed number of steps.
+
+    ``first`` is the number of steps taken before this session.
+    """
 
     total: int
     stopwatch: Stopwatch
     first: int = 0
 
     def __post_init__(self) -> None:
-        self._begun = self.stopwatch.seconds()
+        self._started = self.stopwatch.seconds()
 
     def progress(self, step: int) -> float:
         """See `Schedule`."""
@@ -112,21 +117,21 @@ class BySteps:
     def seconds_left(self, step: int) -> float | None:
         """See `Schedule`."""
         done = step - self.first
-        return (self.stopwatch.seconds() - self._begun) / done * (self.total - step) if done else None
+        return (self.stopwatch.seconds() - self._started) / done * (self.total - step) if done else None
 
 
 @dataclass
-class ByClock:
-    """A run that ends ``budget`` seconds after the command began.
+class TimeSchedule:
+    """A run that ends ``budget`` seconds after the command started.
 
-    Progress counts from ``began``, when reading the data and tracing the network were done, so that neither eats into
-    the schedule. ``reserve`` seconds are kept for what follows the last step, and may change as costs are measured.
-    Progress never falls back.
+    Progress counts from ``started``, the end of reading the data and tracing the network, so that neither shortens the
+    schedule. ``reserve`` seconds are reserved for what follows the last step; they change as costs are measured.
+    Progress never decreases.
     """
 
     budget: float
     stopwatch: Stopwatch
-    began: float | None = None
+    started: float | None = None
     reserve: float = 0.0
     _furthest: float = 0.0
 
@@ -135,9 +140,9 @@ class ByClock:
         del step
         if self.seconds_left(0) == 0:
             return 1.0
-        if self.began is not None:
+        if self.started is not None:
             now, end = self.stopwatch.seconds(), self.budget - self.reserve
-            self._furthest = max(self._furthest, (now - self.began) / (end - self.began))
+            self._furthest = max(self._furthest, (now - self.started) / (end - self.started))
         return self._furthest
 
     def seconds_left(self, step: int) -> float:

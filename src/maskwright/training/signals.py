@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that work in hand may answer when it suits."""
+"""Treat Ctrl-C and SIGTERM as a request to stop after the current step."""
 
 import signal
 import threading
@@ -7,40 +7,40 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
-_REQUESTS: Final = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether SIGINT or SIGTERM has come since.
+    """Yield a function that returns whether SIGINT or SIGTERM was received in the block.
 
-    The first of them is noted and nothing else; from then on either does what it did before, so that a second one ends
-    the process at once. A signal that is ignored stays so. In a thread beside the main one, where Python handles no
-    signals, nothing changes.
+    The first of these signals only sets a flag and restores the previous handlers, so that a second one ends the
+    process at once. A signal that is ignored stays ignored. Outside the main thread, where Python handles no signals,
+    nothing changes.
 
-    >>> with stoppable() as asked:
+    >>> with stoppable() as stop_requested:
     ...     signal.raise_signal(signal.SIGTERM)
-    ...     asked()
+    ...     stop_requested()
     True
     """
-    asked = threading.Event()
-    before: dict[signal.Signals, object] = {}
+    received = threading.Event()
+    previous: dict[signal.Signals, object] = {}
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         del number, frame
-        asked.set()
+        received.set()
         restore()
 
     def restore() -> None:
-        while before:
-            number, handler = before.popitem()
+        while previous:
+            number, handler = previous.popitem()
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     if threading.current_thread() is threading.main_thread():
-        for number in _REQUESTS:
+        for number in _STOP_SIGNALS:
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                before[number] = signal.signal(number, note)
+                previous[number] = signal.signal(number, on_signal)
     try:
-        yield asked.is_set
+        yield received.is_set
     finally:
         restore()

@@ -1,53 +1,48 @@
-"""How the time of a training is shared out: when it ends, and what validations on the way may cost."""
+"""Divide the time of a training between steps, intermediate validations and the final check."""
 
 from collections.abc import Sequence
 from statistics import median
 from typing import Final, final
 
-from maskwright.data.pairs import spread
+from maskwright.data.pairs import evenly_spaced
 from maskwright.errors import InputError
-from maskwright.inference.pipeline import BATCH
-from maskwright.training.schedule import ByClock, BySteps, Schedule, Stopwatch
+from maskwright.inference.pipeline import BATCH_SIZE
+from maskwright.training.schedule import Schedule, StepSchedule, Stopwatch, TimeSchedule
 from maskwright.training.state import State
 
-# A run by the clock spends at most this share of it on validations on the way, each at most so much of the whole.
-_VALIDATION_SHARE: Final = 0.05
-_ONE_VALIDATION: Final = 0.01
-_FEWEST: Final = 4 * BATCH  # images that one looks at, whatever they cost
-_READING: Final = 1.15  # of the time of predicting, with reading and counting
-# Of a whole step's time for as many pixels, a forward pass, before either has been measured.
-_FIRST_GUESS: Final = 0.4
-# Steps by which one can prediction what others will take.
-_TOLD_BY: Final = 3
-# Of the clock for the proof is not to be guessed but measured.
-_MUCH: Final = 0.2
-# What follows the last validation: saving, loading, the page. Seconds.
-_CLOSING_SECONDS: Final = 15.0
-# The proof, in float32 by the saved network, against a validation in bfloat16; and in float32, by one that is traced.
-_PROOF: Final = 2.0
-_PROOF_ALIKE: Final = 1.1
+_VALIDATION_FRACTION: Final = 0.05  # of the time since the last validation, at most, for the next one
+_ONE_VALIDATION_FRACTION: Final = 0.01  # of the time budget, at most, for one intermediate validation
+_MIN_VALIDATION_IMAGES: Final = 4 * BATCH_SIZE
+_READING_FACTOR: Final = 1.15  # time of a validation with reading and counting, relative to prediction alone
+_FORWARD_PASS_FRACTION: Final = 0.4  # of a training step's time for as many pixels, before either was measured
+_MIN_MEASURED_STEPS: Final = 3  # for an estimate of the time of later steps
+_EXPENSIVE_CHECK_FRACTION: Final = 0.2  # of the time budget; a final check above it is measured early
+_CLOSING_SECONDS: Final = 15.0  # for saving, loading and the report after the last validation
+# Time of the final check in float32 relative to a validation, in bfloat16 and in float32 (which is traced again).
+_CHECK_FACTOR_MIXED: Final = 2.0
+_CHECK_FACTOR_FLOAT32: Final = 1.1
 
 
 class BudgetTooShort(InputError):
-    """The time was up before the first step, or will be before the end can be proved."""
+    """A time budget that ends before the first step, or before the final check can end."""
 
     text = (
-        "A time budget of {budget:g} s is too short: {taken:.0f} s went by before the first step, and the proof at the "
-        "end, on {images} held-out images, takes {proof}. Give {least} or more; nothing was kept of this training."
+        "A time budget of {budget:g} s is too short: {taken:.0f} s passed before the first step, and the final check "
+        "on {images} held-out images takes {check}. Give {minimum} or more; nothing of this training was saved."
     )
 
 
 @final
-class Pace:
-    """The schedule of a training, and the costs it learns of on the way.
+class TimeBudget:
+    """Measure the costs of a training and plan its schedule, validations and final check.
 
     Args:
-        stopwatch: The time.
-        budget: Seconds of a run by the clock; None where the steps decide.
-        steps: Of a run by steps.
-        pixels: That the network sees of each image to validate on.
-        batch_size: Patches in a step.
-        is_alike: Whether the proof computes as validations on the way do.
+        stopwatch: Time since the command started.
+        budget: Seconds of a run with a time budget; None if the number of steps is fixed.
+        steps: Number of steps of a run without a time budget.
+        pixels: Pixels of each validation image as the network receives it.
+        batch_size: Patches in a training step.
+        is_float32: Whether validations compute in float32, as the final check does.
     """
 
     def __init__(
@@ -58,132 +53,144 @@ class Pace:
         steps: int,
         pixels: Sequence[int],
         batch_size: int,
-        is_alike: bool,
+        is_float32: bool,
     ) -> None:
         self.budget = budget
         self.steps = steps
-        self._stopwatch = stopwatch
         self.images = len(pixels)
+        self._stopwatch = stopwatch
         self._pixels = pixels
-        self._validation_work = _FIRST_GUESS * sum(pixels) / batch_size
-        self._proof = _PROOF_ALIKE if is_alike else _PROOF
-        self._work = self._steps = 0
-        self._validation_seconds: float | None = None
-        self._on_the_way: float | None = None
-        self._validated_at = stopwatch.seconds()
-        self._timed_from: float | None = None
+        self._validation_work = _FORWARD_PASS_FRACTION * sum(pixels) / batch_size
+        self._check_factor = _CHECK_FACTOR_FLOAT32 if is_float32 else _CHECK_FACTOR_MIXED
+        self._work = self._measured_steps = 0
+        self._full_validation_seconds: float | None = None
+        self._intermediate_seconds: float | None = None
+        self._last_validation_ended = stopwatch.seconds()
+        self._measured_from: float | None = None
 
-    def begin(self, state: State) -> Schedule:
-        """The schedule of a sitting that begins at ``state``."""
-        self._timed_from, self._work, self._steps = None, 0, 0
-        self._validated_at = max(self._validated_at, state.seconds)  # else a new sitting would begin with a validation
+    def start_session(self, state: State) -> Schedule:
+        """Return the schedule of a session that starts at ``state``."""
+        self._measured_from, self._work, self._measured_steps = None, 0, 0
+        # A resumed session does not start with a validation.
+        self._last_validation_ended = max(self._last_validation_ended, state.seconds)
         if self.budget is not None:
-            reserve = max(_CLOSING_SECONDS, state.reserve)
-            return ByClock(self.budget, self._stopwatch, began=state.began, reserve=reserve)
-        return BySteps(self.steps, self._stopwatch, first=state.step)
+            reserve = max(_CLOSING_SECONDS, state.reserved_seconds)
+            return TimeSchedule(self.budget, self._stopwatch, started=state.first_step_ended, reserve=reserve)
+        return StepSchedule(self.steps, self._stopwatch, first=state.step)
 
-    def stepped(self, schedule: Schedule, state: State, *, work: int) -> None:
-        """Keep as much of the clock as the last validation, and the one through the saved network, will take.
+    def after_step(self, schedule: Schedule, state: State, *, work: int) -> None:
+        """Update the time reserved for the last validation and the final check.
 
         Args:
-            schedule: Of this sitting.
-            state: After the step.
-            work: Pixels of one patch of it.
+            schedule: Schedule of this session.
+            state: State after the step.
+            work: Pixels of one patch of the step.
 
         Raises:
-            BudgetTooShort: As `refuse_hopeless` raises.
+            BudgetTooShort: See `check_feasible`.
         """
-        if self._timed_from is None:  # the first step of a sitting traces the network, and says nothing of the others
-            self._timed_from = self._stopwatch.seconds()
-            state.began = state.began or self._stopwatch.seconds()
-        elif isinstance(schedule, ByClock):
+        if self._measured_from is None:  # the first step of a session traces the network and is not representative
+            self._measured_from = self._stopwatch.seconds()
+            state.first_step_ended = state.first_step_ended or self._stopwatch.seconds()
+        elif isinstance(schedule, TimeSchedule):
             self._work += work
-            schedule.began = state.began
-            self._steps += 1
-            if self._steps < _TOLD_BY:
+            self._measured_steps += 1
+            schedule.started = state.first_step_ended
+            if self._measured_steps < _MIN_MEASURED_STEPS or self.needs_measurement(schedule):
                 return
-            if self.guess_matters(schedule):  # it is measured first
-                return
-            self.refuse_hopeless(state)
-            kept = _CLOSING_SECONDS + self._cost_on_the_way(state) + self._proof * self._validation_cost()
-            schedule.reserve = state.reserve = kept
+            self.check_feasible(state)
+            seconds = _CLOSING_SECONDS + self._intermediate_cost(state) + self._check_cost()
+            schedule.reserve = state.reserved_seconds = seconds
 
-    def refuse_hopeless(self, state: State) -> None:
-        """Refuse a budget that leaves no time to learn in.
+    def check_feasible(self, state: State) -> None:
+        """Check that the final check can end in time.
+
+        Only a training that just began is refused, and only if its final check takes a large part of the budget.
 
         Raises:
-            BudgetTooShort: The proof alone, which is much of it, will take longer than there is left.
+            BudgetTooShort: The final check would end after the time budget.
         """
-        proof = self._proof * self._validation_cost()
-        if self.budget is None or proof <= _MUCH * self.budget or state.step > _TOLD_BY + 2 or state.went_back:
+        cost = self._check_cost()
+        has_begun = state.step > _MIN_MEASURED_STEPS + 2 or state.nan_recoveries
+        if self.budget is None or cost <= _EXPENSIVE_CHECK_FRACTION * self.budget or has_begun:
             return
-        if self._stopwatch.seconds() + proof > self.budget:
+        if self._stopwatch.seconds() + cost > self.budget:
             raise self.too_short(state)
 
     def too_short(self, state: State) -> BudgetTooShort:
-        """What to say where the budget leaves no time to learn in."""
-        cost = self._validation_cost() * self._proof
+        """Return the error for a budget that leaves no time to train."""
+        cost = self._check_cost()
+        minimum = self._stopwatch.seconds() + _CLOSING_SECONDS + self._intermediate_cost(state) + cost
         return BudgetTooShort(
             budget=self.budget or 0.0,
-            taken=state.began or self._stopwatch.seconds(),
+            taken=state.first_step_ended or self._stopwatch.seconds(),
             images=self.images,
-            proof=f"about {cost:.0f} s" if cost else "its time",
-            least=f"{self._stopwatch.seconds() + _CLOSING_SECONDS + self._cost_on_the_way(state) + cost:.0f} s",
+            check=f"about {cost:.0f} s" if cost else "further time",
+            minimum=f"{minimum:.0f} s",
         )
 
-    def looked_at(self, state: State) -> int:
-        """How many images the validations on the way look at: all, or of more than the clock allows some.
+    def intermediate_images(self, state: State) -> int:
+        """Return the number of images for intermediate validations: all, or fewer if all would take too long.
 
-        The first validation settles it, since scores of other images cannot be compared.
+        The first validation decides the number, since scores on different images cannot be compared.
         """
-        if state.looked_at:
-            return state.looked_at
-        if self.budget is None or state.best is not None:  # by a version that looked at all
+        if state.validation_images:
+            return state.validation_images
+        if self.budget is None:
             return self.images
-        cost = self._validation_cost()
-        share = min(1.0, _ONE_VALIDATION * self.budget / cost) if cost else 0.0
-        return min(self.images, max(_FEWEST, round(share * self.images)))
+        cost = self._full_validation_cost()
+        fraction = min(1.0, _ONE_VALIDATION_FRACTION * self.budget / cost) if cost else 0.0
+        return min(self.images, max(_MIN_VALIDATION_IMAGES, round(fraction * self.images)))
 
-    def validated(self, *, since: float, images: Sequence[float]) -> None:
-        """A validation has ended.
+    def after_validation(self, *, started: float, image_seconds: Sequence[float]) -> None:
+        """Record the cost of a validation that just ended.
 
         Args:
-            since: When it began, on the stopwatch.
-            images: Seconds that each of its images took to predict.
+            started: Start of the validation on the stopwatch, seconds.
+            image_seconds: Prediction time of each of its images.
         """
-        self._validated_at = self._stopwatch.seconds()
-        self._on_the_way = self._validation_seconds = self._validated_at - since
-        if len(images) < self.images:  # what does not grow with their number is in the seconds kept for closing
-            # The median, since the first of a size wait for a compilation.
-            a_pixel = median(
-                took / pixels for took, pixels in zip(images, spread(self._pixels, len(images)), strict=True)
-            )
-            self._validation_seconds = _READING * a_pixel * sum(self._pixels)
+        self._last_validation_ended = self._stopwatch.seconds()
+        self._intermediate_seconds = self._full_validation_seconds = self._last_validation_ended - started
+        if len(image_seconds) < self.images:  # costs that do not grow with the images are in _CLOSING_SECONDS
+            pixels = evenly_spaced(self._pixels, len(image_seconds))
+            # The median, since the first image of each size includes a compilation.
+            pixel_seconds = median(seconds / count for seconds, count in zip(image_seconds, pixels, strict=True))
+            self._full_validation_seconds = _READING_FACTOR * pixel_seconds * sum(self._pixels)
 
     def validation_is_due(self, schedule: Schedule, state: State) -> bool:
-        """Whether the end of an epoch is worth a validation."""
-        if not isinstance(schedule, ByClock):
+        """Return whether to validate at the end of an epoch."""
+        if not isinstance(schedule, TimeSchedule):
             return True
-        if self._validation_seconds is None and self._steps < _TOLD_BY:
+        if self._full_validation_seconds is None and self._measured_steps < _MIN_MEASURED_STEPS:
             return False
-        since = self._stopwatch.seconds() - self._validated_at
-        cost = self._cost_on_the_way(state)
-        return cost <= _VALIDATION_SHARE * since and cost < schedule.seconds_left(state.step)
+        elapsed = self._stopwatch.seconds() - self._last_validation_ended
+        cost = self._intermediate_cost(state)
+        return cost <= _VALIDATION_FRACTION * elapsed and cost < schedule.seconds_left(state.step)
 
-    def guess_matters(self, schedule: Schedule) -> bool:
-        """Whether to validate now, be an epoch over or not: what the proof takes is much, and nothing but guessed."""
-        if not isinstance(schedule, ByClock) or self._validation_seconds is not None or self._steps < _TOLD_BY:
+    def needs_measurement(self, schedule: Schedule) -> bool:
+        """Return whether to validate before the end of the epoch.
+
+        True if the estimated final check takes a large part of the budget and no validation was measured yet.
+        """
+        if not isinstance(schedule, TimeSchedule) or self._full_validation_seconds is not None:
             return False
-        return self._validation_cost() * self._proof > _MUCH * schedule.budget
+        return (
+            self._measured_steps >= _MIN_MEASURED_STEPS
+            and self._check_cost() > _EXPENSIVE_CHECK_FRACTION * schedule.budget
+        )
 
-    def _cost_on_the_way(self, state: State) -> float:
-        """Seconds of a validation on the way: the last one's, or a prediction."""
-        if self._on_the_way is None:
-            return self._validation_cost() * self.looked_at(state) / max(1, self.images)
-        return self._on_the_way
+    def _intermediate_cost(self, state: State) -> float:
+        """Return the seconds of an intermediate validation: measured, or else estimated."""
+        if self._intermediate_seconds is None:
+            return self._full_validation_cost() * self.intermediate_images(state) / max(1, self.images)
+        return self._intermediate_seconds
 
-    def _validation_cost(self) -> float:
-        """Seconds of a validation on all images: by the last one, or a prediction from the steps so far."""
-        if self._validation_seconds is not None or self._timed_from is None or not self._work:
-            return self._validation_seconds or 0.0
-        return self._validation_work * (self._stopwatch.seconds() - self._timed_from) / self._work
+    def _check_cost(self) -> float:
+        """Return the seconds of the final check: from a validation, or else estimated."""
+        return self._check_factor * self._full_validation_cost()
+
+    def _full_validation_cost(self) -> float:
+        """Return the seconds of a validation on all images: measured, or else estimated from the steps so far."""
+        if self._full_validation_seconds is not None or self._measured_from is None or not self._work:
+            return self._full_validation_seconds or 0.0
+        return self._validation_work * (self._stopwatch.seconds() - self._measured_from) / self._work

@@ -1,345 +1,322 @@
-"""The loop: batches into a network until the schedule ends, with validation, the best weights kept, and checkpoints."""
+"""The training loop: steps, snapshots, validations and checkpoints until the schedule ends."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, final
 
-import keras
-
-from maskwright.data.patches import AHEAD, Patches
-from maskwright.images.write import atomic_path, write_text
-from maskwright.inference.bundle import Bundle
+from maskwright.data.patches import PREFETCHED_BATCHES
+from maskwright.images.write import atomic_path
 from maskwright.inference.engines.engine import NETWORK_FILE
-from maskwright.inference.engines.keras import KerasEngine, load_keras_engine
-from maskwright.training.checkpoint import Checkpoints, Restored, is_finite
-from maskwright.training.devices import Part, on_one_device
-from maskwright.training.disk_full import Attempt, Put, write_now
+from maskwright.inference.engines.keras import load_keras_engine
+from maskwright.training.checkpoint import Checkpoints, RestoredCheckpoint, is_finite
+from maskwright.training.devices import on_one_device
+from maskwright.training.disk_full import WriteFile, WriteOrWarn, write_or_raise
 from maskwright.training.evaluate import Evaluation
-from maskwright.training.missed_classes import SHARE, missing, not_found, told
-from maskwright.training.nan_recovery import LossNotFinite, NotFinite, gone_back
-from maskwright.training.network import Precision, targets
-from maskwright.training.recipe import TrainingRecipe
-from maskwright.training.run import Run
+from maskwright.training.missed_classes import (
+    OVERSAMPLED_FRACTION,
+    count_missed_validations,
+    missed_classes,
+    missed_classes_message,
+)
+from maskwright.training.nan_recovery import LossNotFinite, NotFinite, recovered_state
+from maskwright.training.network import training_targets
+from maskwright.training.reporter import Progress
 from maskwright.training.run_records import StopReason, write_history
-from maskwright.training.schedule import Schedule, Stopwatch, cycles_ended, learning_rate, patch_size
+from maskwright.training.schedule import Schedule, cycles_ended, learning_rate, patch_size
+from maskwright.training.setup import TrainingSetup
 from maskwright.training.signals import stoppable
-from maskwright.training.state import State, without_gain
-from maskwright.training.time_budget import Pace
-from maskwright.training.train_step import Step, step_of
+from maskwright.training.state import State, validations_without_gain
+from maskwright.training.time_budget import TimeBudget
+from maskwright.training.training_steps import TrainingSteps
 from maskwright.training.validation import Validation
-from maskwright.training.weight_averaging import EVERY, Average
+from maskwright.training.weight_averaging import AVERAGING_INTERVAL, WeightAverage
 
-# Checkpoints hold the optimizer as well, some 300 MB: not more often than this, seconds.
-_CHECKPOINT_SECONDS = 60.0
+_CHECKPOINT_SECONDS: Final = 60.0  # at least, between two checkpoints, which hold some 300 MB
 
-
-@dataclass(frozen=True)
-class Progress:
-    """What a watcher of the loop is told at every step."""
-
-    step: int
-    share: float
-    seconds_left: float | None
-    loss: float
+OnEpoch = Callable[[Mapping[str, Any]], None]
+"""Called with each row of the history."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a training ended: by its ``schedule``, for lack of gain (``patience``) or by an ``interrupt``."""
+    """Final state of a training, and why it ended: ``schedule``, ``patience`` or ``interrupt``."""
 
     state: State
     stopped_by: StopReason
 
 
-EpochDone = Callable[[Mapping[str, Any]], None]
-
-
+@final
 class Trainer:
-    """One training: the network that learns, the twin that is saved, and the files of the run.
+    """Train the network of a setup and write the files of its run."""
 
-    Args:
-        network: Compiled, in the precision of training.
-        twin: Makes its float32 twin, which is what is saved.
-        bundle: What both expect, and what their outputs mean.
-        order: Names of the network's layers in the order of the twin's; its own if absent.
-        patches: Where batches come from.
-        validate: Scores an engine on so many of the validation images, evenly spread.
-        validation_sizes: Height and width of each of these, as the network sees it.
-        run: Where files are written.
-        part: What of each batch this process computes.
-        precision: What the network computes in.
-        fuse_loss: See `step_of`.
-        late: Makes the step that takes its place towards the end, if there is one.
-        say: Called with lines for the user.
-    """
-
-    def __init__(
-        self,
-        network: keras.Model,
-        twin: Callable[[], keras.Model],
-        *,
-        bundle: Bundle,
-        order: Sequence[str] | None = None,
-        patches: Patches,
-        validate: Callable[[KerasEngine, int], Evaluation],
-        validation_sizes: Sequence[tuple[int, int]],
-        run: Run,
-        recipe: TrainingRecipe,
-        part: Part = Part(),
-        precision: Precision = "float32",
-        fuse_loss: bool = False,
-        late: Callable[[], Step] | None = None,
-        stopwatch: Stopwatch,
-        say: Callable[[str], None] = lambda line: None,
-    ) -> None:
-        self.network = network
-        self.bundle = bundle
-        self.part = part
-        self.patches = patches
-        self.run = run
-        self.recipe = recipe
-        self.stopwatch = stopwatch
-        self.say = say
+    def __init__(self, setup: TrainingSetup) -> None:
+        self.run = setup.run
+        self.recipe = setup.recipe
+        self.bundle = setup.bundle
+        self.network = setup.networks.training
+        self.patches = setup.patches
+        self.shard = setup.shard
+        self.stopwatch = setup.stopwatch
+        self.reporter = setup.reporter
         self.state = State()
-        self.validation = Validation(
-            network,
-            twin,
-            bundle=bundle,
-            order=order,
-            patches=patches,
-            steps=recipe.precise_bn_steps,
-            validate=validate,
-            select=recipe.monitor,
+        self.validation = Validation(setup)
+        self.average = WeightAverage(self.network)
+        self.checkpoints = Checkpoints(self.run.checkpoint, self.run.previous_checkpoint)
+        self._steps = TrainingSteps(self.network, self.recipe, self.bundle)
+        self._on_epoch: Sequence[OnEpoch] = ()
+        self._write_or_warn = WriteOrWarn(self.reporter.report)
+        self._budget = TimeBudget(
+            self.stopwatch,
+            budget=self.recipe.time_budget,
+            steps=(self.recipe.epochs or 0) * self.patches.steps_per_epoch,
+            pixels=[math.prod(size) for size in setup.validation_set.sizes],
+            batch_size=self.patches.batch_size,
+            is_float32=setup.networks.precision == "float32",
         )
-        self.average = Average(network)
-        self.checkpoints = Checkpoints(run.checkpoint, run.previous_checkpoint)
-        self._learn_from = step_of(network, fuse_loss=fuse_loss)
-        self._late = late
-        self._attempt = Attempt(say)
-        self._pace = Pace(
-            stopwatch,
-            budget=recipe.time_budget,
-            steps=(recipe.epochs or 0) * patches.steps_per_epoch,
-            pixels=[*map(math.prod, validation_sizes)],
-            batch_size=patches.batch_size,
-            is_alike=precision == "float32",
-        )
-        self._saved_at = stopwatch.seconds()
-        self._found: Evaluation | None = None
+        self._checkpoint_time = self.stopwatch.seconds()
 
     def resume(self) -> None:
-        """Go on from the run's checkpoint, or from the start if the run was interrupted before its first.
+        """Restore the run's checkpoint; without a checkpoint, do nothing.
 
         Raises:
-            UnreadableCheckpoint: There is none that can be used.
+            UnreadableCheckpoint: No checkpoint can be used.
         """
         if not self.run.has_checkpoint:
             return
-        restored = self._restored()
+        restored = self._restore_checkpoint()
         self.state = State(**restored.state)
-        self.average.restore(restored.average)
-        self.stopwatch.before = self.state.seconds
-        self._saved_at = self.stopwatch.seconds()
-        budget, used = self._pace.budget, self.state.seconds
-        saved = self.run.network
-        if budget is not None and saved.exists() and saved.stat().st_mtime > restored.file.stat().st_mtime:
-            # Killed after a better network was saved and before the checkpoint knew; by epochs it is found once more.
-            with on_one_device():
-                engine = load_keras_engine(saved, self.bundle)
-                self.state.looked_at = self._pace.looked_at(self.state)
-                self.state.best = self.validation.reached(engine, self.state.looked_at)[0]
-            self.state.best_answer = self.validation.answer(engine.network)
-        of = f" of {self._pace.steps}" if budget is None else f", {used:.0f} of {budget:.0f} seconds used"
-        self.say(f"Goes on at step {self.state.step}{of}.")
+        self.stopwatch.earlier_sessions = self.state.seconds
+        self._checkpoint_time = self.stopwatch.seconds()
+        budget = self._budget.budget
+        if budget is not None:
+            self._score_network_after(restored.file)
+            end = f", {self.state.seconds:.0f} of {budget:.0f} seconds used"
+        else:
+            end = f" of {self._budget.steps}"
+        self.reporter.report(f"Resuming at step {self.state.step}{end}.")
 
-    def fit(self, watch: Callable[[Progress], None], epoch_done: EpochDone) -> Outcome:
-        """Train until the schedule ends, nothing is gained any more, or SIGINT (Ctrl-C) or SIGTERM asks for an end.
+    def fit(self, on_epoch: Sequence[OnEpoch] = ()) -> Outcome:
+        """Train until the schedule ends, the score stops improving, or SIGINT (Ctrl-C) or SIGTERM is received.
 
-        Where the loss becomes NaN or infinite, training goes back to the last checkpoint at half the learning rate.
+        After a NaN or infinite loss, training returns to the last checkpoint at half the learning rate.
+
+        Args:
+            on_epoch: Functions that are called with each row of the history.
 
         Raises:
-            BudgetTooShort: The time was up before the first step, or will be before the end can be proved.
-            LossNotFinite: It went back three times in a row, and to no avail.
-            KeyboardInterrupt: The end was asked for before the first step, or for the second time.
-            OSError: The disk is full, and what has been learnt cannot be saved.
+            BudgetTooShort: The time budget ends before the first step, or will end before the final check.
+            LossNotFinite: Three returns to one checkpoint in a row did not help.
+            KeyboardInterrupt: A signal came before the first step, or for the second time.
+            OSError: The disk is full, and the result cannot be saved.
         """
-        with stoppable() as asked:
-            if not self.run.has_checkpoint:  # so that there always is something to go back to
-                self._save_checkpoint(self._attempt)
+        self._on_epoch = on_epoch
+        with stoppable() as stop_requested:
+            if not self.run.has_checkpoint:  # a NaN in the first steps returns to it
+                self._save_checkpoint(self._write_or_warn)
             stopped_by: StopReason | None = None
             while stopped_by is None:
                 try:
-                    stopped_by = self._learn(watch, epoch_done, asked)
+                    stopped_by = self._run_training(stop_requested)
                 except NotFinite as fault:
-                    self._go_back(fault)
+                    self._return_to_checkpoint(fault)
             if stopped_by == "interrupt":
-                self._break_off(epoch_done)
+                self._save_for_resume()
             else:
-                self._close(epoch_done)
+                self._finish()
         return Outcome(self.state, stopped_by)
 
-    def _learn(self, watch: Callable[[Progress], None], epoch_done: EpochDone, asked: Callable[[], bool]) -> StopReason:
-        """Take steps until there is a reason to end, and name it."""
-        schedule = self._pace.begin(self.state)
-        self._seek()
-        with closing(self.patches.stream(self.state.step, size=lambda step: self._size(schedule, step))) as batches:
-            while (reason := self._reason_to_end(schedule, asked)) is None:
-                batch, share = next(batches), schedule.progress(self.state.step)
-                cycles = cycles_ended(share, warmup=self.recipe.warmup, cycles=self.recipe.lr_cycles)
-                if self.state.snapshots < cycles < self.recipe.lr_cycles:  # before the rate leaps up
-                    self._take_snapshot(cycles, epoch_done)
-                    share = schedule.progress(self.state.step)
-                loss = self._step(batch, share)
-                self._pace.stepped(schedule, self.state, work=math.prod(batch[1].shape[1:3]))
-                share, left = schedule.progress(self.state.step), schedule.seconds_left(self.state.step)
-                watch(Progress(step=self.state.step, share=share, seconds_left=left, loss=loss))
-                needed = self._pace.guess_matters(schedule)
-                if needed or (self.state.step % self.patches.steps_per_epoch == 0 and share < 1):
-                    due = needed or self._pace.validation_is_due(schedule, self.state)
-                    self._end_epoch(epoch_done, self._attempt, validate=due)
-                    if due and self._found is not None:
-                        self._look_out_for_missing(self._found, share)
-                if self.stopwatch.seconds() - self._saved_at > _CHECKPOINT_SECONDS and share < 1:
-                    self._refuse_what_is_not_finite()
-                    self._save_checkpoint(self._attempt)
-        self._refuse_what_is_not_finite()
+    def _run_training(self, stop_requested: Callable[[], bool]) -> StopReason:
+        """Take steps until there is a reason to stop; return the reason.
+
+        Raises:
+            NotFinite: The loss or a weight became NaN or infinite.
+        """
+        schedule = self._budget.start_session(self.state)
+        self._oversample_missed_classes()
+        with closing(self._batches(schedule)) as batches:
+            while (reason := self._stop_reason(schedule, stop_requested)) is None:
+                batch = next(batches)
+                self._maybe_snapshot(schedule.progress(self.state.step))
+                self._step(batch, schedule)
+                progress = schedule.progress(self.state.step)
+                self._maybe_validate(schedule, progress)
+                self._maybe_checkpoint(progress)
+        self._check_finite()
         return reason
 
-    def _take_snapshot(self, number: int, epoch_done: EpochDone) -> None:
-        """Keep the network, with its statistics as a validation measures them, as one that predicts."""
-        if not self._is_validated:
-            self._end_epoch(epoch_done, self._attempt, validate=True)
-        self.state.snapshots = number
-        folder = self.run.snapshot(number)
+    def _batches(self, schedule: Schedule) -> Generator[tuple[Any, Any]]:
+        def size(step: int) -> tuple[int, int]:
+            return patch_size(
+                schedule.progress(step), patch=self.patches.patch_size, resize=self.recipe.progressive_resize
+            )
 
-        def keep() -> None:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.bundle.write(folder, write_text)
-            self._save_network(folder / NETWORK_FILE)
+        return self.patches.stream(self.state.step, size=size)
 
-        with self.average.in_place():  # whose statistics were measured last
-            self._attempt(folder, keep)
-
-    def _size(self, schedule: Schedule, step: int) -> tuple[int, int]:
-        return patch_size(schedule.progress(step), patch=self.patches.patch, resize=self.recipe.progressive_resize)
-
-    def _reason_to_end(self, schedule: Schedule, asked: Callable[[], bool]) -> StopReason | None:
+    def _stop_reason(self, schedule: Schedule, stop_requested: Callable[[], bool]) -> StopReason | None:
         if schedule.progress(self.state.step) >= 1:
             return "schedule"
+        patience = self.recipe.patience
         if (
-            self.recipe.patience is not None
-            and without_gain(self.state.history, of=self.recipe.monitor) >= self.recipe.patience
+            patience is not None
+            and validations_without_gain(self.state.history, monitor=self.recipe.monitor) >= patience
         ):
             return "patience"
-        return "interrupt" if asked() else None
+        return "interrupt" if stop_requested() else None
 
-    def _step(self, batch: tuple[Any, Any], share: float) -> float:
-        peak = self.recipe.learning_rate * self.state.rate
-        warmup, cycles = self.recipe.warmup, self.recipe.lr_cycles
-        self.network.optimizer.learning_rate = learning_rate(share, peak=peak, warmup=warmup, cycles=cycles)
-        frozen = share < self.recipe.freeze_encoder_until
-        self.network.optimizer.encoder_rate.assign(0.0 if frozen else self.recipe.encoder_lr_multiplier)
-        final = self.recipe.final_loss
-        if self._late is not None and final is not None and share >= final.start:
-            self._learn_from, self._late = self._late(), None
-            self.say(f"Learns from its late loss from step {self.state.step + 1} on.")
-        images, masks = map(self.part.of, batch)
-        loss = self._learn_from(images, targets(self.network, masks))
+    def _maybe_snapshot(self, progress: float) -> None:
+        """Save the network at the end of a learning-rate cycle, before the rate returns to its peak."""
+        cycles = self.recipe.lr_cycles
+        ended = cycles_ended(progress, warmup=self.recipe.warmup, cycles=cycles)
+        if not self.state.snapshots < ended < cycles:
+            return
+        if not self._is_validated:  # which also computes the statistics of batch normalisation
+            self._end_epoch(self._write_or_warn, validate=True)
+        self.state.snapshots = ended
+        folder = self.run.snapshot(ended)
+
+        def write() -> None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.bundle.write(folder)
+            self._save_network(folder / NETWORK_FILE)
+
+        with self.average.applied():
+            self._write_or_warn(folder, write)
+
+    def _step(self, batch: tuple[Any, Any], schedule: Schedule) -> None:
+        """Train on a batch, and update the state, the averaged weights and the time budget."""
+        progress = schedule.progress(self.state.step)
+        self._set_learning_rates(progress)
+        if self._steps.begin_final_loss(progress):
+            self.reporter.report(f"The final loss replaces the loss from step {self.state.step + 1} on.")
+        images, masks = map(self.shard.of, batch)
+        loss = self._steps(images, training_targets(self.network, masks))
         if not math.isfinite(loss):
             raise NotFinite(f"loss became {loss}")
         self.state.step += 1
         self.state.losses.append(loss)
-        if share >= 1 - self.recipe.weight_averaging and self.state.step % EVERY == 0:
+        if progress >= 1 - self.recipe.weight_averaging and self.state.step % AVERAGING_INTERVAL == 0:
             self.average.add()
-        return loss
+        self._budget.after_step(schedule, self.state, work=math.prod(batch[1].shape[1:3]))
+        step, progress = self.state.step, schedule.progress(self.state.step)
+        self.reporter.step(Progress(step=step, fraction=progress, seconds_left=schedule.seconds_left(step), loss=loss))
 
-    def _refuse_what_is_not_finite(self) -> None:
-        """A last step can spoil weights that no loss was computed with; they must not be kept."""
+    def _set_learning_rates(self, progress: float) -> None:
+        recipe, optimizer = self.recipe, self.network.optimizer
+        peak = recipe.learning_rate * self.state.lr_factor
+        optimizer.learning_rate = learning_rate(progress, peak=peak, warmup=recipe.warmup, cycles=recipe.lr_cycles)
+        is_frozen = progress < recipe.freeze_encoder_until
+        optimizer.encoder_lr_multiplier.assign(0.0 if is_frozen else recipe.encoder_lr_multiplier)
+
+    def _maybe_validate(self, schedule: Schedule, progress: float) -> None:
+        """End an epoch, with a validation if one is due; the last epoch ends in `_finish`."""
+        is_measurement = self._budget.needs_measurement(schedule)
+        is_epoch = self.state.step % self.patches.steps_per_epoch == 0 and progress < 1
+        if not (is_measurement or is_epoch):
+            return
+        is_due = is_measurement or self._budget.validation_is_due(schedule, self.state)
+        evaluation = self._end_epoch(self._write_or_warn, validate=is_due)
+        if evaluation is not None:
+            self._update_missed_classes(evaluation, progress)
+
+    def _maybe_checkpoint(self, progress: float) -> None:
+        if self.stopwatch.seconds() - self._checkpoint_time > _CHECKPOINT_SECONDS and progress < 1:
+            self._check_finite()
+            self._save_checkpoint(self._write_or_warn)
+
+    def _check_finite(self) -> None:
+        """Check the weights, which a step can spoil after its loss was computed.
+
+        Raises:
+            NotFinite: A weight is NaN or infinite.
+        """
         if not is_finite(self.network):
             raise NotFinite("weights became nan or infinite")
 
-    def _go_back(self, fault: NotFinite) -> None:
-        then = None
-        if self.run.has_checkpoint:
-            restored = self._restored()
-            then = State(**restored.state)
-            self.average.restore(restored.average)
-        self.state = gone_back(self.state, then, fault, run=self.run.folder, peak=self.recipe.learning_rate)
-        self.say(self.state.went_back[-1])
-        self._save_checkpoint(self._attempt)
+    def _return_to_checkpoint(self, fault: NotFinite) -> None:
+        saved = State(**self._restore_checkpoint().state) if self.run.has_checkpoint else None
+        self.state = recovered_state(self.state, saved, fault, run=self.run.folder, peak=self.recipe.learning_rate)
+        self.reporter.report(self.state.nan_recoveries[-1])
+        self._save_checkpoint(self._write_or_warn)
 
-    def _restored(self) -> Restored:
+    def _restore_checkpoint(self) -> RestoredCheckpoint:
+        """Restore the weights, the optimizer and the average; report a damaged file."""
         restored = self.checkpoints.load(self.network)
         if restored.damaged is not None:
-            self.say(f"{restored.damaged} is damaged; in its place goes the checkpoint before it, {restored.file}.")
+            self.reporter.report(f"{restored.damaged} is damaged; the previous checkpoint is used, {restored.file}.")
+        self.average.restore(restored.average)
         return restored
 
-    def _break_off(self, epoch_done: EpochDone) -> None:
-        """Save where the training stands, so that it can go on as if it had not ended, and see that there is a best."""
+    def _score_network_after(self, checkpoint: Path) -> None:
+        """Score a network that was saved after the checkpoint, by a training that was killed in between.
+
+        Without a time budget, the resumed training reaches the same network again.
+        """
+        file = self.run.network
+        if not file.exists() or file.stat().st_mtime <= checkpoint.stat().st_mtime:
+            return
+        with on_one_device():
+            engine = load_keras_engine(file, self.bundle)
+            self.state.validation_images = self._budget.intermediate_images(self.state)
+            self.state.best, _ = self.validation.score(engine, self.state.validation_images)
+        self.state.best_sample = self.validation.sample(engine.network)
+
+    def _save_for_resume(self) -> None:
+        """Save a checkpoint to resume from, and a best network if there is none yet."""
         if not self.state.step:
             raise KeyboardInterrupt
-        self.say("Asked to stop: saves where it stands. Asked again, it ends at once.")
-        saved, had_best = self._save_checkpoint(self._attempt), self.state.best is not None
+        self.reporter.report("Stopping after this step and saving a checkpoint. Press Ctrl-C again to quit now.")
+        is_saved, had_best = self._save_checkpoint(self._write_or_warn), self.state.best is not None
         if self.state.losses or not had_best:
-            row = self._row(write_now, validate=not had_best)
-            self._attempt(self.run.history, lambda: write_history(self.run.history, [*self.state.history, row]))
-            epoch_done(row)
-        if not (saved and had_best):  # nothing comes after this that could try again
-            self._save_checkpoint(write_now)
+            row, _ = self._history_row(write_or_raise, validate=not had_best)
+            rows = [*self.state.history, row]
+            self._write_or_warn(self.run.history, lambda: write_history(self.run.history, rows))
+            self._report_epoch(row)
+        if not (is_saved and had_best):  # no later write can replace this one
+            self._save_checkpoint(write_or_raise)
 
-    def _close(self, epoch_done: EpochDone) -> None:
-        """The last validation, and the last of all files."""
+    def _finish(self) -> None:
+        """Validate a last time, and write the last checkpoint and the last network."""
         if not self.state.step and self.state.best is None:
-            if self.state.went_back:
+            if self.state.nan_recoveries:
                 raise LossNotFinite(
                     fault="loss or the weights became nan or infinite",
                     step=self.state.step,
                     run=self.run.folder,
-                    peak=self.recipe.learning_rate * self.state.rate,
-                    times=self.state.setbacks,
+                    peak=self.recipe.learning_rate * self.state.lr_factor,
+                    times=self.state.retries,
                 )
-            raise self._pace.too_short(self.state)
+            raise self._budget.too_short(self.state)
         if not self._is_validated:
-            self._end_epoch(epoch_done, write_now, validate=True)
-        self._pace.refuse_hopeless(self.state)
-        self._save_checkpoint(write_now)
-        with self.average.in_place():  # whose statistics were measured last
-            write_now(self.run.last_network, lambda: self._save_network(self.run.last_network))
+            self._end_epoch(write_or_raise, validate=True)
+        self._budget.check_feasible(self.state)
+        self._save_checkpoint(write_or_raise)
+        with self.average.applied():  # the statistics of batch normalisation are those of the average
+            write_or_raise(self.run.last_network, lambda: self._save_network(self.run.last_network))
 
     @property
     def _is_validated(self) -> bool:
-        """Whether the last line of the history is of a validation of the network as it is."""
+        """Whether the last row of the history has the scores of the current weights."""
         last = self.state.history[-1] if self.state.history else {}
         return last.get("step") == self.state.step and last["val_pixel_accuracy"] is not None
 
-    def _end_epoch(self, epoch_done: EpochDone, put: Put, *, validate: bool) -> None:
-        row = self._row(put, validate=validate)
+    def _end_epoch(self, write_file: WriteFile, *, validate: bool) -> Evaluation | None:
+        """Add a row to the history; return the evaluation if there was one."""
+        row, evaluation = self._history_row(write_file, validate=validate)
         self.state.history.append(row)
         self.state.losses.clear()
-        put(self.run.history, lambda: write_history(self.run.history, self.state.history))
-        epoch_done(row)
+        write_file(self.run.history, lambda: write_history(self.run.history, self.state.history))
+        self._report_epoch(row)
+        return evaluation
 
-    def _look_out_for_missing(self, found: Evaluation, share: float) -> None:
-        """Name the classes of which nothing is found, and lay patches on them, those not yet prepared."""
-        self.state.unfound = not_found(found.scores, self.state.unfound, share=share)
-        names = [label.name for label in self.bundle.labels if not label.background]
-        sought = [name for name in missing(self.state.unfound) if name in names]
-        before = self.state.sought[-1][1] if self.state.sought else []
-        if new := [name for name in sought if name not in before]:
-            self.say(told(new))
-        if sought != before:
-            self.state.sought = [*self.state.sought, (self.state.step + AHEAD, sought)]
-            self._seek()
+    def _report_epoch(self, row: Mapping[str, Any]) -> None:
+        self.reporter.epoch(row)
+        for function in self._on_epoch:
+            function(dict(row))
 
-    def _seek(self) -> None:
-        index = {label.name: place for place, label in enumerate(self.bundle.labels)}
-        self.patches.seek([(first, [index[name] for name in names]) for first, names in self.state.sought], share=SHARE)
-
-    def _row(self, put: Put, *, validate: bool) -> dict[str, Any]:
-        """A line of the history."""
+    def _history_row(self, write_file: WriteFile, *, validate: bool) -> tuple[dict[str, Any], Evaluation | None]:
         losses = self.state.losses
         row: dict[str, Any] = {
             "epoch": math.ceil(self.state.step / self.patches.steps_per_epoch),
@@ -348,35 +325,59 @@ class Trainer:
             "learning_rate": float(f"{float(self.network.optimizer.learning_rate):.6g}"),
             "loss": round(math.fsum(losses) / len(losses), 6) if losses else None,
         }
-        return row | self.validation.columns(self._validated(put) if validate else None)
+        evaluation = self._validate(write_file) if validate else None
+        return row | self.validation.columns(evaluation), evaluation
 
-    def _validated(self, put: Put) -> Evaluation:
-        """The scores of the network as it is, or of its average; the best so far is saved."""
-        self._refuse_what_is_not_finite()
+    def _validate(self, write_file: WriteFile) -> Evaluation:
+        """Score the current weights, or their average, and save the network if it is the best so far."""
+        self._check_finite()
         started = self.stopwatch.seconds()
-        images = self.state.looked_at = self._pace.looked_at(self.state)
-        if self.state.best is None and images < self._pace.images:
-            some = f"{images} of the {self._pace.images} validation images, evenly spread"
-            self.say(f"All of them would take long: on the way it looks at {some}; at the end at all.")
-        with self.average.in_place():
-            reached, self._found = self.validation(images)
+        images = self.state.validation_images = self._budget.intermediate_images(self.state)
+        if self.state.best is None and images < self._budget.images:
+            self.reporter.report(
+                f"Intermediate validations use {images} of {self._budget.images} validation images to save time; "
+                "the final check uses all."
+            )
+        with self.average.applied():
+            score, evaluation = self.validation(images)
             file, best = self.run.network, self.state.best
-            if (best is None or reached >= best) and put(file, lambda: self._save_network(file)):
-                self.state.best, self.state.best_step = reached, self.state.step
-                self.state.best_answer = self.validation.answer(self.validation.saved())
-        self._pace.validated(since=started, images=[image.seconds for image in self._found.images])
-        return self._found
+            if (best is None or score >= best) and write_file(file, lambda: self._save_network(file)):
+                self.state.best, self.state.best_step = score, self.state.step
+                self.state.best_sample = self.validation.sample(self.validation.inference_model())
+        self._budget.after_validation(started=started, image_seconds=[image.seconds for image in evaluation.images])
+        return evaluation
 
-    def _save_checkpoint(self, put: Put) -> bool:
+    def _update_missed_classes(self, evaluation: Evaluation, progress: float) -> None:
+        """Report classes without a true positive, and place later patches on them."""
+        self.state.missed_validations = count_missed_validations(
+            evaluation.scores, self.state.missed_validations, progress=progress
+        )
+        names = [label.name for label in self.bundle.labels if not label.background]
+        missed = [name for name in missed_classes(self.state.missed_validations) if name in names]
+        before = self.state.oversampled[-1][1] if self.state.oversampled else []
+        if new := [name for name in missed if name not in before]:
+            self.reporter.report(missed_classes_message(new))
+        if missed != before:
+            first_step = self.state.step + PREFETCHED_BATCHES
+            self.state.oversampled = [*self.state.oversampled, (first_step, missed)]
+            self._oversample_missed_classes()
+
+    def _oversample_missed_classes(self) -> None:
+        index = {label.name: number for number, label in enumerate(self.bundle.labels)}
+        missed = [(first, [index[name] for name in names]) for first, names in self.state.oversampled]
+        self.patches.oversample_missed(missed, fraction=OVERSAMPLED_FRACTION)
+
+    def _save_checkpoint(self, write_file: WriteFile) -> bool:
+        """Write a checkpoint; return whether the disk had room for it."""
         self.state.seconds = self.stopwatch.seconds()
-        saved = put(self.run.checkpoint, self._checkpoint)
-        self._saved_at = self.stopwatch.seconds()
+        average = self.average.to_arrays()
+        saved = write_file(
+            self.run.checkpoint, lambda: self.checkpoints.save(self.network, vars(self.state), average=average)
+        )
+        self._checkpoint_time = self.stopwatch.seconds()
         return saved
 
-    def _checkpoint(self) -> None:
-        self.checkpoints.save(self.network, vars(self.state), average=self.average.to_arrays())
-
     def _save_network(self, file: Path) -> None:
-        network = self.validation.saved()
+        network = self.validation.inference_model()
         with atomic_path(file) as temporary:
             network.save(temporary)

@@ -1,114 +1,93 @@
-"""What a training measures on its way, on the validation images, and the network that it saves."""
+"""Validate a network during training, and copy its weights to the inference model that is saved."""
 
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, Final, Literal, final
+from functools import cached_property
+from typing import Any, Final, final
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.data.patches import Patches
-from maskwright.inference.bundle import Bundle
 from maskwright.inference.engines.keras import KerasEngine
 from maskwright.networks.auxiliary_outputs import mask_only
-from maskwright.training.devices import is_shared_out, on_one_device
+from maskwright.training.devices import is_distributed, on_one_device
 from maskwright.training.evaluate import Evaluation
-from maskwright.training.precise_bn import Recalibration
+from maskwright.training.precise_bn import PreciseBatchNorm
+from maskwright.training.setup import TrainingSetup
 
-_ANSWERS: Final = 16  # rows and columns of pixels in an answer
+_SAMPLE_GRID: Final = 16  # rows and columns of pixels in a sample of probabilities
 
 
-def thinned(probabilities: NDArray[np.float32]) -> list[float]:
-    """Probabilities (n, h, w, classes) at some pixels."""
-    rows, columns = (max(1, side // _ANSWERS) for side in probabilities.shape[1:3])
+def sampled(probabilities: NDArray[np.float32]) -> list[float]:
+    """Return the probabilities (n, h, w, classes) at the pixels of a coarse grid, as a flat list."""
+    rows, columns = (max(1, side // _SAMPLE_GRID) for side in probabilities.shape[1:3])
     return [float(value) for value in np.asarray(probabilities, np.float32)[:, ::rows, ::columns].ravel()]
 
 
 @final
 class Validation:
-    """Validates a network as it learns, and gives its weights to the twin that is saved.
+    """Validate the network in training, and provide the inference model with its weights.
 
-    It is the learning network itself that predicts the validation images, in its own precision; where it is spread over
-    several devices, the twin does, on one.
-
-    Args:
-        network: The one that learns.
-        twin: Makes its float32 twin; called when there is something to save.
-        bundle: What both expect, and what their outputs mean.
-        order: Names of the learning network's layers in the order of the twin's.
-        patches: What batch normalisation is measured on before.
-        steps: On how many batches.
-        validate: Scores an engine on so many of the validation images.
-        select: The score by which networks are chosen.
+    The network in training predicts the validation images itself, in its own precision. If it is distributed over
+    several devices, the inference model predicts them on one device.
     """
 
-    def __init__(
-        self,
-        network: keras.Model,
-        twin: Callable[[], keras.Model],
-        *,
-        bundle: Bundle,
-        order: Sequence[str] | None = None,
-        patches: Patches,
-        steps: int,
-        validate: Callable[[KerasEngine, int], Evaluation],
-        select: Literal["mean_iou", "mean_precision"] = "mean_iou",
-    ) -> None:
-        self._twin = cache(twin)
-        self._patches = patches
-        self._steps = steps
-        self._validate = validate
-        self._select = select
-        self._learning = KerasEngine(mask_only(network), bundle)
-        self._predicting: KerasEngine | None = None if is_shared_out() else self._learning
-        self._order = [layer.name for layer in self._learning.network.layers] if order is None else order
-        self._recalibrate: Recalibration | None = None if is_shared_out() else Recalibration(network)
+    def __init__(self, setup: TrainingSetup) -> None:
+        self._networks = setup.networks
+        self._patches = setup.patches
+        self._validation_set = setup.validation_set
+        self._recipe = setup.recipe
+        self._training_engine = KerasEngine(mask_only(setup.networks.training), setup.bundle)
+        self._precise_bn = None if is_distributed() else PreciseBatchNorm(setup.networks.training)
+        self._predicting_engine = None if is_distributed() else self._training_engine
 
     def __call__(self, images: int) -> tuple[float, Evaluation]:
-        """Measure the network as it is now, on so many images."""
-        if self._predicting is None or self._recalibrate is None:
+        """Return the monitored score and all scores of the current weights, on ``images`` validation images."""
+        if self._predicting_engine is None or self._precise_bn is None:
             with on_one_device():
-                self._predicting = KerasEngine(self._twin(), self._learning.bundle)
-                self._recalibrate = Recalibration(self._twin())
-        if self._predicting is not self._learning:
+                self._predicting_engine = KerasEngine(self._inference_model, self._training_engine.bundle)
+                self._precise_bn = PreciseBatchNorm(self._inference_model)
+        if self._predicting_engine is not self._training_engine:
             self._copy_weights()
         with on_one_device():
-            self._recalibrate(map(self._patches.plain, range(self._steps)))
-            return self.reached(self._predicting, images)
+            self._precise_bn(map(self._patches.unaugmented, range(self._recipe.precise_bn_steps)))
+            return self.score(self._predicting_engine, images)
 
-    def saved(self) -> keras.Model:
-        """The twin, with the weights of the network that learns, and its statistics as they were last measured."""
-        if self._predicting is None or self._predicting is self._learning:
+    def score(self, engine: KerasEngine, images: int) -> tuple[float, Evaluation]:
+        """Return the monitored score and all scores of an engine; the monitored score is 0 if it is undefined."""
+        evaluation = self._validation_set.evaluate(engine, images)
+        monitors_iou = self._recipe.monitor == "mean_iou"
+        return (evaluation.scores.mean_iou if monitors_iou else evaluation.mean_precision) or 0.0, evaluation
+
+    def inference_model(self) -> keras.Model:
+        """Return the inference model with the current weights and the statistics of the last validation."""
+        if self._predicting_engine is None or self._predicting_engine is self._training_engine:
             self._copy_weights()
-        return self._twin()
+        return self._inference_model
 
-    def answer(self, network: keras.Model) -> list[float]:
-        """Some probabilities of ``network``, of a patch without augmentation: what it can be known by."""
+    def sample(self, network: keras.Model) -> list[float]:
+        """Return some probabilities of ``network`` for one patch, by which the final check identifies it."""
         with on_one_device():
-            return thinned(network.predict_on_batch(self._patches.plain(0)[:1]))
+            return sampled(network.predict_on_batch(self._patches.unaugmented(0)[:1]))
 
-    def _copy_weights(self) -> None:
-        layers = {layer.name: layer for layer in self._learning.network.layers}
-        # Layers that have none may be missing: their work is done by others.
-        with on_one_device():
-            network = self._twin()
-        network.set_weights([w for name in self._order if name in layers for w in layers[name].get_weights()])
-
-    def reached(self, engine: KerasEngine, images: int) -> tuple[float, Evaluation]:
-        """The score networks are chosen by, and all others, on so many images; no class at all counts as 0."""
-        found = self._validate(engine, images)
-        chosen = found.scores.mean_iou if self._select == "mean_iou" else found.mean_precision
-        return chosen or 0.0, found
-
-    def columns(self, found: Evaluation | None) -> dict[str, Any]:
-        """The scores in a line of the history, or as many empty cells."""
-        names = [label.name for label in self._learning.bundle.labels]
-        scores = found.scores if found else None
-        precision = {"val_mean_precision": found.mean_precision if found else None}
-        by_class = {score.name: score.iou for score in scores.classes} if scores else {}
+    def columns(self, evaluation: Evaluation | None) -> dict[str, Any]:
+        """Return the scores of an evaluation as columns of the history; None in each without an evaluation."""
+        bundle = self._training_engine.bundle
+        scores = evaluation.scores if evaluation else None
         overall = (scores.mean_iou, scores.pixel_accuracy) if scores else (None, None)
         columns = dict(zip(("val_mean_iou", "val_pixel_accuracy"), overall, strict=True))
-        columns |= precision if self._learning.bundle.activation == "sigmoid" else {}
-        columns |= {f"val_iou_{name}": by_class.get(name) for name in names}
-        return {name: value if value is None else round(value, 6) for name, value in columns.items()}
+        if bundle.activation == "sigmoid":
+            columns["val_mean_precision"] = evaluation.mean_precision if evaluation else None
+        by_class = {line.name: line.iou for line in scores.classes} if scores else {}
+        columns |= {f"val_iou_{label.name}": by_class.get(label.name) for label in bundle.labels}
+        return {name: None if value is None else round(value, 6) for name, value in columns.items()}
+
+    @cached_property
+    def _inference_model(self) -> keras.Model:
+        with on_one_device():
+            return self._networks.build_inference_model()
+
+    def _copy_weights(self) -> None:
+        # Layers without weights may be missing: rewriting the graph replaced them.
+        layers = {layer.name: layer for layer in self._training_engine.network.layers}
+        order = [name for name in self._networks.layer_order if name in layers]
+        self._inference_model.set_weights([weight for name in order for weight in layers[name].get_weights()])

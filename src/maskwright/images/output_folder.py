@@ -1,0 +1,69 @@
+"""Check that a command may write its results to a folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from maskwright.errors import InputError
+
+_MAX_NAMES: Final = 5  # of files that an error lists
+
+
+class OutputExists(InputError):
+    """The output folder already holds results of the same kind."""
+
+    text = "{folder}: holds {kind}; {options}, or name another folder."
+
+
+class OutputNotEmpty(InputError):
+    """The output folder is a file, or holds files that the command did not write."""
+
+    text = "{folder}: is not empty and does not hold {kind} (it has {found}); name a new folder, nothing was changed."
+
+
+def check_output_folder(
+    folder: Path,
+    *,
+    kind: str,
+    is_kind: Callable[[Path], bool],
+    overwrite: bool,
+    options: str = "add --overwrite to replace it",
+) -> None:
+    """Check that results may be written to ``folder``: it is missing, empty, or holds results that may be replaced.
+
+    Nothing is written. Hidden files do not count.
+
+    Args:
+        folder: The output folder.
+        kind: The kind of results, for the message: ``"a run"``.
+        is_kind: Whether a folder holds results of this kind.
+        overwrite: Whether earlier results of this kind may be replaced.
+        options: The command's options for a folder with earlier results, for the message.
+
+    Raises:
+        OutputExists: The folder holds results of this kind, and ``overwrite`` is false.
+        OutputNotEmpty: The folder is a file or holds other files; ``overwrite`` does not change this.
+    """
+    names = visible_names(folder, kind=kind)
+    if not names:
+        return
+    if not is_kind(folder):
+        raise OutputNotEmpty(folder=folder, kind=kind, found=some_names(names))
+    if not overwrite:
+        raise OutputExists(folder=folder, kind=kind, options=options)
+
+
+def visible_names(folder: Path, *, kind: str) -> list[str]:
+    """Return the names of the files in an output folder that are not hidden, sorted; none if it does not exist.
+
+    Raises:
+        OutputNotEmpty: ``folder`` is a file; the message names ``kind``.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputNotEmpty(folder=folder, kind=kind, found="a file of that name")
+    return sorted(path.name for path in folder.iterdir() if path.name[0] != ".") if folder.is_dir() else []
+
+
+def some_names(names: list[str]) -> str:
+    """Return the first few names for an error message."""
+    return ", ".join(names[:_MAX_NAMES])

@@ -1,0 +1,132 @@
+"""Build the networks and the patches of a training from its prepared data and recipe."""
+
+from dataclasses import replace
+from functools import partial
+
+import keras
+
+from maskwright.data.augment import Augmentation, GeometricAugmentation, PhotometricAugmentation
+from maskwright.data.check import CheckReport
+from maskwright.data.patches import PairReader, Patches
+from maskwright.framework import no_gc
+from maskwright.inference.predict_image import padded_size
+from maskwright.networks.auxiliary_outputs import mask_only
+from maskwright.rewrite.for_training import rewrite_for_training
+from maskwright.training.cost import estimate_cost
+from maskwright.training.custom import CustomParts
+from maskwright.training.network import (
+    build_network,
+    choose_precision,
+    compile_for_training,
+    dtype_policy,
+    encoder_layers,
+    with_encoder_normalisation,
+)
+from maskwright.training.plan import patch_for
+from maskwright.training.prepare import DataCheck, Prepared, ScanProgress, check_data, prepare
+from maskwright.training.recipe import AugmentationRecipe, Recipe
+from maskwright.training.reporter import Plan
+from maskwright.training.run import Run
+from maskwright.training.setup import Networks, ValidationSet
+
+
+def prepare_data(
+    recipe: Recipe, *, progress: ScanProgress | None = None, check: DataCheck = check_data
+) -> tuple[Prepared, CheckReport]:
+    """Prepare the data, and take the encoder's normalisation if the recipe does; raises as `prepare` does."""
+    prepared, report = prepare(recipe, progress=progress, check=check)
+    if prepared.recipe.data.normalisation == "encoder":
+        prepared = replace(prepared, bundle=with_encoder_normalisation(prepared.recipe.network, prepared.bundle))
+    return prepared, report
+
+
+@no_gc()
+def build_networks(prepared: Prepared, custom: CustomParts, *, pretrained: bool = True) -> Networks:
+    """Build and compile the network in training; without ``pretrained``, its encoder weights are random.
+
+    Raises:
+        UnknownChoice: The recipe names a backbone, a decoder block or a loss that does not exist.
+        WrongNetwork: The custom network does not fit the data.
+        InputError: The encoder's weights cannot be downloaded or read.
+    """
+    training, network, bundle = prepared.recipe.training, prepared.recipe.network, prepared.bundle
+    if not pretrained:
+        network = network.model_copy(update={"encoder_weights": None})
+    keras.utils.set_random_seed(training.seed)
+    precision = choose_precision(training.precision)
+    if custom.network is not None:
+        with dtype_policy(precision):
+            built = custom.build_network(bundle)
+        build_inference_model = partial(custom.build_network, bundle)
+    else:
+        built = build_network(network, bundle, precision=precision, training=True)
+        build_inference_model = partial(build_network, network, bundle)
+    rewritten = rewrite_for_training(built)
+    has_encoder_schedule = training.encoder_lr_multiplier < 1 or training.freeze_encoder_until > 0
+    encoder = encoder_layers(network, bundle) if has_encoder_schedule and custom.network is None else ()
+    compile_for_training(rewritten, training, bundle, encoder=encoder, loss=custom.loss_object())
+    return Networks(
+        training=rewritten,
+        build_inference_model=build_inference_model,
+        layer_order=[layer.name for layer in mask_only(built).layers],
+        precision=precision,
+    )
+
+
+def build_patches(prepared: Prepared, custom: CustomParts) -> Patches:
+    """Build the batches of training patches, with the recipe's augmentation or a custom one."""
+    training, bundle = prepared.recipe.training, prepared.bundle
+    geometry, augmentation = _augmentations(prepared.recipe.augmentation, custom)
+    reader = PairReader(
+        prepared.train,
+        channels=bundle.channels,
+        mask_values=prepared.mask_values,
+        cache_bytes=prepared.cache_bytes,
+    )
+    return Patches(
+        reader,
+        sizes=prepared.train_sizes,
+        patch_size=training.patch_size or patch_for(prepared.train_sizes),
+        batch_size=training.batch_size,
+        seed=training.seed,
+        normalisation=bundle.normalisation,
+        augmentation=augmentation,
+        geometry=geometry,
+        foreground_oversampling=training.foreground_oversampling,
+        scale=bundle.scale,
+        coord_channels=bundle.coord_channels,
+    )
+
+
+def validation_set(prepared: Prepared) -> ValidationSet:
+    """Return the validation pairs with the sizes that the network receives."""
+    sizes = [padded_size(prepared.bundle, size) for size in prepared.validation_sizes]
+    return ValidationSet(prepared.validation, sizes, prepared.mask_values)
+
+
+def plan_of(run: Run, prepared: Prepared, networks: Networks, patches: Patches, report: CheckReport | None) -> Plan:
+    """Return the settings of a training and its expected cost on this machine.
+
+    Args:
+        run: The run, which need not exist.
+        prepared: Data and recipe.
+        networks: The network in training.
+        patches: Its batches.
+        report: Result of the data check; None if the run is resumed.
+    """
+    training = prepared.recipe.training
+    cost = estimate_cost(
+        networks.training, patch=patches.patch_size, batch_size=training.batch_size, cache_bytes=prepared.cache_bytes
+    )
+    steps = None if training.epochs is None else training.epochs * patches.steps_per_epoch
+    warnings_file = run.data_warnings if run.data_warnings.is_file() else None
+    return Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run, warnings_file=warnings_file)
+
+
+def _augmentations(recipe: AugmentationRecipe, custom: CustomParts) -> tuple[GeometricAugmentation, Augmentation]:
+    """Return the changes of a patch's window and of its pixels; a custom augmentation replaces both."""
+    augmentation = custom.batch_augmentation()
+    if augmentation is not None:
+        return GeometricAugmentation(), augmentation
+    geometry = GeometricAugmentation(flip=recipe.flip, zoom=recipe.zoom, rotation=recipe.rotation)
+    return geometry, PhotometricAugmentation(brightness=recipe.brightness, contrast=recipe.contrast)

@@ -1,0 +1,114 @@
+"""Decide whether a training begins a new run or resumes an interrupted one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskwright.errors import InputError
+from maskwright.images.output_folder import check_output_folder
+from maskwright.training.recipe import Recipe
+from maskwright.training.recipe_fields import merge_fields
+from maskwright.training.run import Run
+
+if TYPE_CHECKING:  # Keras is not loaded before the settings are checked
+    from maskwright.training.custom import CustomParts
+
+_EXISTING_RUN_OPTIONS = "add --resume to continue it, --overwrite to replace it"
+
+
+class NothingToResume(InputError):
+    """A run that was to be resumed does not exist, is complete or has not begun."""
+
+    text = "{folder}: nothing to resume, {found}; start a new run without --resume (and --overwrite to replace it)."
+
+
+class OtherRecipe(InputError):
+    """A run that was to be resumed has other settings or custom parts."""
+
+    text = "{folder}: cannot resume with other settings ({found}); leave them out, or start a run in another folder."
+
+
+def is_resumed(run: Run, recipe: Recipe | None, *, overwrite: bool = False) -> bool:
+    """Decide whether a training in the folder of ``run`` resumes that run (True) or begins a new one (False).
+
+    An unfinished run is resumed if no recipe is given, or if it began with the same recipe and ``overwrite`` is false.
+    A run that was interrupted before its data was prepared begins again. Nothing is written.
+
+    Args:
+        run: The run, which may not exist yet.
+        recipe: The recipe as given to the command; None to resume the run with its own.
+        overwrite: Whether an existing run may be replaced.
+
+    Raises:
+        NothingToResume: No recipe is given, and there is no unfinished run.
+        OutputExists: There is a run with another recipe or a complete one, and ``overwrite`` is false.
+        OutputNotEmpty: The folder is a file or holds files that no training wrote.
+    """
+    if recipe is None:
+        check_unfinished(run)
+        return True
+    is_same = not overwrite and run.began_with(recipe) and not run.is_complete
+    if is_same and run.is_begun:
+        return True
+    check_output_folder(
+        run.folder,
+        kind="a run",
+        is_kind=lambda folder: Run(folder).exists,
+        overwrite=overwrite or is_same,
+        options=_EXISTING_RUN_OPTIONS,
+    )
+    return False
+
+
+def check_unfinished(run: Run) -> None:
+    """Check that a run was interrupted and can be resumed.
+
+    Raises:
+        NothingToResume: There is no run, or it is complete or was interrupted before its data was prepared.
+    """
+    if not run.exists:
+        raise NothingToResume(folder=run.folder, found="there is no run")
+    if run.is_complete:
+        raise NothingToResume(folder=run.folder, found="the run is complete")
+    if not run.is_begun:
+        raise NothingToResume(folder=run.folder, found="the run ended before it began to train")
+
+
+def check_same_settings(out: Path, settings: Mapping[str, Any]) -> None:
+    """Check that settings given with ``--resume`` are those of the run.
+
+    Args:
+        out: The folder of the run.
+        settings: Nested fields of a recipe, see `maskwright.training.recipe_fields.recipe_fields`.
+
+    Raises:
+        NothingToResume: There is no unfinished run.
+        OtherRecipe: A setting differs from the run's.
+    """
+    run = Run(out)
+    check_unfinished(run)
+    before = run.read_recipe().model_dump()
+    now = Recipe.from_dict(merge_fields(before, settings), source="options").model_dump()
+    # The recipe of a run replaces classes and the ignored value by the meaning of each mask value.
+    derived = (("data", "classes"), ("data", "ignore"))
+    changed = [
+        f"{section}.{name}={now[section][name]} is not {value}"
+        for section, fields in before.items()
+        for name, value in fields.items()
+        if now[section][name] != value and (section, name) not in derived
+    ]
+    if changed:
+        raise OtherRecipe(folder=out, found="; ".join(changed))
+
+
+def check_same_custom_parts(folder: Path, recipe: Recipe, custom: "CustomParts") -> None:
+    """Check that a run is resumed with the custom parts that its recipe records.
+
+    Raises:
+        OtherRecipe: A custom part differs, is missing or was not used before.
+    """
+    for part, recorded in recipe.custom_parts.items():
+        given = custom.name(part)
+        if recorded != given:
+            found = f"{part} {given or 'of the recipe'}, not {recorded or 'of the recipe'}"
+            raise OtherRecipe(folder=folder, found=found)

@@ -1,0 +1,87 @@
+"""Verify that the saved network predicts as the trained network did, and score it on the validation images."""
+
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import version
+from typing import Final
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.data.pairs import Pair
+from maskwright.errors import InputError
+from maskwright.images.write import write_mask
+from maskwright.inference.engines.engine import open_engine
+from maskwright.metrics.scores import Scores
+from maskwright.training.devices import on_one_device
+from maskwright.training.run_records import RunFacts, write_scores
+from maskwright.training.setup import TrainingSetup
+from maskwright.training.trainer import Outcome
+from maskwright.training.validation import sampled
+
+# Two float32 evaluations of one network agree to rounding; a larger difference means another network.
+_MAX_DIFFERENCE: Final = 1e-3  # of a probability
+
+
+class SavedIsNotTrained(InputError):
+    """A saved network whose predictions differ from those of the trained network."""
+
+    text = (
+        "{run}: the saved network answers otherwise than the trained one, by up to {difference:.2g} of a probability. "
+        "Do not use this run; please report it."
+    )
+
+
+def check_saved_network(setup: TrainingSetup, outcome: Outcome) -> Scores:
+    """Open the run as any later command does, and return its scores on all validation images.
+
+    Writes the predicted validation masks and ``scores.json``.
+
+    Raises:
+        SavedIsNotTrained: The saved network's predictions differ from those of the trained network.
+    """
+    run = setup.run
+    with on_one_device():
+        engine = open_engine(run.folder)
+        sample = sampled(engine(setup.patches.unaugmented(0)[:1]))
+        difference = float(np.abs(np.subtract(sample, outcome.state.best_sample)).max())
+        if not difference <= _MAX_DIFFERENCE:
+            raise SavedIsNotTrained(run=run.folder, difference=difference)
+
+        def write_prediction(pair: Pair, indices: NDArray[np.uint8] | None) -> None:
+            if indices is not None:
+                write_mask(run.validation / f"{pair.name}.png", engine.bundle.values(indices))
+
+        evaluation = setup.validation_set.evaluate(engine, on_pair=write_prediction)
+    write_scores(run.scores, evaluation.record())
+    return evaluation.scores
+
+
+def run_facts(setup: TrainingSetup, outcome: Outcome, scores: Scores) -> RunFacts:
+    """Return the content of ``run.json``."""
+    state, backend = outcome.state, keras.backend.backend()
+    images, all_images = state.validation_images, len(setup.validation_set.pairs)
+    return RunFacts(
+        command=shlex.join(["maskwright", *sys.argv[1:]]),
+        stopped_by=outcome.stopped_by,
+        seconds=round(setup.stopwatch.seconds(), 1),
+        steps=state.step,
+        best_step=state.best_step,
+        nan_recoveries=tuple(state.nan_recoveries),
+        intermediate_validation=f"{images} of {all_images} images" if images < all_images else None,
+        validation_mean_iou=scores.mean_iou,
+        validation_pixel_accuracy=scores.pixel_accuracy,
+        parameters=setup.networks.training.count_params(),
+        precision=setup.networks.precision,
+        backend=backend,
+        versions={
+            "maskwright": version("maskwright"),
+            "keras": keras.__version__,
+            backend: sys.modules[backend].__version__,
+            "python": platform.python_version(),
+        },
+        machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    )

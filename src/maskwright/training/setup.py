@@ -1,0 +1,78 @@
+"""Records that a training works with: its networks, its validation set and everything together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from maskwright.data.mask_values import MaskValues
+from maskwright.data.pairs import Pair, evenly_spaced
+from maskwright.data.patches import Patches
+from maskwright.inference.bundle import Bundle
+from maskwright.inference.load_predictor import Predictor
+from maskwright.training.devices import BatchShard
+from maskwright.training.evaluate import Evaluation, evaluate_pairs
+from maskwright.training.network import ComputePrecision
+from maskwright.training.recipe import TrainingRecipe
+from maskwright.training.reporter import Reporter
+from maskwright.training.run import Run
+from maskwright.training.schedule import Stopwatch
+
+OnPair = Callable[[Pair, NDArray[np.uint8] | None], None]
+"""Called with each pair and its predicted label indices (h, w)."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The network in training and the float32 network that is saved.
+
+    ``layer_order`` has the names of the training network's layers in the order of the inference model's.
+    ``build_inference_model`` builds the latter, without weights.
+    """
+
+    training: keras.Model
+    build_inference_model: Callable[[], keras.Model]
+    layer_order: Sequence[str]
+    precision: ComputePrecision
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Validation pairs; ``sizes`` are (height, width) of the images as the network receives them."""
+
+    pairs: Sequence[Pair]
+    sizes: Sequence[tuple[int, int]]
+    mask_values: MaskValues
+
+    def evaluate(self, engine: Predictor, images: int | None = None, *, on_pair: OnPair | None = None) -> Evaluation:
+        """Score an engine on ``images`` evenly spaced pairs; on all if absent.
+
+        Raises:
+            InputError: A file cannot be used; all were checked, so it changed since then.
+        """
+        pairs = self.pairs if images is None else evenly_spaced(self.pairs, images)
+        options = {} if on_pair is None else {"on_pair": on_pair}
+        evaluation = evaluate_pairs(engine, pairs, mask_values=self.mask_values, **options)
+        for failure in evaluation.failures:
+            raise failure
+        return evaluation
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """Everything that a `Trainer` works with.
+
+    ``shard`` is the part of each batch that this process computes.
+    """
+
+    run: Run
+    recipe: TrainingRecipe
+    bundle: Bundle
+    networks: Networks
+    patches: Patches
+    validation_set: ValidationSet
+    stopwatch: Stopwatch
+    reporter: Reporter
+    shard: BatchShard

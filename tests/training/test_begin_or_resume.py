@@ -1,0 +1,103 @@
+"""The decision whether a training begins a run or resumes one."""
+
+import pytest
+
+from maskwright.images.output_folder import OutputExists, OutputNotEmpty
+from maskwright.training.begin_or_resume import (
+    NothingToResume,
+    OtherRecipe,
+    check_same_custom_parts,
+    check_same_settings,
+    is_resumed,
+)
+from maskwright.training.custom import CustomParts
+from maskwright.training.recipe_fields import recipe_fields
+from maskwright.training.run import Run
+from maskwright.training.run_records import write_facts
+from tests.training.run_files import run_facts
+from tests.training.test_run import RECIPE, begun_run
+
+OTHER = RECIPE.changed("training", epochs=4)
+
+
+def complete_run(folder):
+    run = begun_run(folder)
+    write_facts(run.facts, run_facts())
+    run.report.write_text("page")
+    return run
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_run_begins_in_a_new_or_empty_folder_and_nothing_is_written(tmp_path, overwrite):
+    (tmp_path / "empty").mkdir()
+    for name in ("new", "empty"):
+        assert not is_resumed(Run(tmp_path / name), RECIPE, overwrite=overwrite)
+    assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
+
+
+def test_an_unfinished_run_is_resumed_with_its_recipe_or_with_none(tmp_path):
+    run = begun_run(tmp_path / "run")
+    assert is_resumed(run, RECIPE)
+    assert is_resumed(run, None)
+    write_facts(run.facts, run_facts(stopped_by="interrupt"))
+    run.report.write_text("page")
+    assert is_resumed(run, RECIPE)
+    write_facts(run.facts, run_facts())
+    run.report.unlink()  # only the report is missing
+    assert is_resumed(run, None)
+
+
+@pytest.mark.parametrize(("make", "recipe"), [(begun_run, OTHER), (complete_run, OTHER), (complete_run, RECIPE)])
+def test_another_or_a_complete_run_is_replaced_only_with_overwrite(tmp_path, make, recipe):
+    run = make(tmp_path / "run")
+    with pytest.raises(OutputExists, match=r"run: .*--resume .*--overwrite"):
+        is_resumed(run, recipe)
+    assert not is_resumed(run, recipe, overwrite=True)
+
+
+def test_a_run_that_ended_before_its_data_was_prepared_begins_again(tmp_path):
+    run = begun_run(tmp_path / "run")
+    run.split.unlink()
+    assert not is_resumed(run, RECIPE)
+    with pytest.raises(NothingToResume, match="before it began to train"):
+        is_resumed(run, None)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_other_files_is_never_used(tmp_path, overwrite):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputNotEmpty, match=r"thesis\.txt"):
+        is_resumed(Run(tmp_path), RECIPE, overwrite=overwrite)
+    with pytest.raises(OutputNotEmpty, match="a file of that name"):
+        is_resumed(Run(tmp_path / "thesis.txt"), RECIPE, overwrite=overwrite)
+
+
+def test_without_a_run_or_with_a_complete_one_there_is_nothing_to_resume(tmp_path):
+    with pytest.raises(NothingToResume, match="there is no run"):
+        is_resumed(Run(tmp_path / "none"), None)
+    with pytest.raises(NothingToResume, match="the run is complete"):
+        is_resumed(complete_run(tmp_path / "run"), None)
+
+
+def test_settings_given_with_resume_must_be_those_of_the_run(tmp_path):
+    run = begun_run(tmp_path / "run")
+    check_same_settings(run.folder, recipe_fields(epochs=3, settings=["training.progressive_resize.until=0.7"]))
+    with pytest.raises(OtherRecipe, match=r"training\.epochs=4 is not 3"):
+        check_same_settings(run.folder, recipe_fields(epochs=4))
+    with pytest.raises(OtherRecipe, match=r"training\.progressive_resize=None is not \{'until': 0\.7"):
+        check_same_settings(run.folder, recipe_fields(settings=["training.progressive_resize=null"]))
+
+
+def mean(truth, prediction):
+    return 0.0
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given", "message"),
+    [("mean", None, "loss of the recipe, not mean"), (None, mean, "loss mean, not of the recipe")],
+)
+def test_custom_parts_given_with_resume_must_be_those_of_the_run(tmp_path, recorded, given, message):
+    recipe = RECIPE.changed("training", custom_loss=recorded)
+    with pytest.raises(OtherRecipe, match=message):
+        check_same_custom_parts(tmp_path, recipe, CustomParts(loss=given))
+    check_same_custom_parts(tmp_path, recipe, CustomParts(loss=mean if recorded else None))
