@@ -5,7 +5,7 @@ import pytest
 from maskwright.inference.bounded_pool import BoundedPool
 
 
-def test_results_come_in_the_order_asked_for_whichever_is_first():
+def test_results_arrive_in_the_order_of_submission():
     second_done = threading.Event()
 
     def work(number):
@@ -19,19 +19,19 @@ def test_results_come_in_the_order_asked_for_whichever_is_first():
         assert list(pool.ahead(work, range(4), cost=lambda _: 1)) == [0, 1, 2, 3]
 
 
-def test_no_more_is_asked_for_than_the_limit_allows():
+def test_the_cost_of_submitted_items_stays_within_the_limit():
     taken = []
     with BoundedPool(limit=5) as pool:
         items = (taken.append(cost) or cost for cost in [2, 2, 2, 9, 1])
         results = pool.ahead(str, items, cost=int)
         assert next(results) == "2"
-        assert taken == [2, 2, 2]  # the third waits for the first to be taken
+        assert taken == [2, 2, 2]  # the third waits until the first result is taken
         assert next(results) == "2"
-        assert taken == [2, 2, 2, 9]  # which made room for it
-        assert list(results) == ["2", "9", "1"]  # 9 is over the limit and goes alone
+        assert taken == [2, 2, 2, 9]  # taking the result made room
+        assert list(results) == ["2", "9", "1"]  # 9 exceeds the limit and is held alone
 
 
-def test_what_a_thread_raises_is_raised_where_its_result_is_taken():
+def test_an_exception_is_raised_where_its_result_is_taken():
     with BoundedPool(limit=3) as pool:
         results = pool.ahead(lambda number: 1 // number, [1, 0, 1], cost=lambda _: 1)
         assert next(results) == 1
@@ -39,7 +39,7 @@ def test_what_a_thread_raises_is_raised_where_its_result_is_taken():
             next(results)
 
 
-def test_leaving_drops_what_no_thread_has_begun():
+def test_leaving_cancels_items_that_no_thread_has_begun():
     begun, release = [], threading.Event()
 
     def work(number):
@@ -54,7 +54,7 @@ def test_leaving_drops_what_no_thread_has_begun():
     assert len(begun) < 100
 
 
-def test_ready_gives_what_is_there_without_waiting():
+def test_finished_does_not_wait():
     release = threading.Event()
     with BoundedPool(limit=3) as pool:
         assert list(pool.finished()) == []

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from maskwright.images.labels import Label
+from maskwright.images.output_folder import OutputExists, OutputNotEmpty
 from maskwright.inference import ensemble as module
 from maskwright.inference import pipeline
 from maskwright.inference.bundle import UnreadableBundle
@@ -18,7 +19,7 @@ from tests.inference.fake_engines import Brightness, bundle
 
 
 class Shade(Brightness):
-    """Brightness times a factor; says when it is opened."""
+    """Brightness times a factor."""
 
     def __init__(self, factor):
         super().__init__()
@@ -30,7 +31,7 @@ class Shade(Brightness):
 
 @pytest.fixture
 def members(tmp_path, monkeypatch):
-    """Folders whose networks are half and a quarter of the brightness; the order in which they are opened."""
+    """Folders of networks that return 1/2 and 1/4 of the brightness, and the order in which they are opened."""
     factors, opened, alive = {"a": 0.5, "b": 0.25}, [], weakref.WeakSet()
     for name in factors:
         (tmp_path / name).mkdir()
@@ -38,10 +39,10 @@ def members(tmp_path, monkeypatch):
         bundle().write(tmp_path / name)
 
     def open_engine(folder):
-        assert not alive, "one network at a time"
+        assert not alive, "two networks in memory"
         opened.append(folder.name)
         engine = Shade(factors[folder.name])
-        engine.itself = engine  # in a circle, as Keras' networks are
+        engine.itself = engine  # a reference cycle, as in Keras networks
         alive.add(engine)
         return engine
 
@@ -58,7 +59,7 @@ def paint(folder, sizes):
     return files
 
 
-def test_probabilities_are_averaged_one_network_after_the_other(members, tmp_path):
+def test_probabilities_are_averaged_with_one_network_in_memory(members, tmp_path):
     folders, opened = members
     ensemble = write_ensemble(tmp_path / "both", folders)
     image = np.full((10, 12, 1), 255, np.uint8)
@@ -67,7 +68,7 @@ def test_probabilities_are_averaged_one_network_after_the_other(members, tmp_pat
     assert opened == ["a", "b"] * 2
 
 
-def test_it_is_opened_by_its_folder_which_may_be_moved_with_its_members(members, tmp_path):
+def test_an_ensemble_can_be_moved_with_its_members(members, tmp_path):
     folders, _ = members
     write_ensemble(tmp_path / "both", folders)
     (tmp_path / "elsewhere").mkdir()
@@ -78,10 +79,10 @@ def test_it_is_opened_by_its_folder_which_may_be_moved_with_its_members(members,
     assert found.members == (tmp_path / "elsewhere/a", tmp_path / "elsewhere/b")
 
 
-def test_files_are_predicted_in_portions_each_network_once_for_each(members, tmp_path, monkeypatch):
+def test_each_network_is_opened_once_per_portion_of_files(members, tmp_path, monkeypatch):
     folders, opened = members
     files = paint(tmp_path, [(20, 30)] * 5 + [(8, 8)])
-    monkeypatch.setattr(pipeline, "_TOGETHER", 2 * (2 * 20 * 30))
+    monkeypatch.setattr(pipeline, "_MAX_HELD_BY_ENSEMBLE", 2 * (2 * 20 * 30))
     ensemble = write_ensemble(tmp_path / "both", folders)
     with closing(predictions(ensemble, files, probabilities=False)) as found:
         given = list(found)
@@ -91,25 +92,25 @@ def test_files_are_predicted_in_portions_each_network_once_for_each(members, tmp
         np.testing.assert_allclose(one.values, one.image / 255 * 0.375, atol=1e-6)
 
 
-def test_an_image_that_cannot_be_read_fails_once_and_alone(members, tmp_path):
+def test_an_unreadable_image_fails_once_and_alone(members, tmp_path):
     folders, _ = members
     files = paint(tmp_path, [(8, 8)] * 3)
-    files[1].file.write_bytes(b"no image")
+    files[1].file.write_bytes(b"not an image")
     with closing(predictions(write_ensemble(tmp_path / "both", folders), files, probabilities=False)) as found:
         kinds = [type(one) is FailedImage for one in found]
     assert kinds == [False, True, False]
 
 
-def test_networks_of_other_classes_are_refused(members, tmp_path):
+def test_members_of_other_classes_are_an_error(members, tmp_path):
     folders, _ = members
     cell = Label(name="nucleus", value=255, colour=(0, 0, 0))
     bundle(labels=(bundle().labels[0], cell)).write(folders[1])
-    with pytest.raises(WrongEnsemble, match="differ in their labels; expected networks of the same images and classes"):
+    with pytest.raises(WrongEnsemble, match=r"b and .*a differ in their labels"):
         write_ensemble(tmp_path / "both", folders)
     assert not (tmp_path / "both").exists()
 
 
-def test_a_member_that_is_gone_is_named(members, tmp_path):
+def test_a_missing_member_is_named(members, tmp_path):
     folders, _ = members
     write_ensemble(tmp_path / "both", folders)
     folders[1].rename(tmp_path / "c")
@@ -118,15 +119,15 @@ def test_a_member_that_is_gone_is_named(members, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", json.dumps({"members": []}), json.dumps({"format": 2, "members": ["a"]})])
-def test_a_damaged_record_is_refused(members, tmp_path, text):
+def test_a_damaged_record_is_an_error(members, tmp_path, text):
     folders, _ = members
     write_ensemble(tmp_path / "both", folders)
     (tmp_path / "both/ensemble.json").write_text(text)
-    with pytest.raises(WrongEnsemble, match="not an ensemble that can be used"):
+    with pytest.raises(WrongEnsemble, match=r"ensemble\.json: "):
         read_ensemble(tmp_path / "both")
 
 
-def test_a_damaged_bundle_is_refused(members, tmp_path):
+def test_a_damaged_bundle_is_an_error(members, tmp_path):
     folders, _ = members
     write_ensemble(tmp_path / "both", folders)
     (tmp_path / "both/bundle.json").write_text("{}")
@@ -134,27 +135,33 @@ def test_a_damaged_bundle_is_refused(members, tmp_path):
         read_ensemble(tmp_path / "both")
 
 
-def test_a_folder_of_something_else_is_refused(tmp_path):
-    check_ensemble_folder(tmp_path / "new", overwrite=False)
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(WrongEnsemble, match=r"it holds notes\.txt; expected a new or empty folder"):
-        check_ensemble_folder(tmp_path, overwrite=True)
-
-
-def test_views_of_the_ensemble_are_asked_of_every_member(members, tmp_path):
+def test_a_folder_is_new_empty_or_an_ensemble_to_overwrite(members, tmp_path):
     folders, _ = members
-    with_views = bundle(tta=("mirrored",))
-    ensemble = write_ensemble(tmp_path / "both", folders, with_views)
-    assert list(ensemble.each(lambda engine: len(engine.views))) == [1, 1]
+    out = tmp_path / "both"
+    check_ensemble_folder(out, overwrite=False)
+    write_ensemble(out, folders)
+    check_ensemble_folder(out, overwrite=True)
+    with pytest.raises(OutputExists, match=r"both: holds an ensemble; .*--overwrite"):
+        check_ensemble_folder(out, overwrite=False)
+    (out / "notes.txt").touch()
+    with pytest.raises(OutputNotEmpty, match=r"both: .*notes\.txt"):
+        check_ensemble_folder(out, overwrite=True)
+
+
+def test_the_augmentation_of_the_ensemble_applies_to_every_member(members, tmp_path):
+    folders, _ = members
+    augmented = bundle(tta=("mirrored",))
+    ensemble = write_ensemble(tmp_path / "both", folders, augmented)
+    assert list(ensemble.each(lambda engine: len(engine.transforms))) == [1, 1]
     np.testing.assert_allclose(
         predict_probabilities(ensemble, np.full((4, 4, 1), 128, np.uint8)), 128 / 255 * 0.375, atol=1e-6
     )
 
 
-def test_members_of_an_ensemble_become_members_and_what_is_no_network_is_refused(members, tmp_path):
+def test_an_ensemble_as_a_member_contributes_its_members(members, tmp_path):
     folders, _ = members
     write_ensemble(tmp_path / "both", folders)
     assert write_ensemble(tmp_path / "more", [tmp_path / "both", folders[0]]).members == (*folders, folders[0])
     (folders[0] / "model.keras").unlink()
-    with pytest.raises(WrongEnsemble, match=r"a: not an ensemble .*: no network; expected a finished run"):
+    with pytest.raises(WrongEnsemble, match=r"a: .*no network"):
         write_ensemble(tmp_path / "none", folders)

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 from PIL import Image
 
+from maskwright.errors import WrongArgument
 from maskwright.images.files import SameOutput
 from maskwright.images.write import write_mask
 from maskwright.inference.completed_files import COMPLETED_FILE
@@ -43,7 +44,7 @@ def read(path):
     return np.asarray(Image.open(path))
 
 
-def test_each_image_gets_a_mask_of_its_size_in_the_same_place(images, tmp_path):
+def test_each_image_gets_a_mask_of_its_size_under_its_relative_path(images, tmp_path):
     results = predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     assert [result.error for result in results] == [None, None]
     assert (read(tmp_path / "out/a.png") == 255).all()
@@ -51,7 +52,7 @@ def test_each_image_gets_a_mask_of_its_size_in_the_same_place(images, tmp_path):
     assert read(tmp_path / "out/a.png").shape == (5, 7)
 
 
-def test_probabilities_are_a_tiff_with_a_page_for_each_class(images, tmp_path):
+def test_probabilities_are_a_tiff_with_one_page_per_class(images, tmp_path):
     predict_files(PredictionJob(Brightness(), "x", output="probabilities"), [images], tmp_path / "out")
     np.testing.assert_allclose(tifffile.imread(tmp_path / "out/a.tif").squeeze(), 200 / 255, rtol=1e-6)
 
@@ -61,7 +62,7 @@ def test_an_overlay_is_drawn_on_request(images, tmp_path):
     assert read(tmp_path / "out/a.overlay.png").shape == (5, 7, 3)
 
 
-def test_one_bad_file_costs_only_itself(images, tmp_path):
+def test_a_damaged_image_fails_alone(images, tmp_path):
     whole = (images / "a.png").read_bytes()
     (images / "c.png").write_bytes(whole[: len(whole) // 2])
     results = predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
@@ -71,7 +72,7 @@ def test_one_bad_file_costs_only_itself(images, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").rglob("*.png")) == ["a.png", "b.png"]
 
 
-def test_a_second_call_does_only_what_is_left(images, tmp_path):
+def test_a_second_call_predicts_only_missing_results(images, tmp_path):
     job = PredictionJob(Brightness(), "x")
     predict_files(job, [images], tmp_path / "out")
     (tmp_path / "out/deep/b.png").unlink()
@@ -81,7 +82,7 @@ def test_a_second_call_does_only_what_is_left(images, tmp_path):
 
 
 @pytest.mark.parametrize("seconds", [10, -100_000], ids=["newer", "older"])
-def test_an_image_that_was_replaced_is_done_again(images, tmp_path, seconds):
+def test_a_replaced_image_is_predicted_again(images, tmp_path, seconds):
     predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     paint(images / "a.png", 10)
     os.utime(images / "a.png", (time.time() + seconds, time.time() + seconds))
@@ -90,64 +91,62 @@ def test_an_image_that_was_replaced_is_done_again(images, tmp_path, seconds):
     assert (read(tmp_path / "out/a.png") == 0).all()
 
 
-def test_a_result_that_was_cut_or_changed_is_done_again(images, tmp_path):
+def test_a_truncated_or_changed_result_is_predicted_again(images, tmp_path):
     job, mask = PredictionJob(Brightness(), "x", overlay=True), tmp_path / "out/a.png"
     predict_files(job, [images], tmp_path / "out")
     whole = mask.read_bytes()
-    for spoil in (
+    for damage in (
         lambda: mask.write_bytes(whole[:-7]),
         lambda: mask.write_bytes(whole[:-1] + b"?"),
         lambda: (tmp_path / "out/a.overlay.png").write_bytes(b""),
         lambda: (tmp_path / "out/a.overlay.png").unlink(),
     ):
-        spoil()
+        damage()
         again = predict_files(job, [images], tmp_path / "out")
         assert [result.already_done for result in again] == [False, True]
         assert mask.read_bytes() == whole
         assert read(tmp_path / "out/a.overlay.png").shape == (5, 7, 3)
 
 
-def test_results_of_a_version_that_went_by_times_alone_are_kept_where_they_are_newer(images, tmp_path):
+def test_without_the_record_of_complete_results_all_are_predicted_again(images, tmp_path):
     job, out = PredictionJob(Brightness(), "x"), tmp_path / "out"
-    paint(images / "c.png")
     predict_files(job, [images], out)
-    (out / COMPLETED_FILE).unlink()  # all that such a version did not write
-    began = (out / MANIFEST).stat().st_mtime_ns
-    os.utime(out / "a.png", ns=(began, began + 1))
-    os.utime(out / "c.png", ns=(began, began + 1))
-    os.utime(out / "deep/b.png", ns=(began, began))  # from before an overwriting call
-    os.utime(images / "c.png", ns=(began, began + 2))  # replaced since
-    for expected in ([True, False, False], [True, True, True]):
-        results = predict_files(job, [images], out)
-        assert {result.source.name: result.already_done for result in results} == dict(
-            zip(("a.png", "c.png", "b.png"), expected, strict=True)
-        )
+    (out / COMPLETED_FILE).unlink()
+    for already_done in (False, True):
+        assert [result.already_done for result in predict_files(job, [images], out)] == [already_done] * 2
 
 
-def test_results_come_in_the_order_of_the_inputs_and_are_told_as_they_are_finished(tmp_path):
+@pytest.mark.parametrize("margin", [-1, 1025])
+def test_a_margin_out_of_range_is_an_error_before_any_file_is_written(images, tmp_path, margin):
+    with pytest.raises(WrongArgument, match=f"margin={margin}: "):
+        predict_files(PredictionJob(Brightness(), "x", margin=margin), [images], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_results_have_the_order_of_the_inputs_and_are_reported_at_once(tmp_path):
     sizes = [(5, 7), (40, 40)] * 6 + [(200, 200)]
     files = [paint(tmp_path / f"in/{number}.png", size=size) for number, size in enumerate(sizes)]
     files.insert(3, tmp_path / "in/broken.png")
-    files[3].write_bytes(b"no image")
-    told = []
-    job = PredictionJob(Brightness(tile=128, margin=8), "x")
+    files[3].write_bytes(b"not an image")
+    reported = []
+    job = PredictionJob(Brightness(tile=128), "x")
     predict_files(job, files[5:7], tmp_path / "out")
-    results = predict_files(job, files, tmp_path / "out", done=lambda *call: told.append(call))
+    results = predict_files(job, files, tmp_path / "out", done=lambda *call: reported.append(call))
     assert [result.source for result in results] == files
-    assert [number for number, _, _ in told] == list(range(1, 15))
-    assert {total for _, total, _ in told} == {14}
-    assert sorted(map(id, results)) == sorted(id(result) for _, _, result in told)
-    assert [result.source for _, _, result in told[:3]] == [*files[5:7], files[3]]  # without waiting for a batch
+    assert [number for number, _, _ in reported] == list(range(1, 15))
+    assert {total for _, total, _ in reported} == {14}
+    assert sorted(map(id, results)) == sorted(id(result) for _, _, result in reported)
+    assert [result.source for _, _, result in reported[:3]] == [*files[5:7], files[3]]  # without waiting for a batch
 
 
-def test_a_file_is_told_while_others_are_predicted(tmp_path, monkeypatch):
-    written, told = threading.Semaphore(0), []
+def test_a_file_is_reported_while_others_are_predicted(tmp_path, monkeypatch):
+    written, reported = threading.Semaphore(0), []
 
     class Patient(Brightness):
         def __call__(self, images):
             if self.sizes:
                 assert written.acquire(timeout=10)
-                self.told = len(told)
+                self.reported = len(reported)
             return super().__call__(images)
 
     def write(path, values):
@@ -157,18 +156,20 @@ def test_a_file_is_told_while_others_are_predicted(tmp_path, monkeypatch):
     for number in range(30):
         paint(tmp_path / f"in/{number}.png", size=(32, 32))
     monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", write)
-    engine = Patient(tile=32, margin=0)  # one image a call
-    predict_files(PredictionJob(engine, "x"), [tmp_path / "in"], tmp_path / "out", done=lambda *call: told.append(call))
-    assert 0 < engine.told < 30
+    engine = Patient(tile=32)  # one image per call
+    predict_files(
+        PredictionJob(engine, "x"), [tmp_path / "in"], tmp_path / "out", done=lambda *call: reported.append(call)
+    )
+    assert 0 < engine.reported < 30
 
 
-def test_everything_is_done_again_on_request(images, tmp_path):
+def test_overwrite_predicts_every_image_again(images, tmp_path):
     predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     again = predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out", overwrite=True)
     assert [result.already_done for result in again] == [False, False]
 
 
-def test_a_mask_and_an_overlay_are_the_same_in_a_batch_and_alone(tmp_path):
+def test_masks_and_overlays_do_not_depend_on_the_batch(tmp_path):
     rng = np.random.default_rng(0)
     for number in range(11):
         pixels = rng.integers(0, 256, (30 - number, 20 + number), dtype=np.uint8)
@@ -184,15 +185,22 @@ def test_a_mask_and_an_overlay_are_the_same_in_a_batch_and_alone(tmp_path):
             assert (tmp_path / "together" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
-@pytest.mark.parametrize("other", [PredictionJob(Brightness(), "y"), PredictionJob(Brightness(threshold=0.9), "x")])
-def test_results_of_another_network_or_threshold_are_not_taken_for_these(images, tmp_path, other):
+@pytest.mark.parametrize(
+    "other",
+    [
+        PredictionJob(Brightness(), "y"),
+        PredictionJob(Brightness(threshold=0.9), "x"),
+        PredictionJob(Brightness(), "x", margin=64),
+    ],
+)
+def test_results_of_another_network_or_setting_are_not_reused(images, tmp_path, other):
     predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
-    with pytest.raises(OutputsExist, match=r"out: holds results of another network or settings; name another folder"):
+    with pytest.raises(OutputsExist, match=r"out: holds results .*--overwrite"):
         predict_files(other, [images], tmp_path / "out")
     assert not any(result.already_done for result in predict_files(other, [images], tmp_path / "out", overwrite=True))
 
 
-def test_results_that_an_interrupted_overwrite_had_not_reached_are_replaced(images, tmp_path, monkeypatch):
+def test_after_an_interrupted_overwrite_old_results_are_replaced(images, tmp_path, monkeypatch):
     predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     brighter = PredictionJob(Brightness(threshold=0.9), "x")
 
@@ -209,9 +217,7 @@ def test_results_that_an_interrupted_overwrite_had_not_reached_are_replaced(imag
     assert [result.already_done for result in again] == [True, False]
 
 
-def test_an_interrupted_overwrite_that_is_given_again_goes_on_and_a_whole_one_begins_anew(
-    images, tmp_path, monkeypatch
-):
+def test_a_second_overwrite_resumes_an_interrupted_one(images, tmp_path, monkeypatch):
     job, out = PredictionJob(Brightness(), "x"), tmp_path / "out"
     predict_files(job, [images], out)
 
@@ -231,7 +237,7 @@ def test_an_interrupted_overwrite_that_is_given_again_goes_on_and_a_whole_one_be
         assert not (out / OVERWRITING).exists()
 
 
-def test_an_interrupted_overwrite_of_another_job_is_no_reason_to_keep_anything(images, tmp_path, monkeypatch):
+def test_an_interrupted_overwrite_of_another_job_is_not_resumed(images, tmp_path, monkeypatch):
     job, out = PredictionJob(Brightness(), "x"), tmp_path / "out"
     monkeypatch.setattr("maskwright.inference.predict_folder.write_mask", broken)
     with pytest.raises(RuntimeError):
@@ -247,19 +253,19 @@ def broken(path, values):
     raise RuntimeError
 
 
-def test_files_nobody_here_wrote_are_left_alone(images, tmp_path):
+def test_unknown_files_are_kept(images, tmp_path):
     paint(tmp_path / "out/a.png", 99)
     with pytest.raises(OutputsExist, match=r"out: holds 1 files of these names"):
         predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     assert (read(tmp_path / "out/a.png") == 99).all()
 
 
-def test_masks_are_never_written_over_the_images(images):
-    with pytest.raises(OutputIsInput, match=r"a\.png: its mask would be written over an image"):
+def test_masks_never_replace_the_images(images):
+    with pytest.raises(OutputIsInput, match=r"a\.png: .*input image"):
         predict_files(PredictionJob(Brightness(), "x"), [images], images, overwrite=True)
 
 
-def test_an_output_folder_in_the_input_folder_holds_no_inputs(images, monkeypatch):
+def test_files_of_an_output_folder_inside_the_input_are_not_inputs(images, monkeypatch):
     job, out = PredictionJob(Brightness(), "x", overlay=True), images / "masks"
     for named in (images, str(images / "**"), images):
         results = predict_files(job, [named], out)
@@ -269,12 +275,11 @@ def test_an_output_folder_in_the_input_folder_holds_no_inputs(images, monkeypatc
     assert len(predict_files(job, ["."], out)) == 2
 
 
-def test_an_input_folder_that_holds_results_alone_is_said(images):
+def test_inputs_that_are_all_results_are_an_error(images):
     predict_files(PredictionJob(Brightness(), "x"), [images / "a.png"], images / "deep")
     (images / "deep/b.png").unlink()
     (images / "a.png").unlink()
-    text = r"deep: all that the inputs name lies in this output folder; expected images\. Check the folder meant\."
-    with pytest.raises(OnlyResults, match=text):
+    with pytest.raises(OnlyResults, match=r"deep: "):
         predict_files(PredictionJob(Brightness(), "x"), [images], images / "deep")
 
 
@@ -286,12 +291,12 @@ def test_a_mask_and_an_overlay_never_share_a_file(images, tmp_path):
     assert len(predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")) == 3
 
 
-def test_overlays_are_never_written_over_the_images_or_over_files_nobody_here_wrote(images, tmp_path):
+def test_overlays_never_replace_images_or_unknown_files(images, tmp_path):
     job = PredictionJob(Brightness(), "x", output="probabilities", overlay=True)
     paint(tmp_path / "out/a.overlay.png", 99)
     with pytest.raises(OutputsExist, match=r"out: holds 1 files of these names"):
         predict_files(job, [images], tmp_path / "out")
-    with pytest.raises(OutputIsInput, match=r"a\.png: its mask would be written over an image"):
+    with pytest.raises(OutputIsInput, match=r"a\.png: .*input image"):
         predict_files(job, [images / "a.png", tmp_path / "out/a.overlay.png"], tmp_path / "out", overwrite=True)
     assert (read(tmp_path / "out/a.overlay.png") == 99).all()
 
@@ -302,7 +307,7 @@ def many(tmp_path):
     return tmp_path / "in"
 
 
-def test_a_full_disk_reaches_the_caller_and_leaves_whole_files_only(tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_that_leaves_complete_files_only(tmp_path, monkeypatch):
     written = []
 
     def full(path, values):
@@ -323,8 +328,8 @@ def test_a_full_disk_reaches_the_caller_and_leaves_whole_files_only(tmp_path, mo
     assert {out / result.source.name for result in again if result.already_done} == set(written)
 
 
-def test_an_output_folder_that_cannot_be_made_is_said_before_anything_is_predicted(images, tmp_path):
-    (tmp_path / "file").write_text("in the way")
+def test_an_output_folder_that_cannot_be_created_is_an_error_at_once(images, tmp_path):
+    (tmp_path / "file").write_text("a file")
     engine = Brightness()
     with pytest.raises(OSError, match="file"):
         predict_files(PredictionJob(engine, "x"), [images], tmp_path / "file/out")
@@ -332,7 +337,7 @@ def test_an_output_folder_that_cannot_be_made_is_said_before_anything_is_predict
 
 
 class Interrupted(Brightness):
-    """Raises in its third call, as Ctrl-C does there."""
+    """Simulates Ctrl-C during its third call."""
 
     def __call__(self, images):
         if len(self.sizes) == 2:
@@ -348,14 +353,14 @@ class Broken(Brightness):
 
 
 @pytest.mark.parametrize(("engine", "error"), [(Interrupted, KeyboardInterrupt), (Broken, RuntimeError)])
-def test_an_end_in_the_midst_leaves_whole_files_and_the_next_call_goes_on(tmp_path, engine, error):
+def test_an_interruption_leaves_complete_files_and_the_next_call_resumes(tmp_path, engine, error):
     threads, images, out = threading.active_count(), many(tmp_path), tmp_path / "out"
     with pytest.raises(error):
         predict_files(PredictionJob(engine(), "x"), [images], out)
     assert threading.active_count() == threads
-    there = set(out.glob("[!.]*"))
-    assert set(out.iterdir()) == there | {out / MANIFEST, out / COMPLETED_FILE}  # no temporary file
+    complete = set(out.glob("[!.]*"))
+    assert set(out.iterdir()) == complete | {out / MANIFEST, out / COMPLETED_FILE}  # no temporary file
     again = predict_files(PredictionJob(Brightness(), "x"), [images], out)
-    assert {out / result.source.name for result in again if result.already_done} == there
+    assert {out / result.source.name for result in again if result.already_done} == complete
     for number in range(30):
         assert (read(out / f"{number:02}.png") == (255 if 10 * (number % 26) > 127 else 0)).all()

@@ -1,4 +1,4 @@
-"""A command that is killed, really killed, at every kind of moment: nothing is lost, and little is done twice."""
+"""A process killed by SIGKILL around each kind of step: no result is lost, and few are predicted twice."""
 
 import json
 import signal
@@ -27,26 +27,26 @@ from tests.inference.fake_engines import Brightness
 images, out, where, moment, left = *map(Path, sys.argv[1:3]), *sys.argv[3:5], int(sys.argv[5])
 owners = {"rename": (Path, "replace"), "record": (CompletedFiles, "add"), "line": (CompletedFiles, "_append")}
 owner, name = owners[where]
-honest = getattr(owner, name)
+original = getattr(owner, name)
 
-calls, alone = 0, threading.Lock()
+calls, lock = 0, threading.Lock()
 
-def deadly(*arguments):
+def killing(*arguments):
     global calls
-    with alone:  # several threads write
+    with lock:  # several threads write
         calls += 1
         is_last = calls == left
     if is_last and moment == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     if is_last and moment == "within":
-        honest(arguments[0], arguments[1][:20])
+        original(arguments[0], arguments[1][:20])
         os.kill(os.getpid(), signal.SIGKILL)
-    result = honest(*arguments)
+    result = original(*arguments)
     if is_last:
         os.kill(os.getpid(), signal.SIGKILL)
     return result
 
-setattr(owner, name, deadly)
+setattr(owner, name, killing)
 predict_files(PredictionJob(Brightness(), "x"), [images], out)
 """
 MOMENTS = [
@@ -74,13 +74,13 @@ def recorded(out):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_command_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
+def test_a_command_killed_repeatedly_ends_with_the_same_files(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "in").mkdir()
     for number in range(40):
         Image.fromarray(rng.integers(0, 256, (9, 9), dtype=np.uint8)).save(tmp_path / f"in/{number:02}.png")
-    images, straight, killed = tmp_path / "in", tmp_path / "straight", tmp_path / "killed"
-    predict_files(PredictionJob(Brightness(), "x"), [images], straight)
+    images, uninterrupted, killed = tmp_path / "in", tmp_path / "uninterrupted", tmp_path / "killed"
+    predict_files(PredictionJob(Brightness(), "x"), [images], uninterrupted)
 
     for where, moment, count in MOMENTS:
         before = recorded(killed)
@@ -88,13 +88,13 @@ def test_a_command_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
         child = subprocess.run(list(map(str, command)), capture_output=True, text=True, cwd=ROOT)
         assert child.returncode == -signal.SIGKILL, child.stderr
         for mask in killed.glob("[!.]*"):
-            assert mask.read_bytes() == (straight / mask.name).read_bytes()  # whole, whenever it was
+            assert mask.read_bytes() == (uninterrupted / mask.name).read_bytes()  # complete at every moment
         assert before <= recorded(killed)
 
     done = recorded(killed)
     assert 8 <= len(done) < 40
     results = predict_files(PredictionJob(Brightness(), "x"), [images], killed)
     assert {result.source.name for result in results if result.already_done} == done
-    for mask in straight.glob("[!.]*"):
+    for mask in uninterrupted.glob("[!.]*"):
         assert mask.read_bytes() == (killed / mask.name).read_bytes()
     assert all(result.already_done for result in predict_files(PredictionJob(Brightness(), "x"), [images], killed))

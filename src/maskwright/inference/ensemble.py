@@ -1,52 +1,54 @@
-"""Several networks as one: their probabilities are averaged, one network at a time in memory."""
+"""Ensembles: the probabilities of several networks are averaged, with one network in memory at a time."""
 
 import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import ClassVar, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from maskwright.errors import InputError
-from maskwright.images.write import write_text
+from maskwright.images.output_folder import check_output_folder
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engines.engine import NETWORK_FILE, Engine, open_engine
 from maskwright.inference.engines.record import is_exported
+from maskwright.inference.json_record import JsonRecord
 from maskwright.inference.test_time_augmentation import with_test_time_augmentation
 
 ENSEMBLE_FILE: Final = "ensemble.json"
 TUNING_FILE: Final = "tuning.json"
-"""What its bundle was decided by, if it was, with every score."""
+"""The result of tuning the ensemble, if it was tuned, with every score."""
 TUNING_PAGE: Final = "tuning.html"
-"""The same, to look at."""
+"""The same as a page."""
+_FILES: Final = frozenset({ENSEMBLE_FILE, BUNDLE_FILE, TUNING_FILE, TUNING_PAGE})
 
 T = TypeVar("T")
 
 
 class WrongEnsemble(InputError):
-    """Networks that cannot be averaged, or a record of them that cannot be read."""
+    """Networks that cannot be averaged, or a damaged record of an ensemble."""
 
-    text = "{folder}: not an ensemble that can be used: {found}; expected {expected}."
+    text = "{folder}: not a usable ensemble: {found}; expected {expected}."
 
 
-class FolderTaken(WrongEnsemble):
-    """A folder that something else is in, or an ensemble without leave to replace it."""
+class UnreadableEnsemble(WrongEnsemble):
+    """An ``ensemble.json`` that this version cannot use."""
 
-    text = "{folder}: {found}; expected {expected}."
+    text = "{file}: not an ensemble this version can read ({found}); expected a file that `maskwright ensemble` wrote."
 
 
 class EnsembleByWindows(InputError):
-    """An image larger than memory, and more networks than one."""
+    """An ensemble and an image that is predicted by windows."""
 
-    text = "{folder}: an ensemble predicts whole images; give a folder as --out, or one of its members in its place."
+    text = "{folder}: an ensemble predicts whole images; give a folder as --out, or one of its members instead."
 
 
-class Record(BaseModel):
-    """``ensemble.json``: the folders of its members, from the ensemble's own."""
+class EnsembleRecord(JsonRecord):
+    """``ensemble.json``: the members' folders, relative to the ensemble's."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    unreadable: ClassVar[type[InputError]] = UnreadableEnsemble
 
     format: Literal[1] = 1
     members: tuple[str, ...] = Field(min_length=1)
@@ -54,19 +56,19 @@ class Record(BaseModel):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Networks that say the same classes of the same kind of image; ``bundle`` tells what is decided of their mean."""
+    """Networks of the same classes and kind of image; ``bundle`` holds the settings for their mean."""
 
     bundle: Bundle
     members: tuple[Path, ...]
 
     def each(self, use: Callable[[Engine], T]) -> Iterator[T]:
-        """What ``use`` makes of each network in turn, which looks at images as the ensemble's bundle says.
+        """Yield the result of ``use`` for each network in turn, with the ensemble's test-time augmentation.
 
-        Each is let go of before the next is opened, so ``use`` must not keep it.
+        Each network is released before the next is opened, so ``use`` must not hold a reference to it.
         """
         for folder in self.members:
             yield use(with_test_time_augmentation(open_engine(folder), self.bundle.tta))
-            gc.collect()  # Keras' networks are in circles
+            gc.collect()  # Keras networks contain reference cycles
 
 
 def is_ensemble(folder: str | Path) -> bool:
@@ -75,30 +77,26 @@ def is_ensemble(folder: str | Path) -> bool:
 
 
 def check_ensemble_folder(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds something else than an ensemble, or one without leave to replace it.
+    """Check that an ensemble may be written to a folder.
 
     Raises:
-        FolderTaken: It does.
+        OutputExists, OutputNotEmpty: The folder holds an ensemble, and ``overwrite`` is false; or other files.
     """
-    there = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name] if folder.exists() else []
-    strange = [name for name in there if name not in (ENSEMBLE_FILE, BUNDLE_FILE, TUNING_FILE, TUNING_PAGE)]
-    if strange or (there and not overwrite):
-        expected = "a new or empty folder" if strange else "a new folder, or --overwrite"
-        raise FolderTaken(folder=folder, found=f"it holds {', '.join(there[:5])}", expected=expected)
+    check_output_folder(folder, kind="an ensemble", is_kind=_holds_ensemble_only, overwrite=overwrite)
+
+
+def _holds_ensemble_only(folder: Path) -> bool:
+    return {path.name for path in folder.iterdir() if path.name[0] != "."} <= _FILES
 
 
 def read_ensemble(folder: Path) -> Ensemble:
-    """The ensemble in ``folder``.
+    """Read the ensemble in ``folder``.
 
     Raises:
-        WrongEnsemble: Its record is damaged, or a member is gone.
-        UnreadableBundle: Its bundle, or a member's, is damaged.
+        WrongEnsemble: Its record is damaged, or a member is missing.
+        UnreadableBundle: Its bundle is damaged.
     """
-    try:
-        record = Record.model_validate_json((folder / ENSEMBLE_FILE).read_bytes())
-    except (OSError, ValidationError) as error:
-        found = " ".join(str(error).split())[:120]
-        raise WrongEnsemble(folder=folder, found=found, expected=f"the {ENSEMBLE_FILE} of an ensemble") from None
+    record = EnsembleRecord.read_file(folder / ENSEMBLE_FILE)
     members = tuple(Path(os.path.normpath(folder / member)) for member in record.members)
     for member in members:
         if not member.is_dir():
@@ -107,32 +105,32 @@ def read_ensemble(folder: Path) -> Ensemble:
 
 
 def check_compatible(folder: Path, members: Sequence[Path]) -> list[Bundle]:
-    """The bundles of networks for the ensemble ``folder``, which say the same of the same images.
+    """Check that networks can form the ensemble ``folder``, and return their bundles.
 
     Raises:
-        WrongEnsemble: They are of other classes, channels or pixels.
+        WrongEnsemble: They differ in classes, channels or pixels.
         UnreadableBundle: The bundle of one is damaged.
     """
     bundles = [Bundle.read(member) for member in members]
-    for member, other in zip(members, bundles, strict=True):
+    for member, bundle in zip(members, bundles, strict=True):
         for name in ("labels", "channels", "activation", "pixels"):
-            if getattr(other, name) != getattr(bundles[0], name):
+            if getattr(bundle, name) != getattr(bundles[0], name):
                 found = f"{member} and {members[0]} differ in their {name}"
                 raise WrongEnsemble(folder=folder, found=found, expected="networks of the same images and classes")
     return bundles
 
 
 def network_folders(members: Sequence[Path]) -> list[Path]:
-    """The folders of the networks of runs, engines and ensembles.
+    """Return the folders of the networks of runs, engines and ensembles.
 
     Raises:
-        WrongEnsemble: One is none of these.
+        WrongEnsemble: A member is none of these.
     """
-    return [one for member in members for one in _networks(member)]
+    return [network for member in members for network in _network_folders(member)]
 
 
-def _networks(member: Path) -> Sequence[Path]:
-    """The folders of a member: its own, or, of an ensemble, those of its members."""
+def _network_folders(member: Path) -> Sequence[Path]:
+    """Return the folders of an ensemble's members, or the folder of another member itself."""
     if is_ensemble(member):
         return read_ensemble(member).members
     if not (is_exported(member) or (member / NETWORK_FILE).is_file()):
@@ -141,23 +139,21 @@ def _networks(member: Path) -> Sequence[Path]:
 
 
 def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None = None) -> Ensemble:
-    """Make an ensemble of runs or engines in ``folder``, with the bundle of the first if none is given.
+    """Write an ensemble of runs or engines to ``folder``, by default with the bundle of the first.
 
     Raises:
-        WrongEnsemble: They are of other classes, channels or pixels.
+        WrongEnsemble: They differ in classes, channels or pixels.
         UnreadableBundle: The bundle of one is damaged.
     """
     members = network_folders(members)
     bundles = check_compatible(folder, members)
     if bundle is not None and bundle.labels != bundles[0].labels:
-        raise WrongEnsemble(
-            folder=folder, found="a decision for other classes", expected="one for those of its members"
-        )
-    record = Record(members=tuple(Path(os.path.relpath(member, folder)).as_posix() for member in members))
+        raise WrongEnsemble(folder=folder, found="a bundle of other classes", expected="the classes of its members")
+    record = EnsembleRecord(members=tuple(Path(os.path.relpath(member, folder)).as_posix() for member in members))
     bundle = bundle or bundles[0]
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (TUNING_FILE, TUNING_PAGE):  # of an ensemble that was here
+    for name in (TUNING_FILE, TUNING_PAGE):  # of an earlier ensemble
         (folder / name).unlink(missing_ok=True)
     bundle.write(folder)
-    write_text(folder / ENSEMBLE_FILE, record.model_dump_json(indent=2))  # last: it is what makes the folder one
+    record.write_file(folder / ENSEMBLE_FILE)  # last, because it marks the folder as an ensemble
     return Ensemble(bundle, tuple(members))

@@ -1,4 +1,4 @@
-"""The door to whatever predicts: a run, an engine exported from one, or an ensemble of them, as it was decided."""
+"""Load a predictor from a folder: a run, an exported engine, or an ensemble."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ Predictor = Engine | Ensemble
 
 
 def load_predictor(folder: str | Path, *, threads: int | None = None) -> Predictor:
-    """What predicts, in the folder of a run, an engine or an ensemble, with the views its bundle names.
+    """Load the predictor in a folder, with the test-time augmentation of its bundle.
 
     Args:
-        folder: The run's, the engine's or the ensemble's.
-        threads: As of `open_engine`.
+        folder: The folder of a run, an engine or an ensemble.
+        threads: As of `open_engine`; an ensemble opens its engines later, with all processors.
 
     Raises:
-        WrongEnsemble: An ensemble cannot be used.
+        WrongEnsemble: The ensemble cannot be used.
         InputError: As `open_engine` raises.
     """
     if is_ensemble(folder):
@@ -27,13 +27,13 @@ def load_predictor(folder: str | Path, *, threads: int | None = None) -> Predict
 
 
 def loads_framework(folder: str | Path) -> bool:
-    """Whether predicting with what is in ``folder`` loads a training framework, which talks and takes seconds."""
+    """Whether predicting with the predictor in ``folder`` loads a training framework, which takes seconds."""
     members = read_ensemble(Path(folder)).members if is_ensemble(folder) else [Path(folder)]
     return any(map(needs_framework, members))
 
 
 def predictor_digest(folder: Path) -> str:
-    """A name of the weights of what predicts, so that no result is taken for another network's."""
+    """Return a digest of the predictor's weights, which identifies the networks that made a result."""
     if not is_ensemble(folder):
         return weights_digest(folder)
     return " ".join(map(weights_digest, read_ensemble(folder).members))

@@ -1,4 +1,4 @@
-"""A network that looks at each image in several ways and averages what it says: test-time augmentation."""
+"""Test-time augmentation: average the probabilities of transformed copies of each image."""
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
@@ -11,31 +11,31 @@ from maskwright.images.resize import resized
 from maskwright.inference.bundle import TtaTransform
 from maskwright.inference.engines.engine import Engine, SupportsParallelCalls
 
-_Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+_BatchFunction = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-class _Both(NamedTuple):
-    there: _Change
-    back: _Change
+class _ExactTransform(NamedTuple):
+    apply: _BatchFunction
+    invert: _BatchFunction
 
 
-def _turned(quarters: int) -> _Both:
-    return _Both(
+def _rotation(quarters: int) -> _ExactTransform:
+    return _ExactTransform(
         lambda images: np.rot90(images, quarters, axes=(1, 2)), lambda images: np.rot90(images, -quarters, axes=(1, 2))
     )
 
 
-def _mirrored(axis: int) -> _Both:
-    return _Both(lambda images: np.flip(images, axis), lambda images: np.flip(images, axis))
+def _flip(axis: int) -> _ExactTransform:
+    return _ExactTransform(lambda images: np.flip(images, axis), lambda images: np.flip(images, axis))
 
 
-_EXACT: Final[Mapping[TtaTransform, _Both]] = MappingProxyType(
+_EXACT_TRANSFORMS: Final[Mapping[TtaTransform, _ExactTransform]] = MappingProxyType(
     {
-        "mirrored": _mirrored(2),
-        "upside_down": _mirrored(1),
-        "turned_left": _turned(1),
-        "turned_round": _turned(2),
-        "turned_right": _turned(3),
+        "mirrored": _flip(2),
+        "upside_down": _flip(1),
+        "turned_left": _rotation(1),
+        "turned_round": _rotation(2),
+        "turned_right": _rotation(3),
     }
 )
 _SCALES: Final[Mapping[TtaTransform, float]] = MappingProxyType({"smaller": 0.8, "larger": 1.25})
@@ -43,37 +43,46 @@ _SCALES: Final[Mapping[TtaTransform, float]] = MappingProxyType({"smaller": 0.8,
 
 @final
 class AugmentedEngine:
-    """An engine that also looks at each image in the ways of ``views``, and gives the mean of all probabilities."""
+    """An engine that averages the probabilities of the plain image and of each of the ``transforms``."""
 
-    def __init__(self, engine: Engine, views: Sequence[TtaTransform]) -> None:
+    def __init__(self, engine: Engine, transforms: Sequence[TtaTransform]) -> None:
         self.engine = engine
-        self.views = views
+        self.transforms = transforms
         self.bundle = engine.bundle
         self.calls: int = getattr(engine, "calls", 1)
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, (n, h, w, outputs), of prepared images, (n, h, w, c)."""
+        """Return the mean probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs)."""
         total = self.engine(images).astype(np.float64)
-        for view in self.views:
-            total += predict_transformed(self.engine, images, view)
-        return (total / (1 + len(self.views))).astype(np.float32)
+        for transform in self.transforms:
+            total += predict_transformed(self.engine, images, transform)
+        return (total / (1 + len(self.transforms))).astype(np.float32)
 
     def for_parallel_calls(self) -> "AugmentedEngine":
-        """The same network for several calls at once, if it can be divided."""
+        """Return the same network for several calls at once, if its engine supports them."""
         engine = self.engine.for_parallel_calls() if isinstance(self.engine, SupportsParallelCalls) else self.engine
-        return AugmentedEngine(engine, self.views)
+        return AugmentedEngine(engine, self.transforms)
 
 
-def with_test_time_augmentation(engine: Engine, views: Sequence[TtaTransform]) -> Engine:
-    """An engine that also looks at images in the ways of ``views``; itself, where there are none."""
-    return AugmentedEngine(engine, views) if views else engine
+def with_test_time_augmentation(engine: Engine, transforms: Sequence[TtaTransform]) -> Engine:
+    """Return an engine that averages over ``transforms``; the engine itself if there are none."""
+    return AugmentedEngine(engine, transforms) if transforms else engine
 
 
-def predict_transformed(engine: Engine, images: NDArray[np.float32], view: TtaTransform) -> NDArray[np.float32]:
-    """What an engine says of prepared images, (n, h, w, c), looked at in one way: probabilities (n, h, w, outputs)."""
-    if exact := _EXACT.get(view):
-        return exact.back(engine(np.ascontiguousarray(exact.there(images))))
+def predict_transformed(engine: Engine, images: NDArray[np.float32], transform: TtaTransform) -> NDArray[np.float32]:
+    """Predict transformed images and undo the transform on their probabilities.
+
+    Args:
+        engine: The engine.
+        images: Prepared images, (n, h, w, inputs).
+        transform: A flip, a rotation or a scale.
+
+    Returns:
+        Probabilities (n, h, w, outputs).
+    """
+    if exact := _EXACT_TRANSFORMS.get(transform):
+        return exact.invert(engine(np.ascontiguousarray(exact.apply(images))))
     multiple, size = engine.bundle.multiple, images.shape[1:3]
-    rows, columns = (max(1, round(side * _SCALES[view] / multiple)) * multiple for side in size)
+    rows, columns = (max(1, round(side * _SCALES[transform] / multiple)) * multiple for side in size)
     scaled = np.stack([resized(image, (rows, columns)) for image in images])
-    return np.stack([resized(answer, size) for answer in engine(scaled)])
+    return np.stack([resized(probabilities, size) for probabilities in engine(scaled)])

@@ -27,7 +27,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def engine(tmp_path):
-    """An engine's folder: a sigmoid of the sum of a 3 x 3 neighbourhood times 0.7, made by OpenVINO alone."""
+    """The folder of an engine: a sigmoid of the sum of 3 x 3 pixels times 0.7, built with OpenVINO alone."""
     folder = tmp_path / "engine"
     folder.mkdir()
     images = ops.parameter(openvino.PartialShape([-1, -1, -1, 1]), np.float32, name="images")
@@ -59,28 +59,28 @@ def pictures(*shape):
 
 
 @pytest.mark.parametrize("shape", [(1, 8, 8, 1), (3, 5, 17, 1), (2, 64, 32, 1)])
-def test_f32_is_f32_whatever_the_processor_prefers(engine, shape):
+def test_f32_computes_in_f32_on_any_processor(engine, shape):
     images = pictures(*shape)
     np.testing.assert_allclose(open_engine(engine)(images), expected(images), atol=1e-6)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])  # of int8, what the model itself does not have in int8
-def test_bf16_is_computed_where_the_processor_has_it(precision, engine):
+@pytest.mark.parametrize("precision", ["bf16", "int8"])  # int8: the layers that are not quantised
+def test_bf16_is_used_where_the_processor_has_it(precision, engine):
     images = pictures(4, 64, 64, 1)
-    open_engine(engine)  # whose cache is not to be taken for this one's
+    open_engine(engine)  # its cache must not be used for another precision
     write_record(engine, precision=precision)
     error = np.abs(open_engine(engine)(images) - expected(images)).max()
-    able = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    assert 1e-4 < error < 2e-2 if able else error < 1e-6
+    has_bf16 = "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert 1e-4 < error < 2e-2 if has_bf16 else error < 1e-6
 
 
-def test_an_image_of_another_layout_in_memory_is_read_right(engine):
+def test_strided_arrays_of_another_dtype_are_accepted(engine):
     images = pictures(8, 12, 1, 2).transpose(3, 1, 0, 2).astype(np.float64)
     np.testing.assert_allclose(open_engine(engine)(images), expected(images), atol=1e-6)
 
 
-def test_a_signal_is_heard_after_an_engine_has_ended_on_another_thread(engine):
-    """OpenVINO gives the thread that opens a stack for signals, and takes its memory away with the last network."""
+def test_ctrl_c_works_after_an_engine_is_released_on_another_thread(engine):
+    """OpenVINO allocates a signal stack for the opening thread and frees it with the last network."""
     ends = """
 import gc, signal, sys
 from pathlib import Path
@@ -94,39 +94,39 @@ thread.join()
 try:
     signal.raise_signal(signal.SIGINT)
 except KeyboardInterrupt:
-    print("heard")
+    print("interrupted")
 """
     ran = subprocess.run([sys.executable, "-c", ends, str(engine)], capture_output=True, text=True, check=False)
-    assert (ran.returncode, ran.stdout) == (0, "heard\n")
+    assert (ran.returncode, ran.stdout) == (0, "interrupted\n")
 
 
 @pytest.mark.parametrize("threads", [None, 1])
-def test_threads_are_tied_to_no_processor_lest_those_of_several_processes_share_the_first(engine, threads):
+def test_threads_are_not_pinned_to_processors(engine, threads):
     assert not open_engine(engine, threads=threads).compiled.get_property("ENABLE_CPU_PINNING")
 
 
 def test_threads_may_share_an_engine(engine):
     images = [pictures(1, 64, 64, 1) * number for number in range(40)]
     with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(open_engine(engine), images))
-    for answer, image in zip(answers, images, strict=True):
-        np.testing.assert_allclose(answer, expected(image), atol=1e-5)
+        outputs = list(threads.map(open_engine(engine), images))
+    for output, image in zip(outputs, images, strict=True):
+        np.testing.assert_allclose(output, expected(image), atol=1e-5)
 
 
-def test_a_divided_engine_answers_as_it_does_undivided(engine):
+def test_parallel_calls_give_the_results_of_single_calls(engine):
     images = [pictures(3, 64, 48, 1) * number for number in range(12)]
     whole = open_engine(engine)
-    divided = whole.for_parallel_calls()
-    assert divided.calls >= 1
-    with ThreadPoolExecutor(2 * divided.calls) as threads:
-        answers = list(threads.map(divided, images))
-    for answer, image in zip(answers, images, strict=True):
-        np.testing.assert_allclose(answer, whole(image), atol=1e-6)
+    parallel = whole.for_parallel_calls()
+    assert parallel.calls >= 1
+    with ThreadPoolExecutor(2 * parallel.calls) as threads:
+        outputs = list(threads.map(parallel, images))
+    for output, image in zip(outputs, images, strict=True):
+        np.testing.assert_allclose(output, whole(image), atol=1e-6)
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="only Linux tells which files are mapped")
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="only Linux lists mapped files")
 @pytest.mark.parametrize("cached", [False, True])
-def test_no_file_of_an_open_engine_is_held_so_that_it_can_be_replaced_on_windows(cached, engine):
+def test_the_files_of_an_open_engine_can_be_replaced(cached, engine):
     images = pictures(1, 8, 8, 1)
     if cached:
         open_engine(engine)
@@ -137,7 +137,7 @@ def test_no_file_of_an_open_engine_is_held_so_that_it_can_be_replaced_on_windows
     np.testing.assert_allclose(opened(images), expected(images), atol=1e-6)
 
 
-def test_what_was_compiled_is_kept_and_used_again(engine, cache):
+def test_a_compiled_model_is_cached(engine, cache):
     images = pictures(1, 8, 8, 1)
     first = open_engine(engine)(images)
     (compiled,) = cache.iterdir()
@@ -150,7 +150,7 @@ def test_what_was_compiled_is_kept_and_used_again(engine, cache):
     assert {path: path.stat().st_mtime_ns for path in compiled.iterdir()} == kept
 
 
-def test_threads_are_bound_whatever_the_cache_was_compiled_with(engine):
+def test_the_number_of_threads_does_not_depend_on_the_cache(engine):
     images = pictures(1, 64, 64, 1)
     unbound, one, two = open_engine(engine), open_engine(engine, threads=1), open_engine(engine, threads=2)
     assert one.compiled.get_property("LOADED_FROM_CACHE")
@@ -159,40 +159,37 @@ def test_threads_are_bound_whatever_the_cache_was_compiled_with(engine):
     assert (one(images) == unbound(images)).all()
 
 
-def test_a_cache_that_cannot_be_written_costs_only_time(engine, tmp_path, monkeypatch):
+def test_an_engine_opens_without_a_writable_cache(engine, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     images = pictures(1, 8, 8, 1)
     np.testing.assert_allclose(open_engine(engine)(images), expected(images), atol=1e-6)
 
 
-def test_an_engine_made_for_other_channels_is_refused(engine):
+def test_an_engine_of_other_channels_than_its_bundle_is_an_error(engine):
     bundle(channels=3, normalisation={"mean": [0.0] * 3, "std": [1.0] * 3}).write(engine)
-    found = r"it has 1 input and 1 output channels, its bundle says 3 and 1"
-    with pytest.raises(
-        UnreadableEngine, match=rf"model\.xml: cannot be opened as an engine \({found}\); export the run"
-    ):
+    with pytest.raises(UnreadableEngine, match=r"model\.xml: .*1 input and 1 output channels, its bundle 3 and 1"):
         open_engine(engine)
 
 
 @pytest.mark.parametrize("file", ["model.xml", "model.bin"])
-@pytest.mark.parametrize("fault", ["missing", "cut", "strange"])
-def test_a_damaged_engine_is_refused(engine, file, fault):
+@pytest.mark.parametrize("fault", ["missing", "truncated", "empty"])
+def test_a_damaged_engine_is_an_error(engine, file, fault):
     whole = (engine / file).read_bytes()
     (engine / file).unlink()
     if fault != "missing":
-        (engine / file).write_bytes(whole[: len(whole) // 2] if fault == "cut" else b"")
-    with pytest.raises(UnreadableEngine, match=r"model\.xml: cannot be opened as an engine \("):
+        (engine / file).write_bytes(whole[: len(whole) // 2] if fault == "truncated" else b"")
+    with pytest.raises(UnreadableEngine, match=r"model\.xml: "):
         open_engine(engine)
 
 
-def test_one_byte_of_another_model_is_noticed_and_a_note_beside_it_is_not(engine):
+def test_the_digest_covers_the_model_and_no_other_files(engine):
     (engine / "notes.txt").write_text("made on Monday")
     open_engine(engine)
     weights = bytearray((engine / "model.bin").read_bytes())
     weights[0] ^= 1
     (engine / "model.bin").write_bytes(weights)
-    with pytest.raises(UnreadableEngine, match=r"model\.xml: .*not what the export wrote, by its SHA-256\)"):
+    with pytest.raises(UnreadableEngine, match=r"model\.xml: .*SHA-256"):
         open_engine(engine)
 
 
@@ -203,20 +200,20 @@ def test_one_byte_of_another_model_is_noticed_and_a_note_beside_it_is_not(engine
         (json.dumps({"format": 2}), "format: .*"),
     ],
 )
-def test_a_damaged_record_is_refused(engine, text, found):
+def test_a_damaged_record_is_an_error(engine, text, found):
     (engine / "engine.json").write_text(text)
-    with pytest.raises(UnreadableEngine, match=rf"engine\.json: cannot be opened as an engine \({found}\); export"):
+    with pytest.raises(UnreadableEngine, match=rf"engine\.json: .*\({found}\)"):
         open_engine(engine)
 
 
-def test_a_model_is_looked_for_in_its_folder_alone(engine):
+def test_the_model_lies_in_the_folder_of_its_record(engine):
     record = json.loads((engine / "engine.json").read_text())
     (engine / "engine.json").write_text(json.dumps(record | {"model": "../model.xml"}))
     with pytest.raises(UnreadableEngine, match=r"engine\.json: .*model: String should match"):
         open_engine(engine)
 
 
-def test_an_engine_without_a_whole_bundle_is_refused(engine):
+def test_an_engine_without_a_valid_bundle_is_an_error(engine):
     (engine / "bundle.json").write_text("{}")
     with pytest.raises(UnreadableBundle, match=r"bundle\.json"):
         open_engine(engine)
@@ -225,7 +222,7 @@ def test_an_engine_without_a_whole_bundle_is_refused(engine):
         open_engine(engine)
 
 
-def test_a_runtime_that_is_not_installed_is_named(engine, monkeypatch):
+def test_the_error_of_a_missing_runtime_names_its_extra(engine, monkeypatch):
     monkeypatch.setitem(sys.modules, "openvino", None)
     for module in ("openvino", "openvino_runtime"):
         monkeypatch.delitem(sys.modules, f"maskwright.inference.engines.{module}", raising=False)
@@ -234,7 +231,7 @@ def test_a_runtime_that_is_not_installed_is_named(engine, monkeypatch):
         open_engine(engine)
 
 
-def test_what_a_folder_needs_is_known_without_opening_it(engine, tmp_path):
+def test_the_required_framework_is_known_without_opening_the_engine(engine, tmp_path):
     assert not needs_framework(engine)
     content = b"".join(name + b"\0" + sha256((engine / name.decode()).read_bytes()).digest() for name in FILES)
     assert weights_digest(engine) == sha256(content).hexdigest()

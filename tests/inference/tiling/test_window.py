@@ -9,7 +9,7 @@ from tests.inference.fake_engines import bundle
 
 
 class Array:
-    """A source in memory, with parts that cannot be read."""
+    """A source in memory with unreadable tiles."""
 
     def __init__(self, pixels, *, nodata=None, block=(16, 16), bad=(), hidden=None):
         self.pixels = pixels if pixels.ndim == 3 else pixels[..., None]
@@ -32,7 +32,7 @@ def read(source, rows, columns, **changes):
     return read_window(source, bundle(**changes), rows=slice(*rows), columns=slice(*columns), file="a.tif")
 
 
-def test_a_window_is_reflected_where_the_image_ends_as_the_whole_would_be():
+def test_a_window_is_reflected_at_the_borders_of_the_image():
     image = noise(70, 50)
     window = read(Array(image), (32, 96), (32, 64))
     whole = np.pad(image, ((0, 26), (0, 14)), mode="reflect")
@@ -42,7 +42,7 @@ def test_a_window_is_reflected_where_the_image_ends_as_the_whole_would_be():
 
 
 @pytest.mark.parametrize("bad", [(), [(16, 16)]], ids=["whole", "by tiles"])
-def test_pixels_that_the_file_hides_are_not_known(bad):
+def test_pixels_that_the_file_masks_are_invalid(bad):
     hidden = np.random.default_rng(0).random((64, 64)) > 0.5
     window = read(Array(noise(64, 64), hidden=hidden, bad=bad), (0, 64), (0, 64))
     expected = ~hidden
@@ -52,23 +52,23 @@ def test_pixels_that_the_file_hides_are_not_known(bad):
     assert (window.images[0][~expected] == 0).all()
 
 
-def test_pixels_of_nodata_are_the_mean_of_the_training_and_not_known():
+def test_nodata_pixels_are_invalid_and_hold_the_training_mean():
     image = np.uint8([[[7, 7], [7, 1]], [[2, 3], [7, 7]]])
     normalisation = {"mean": [0.5, 0.5], "std": [1, 1]}
     window = read(Array(image, nodata=7), (0, 2), (0, 2), channels=2, normalisation=normalisation, multiple=1)
-    assert window.valid.tolist() == [[False, True], [True, False]]  # nodata in one channel alone is a colour
+    assert window.valid.tolist() == [[False, True], [True, False]]  # nodata in a single channel is a colour
     assert (window.images[0][~window.valid] == 0).all()
     np.testing.assert_allclose(window.images[0, 0, 1], np.float32([7, 1]) / 255 - 0.5)
 
 
-def test_nodata_that_is_not_a_number_reaches_no_network():
+def test_nan_nodata_is_replaced():
     image = np.float32([[np.nan, 0.25]])
     window = read(Array(image, nodata=float("nan")), (0, 1), (0, 2), pixels=("float32",), multiple=1)
     assert window.valid.tolist() == [[False, True]]
     assert window.images.ravel().tolist() == [0, 0.25]
 
 
-def test_what_cannot_be_read_costs_only_its_own_tile_and_is_named():
+def test_an_unreadable_tile_is_reported_and_the_others_are_read():
     image = noise(64, 64)
     window = read(Array(image, bad=[(16, 32)]), (5, 64), (3, 61))
     assert window.failures == (WindowFailure((16, 32), (32, 48), "a broken tile"),)
@@ -78,19 +78,19 @@ def test_what_cannot_be_read_costs_only_its_own_tile_and_is_named():
     np.testing.assert_array_equal(np.rint(window.images[0, ..., 0] * 255), np.where(expected, image, 0)[5:64, 3:61])
 
 
-def test_a_transparent_pixel_is_not_known_whatever_colour_it_has():
+def test_transparent_pixels_are_invalid():
     image = np.uint8([[[9, 9, 9, 255], [1, 2, 3, 0]]])
     window = read(Array(image), (0, 1), (0, 2), multiple=1)
     assert window.valid.tolist() == [[True, False]]
     assert np.rint(window.images.ravel() * 255).tolist() == [9, 0]
 
 
-def test_a_fourth_channel_that_the_network_takes_is_no_alpha():
+def test_a_fourth_channel_that_the_network_takes_is_not_alpha():
     normalisation = {"mean": [0] * 4, "std": [1] * 4}
     window = read(Array(np.zeros((1, 1, 4), np.uint8)), (0, 1), (0, 1), channels=4, normalisation=normalisation)
     assert window.valid.all()
 
 
-def test_pixels_of_another_kind_are_refused():
+def test_another_dtype_is_an_error():
     with pytest.raises(WrongPixels, match=r"a\.tif: pixels are uint16"):
         read(Array(noise(8, 8).astype(np.uint16)), (0, 8), (0, 8))

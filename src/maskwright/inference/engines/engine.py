@@ -30,7 +30,10 @@ class Engine(Protocol):
     bundle: Bundle
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs), of sides the bundle allows."""
+        """Return the probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs).
+
+        Heights and widths are multiples of the bundle's ``multiple``.
+        """
         ...
 
 

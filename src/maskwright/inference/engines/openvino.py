@@ -53,9 +53,7 @@ class OpenVinoEngine:
         return OpenVinoEngine(self._compile, self.bundle, _SEVERAL)
 
 
-def open_exported(
-    folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None
-) -> OpenVinoEngine:
+def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> OpenVinoEngine:
     """Open an exported engine: compile its model, or load it from the cache of compiled models.
 
     Raises:

@@ -118,7 +118,5 @@ def check_channels(file: Path, *, found: tuple[object, object], expected: tuple[
         UnreadableEngine: They differ.
     """
     if any(isinstance(has, int) and has != wanted for has, wanted in zip(found, expected, strict=True)):
-        text = (
-            f"it has {found[0]} input and {found[1]} output channels, its bundle {expected[0]} and {expected[1]}"
-        )
+        text = f"it has {found[0]} input and {found[1]} output channels, its bundle {expected[0]} and {expected[1]}"
         raise UnreadableEngine(file=file, found=text)
