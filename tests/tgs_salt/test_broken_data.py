@@ -197,7 +197,7 @@ REFUSED = {
     "expected 101 x 101, the size of its image. Restore the original.",
     an_image_of_another_size: "{data}/train/images/{name}.png: found 101 x 100 pixels; "
     "expected 101 x 101, the size of the other images. Remove the image, or restore the original.",
-    a_truncated_image: "The data cannot be trained on:\n"
+    a_truncated_image: "The data cannot be used for training:\n"
     "- {data}/train/images/{name}.png: found bytes that cannot be decoded (...); "
     "expected a whole image. It is truncated or damaged: copy or export it again.",
     a_truncated_header: "{data}/train/images/{name}.png: found bytes that cannot be decoded (...); "
@@ -213,7 +213,7 @@ WARNED = {
 }
 
 COLOURED = (
-    "error: The data cannot be trained on:\n- 1 image of other channels than data.channels says: "
+    "error: The data cannot be used for training:\n- 1 image of other channels than data.channels says: "
     "{data}/train/images/{name}.png: found 3 channels, not all equal; expected 1. Convert them, or leave them out.\n"
 )
 

@@ -64,6 +64,7 @@ def _curve(points: Sequence[tuple[int, float | None]], label: str, *, mark_best:
     with drawing() as (figure, axes):
         axes.plot(*zip(*measured, strict=True), color=_LINE, marker="o" if len(measured) <= _MAX_MARKERS else "")
         axes.set_xlabel("step")
+        axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
         axes.set_ylabel(label)
         axes.ticklabel_format(axis="y", scilimits=(-3, 4))
