@@ -204,10 +204,10 @@ def test_explain_prints_the_plan_and_writes_nothing(drawn, tmp_path, maskwright_
     assert list(tmp_path.iterdir()) == []
     assert file_times(drawn) == before
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in out.splitlines() if line.strip()}
-    assert re.fullmatch(r"64 x 96 .*64 x 96", rows["training.patch_size"])
-    assert rows["training.batch_size"] == "3 given"
-    assert rows["training.epochs"] == "2 given"
-    assert rows["data.validation_fraction"].startswith("2 of 8 images")
+    assert re.fullmatch(r"64 x 96 .*64 x 96", rows["patch_size"])
+    assert rows["batch_size"] == "3 given"
+    assert rows["epochs"] == "2 given"
+    assert rows["validation_fraction"].startswith("2 of 8 images")
     assert re.fullmatch(r"about .*: \d+ steps of \d+\.\d\d s.*", rows["time"])
     assert re.fullmatch(r"about \d+\.\d GB of \d+\.\d GB", rows["memory"])
 

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from maskwright.training.recipe import Recipe
 from tests.cli.pairs import add_unpaired, folders
 
 SMALL = [
@@ -42,27 +43,38 @@ def test_a_log_has_one_line_for_each_event(log, pairs, tmp_path):
     assert log[-3:] == [f"network: {tmp_path / 'run/model.keras'}", f"report:  {tmp_path / 'run/report.html'}", ""]
 
 
-def plan_lines(lines):
-    """The lines from the first row of the plan to the last decision."""
+def plan_rows(out):
+    """The lines of the plan, and its decisions by field."""
+    lines = out.split("\n")
     first = next(index for index, line in enumerate(lines) if line.startswith("images "))
-    rule = next(index for index, line in enumerate(lines) if line.strip(RULE + " ") == "" and RULE in line)
+    rule = next(index for index, line in enumerate(lines) if index > first and set(line) == {RULE})
     last = next(index for index, line in enumerate(lines) if index > rule and not line.strip())
-    return lines[first:last], lines[rule + 1 : last]
+    rows, section = {}, ""
+    for line in lines[rule + 1 : last]:
+        cells = re.split(r"  +", line.strip())
+        if len(cells) == 1 and not line.startswith(" "):
+            section = cells[0]
+        else:
+            name, value, reason = cells
+            rows[f"{section}.{name}"] = value, reason
+    return lines[first:last], rows
 
 
-def test_the_plan_fits_100_columns_with_one_row_for_each_field(pairs, tmp_path, maskwright_command):
-    command = ["train", *folders(pairs), "--time-budget", "20m", "--explain", "--out", tmp_path / "run"]
+@pytest.mark.parametrize("length", [("--time-budget", "20m"), ("--epochs", "2")])
+def test_the_plan_fits_100_columns_with_one_line_for_each_field(length, pairs, tmp_path, maskwright_command):
+    command = ["train", *folders(pairs), *length, "--explain", "--out", tmp_path / "run"]
     code, out, _ = maskwright_command(*command, columns=100)
     assert code == 0
-    plan, rows = plan_lines(out.split("\n"))
-    assert max(map(len, plan)) <= 100
-    assert len(rows) >= 10
-    for row in rows:
-        field, value, reason = re.split(r"  +", row.strip(), maxsplit=2)
-        assert re.fullmatch(r"[a-z]+\.[a-z_]+", field)
+    lines, rows = plan_rows(out)
+    assert max(map(len, lines)) <= 100
+    planned = Recipe.from_dict({"data": {"images": "i", "masks": "m"}})
+    assert len(rows) >= 14
+    for field, (value, reason) in rows.items():
+        section, name = field.split(".")
+        assert hasattr(getattr(planned, section), name)
         assert value
         assert reason
-        assert "…" not in row
+    assert "…" not in out
 
 
 def test_a_warning_of_explain_names_the_option_that_prints_every_file(pairs, tmp_path, maskwright_command):

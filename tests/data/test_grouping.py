@@ -96,7 +96,7 @@ def test_where_all_images_are_similar_only_names_are_used():
     names = [f"v{video}_{frame}" for video in range(8) for frame in range(2)]
     groups = infer_groups(names, digests=digests(names), hashes=dict.fromkeys(names, random_hash(0)))
     assert len(partition(groups.of)) == 8
-    assert groups.evidence == "by file names; too many images are near-duplicates to keep them together"
+    assert groups.evidence == "by file names; too many near-duplicates"
 
 
 def test_without_other_evidence_identical_pixels_are_grouped():
@@ -104,7 +104,7 @@ def test_without_other_evidence_identical_pixels_are_grouped():
     same = digests(names) | {"7": "3"}
     groups = infer_groups(names, digests=same, hashes=dict.fromkeys(names, random_hash(0)))
     assert partition(groups.of) == {frozenset("37")} | {frozenset([name]) for name in names if name not in "37"}
-    assert groups.evidence.startswith("where their pixels are identical; too many images are near-duplicates")
+    assert groups.evidence.startswith("by identical pixels; too many near-duplicates")
 
 
 def test_identical_pixels_are_always_grouped():

@@ -112,11 +112,11 @@ def test_a_short_training_from_scratch_gets_a_small_network(sections, backbone, 
 @pytest.mark.parametrize(
     ("sizes", "objects", "patch", "reason"),
     [
-        ((101, 101), 30, (128, 128), "the median image, 101 x 101"),
-        ((30, 700), 30, (64, 704), "the median image, 30 x 700"),
-        ((600, 800), 129, (320, 448), "the median image, 600 x 800; objects are about 129 pixels wide"),
-        ((600, 800), 128, (256, 320), "the median image, 600 x 800; objects are about 128 pixels wide"),
-        ((800, 600), None, (320, 256), "the median image, 800 x 600"),
+        ((101, 101), 30, (128, 128), "the median image 101 x 101"),
+        ((30, 700), 30, (64, 704), "the median image 30 x 700"),
+        ((600, 800), 129, (320, 448), "median image 600 x 800; object width 129"),
+        ((600, 800), 128, (256, 320), "median image 600 x 800; object width 128"),
+        ((800, 600), None, (320, 256), "median image 800 x 600"),
     ],
 )
 def test_a_patch_covers_the_median_image_or_the_context_of_objects(sizes, objects, patch, reason):
@@ -130,7 +130,7 @@ def test_a_patch_covers_the_median_image_or_the_context_of_objects(sizes, object
     [
         (100, {"time_budget": 7200}, 8, "about 211 patches"),
         (100, {"time_budget": 600}, 4, "10 min from scratch: "),
-        (1, {"epochs": 9}, 3, " 3 patches only"),
+        (1, {"epochs": 9}, 3, "area of 3 patches"),
         (100, {"patch_size": (512, 512), "epochs": 9}, 2, "8 patches of 256 x 320"),
         (100, {"patch_size": (1024, 1024)}, 2, "at least 2 patches"),
         (100, {"patch_size": (64, 64), "epochs": 9}, 8, "about 4219 patches"),
@@ -156,7 +156,7 @@ def test_a_rare_class_is_oversampled_unless_patches_cover_the_image():
     rare = {"background": 0.9995, "cell": 0.0005}
     assert planned("training.foreground_oversampling", data(class_fractions=rare)) == (
         0.33,
-        "random patches seldom contain cell, 0.05 % of the pixels",
+        "cell is rare, 0.05 % of the pixels",
     )
     assert (
         planned("training.foreground_oversampling", data(class_fractions={"background": 0.999, "cell": 0.001}))[0]
@@ -169,7 +169,7 @@ def test_a_rare_class_is_oversampled_unless_patches_cover_the_image():
 def test_the_reason_for_the_loss_names_the_rarest_class():
     value, reason = planned("training.loss")
     assert value == {"cross_entropy": 1.0, "dice": 1.0}
-    assert "wall has 2 % of the pixels" in reason
+    assert "rarest class wall: 2 % of the pixels" in reason
 
 
 @pytest.mark.parametrize(
@@ -197,14 +197,14 @@ def test_pretrained_weights_determine_the_normalisation():
         "encoder",
         "normalisation of the imagenet weights",
     )
-    assert planned("data.normalisation") == ("dataset", "mean 0.4, standard deviation 0.25 of 100 training images")
+    assert planned("data.normalisation") == ("dataset", "mean 0.4, std 0.25 of 100 training images")
 
 
 def test_planning_a_planned_recipe_changes_nothing(tmp_path):
     complete, decisions = plan_recipe(recipe(data={"images": "/i", "masks": "/m"}), data(vertically_asymmetric=False))
     text = complete.to_yaml(reasons={each.field: each.reason for each in decisions})
     (tmp_path / "recipe.yaml").write_text(text)
-    assert "alike in the upper and lower halves of the masks.\n  flip: " in text
+    assert "upper and lower halves of the masks are alike.\n  flip: " in text
     repeated, decisions = plan_recipe(Recipe.load(tmp_path / "recipe.yaml"), data(std=0.01, object_width=400))
     assert repeated == complete
     assert {each.reason for each in decisions} == {GIVEN}
@@ -224,9 +224,9 @@ def test_the_split_is_described_in_groups_and_images():
     decision = split_decision(recipe(), groups, ["a1", "a2"])
     assert (decision.value, decision.reason) == (
         "1 of 3 groups, 2 of 4 images",
-        "images are kept together by file names",
+        "grouped by file names",
     )
-    alone = Groups({"a": "a", "b": "b"}, "where their pixels are equal")
+    alone = Groups({"a": "a", "b": "b"}, "by identical pixels")
     decision = split_decision(recipe(data={"validation_fraction": 0.5}), alone, ["a"])
     assert decision.value == "1 of 2 images"
-    assert decision.reason == "given; images are kept together where their pixels are equal"
+    assert decision.reason == "given; grouped by identical pixels"

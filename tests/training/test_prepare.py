@@ -40,7 +40,7 @@ def test_no_video_is_on_both_sides_of_the_split(videos):
     assert sources(prepared.train).isdisjoint(sources(prepared.validation))
     assert len(prepared.validation) == 6
     assert prepared.decisions[0].value == "2 of 10 groups, 6 of 30 images"
-    assert prepared.decisions[0].reason == "images are kept together by file names"
+    assert prepared.decisions[0].reason == "grouped by file names"
 
 
 def test_grouping_by_file_names_can_be_turned_off(videos):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 MAX_LISTED_CLASSES: Final = 12
 """Classes that the plan names."""
+MAX_VALUE_WIDTH: Final = 24
+"""Columns of a field's value in the plan; a longer value is wrapped."""
 
 
 def series_table(summary: SeriesSummary, *, folds: bool) -> Table:
@@ -88,12 +90,18 @@ def plan_table(plan: Plan) -> Table:
 
 
 def decisions_table(decisions: Sequence[Decision]) -> Table:
-    """One row for each field of the recipe that was chosen or given, under the name that ``--set`` accepts."""
-    table = _table()
-    for name in ("field", "value", "reason"):
-        table.add_column(name, no_wrap=True)
+    """One row for each field of the recipe that was chosen or given, below the name of its section."""
+    sections: dict[str, list[Decision]] = {}
     for decision in decisions:
-        table.add_row(decision.field, escape(_value(decision)), escape(decision.reason))
+        sections.setdefault(decision.field.partition(".")[0], []).append(decision)
+    table = _table()
+    table.add_column("field", no_wrap=True)
+    table.add_column("value", max_width=MAX_VALUE_WIDTH)
+    table.add_column("reason")
+    for section, fields in sections.items():
+        table.add_row(f"[bold]{section}[/]")
+        for decision in fields:
+            table.add_row(f"  {decision.field.partition('.')[2]}", escape(_value(decision)), escape(decision.reason))
     return table
 
 
@@ -118,7 +126,7 @@ def score_table(scores: Scores, *, title: str) -> Table:
 def checks_table(engine: EngineRecord) -> Table:
     """Differences between an engine and its run, and the largest differences that are allowed."""
     table = _table()
-    table.add_column(f"{engine.kind} {engine.precision} against Keras")
+    table.add_column(f"{engine.runtime} {engine.precision} against Keras")
     table.add_column("found", justify="right")
     table.add_column("allowed", justify="right")
     if (checks := engine.checks) is not None:
@@ -150,7 +158,7 @@ def balance_table(report: CheckReport, values: MaskValues) -> Table:
     """Meaning of each mask value, and its pixels and images in each set."""
     sets = [("train", report.train)] + ([("val", report.validation)] if report.validation else [])
     table = _table(f"Masks: {values.kind}")
-    table.add_column("value", justify="right")
+    table.add_column("value", justify="right", no_wrap=True)
     table.add_column("class")
     for name, _ in sets:
         for column in (f"{name} pixels", "fraction", "images"):
@@ -202,7 +210,7 @@ def _value(decision: Decision) -> str:
         case tuple(sides):
             return " x ".join(map(str, sides))
         case dict(weights) if decision.field == "training.class_weights":
-            return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+            return f"{min(weights.values()):g} to {max(weights.values()):g} by class"
         case dict(weights):
             return _loss(weights)
         case float(seconds) if decision.field == "training.time_budget":

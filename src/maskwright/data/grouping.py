@@ -45,7 +45,7 @@ def infer_groups(names: Sequence[str], *, digests: Mapping[str, str], hashes: Ma
     sources = sources_from_names(names)
     by_name = [] if sources is None else _edges(_names_by_key(sources, names))
     by_hash = _near_duplicate_edges(_names_by_key(hashes, names))
-    too_similar = "too many images are near-duplicates to keep them together" if by_hash else ""
+    too_similar = "too many near-duplicates" if by_hash else ""
     candidates = (
         (by_name and by_hash, [*by_name, *by_hash], "by file names and near-duplicate images"),
         (by_name, by_name, "; ".join(filter(None, ("by file names", too_similar)))),
@@ -55,13 +55,13 @@ def infer_groups(names: Sequence[str], *, digests: Mapping[str, str], hashes: Ma
         groups = _connected(names, [*identical, *edges])
         if has_evidence and _is_usable(groups):
             return Groups(groups, evidence)
-    reason = too_similar or "no other groups were found in file names or images"
-    return Groups(_connected(names, identical), f"where their pixels are identical; {reason}")
+    reason = too_similar or "no other groups"
+    return Groups(_connected(names, identical), f"by identical pixels; {reason}")
 
 
 def identical_groups(names: Sequence[str], *, digests: Mapping[str, str]) -> Groups:
     """Group only images with identical pixels; for the arguments see `infer_groups`."""
-    return Groups(_connected(names, _edges(_names_by_key(digests, names))), "where their pixels are identical")
+    return Groups(_connected(names, _edges(_names_by_key(digests, names))), "by identical pixels")
 
 
 def sources_from_names(names: Sequence[str]) -> dict[str, str] | None:

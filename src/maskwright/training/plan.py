@@ -81,15 +81,14 @@ def split_decision(recipe: Recipe, groups: Groups, held_out: Collection[str]) ->
     value = images if total == len(groups.of) else f"{validation} of {total} groups, {images}"
     field = "data.validation_fraction" if recipe.data.fold is None else "data.fold"
     given = f"{GIVEN}; " if _is_given(recipe, field) else ""
-    return Decision(field, value, f"{given}images are kept together {groups.evidence}")
+    return Decision(field, value, f"{given}grouped {groups.evidence}")
 
 
 def choose_normalisation(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     """Choose the encoder's normalisation with pretrained weights, else the statistics of the training images."""
     if recipe.network.encoder_weights is not None:
         return "encoder", f"normalisation of the {recipe.network.encoder_weights} weights"
-    statistics = f"mean {data.mean:.3g}, standard deviation {data.std:.3g}"
-    return "dataset", f"{statistics} of {len(data.sizes)} training images"
+    return "dataset", f"mean {data.mean:.3g}, std {data.std:.3g} of {len(data.sizes)} training images"
 
 
 def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], str]:
@@ -102,9 +101,9 @@ def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], st
     patch = patch_for(data.sizes, area=area)
     height, width = data.median_size
     if patch[0] >= height and patch[1] >= width:
-        return patch, f"covers the median image, {height} x {width}"
-    objects = "" if data.object_width is None else f"; objects are about {data.object_width:.0f} pixels wide"
-    return patch, f"has the shape of the median image, {height} x {width}{objects}"
+        return patch, f"covers the median image {height} x {width}"
+    objects = "" if data.object_width is None else f"; object width {data.object_width:.0f}"
+    return patch, f"median image {height} x {width}{objects}"
 
 
 def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH_PIXELS) -> tuple[int, int]:
@@ -128,8 +127,8 @@ def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH_PIXELS) ->
 def choose_progressive_resize(data: Fingerprint, recipe: Recipe) -> tuple[ProgressiveResize | None, str]:
     """Choose the recipe's progressive resizing, or none if reduced images would lose thin objects."""
     if _is_thin(data):
-        return None, f"objects are about {data.object_width:.0f} pixels wide and would be lost in smaller images"
-    return recipe.training.progressive_resize, "smaller patches give more steps in the same time"
+        return None, f"objects {data.object_width:.0f} pixels wide would be lost"
+    return recipe.training.progressive_resize, "more and faster steps with smaller patches"
 
 
 def _is_thin(data: Fingerprint) -> bool:
@@ -156,18 +155,18 @@ def _choose_batch_of_one_device(data: Fingerprint, recipe: Recipe) -> tuple[int,
     by_area = max(_MIN_BATCH, min(most, round(most * _PATCH_PIXELS / area)))
     patches = math.ceil(data.pixels / area)
     if patches < by_area:
-        return max(_MIN_BATCH, patches), f"the training images have the area of {patches} patches only"
+        return max(_MIN_BATCH, patches), f"training images have the area of {patches} patches"
     if by_area < most:
-        return by_area, f"at most the pixels of {most} patches of 256 x 320 in a step, at least {_MIN_BATCH} patches"
+        return by_area, f"area of {most} patches of 256 x 320, at least {_MIN_BATCH} patches"
     if short:
-        return most, f"{short}: more steps with smaller batches"
-    return most, f"the training images have the area of about {patches} patches"
+        return most, f"{short}: favours small batches"
+    return most, f"training images: area of about {patches} patches"
 
 
 def choose_loss(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float], str]:
     """Choose cross entropy plus Dice, as nnU-Net does: the second gives small classes the same weight as large ones."""
     name, fraction = data.rarest_class
-    return recipe.training.loss, f"suits small classes: {name} has {_percent(fraction)} of the pixels"
+    return recipe.training.loss, f"rarest class {name}: {_percent(fraction)} of the pixels"
 
 
 def choose_class_weights(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float] | None, str]:
@@ -181,15 +180,15 @@ def choose_class_weights(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, f
         return None, f"only {len(fractions)} classes, which the loss balances"
     median = np.median(list(fractions.values()))
     weights = {name: round(float(np.sqrt(median / fraction)), 2) for name, fraction in fractions.items()}
-    return weights, "square root of the median class frequency over the class frequency"
+    return weights, "sqrt(median frequency / class frequency)"
 
 
 def choose_backbone(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     """Choose a small backbone for a short training from scratch, which then has more steps."""
     del data
     if short := _short_training(recipe):
-        return _SMALL_BACKBONE, f"{short}: a small network scores better"
-    return recipe.network.backbone, "default of a training that is long or has pretrained weights"
+        return _SMALL_BACKBONE, f"{short}: favours small networks"
+    return recipe.network.backbone, "default with pretrained weights or a long run"
 
 
 def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], str]:
@@ -200,7 +199,7 @@ def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], 
         and recipe.network.backbone == _SMALL_BACKBONE
         and "decoder_filters" in ARCHITECTURE_OPTIONS[recipe.network.architecture]
     ):
-        return _SMALL_DECODER, f"{short}: a small network scores better"
+        return _SMALL_DECODER, f"{short}: favours small networks"
     return recipe.network.decoder_filters, "default of the architecture"
 
 
@@ -208,8 +207,8 @@ def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     """Choose Muon for a training from scratch; it was not measured with pretrained weights."""
     del data
     if recipe.network.encoder_weights is None and recipe.network.custom is None:
-        return "muon", "learns more per step in a training from scratch"
-    return recipe.training.optimizer, "default with pretrained weights or a custom network"
+        return "muon", "learns more per step from scratch"
+    return recipe.training.optimizer, "default if pretrained or a custom network"
 
 
 def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
@@ -237,18 +236,18 @@ def choose_foreground_oversampling(data: Fingerprint, recipe: Recipe) -> tuple[f
     if patch[0] >= height and patch[1] >= width:
         return 0.0, "a patch covers a whole image"
     if fraction < _RARE_FRACTION:
-        return _FOREGROUND_FRACTION, f"random patches seldom contain {name}, {_percent(fraction)} of the pixels"
-    return 0.0, f"random patches contain every class: {name} has {_percent(fraction)} of the pixels"
+        return _FOREGROUND_FRACTION, f"{name} is rare, {_percent(fraction)} of the pixels"
+    return 0.0, f"rarest class {name}: {_percent(fraction)} of the pixels"
 
 
 def choose_flip(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     """Choose vertical flips too, unless the upper and lower halves of the masks differ."""
     del recipe
     if data.vertically_asymmetric is None:
-        return "horizontal", "too few masks to compare their upper and lower halves"
+        return "horizontal", "too few masks to compare their halves"
     if data.vertically_asymmetric:
-        return "horizontal", "classes differ between the upper and lower halves of the masks"
-    return "horizontal_and_vertical", "classes are alike in the upper and lower halves of the masks"
+        return "horizontal", "upper and lower halves of the masks differ"
+    return "horizontal_and_vertical", "upper and lower halves of the masks are alike"
 
 
 def choose_rotation(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
@@ -260,16 +259,16 @@ def choose_rotation(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
 
 def choose_brightness(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
     """Choose the recipe's brightness change, reduced in proportion for images of low contrast."""
-    default, std = recipe.augmentation.brightness, f"standard deviation {data.std:.2g} of the value range"
+    default, std = recipe.augmentation.brightness, f"standard deviation {data.std:.2g}"
     if data.std >= _USUAL_MIN_STD:
-        return default, f"usual contrast: {std}"
+        return default, f"{std} of the value range"
     return float(f"{default * data.std / _USUAL_MIN_STD:.2g}"), f"low contrast: {std}"
 
 
 def choose_time_budget(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
     """Choose half an hour for any data."""
     del data, recipe
-    return DEFAULT_SECONDS, "default without --epochs or --time-budget"
+    return DEFAULT_SECONDS, "default without --epochs and --time-budget"
 
 
 RULES: Final[Mapping[str, Rule]] = {
