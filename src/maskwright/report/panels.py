@@ -40,8 +40,8 @@ class ImagePanel:
 def worst_and_best(images: Sequence[ImageScore]) -> tuple[list[ImageScore], list[ImageScore]]:
     """Return the images with the lowest mean IoU, worst first, and those with the highest, best first.
 
-    There are at most `MAX_WORST` and `MAX_BEST`, and no image is in both. Of fewer than nine images a third counts as
-    best, but one of two. Images without a score are left out, and equal scores are sorted by name.
+    There are at most `MAX_WORST` and `MAX_BEST`, and no image is in both lists. With fewer than nine images, a third of
+    them (but one of two) are in the second. Images without a score are left out; equal scores are sorted by name.
     """
     scored = [(image.mean_iou, image.name, image) for image in images if image.mean_iou is not None]
     ranked = [image for _, _, image in sorted(scored, key=lambda entry: entry[:2])]
