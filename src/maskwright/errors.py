@@ -1,4 +1,4 @@
-"""Mistakes a user can make, as data: each is a class with fields and one template, shown once, at the door."""
+"""Errors in user input: each is a class with fields and one message template; the command line prints the message."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -8,9 +8,9 @@ T = TypeVar("T")
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the text names it, what was found, what was expected and what to do.
+    """Input that cannot be used; the message states what was given, what was found or expected and what to do.
 
-    Subclasses set ``text``, a format string over the keyword arguments they are raised with.
+    Subclasses set ``text``, a format string over the keyword arguments of the constructor, which ``fields`` holds.
     """
 
     text: ClassVar[str] = "{message}"
@@ -23,18 +23,18 @@ class InputError(ValueError):
         return _rebuild, (type(self), self.fields)
 
 
-def _rebuild(kind: type[InputError], fields: Mapping[str, object]) -> InputError:
-    return kind(**fields)
+def _rebuild(cls: type[InputError], fields: Mapping[str, object]) -> InputError:
+    return cls(**fields)
 
 
 class UnknownChoice(InputError):
-    """A name that stands in no table."""
+    """A name that is not one of the allowed ones."""
 
     text = "{argument}={given!r} is not known; expected one of {allowed}.{hint}"
 
 
 class WrongArgument(InputError):
-    """An argument whose value cannot be used."""
+    """An argument with an invalid value."""
 
     text = "{argument}={given!r}: expected {expected}.{hint}"
 
@@ -42,7 +42,7 @@ class WrongArgument(InputError):
 class MissingPackage(InputError):
     """An optional package that is not installed, cannot be imported or is too old.
 
-    Fields: ``purpose`` (what needs it), ``package`` (one or more names), ``reason`` and ``command`` (installs it).
+    Fields: ``purpose`` (what requires it), ``package`` (one or more names), ``reason`` and ``command`` (installs it).
     """
 
     text = "{purpose} requires {package}{reason}. Install with: {command}."
@@ -59,22 +59,22 @@ def missing_package(purpose: str, package: str, *, install: str, reason: object 
 
 
 def wrong_argument(argument: str, given: object, *, expected: str, hint: str = "") -> WrongArgument:
-    """A `WrongArgument`, with an optional hint as a second sentence."""
+    """Return a `WrongArgument`, with an optional hint as a second sentence."""
     return WrongArgument(argument=argument, given=given, expected=expected, hint=f" {hint}" if hint else "")
 
 
 def unknown_choice(argument: str, given: object, allowed: Collection[str]) -> UnknownChoice:
-    """An `UnknownChoice` that suggests the nearest allowed name."""
-    near = get_close_matches(str(given), list(allowed), n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
+    """Return an `UnknownChoice` that suggests the closest allowed name."""
+    close = get_close_matches(str(given), list(allowed), n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
     return UnknownChoice(argument=argument, given=given, allowed=", ".join(allowed), hint=hint)
 
 
 def one_of(argument: str, given: str, table: Mapping[str, T]) -> T:
-    """The entry of ``table`` called ``given``.
+    """Return the entry of ``table`` named ``given``.
 
     Raises:
-        UnknownChoice: ``given`` stands in no row; the message lists the rows and the nearest one.
+        UnknownChoice: There is no such entry; the message lists all names and suggests the closest one.
 
     >>> one_of("size", "large", {"small": 1, "large": 2})
     2

@@ -1,4 +1,4 @@
-"""Files made by hand or by other libraries, never by the code under test."""
+"""Files written by hand or by other libraries, never by the code under test."""
 
 import struct
 import zlib
@@ -31,7 +31,7 @@ def png(
     before: bytes = b"",
     after: bytes = b"",
 ) -> Path:
-    """A PNG from its packed rows, with whole blocks before and after the pixels; ISO/IEC 15948 by hand."""
+    """A PNG (ISO/IEC 15948) of packed rows, with optional chunks before and after the pixels."""
     pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
     parts = png_header(*size, bits=bits, kind=kind), before, block(b"IDAT", pixels), after, block(b"IEND", b"")
     path.write_bytes(b"".join(parts))
@@ -44,7 +44,7 @@ def png_16(path: Path, samples: np.ndarray, *, kind: str, after: bytes = b"") ->
 
 
 def saved(path: Path, pixels: np.ndarray | Image.Image, **options: Any) -> Path:
-    """The pixels written by Pillow."""
+    """Pixels written by Pillow."""
     picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     picture.save(path, **options)
     return path
@@ -55,7 +55,7 @@ def noise(*shape: int, dtype: str = "uint8", seed: int = 0) -> np.ndarray:
 
 
 def smooth(height: int, width: int) -> np.ndarray:
-    """An RGB picture that JPEG keeps within a few steps."""
+    """An RGB image that JPEG changes by only a few levels."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows * 255 / height, columns * 255 / width, (rows + columns) * 127 / (height + width)], -1).astype(
         np.uint8

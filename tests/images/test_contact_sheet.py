@@ -1,4 +1,4 @@
-"""A sheet shows every pair, in order, unchanged on the left and drawn over on the right."""
+"""A sheet has every pair in order: the image on the left and its overlay on the right."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def flat(*greys: int, height: int = 20, width: int = 30) -> np.ndarray:
     return np.stack([np.full((height, width, 3), grey, np.uint8) for grey in greys])
 
 
-def test_pairs_stand_in_reading_order_with_image_left_and_mask_right():
+def test_pairs_are_in_reading_order():
     masks = np.zeros((3, 20, 30), np.uint8)
     masks[1, 5:15, 10:20] = 1
     sheet = contact_sheet(flat(50, 100, 150), masks, labels=[BACKGROUND, CELL], columns=2)
@@ -40,7 +40,7 @@ def test_fewer_pairs_than_columns_make_a_narrower_sheet():
     assert sheet.shape == (10 + 20 + 10, 10 + 30 + 2 + 30 + 10, 3)
 
 
-def test_ignored_pixels_are_marked_and_no_class():
+def test_ignored_pixels_are_hatched():
     masks = np.full((1, 20, 30), IGNORED, np.uint8)
     drawn = contact_sheet(flat(50), masks, labels=[BACKGROUND, CELL])[10:30, 42:72]
     assert {tuple(pixel) for pixel in drawn.reshape(-1, 3).tolist()} == {(50, 50, 50), (150, 150, 150)}
@@ -55,6 +55,6 @@ def test_ignored_pixels_are_marked_and_no_class():
         (flat(1), np.zeros((1, 20, 30), np.uint8), 0, r"columns=0: expected at least 1"),
     ],
 )
-def test_what_cannot_be_laid_out_is_refused(images, masks, columns, words):
+def test_invalid_arguments_are_an_error(images, masks, columns, words):
     with pytest.raises(WrongArgument, match=words):
         contact_sheet(images, masks, labels=[BACKGROUND], columns=columns)

@@ -1,4 +1,4 @@
-"""Files that are no image, or not all of one: one error each, and at once."""
+"""Files that are not complete images raise a single error, before memory is allocated."""
 
 import struct
 import tracemalloc
@@ -30,11 +30,11 @@ def reader(request):
 
 
 def test_a_missing_file(tmp_path, reader):
-    with pytest.raises(MissingImage, match=r"none\.png: found nothing of that name; expected an image file. Check"):
+    with pytest.raises(MissingImage, match=r"none\.png: found no such file; expected an image file"):
         reader(tmp_path / "none.png")
     with pytest.raises(MissingImage):
         reader("a\0.png")
-    with pytest.raises(UnreadableImage, match=r"found File name too long; .* Check name and permissions\."):
+    with pytest.raises(UnreadableImage, match=r"found File name too long; "):
         reader(tmp_path / ("n" * 300 + ".png"))
     (tmp_path / "file").write_bytes(b"x")
     with pytest.raises(MissingImage):
@@ -42,7 +42,7 @@ def test_a_missing_file(tmp_path, reader):
 
 
 def test_a_folder(tmp_path, reader):
-    with pytest.raises(NotAnImage, match=r"found a folder; expected an image file\. Give the files in it"):
+    with pytest.raises(NotAnImage, match=r"found a folder; expected an image file"):
         reader(tmp_path)
 
 
@@ -53,20 +53,20 @@ def test_an_empty_file(tmp_path, reader):
 
 
 @pytest.mark.parametrize("content", [b"hello, I am text", b"%PDF-1.7", b"x", b"\0" * 100])
-def test_another_format_by_an_image_name(tmp_path, reader, content):
+def test_another_format_with_an_image_suffix(tmp_path, reader, content):
     (tmp_path / "a.png").write_bytes(content)
     with pytest.raises(NotAnImage, match=r"a\.png: found a file that starts with b'.*expected a PNG, JPEG"):
         reader(tmp_path / "a.png")
 
 
-def test_a_file_that_may_not_be_read(tmp_path, reader, monkeypatch):
+def test_a_file_without_read_permission(tmp_path, reader, monkeypatch):
     path = saved(tmp_path / "a.png", smooth(3, 4))
 
     def refused(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(UnreadableImage, match=r"a\.png: found Permission denied; .*Check name and permissions"):
+    with pytest.raises(UnreadableImage, match=r"a\.png: found Permission denied; expected a readable file"):
         reader(path)
 
 
@@ -99,7 +99,7 @@ def png(height: int, width: int) -> bytes:
 
 
 @pytest.mark.parametrize("header", [png, jpeg, bmp, gif, tiff], ids=lambda header: header.__name__)
-def test_a_header_that_announces_too_much_is_refused_before_room_is_made(tmp_path, reader, header):
+def test_a_header_of_too_many_pixels_is_an_error_before_decoding(tmp_path, reader, header):
     path = tmp_path / "bomb"
     path.write_bytes(header(60_000, 60_001))
     tracemalloc.start()
@@ -112,7 +112,7 @@ def test_a_header_that_announces_too_much_is_refused_before_room_is_made(tmp_pat
 
 
 @pytest.mark.parametrize("header", [png, bmp, tiff], ids=lambda header: header.__name__)
-def test_the_bound_is_a_number_of_pixels(tmp_path, header):
+def test_the_limit_is_a_number_of_pixels(tmp_path, header):
     path = tmp_path / "bomb"
     path.write_bytes(header(2**13, 2**14))
     assert image_size(path) == (2**13, 2**14)
@@ -121,7 +121,7 @@ def test_the_bound_is_a_number_of_pixels(tmp_path, header):
         image_size(path)
 
 
-def test_many_channels_count_as_well(tmp_path):
+def test_channels_count_towards_the_limit(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, np.zeros((4, 4, 4), np.uint8), photometric="rgb", metadata=None)
     with tifffile.TiffFile(path, mode="r+") as tiff_file:
@@ -152,7 +152,7 @@ def pictures(folder: Path) -> dict[str, Path]:
     }
 
 
-def test_a_file_cut_at_any_tenth_is_refused(tmp_path):
+def test_a_truncated_file_is_an_error(tmp_path):
     for kind, path in pictures(tmp_path).items():
         whole = path.read_bytes()
         assert read_image(path).shape == (120, 150, 3), kind
@@ -164,7 +164,7 @@ def test_a_file_cut_at_any_tenth_is_refused(tmp_path):
                 read_mask(path)
 
 
-def test_random_damage_never_leaves_the_errors_we_promise(tmp_path):
+def test_random_damage_raises_only_documented_errors(tmp_path):
     random = np.random.default_rng(0)
     for path in pictures(tmp_path).values():
         whole = np.frombuffer(path.read_bytes(), np.uint8)
@@ -178,9 +178,9 @@ def test_random_damage_never_leaves_the_errors_we_promise(tmp_path):
                 continue
 
 
-def test_a_tiff_without_a_picture(tmp_path, reader):
+def test_a_tiff_without_an_image(tmp_path, reader):
     (tmp_path / "a.tif").write_bytes(b"II*\0\xff\xff\xff\x7f")
-    with pytest.raises(DamagedImage, match=r"a\.tif: found a TIFF header and no picture; .*copy or export it again"):
+    with pytest.raises(DamagedImage, match=r"a\.tif: found a TIFF header without an image; "):
         reader(tmp_path / "a.tif")
 
 
@@ -189,11 +189,11 @@ def test_a_tiff_that_decodes_to_another_shape(tmp_path):
     tifffile.imwrite(path, np.zeros((4, 5, 3), np.uint8), photometric="rgb", metadata=None)
     with tifffile.TiffFile(path, mode="r+") as tiff_file:
         tiff_file.pages[0].tags["BitsPerSample"].overwrite((0, 0, 0))
-    with pytest.raises(DamagedImage, match=r"found pixels of shape .*expected shape \(4, 5, 3\), as its header says"):
+    with pytest.raises(DamagedImage, match=r"found pixels of shape .*expected shape \(4, 5, 3\)"):
         read_image(path)
 
 
-def test_want_of_memory_is_not_blamed_on_the_file(tmp_path, monkeypatch):
+def test_a_memory_error_is_not_reported_as_damage(tmp_path, monkeypatch):
     path = saved(tmp_path / "a.png", smooth(3, 4))
 
     def exhausted(*_: object) -> None:
@@ -208,16 +208,14 @@ def test_want_of_memory_is_not_blamed_on_the_file(tmp_path, monkeypatch):
         read_image(saved(tmp_path / "a.jpg", smooth(3, 4)))
 
 
-def test_arrays_and_large_images_are_told_their_way_out(tmp_path):
+def test_errors_of_arrays_and_large_images_name_the_remedy(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 4), np.uint8))
-    with pytest.raises(
-        NotAnImage, match=r"a\.npy: found a NumPy array; .*name one file for the result, --out mask\.tif"
-    ):
+    with pytest.raises(NotAnImage, match=r"a\.npy: found a NumPy array; .*--out mask\.tif"):
         read_image(tmp_path / "a.npy")
     (tmp_path / "a.zarr").mkdir()
     (tmp_path / "a.zarr" / ".zarray").write_text("{}")
-    with pytest.raises(NotAnImage, match=r"a\.zarr: found a folder; .*name one file for the result, --out mask\.tif"):
+    with pytest.raises(NotAnImage, match=r"a\.zarr: found a folder; .*--out mask\.tif"):
         read_image(tmp_path / "a.zarr")
     (tmp_path / "a.png").write_bytes(png_header(30000, 30000, bits=8, kind="rgb") + block(b"IDAT", b""))
-    with pytest.raises(ImageTooLarge, match=r"to predict it by window, name one file for the result: --out mask\.tif"):
+    with pytest.raises(ImageTooLarge, match=r"window by window, .*--out mask\.tif"):
         read_image(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Labels, and colours that can be told apart."""
+"""Labels and distinguishable colours."""
 
 import numpy as np
 import pytest
@@ -18,13 +18,13 @@ def test_colours_differ_and_none_is_black():
     assert all(0 <= channel <= 255 for colour in colours for channel in colour)
 
 
-def test_more_colours_begin_with_the_same_ones():
+def test_a_longer_sequence_starts_with_the_same_colours():
     assert distinct_colours(0) == ()
     assert distinct_colours(5) == distinct_colours(40)[:5]
 
 
-def test_the_first_twelve_are_far_apart_in_lightness_or_hue():
-    """CIE 1976 difference, computed here from the definitions of sRGB and CIELAB; 2.3 is the least one can see."""
+def test_the_first_twelve_colours_are_far_apart():
+    """CIE 1976 difference by the definitions of sRGB and CIELAB; 2.3 is just noticeable."""
     unit = np.array(distinct_colours(12)) / 255
     linear = np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4)
     xyz = linear @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
@@ -37,7 +37,7 @@ def test_the_first_twelve_are_far_apart_in_lightness_or_hue():
 @pytest.mark.parametrize(
     "wrong", [{"name": ""}, {"colour": (0, 0, 256)}, {"colour": (0, 0)}, {"value": 0.5}, {"color": (0, 0, 0)}], ids=str
 )
-def test_a_label_that_makes_no_sense_is_refused(wrong):
+def test_an_invalid_label_is_an_error(wrong):
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         Label(**({"name": "road", "value": 1, "colour": (1, 2, 3)} | wrong))
 

@@ -1,4 +1,4 @@
-"""The unit scale, and statistics that do not depend on how pixels are spread over images."""
+"""The unit scale, and statistics that do not depend on how pixels are distributed over images."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ PLAIN = Normalisation(mean=(0.0,), std=(1.0,))
 
 
 @given(hnp.arrays(st.sampled_from([np.uint8, np.uint16]), (3, 4, 1)))
-def test_integers_land_between_0_and_1_in_order(image):
+def test_integers_are_mapped_monotonically_to_0_to_1(image):
     unit = PLAIN.to_unit(image)
     assert unit.dtype == np.float32
     assert unit.min() >= 0
@@ -24,14 +24,14 @@ def test_integers_land_between_0_and_1_in_order(image):
     np.testing.assert_array_equal(np.rint(unit * np.float64(np.iinfo(image.dtype).max)), image)
 
 
-def test_the_ends_of_every_type():
+def test_the_extremes_of_every_type_become_0_and_1():
     for ends in (np.array([0, 255], np.uint8), np.array([0, 65535], np.uint16)):
         assert PLAIN.to_unit(ends).tolist() == [0, 1]
     floats = Normalisation(low=-2, high=6, mean=(0,), std=(1,)).to_unit(np.array([-2, 0, 6, 10], np.float32))
     assert floats.tolist() == [0, 0.25, 1, 1.5]
 
 
-def test_each_channel_has_its_own_mean_and_spread():
+def test_each_channel_has_its_own_mean_and_std():
     normalisation = Normalisation(mean=(0.0, 0.5, 1.0), std=(1.0, 0.5, 0.25))
     image = np.array([[[255, 255, 0]]], np.uint8)
     np.testing.assert_array_equal(normalisation(image), [[[1, 1, -4]]])
@@ -40,7 +40,7 @@ def test_each_channel_has_its_own_mean_and_spread():
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_measuring_image_by_image_is_measuring_all_pixels_at_once(dtype):
+def test_statistics_of_images_are_those_of_all_pixels(dtype):
     images = [
         noise(height, width, 3, seed=height).astype(dtype) // (height + 1) * 3
         for height, width in ((3, 4), (1, 9), (8, 8))
@@ -63,7 +63,7 @@ def test_measuring_image_by_image_is_measuring_all_pixels_at_once(dtype):
 @pytest.mark.parametrize("strip", [7, 25])  # a row at a time, and two with one that is left over
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 def test_a_large_image_is_measured_in_strips(monkeypatch, strip, dtype):
-    monkeypatch.setattr("maskwright.images.normalise._STRIP", strip)
+    monkeypatch.setattr("maskwright.images.normalise._PIXELS_AT_ONCE", strip)
     image = noise(9, 11, 2).astype(dtype)
     image.flat[:4] = 0, 0, 255, 255  # all of the range of either type
     measured = Normalisation.measure([image])
@@ -80,7 +80,7 @@ def test_the_brightest_pixels_are_summed_without_overflow():
         assert measured.std == pytest.approx((1 / np.iinfo(kind).max,), rel=1e-9)
 
 
-def test_pixels_without_a_unit_scale_and_empty_images():
+def test_other_pixel_types_are_an_error_and_empty_images_are_skipped():
     with pytest.raises(WrongArgument, match="int32"):
         Normalisation.measure([np.zeros((2, 2, 1), np.int32)])
     for kind in (np.uint8, np.float32):
@@ -88,29 +88,29 @@ def test_pixels_without_a_unit_scale_and_empty_images():
         assert Normalisation.measure([empty, full]).mean == (0.5,)
 
 
-def test_a_large_offset_costs_no_precision():
+def test_a_large_offset_does_not_reduce_precision():
     image = np.array([[[1e7], [1e7 + 1], [1e7 + 2], [1e7 + 3]]], np.float32)
     measured = Normalisation.measure([image] * 50)
     assert measured.mean == pytest.approx((0.5,), rel=1e-12)
     assert measured.std == pytest.approx((np.sqrt(1.25) / 3,), rel=1e-9)
 
 
-def test_a_channel_that_does_not_vary_becomes_zero():
+def test_a_constant_channel_becomes_zero():
     for image in (np.full((3, 3, 2), 7, np.uint8), np.full((3, 3, 2), 0.7, np.float32)):
         measured = Normalisation.measure([image, image])
         assert measured.std == (1, 1)
         np.testing.assert_allclose(measured(image), 0, atol=1e-6)
 
 
-def test_the_faintest_16_bit_image_does_vary():
+def test_the_smallest_16_bit_variation_is_not_constant():
     measured = Normalisation.measure([np.array([[[500], [501]]], np.uint16)])
     assert measured.std == pytest.approx((0.5 / 65535,))
 
 
-def test_sets_without_a_scale_are_refused():
+def test_sets_without_a_common_scale_are_an_error():
     gray, floats = np.zeros((2, 2, 1), np.uint8), np.zeros((2, 2, 1), np.float32)
     with pytest.raises(
-        MixedPixels, match=r"found float images of 1 channels and integer images of 1 channels; .*one kind"
+        MixedPixels, match=r"found float images of 1 channels and integer images of 1 channels; expected one pixel type"
     ):
         Normalisation.measure([gray, floats])
     with pytest.raises(MixedPixels, match="integer images of 1 channels and integer images of 3 channels"):
@@ -124,8 +124,8 @@ def test_8_and_16_bit_images_share_a_scale():
     assert measured.mean == (0.25,)
 
 
-def test_wrong_calls():
-    with pytest.raises(WrongArgument, match=r"array of shape .*expected 1 channels, last"):
+def test_wrong_shapes_and_types_are_an_error():
+    with pytest.raises(WrongArgument, match=r"array of shape .*expected a last axis of 1 channels"):
         PLAIN(np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(WrongArgument, match=r"array of int64.*expected pixels of uint8, uint16 or float32"):
         PLAIN.to_unit(np.zeros((2, 2, 1), np.int64))
@@ -134,7 +134,7 @@ def test_wrong_calls():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"low": 1, "high": 1, "mean": (0,), "std": (1,)}, "low=1.0 is not below high=1.0"),
+        ({"low": 1, "high": 1, "mean": (0,), "std": (1,)}, "low=1.0 must be below high=1.0"),
         ({"mean": (0, 0), "std": (1,)}, "2 means and 1 standard deviations"),
         ({"mean": (0,), "std": (0,)}, "greater than 0"),
         ({"mean": (np.nan,), "std": (1,)}, "finite"),
@@ -142,11 +142,11 @@ def test_wrong_calls():
         ({"mean": (0,), "std": (1,), "sdt": 1}, "Extra inputs"),
     ],
 )
-def test_a_record_that_makes_no_sense_is_refused(fields, words):
+def test_an_invalid_normalisation_is_an_error(fields, words):
     with pytest.raises(ValidationError, match=words):
         Normalisation(**fields)
 
 
-def test_a_record_survives_json():
+def test_a_normalisation_is_unchanged_by_json():
     measured = Normalisation.measure([np.random.default_rng(0).normal(size=(5, 6, 3)).astype(np.float32)])
     assert Normalisation.model_validate_json(measured.model_dump_json()) == measured

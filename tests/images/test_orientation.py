@@ -1,4 +1,4 @@
-"""A picture is turned as Pillow turns it, in every format that can carry the tag."""
+"""Images are oriented as by Pillow, in every format with an EXIF orientation."""
 
 import numpy as np
 import pytest
@@ -44,8 +44,8 @@ def test_a_jpeg_keeps_its_bright_corner(tmp_path, orientation):
     assert image_size(path) == expected.shape
 
 
-def test_a_block_behind_the_pixels_counts_too(tmp_path):
-    """Some tools append the block, and to look for it no pixel is decoded."""
+def test_a_chunk_after_the_pixels_is_found(tmp_path):
+    """Some tools append the chunk; finding it decodes no pixels."""
     samples = noise(3, 5, 3, dtype="uint16")
     late = block(b"eXIf", exif(6).tobytes().removeprefix(b"Exif\0\0"))
     path = png_16(tmp_path / "a.png", samples, kind="rgb", after=late)
@@ -59,14 +59,14 @@ def test_a_block_behind_the_pixels_counts_too(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 @pytest.mark.parametrize("content", [b"", b"no EXIF at all", b"II*\0\xff\xff\xff\xff", b"MM"])
-def test_a_broken_block_leaves_the_picture_upright(tmp_path, content):
+def test_a_broken_exif_block_is_ignored(tmp_path, content):
     samples = noise(3, 5, 3, dtype="uint16")
     path = png_16(tmp_path / "a.png", samples, kind="rgb", after=block(b"eXIf", content))
     np.testing.assert_array_equal(read_image(path), samples)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_orientation_that_does_not_exist_is_upright(tmp_path, orientation):
+def test_an_invalid_orientation_is_ignored(tmp_path, orientation):
     path = saved(tmp_path / "a.png", ASYMMETRIC, exif=exif(orientation))
     np.testing.assert_array_equal(read_image(path), ASYMMETRIC)
     tifffile.imwrite(tmp_path / "a.tif", ASYMMETRIC, extratags=[(274, 3, 1, orientation, True)])

@@ -1,4 +1,4 @@
-"""Pictures for the eye, checked pixel by pixel on images small enough to see through."""
+"""Display images, overlays and panels, checked pixel by pixel on small images."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from maskwright.errors import WrongArgument
 from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
 from maskwright.images.overlay import HATCH, overlay, to_display
-from maskwright.images.panel import CONFUSED, FALSE_POSITIVE, MISSED, panel
+from maskwright.images.panel import CONFUSED, FALSE_NEGATIVE, FALSE_POSITIVE, panel
 from tests.images.painted import noise
 
 LABELS = [
@@ -17,13 +17,13 @@ LABELS = [
 ]
 
 
-def test_8_bit_images_are_shown_as_they_are():
+def test_8_bit_images_are_displayed_unchanged():
     colour, gray = noise(3, 4, 3), noise(3, 4, 1)
     np.testing.assert_array_equal(to_display(colour), colour)
     np.testing.assert_array_equal(to_display(gray), gray.repeat(3, axis=2))
 
 
-def test_alpha_is_dropped_and_of_many_channels_the_first_three_are_shown():
+def test_at_most_the_first_three_channels_are_displayed():
     for channels in (4, 9):
         image = noise(3, 4, channels)
         np.testing.assert_array_equal(to_display(image), image[..., :3])
@@ -32,18 +32,18 @@ def test_alpha_is_dropped_and_of_many_channels_the_first_three_are_shown():
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
-def test_faint_images_are_stretched(dtype):
+def test_low_contrast_images_are_stretched(dtype):
     ramp = np.linspace(300, 500, 1000).astype(dtype).reshape(10, 100, 1)
     shown = to_display(ramp)
     assert (shown.min(), shown.max()) == (0, 255)
     assert abs(int(shown[5, 0, 0]) - 128) <= 2
 
 
-def test_a_constant_image_can_be_shown():
+def test_a_constant_image_can_be_displayed():
     assert to_display(np.full((2, 2, 1), 0.3, np.float32)).tolist() == [[[0, 0, 0]] * 2] * 2
 
 
-def test_images_of_one_set_stay_comparable():
+def test_images_of_one_set_are_stretched_alike():
     normalisation = Normalisation(low=0, high=10, mean=(0.5,), std=(0.1,))  # shown from 2 to 8
     image = np.array([[[1], [2], [3.5], [8], [9]]], np.float32)
     np.testing.assert_array_equal(to_display(image, normalisation)[0, :, 0], [0, 0, 64, 255, 255])
@@ -64,7 +64,7 @@ def test_the_border_of_two_classes_is_one_pixel_wide():
     np.testing.assert_array_equal(drawn[1], expected)
 
 
-def test_a_hole_of_one_pixel_stays_clear():
+def test_a_hole_of_one_pixel_is_not_drawn():
     indices = np.ones((3, 3), int)
     indices[1, 1] = 0
     drawn = overlay(np.full((3, 3, 3), 100, np.uint8), indices, labels=LABELS)
@@ -79,11 +79,11 @@ def test_ignored_pixels_are_hatched_and_have_no_outline():
     np.testing.assert_array_equal(drawn[0, :2], np.full((2, 3), 150))
 
 
-def test_wrong_shapes_and_indices_are_refused():
+def test_wrong_shapes_and_indices_are_an_error():
     image = np.zeros((2, 3, 3), np.uint8)
     with pytest.raises(WrongArgument, match=r"indices='array of shape \(3, 2\)': expected shape \(2, 3\)"):
         overlay(image, np.zeros((3, 2), int), labels=LABELS)
-    with pytest.raises(WrongArgument, match="indices='3, 7': expected 0 to 2, or 255 where ignored"):
+    with pytest.raises(WrongArgument, match="indices='3, 7': expected 0 to 2, or 255 for ignored pixels"):
         overlay(image, np.array([[0, 3, 7], [0, 0, 255]]), labels=LABELS)
     with pytest.raises(WrongArgument, match="prediction="):
         panel(image, np.zeros((2, 3), int), prediction=np.zeros((3, 2), int), labels=LABELS)
@@ -95,7 +95,7 @@ def count(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
     return int((np.abs(picture.astype(int) - colour).max(axis=2) < 25).sum())
 
 
-def test_each_mistake_has_its_colour_and_ignored_pixels_have_none():
+def test_each_kind_of_error_has_its_colour():
     truth = (
         np.array([[0, 0, 1, 1, 1, 1, IGNORED, 0]], np.uint8).repeat(300, axis=0).repeat(50, axis=1)
     )  # 50 columns each
@@ -104,14 +104,14 @@ def test_each_mistake_has_its_colour_and_ignored_pixels_have_none():
     mistakes = picture[22:322, -410:-10]
     tiles = 15_000  # 50 columns of 300 pixels
     assert count(mistakes, FALSE_POSITIVE) == tiles
-    assert count(mistakes, MISSED) == tiles
+    assert count(mistakes, FALSE_NEGATIVE) == tiles
     assert count(mistakes, CONFUSED) == 2 * tiles
     legend = picture[322:]
-    for colour in (FALSE_POSITIVE, MISSED, CONFUSED, HATCH, LABELS[1].colour):
+    for colour in (FALSE_POSITIVE, FALSE_NEGATIVE, CONFUSED, HATCH, LABELS[1].colour):
         assert (legend == colour).all(axis=2).sum() >= 100  # a swatch; edges of letters have a few such pixels at most
 
 
-def test_the_four_tiles_stand_side_by_side():
+def test_the_four_tiles_are_side_by_side():
     image = noise(320, 310, 3)
     truth = (image[..., 0] > 128).astype(np.uint8)
     picture = panel(image, truth, prediction=truth, labels=LABELS)
@@ -127,7 +127,7 @@ def test_small_images_are_enlarged_and_large_ones_reduced(size, tile):
     assert picture.shape == (22 + tile[0] + 10, 4 * (tile[1] + 10) + 10, 3)
 
 
-def test_the_legend_wraps_and_names_only_what_is_seen():
+def test_the_legend_wraps_and_lists_only_present_classes():
     labels = [Label(name=f"a class of long name {i}", value=i, colour=(i, 200, 0)) for i in range(40)]
     shape = 300, 40
     some, all_of_them = np.zeros(shape, np.uint8), np.arange(12_000).reshape(shape) % 40

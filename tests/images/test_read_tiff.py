@@ -1,4 +1,4 @@
-"""Whatever the layout of a TIFF, channels go last and values stay."""
+"""TIFFs of any layout are read exactly, channels last."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def test_files_of_libtiff(tmp_path, compression):
     np.testing.assert_array_equal(read_image(saved(tmp_path / "a.tif", pixels, compression=compression)), pixels)
 
 
-def test_a_jpeg_inside_is_rgb(tmp_path):
+def test_jpeg_compression_is_converted_to_rgb(tmp_path):
     pixels = np.full((16, 16, 3), (200, 100, 50), np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", compression="jpeg")
     np.testing.assert_allclose(read_image(tmp_path / "a.tif"), pixels, atol=3)
@@ -59,7 +59,7 @@ def test_floats_in_every_frame(tmp_path, options):
     ],
     ids=str,
 )
-def test_five_channels_go_last_whether_by_planes_or_by_pixels(tmp_path, axes, options):
+def test_planar_and_interleaved_channels_are_last(tmp_path, axes, options):
     pixels = noise(20, 30, 5, dtype="uint16")
     laid = np.moveaxis(pixels, -1, 0) if axes == "CYX" else pixels
     tifffile.imwrite(tmp_path / "a.tif", laid, **options)
@@ -73,7 +73,7 @@ def test_an_image_of_one_row_keeps_its_row(tmp_path):
         assert read_image(tmp_path / "a.tif").shape == (*shape, 1)
 
 
-def test_thumbnails_and_pyramids_are_passed_over(tmp_path):
+def test_thumbnails_and_pyramid_levels_are_skipped(tmp_path):
     pixels = noise(64, 96, 3)
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(pixels, photometric="rgb", metadata=None)
@@ -93,23 +93,23 @@ def test_a_palette(tmp_path):
 
 
 @pytest.mark.parametrize("compression", ["raw", "group4"])
-def test_one_bit_from_a_scanner_is_white_on_black_as_pillow_sees_it(tmp_path, compression):
+def test_one_bit_fax_compression_matches_pillow(tmp_path, compression):
     bits = noise(9, 13) > 128
     path = saved(tmp_path / "a.tif", Image.fromarray(bits), compression=compression)
     np.testing.assert_array_equal(read_image(path)[..., 0], bits * 255)
     np.testing.assert_array_equal(read_mask(path), bits)
 
 
-def test_white_is_zero_is_turned_over(tmp_path):
-    """Written by tifffile without its mark, as another program would; Pillow reads it turned over as well."""
+def test_white_is_zero_is_inverted(tmp_path):
+    """Written as by a program other than tifffile; Pillow inverts it too."""
     gray = noise(4, 5)
     tifffile.imwrite(tmp_path / "a.tif", gray, photometric="miniswhite", metadata=None)
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[..., 0], 255 - gray)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.tif")), 255 - gray)
 
 
-def test_booleans_of_tifffile_stay_what_they_are(tmp_path):
-    """It marks them white-is-zero without turning them over."""
+def test_booleans_of_tifffile_are_not_inverted(tmp_path):
+    """tifffile marks them as white-is-zero without inverting them."""
     mask = noise(4, 5) > 128
     tifffile.imwrite(tmp_path / "a.tif", mask)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), mask)
@@ -125,28 +125,28 @@ def test_booleans_of_tifffile_stay_what_they_are(tmp_path):
         ((4, 2, 20, 30), {"photometric": "minisblack", "metadata": {"axes": "TCYX"}}, "axes T 4, C 2, Y 20, X 30"),
     ],
 )
-def test_a_stack_is_refused_and_told_how_to_be_channels(tmp_path, shape, options, found):
+def test_a_stack_is_an_error_that_names_the_axes(tmp_path, shape, options, found):
     tifffile.imwrite(tmp_path / "a.tif", noise(*shape), **options)
-    with pytest.raises(StackedImage, match=rf"a\.tif: found {found}; expected one picture .*name the axes CYX"):
+    with pytest.raises(StackedImage, match=rf"a\.tif: found {found}; expected one image .*axes CYX"):
         read_image(tmp_path / "a.tif")
 
 
-def test_pages_of_different_sizes_are_refused(tmp_path):
+def test_pages_of_different_sizes_are_an_error(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
         writer.write(noise(20, 30))
         writer.write(noise(7, 9))
-    with pytest.raises(StackedImage, match="found 2 pictures; expected one picture"):
+    with pytest.raises(StackedImage, match="found 2 images; expected one image"):
         image_size(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(("mode", "name"), [("CMYK", "SEPARATED"), ("LAB", "CIELAB"), ("YCbCr", "YCBCR")])
-def test_colours_that_need_a_conversion_are_refused(tmp_path, mode, name):
+def test_other_colour_spaces_are_an_error(tmp_path, mode, name):
     path = saved(tmp_path / "a.tif", Image.new(mode, (3, 2)))
     with pytest.raises(UnsupportedPixels, match=rf"a\.tif: found the colour space {name}; .*Export it as RGB"):
         read_image(path)
 
 
-def test_channels_of_unequal_bits_are_refused(tmp_path):
+def test_channels_of_unequal_bits_are_an_error(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, noise(2, 3, 3), photometric="rgb", metadata=None)
     with tifffile.TiffFile(path, mode="r+") as tiff:

@@ -11,7 +11,7 @@ from maskwright.images.run_length import (
 
 
 def by_hand(mask):
-    """The same text by the competition's own words, pixel by pixel."""
+    """The encoding by the definition of the competition, pixel by pixel."""
     runs, last = [], None
     for place, pixel in enumerate(mask.T.ravel(), start=1):
         if pixel:
@@ -24,7 +24,7 @@ def by_hand(mask):
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_any_mask_comes_back_as_it_was(seed):
+def test_decoding_inverts_encoding(seed):
     rng = np.random.default_rng(seed)
     size = tuple(rng.integers(1, 30, 2))
     mask = rng.random(size) < rng.choice([0.0, 0.02, 0.5, 0.98, 1.0])
@@ -36,7 +36,7 @@ def test_any_mask_comes_back_as_it_was(seed):
     assert all(end < start for end, start in zip(ends, starts[1:], strict=False)), "in order, and never touching"
 
 
-def test_columns_come_first_and_pixels_are_counted_from_one():
+def test_pixels_are_numbered_by_column_from_1():
     mask = np.zeros((101, 101), np.uint8)
     mask[:, 0] = 255
     mask[100, 100] = 1
@@ -44,7 +44,7 @@ def test_columns_come_first_and_pixels_are_counted_from_one():
 
 
 @pytest.mark.parametrize(("text", "filled"), [("", 0), ("   ", 0), ("1 10201", 10201)])
-def test_nothing_and_everything(text, filled):
+def test_empty_and_full_masks(text, filled):
     assert decode_runs(text, (101, 101)).sum() == filled
 
 
@@ -60,25 +60,25 @@ def test_nothing_and_everything(text, filled):
         ("1 0", "'1 0'"),
         ("99999999999999999999999 1", "'99999999999999999999999 1'"),
         ("1 " + "9" * 5000, "'1 99999"),
-        ("5 3", "a run past the end, 5 3"),
-        ("7 1", "a run past the end, 7 1"),
-        ("9223372036854775807 2", "a run past the end"),
-        ("1 3 3 1", "a run that begins at 3"),
-        ("4 1 1 2", "a run that begins at 1"),
+        ("5 3", "a run beyond the end, 5 3"),
+        ("7 1", "a run beyond the end, 7 1"),
+        ("9223372036854775807 2", "a run beyond the end"),
+        ("1 3 3 1", "a run at 3 that starts"),
+        ("4 1 1 2", "a run at 1 that starts"),
     ],
 )
-def test_what_is_no_mask_is_refused(text, found):
+def test_invalid_run_lengths_are_an_error(text, found):
     with pytest.raises(WrongRunLengths, match=found):
         decode_runs(text, (2, 3), source="a.csv, image 7")
 
 
-def test_the_error_says_where_and_what_was_expected():
+def test_the_error_names_source_and_expected_pixels():
     with pytest.raises(WrongRunLengths) as raised:
         decode_runs("6 2", (2, 3), source="train.csv: a1")
-    assert str(raised.value) == "train.csv: a1: found a run past the end, 6 2; expected pixels up to 6, 2 x 3."
+    assert str(raised.value) == "train.csv: a1: found a run beyond the end, 6 2; expected pixels up to 6, 2 x 3."
 
 
-def test_a_file_comes_back_as_it_was_written(tmp_path):
+def test_reading_inverts_writing(tmp_path):
     masks = {"b": "1 2 5 1", "a": "", "c": "3 3"}
     write_run_lengths(tmp_path / "new/masks.csv", masks.items())
     assert (tmp_path / "new/masks.csv").read_bytes() == b"id,rle_mask\nb,1 2 5 1\na,\nc,3 3\n"
@@ -98,15 +98,15 @@ def test_a_file_from_a_spreadsheet_is_read(tmp_path):
         (b"id,rle_mask\na,1 2,3\n", "3 columns in line 2"),
         (b"id,rle_mask\na\n", "1 columns in line 2"),
         (b"id,rle_mask\na,\na,\n", "the id a twice"),
-        (b"id,rle_mask\n\xff\xfe,\n", "no text"),
+        (b"id,rle_mask\n\xff\xfe,\n", "not text"),
     ],
 )
-def test_another_file_is_refused(tmp_path, content, found):
+def test_an_invalid_file_is_an_error(tmp_path, content, found):
     (tmp_path / "masks.csv").write_bytes(content)
     with pytest.raises(WrongRunLengths, match=rf"masks\.csv: found .*{found}"):
         read_run_lengths(tmp_path / "masks.csv")
 
 
-def test_a_missing_file_is_named(tmp_path):
+def test_a_missing_file_is_an_error(tmp_path):
     with pytest.raises(WrongRunLengths, match=r"none\.csv: found No such file"):
         read_run_lengths(tmp_path / "none.csv")

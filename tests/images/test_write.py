@@ -1,4 +1,4 @@
-"""What is written is whole or not there, and other libraries read it."""
+"""Files are written atomically and can be read by other libraries."""
 
 import errno
 import json
@@ -73,13 +73,13 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, step):
     assert names(tmp_path) == []
 
 
-def test_a_block_that_writes_nothing_is_a_mistake(tmp_path):
+def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "a.txt"):
         pass
     assert names(tmp_path) == []
 
 
-def test_bytes_reach_the_disk_before_the_name_does(tmp_path, monkeypatch):
+def test_files_are_flushed_before_they_are_renamed(tmp_path, monkeypatch):
     steps: list[str] = []
 
     def noted(name: str) -> None:
@@ -98,7 +98,7 @@ def test_bytes_reach_the_disk_before_the_name_does(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file permissions are those of POSIX systems")
-def test_others_may_read_the_file_as_far_as_the_umask_allows(tmp_path):
+def test_file_permissions_follow_the_umask(tmp_path):
     (tmp_path / "plain").touch()
     write_text(tmp_path / "a.txt", "text")
     assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
@@ -110,14 +110,14 @@ def test_others_may_read_the_file_as_far_as_the_umask_allows(tmp_path):
     | hnp.arrays(np.int64, (3, 2), elements=st.integers(0, 65535))
     | hnp.arrays(np.uint8, (2, 3, 3))
 )
-def test_masks_come_back_equal(tmp_path, values):
+def test_masks_are_read_as_written(tmp_path, values):
     write_mask(tmp_path / "a.png", values)
     gray = values.ndim == 3 and (values == values[..., :1]).all()
     np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), values[..., 0] if gray else values)
 
 
 @pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3)])
-def test_views_of_larger_arrays_come_back_equal(tmp_path, shape):
+def test_views_of_larger_arrays_are_read_as_written(tmp_path, shape):
     whole = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     for name, view in {
         "turned": whole[::-1, ::-1],
@@ -128,14 +128,14 @@ def test_views_of_larger_arrays_come_back_equal(tmp_path, shape):
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{name}.png")), view)
 
 
-def test_masks_of_few_ids_take_a_fraction_of_a_byte_a_pixel(tmp_path):
+def test_masks_of_few_ids_take_a_fraction_of_a_byte_per_pixel(tmp_path):
     rows, columns = np.mgrid[:200, :300]
     write_mask(tmp_path / "a.png", ((rows - 90) ** 2 + (columns - 150) ** 2 < 60**2).astype(np.uint8) * 7)
     assert (tmp_path / "a.png").stat().st_size < 200 * 300 / 50
 
 
 @pytest.mark.parametrize(("greatest", "dtype"), [(255, np.uint8), (256, np.uint16), (65535, np.uint16)])
-def test_pillow_reads_the_same_ids_with_no_more_bits_than_needed(tmp_path, greatest, dtype):
+def test_pillow_reads_the_same_ids_in_the_fewest_bits(tmp_path, greatest, dtype):
     values = np.array([[0, 1, greatest]])
     write_mask(tmp_path / "a.png", values)
     pixels = np.asarray(Image.open(tmp_path / "a.png"))
@@ -154,13 +154,13 @@ def test_pillow_reads_the_same_ids_with_no_more_bits_than_needed(tmp_path, great
         (np.zeros((0, 2), np.uint8), "values='uint8 array of shape"),
     ],
 )
-def test_what_is_no_mask_is_refused(tmp_path, values, words):
+def test_an_invalid_mask_is_an_error(tmp_path, values, words):
     with pytest.raises(WrongArgument, match=words):
         write_mask(tmp_path / "a.png", values)
     assert names(tmp_path) == []
 
 
-def test_a_mask_goes_into_a_png_alone(tmp_path):
+def test_a_mask_is_only_written_as_png(tmp_path):
     with pytest.raises(WrongArgument, match=r"a\.jpg'.*: expected a name that ends in \.png"):
         write_mask(tmp_path / "a.jpg", np.zeros((2, 2), np.uint8))
 
@@ -179,7 +179,7 @@ def test_images(tmp_path):
 
 
 @pytest.mark.parametrize("classes", [1, 3, 5])
-def test_probabilities_are_planes_of_classes_for_any_reader(tmp_path, classes):
+def test_probabilities_have_a_page_for_each_class(tmp_path, classes):
     probabilities = np.random.default_rng(0).random((6, 8, classes)).astype(np.float16)
     path = tmp_path / "a.tif"
     write_probabilities(path, probabilities)
@@ -194,7 +194,7 @@ def test_probabilities_are_planes_of_classes_for_any_reader(tmp_path, classes):
             np.testing.assert_array_equal(np.asarray(pages), probabilities[..., index])
 
 
-def test_what_are_no_probabilities_is_refused(tmp_path):
+def test_invalid_probabilities_are_an_error(tmp_path):
     with pytest.raises(WrongArgument, match=r"expected floats of shape \(h, w, classes\)"):
         write_probabilities(tmp_path / "a.tif", np.zeros((2, 2)))
     with pytest.raises(WrongArgument, match="probabilities='uint8 array"):
@@ -203,12 +203,12 @@ def test_what_are_no_probabilities_is_refused(tmp_path):
         write_probabilities(tmp_path / "a.png", np.zeros((2, 2, 2)))
 
 
-def test_text_is_utf_8_with_plain_line_ends(tmp_path):
+def test_text_is_utf_8_with_newline_endings(tmp_path):
     write_text(tmp_path / "a.txt", "größe\n")
     assert (tmp_path / "a.txt").read_bytes() == "größe\n".encode()
 
 
-def test_json_has_no_nan(tmp_path):
+def test_json_writes_nan_as_null(tmp_path):
     data = {"b": [1.5, float("nan"), np.float64("inf")], "a": {"name": "größe", "none": None, "pair": (1, True)}}
     write_json(tmp_path / "a.json", data)
     text = (tmp_path / "a.json").read_text(encoding="utf-8")

@@ -1,1 +1,1 @@
-"""Pairs of files to batches: pairing, checks, splits, augmentation."""
+"""Read image and mask pairs, check and split them, and sample batches of training patches."""

@@ -1,22 +1,23 @@
-"""Gray for colour and colour for gray, where nothing is lost."""
+"""Convert between gray and RGB where no information is lost."""
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from maskwright.images.errors import WrongChannels
 
-_NAMES = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
+_NAMES: Final = {1: "gray", 2: "gray with alpha", 3: "RGB", 4: "RGB with alpha"}
 
 
 def to_channels(image: np.ndarray, channels: int, *, file: str | Path) -> np.ndarray:
-    """``image`` (h, w, c) with ``channels`` channels, (h, w, channels), its values unchanged.
+    """Convert ``image`` (h, w, c) to ``channels`` channels, (h, w, channels), without changing its values.
 
     Gray becomes RGB by repetition, RGB with three equal channels becomes gray, and an alpha channel that is opaque
-    everywhere goes. ``file`` is named in the error.
+    everywhere is removed. ``file`` is named in the error.
 
     Raises:
-        WrongChannels: any other change, which would invent or lose something.
+        WrongChannels: Any other conversion.
 
     >>> to_channels(np.array([[[7]]], "uint8"), 3, file="cell.png").tolist()
     [[[7, 7, 7]]]
@@ -30,20 +31,21 @@ def to_channels(image: np.ndarray, channels: int, *, file: str | Path) -> np.nda
         return np.repeat(image, 3, axis=-1)
     if (found, channels) == (3, 1) and (image == image[..., :1]).all():
         return image[..., :1]
-    raise _wrong(image, channels, file, "Convert the image, or train for its number of channels.")
+    remedy = "Convert the image, or train a network for its number of channels."
+    raise _error(image, channels, file, remedy)
 
 
 def _without_alpha(image: np.ndarray, channels: int, file: str | Path) -> np.ndarray:
     opaque = 1 if image.dtype.kind == "f" else np.iinfo(image.dtype).max
     if (image[..., -1] == opaque).all():
         return image[..., :-1]
-    raise _wrong(image, channels, file, "Save the image without transparency, on a plain background.")
+    raise _error(image, channels, file, "Save the image without transparency.")
 
 
-def _wrong(image: np.ndarray, channels: int, file: str | Path, remedy: str) -> WrongChannels:
-    return WrongChannels(file=file, found=_named(image.shape[-1]), expected=_named(channels), remedy=remedy)
+def _error(image: np.ndarray, channels: int, file: str | Path, remedy: str) -> WrongChannels:
+    return WrongChannels(file=file, found=_described(image.shape[-1]), expected=_described(channels), remedy=remedy)
 
 
-def _named(channels: int) -> str:
+def _described(channels: int) -> str:
     count = "1 channel" if channels == 1 else f"{channels} channels"
     return f"{count} ({_NAMES[channels]})" if channels in _NAMES else count

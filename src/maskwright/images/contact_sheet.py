@@ -1,4 +1,4 @@
-"""Many small pictures and their masks on one sheet, to see at a glance that they belong together."""
+"""Arrange many small images and their mask overlays on one sheet, for visual inspection."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,21 +9,21 @@ from maskwright.errors import wrong_argument
 from maskwright.images.labels import Label
 from maskwright.images.overlay import overlay
 
-_WITHIN, _BETWEEN = 2, 10  # pixels between an image and its mask, and between pairs
+_GAP_IN_PAIR, _GAP_BETWEEN_PAIRS = 2, 10  # pixels
 _PAPER: Final = 255
 
 
 def contact_sheet(images: np.ndarray, masks: np.ndarray, labels: Sequence[Label], *, columns: int = 4) -> np.ndarray:
-    """Every image beside itself with its mask drawn over it, ``columns`` pairs to a row: (height, width, 3) uint8.
+    """Return (height, width, 3) uint8 with each image next to its mask overlay, ``columns`` such pairs in a row.
 
     Args:
         images: (n, h, w, 3) uint8, see `to_display`.
-        masks: (n, h, w) positions in ``labels``, or ``IGNORED``.
-        labels: What the positions mean; the background is left clear.
-        columns: Pairs in a row, at least 1; fewer pairs than that make a narrower sheet.
+        masks: (n, h, w) indices into ``labels``, or ``IGNORED``.
+        labels: The labels of the indices; background is not drawn.
+        columns: Pairs in a row, at least 1; the sheet is narrower if there are fewer pairs.
 
     Raises:
-        WrongArgument: no image, shapes that differ, an index in no label, or fewer than one column.
+        WrongArgument: There is no image, shapes differ, an index has no label, or ``columns`` is below 1.
 
     >>> cell = Label(name="cell", value=1, colour=(230, 159, 0))
     >>> contact_sheet(np.zeros((3, 20, 30, 3), "uint8"), np.zeros((3, 20, 30), "uint8"), labels=[cell], columns=2).shape
@@ -37,13 +37,14 @@ def contact_sheet(images: np.ndarray, masks: np.ndarray, labels: Sequence[Label]
         raise wrong_argument("columns", columns, expected="at least 1")
     count, height, width = masks.shape
     columns = min(columns, count)
-    step_down, step_right = height + _BETWEEN, 2 * width + _WITHIN + _BETWEEN
+    row_step, column_step = height + _GAP_BETWEEN_PAIRS, 2 * width + _GAP_IN_PAIR + _GAP_BETWEEN_PAIRS
     rows = -(-count // columns)
-    sheet = np.full((rows * step_down + _BETWEEN, columns * step_right + _BETWEEN, 3), _PAPER, np.uint8)
-    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        top = _BETWEEN + number // columns * step_down
-        left = _BETWEEN + number % columns * step_right
+    size = rows * row_step + _GAP_BETWEEN_PAIRS, columns * column_step + _GAP_BETWEEN_PAIRS, 3
+    sheet = np.full(size, _PAPER, np.uint8)
+    for index, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        top = _GAP_BETWEEN_PAIRS + index // columns * row_step
+        left = _GAP_BETWEEN_PAIRS + index % columns * column_step
         for tile in (image, overlay(image, mask, labels=labels, alpha=0.25)):
             sheet[top : top + height, left : left + width] = tile
-            left += width + _WITHIN
+            left += width + _GAP_IN_PAIR
     return sheet

@@ -1,49 +1,49 @@
-"""The mistakes an image file can hold; every one says which file, what was found, what was expected and what to do."""
+"""Errors in image files; each message names the file, what was found, what was expected and what to do."""
 
 from maskwright.errors import InputError
 
 
 class ImageFault(InputError):
-    """Any file, or any pixels of a file, that cannot be used."""
+    """A file, or its pixels, that cannot be used."""
 
     text = "{file}: found {found}; expected {expected}. {remedy}"
 
 
 class MissingImage(ImageFault):
-    """No file of that name."""
+    """A file that does not exist."""
 
 
 class NotAnImage(ImageFault):
-    """A folder, an empty file, or bytes of a format that is not read here."""
+    """A folder, an empty file or a file of an unsupported format."""
 
 
 class UnreadableImage(ImageFault):
-    """A file that the operating system does not let us read."""
+    """A file that the operating system does not permit to read."""
 
 
 class DamagedImage(ImageFault):
-    """A file that starts like an image and cannot be decoded to its end."""
+    """An image file that cannot be decoded completely."""
 
 
 class ImageTooLarge(ImageFault):
-    """A header that announces more pixels than are read at once."""
+    """A header with more pixels than can be read at once."""
 
 
 class StackedImage(ImageFault):
-    """Several pictures in one file: pages, a time series, a volume."""
+    """A file of several images: pages, a time series or a volume."""
 
 
 class UnsupportedPixels(ImageFault):
-    """Pixels whose numbers have no place in 8-bit, 16-bit or 32-bit float images."""
+    """Pixels that cannot be represented as 8-bit, 16-bit or 32-bit float values."""
 
 
 class NonFinitePixels(ImageFault):
-    """NaN or infinity among the pixels of a float image."""
+    """NaN or infinity in a float image."""
 
 
 class WrongMask(ImageFault):
-    """Pixels that cannot be class ids or class colours."""
+    """Pixels that are neither class ids nor class colours."""
 
 
 class WrongChannels(ImageFault):
-    """An image whose channels are not those asked for."""
+    """An image that cannot be converted to the expected number of channels without loss."""

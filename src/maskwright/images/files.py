@@ -1,4 +1,4 @@
-"""Which files are meant: the images of a folder, and the files, folders and globs of a command line."""
+"""Find the images of a folder and expand the files, folders and globs of a command line."""
 
 import os
 from collections import Counter
@@ -11,94 +11,94 @@ from maskwright.errors import InputError
 
 ZARR_METADATA: Final = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
 IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
-_KNOWN: Final = ", ".join(sorted(IMAGE_SUFFIXES))
-_SHOWN = 10
+_SUFFIX_LIST: Final = ", ".join(sorted(IMAGE_SUFFIXES))
+_MAX_LISTED: Final = 10
 
-BY_WINDOW: Final = "Arrays are predicted one by one: name one file for the result, --out mask.tif."
-"""The way out for Zarr folders and .npy files, which are read by window alone."""
+WINDOWED_REMEDY: Final = "Predict arrays one at a time, with a file as the output: --out mask.tif."
+"""Remedy for Zarr folders and .npy files, which are only read window by window."""
 
 
 class MissingFolder(InputError):
-    """No folder of that name."""
+    """A folder that does not exist."""
 
-    text = "{file}: found nothing of that name; expected a folder of images. Check the spelling{hint}."
+    text = "{file}: not found; expected a folder of images. Check the path{hint}."
 
 
 class NotAFolder(InputError):
-    """A file where a folder was asked for."""
+    """A file instead of a folder."""
 
-    text = "{file}: found a file; expected a folder of images. Give the folder that holds it: {parent}."
+    text = "{file}: found a file; expected a folder of images, such as {parent}."
 
 
 class EmptyFolder(InputError):
-    """A folder without a single image."""
+    """A folder without images."""
 
     text = "{file}: found {found}; expected images ({expected}). {remedy}"
 
 
 class MissingInputs(InputError):
-    """Inputs that name nothing."""
+    """Inputs that do not exist or match nothing."""
 
-    text = "{found}: no such file, folder or match; expected images. Check the spelling of {count}."
+    text = "{found}: no such file or folder, and no match; expected images. Check {count}."
 
 
 class SameOutput(InputError):
-    """Two inputs whose results would be written to one file."""
+    """Two inputs with the same output file."""
 
     text = (
         "{file} and {other}: both would be written as {output}; expected one input for each output. "
-        "Rename one of them, or give them in separate runs."
+        "Rename one of them, or predict them separately."
     )
 
 
 def image_files(folder: str | Path) -> list[Path]:
-    """Every image below ``folder``, subfolders included, sorted by path.
+    """Return all images in ``folder`` and its subfolders, sorted by path.
 
-    A file is an image when its suffix is in ``IMAGE_SUFFIXES``, in capitals or not; files and folders whose names
-    start with a dot are passed over.
+    Images are files with a suffix of ``IMAGE_SUFFIXES`` in upper or lower case. Files and folders whose names start
+    with a dot are skipped.
 
     Raises:
-        MissingFolder: there is nothing of that name.
-        NotAFolder: it is a file.
-        EmptyFolder: it holds no image; the message counts what it holds instead.
+        MissingFolder: The folder does not exist.
+        NotAFolder: It is a file.
+        EmptyFolder: It contains no image; the message counts its other files by suffix.
     """
     folder = Path(folder)
     if not _exists(folder):
-        there = next((parent for parent in folder.parents if _exists(parent) and parent.is_dir()), None)
-        raise MissingFolder(file=folder, hint=f"; {there} exists" if there else "")
+        existing = next((parent for parent in folder.parents if _exists(parent) and parent.is_dir()), None)
+        raise MissingFolder(file=folder, hint=f"; {existing} exists" if existing else "")
     if not folder.is_dir():
         raise NotAFolder(file=folder, parent=folder.parent)
-    files = [path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder))]
+    files = [path for path in folder.rglob("*") if path.is_file() and not _is_hidden(path.relative_to(folder))]
     images = sorted(filter(_is_image, files), key=Path.as_posix)
     if not images:
-        remedy = BY_WINDOW if is_zarr(folder) else "Check that this is the folder meant."
-        raise EmptyFolder(file=folder, found=_kinds(files), expected=_KNOWN, remedy=remedy)
+        remedy = WINDOWED_REMEDY if is_zarr(folder) else "Check that this is the right folder."
+        raise EmptyFolder(file=folder, found=_suffix_counts(files), expected=_SUFFIX_LIST, remedy=remedy)
     return images
 
 
 def is_zarr(folder: str | Path) -> bool:
-    """Whether a folder is a Zarr array or group: no image of its own has its metadata files beside it."""
+    """Return whether a folder is a Zarr array or group, by its metadata files."""
     return any(os.path.isfile(os.path.join(folder, name)) for name in ZARR_METADATA)  # noqa: PTH113, PTH118
 
 
 def expand_inputs(inputs: Iterable[str | Path]) -> list[tuple[Path, Path]]:
-    """Files, folders and globs as pairs (image file, path relative to the input that named it), in the order given.
+    """Expand files, folders and globs to pairs (image file, path relative to its input), in the given order.
 
-    The second path, with the suffix of whatever is written, is where a result belongs below an output folder: a
-    file's own name, or its path below the folder or below the fixed part of the glob. ``**`` in a glob stands for
-    any number of folders. A file named twice counts once.
+    The relative path is the output path below an output folder, except for its suffix. It is a file's name, or its path
+    relative to the folder or to the fixed part of the glob. ``**`` in a glob matches any number of folders. A file that
+    is given twice is returned once.
 
     Raises:
-        MissingInputs: one or more inputs name nothing; the message lists them.
-        SameOutput: two different files have the same relative path but for the suffix.
-        EmptyFolder: a folder holds no image.
+        MissingInputs: Inputs do not exist or match nothing; the message lists them.
+        SameOutput: Two different files have the same relative path without suffix.
+        EmptyFolder: A folder contains no image.
     """
     paths = [Path(given) for given in inputs]
     missing = [str(given) for given in paths if not _exists(given) and not _matches(given)]
     if missing:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        more = f" and {len(missing) - _MAX_LISTED} more" if len(missing) > _MAX_LISTED else ""
         count = "this input" if len(missing) == 1 else f"these {len(missing)} inputs"
-        raise MissingInputs(found=", ".join(missing[:_SHOWN]) + more, count=count)
+        raise MissingInputs(found=", ".join(missing[:_MAX_LISTED]) + more, count=count)
     relative_of: dict[Path, tuple[Path, Path]] = {}
     file_at: dict[Path, Path] = {}
     for file, relative in (pair for given in paths for pair in _expanded(given)):
@@ -123,7 +123,7 @@ def _expanded(given: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    # Unlike Path.glob, this passes over hidden files and lets a last ** match files.
+    # Unlike Path.glob, this skips hidden files, and a final ** matches files.
     found = (Path(match) for match in glob(str(pattern), recursive=True))  # noqa: PTH207
     return sorted((path for path in found if _is_image(path) and path.is_file()), key=Path.as_posix)
 
@@ -133,7 +133,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _exists(path: Path) -> bool:
-    # Unlike Path.exists, this is false, and raises nothing, for names that no file can have.
+    # Unlike Path.exists, this returns False for invalid names, such as those with a NUL.
     return os.path.exists(path)  # noqa: PTH110
 
 
@@ -141,14 +141,14 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def _hidden(path: Path) -> bool:
+def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
 
 
-def _kinds(files: Iterable[Path]) -> str:
-    counts = Counter(path.suffix.lower() or "without a suffix" for path in files)
+def _suffix_counts(files: Iterable[Path]) -> str:
+    counts = Counter(path.suffix.lower() or "without suffix" for path in files)
     if not counts:
         return "no files"
-    ranked = sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
-    shown = ", ".join(f"{kind} ({count})" for kind, count in ranked[:_SHOWN])
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = ", ".join(f"{suffix} ({count})" for suffix, count in ranked[:_MAX_LISTED])
     return f"{counts.total()} other files: {shown}"

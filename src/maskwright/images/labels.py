@@ -1,4 +1,4 @@
-"""What a value of a mask is called and how it is drawn."""
+"""Labels: the name, value and display colour of each class."""
 
 from functools import cache
 from typing import Annotated, Final
@@ -10,12 +10,12 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Channel, Channel, Channel]
 
 IGNORED: Final = 255
-"""Label index, in memory, of pixels that count neither in a loss nor in a score."""
+"""Label index, in memory, of pixels that are excluded from loss and scores."""
 
 BACKGROUND_COLOUR: Final[Colour] = (0, 0, 0)
 
-# Okabe and Ito (2008), "Color universal design": seven colours told apart by every common kind of colour vision.
-_FIRST: Final[tuple[Colour, ...]] = (
+# Okabe and Ito (2008), "Color universal design": colours that are distinguishable with all common colour vision types.
+_OKABE_ITO: Final[tuple[Colour, ...]] = (
     (230, 159, 0),
     (86, 180, 233),
     (204, 121, 167),
@@ -25,8 +25,8 @@ _FIRST: Final[tuple[Colour, ...]] = (
     (0, 114, 178),
 )
 
-# Machado, Oliveira and Fernandes (2009), severity 1: how linear RGB is seen without the first or second cone type.
-_VISIONS: Final = np.array(
+# Machado, Oliveira and Fernandes (2009), severity 1: simulation of protanopia and deuteranopia in linear RGB.
+_VISION_MATRICES: Final = np.array(
     [
         [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
         [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
@@ -58,52 +58,52 @@ class Label(BaseModel, frozen=True, extra="forbid"):
     False
     """
 
-    name: str = Field(min_length=1, description="Name shown to people.")
-    value: int = Field(description="Number written into id masks.")
+    name: str = Field(min_length=1, description="Class name.")
+    value: int = Field(description="Pixel value in id masks.")
     colour: Colour = Field(description="Red, green and blue, 0 to 255, in overlays and colour masks.")
-    background: bool = Field(default=False, description="Whether this is the class of everything that is nothing else.")
+    background: bool = Field(default=False, description="Whether this is the background.")
 
 
 def distinct_colours(n: int) -> tuple[Colour, ...]:
-    """The first ``n`` of one fixed row of colours, for classes that come without their own (``0 <= n <= 254``).
+    """Return the first ``n`` colours of a fixed sequence, for classes without colours of their own (``0 <= n <= 254``).
 
-    No two are equal and none is black, which is left to the background. The first seven are those of Okabe and Ito;
-    each later one, neither dark nor pale nor gray, is the farthest in Oklab from all before it as seen by the least
-    discerning of normal, protanopic and deuteranopic eyes. Asking for more never changes those already given.
+    All colours are different, and none is black, which is the background's. The first seven are those of Okabe and Ito.
+    Each further one is neither dark, pale nor gray, and has the largest distance in Oklab from all previous colours,
+    where the distance is the smallest under normal, protanopic and deuteranopic vision.
 
     >>> distinct_colours(2)
     ((230, 159, 0), (86, 180, 233))
     """
-    return _row()[:n]
+    return _sequence()[:n]
 
 
 @cache
-def _row() -> tuple[Colour, ...]:
+def _sequence() -> tuple[Colour, ...]:
     levels = np.linspace(0, 255, 16).round()
     candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    lightness, green_red, blue_yellow = _seen(candidates)[0].T
+    lightness, green_red, blue_yellow = _perceived(candidates)[0].T
     vivid = (lightness > 0.4) & (lightness < 0.93) & (np.hypot(green_red, blue_yellow) > 0.08)
     candidates = candidates[vivid]
-    seen = _seen(candidates)
-    chosen = list(_FIRST)
+    perceived = _perceived(candidates)
+    chosen = list(_OKABE_ITO)
     nearest = np.full(len(candidates), np.inf)
-    for taken in _seen(np.array(_FIRST)).swapaxes(0, 1):
-        nearest = np.minimum(nearest, _distance(seen, taken))
+    for chosen_colour in _perceived(np.array(_OKABE_ITO)).swapaxes(0, 1):
+        nearest = np.minimum(nearest, _distance(perceived, chosen_colour))
     while len(chosen) < IGNORED - 1:
         farthest = int(nearest.argmax())
         red, green, blue = candidates[farthest].astype(int).tolist()
         chosen.append((red, green, blue))
-        nearest = np.minimum(nearest, _distance(seen, seen[:, farthest]))
+        nearest = np.minimum(nearest, _distance(perceived, perceived[:, farthest]))
     return tuple(chosen)
 
 
-def _seen(colours: np.ndarray) -> np.ndarray:
-    """Oklab coordinates, (visions, n, 3), of colours (n, 3) in 0..255 under each kind of colour vision."""
+def _perceived(colours: np.ndarray) -> np.ndarray:
+    """Return Oklab coordinates, (vision types, n, 3), of colours (n, 3) from 0 to 255 under each type of vision."""
     unit = colours / 255
     linear = np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4)  # sRGB, IEC 61966-2-1
-    perceived = np.clip(linear @ _VISIONS.swapaxes(1, 2), 0, 1)
-    return np.cbrt(perceived @ _TO_CONES.T) @ _TO_OKLAB.T
+    simulated = np.clip(linear @ _VISION_MATRICES.swapaxes(1, 2), 0, 1)
+    return np.cbrt(simulated @ _TO_CONES.T) @ _TO_OKLAB.T
 
 
-def _distance(seen: np.ndarray, one: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(seen - one[:, None], axis=-1).min(axis=0)
+def _distance(colours: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(colours - colour[:, None], axis=-1).min(axis=0)

@@ -1,13 +1,13 @@
-"""The eight ways a camera may have been held, EXIF tag 274."""
+"""Apply the EXIF orientation (tag 274) to images."""
 
 from typing import Final
 
 import numpy as np
 
-TAG: Final = 274
+ORIENTATION_TAG: Final = 274
 
-# Orientation: whether rows and columns change places, then whether rows, then columns, run backwards.
-_MOVES: Final = {
+# Orientation: whether to swap the axes, then to reverse rows, then columns.
+_TRANSFORMS: Final = {
     1: (False, False, False),
     2: (False, False, True),
     3: (False, True, True),
@@ -19,22 +19,22 @@ _MOVES: Final = {
 }
 
 
-def known(orientation: object) -> int:
-    """``orientation`` if it is one of the eight, else 1: upright, as viewers take a tag that makes no sense."""
-    return orientation if isinstance(orientation, int) and orientation in _MOVES else 1
+def valid_orientation(orientation: object) -> int:
+    """Return ``orientation`` if it is from 1 to 8, otherwise 1 (upright), as image viewers do."""
+    return orientation if isinstance(orientation, int) and orientation in _TRANSFORMS else 1
 
 
 def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels (h, w, ...) turned and mirrored so that the top is up.
+    """Rotate and flip pixels (h, w, ...) from their EXIF orientation to upright.
 
     >>> upright(np.array([[1, 2, 3]]), 6).tolist()
     [[1], [2], [3]]
     """
-    swap, backward_rows, backward_columns = _MOVES[orientation]
-    turned = pixels.swapaxes(0, 1) if swap else pixels
-    return turned[:: -1 if backward_rows else 1, :: -1 if backward_columns else 1]
+    swap_axes, reverse_rows, reverse_columns = _TRANSFORMS[orientation]
+    rotated = pixels.swapaxes(0, 1) if swap_axes else pixels
+    return rotated[:: -1 if reverse_rows else 1, :: -1 if reverse_columns else 1]
 
 
 def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
-    """(height, width) of what ``upright`` returns."""
-    return (width, height) if _MOVES[orientation][0] else (height, width)
+    """Return the (height, width) after `upright`."""
+    return (width, height) if _TRANSFORMS[orientation][0] else (height, width)

@@ -1,4 +1,4 @@
-"""Any image as a picture for the eye, and classes drawn over it."""
+"""Convert images for display and draw class overlays."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -10,27 +10,27 @@ from maskwright.images.labels import IGNORED, Colour, Label
 from maskwright.images.normalise import Normalisation
 
 HATCH: Final[Colour] = (150, 150, 150)
-_HATCH_EVERY, _HATCH_WIDTH = 8, 2  # pixels
+_HATCH_PERIOD, _HATCH_WIDTH = 8, 2  # pixels
 
 
 def to_display(image: np.ndarray, normalisation: Normalisation | None = None) -> np.ndarray:
-    """Any image (h, w, c) as (h, w, 3) uint8: gray repeated, alpha dropped, of many channels the first three.
+    """Convert any image (h, w, c) to (h, w, 3) uint8: repeat gray, drop alpha, keep the first three channels.
 
-    8-bit images keep their values. Others are stretched: from three standard deviations below to three above the mean
-    of ``normalisation``, so that images of one set stay comparable, or else between the 0.5th and the 99.5th
-    percentile of the image itself.
+    8-bit values are kept. Others are stretched from three standard deviations below the mean of ``normalisation`` to
+    three above, so that images of one set are comparable; without it, between the 0.5th and 99.5th percentile of the
+    image.
 
     >>> to_display(np.array([[[9]]], "uint8")).tolist()
     [[[9, 9, 9]]]
     """
-    shown = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
-    if shown.dtype == np.uint8:
-        return np.ascontiguousarray(shown)
+    colour = image[..., :3] if image.shape[-1] >= 3 else np.repeat(image[..., :1], 3, axis=-1)
+    if colour.dtype == np.uint8:
+        return np.ascontiguousarray(colour)
     if normalisation is None:
-        unit = shown.astype(np.float32)
+        unit = colour.astype(np.float32)
         low, high = np.percentile(unit, (0.5, 99.5))
     else:
-        unit = normalisation.to_unit(shown)
+        unit = normalisation.to_unit(colour)
         mean, std = np.array(normalisation.mean), np.array(normalisation.std)
         low, high = max(0.0, (mean - 3 * std).min()), min(1.0, (mean + 3 * std).max())
     stretched = (unit - low) / max(high - low, np.finfo(np.float32).tiny)
@@ -40,14 +40,14 @@ def to_display(image: np.ndarray, normalisation: Normalisation | None = None) ->
 def overlay(
     image: np.ndarray, indices: np.ndarray, *, labels: Sequence[Label], alpha: float = 0.45, outline: bool = True
 ) -> np.ndarray:
-    """The classes of ``indices`` in their colours over an RGB picture, (h, w, 3) uint8.
+    """Draw the classes of ``indices`` over an RGB image; returns (h, w, 3) uint8.
 
-    ``image`` is (h, w, 3) uint8; ``indices`` (h, w) holds positions in ``labels``, or ``IGNORED``. ``alpha`` is the
-    share of the class colour, 0 to 1. Outlines are one pixel wide and in the full colour. Background is left clear,
-    ignored pixels are hatched in gray.
+    ``image`` is (h, w, 3) uint8; ``indices`` (h, w) are indices into ``labels``, or ``IGNORED``. ``alpha`` is the
+    opacity of the class colours, 0 to 1. Outlines are one pixel wide and opaque. Background is not drawn; ignored
+    pixels are hatched in gray.
 
     Raises:
-        WrongArgument: shapes that differ, or an index that is in no label.
+        WrongArgument: Shapes differ, or an index has no label.
 
     >>> road = Label(name="road", value=1, colour=(200, 0, 0))
     >>> overlay(np.zeros((1, 1, 3), "uint8"), np.array([[0]]), labels=[road], alpha=0.5, outline=False).tolist()
@@ -67,13 +67,13 @@ def overlay(
 
 
 def class_pixels(indices: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
-    """Where ``indices`` (h, w) is a class: neither ignored nor background."""
-    clear = [index for index, label in enumerate(labels) if label.background]
-    return ~np.isin(indices, [*clear, IGNORED])
+    """Return where ``indices`` (h, w) are a class other than background, and not ignored."""
+    background = [index for index, label in enumerate(labels) if label.background]
+    return ~np.isin(indices, [*background, IGNORED])
 
 
 def blended(image: np.ndarray, colours: np.ndarray, *, where: np.ndarray, alpha: float) -> np.ndarray:
-    """A copy of ``image`` (h, w, 3) with the share ``alpha`` of ``colours``, (h, w, 3) or (3,), at ``where`` (h, w)."""
+    """Blend ``colours``, (h, w, 3) or (3,), into a copy of ``image`` (h, w, 3) with opacity ``alpha`` at ``where``."""
     colours = np.broadcast_to(colours, image.shape)
     picture = image.copy()
     picture[where] = ((1 - alpha) * image[where] + alpha * colours[where]).round().astype(np.uint8)
@@ -81,22 +81,22 @@ def blended(image: np.ndarray, colours: np.ndarray, *, where: np.ndarray, alpha:
 
 
 def hatched(image: np.ndarray, *, where: np.ndarray) -> np.ndarray:
-    """A copy of ``image`` (h, w, 3) with thin gray diagonals at ``where`` (h, w)."""
+    """Draw thin gray diagonals into a copy of ``image`` (h, w, 3) at ``where`` (h, w)."""
     diagonal = np.add.outer(*map(np.arange, where.shape))
     picture = image.copy()
-    picture[where & (diagonal % _HATCH_EVERY < _HATCH_WIDTH)] = HATCH
+    picture[where & (diagonal % _HATCH_PERIOD < _HATCH_WIDTH)] = HATCH
     return picture
 
 
 def _edges(classes: np.ndarray) -> np.ndarray:
-    """Pixels beside one of a lower number, so that a border between two classes is one pixel wide."""
+    """Return pixels with a 4-neighbour of a lower index, so that borders between classes are one pixel wide."""
     padded = np.pad(classes, 1, mode="edge")
-    beside = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    return classes > np.minimum.reduce(beside)
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    return classes > np.minimum.reduce(neighbours)
 
 
 def _check_indices(indices: np.ndarray, labels: Sequence[Label]) -> None:
     unknown = np.setdiff1d(indices, [*range(len(labels)), IGNORED])
     if unknown.size:
-        expected = f"0 to {len(labels) - 1}, or {IGNORED} where ignored"
+        expected = f"0 to {len(labels) - 1}, or {IGNORED} for ignored pixels"
         raise wrong_argument("indices", ", ".join(map(str, unknown[:5])), expected=expected)

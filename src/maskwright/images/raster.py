@@ -1,7 +1,7 @@
-"""PNG, JPEG, BMP, WebP and GIF: headers, palettes and faults by Pillow.
+"""Read PNG, JPEG, BMP, WebP and GIF with Pillow.
 
-The pixels of plain PNGs come from imagecodecs: of 8 bits because it takes half of Pillow's time, of 16 because Pillow
-keeps 8 bits of colours.
+The pixels of most PNGs are decoded by imagecodecs: 8-bit PNGs in half of Pillow's time, and 16-bit colour PNGs without
+reduction to 8 bits.
 """
 
 import os
@@ -16,11 +16,11 @@ from PIL import BmpImagePlugin, GifImagePlugin, Image, JpegImagePlugin, PngImage
 from PIL.ImageFile import ImageFile
 
 from maskwright.images.errors import NotAnImage
-from maskwright.images.orientation import TAG, known, upright_size
-from maskwright.images.samples import Stored, check_size, decoding
+from maskwright.images.orientation import ORIENTATION_TAG, upright_size, valid_orientation
+from maskwright.images.raw_image import RawImage, check_size, decoding
 
-# Opened by their own classes, not by Image.open: it warns of sizes that are allowed here, and a warning cannot be
-# kept quiet for one thread alone.
+# Files are opened by these classes and not by Image.open, which warns about large sizes that are allowed here; warnings
+# cannot be suppressed in a single thread.
 _FORMATS: Final[dict[bytes, type[ImageFile]]] = {
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
     b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
@@ -29,39 +29,43 @@ _FORMATS: Final[dict[bytes, type[ImageFile]]] = {
     b"RIFF": WebPImagePlugin.WebPImageFile,
 }
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_QUICK: Final = (0, 2, 6)  # gray, RGB and RGBA, which libspng gives as they are
+_SPNG_COLOUR_TYPES: Final = (0, 2, 6)  # gray, RGB and RGBA, which libspng decodes without conversion
 
 
 def raster_size(file: Path) -> tuple[int, int]:
-    """(height, width) after orientation, from the header."""
+    """Return the (height, width) after orientation, from the header."""
     with _opened(file) as (image, stream):
         return upright_size(image.height, image.width, _orientation(image, stream))
 
 
-def read_raster(file: Path) -> Stored:
-    """The pixels of the first frame; a colour key of a PNG is a colour like any other and not an alpha channel.
+def read_raster(file: Path) -> RawImage:
+    """Read the first frame; the colour key of a PNG is not converted to an alpha channel.
 
     Raises:
-        NotAnImage: the first bytes are of no format read here.
-        ImageTooLarge, DamagedImage: see `check_size` and `decoding`.
+        NotAnImage: The first bytes do not belong to a supported format.
+        ImageTooLarge, DamagedImage: See `check_size` and `decoding`.
     """
     with _opened(file) as (image, stream):
         orientation = _orientation(image, stream)
         bits, colour_type = _png_depth(image, stream)
         if bits == 16:
-            return Stored(_decoded_16_bits(stream)[..., : _PNG_CHANNELS[colour_type]], 16, orientation)
-        if bits == 8 and colour_type in _QUICK and (samples := _decoded_8_bits(stream, image.size)) is not None:
-            return Stored(samples, 8, orientation)
+            return RawImage(_decoded_16_bits(stream)[..., : _PNG_CHANNELS[colour_type]], 16, orientation)
+        if (
+            bits == 8
+            and colour_type in _SPNG_COLOUR_TYPES
+            and (samples := _decoded_8_bits(stream, image.size)) is not None
+        ):
+            return RawImage(samples, 8, orientation)
         image.load()
         if image.mode in ("P", "PA"):
-            return Stored(_samples(image)[..., :1], 8, orientation, _palette(image))
+            return RawImage(_samples(image)[..., :1], 8, orientation, _palette(image))
         if image.mode == "1":
-            return Stored(_samples(image).astype(np.uint8), 1, orientation)
+            return RawImage(_samples(image).astype(np.uint8), 1, orientation)
         if image.mode not in ("L", "LA", "RGB", "RGBA"):
-            return Stored(_samples(image.convert("RGB")), 8, orientation)
-        if image.mode == "L" and bits < 8:  # Pillow has spread 2 or 4 bits over 0 to 255
-            return Stored(_samples(image) // (255 // (2**bits - 1)), bits, orientation)
-        return Stored(_samples(image), 8, orientation)
+            return RawImage(_samples(image.convert("RGB")), 8, orientation)
+        if image.mode == "L" and bits < 8:  # Pillow has scaled 2 or 4 bits to 0 to 255
+            return RawImage(_samples(image) // (255 // (2**bits - 1)), bits, orientation)
+        return RawImage(_samples(image), 8, orientation)
 
 
 @contextmanager
@@ -75,7 +79,7 @@ def _opened(file: Path) -> Iterator[tuple[ImageFile, IO[bytes]]]:
                 file=file,
                 found=f"a file that starts with {start!r}",
                 expected="a PNG, JPEG, BMP, WebP, GIF or TIFF image",
-                remedy="Whatever its name says, its content is something else: export it in one of these formats.",
+                remedy="The content does not match the file suffix: export the image in one of these formats.",
             )
         image = opener(stream, str(file))
         check_size(file, height=image.height, width=image.width, channels=len(image.getbands()))
@@ -98,19 +102,19 @@ def _palette(image: Image.Image) -> np.ndarray:
 
 def _orientation(image: ImageFile, stream: IO[bytes]) -> int:
     if isinstance(image, PngImagePlugin.PngImageFile) and "exif" not in image.info:
-        # Pillow would decode all pixels to look for it behind them.
+        # Pillow would decode all pixels to find an eXIf chunk after them.
         image.info["exif"] = _png_exif(stream)
     try:
-        return known(image.getexif().get(TAG))
-    except (SyntaxError, ValueError, struct.error):  # viewers show a picture whose EXIF block is broken, and so do we
+        return valid_orientation(image.getexif().get(ORIENTATION_TAG))
+    except (SyntaxError, ValueError, struct.error):  # like image viewers, ignore a broken EXIF block
         return 1
 
 
 def _png_exif(stream: IO[bytes]) -> bytes:
-    """The eXIf block of a PNG, wherever it stands, found by stepping over the other blocks."""
+    """Return the content of the eXIf chunk of a PNG, found by skipping other chunks."""
     stream.seek(8)
-    while len(head := stream.read(8)) == 8:
-        length, name = struct.unpack(">I4s", head)
+    while len(header := stream.read(8)) == 8:
+        length, name = struct.unpack(">I4s", header)
         if name == b"eXIf":
             return stream.read(length)
         stream.seek(length + 4, os.SEEK_CUR)
@@ -118,7 +122,7 @@ def _png_exif(stream: IO[bytes]) -> bytes:
 
 
 def _png_depth(image: ImageFile, stream: IO[bytes]) -> tuple[int, int]:
-    """(bits of a sample, colour type) of a PNG; (8, -1) for every other format."""
+    """Return (bits per sample, colour type) of a PNG, and (8, -1) for other formats."""
     if not isinstance(image, PngImagePlugin.PngImageFile):
         return 8, -1
     stream.seek(24)  # signature 8, length and name 8, width and height 8
@@ -134,14 +138,14 @@ def _decoded_16_bits(stream: IO[bytes]) -> np.ndarray:
 
 
 def _decoded_8_bits(stream: IO[bytes], size: tuple[int, int]) -> np.ndarray | None:
-    """The samples of a whole PNG of 8 bits; None of one that Pillow shall look at, and say what is wrong with it."""
+    """Decode an 8-bit PNG; None for a file that Pillow must read, since it reports errors or handles exceptions."""
     import imagecodecs
 
     stream.seek(16)
-    if struct.unpack(">II", stream.read(8)) != size:  # a second header, which only Pillow heeds
+    if struct.unpack(">II", stream.read(8)) != size:  # a second header, which only Pillow supports
         return None
     stream.seek(0)
     try:
         return _with_channels(imagecodecs.spng_decode(stream.read()))
-    except (RuntimeError, ValueError):  # libspng's own are the former
+    except (RuntimeError, ValueError):  # libspng raises RuntimeError
         return None

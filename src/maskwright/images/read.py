@@ -1,4 +1,4 @@
-"""The doors to image files: pixels of an image, values of a mask, and the size of either."""
+"""Read the pixels of images, the values of masks, and the size of either."""
 
 import os
 from pathlib import Path
@@ -14,65 +14,66 @@ from maskwright.images.errors import (
     UnsupportedPixels,
     WrongMask,
 )
-from maskwright.images.files import BY_WINDOW, is_zarr
+from maskwright.images.files import WINDOWED_REMEDY, is_zarr
 from maskwright.images.orientation import upright
 from maskwright.images.raster import raster_size, read_raster
-from maskwright.images.samples import Stored
+from maskwright.images.raw_image import RawImage
 from maskwright.images.tiff import SIGNATURES, read_tiff, tiff_size
 
 NPY: Final = b"\x93NUM"
-"""The first bytes of NumPy's files."""
+"""First four bytes of NumPy files."""
 
 _INT32 = np.iinfo(np.int32)
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """The pixels of a PNG, JPEG, BMP, WebP, GIF or TIFF file: (h, w, c) of uint8, uint16 or float32.
+    """Read a PNG, JPEG, BMP, WebP, GIF or TIFF file as (h, w, c) uint8, uint16 or float32.
 
-    The format is told by the content, not by the name. The picture is turned upright by its EXIF orientation. Gray
-    is 1 channel, gray with alpha 2, RGB 3, RGB with alpha 4; a TIFF may have any number. Samples of 1, 2 or 4 bits
-    are spread over 0 to 255, palettes become RGB (RGBA if they are partly transparent), CMYK JPEGs RGB. Floats become
-    float32; so do signed and wide integers, provided that none of them changes. Of an animation the first frame is
+    The format is detected from the content, not from the name. The EXIF orientation is applied. Gray has 1 channel,
+    gray with alpha 2, RGB 3 and RGB with alpha 4; a TIFF may have any number. Samples of 1, 2 or 4 bits are scaled to
+    0 to 255, palettes are converted to RGB (RGBA if they are partly transparent), and CMYK JPEGs to RGB. Floats are
+    converted to float32; so are signed and wide integers if this is exact. Only the first frame of an animation is
     read.
 
     Raises:
-        MissingImage, UnreadableImage, NotAnImage, DamagedImage: there is no such image, or it cannot be decoded.
-        ImageTooLarge: more than ``MAX_PIXELS`` pixels, known before any is decoded.
-        StackedImage: a TIFF of several pictures, or with depth or time.
-        UnsupportedPixels: numbers or colours that would be changed by reading them.
-        NonFinitePixels: NaN or infinity, which would spread to everything computed from the image.
+        MissingImage, UnreadableImage, NotAnImage, DamagedImage: The file is missing or cannot be decoded.
+        ImageTooLarge: The image has more than ``MAX_PIXELS`` pixels, by its header.
+        StackedImage: A TIFF contains several images, or axes of depth or time.
+        UnsupportedPixels: The pixel type or colour space cannot be converted exactly.
+        NonFinitePixels: There are NaN or infinite pixels.
     """
     file = Path(path)
-    stored = _stored(file)
-    return np.ascontiguousarray(upright(to_pixels(file, stored), stored.orientation))
+    raw = _read_raw(file)
+    return np.ascontiguousarray(upright(to_pixels(file, raw), raw.orientation))
 
 
 def read_mask(path: str | Path) -> np.ndarray:
-    """The values of a mask: (h, w) of uint8, uint16 or int32, or (h, w, 3) of uint8 colours.
+    """Read the values of a mask: (h, w) uint8, uint16 or int32, or (h, w, 3) uint8 colours.
 
-    Values are those stored: indices of a palette, 0 and 1 of 1-bit files, 0 to 15 of 4-bit ones. Whole floats and
-    other integers become int32. Colours whose three channels are equal everywhere are one channel of values. An alpha
-    channel is dropped if it is opaque. EXIF orientation is applied, as to images.
+    Values are not scaled: they are the indices of a palette, 0 and 1 in 1-bit files, and 0 to 15 in 4-bit files.
+    Integral floats and other integers are converted to int32. If three channels are equal everywhere, one is returned.
+    An opaque alpha channel is removed. The EXIF orientation is applied.
 
     Raises:
-        WrongMask: fractions, transparency, 16-bit colours, values beyond 32 bits, or another number of channels.
-        ImageFault: the file cannot be read; as for `read_image`.
+        WrongMask: There are fractions, transparency, 16-bit colours, values beyond 32 bits, or another number of
+            channels.
+        ImageFault: The file cannot be read, see `read_image`.
     """
     return read_mask_and_palette(path)[0]
 
 
 def read_mask_and_palette(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The values that `read_mask` gives, and the colours (k, 3) uint8 of the indices 0 to k - 1 of a palette file.
+    """Read the values of a mask as `read_mask` does, and the palette colours of indices 0 to k - 1, (k, 3) uint8.
 
     The palette is None for a file without one.
 
     Raises:
-        WrongMask, ImageFault: as for `read_mask`.
+        WrongMask, ImageFault: See `read_mask`.
     """
     file = Path(path)
-    stored = _stored(file)
-    palette = None if stored.palette is None else stored.palette[:, :3]
-    values = _opaque(file, upright(stored.samples, stored.orientation))
+    raw = _read_raw(file)
+    palette = None if raw.palette is None else raw.palette[:, :3]
+    values = _opaque(file, upright(raw.samples, raw.orientation))
     if values.shape[2] == 3 and (values[..., :1] == values).all():
         values = values[..., :1]
     if values.shape[2] == 1:
@@ -82,60 +83,58 @@ def read_mask_and_palette(path: str | Path) -> tuple[np.ndarray, np.ndarray | No
     raise WrongMask(
         file=file,
         found=f"{values.shape[2]} channels of {values.dtype}",
-        expected="one channel of class ids, or RGB colours of 8 bits",
-        remedy="Save the mask as a PNG of one channel.",
+        expected="one channel of class ids, or 8-bit RGB colours",
+        remedy="Save the mask as a single-channel PNG.",
     )
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of the upright picture, from the header alone: no pixel is decoded.
+    """Return the (height, width) of the upright image from its header, without decoding pixels.
 
     Raises:
-        ImageFault: the header cannot be read or announces too much; as for `read_image`.
+        ImageFault: The header cannot be read, or the image is too large; see `read_image`.
     """
     file = Path(path)
     return tiff_size(file) if first_bytes(file) in SIGNATURES else raster_size(file)
 
 
 def first_bytes(file: Path) -> bytes:
-    """The first four bytes of a file that is there, may be read and is not empty; they tell the format.
+    """Return the first four bytes of a file, which identify its format.
 
     Raises:
-        MissingImage, UnreadableImage, NotAnImage: it is not.
+        MissingImage, UnreadableImage, NotAnImage: The file is missing, unreadable, empty or a folder.
     """
     expected = "an image file"
-    if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for names that no file can have
-        remedy = BY_WINDOW if is_zarr(file) else "Give the files in it."
+    if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for invalid names
+        remedy = WINDOWED_REMEDY if is_zarr(file) else "Give the files in the folder."
         raise NotAnImage(file=file, found="a folder", expected=expected, remedy=remedy)
     try:
         with file.open("rb") as stream:
             start = stream.read(4)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MissingImage(
-            file=file, found="nothing of that name", expected=expected, remedy="Check the spelling."
-        ) from error
+        raise MissingImage(file=file, found="no such file", expected=expected, remedy="Check the path.") from error
     except OSError as error:
         raise UnreadableImage(
             file=file,
             found=error.strerror,
-            expected="a file that may be read",
-            remedy="Check name and permissions.",
+            expected="a readable file",
+            remedy="Check the path and its permissions.",
         ) from error
     if not start:
         raise NotAnImage(file=file, found="an empty file", expected=expected, remedy="Copy or export it again.")
     return start
 
 
-def to_pixels(file: Path, stored: Stored) -> np.ndarray:
-    """What a file stores as the pixels that `read_image` gives, not yet turned upright; ``file`` is named in errors.
+def to_pixels(file: Path, raw: RawImage) -> np.ndarray:
+    """Convert stored samples to the pixels of `read_image`, before orientation; ``file`` is named in errors.
 
     Raises:
-        UnsupportedPixels, NonFinitePixels: as for `read_image`.
+        UnsupportedPixels, NonFinitePixels: See `read_image`.
     """
-    samples, bits = stored.samples, stored.bits
-    if stored.palette is not None:
-        colours = np.zeros((2**bits, stored.palette.shape[1]), np.uint8)  # indices past the palette's end are black
-        colours[: len(stored.palette)] = stored.palette
+    samples, bits = raw.samples, raw.bits
+    if raw.palette is not None:
+        colours = np.zeros((2**bits, raw.palette.shape[1]), np.uint8)  # indices beyond the palette are black
+        colours[: len(raw.palette)] = raw.palette
         return colours[samples[..., 0]]
     if bits < 8:
         return (samples * np.uint16(255) // np.uint16(2**bits - 1)).astype(np.uint8)
@@ -144,10 +143,10 @@ def to_pixels(file: Path, stored: Stored) -> np.ndarray:
     return _floats(file, samples)
 
 
-def _stored(file: Path) -> Stored:
+def _read_raw(file: Path) -> RawImage:
     start = first_bytes(file)
     if start == NPY:
-        raise NotAnImage(file=file, found="a NumPy array", expected="an image file", remedy=BY_WINDOW)
+        raise NotAnImage(file=file, found="a NumPy array", expected="an image file", remedy=WINDOWED_REMEDY)
     return read_tiff(file) if start in SIGNATURES else read_raster(file)
 
 
@@ -156,36 +155,36 @@ def _floats(file: Path, samples: np.ndarray) -> np.ndarray:
         raise UnsupportedPixels(
             file=file, found=f"pixels of {samples.dtype}", expected="integers or floats", remedy="Convert the image."
         )
-    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinity, which is refused below
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, which is an error below
         floats = samples.astype(np.float32)
     if samples.dtype.kind != "f" and not np.array_equal(floats.astype(np.float64), samples):
         raise UnsupportedPixels(
             file=file,
             found=f"{samples.dtype} values from {samples.min()} to {samples.max()}",
-            expected="integers that 32-bit floats can hold, up to 16777216",
+            expected="integers that are exact in 32-bit floats, up to 16777216",
             remedy="Scale the image to 16 bits.",
         )
-    if bad := samples.size - int(np.isfinite(floats).sum()):
+    if non_finite := samples.size - int(np.isfinite(floats).sum()):
         raise NonFinitePixels(
             file=file,
-            found=f"{bad} of {samples.size} values that are NaN, infinite or beyond 32-bit floats",
+            found=f"{non_finite} of {samples.size} values that are NaN, infinite or beyond 32-bit floats",
             expected="finite pixels",
-            remedy="Replace them with a number, such as the least value of the image.",
+            remedy="Replace them with a finite value, such as the minimum of the image.",
         )
     return floats
 
 
 def _opaque(file: Path, values: np.ndarray) -> np.ndarray:
-    """``values`` without their alpha channel, the last of two or four."""
+    """Remove an opaque alpha channel, the last of two or four."""
     if values.shape[2] not in (2, 4):
         return values
-    full = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
-    if seen_through := int((values[..., -1] != full).sum()):
+    opaque = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1
+    if transparent := int((values[..., -1] != opaque).sum()):
         raise WrongMask(
             file=file,
-            found=f"{seen_through} transparent pixels",
+            found=f"{transparent} transparent pixels",
             expected="a mask without transparency",
-            remedy="Paint over the transparent parts, and save the mask without an alpha channel.",
+            remedy="Fill the transparent pixels and save the mask without an alpha channel.",
         )
     return values[..., :-1]
 
@@ -193,12 +192,13 @@ def _opaque(file: Path, values: np.ndarray) -> np.ndarray:
 def _ids(file: Path, values: np.ndarray) -> np.ndarray:
     if values.dtype in (np.uint8, np.uint16):
         return values
-    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values == np.rint(values)).all()))
-    if not whole or values.min() < _INT32.min or values.max() > _INT32.max:
+    integral = values.dtype.kind in "iu" or (values.dtype.kind == "f" and bool((values == np.rint(values)).all()))
+    if not integral or values.min() < _INT32.min or values.max() > _INT32.max:
         raise WrongMask(
             file=file,
-            found=f"{values.dtype} values from {values.min()} to {values.max()}" + ("" if whole else " with fractions"),
-            expected="whole numbers of at most 32 bits",
-            remedy="Save the mask as class ids of 8 or 16 bits.",
+            found=f"{values.dtype} values from {values.min()} to {values.max()}"
+            + ("" if integral else " with fractions"),
+            expected="integers of at most 32 bits",
+            remedy="Save the mask as 8-bit or 16-bit class ids.",
         )
     return values.astype(np.int32)

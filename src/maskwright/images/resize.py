@@ -1,4 +1,4 @@
-"""Pixels at another size, smoothly."""
+"""Resize images bilinearly."""
 
 from typing import TypeVar
 
@@ -9,11 +9,11 @@ from PIL import Image
 Number = TypeVar("Number", bound=np.generic)
 
 FAST_CHANNELS = (1, 3)
-"""Of 8-bit images, which Pillow resizes at once; others go channel by channel, as floats."""
+"""Channels of 8-bit images that Pillow resizes in one call; other images are resized by channel, as floats."""
 
 
 def resized(image: NDArray[Number], size: tuple[int, int]) -> NDArray[Number]:
-    """An image (h, w, c) at ``size`` (height, width), of the same type; where it shrinks, pixels are averaged.
+    """Resize an image (h, w, c) to ``size`` (height, width) in the same type; pixels are averaged where it shrinks.
 
     >>> resized(np.array([[[0], [100]]], np.uint8), (1, 4)).ravel().tolist()
     [0, 25, 75, 100]
@@ -23,6 +23,6 @@ def resized(image: NDArray[Number], size: tuple[int, int]) -> NDArray[Number]:
     if image.dtype == np.uint8 and image.shape[-1] in FAST_CHANNELS:
         picture = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
         return np.asarray(picture.resize(size[::-1], Image.Resampling.BILINEAR)).reshape(*size, -1)
-    bands = (Image.fromarray(image[..., band].astype(np.float32)) for band in range(image.shape[-1]))
-    stack = np.stack([np.asarray(band.resize(size[::-1], Image.Resampling.BILINEAR)) for band in bands], axis=-1)
+    channels = (Image.fromarray(image[..., channel].astype(np.float32)) for channel in range(image.shape[-1]))
+    stack = np.stack([np.asarray(plane.resize(size[::-1], Image.Resampling.BILINEAR)) for plane in channels], axis=-1)
     return (stack if image.dtype.kind == "f" else stack.round()).astype(image.dtype)

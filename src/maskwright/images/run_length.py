@@ -1,7 +1,7 @@
-"""Masks as run-lengths, the text that competitions exchange: "3 2 9 1" for pixels 3, 4 and 9.
+"""Encode and decode masks as run lengths, such as "3 2 9 1" for pixels 3, 4 and 9.
 
-Pixels are counted from 1, down the first column, then the second, and so on; a run is its first pixel and its length.
-It is the format of Kaggle's TGS salt identification challenge. A CSV file has a line of it for each image.
+Pixels are numbered from 1 in column-major order; a run is its first pixel and its length. This is the format of
+Kaggle's TGS salt identification challenge, in a CSV file with a line for each image.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,19 +15,19 @@ from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
 
 HEADER: Final = ("id", "rle_mask")
-"""The columns of a file of masks."""
+"""Columns of the CSV file."""
 
-_MOST_BYTES: Final = 2**30
+_MAX_BYTES: Final = 2**30
 
 
 class WrongRunLengths(InputError):
-    """Text that is not the run-lengths of a mask of the size it should have."""
+    """Invalid run lengths, or run lengths of a mask of another size."""
 
     text = "{source}: found {found}; expected {expected}."
 
 
 def encode_runs(mask: NDArray[np.generic]) -> str:
-    """The run-lengths of all pixels of a mask (h, w) that are not 0: in order, as few as possible; "" for none.
+    """Encode the non-zero pixels of a mask (h, w) as the shortest list of runs, in order; "" if there are none.
 
     >>> encode_runs(np.array([[0, 1], [1, 1], [1, 0]]))
     '2 4'
@@ -38,43 +38,43 @@ def encode_runs(mask: NDArray[np.generic]) -> str:
     return " ".join(map(str, np.stack([starts + 1, ends - starts], axis=1).ravel().tolist()))
 
 
-def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run-lengths") -> NDArray[np.bool_]:
-    """The mask (height, width) whose pixels are those of the runs.
+def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run lengths") -> NDArray[np.bool_]:
+    """Decode run lengths to a mask (height, width).
 
     Args:
-        text: Run-lengths.
+        text: Run lengths.
         size: Height and width in pixels.
-        source: Where the text is from, for the error.
+        source: Origin of the text, named in the error.
 
     Raises:
-        WrongRunLengths: Something else than pairs of whole numbers above 0, a run past the end, or one that begins
-            before the last one's end.
+        WrongRunLengths: The text is not pairs of positive integers, or a run exceeds the mask or overlaps the previous
+            one.
 
     >>> decode_runs("2 4", (3, 2)).astype(int).tolist()
     [[0, 1], [1, 1], [1, 0]]
     """
     height, width = size
-    words = text.split()
+    tokens = text.split()
     try:
-        numbers = np.array([int(word) for word in words if word.isascii() and word.isdecimal()], np.int64)
-    except (OverflowError, ValueError):  # of more digits than Python reads
+        numbers = np.array([int(token) for token in tokens if token.isascii() and token.isdecimal()], np.int64)
+    except (OverflowError, ValueError):  # more digits than Python converts
         numbers = np.zeros(0, np.int64)
-    if len(numbers) != len(words) or len(words) % 2 or (numbers < 1).any():
+    if len(numbers) != len(tokens) or len(tokens) % 2 or (numbers < 1).any():
         raise WrongRunLengths(
-            source=source, found=repr(_short(text)), expected="pairs of whole numbers above 0: start and length"
+            source=source, found=repr(_short(text)), expected="pairs of positive integers: start and length"
         )
     starts, lengths = numbers.reshape(-1, 2).T
-    ends = starts + lengths  # of no pixel any more
-    past = (starts > height * width) | (lengths > height * width) | (ends > height * width + 1)
-    if past.any():
-        start, length = numbers.reshape(-1, 2)[past.argmax()].tolist()
-        found = f"a run past the end, {start} {length}"
+    ends = starts + lengths  # exclusive
+    beyond = (starts > height * width) | (lengths > height * width) | (ends > height * width + 1)
+    if beyond.any():
+        start, length = numbers.reshape(-1, 2)[beyond.argmax()].tolist()
+        found = f"a run beyond the end, {start} {length}"
         raise WrongRunLengths(source=source, found=found, expected=f"pixels up to {height * width}, {height} x {width}")
-    early = starts[1:] < ends[:-1]
-    if early.any():
-        start = int(starts[1:][early.argmax()])
-        found = f"a run that begins at {start}, before the end of the one before it"
-        raise WrongRunLengths(source=source, found=found, expected="runs in order, none over another")
+    overlapping = starts[1:] < ends[:-1]
+    if overlapping.any():
+        start = int(starts[1:][overlapping.argmax()])
+        found = f"a run at {start} that starts before the end of the previous one"
+        raise WrongRunLengths(source=source, found=found, expected="ordered runs without overlap")
     steps = np.zeros(height * width + 1, np.int8)
     steps[starts - 1] += 1
     np.subtract.at(steps, ends - 1, 1)
@@ -82,10 +82,10 @@ def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run-l
 
 
 def read_run_lengths(file: str | Path) -> dict[str, str]:
-    """The run-lengths, not yet decoded, of every id in a CSV file with the columns ``id`` and ``rle_mask``.
+    """Read the run lengths, as text, of every id in a CSV file with the columns ``id`` and ``rle_mask``.
 
     Raises:
-        WrongRunLengths: The file is missing, too large or no text, has other columns, or an id twice.
+        WrongRunLengths: The file is missing, too large or not text, has other columns or a repeated id.
     """
     masks: dict[str, str] = {}
     for number, (name, *others) in enumerate(_rows(Path(file)), start=1):
@@ -99,13 +99,13 @@ def read_run_lengths(file: str | Path) -> dict[str, str]:
             raise WrongRunLengths(source=file, found=f"the id {name} twice", expected="each id once")
         masks[name] = others[0]
     if not masks:
-        raise WrongRunLengths(source=file, found="an empty file", expected=f"a first line {','.join(HEADER)}")
+        raise WrongRunLengths(source=file, found="an empty file", expected=f"the header {','.join(HEADER)}")
     del masks[HEADER[0]]
     return masks
 
 
 def write_run_lengths(file: str | Path, masks: Iterable[tuple[str, str]]) -> None:
-    """Write ids with their run-lengths as such a CSV file, in the order given; whole or not at all."""
+    """Write ids and their run lengths to such a CSV file atomically, in the given order."""
     with atomic_path(file) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as text:
         text.write(",".join(HEADER) + "\n")
         text.writelines(f"{name},{runs}\n" for name, runs in masks)
@@ -117,14 +117,14 @@ def _short(text: str) -> str:
 
 def _rows(file: Path) -> Iterator[tuple[str, ...]]:
     try:
-        if file.stat().st_size > _MOST_BYTES:
+        if file.stat().st_size > _MAX_BYTES:
             found = f"{file.stat().st_size} bytes"
-            raise WrongRunLengths(source=file, found=found, expected=f"at most {_MOST_BYTES}")
+            raise WrongRunLengths(source=file, found=found, expected=f"at most {_MAX_BYTES}")
         with file.open(encoding="utf-8-sig", newline=None) as lines:
             for line in lines:
                 if line.strip():
                     yield tuple(cell.strip().strip('"') for cell in line.split(","))
     except UnicodeDecodeError:
-        raise WrongRunLengths(source=file, found="bytes that are no text", expected="a CSV file in UTF-8") from None
+        raise WrongRunLengths(source=file, found="bytes that are not text", expected="a CSV file in UTF-8") from None
     except OSError as error:
         raise WrongRunLengths(source=file, found=error.strerror, expected="a CSV file") from None

@@ -1,4 +1,4 @@
-"""TIFF: 1 to 64 bits, integers and floats, any number of channels, strips and tiles, the usual compressions."""
+"""Read TIFF: integers and floats of 1 to 64 bits, any number of channels, strips or tiles, common compressions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,53 +8,53 @@ from typing import Any, Final
 import numpy as np
 
 from maskwright.images.errors import DamagedImage, StackedImage, UnsupportedPixels
-from maskwright.images.orientation import TAG, known, upright_size
-from maskwright.images.samples import Stored, check_size, decoding
+from maskwright.images.orientation import ORIENTATION_TAG, upright_size, valid_orientation
+from maskwright.images.raw_image import RawImage, check_size, decoding
 
 SIGNATURES: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
-_JPEG: Final = (6, 7)  # compressions whose decoder turns YCbCr into RGB
+_JPEG: Final = (6, 7)  # compressions whose decoder converts YCbCr to RGB
 
 
 def tiff_size(file: Path) -> tuple[int, int]:
-    """(height, width) after orientation, from the header."""
+    """Return the (height, width) after orientation, from the header."""
     with _opened(file) as series:
         lengths = axis_lengths(series)
         return upright_size(lengths["Y"], lengths["X"], orientation_of(series))
 
 
-def read_tiff(file: Path) -> Stored:
-    """The pixels of the one picture in the file; channels go last, whether the file keeps them so or by planes.
+def read_tiff(file: Path) -> RawImage:
+    """Read the only image of a file, channels last, from interleaved or planar samples.
 
     Raises:
-        StackedImage: several pictures, times or depths.
-        UnsupportedPixels: CMYK, Lab and other colours that need a conversion.
-        ImageTooLarge, DamagedImage: see `check_size` and `decoding`.
+        StackedImage: There are several images, or axes of depth or time.
+        UnsupportedPixels: The colour space, such as CMYK or Lab, needs a conversion.
+        ImageTooLarge, DamagedImage: See `check_size` and `decoding`.
     """
     with _opened(file) as series:
         samples = series.asarray()
-        if samples.shape != series.shape:  # it returns what it could decode
-            raise damaged(file, f"pixels of shape {samples.shape}", f"shape {series.shape}, as its header says")
+        if samples.shape != series.shape:  # tifffile returns as much as it could decode
+            raise damaged(file, f"pixels of shape {samples.shape}", f"shape {series.shape}, from its header")
         samples = np.moveaxis(samples, _channel_axis(series), -1) if samples.ndim == 3 else samples[..., None]
-        return to_stored(samples, series)
+        return to_raw_image(samples, series)
 
 
-def pictures(tiff: Any) -> list[Any]:
-    """The series of pages of an open tifffile that are pictures: no thumbnail, level of a pyramid or mask."""
+def image_series(tiff: Any) -> list[Any]:
+    """Return the series of an open tifffile that are images: no thumbnails, pyramid levels or masks."""
     return [series for series in tiff.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
 
 
-def only_picture(file: Path, found: list[Any]) -> Any:
-    """The one series of ``found``, if its axes and samples are those of one image; its size is not checked here.
+def single_series(file: Path, found: list[Any]) -> Any:
+    """Return the only series of ``found`` after a check of its axes and samples, but not of its size.
 
     Raises:
-        DamagedImage, StackedImage, UnsupportedPixels: as for `read_tiff`.
+        DamagedImage, StackedImage, UnsupportedPixels: See `read_tiff`.
     """
     if not found:
-        raise damaged(file, "a TIFF header and no picture", "a picture")
+        raise damaged(file, "a TIFF header without an image", "an image")
     if len(found) > 1:
-        raise _stacked(file, f"{len(found)} pictures")
+        raise _stacked(file, f"{len(found)} images")
     (series,) = found
     if sorted(series.axes) not in (["X", "Y"], ["C", "X", "Y"], ["S", "X", "Y"]):
         sizes = ", ".join(f"{axis} {length}" for axis, length in axis_lengths(series).items())
@@ -64,21 +64,21 @@ def only_picture(file: Path, found: list[Any]) -> Any:
 
 
 def axis_lengths(series: Any) -> dict[str, int]:
-    """The length of each axis: Y, X and, if there are channels, C or S."""
+    """Return the length of each axis: Y, X and, if there are channels, C or S."""
     return dict(zip(series.axes, series.shape, strict=True))
 
 
 def orientation_of(series: Any) -> int:
-    """EXIF orientation, 1 to 8."""
-    tag = series.keyframe.tags.get(TAG)
-    return known(tag and int(tag.value))
+    """Return the EXIF orientation, 1 to 8."""
+    tag = series.keyframe.tags.get(ORIENTATION_TAG)
+    return valid_orientation(tag and int(tag.value))
 
 
-def to_stored(samples: np.ndarray, series: Any) -> Stored:
-    """Samples (h, w, c) as tifffile gives them, with what the file says of their meaning.
+def to_raw_image(samples: np.ndarray, series: Any) -> RawImage:
+    """Add bits, orientation and palette of the file to samples (h, w, c) from tifffile.
 
-    White-is-zero samples are inverted, as the format demands, but not where tifffile wrote them: it marks boolean
-    arrays so and means their values as they are.
+    White-is-zero samples are inverted, as the format requires, except in files of tifffile, which writes boolean
+    arrays as white-is-zero without inverting them.
     """
     page = series.keyframe
     bits = page.bitspersample
@@ -87,30 +87,30 @@ def to_stored(samples: np.ndarray, series: Any) -> Stored:
     if page.photometric == _WHITE_IS_ZERO and not page.is_shaped and samples.dtype.kind == "u":
         samples = samples ^ samples.dtype.type(2**bits - 1)
     palette = _palette(page.colormap) if page.photometric == _PALETTE else None
-    return Stored(samples, bits, orientation_of(series), palette)
+    return RawImage(samples, bits, orientation_of(series), palette)
 
 
 def check_whole(file: Path, series: Any, size: int) -> None:
-    """Refuse a file of ``size`` bytes that is shorter than its own table of contents.
+    """Check that a file of ``size`` bytes contains all segments that its header lists.
 
-    Some codecs fill in what is missing without a word.
+    Some codecs fill in missing data without an error.
 
     Raises:
-        DamagedImage: it is.
+        DamagedImage: The file is shorter.
     """
     segments = (zip(page.dataoffsets, page.databytecounts, strict=False) for page in series.pages)
     end = max((offset + count for page in segments for offset, count in page), default=0)
     if end > size:
-        raise damaged(file, f"{size} bytes", f"the {end} bytes that its table of contents lists")
+        raise damaged(file, f"{size} bytes", f"the {end} bytes that its header lists")
 
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
-    """The one series of pages that is the picture, checked against the bounds."""
+    """Open a TIFF and yield its only image series after checks of its size and length."""
     import tifffile
 
     with decoding(file), tifffile.TiffFile(file) as tiff:
-        series = only_picture(file, pictures(tiff))
+        series = single_series(file, image_series(tiff))
         lengths = axis_lengths(series)
         channels = lengths.get("C", 1) * lengths.get("S", 1)
         check_size(file, height=lengths["Y"], width=lengths["X"], channels=channels)
@@ -123,7 +123,7 @@ def _channel_axis(series: Any) -> int:
 
 
 def _palette(colormap: np.ndarray) -> np.ndarray:
-    """(k, 3) uint8 from (3, k) uint16; some writers store 8-bit numbers there."""
+    """Convert a colormap (3, k) uint16 to (k, 3) uint8; some writers store 8-bit values in it."""
     return (colormap.T if colormap.max() < 256 else colormap.T >> 8).astype(np.uint8)
 
 
@@ -131,8 +131,8 @@ def _stacked(file: Path, found: str) -> StackedImage:
     return StackedImage(
         file=file,
         found=found,
-        expected="one picture of one or more channels",
-        remedy="Save each picture as a file of its own; if its pages are channels, name the axes CYX in its metadata.",
+        expected="one image of one or more channels",
+        remedy="Save each image to a separate file; if the pages are channels, set the axes CYX in the metadata.",
     )
 
 
@@ -148,7 +148,7 @@ def _check_samples(file: Path, page: Any) -> None:
 
 
 def damaged(file: Path, found: str, expected: str) -> DamagedImage:
-    """The error for a file whose parts do not agree."""
+    """Return the error for an inconsistent or truncated file."""
     return DamagedImage(
-        file=file, found=found, expected=expected, remedy="It is truncated or damaged: copy or export it again."
+        file=file, found=found, expected=expected, remedy="The file is truncated or damaged: copy or export it again."
     )

@@ -1,4 +1,4 @@
-"""Writing results so that a file is either whole or not there."""
+"""Write files atomically: a file is either complete or absent."""
 
 import json
 import math
@@ -16,11 +16,11 @@ from maskwright.errors import wrong_argument
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A hidden path beside ``path``, with the same suffix, that takes its place when the block ends well.
+    """Yield a hidden path next to ``path``, with the same suffix, that replaces ``path`` when the block succeeds.
 
-    Missing parent folders are created. What the block wrote is on the disk before it takes the name, so that an
-    interruption at any moment leaves the old file or the new one. If the block or the replacement fails in any way,
-    what it wrote is removed and ``path`` is as it was.
+    Missing parent folders are created. The file is flushed to disk before it is renamed, so an interruption at any time
+    leaves the previous file or the new one. If the block or the replacement fails, the new file is removed and
+    ``path`` is unchanged.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -47,13 +47,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_mask(path: str | Path, values: np.ndarray) -> None:
-    """Write a mask as a PNG that ``read_mask`` reads back equal.
+    """Write a mask as a PNG that ``read_mask`` reads without change.
 
-    ``values`` is (h, w) of integers 0 to 65535 or booleans, written with 8 bits where they fit and else with 16, or
-    (h, w, 3) of uint8 colours.
+    ``values`` are (h, w) integers from 0 to 65535 or booleans, written with 8 bits if they fit and otherwise with 16,
+    or (h, w, 3) uint8 colours.
 
     Raises:
-        WrongArgument: another shape, type or range, or a name that does not end in .png.
+        WrongArgument: The shape, type or range is another, or the name does not end in .png.
     """
     path = _with_suffix(path, ".png")
     if values.ndim == 2 and values.size and values.dtype.kind in "bui":
@@ -62,7 +62,7 @@ def write_mask(path: str | Path, values: np.ndarray) -> None:
         raise wrong_argument("values", _described(values), expected="(h, w) integers or (h, w, 3) uint8 colours")
     import imagecodecs
 
-    # By the lengths of runs, of differences to the line above: a quarter of Pillow's time, for masks that are smaller.
+    # Run-length encoding of the differences from the previous row: smaller files in a quarter of Pillow's time.
     png = imagecodecs.PNG
     data = imagecodecs.png_encode(
         np.ascontiguousarray(values), level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.UP
@@ -72,12 +72,12 @@ def write_mask(path: str | Path, values: np.ndarray) -> None:
 
 
 def write_image(path: str | Path, rgb: np.ndarray, *, effort: int = 6) -> None:
-    """Write (h, w, 3) uint8 colours in the format of the name's suffix, .png and .jpg among others.
+    """Write (h, w, 3) uint8 colours in the format of the file suffix, such as .png or .jpg.
 
-    ``effort`` is what is spent on making a PNG small, from 0 to 9.
+    ``effort`` is the PNG compression level, 0 to 9.
 
     Raises:
-        WrongArgument: another shape or type, or a suffix of no format that Pillow writes.
+        WrongArgument: The shape or type is another, or Pillow cannot write the format.
     """
     path = Path(path)
     if path.suffix.lower() not in Image.registered_extensions():
@@ -89,12 +89,12 @@ def write_image(path: str | Path, rgb: np.ndarray, *, effort: int = 6) -> None:
 
 
 def write_probabilities(path: str | Path, probabilities: np.ndarray) -> None:
-    """Write class probabilities (h, w, classes) as a float32 TIFF: one deflated page a class, axes CYX.
+    """Write class probabilities (h, w, classes) as a deflated float32 TIFF with a page for each class, axes CYX.
 
-    tifffile reads it as (classes, h, w); Fiji opens it as a stack with one slice a class.
+    tifffile reads it as (classes, h, w); Fiji opens it as a stack with a slice for each class.
 
     Raises:
-        WrongArgument: not a float array of three axes, or a name that does not end in .tif or .tiff.
+        WrongArgument: The array is not of floats with three axes, or the name does not end in .tif or .tiff.
     """
     import tifffile
 
@@ -107,13 +107,13 @@ def write_probabilities(path: str | Path, probabilities: np.ndarray) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    r"""Write ``text`` as UTF-8 with ``\n`` line ends on every system."""
+    r"""Write ``text`` as UTF-8 with ``\n`` line endings on every system."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_json(path: str | Path, data: object) -> None:
-    """Write ``data`` as indented JSON, keys in the order given; NaN and infinity, which JSON lacks, become null."""
+    """Write ``data`` as indented JSON, with keys in the given order; NaN and infinity are written as null."""
     write_text(path, json.dumps(_finite(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -133,10 +133,10 @@ def _with_suffix(path: str | Path, *suffixes: str) -> Path:
 
 
 def _narrowed(values: np.ndarray) -> np.ndarray:
-    least, greatest = int(values.min()), int(values.max())
-    if least < 0 or greatest > 65535:
-        raise wrong_argument("values", f"{least} to {greatest}", expected="0 to 65535, the range of a PNG")
-    return values.astype(np.uint8 if greatest < 256 else np.uint16)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise wrong_argument("values", f"{low} to {high}", expected="0 to 65535, the range of a PNG")
+    return values.astype(np.uint8 if high < 256 else np.uint16)
 
 
 def _are_colours(array: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""What a source reads is what `read_image` reads, and any window of it is that part of the whole."""
+"""Windows of a source are slices of what `read_image` returns."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def test_every_layout_and_type(tmp_path, pixels, options, byteorder):
     ids=named,
 )
 @pytest.mark.parametrize("layout", [{}, TILED], ids=str)
-def test_every_meaning_of_samples(tmp_path, pixels, options, layout):
+def test_every_photometric_interpretation(tmp_path, pixels, options, layout):
     if layout is TILED and ("rowsperstrip" in options or pixels.dtype == bool or "bitspersample" in options):
         layout = {"rowsperstrip": 8}
     tifffile.imwrite(tmp_path / "a.tif", pixels, **{**options, **layout})
@@ -100,22 +100,22 @@ def test_files_of_libtiff(tmp_path, compression):
 
 
 @pytest.mark.parametrize("compression", ["raw", "group4"])
-def test_scans_of_one_bit(tmp_path, compression):
+def test_one_bit_fax_compression(tmp_path, compression):
     agrees(saved(tmp_path / "a.tif", Image.fromarray(GRAY > 128), compression=compression))
 
 
 @pytest.mark.parametrize("orientation", [3, 6])
-def test_a_turned_tiff_is_upright_and_whole(tmp_path, orientation):
+def test_a_tiff_with_an_orientation_is_read_as_a_whole(tmp_path, orientation):
     tifffile.imwrite(tmp_path / "a.tif", noise(70, 70, 3), photometric="rgb", extratags=[(274, "H", 1, orientation)])
     assert not agrees(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.webp", "a.gif", "a.jpg"])
-def test_other_formats_are_whole(tmp_path, name):
+def test_other_formats_are_read_as_a_whole(tmp_path, name):
     assert not agrees(saved(tmp_path / name, RGB))
 
 
-def test_a_pyramid_is_its_largest_level(tmp_path):
+def test_a_pyramid_is_read_at_full_resolution(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.tif", ome=True) as writer:
         writer.write(RGB, photometric="rgb", subifds=1, **TILED)
         writer.write(RGB[::2, ::2], photometric="rgb", subfiletype=1, **TILED)
@@ -127,7 +127,7 @@ def test_a_pyramid_is_its_largest_level(tmp_path):
     assert agrees(tmp_path / "b.tif")
 
 
-def test_an_ome_tiff_of_a_slide_is_its_first_picture(tmp_path):
+def test_an_ome_tiff_is_read_as_its_first_image(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a.ome.tif") as writer:
         writer.write(RGB, photometric="rgb", **TILED)
         writer.write(RGB[:20, :10], photometric="rgb")
@@ -148,7 +148,7 @@ def test_blocks_are_those_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("rows", [slice(0, 51), slice(-1, 2), slice(5, 5), slice(None), slice(0, 4, 2)], ids=str)
-def test_a_window_lies_inside(tmp_path, rows):
+def test_a_window_outside_the_image_is_an_error(tmp_path, rows):
     tifffile.imwrite(tmp_path / "a.tif", RGB, photometric="rgb")
     with open_source(tmp_path / "a.tif") as source:
         with pytest.raises(WrongArgument, match=r"rows=slice.*expected slice\(start, stop\) .* <= 50"):

@@ -1,4 +1,4 @@
-"""What GDAL says of a source it says of the result."""
+"""GDAL reads the same georeference from a source and its result."""
 
 import numpy as np
 import pytest
@@ -100,7 +100,7 @@ def test_sparse_tiles_of_gdal(tmp_path):
         np.testing.assert_array_equal(source.read(slice(0, 64), slice(0, 64))[..., 0], file.read(1))
 
 
-def test_a_georeferenced_image_is_not_turned(tmp_path):
+def test_the_orientation_of_a_georeferenced_image_is_ignored(tmp_path):
     path = create(tmp_path / "a.tif", **UTM)
     import tifffile
 

@@ -1,4 +1,4 @@
-"""An image that was written in between has another identity; one that was only read has not."""
+"""The identity of an image changes when it is written, and not when it is read."""
 
 import os
 import shutil

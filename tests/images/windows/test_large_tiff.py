@@ -1,4 +1,4 @@
-"""Only what a window touches is read, decoded and held."""
+"""Only the segments that a window overlaps are read, decoded and held in memory."""
 
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from tests.images.painted import noise
 
 @pytest.fixture(scope="module")
 def huge(tmp_path_factory):
-    """20000 x 20000 RGB pixels, 1.2 GB, in a file of some kilobytes: one tile again and again, row by row."""
+    """20000 x 20000 RGB pixels, 1.2 GB, in a file of some kilobytes that repeats one tile."""
     path = tmp_path_factory.mktemp("huge") / "a.tif"
     tile = noise(250, 250, 3)[: 16 * 15, : 16 * 15]
 
@@ -67,15 +67,15 @@ def test_each_segment_is_decoded_once_for_neighbouring_windows(huge, monkeypatch
     assert sorted(decoded) == [(0, down, across) for down in range(2) for across in range(3)]
 
 
-def test_decoded_segments_are_kept_within_bounds(huge, monkeypatch):
-    monkeypatch.setattr(segments, "_KEPT", 4 * 240 * 240 * 3)
+def test_the_cache_of_segments_is_bounded(huge, monkeypatch):
+    monkeypatch.setattr(segments, "_CACHE_BYTES", 4 * 240 * 240 * 3)
     with open_source(huge[0]) as source:
         for left in range(0, 10000, 240):
             source.read(slice(0, 240), slice(left, left + 240))
         assert source.samples._segment.cache_info().currsize == 4
 
 
-def test_windows_read_by_several_threads_are_right(tmp_path):
+def test_windows_can_be_read_from_several_threads(tmp_path):
     pixels = noise(300, 400, 3)
     for compression in (None, "zlib"):
         tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", tile=(32, 32), compression=compression)
@@ -86,7 +86,7 @@ def test_windows_read_by_several_threads_are_right(tmp_path):
                 np.testing.assert_array_equal(window, pixels[top : top + 20, left : left + 20])
 
 
-def test_missing_tiles_are_zeros_or_the_missing_value(tmp_path):
+def test_missing_tiles_are_zeros_or_nodata(tmp_path):
     def tiles():
         yield from (np.full((16, 16), 7, np.uint8), None, None, None)
 
@@ -100,12 +100,12 @@ def test_missing_tiles_are_zeros_or_the_missing_value(tmp_path):
         np.testing.assert_array_equal(pixels, expected)
 
 
-def test_one_compressed_strip_is_whole_and_refused_where_too_large(tmp_path, monkeypatch):
+def test_one_compressed_strip_is_an_error_if_too_large(tmp_path, monkeypatch):
     tifffile.imwrite(tmp_path / "a.tif", noise(50, 70), compression="zlib", rowsperstrip=50)
     with open_source(tmp_path / "a.tif") as source:
         assert not source.windowed
     monkeypatch.setattr(windows_tiff, "MAX_PIXELS", 50 * 70 - 1)
-    with pytest.raises(NotWindowed, match=r"a\.tif: found 50 x 70 pixels in pieces of 50 x 70; .*TILED=YES"):
+    with pytest.raises(NotWindowed, match=r"a\.tif: found 50 x 70 pixels in segments of 50 x 70; .*TILED=YES"):
         open_source(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "a.tif", noise(50, 70), compression="zlib", rowsperstrip=25)
     with open_source(tmp_path / "a.tif") as source:

@@ -1,4 +1,4 @@
-"""Masks inside TIFFs, as GDAL writes them, hide the pixels that they hide for GDAL."""
+"""Internal masks of TIFFs are read as by GDAL."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def with_mask(path, **options):
     ids=str,
 )
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_a_window_of_the_mask_is_that_of_gdal(tmp_path, options):
+def test_windows_of_the_mask_match_gdal(tmp_path, options):
     path = with_mask(tmp_path / "a.tif", **options)
     with open_source(path) as source:
         assert (source.channels, source.nodata) == (3, None)
@@ -43,7 +43,7 @@ def test_a_window_of_the_mask_is_that_of_gdal(tmp_path, options):
         assert source.read(slice(0, 100), slice(0, 130)).shape == (100, 130, 3)
 
 
-def test_a_file_without_a_mask_hides_nothing(tmp_path):
+def test_without_a_mask_all_pixels_are_valid(tmp_path):
     np.save(tmp_path / "a.npy", noise(9, 7))
     with open_source(tmp_path / "a.npy") as source:
         assert source.valid(slice(2, 9), slice(0, 7)).tolist() == [[True] * 7] * 7

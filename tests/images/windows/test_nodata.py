@@ -1,4 +1,4 @@
-"""Missing pixels can be told from the others in what is read, whatever the file calls missing."""
+"""Missing pixels have the nodata value of the source, for every type and nodata value of the file."""
 
 import math
 
@@ -35,7 +35,7 @@ def read(path, pixels, nodata, **options):
         ("float64", np.finfo(np.float64).min, "-1.7976931348623157e+308", math.nan),
     ],
 )
-def test_missing_pixels_hold_the_value_that_the_source_names(tmp_path, dtype, stored, text, nodata):
+def test_missing_pixels_have_the_nodata_value_of_the_source(tmp_path, dtype, stored, text, nodata):
     pixels = np.arange(1, 401, dtype=dtype).reshape(20, 20) if dtype != "uint8" else np.ones((20, 20), dtype)
     pixels[3, 5] = stored
     found, named = read(tmp_path / "a.tif", pixels, text)
@@ -46,12 +46,12 @@ def test_missing_pixels_hold_the_value_that_the_source_names(tmp_path, dtype, st
 
 
 @pytest.mark.parametrize("text", ["-9999", "256", "0.5", "nan", "none", ""])
-def test_a_value_that_no_pixel_can_have_is_none(tmp_path, text):
+def test_an_unrepresentable_nodata_value_is_none(tmp_path, text):
     _, named = read(tmp_path / "a.tif", np.ones((20, 20), np.uint8), text)
     assert named is None
 
 
-def test_white_is_zero_turns_the_missing_value_over_too(tmp_path):
+def test_white_is_zero_inverts_the_nodata_value(tmp_path):
     pixels = np.full((20, 20), 9, np.uint8)
     pixels[3, 5] = 0
     found, named = read(tmp_path / "a.tif", pixels, "0", photometric="miniswhite")
@@ -59,13 +59,13 @@ def test_white_is_zero_turns_the_missing_value_over_too(tmp_path):
     assert np.argwhere(found == named).tolist() == [[3, 5]]
 
 
-def test_the_index_of_a_colour_is_no_missing_value(tmp_path):
+def test_a_palette_index_is_not_a_nodata_value(tmp_path):
     colours = np.zeros((3, 256), np.uint16)
     _, named = read(tmp_path / "a.tif", np.ones((20, 20), np.uint8), "1", photometric="palette", colormap=colours)
     assert named is None
 
 
-def test_a_file_that_names_none_has_none(tmp_path):
+def test_a_file_without_nodata_has_none(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.ones((4, 4), np.uint8))
     with open_source(tmp_path / "a.tif") as source:
         assert source.nodata is None

@@ -1,4 +1,4 @@
-"""Regions as polygons: counted and measured by hand, and painted again."""
+"""Polygons match regions counted by hand, and give the mask when rasterised."""
 
 import json
 
@@ -52,14 +52,14 @@ def test_each_region_is_a_feature_with_its_class(tmp_path):
     assert outlines == [(8.0,), (56.0,), (150.0, -8.0)]  # outlines counterclockwise, the hole clockwise
 
 
-def test_polygons_painted_again_are_the_mask(tmp_path):
+def test_rasterised_polygons_are_the_mask(tmp_path):
     ids = np.kron(np.random.default_rng(0).integers(0, 3, (10, 10)), np.ones((4, 5))).astype(np.uint8)
     found = features(tmp_path / "a.tif", ids)
     again = rasterize([(f["geometry"], f["properties"]["value"]) for f in found], ids.shape, dtype="uint8")
     np.testing.assert_array_equal(again, ids)
 
 
-def test_coordinates_are_degrees_where_the_mask_lies_on_earth(tmp_path):
+def test_coordinates_of_a_georeferenced_mask_are_degrees(tmp_path):
     place = Affine(10, 0, 500000, 0, -10, 5400000)
     found = features(tmp_path / "a.tif", painted(), crs="EPSG:32633", transform=place, nodata=255)
     assert all(area(f["geometry"]["coordinates"][0]) > 0 for f in found)
@@ -72,7 +72,7 @@ def test_coordinates_are_degrees_where_the_mask_lies_on_earth(tmp_path):
     assert np.abs(ring[:, None] - expected).sum(-1).min(0).max() < 1e-8
 
 
-def test_a_region_across_the_180th_meridian_is_cut_there(tmp_path):
+def test_a_region_across_the_180th_meridian_is_cut(tmp_path):
     (x,), (y,) = transform("EPSG:4326", "EPSG:32601", [180.0], [10.0])
     ids = np.zeros((40, 50), np.uint8)
     ids[10:20, 10:40] = 1
@@ -88,16 +88,16 @@ def test_a_region_across_the_180th_meridian_is_cut_there(tmp_path):
     assert np.ptp(east[:, 0]) < 1
 
 
-def test_pixels_without_data_are_no_region(tmp_path):
+def test_pixels_without_data_are_left_out(tmp_path):
     found = features(tmp_path / "a.tif", painted(), nodata=2)
     assert {f["properties"]["value"] for f in found} == {1}
 
 
-def test_no_region_is_an_empty_collection(tmp_path):
+def test_a_mask_without_regions_gives_an_empty_collection(tmp_path):
     assert features(tmp_path / "a.tif", np.zeros((40, 50), np.uint8)) == []
 
 
-def test_without_the_package(tmp_path, monkeypatch):
+def test_a_missing_rasterio_is_an_error(tmp_path, monkeypatch):
     import sys
 
     from maskwright.errors import MissingPackage

@@ -1,4 +1,4 @@
-"""Results written tile by tile are those of their tiles, whole or not there, and the same bytes each time."""
+"""Results written tile by tile are complete, atomic and deterministic."""
 
 import os
 import subprocess
@@ -40,7 +40,7 @@ KINDS = [
 
 
 @pytest.mark.parametrize("pixels", KINDS, ids=lambda pixels: f"{pixels.dtype}{pixels.shape}")
-def test_a_tiff_holds_its_tiles(tmp_path, pixels):
+def test_a_tiff_contains_its_tiles(tmp_path, pixels):
     write(write_tiff, tmp_path / "a.tif", pixels, nodata=7)
     with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
         page = tiff.pages[0]
@@ -60,7 +60,7 @@ def test_a_tiff_holds_its_tiles(tmp_path, pixels):
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("pixel_size", [None, PixelSize(0.5, 0.25, "micrometer")], ids=["array", "ome"])
 @pytest.mark.parametrize("pixels", KINDS, ids=lambda pixels: f"{pixels.dtype}{pixels.shape}")
-def test_a_zarr_holds_its_tiles(tmp_path, pixels, zarr_format, pixel_size):
+def test_a_zarr_contains_its_tiles(tmp_path, pixels, zarr_format, pixel_size):
     zarr = pytest.importorskip("zarr")
     write(write_zarr, tmp_path / "a.zarr", pixels, zarr_format=zarr_format, pixel_size=pixel_size)
     node = zarr.open(tmp_path / "a.zarr", mode="r")
@@ -95,7 +95,7 @@ def test_the_same_tiles_give_the_same_bytes(tmp_path, writer, name):
 
 
 @pytest.mark.parametrize(("writer", "name"), [(write_tiff, "a.tif"), (write_zarr, "a.zarr")])
-def test_a_result_replaces_an_older_one_or_leaves_it(tmp_path, writer, name):
+def test_a_result_replaces_the_former_one_or_leaves_it_unchanged(tmp_path, writer, name):
     write(writer, tmp_path / name, KINDS[0])
     write(writer, tmp_path / name, KINDS[1])
     newest = digest(tmp_path / name)
@@ -110,7 +110,7 @@ def test_a_result_replaces_an_older_one_or_leaves_it(tmp_path, writer, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_zarr_that_cannot_take_its_name_leaves_the_older_one(tmp_path, monkeypatch):
+def test_a_failed_rename_leaves_the_former_zarr(tmp_path, monkeypatch):
     write(write_zarr, tmp_path / "a.zarr", KINDS[0])
     older = digest(tmp_path / "a.zarr")
     real, moves = Path.rename, []
@@ -128,7 +128,7 @@ def test_a_zarr_that_cannot_take_its_name_leaves_the_older_one(tmp_path, monkeyp
     assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
 
 
-def test_a_zarr_killed_between_its_two_renames_gives_the_older_one_back(tmp_path):
+def test_a_kill_between_two_renames_restores_the_former_zarr(tmp_path):
     write(write_zarr, tmp_path / "a.zarr", KINDS[0])
     older = digest(tmp_path / "a.zarr")
     code = """
@@ -157,7 +157,7 @@ write_zarr(sys.argv[1], tiles, height=16, width=16, bands=1, dtype="uint8", tile
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 @pytest.mark.parametrize("pixel_size", [None, PixelSize(0.5, 0.25)], ids=["array", "ome"])
-def test_a_zarr_says_what_is_missing_and_what_it_is_told(tmp_path, zarr_format, pixel_size):
+def test_fill_value_name_and_attributes_are_written(tmp_path, zarr_format, pixel_size):
     zarr = pytest.importorskip("zarr")
     given = {"nodata": 255, "crs": {"wkt": "LOCAL"}}
     options = {"fill_value": 255, "attributes": given, "name": "scene", "pixel_size": pixel_size}
@@ -175,7 +175,7 @@ def test_a_zarr_says_what_is_missing_and_what_it_is_told(tmp_path, zarr_format, 
     assert np.isnan(zarr.open(tmp_path / "b.zarr", mode="r").fill_value)
 
 
-def test_every_chunk_is_on_the_disk_before_a_zarr_takes_its_name(tmp_path, monkeypatch):
+def test_all_chunks_are_flushed_before_the_rename(tmp_path, monkeypatch):
     flushed = []
     monkeypatch.setattr(os, "fsync", lambda number: flushed.append(os.fstat(number).st_ino))
     write(write_zarr, tmp_path / "a.zarr", KINDS[0])
@@ -188,8 +188,8 @@ def test_every_chunk_is_on_the_disk_before_a_zarr_takes_its_name(tmp_path, monke
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda tiles: tiles[:-1], r"found no tile for row 64, column 64; expected one for each place"),
-        (lambda tiles: [*tiles, tiles[0]], r"found more tiles than there are places"),
+        (lambda tiles: tiles[:-1], r"found no tile for row 64, column 64; expected one for each position"),
+        (lambda tiles: [*tiles, tiles[0]], r"found more tiles than positions"),
         (
             lambda tiles: [tiles[0][1:], *tiles[1:]],
             r"a tile of uint8, shape \(31, 32\), for row 0, column 0; .*\(32, 32, 1\)",
@@ -198,14 +198,14 @@ def test_every_chunk_is_on_the_disk_before_a_zarr_takes_its_name(tmp_path, monke
     ],
     ids=["too few", "too many", "shape", "type"],
 )
-def test_tiles_that_do_not_fill_the_result(tmp_path, writer, name, change, message):
+def test_wrong_tiles_are_an_error(tmp_path, writer, name, change, message):
     with pytest.raises(WrongTiles, match=message):
         write(writer, tmp_path / name, KINDS[0], tiles=iter(change(list(cut(KINDS[0], 32)))))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_large_result_is_a_bigtiff(tmp_path):
-    """66000 x 66000 of one value: 4.4 GB of pixels if they were not compressed; written short, and found out."""
+    """66000 x 66000 pixels of one value, 4.4 GB uncompressed; writing stops early with an error."""
     tile = np.zeros((4096, 4096), np.uint8)
     size = {"height": 66000, "width": 66000, "bands": 1, "dtype": "uint8", "tile": 4096}
     seen = []
@@ -226,7 +226,7 @@ def test_a_large_result_is_a_bigtiff(tmp_path):
     assert seen == [True, False]
 
 
-def test_memory_does_not_grow_with_the_result(tmp_path):
+def test_memory_does_not_depend_on_the_size_of_the_result(tmp_path):
     tile = noise(256, 256)
     tracemalloc.start()
     try:
@@ -239,8 +239,8 @@ def test_memory_does_not_grow_with_the_result(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX's")
 @pytest.mark.parametrize(("writer", "name"), [("write_tiff", "a.tif"), ("write_zarr", "a.zarr")])
-def test_a_full_disk_is_one_clear_error_and_leaves_nothing(tmp_path, writer, name):
-    """The system's bound on a file's size stands for the disk's."""
+def test_a_full_disk_is_an_error_that_leaves_no_file(tmp_path, writer, name):
+    """A limit on the file size stands for a full disk."""
     code = f"""
 import resource, sys
 import numpy as np

@@ -1,38 +1,38 @@
-"""The mistakes that only show in images read by window, and in results written tile by tile."""
+"""Errors in images that are read window by window, and in results that are written tile by tile."""
 
 from maskwright.errors import InputError
 from maskwright.images.errors import ImageFault
 
 
 class UnreadableWindow(InputError):
-    """A part of an image that cannot be read; the rest may be whole.
+    """A window of an image that cannot be read; the rest of the image may be readable.
 
-    Fields: ``file``, ``rows`` and ``columns`` (slices of the part at fault, often one tile), ``found``.
+    Fields: ``file``, ``rows`` and ``columns`` (slices of the damaged part, often one tile), ``found``.
     """
 
     text = (
         "{file}: rows {rows.start} to {rows.stop}, columns {columns.start} to {columns.stop}: found {found}; "
-        "expected whole, finite pixels. Copy or export the image again."
+        "expected decodable, finite pixels. Copy or export the image again."
     )
 
 
 class NotWindowed(ImageFault):
-    """An image too large for memory, kept in a way that lets no part of it be read alone."""
+    """An image too large for memory in a layout that cannot be read window by window."""
 
 
 class WrongAxes(ImageFault):
-    """An array whose axes are not those of one picture."""
+    """An array whose axes are not those of a single image."""
 
 
-class RefusedCodec(ImageFault):
-    """A Zarr array packed by something that is not run here."""
+class UnsupportedCodec(ImageFault):
+    """A Zarr array with a codec that is not allowed for untrusted files."""
 
 
 class NoSuchArray(ImageFault):
-    """A Zarr group that does not say which of its arrays is the picture."""
+    """A Zarr group without metadata that identify the image array."""
 
 
 class WrongTiles(InputError):
-    """Tiles of a result that do not fill it."""
+    """Tiles whose number, shape or type does not match the result."""
 
     text = "{file}: found {found}; expected {expected}."

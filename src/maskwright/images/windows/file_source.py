@@ -1,4 +1,4 @@
-"""The one implementation of `Source`: samples of some format, and what they mean."""
+"""Implementation of `Source` for all file formats, from a reader of their samples."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +15,14 @@ from maskwright.images.windows.georeference import Georeference, PixelSize
 from maskwright.images.windows.pixels import Interpreter, check_bounds
 
 
-class Samples(Protocol):
-    """What a format has to offer: samples (h, w, c) of a window, as they are stored, in the machine's byte order."""
+class SampleReader(Protocol):
+    """Reads the stored samples of one file format."""
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """A new array; raises `UnreadableWindow` for a part, or anything for all of it."""
+        """Return samples (h, w, c) of a window in native byte order, as a new array.
+
+        Raises `UnreadableWindow` for a part of the window, or any other exception for the whole window.
+        """
         ...
 
     def close(self) -> None:
@@ -30,10 +33,10 @@ class Samples(Protocol):
 @final
 @dataclass
 class FileSource:
-    """An open image; see `maskwright.images.windows.Source`, which it is."""
+    """An open image that implements `maskwright.images.windows.source.Source`."""
 
     file: Path
-    samples: Samples
+    samples: SampleReader
     interpreter: Interpreter
     height: int
     width: int
@@ -41,8 +44,8 @@ class FileSource:
     windowed: bool = True
     georeference: Georeference | None = None
     pixel_size: PixelSize | None = None
-    mask: Samples | None = None
-    """One channel, 0 where the image has no pixel; None: it has all."""
+    mask: SampleReader | None = None
+    """One channel that is 0 for invalid pixels; None if all are valid."""
 
     def __post_init__(self) -> None:
         self.channels = self.interpreter.channels
@@ -51,11 +54,11 @@ class FileSource:
         check_bounds(self.file, height=self.height, width=self.width, channels=self.channels)
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """The pixels (h, w, channels) of a window.
+        """Return the pixels (h, w, channels) of a window.
 
         Raises:
-            WrongArgument: it is empty or not inside the image.
-            UnreadableWindow: as `Source.read` says.
+            WrongArgument: The window is empty or not inside the image.
+            UnreadableWindow: See `Source.read`.
         """
         _check_inside("rows", rows, self.height)
         _check_inside("columns", columns, self.width)
@@ -65,7 +68,7 @@ class FileSource:
             return self.interpreter(samples)
 
     def valid(self, rows: slice, columns: slice) -> np.ndarray:
-        """Which pixels of a window the file's own mask leaves, as `Source.valid` says."""
+        """Return which pixels of a window are valid, see `Source.valid`."""
         _check_inside("rows", rows, self.height)
         _check_inside("columns", columns, self.width)
         if self.mask is None:
@@ -82,16 +85,16 @@ class FileSource:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *raised: object) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
 @contextmanager
 def reading(file: Path, rows: slice, columns: slice) -> Iterator[None]:
-    """Turn whatever goes wrong with a part of an image into the one error that says which.
+    """Convert all errors of the block to an error that names the part of the image.
 
     Raises:
-        UnreadableWindow: the block raised anything but this and want of memory.
+        UnreadableWindow: The block raised any exception except `UnreadableWindow` and `MemoryError`.
     """
     try:
         yield
@@ -104,7 +107,7 @@ def reading(file: Path, rows: slice, columns: slice) -> Iterator[None]:
 
 
 def whole_blocks(window: tuple[slice, slice], block: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
-    """The blocks that a window touches, as far as they lie in an image of ``size``: one fault has one name.
+    """Extend a window to whole blocks within an image of ``size``, so that a damaged block is always reported alike.
 
     >>> whole_blocks((slice(3, 9), slice(20, 30)), (8, 16), (50, 30))
     (slice(0, 16, None), slice(16, 30, None))

@@ -1,22 +1,23 @@
-"""Where on Earth an image lies, and how large its pixels are: carried from an image to its result, never changed."""
+"""Georeference and pixel size, which are copied unchanged from an image to its result."""
 
 from dataclasses import dataclass
 from typing import Any, Final
 
-# OGC GeoTIFF 1.1 (19-008r4), Annex G: pixel scale, tie points, transformation, keys, their doubles, their texts.
+# OGC GeoTIFF 1.1 (19-008r4), Annex G: ModelPixelScale, ModelTiepoint, ModelTransformation, GeoKeyDirectory,
+# GeoDoubleParams and GeoAsciiParams.
 _TAGS: Final = (33550, 33922, 34264, 34735, 34736, 34737)
 
 
 @dataclass(frozen=True)
 class Georeference:
-    """The GeoTIFF tags of an image as they stand in its file."""
+    """The GeoTIFF tags of an image, unchanged."""
 
     tags: tuple[tuple[int, int, int, Any], ...]
-    """(code, TIFF data type, count, value) of each."""
+    """(code, TIFF data type, count, value) of each tag."""
 
     @classmethod
     def of(cls, page: Any) -> "Georeference | None":
-        """What a tifffile page says, or None where it says nothing."""
+        """Return the georeference of a tifffile page, or None if it has no such tags."""
         found = (page.tags.get(code) for code in _TAGS)
         tags = tuple((tag.code, int(tag.dtype), tag.count, tag.value) for tag in found if tag is not None)
         return cls(tags) if tags else None
@@ -29,4 +30,4 @@ class PixelSize:
     height: float
     width: float
     unit: str | None = None
-    """A UDUNITS-2 name such as ``micrometer``; None where the file names none."""
+    """A UDUNITS-2 name such as ``micrometer``, or None."""

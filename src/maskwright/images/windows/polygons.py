@@ -1,4 +1,4 @@
-"""Regions of a mask as polygons, in GeoJSON (RFC 7946)."""
+"""Write the regions of a mask as polygons in GeoJSON (RFC 7946)."""
 
 import json
 import warnings
@@ -12,8 +12,8 @@ from maskwright.images.disk_full import naming_full_disk
 from maskwright.images.labels import Label
 from maskwright.images.write import atomic_path
 
-_TOGETHER: Final = 1000  # polygons whose coordinates are converted in one call
-_DECIMALS: Final = 9  # of a degree: a tenth of a millimetre
+_BATCH_SIZE: Final = 1000  # polygons whose coordinates are transformed in one call
+_DECIMALS: Final = 9  # of a degree; a tenth of a millimetre
 _WGS84: Final = "EPSG:4326"
 
 Ring = list[tuple[float, float]]
@@ -21,16 +21,16 @@ Feature = dict[str, Any]
 
 
 def write_polygons(ids_tiff: str | Path, out_geojson: str | Path, labels: Sequence[Label]) -> int:
-    """Write each connected region of a mask of ids as one feature, and return their number.
+    """Write each 4-connected region of an id mask as a feature, and return the number of features.
 
-    Pixels are connected by their sides. A feature has the properties ``class`` (the label's name) and ``value`` (its
-    id); ids of no label, and pixels without data, make none. Coordinates are longitudes and latitudes on WGS84 if
-    the TIFF has a coordinate system, as the format demands; else those of its transformation, or columns and rows
-    where there is none. Memory grows with the number of corners, not with that of pixels.
+    A feature has the properties ``class`` (the name of the label) and ``value`` (its id). Ids without a label and
+    pixels without data are left out. Coordinates are WGS84 longitudes and latitudes, as the format requires, if the
+    TIFF has a coordinate system. Otherwise they are those of its transformation, or columns and rows if there is none.
+    Memory use depends on the number of corners, not of pixels.
 
     Raises:
-        MissingPackage: there is no rasterio to find them with.
-        OSError: the disk is full; the error names ``out``.
+        MissingPackage: rasterio is not installed.
+        OSError: The disk is full; the error names ``out_geojson``.
     """
     mask, out = Path(ids_tiff), Path(out_geojson)
     names = {label.value: label.name for label in labels}
@@ -56,12 +56,14 @@ def _features(mask: Path, names: dict[int, str]) -> Iterator[Feature]:
     except ImportError as error:
         raise missing_package(f"Polygons of {mask}", "rasterio", install="maskwright[geo]", reason=error) from error
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)  # columns and rows are meant then
+        warnings.simplefilter(
+            "ignore", rasterio.errors.NotGeoreferencedWarning
+        )  # the coordinates are columns and rows then
         ids = rasterio.open(mask)
     with ids:
         found = shapes(rasterio.band(ids, 1), connectivity=4, transform=ids.transform)
         regions = ((shape, int(value)) for shape, value in found if value != ids.nodata and value in names)
-        while batch := list(islice(regions, _TOGETHER)):
+        while batch := list(islice(regions, _BATCH_SIZE)):
             geometries = [shape for shape, _ in batch]
             if ids.crs:
                 geometries = transform_geom(ids.crs, _WGS84, geometries, precision=_DECIMALS)
@@ -70,24 +72,25 @@ def _features(mask: Path, names: dict[int, str]) -> Iterator[Feature]:
 
 
 def _feature(geometry: dict[str, Any], name: str, value: int) -> Feature:
-    """A region; one across the 180th meridian comes cut in two, as the format wants it."""
+    """Return a region as a feature; rasterio has cut regions at the 180th meridian in two, as the format requires."""
     kind, coordinates = geometry["type"], geometry["coordinates"]
-    wound = [_wound(polygon) for polygon in coordinates] if kind == "MultiPolygon" else _wound(coordinates)
+    is_multi = kind == "MultiPolygon"
+    oriented = [_oriented_polygon(polygon) for polygon in coordinates] if is_multi else _oriented_polygon(coordinates)
     return {
         "type": "Feature",
         "properties": {"class": name, "value": value},
-        "geometry": {"type": kind, "coordinates": wound},
+        "geometry": {"type": kind, "coordinates": oriented},
     }
 
 
-def _wound(polygon: list[Ring]) -> list[Ring]:
+def _oriented_polygon(polygon: list[Ring]) -> list[Ring]:
     outer, *holes = polygon
-    return [_turned(outer, left=True), *(_turned(hole, left=False) for hole in holes)]
+    return [_oriented(outer, counterclockwise=True), *(_oriented(hole, counterclockwise=False) for hole in holes)]
 
 
-def _turned(ring: Ring, *, left: bool) -> Ring:
-    """The ring run through counterclockwise, or else clockwise, as the format wants outlines and holes."""
-    left_of, below = ring[0]  # coordinates from here on, lest large ones leave no digits for a small area
-    near = [(x - left_of, y - below) for x, y in ring]
-    doubled_area = sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(near))
-    return ring if (doubled_area > 0) == left else ring[::-1]
+def _oriented(ring: Ring, *, counterclockwise: bool) -> Ring:
+    """Return the ring counterclockwise or clockwise, as the format requires for outlines and holes."""
+    x_origin, y_origin = ring[0]  # relative coordinates avoid cancellation for small areas
+    relative = [(x - x_origin, y - y_origin) for x, y in ring]
+    doubled_area = sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(relative))
+    return ring if (doubled_area > 0) == counterclockwise else ring[::-1]

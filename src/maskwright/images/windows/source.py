@@ -1,9 +1,9 @@
-"""What an image looks like that is read by window: one protocol, whatever the format."""
+"""Open images of any size and format for reading window by window."""
 
 import hashlib
 import os
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 
@@ -16,64 +16,64 @@ from maskwright.images.windows.tiff import open_tiff
 from maskwright.images.windows.whole_image import open_whole
 from maskwright.images.windows.zarr import open_zarr
 
-_MOST_CHUNKS = 2**20  # that identity looks at: seconds
+_MAX_CHUNKS: Final = 2**20  # chunks whose size and time `identity` reads, in seconds
 
 
 class Source(Protocol):
-    """An open image; reads may come from several threads. Open it anew, by its path, in every process.
+    """An open image; it can be read from several threads, but must be opened in each process.
 
-    Pixels are those of `maskwright.images.read_image`: uint8, uint16 or float32, channels last.
+    Pixels are those of `maskwright.images.read.read_image`: uint8, uint16 or float32, channels last.
     """
 
     height: int
     width: int
     channels: int
     dtype: np.dtype
-    """Of what `read` returns: uint8, uint16 or float32."""
+    """Type of the pixels: uint8, uint16 or float32."""
     nodata: float | None
-    """The value, in what `read` returns, of pixels that the file calls missing; it may be NaN. None: none are."""
+    """Value of missing pixels in the result of `read`, possibly NaN; None if there is no such value."""
     georeference: Georeference | None
     pixel_size: PixelSize | None
     block: tuple[int, int]
-    """Rows and columns of the file's own tiles, strips or chunks: the unit that is decoded, and that can be corrupt."""
+    """Rows and columns of the tiles, strips or chunks of the file, which are decoded as a unit."""
     windowed: bool
-    """False where the format gives only whole images, so that all of it is in memory."""
+    """False if the format can only be read as a whole, so that the image is held in memory."""
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """The pixels (h, w, channels) of a window inside the image.
+        """Return the pixels (h, w, channels) of a window inside the image.
 
         Raises:
-            UnreadableWindow: they cannot be read; ``fields`` give the rows and columns at fault.
+            UnreadableWindow: They cannot be read; ``fields`` contain the damaged rows and columns.
         """
         ...
 
     def valid(self, rows: slice, columns: slice) -> np.ndarray:
-        """Which pixels of a window are any, (h, w) of bool: False where the file's mask (as GDAL writes it) hides one.
+        """Return which pixels of a window are valid by the internal mask of the file (see GDAL), (h, w) bool.
 
-        Pixels of the value ``nodata`` are not looked for. Raises as `read` does.
+        The value ``nodata`` is not considered. Raises the errors of `read`.
         """
         ...
 
     def close(self) -> None:
-        """Close the file; nothing is read from then on."""
+        """Close the file."""
         ...
 
     def __enter__(self) -> Self: ...
-    def __exit__(self, *raised: object) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
 
 
 def open_source(path: str | Path) -> Source:
-    """An image of any size, open for reading by window; the format is told by the content, not by the name.
+    """Open an image for reading window by window; the format is detected from the content, not from the name.
 
-    By window: TIFF in tiles or strips (BigTIFF, OME-TIFF, GeoTIFF, COG), Zarr and OME-Zarr, NumPy's .npy. Whole: the
-    other formats of `read_image`, and TIFFs in one compressed piece or stored turned.
+    TIFF in tiles or strips (BigTIFF, OME-TIFF, GeoTIFF, COG), Zarr, OME-Zarr and .npy are read window by window. The
+    other formats of `read_image`, and TIFFs in one compressed segment or with an EXIF orientation, are read as a whole.
 
     Raises:
-        ImageFault: there is no such image, its header cannot be true, or its pixels have no meaning here.
-        NotWindowed, ImageTooLarge: it can only be read whole and is too large for that.
+        ImageFault: The image is missing, its header is invalid, or its pixels are unsupported.
+        NotWindowed, ImageTooLarge: It can only be read as a whole and is too large for that.
     """
     file = Path(path)
-    if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for names that no file can have
+    if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for invalid names
         return open_zarr(file)
     start = first_bytes(file)
     if start in SIGNATURES:
@@ -84,28 +84,28 @@ def open_source(path: str | Path) -> Source:
 
 
 def identity(path: str | Path) -> str:
-    """A short name of the state of an image: another one means that the image was written in between.
+    """Return a string that changes when the image is written.
 
-    For a file its size and time of change; for Zarr a digest of its metadata, its folders' times of change, and the
-    size and time of change of each chunk: of the first million, beyond which a chunk shows by its folder's time if it
-    was written as the zarr library does, by renaming.
+    For a file it is the size and modification time. For Zarr it is a digest of the metadata, the modification times of
+    the folders, and the size and modification time of each of the first million chunks. Later chunks are covered by the
+    time of their folder if they are replaced by renaming, as the zarr library does.
 
     Raises:
-        OSError: there is no such image any more.
+        OSError: The image does not exist any more.
     """
     file = Path(path)
     if not file.is_dir():
         state = file.stat()
         return f"{state.st_size}-{state.st_mtime_ns}"
-    digest, left = hashlib.sha256(), _MOST_CHUNKS
+    digest, remaining = hashlib.sha256(), _MAX_CHUNKS
     for folder, folders, names in os.walk(file):
         folders.sort()
-        place = Path(folder)
-        digest.update(f"{place.relative_to(file)} {place.stat().st_mtime_ns}\n".encode())
-        for name in sorted(names)[:left]:
-            state = (place / name).stat()
+        folder_path = Path(folder)
+        digest.update(f"{folder_path.relative_to(file)} {folder_path.stat().st_mtime_ns}\n".encode())
+        for name in sorted(names)[:remaining]:
+            state = (folder_path / name).stat()
             digest.update(f"{name} {state.st_size} {state.st_mtime_ns}\n".encode())
-        left = max(0, left - len(names))
+        remaining = max(0, remaining - len(names))
         for name in sorted(set(names).intersection(ZARR_METADATA)):
-            digest.update((place / name).read_bytes())
+            digest.update((folder_path / name).read_bytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The tiles of a result, checked: as many as it has, each of the shape and type announced."""
+"""Check the number, shapes and types of the tiles of a result."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -12,18 +12,18 @@ from maskwright.images.windows.errors import WrongTiles
 def placed_tiles(
     file: Path, tiles: Iterator[np.ndarray], *, shape: tuple[int, int, int], dtype: np.dtype, tile: int
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """(rows, columns, pixels of shape (h, w, bands)) of each tile of an image of ``shape``, row by row.
+    """Yield (rows, columns, pixels of shape (h, w, bands)) of each tile of an image of ``shape``, row by row.
 
     Raises:
-        WrongTiles: too few, too many, or one of another shape or type.
+        WrongTiles: There are too few or too many tiles, or one has another shape or type.
     """
     height, width, bands = shape
-    places = product(range(0, height, tile), range(0, width, tile))
-    for top, left in places:
+    corners = product(range(0, height, tile), range(0, width, tile))
+    for top, left in corners:
         rows, columns = slice(top, min(top + tile, height)), slice(left, min(left + tile, width))
         pixels = next(tiles, None)
         if pixels is None:
-            raise WrongTiles(file=file, found=f"no tile for row {top}, column {left}", expected="one for each place")
+            raise WrongTiles(file=file, found=f"no tile for row {top}, column {left}", expected="one for each position")
         expected = rows.stop - top, columns.stop - left, bands
         if pixels.dtype != dtype or pixels.shape not in (expected, expected[:2] if bands == 1 else expected):
             raise WrongTiles(
@@ -33,16 +33,16 @@ def placed_tiles(
             )
         yield rows, columns, pixels.reshape(expected)
     if next(tiles, None) is not None:
-        raise WrongTiles(file=file, found="more tiles than there are places", expected="one for each place")
+        raise WrongTiles(file=file, found="more tiles than positions", expected="one for each position")
 
 
 def full_tiles(
     file: Path, tiles: Iterator[np.ndarray], *, shape: tuple[int, int, int], dtype: np.dtype, tile: int
 ) -> Iterator[np.ndarray]:
-    """The same tiles, those of the edges filled up with zeros to (tile, tile, bands), as TIFF wants them.
+    """Yield the same tiles, padded with zeros at the image borders to (tile, tile, bands), as TIFF requires.
 
     Raises:
-        WrongTiles: as for `placed_tiles`.
+        WrongTiles: See `placed_tiles`.
     """
     for rows, columns, pixels in placed_tiles(file, tiles, shape=shape, dtype=dtype, tile=tile):
         missing = tile - (rows.stop - rows.start), tile - (columns.stop - columns.start)

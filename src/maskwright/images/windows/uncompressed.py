@@ -1,6 +1,6 @@
-"""Uncompressed samples in one run of bytes: NumPy files, and TIFFs without compression.
+"""Read contiguous uncompressed samples of NumPy files and TIFFs.
 
-They are read, not mapped: a mapped file that another program makes shorter ends the process without a word.
+Files are read and not memory-mapped: the process would be killed if another program truncated a mapped file.
 """
 
 from pathlib import Path
@@ -14,17 +14,17 @@ from maskwright.images.errors import DamagedImage
 
 @final
 class FileBytes:
-    """Bytes of an open file, by position; from several threads too."""
+    """Thread-safe access to the bytes of an open file by offset."""
 
     def __init__(self, file: Path) -> None:
         self._stream, self._lock = file.open("rb", buffering=0), Lock()
         self.size = file.stat().st_size
 
     def read(self, offset: int, count: int) -> bytes:
-        """``count`` bytes.
+        """Return ``count`` bytes from ``offset``.
 
         Raises:
-            EOFError: the file ends before them.
+            EOFError: The file ends earlier.
         """
         with self._lock:
             self._stream.seek(offset)
@@ -39,33 +39,33 @@ class FileBytes:
 
 
 @final
-class Flat:
-    """Samples of shape (planes, height, width, channels of a plane) that begin at ``offset``, the last axis innermost.
+class UncompressedSamples:
+    """Sample reader of a C-ordered array (planes, height, width, channels per plane) at ``offset``.
 
     Raises:
-        DamagedImage: the file is too short for them.
+        DamagedImage: The file is too short.
     """
 
     def __init__(self, file: Path, *, offset: int, shape: tuple[int, int, int, int], dtype: np.dtype) -> None:
         self._planes, self._height, self._width, self._channels = shape
         self._offset, self._dtype = offset, dtype
         self._bytes = FileBytes(file)
-        expected = offset + self._at(self._planes, 0, 0)
+        expected = offset + self._byte_offset(self._planes, 0, 0)
         if self._bytes.size < expected:
             self.close()
             raise DamagedImage(
                 file=file,
                 found=f"{self._bytes.size} bytes",
-                expected=f"the {expected} bytes that its header announces",
-                remedy="It is truncated: copy or export it again.",
+                expected=f"{expected} bytes, from its header",
+                remedy="The file is truncated: copy or export it again.",
             )
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """Samples (h, w, planes * channels of a plane) of a window."""
+        """Return samples (h, w, planes * channels per plane) of a window."""
         width = columns.stop - columns.start
-        count = self._at(0, 0, width)
+        count = self._byte_offset(0, 0, width)
         lines = [
-            self._bytes.read(self._offset + self._at(plane, row, columns.start), count)
+            self._bytes.read(self._offset + self._byte_offset(plane, row, columns.start), count)
             for plane in range(self._planes)
             for row in range(rows.start, rows.stop)
         ]
@@ -78,5 +78,5 @@ class Flat:
         """Close the file."""
         self._bytes.close()
 
-    def _at(self, plane: int, row: int, column: int) -> int:
+    def _byte_offset(self, plane: int, row: int, column: int) -> int:
         return ((plane * self._height + row) * self._width + column) * self._channels * self._dtype.itemsize

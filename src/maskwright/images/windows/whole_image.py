@@ -1,4 +1,4 @@
-"""Formats that give only whole images: all of it is read at once and kept."""
+"""Open images of formats that can only be read as a whole."""
 
 from pathlib import Path
 from typing import final
@@ -8,29 +8,29 @@ import numpy as np
 from maskwright.images.errors import ImageTooLarge
 from maskwright.images.read import read_image
 from maskwright.images.windows.file_source import FileSource
-from maskwright.images.windows.pixels import Interpreter, plain
+from maskwright.images.windows.pixels import Interpreter, to_plain_raw
 
 
 def open_whole(file: Path) -> FileSource:
-    """What `read_image` reads, kept in memory.
+    """Read an image with `read_image` and hold it in memory.
 
     Raises:
-        ImageFault: as `read_image` does.
+        ImageFault: See `read_image`.
     """
     try:
         pixels = read_image(file)
     except ImageTooLarge as error:
-        remedy = "Save it as a tiled TIFF, which is read window by window."
+        remedy = "Save it as a tiled TIFF, which can be read window by window."
         raise ImageTooLarge(**{**error.fields, "remedy": remedy}) from error
     height, width, channels = pixels.shape
-    interpreter = Interpreter(file, plain, dtype=pixels.dtype, channels=channels)
+    interpreter = Interpreter(file, to_plain_raw, dtype=pixels.dtype, channels=channels)
     return FileSource(
-        file, _Kept(pixels), interpreter, height=height, width=width, block=(height, width), windowed=False
+        file, _InMemory(pixels), interpreter, height=height, width=width, block=(height, width), windowed=False
     )
 
 
 @final
-class _Kept:
+class _InMemory:
     def __init__(self, pixels: np.ndarray) -> None:
         self._pixels = pixels
 

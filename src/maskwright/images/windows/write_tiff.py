@@ -1,4 +1,4 @@
-"""A tiled TIFF, written tile by tile: GeoTIFF where the image was one, BigTIFF where it may grow beyond 4 GiB."""
+"""Write a tiled TIFF tile by tile: GeoTIFF if there is a georeference, BigTIFF if it may exceed 4 GiB."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -12,8 +12,8 @@ from maskwright.images.windows.georeference import Georeference
 from maskwright.images.windows.tiles import full_tiles
 from maskwright.images.write import atomic_path
 
-_CLASSIC: Final = 2**32 - 2**25  # bytes of pixels that a classic TIFF holds with its table of contents, at the worst
-_NODATA: Final = 42113
+_MAX_CLASSIC_BYTES: Final = 2**32 - 2**25  # of pixels in a classic TIFF; the rest is for its header
+_NODATA_TAG: Final = 42113
 
 
 def write_tiff(
@@ -30,13 +30,13 @@ def write_tiff(
 ) -> None:
     """Write an image (height, width, bands) from its tiles, row by row from the top left.
 
-    Each tile is (h, w) or (h, w, bands) with sides of ``tile`` pixels, a multiple of 16, or as many as are left at the
-    right and bottom edges. Only a few are in memory at a time. Deflated; the same tiles give the same bytes. The file
-    takes its name when it is whole and on the disk.
+    Each tile is (h, w) or (h, w, bands) with sides of ``tile`` pixels, a multiple of 16, or less at the right and
+    bottom borders. Only a few tiles are in memory at a time. The compression is Deflate, and the output is
+    deterministic. The file is written atomically.
 
     Raises:
-        WrongTiles: too few, too many, or one of another shape or type.
-        OSError: the disk is full; the error names ``path``.
+        WrongTiles: There are too few or too many tiles, or one has another shape or type.
+        OSError: The disk is full; the error names ``path``.
 
     >>> from tempfile import TemporaryDirectory
     >>> import tifffile
@@ -62,19 +62,19 @@ def write_tiff(
             planarconfig="contig",
             compression="zlib",
             predictor=dtype.kind == "f",
-            bigtiff=size + size // 100 > _CLASSIC,
+            bigtiff=size + size // 100 > _MAX_CLASSIC_BYTES,
             byteorder="<",
             software=False,
             metadata=None,
             extratags=_tags(georeference, nodata),
             maxworkers=1,
         )
-        next(filled, None)  # tifffile takes as many as it needs: this raises if there are more
+        next(filled, None)  # raises if there are more tiles than tifffile has consumed
 
 
 def _tags(georeference: Georeference | None, nodata: float | None) -> list[tuple[Any, ...]]:
-    """(code, data type, count, value, whether on the first page only) of each tag that tifffile does not make."""
+    """Return (code, data type, count, value, write once) of each tag that tifffile does not write itself."""
     tags: list[tuple[Any, ...]] = [(*tag, True) for tag in georeference.tags] if georeference else []
     if nodata is not None:
-        tags.append((_NODATA, "s", 0, f"{nodata:.17g}", True))
+        tags.append((_NODATA_TAG, "s", 0, f"{nodata:.17g}", True))
     return tags

@@ -1,4 +1,4 @@
-"""A Zarr array, or an OME-Zarr group, written chunk by chunk."""
+"""Write a Zarr array or an OME-Zarr group chunk by chunk."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -29,18 +29,30 @@ def write_zarr(
     attributes: Mapping[str, Any] | None = None,
     name: str | None = None,
 ) -> None:
-    """Write an image from its tiles, row by row from the top left, one chunk a tile.
+    """Write an image from its tiles, row by row from the top left, one chunk per tile.
 
-    Tiles are those of `write_tiff`. The result is an array (height, width), or (height, width, bands) where there are
-    several; with ``pixel_size`` an OME-Zarr group of one level (0.5, or 0.4 in Zarr format 2), whose bands come first
-    as that format asks, and which is called ``name``, or after the folder. ``fill_value`` is that of the array: what
-    readers take for missing; ``attributes``, as JSON has them, stand in what the folder is. The folder takes its name
-    when it is whole and on the disk; one of that name goes.
+    The result is an array (height, width), or (height, width, bands) for several bands. With ``pixel_size`` it is an
+    OME-Zarr group of one level (version 0.5, or 0.4 in Zarr format 2) with the bands first. The folder is replaced
+    atomically.
+
+    Args:
+        path: The folder to write; an existing one is replaced.
+        tiles: See `write_tiff`.
+        height: Height in pixels.
+        width: Width in pixels.
+        bands: Number of bands.
+        dtype: Type of the pixels.
+        tile: Side of a tile, pixels.
+        pixel_size: Physical pixel size, stored in OME metadata.
+        zarr_format: Version of the Zarr format.
+        fill_value: Value of missing pixels in the array.
+        attributes: JSON attributes of the array or group.
+        name: Name of the image in OME metadata; that of the folder by default.
 
     Raises:
-        WrongTiles: too few, too many, or one of another shape or type.
-        OSError: the disk is full; the error names ``path``.
-        MissingPackage: there is no zarr to write it with.
+        WrongTiles: There are too few or too many tiles, or one has another shape or type.
+        OSError: The disk is full; the error names ``path``.
+        MissingPackage: zarr is not installed.
     """
     path, dtype = Path(path), np.dtype(dtype)
     axes = "yx" if bands == 1 else "cyx" if pixel_size else "yxc"
@@ -51,8 +63,8 @@ def write_zarr(
     with naming_full_disk(path), atomic_folder(path, is_complete=is_zarr) as temporary:
         array_path = temporary / "0" if pixel_size else temporary
         if pixel_size:
-            described = _ome(axes, pixel_size, name=name or path.stem, zarr_format=zarr_format)
-            zarr.create_group(temporary, zarr_format=zarr_format, attributes=given | described)
+            metadata = _ome_metadata(axes, pixel_size, name=name or path.stem, zarr_format=zarr_format)
+            zarr.create_group(temporary, zarr_format=zarr_format, attributes=given | metadata)
         array = zarr.create_array(
             array_path,
             shape=[sizes[axis] for axis in axes],
@@ -65,13 +77,13 @@ def write_zarr(
             attributes=None if pixel_size else given,
         )
         for rows, columns, pixels in placed_tiles(path, tiles, shape=(height, width, bands), dtype=dtype, tile=tile):
-            places = {"y": rows, "x": columns, "c": slice(None)}
-            laid = pixels[..., 0] if bands == 1 else pixels.transpose(["yxc".index(axis) for axis in axes])
-            array[tuple(places[axis] for axis in axes)] = laid
+            slices = {"y": rows, "x": columns, "c": slice(None)}
+            chunk_pixels = pixels[..., 0] if bands == 1 else pixels.transpose(["yxc".index(axis) for axis in axes])
+            array[tuple(slices[axis] for axis in axes)] = chunk_pixels
 
 
-def _ome(axes: str, size: PixelSize, *, name: str, zarr_format: int) -> dict[str, Any]:
-    """The attributes of the group, after the OME-NGFF specification 0.5 or 0.4."""
+def _ome_metadata(axes: str, size: PixelSize, *, name: str, zarr_format: int) -> dict[str, Any]:
+    """Return the attributes of the group by the OME-NGFF specification 0.5 or 0.4."""
     unit = {"unit": size.unit} if size.unit else {}
     kinds = {"y": {"type": "space", **unit}, "x": {"type": "space", **unit}, "c": {"type": "channel"}}
     scale = {"y": size.height, "x": size.width, "c": 1.0}

@@ -1,4 +1,4 @@
-"""Zarr and OME-Zarr by window, formats 2 and 3."""
+"""Open Zarr and OME-Zarr, formats 2 and 3, for reading window by window."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,33 +10,33 @@ import numpy as np
 
 from maskwright.images.errors import UnsupportedPixels
 from maskwright.images.files import is_zarr
-from maskwright.images.samples import decoding
+from maskwright.images.raw_image import decoding
 from maskwright.images.windows.errors import NoSuchArray, NotWindowed, WrongAxes
 from maskwright.images.windows.file_source import FileSource, reading, whole_blocks
 from maskwright.images.windows.georeference import PixelSize
-from maskwright.images.windows.pixels import Interpreter, check_bounds, plain
+from maskwright.images.windows.pixels import Interpreter, check_bounds, to_plain_raw
 from maskwright.images.windows.zarr_metadata import Node, import_zarr, read_node
 
 
 def open_zarr(folder: Path) -> FileSource:
-    """An array (h, w) or (h, w, c), or the largest level of the first picture of an OME-Zarr group.
+    """Open an array (h, w) or (h, w, c), or the full resolution of the first image of an OME-Zarr group.
 
-    Other orders of axes are taken from the names that OME metadata, or the array itself, give them: y, x and c, and
-    any others of length 1. They are never guessed.
+    Other orders of the axes y, x and c are read from OME metadata or the dimension names of the array; other axes must
+    have length 1.
 
     Raises:
-        NotAnImage, NoSuchArray: no Zarr, or a group that does not say which of its arrays is the picture.
-        RefusedCodec: its chunks are packed in a way that is not unpacked here.
-        WrongAxes, UnsupportedPixels, ImageTooLarge: no picture, or one that cannot be.
-        NotWindowed: chunks too large for memory.
-        DamagedImage: the metadata cannot be read.
-        MissingPackage: there is no zarr to read it with.
+        NotAnImage, NoSuchArray: The folder is not Zarr, or a group without metadata that identify the image array.
+        UnsupportedCodec: The array has a codec that is not allowed.
+        WrongAxes, UnsupportedPixels, ImageTooLarge: The axes, type or size are not those of an image.
+        NotWindowed: A chunk is too large for memory.
+        DamagedImage: The metadata cannot be read.
+        MissingPackage: zarr is not installed.
     """
     with decoding(folder):
         import_zarr(folder)
-        from maskwright.images.windows.zarr_bounds import LARGEST_CHUNK, bounded
+        from maskwright.images.windows.zarr_bounds import MAX_CHUNK_BYTES, bounded
 
-        array, axes, pixel_size = _picture(read_node(folder))
+        array, axes, pixel_size = _image_array(read_node(folder))
         if array.dtype.kind not in "biuf":
             raise UnsupportedPixels(
                 file=folder,
@@ -48,8 +48,8 @@ def open_zarr(folder: Path) -> FileSource:
         height, width, channels = lengths["y"], lengths["x"], lengths.get("c", 1)
         check_bounds(folder, height=height, width=width, channels=channels)
         chunk = dict(zip(axes, array.chunks, strict=True))
-        _check_chunks(folder, array, LARGEST_CHUNK)
-        interpreter = Interpreter(folder, plain, dtype=array.dtype.newbyteorder("="), channels=channels)
+        _check_chunks(folder, array, MAX_CHUNK_BYTES)
+        interpreter = Interpreter(folder, to_plain_raw, dtype=array.dtype.newbyteorder("="), channels=channels)
         block = min(chunk["y"], height), min(chunk["x"], width)
         samples = _Chunks(folder, bounded(array), axes, block, (height, width))
         return FileSource(folder, samples, interpreter, height, width, block, pixel_size=pixel_size)
@@ -57,7 +57,7 @@ def open_zarr(folder: Path) -> FileSource:
 
 @final
 class _Chunks:
-    """Samples of a Zarr array with the given axes, one letter each."""
+    """Sample reader of a Zarr array with the given axes, a letter each."""
 
     def __init__(
         self, folder: Path, array: Any, axes: Sequence[str], block: tuple[int, int], size: tuple[int, int]
@@ -76,49 +76,49 @@ class _Chunks:
             raise
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Do nothing; Zarr arrays have no open files."""
 
     def _samples(self, rows: slice, columns: slice) -> np.ndarray:
         parts = {"y": rows, "x": columns, "c": slice(None)}
         samples = np.asarray(self._array[tuple(parts.get(axis, 0) for axis in self._axes)])
-        kept = [axis for axis in self._axes if axis in parts]
-        samples = samples.transpose([kept.index(axis) for axis in "yxc" if axis in kept])
-        if "c" not in kept:
+        remaining = [axis for axis in self._axes if axis in parts]
+        samples = samples.transpose([remaining.index(axis) for axis in "yxc" if axis in remaining])
+        if "c" not in remaining:
             samples = samples[..., None]
         return np.ascontiguousarray(samples, samples.dtype.newbyteorder("="))
 
 
 def _parts(part: slice, length: int) -> list[slice]:
-    """``part`` cut at the multiples of ``length``."""
+    """Cut ``part`` at the multiples of ``length``."""
     cuts = range((part.start // length + 1) * length, part.stop, length)
     return [slice(*ends) for ends in zip([part.start, *cuts], [*cuts, part.stop], strict=True)]
 
 
-def _picture(node: Node) -> tuple[Any, list[str], PixelSize | None]:
-    """(array, the letter of each of its axes, size of a pixel)."""
+def _image_array(node: Node) -> tuple[Any, list[str], PixelSize | None]:
+    """Return (array, letters of its axes, pixel size)."""
     folder = node.folder
     if node.is_array:
         array = node.open_array(folder)
         return array, _axes(folder, array, _names(array)), None
     multiscales = node.attributes.get("ome", node.attributes).get("multiscales")
     if not multiscales:
-        arrays = sorted(place.name for place in folder.iterdir() if is_zarr(place))
+        arrays = sorted(path.name for path in folder.iterdir() if is_zarr(path))
         members = ", ".join(arrays) or "nothing"
         raise NoSuchArray(
             file=folder,
-            found=f"a Zarr group that holds {members} and names no picture",
+            found=f"a Zarr group of {members} without OME metadata",
             expected="an array, or OME metadata",
-            remedy=f"Give one of its arrays, such as {folder / next(iter(arrays), 'ARRAY')}.",
+            remedy=f"Use one of its arrays, such as {folder / next(iter(arrays), 'ARRAY')}.",
         )
-    picture = multiscales[0]
-    level = picture["datasets"][0]
+    image = multiscales[0]
+    level = image["datasets"][0]
     array = node.child(level["path"]).open_array(folder)
-    described = picture.get("axes", list("tczyx"))  # all five, in this order, before OME-Zarr 0.3
-    described = [{"name": axis} if isinstance(axis, str) else axis for axis in described]
-    axes = _axes(folder, array, [axis["name"] for axis in described])
-    scales = [_scale(part, len(axes)) for part in (picture, level)]
+    metadata = image.get("axes", list("tczyx"))  # before OME-Zarr 0.3 these are fixed
+    metadata = [{"name": axis} if isinstance(axis, str) else axis for axis in metadata]
+    axes = _axes(folder, array, [axis["name"] for axis in metadata])
+    scales = [_scale(part, len(axes)) for part in (image, level)]
     sizes = {axis: math.prod(sizes) for axis, *sizes in zip(axes, *scales, strict=True)}
-    unit = described[axes.index("y")].get("unit")
+    unit = metadata[axes.index("y")].get("unit")
     return array, axes, PixelSize(sizes["y"], sizes["x"], unit)
 
 
@@ -128,7 +128,7 @@ def _scale(part: Mapping[str, Any], axes: int) -> list[float]:
 
 
 def _names(array: Any) -> list[str] | None:
-    """The names that an array gives its own axes: those of format 3, or those of xarray in format 2."""
+    """Return the dimension names of an array, of format 3 or, in format 2, of xarray; None if there are none."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     return [str(name) for name in names] if names and all(names) else None
 
@@ -143,18 +143,18 @@ def _axes(folder: Path, array: Any, names: Sequence[str] | None) -> list[str]:
         raise WrongAxes(
             file=folder,
             found=f"axes {named}" if axes else f"shape {array.shape}",
-            expected="axes y, x and c, and no other longer than 1",
-            remedy="Save one time and one depth as an array of its own; if its axes have other names, rename them.",
+            expected="axes y, x and c, and others only of length 1",
+            remedy="Save a single time and depth as an array; if the axes have other names, rename them.",
         )
     return axes
 
 
-def _check_chunks(folder: Path, array: Any, largest: int) -> None:
+def _check_chunks(folder: Path, array: Any, max_bytes: int) -> None:
     size = math.prod(array.chunks) * array.dtype.itemsize
-    if size > largest:
+    if size > max_bytes:
         raise NotWindowed(
             file=folder,
             found=f"chunks of {' x '.join(map(str, array.chunks))}, {size >> 20} MiB each",
-            expected=f"chunks of at most {largest >> 20} MiB, so that it can be read by window",
-            remedy="Save it again in chunks of about 1024 x 1024 pixels.",
+            expected=f"chunks of at most {max_bytes >> 20} MiB, to read it window by window",
+            remedy="Save it in chunks of about 1024 x 1024 pixels.",
         )

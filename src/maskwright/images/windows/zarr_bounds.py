@@ -1,6 +1,6 @@
-"""Decompression of Zarr chunks that never gives more than a chunk holds: some bytes can be made to unfold to gigabytes.
+"""Bound the size of decompressed Zarr chunks, since a few bytes can expand to gigabytes.
 
-The zarr library has no such bound, so its compressions are replaced by those of imagecodecs, which take one.
+The zarr library has no such bound, so its compressors are replaced by those of imagecodecs, which accept one.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from zarr.codecs import ShardingCodec
 
 from maskwright.images.windows.zarr_metadata import COMPRESSIONS
 
-LARGEST_CHUNK: Final = 2**28
-"""Bytes of a chunk, decoded."""
+MAX_CHUNK_BYTES: Final = 2**28
+"""Largest size of a decoded chunk, bytes."""
 
 _DECODERS: Final[dict[str, Callable[..., bytes | bytearray]]] = {
     "blosc": imagecodecs.blosc_decode,
@@ -31,27 +31,30 @@ _DECODERS: Final[dict[str, Callable[..., bytes | bytearray]]] = {
 
 
 def bounded(array: Any) -> Any:
-    """An open array of listed codecs, whose chunks unfold to no more than they can hold."""
+    """Return an open array of allowed codecs with bounded decompression."""
     metadata = array.metadata
     if metadata.zarr_format == 2:
         bound = _bound(metadata.chunks, metadata.dtype.to_native_dtype().itemsize)
-        filters = metadata.filters and [_of_format_2(codec, bound) for codec in metadata.filters]
-        metadata = replace(metadata, compressor=_of_format_2(metadata.compressor, bound), filters=filters)
+        filters = metadata.filters and [_bounded_format_2(codec, bound) for codec in metadata.filters]
+        metadata = replace(metadata, compressor=_bounded_format_2(metadata.compressor, bound), filters=filters)
     else:
-        metadata = replace(metadata, codecs=_of_format_3(metadata.codecs))
+        metadata = replace(metadata, codecs=_bounded_format_3(metadata.codecs))
     return zarr.Array(zarr.AsyncArray(metadata=metadata, store_path=array.store_path))
 
 
 def _bound(shape: Iterable[int], itemsize: int) -> int:
-    """Bytes: twice the chunk, since filters may widen or narrow it, and something for checksums."""
-    return 2 * min(math.prod(shape) * itemsize, LARGEST_CHUNK) + 2**16
+    """Return the largest size of a decompressed chunk, bytes.
+
+    It is twice the size of the chunk, since filters may change it, plus room for checksums.
+    """
+    return 2 * min(math.prod(shape) * itemsize, MAX_CHUNK_BYTES) + 2**16
 
 
-def _of_format_2(codec: Any, bound: int) -> Any:
+def _bounded_format_2(codec: Any, bound: int) -> Any:
     return codec if codec is None or codec.codec_id not in COMPRESSIONS else _Format2(codec.codec_id, bound)
 
 
-def _of_format_3(codecs: Iterable[Any]) -> list[Any]:
+def _bounded_format_3(codecs: Iterable[Any]) -> list[Any]:
     return [_bounded_codec(codec) for codec in codecs]
 
 
@@ -59,8 +62,8 @@ def _bounded_codec(codec: Any) -> Any:
     if isinstance(codec, ShardingCodec):
         return ShardingCodec(
             chunk_shape=codec.chunk_shape,
-            codecs=_of_format_3(codec.codecs),
-            index_codecs=_of_format_3(codec.index_codecs),
+            codecs=_bounded_format_3(codec.codecs),
+            index_codecs=_bounded_format_3(codec.index_codecs),
             index_location=codec.index_location,
         )
     name = codec.to_dict()["name"]
@@ -77,7 +80,7 @@ class _Format2(numcodecs.abc.Codec):
         return self._decode(bytes(buf))
 
     def encode(self, buf: Any) -> Any:
-        raise NotImplementedError("for reading only")
+        raise NotImplementedError("read-only codec")
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ class _Format3(BytesBytesCodec):
 
     async def _decode_single(self, chunk_bytes: Any, chunk_spec: Any) -> Any:
         bound = _bound(chunk_spec.shape, chunk_spec.dtype.to_native_dtype().itemsize)
-        unfold = partial(_DECODERS[self.name], out=bound)
-        return chunk_spec.prototype.buffer.from_bytes(await asyncio.to_thread(unfold, chunk_bytes.to_bytes()))
+        decode = partial(_DECODERS[self.name], out=bound)
+        return chunk_spec.prototype.buffer.from_bytes(await asyncio.to_thread(decode, chunk_bytes.to_bytes()))
 
     def compute_encoded_size(self, input_byte_length: int, chunk_spec: Any) -> int:
-        raise NotImplementedError("for reading only")
+        raise NotImplementedError("read-only codec")

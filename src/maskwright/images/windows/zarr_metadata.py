@@ -1,7 +1,7 @@
-"""What a Zarr folder says of itself: read and checked here, before the zarr library sees any of it.
+"""Read and check the metadata of untrusted Zarr folders before the zarr library opens them.
 
-Names of codecs are names of code that is run on the file's bytes, Python's pickle among what is registered: only those
-listed here ever reach the library.
+The library runs any registered codec, including Python's pickle, on the bytes of a file. Only the codecs listed here
+are passed to it.
 """
 
 import json
@@ -13,19 +13,28 @@ from typing import Any, Final, Literal
 from maskwright.errors import missing_package
 from maskwright.images.errors import NotAnImage
 from maskwright.images.files import ZARR_METADATA, is_zarr
-from maskwright.images.windows.errors import RefusedCodec
+from maskwright.images.windows.errors import UnsupportedCodec
 
 COMPRESSIONS: Final = ("blosc", "gzip", "lz4", "zlib", "zstd")
-"""Those whose result may be of any size."""
+"""Codecs whose output may have any size."""
 
-_SAME_SIZE: Final = ("adler32", "bitround", "bytes", "crc32", "crc32c", "delta", "fixedscaleoffset", "fletcher32")
-_ALLOWED: Final = frozenset((*COMPRESSIONS, *_SAME_SIZE, "shuffle", "sharding_indexed", "transpose"))
-_LONGEST: Final = 2**24  # bytes of a metadata file
+_FIXED_SIZE_CODECS: Final = (
+    "adler32",
+    "bitround",
+    "bytes",
+    "crc32",
+    "crc32c",
+    "delta",
+    "fixedscaleoffset",
+    "fletcher32",
+)
+_ALLOWED: Final = frozenset((*COMPRESSIONS, *_FIXED_SIZE_CODECS, "shuffle", "sharding_indexed", "transpose"))
+_MAX_METADATA_BYTES: Final = 2**24
 
 
 @dataclass(frozen=True)
 class Node:
-    """An array, its codecs checked, or a group."""
+    """A group, or an array whose codecs have been checked."""
 
     folder: Path
     format: Literal[2, 3]
@@ -33,60 +42,60 @@ class Node:
     attributes: Mapping[str, Any]
 
     def child(self, path: str) -> "Node":
-        """The node of a relative path below this one.
+        """Return the node at a relative path below this one.
 
         Raises:
-            ValueError: the path leads out of this folder, or could be read as if it did.
+            ValueError: The path is not strictly below this folder.
         """
         parts = path.strip("/").split("/")
         if "\\" in path or {"", ".", ".."} & set(parts):
-            raise ValueError(f"the path {path!r}, which is none below the folder")
+            raise ValueError(f"the path {path!r} is not below the folder")
         return read_node(self.folder.joinpath(*parts))
 
     def open_array(self, file: Path) -> Any:
-        """The array, opened by the zarr library; ``file`` is named if that is missing.
+        """Open the array with the zarr library; ``file`` is named in the error.
 
         Raises:
-            MissingPackage: there is no zarr to read it with.
+            MissingPackage: zarr is not installed.
         """
         return import_zarr(file).open_array(self.folder, mode="r", zarr_format=self.format)
 
 
 def read_node(folder: Path) -> Node:
-    """What lies in a folder.
+    """Read the metadata of a folder.
 
     Raises:
-        NotAnImage: no Zarr.
-        RefusedCodec: an array with a codec that is not run here.
-        ValueError, KeyError, TypeError, AttributeError: metadata that are none.
+        NotAnImage: The folder is not Zarr.
+        UnsupportedCodec: An array has a codec that is not allowed.
+        ValueError, KeyError, TypeError, AttributeError: The metadata are invalid.
     """
     if (folder / "zarr.json").is_file():
         found = _read(folder / "zarr.json")
         is_array = found["node_type"] == "array"
         if is_array:
-            _check(folder, _names(found["codecs"]))
+            _check_codecs(folder, _names(found["codecs"]))
         return Node(folder, 3, is_array, found.get("attributes", {}))
     attributes = _read(folder / ".zattrs") if (folder / ".zattrs").is_file() else {}
     if (folder / ".zarray").is_file():
         found = _read(folder / ".zarray")
         codecs = [*(found.get("filters") or ()), *filter(None, [found.get("compressor")])]
-        _check(folder, (codec["id"] for codec in codecs))
+        _check_codecs(folder, (codec["id"] for codec in codecs))
         return Node(folder, 2, True, attributes)
     if is_zarr(folder):
         return Node(folder, 2, False, attributes)
     raise NotAnImage(
         file=folder,
         found="a folder without Zarr metadata",
-        expected=f"a Zarr array or group, with one of {', '.join(ZARR_METADATA)} in it",
-        remedy="Give the folder that holds it, or an image file.",
+        expected=f"a Zarr array or group, with one of {', '.join(ZARR_METADATA)}",
+        remedy="Give a Zarr folder or an image file.",
     )
 
 
 def import_zarr(file: Path) -> Any:
-    """The package zarr.
+    """Import the package zarr.
 
     Raises:
-        MissingPackage: it is not installed; ``file`` is named as what needs it.
+        MissingPackage: zarr is not installed; ``file`` is named as the file that requires it.
     """
     try:
         import zarr
@@ -96,13 +105,13 @@ def import_zarr(file: Path) -> Any:
 
 
 def _read(file: Path) -> Any:
-    if file.stat().st_size > _LONGEST:
-        raise ValueError(f"{file.name} is longer than {_LONGEST >> 20} MiB")
+    if file.stat().st_size > _MAX_METADATA_BYTES:
+        raise ValueError(f"{file.name} is larger than {_MAX_METADATA_BYTES >> 20} MiB")
     return json.loads(file.read_bytes())
 
 
 def _names(codecs: list[Any]) -> Iterator[str]:
-    """Of codecs of format 3, those inside shards included."""
+    """Yield the names of codecs of format 3, including those inside shards."""
     for codec in codecs:
         if isinstance(codec, str):
             yield codec
@@ -112,12 +121,12 @@ def _names(codecs: list[Any]) -> Iterator[str]:
             yield from _names([*configuration.get("codecs", ()), *configuration.get("index_codecs", ())])
 
 
-def _check(folder: Path, names: Iterator[str]) -> None:
-    refused = sorted(set(names) - _ALLOWED)
-    if refused:
-        raise RefusedCodec(
+def _check_codecs(folder: Path, names: Iterator[str]) -> None:
+    unsupported = sorted(set(names) - _ALLOWED)
+    if unsupported:
+        raise UnsupportedCodec(
             file=folder,
-            found=f"the codec {', '.join(refused)}",
+            found=f"the codec {', '.join(unsupported)}",
             expected=f"only {', '.join(sorted(_ALLOWED))}",
-            remedy="Other codecs can run code of the file's author, or take any memory: save the array with zstd.",
+            remedy="Other codecs could run code from the file or exhaust memory: save the array with zstd.",
         )

@@ -1,4 +1,4 @@
-"""What every decoder hands over: pixels as the file stores them, within bounds, or one clear error."""
+"""Pixels as a file stores them, with size limits and errors that all decoders share."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,55 +13,54 @@ from maskwright.errors import InputError
 from maskwright.images.errors import DamagedImage, ImageTooLarge
 
 MAX_PIXELS: Final = 2**27
-"""Most pixels (height x width) read from one file: 11585 x 11585."""
+"""Largest number of pixels (height x width) read from one file, 11585 x 11585."""
 
 _MAX_SAMPLES: Final = 4 * MAX_PIXELS
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Pixels as a file stores them, before anything is scaled, coloured or turned."""
+class RawImage:
+    """Pixels as a file stores them, before scaling, palette lookup and rotation."""
 
     samples: np.ndarray
-    """(h, w, c); indices, with c = 1, where there is a palette."""
+    """(h, w, c); with a palette, indices of shape (h, w, 1)."""
     bits: int
-    """Bits of each sample in the file: 1, 2 and 4 are unpacked into uint8 without scaling."""
+    """Bits of each sample in the file; 1, 2 and 4 bits are unpacked to uint8 without scaling."""
     orientation: int
     """EXIF orientation, 1 to 8."""
     palette: np.ndarray | None = None
-    """(k, 3 or 4) uint8 colours of the indices, if any."""
+    """Colours of the indices, (k, 3 or 4) uint8, or None."""
 
 
 def check_size(file: Path, *, height: int, width: int, channels: int) -> None:
-    """Refuse what a header announces before a byte of it is decoded or room is made for it.
+    """Check the size in a header before pixels are decoded or memory is allocated.
 
     Raises:
-        ImageTooLarge: more pixels than ``MAX_PIXELS``, or more samples than four times as many.
+        ImageTooLarge: There are more pixels than ``MAX_PIXELS``, or more than four times as many samples.
     """
     if height * width > MAX_PIXELS or height * width * channels > _MAX_SAMPLES:
         raise too_large(file, f"{height} x {width} pixels of {channels} channels")
 
 
 def too_large(file: Path, found: str) -> ImageTooLarge:
-    """The error for a file whose header announces ``found``."""
+    """Return the error for a file whose header states the size ``found``."""
     return ImageTooLarge(
         file=file,
         found=found,
         expected=f"at most {MAX_PIXELS} pixels and {_MAX_SAMPLES} samples",
-        remedy="Cut it into smaller images; to predict it by window, name one file for the result: --out mask.tif.",
+        remedy="Cut it into smaller images, or predict it window by window, with a file as the output: --out mask.tif.",
     )
 
 
 @contextmanager
 def decoding(file: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into one error that names the file.
+    """Convert all errors of a decoder to an error that names the file.
 
-    A decoder that is given broken bytes may raise anything, so everything is caught but our own errors and want of
-    memory, which is no fault of the file.
+    Decoders may raise any exception for damaged data, so all are caught except `InputError` and `MemoryError`.
 
     Raises:
-        DamagedImage: the decoder failed.
-        ImageTooLarge: the decoder itself refused the size.
+        DamagedImage: The decoder failed.
+        ImageTooLarge: The decoder rejected the size.
     """
     try:
         yield
@@ -73,6 +72,6 @@ def decoding(file: Path) -> Iterator[None]:
         raise DamagedImage(
             file=file,
             found=f"bytes that cannot be decoded ({str(error).strip().rstrip('.') or type(error).__name__})",
-            expected="a whole image",
-            remedy="It is truncated or damaged: copy or export it again.",
+            expected="a complete image",
+            remedy="The file is truncated or damaged: copy or export it again.",
         ) from error
