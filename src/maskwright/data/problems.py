@@ -59,7 +59,8 @@ def unreadable(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
     failures = {file: error for pair in pairs for file, error in pair.failures.items()}
     if failures:
         explained = " ".join(str(error) for error in list(failures.values())[:_MAX_EXPLAINED_FILES])
-        yield Problem("unreadable", "fatal", tuple(failures), f"Unreadable files: {len(failures)}. {explained}")
+        count = f"Unreadable files: {len(failures)}. " if len(failures) > 1 else ""
+        yield Problem("unreadable", "fatal", tuple(failures), f"{count}{explained}")
 
 
 def sizes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
