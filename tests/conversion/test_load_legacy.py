@@ -44,7 +44,7 @@ def test_a_whole_model_is_built_anew_and_gives_the_same_masks(network, whole):
 
 def test_weights_alone_need_the_activation_and_say_so(network, tmp_path):
     file = write_numbers(tmp_path / "old.h5", layers_of(network))
-    with pytest.raises(InputError, match=r"do not tell activation; give them, such as activation='s"):
+    with pytest.raises(InputError, match=r"old\.h5: .*store activation.* activation='s"):
         load_legacy(file)
     again = load_legacy(file, activation="sigmoid")
     np.testing.assert_array_equal(again.predict_on_batch(IMAGES), network.predict_on_batch(IMAGES))
@@ -56,7 +56,7 @@ def test_a_network_that_is_given_is_filled_and_returned(network, tmp_path):
     assert load_legacy(file, again) is again
     logits = again.predict_on_batch(IMAGES)
     np.testing.assert_allclose(1 / (1 + np.exp(-logits)), network.predict_on_batch(IMAGES), atol=1e-6)
-    with pytest.raises(InputError, match="expected no arguments to build a network when one is given"):
+    with pytest.raises(InputError, match=r"overrides=\['activation'\]: expected none"):
         load_legacy(file, again, activation="sigmoid")
 
 
@@ -103,7 +103,7 @@ def test_another_activation_than_the_described_one_may_be_asked_for(network, who
 
 
 def test_optimizer_state_is_left_and_that_is_said(whole):
-    with pytest.warns(UserWarning, match="old.h5: the optimizer's state is not read"):
+    with pytest.warns(UserWarning, match=r"old\.h5: the optimizer state"):
         load_legacy(whole(optimizer=True))
 
 

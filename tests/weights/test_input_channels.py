@@ -11,7 +11,7 @@ from maskwright.weights.input_channels import (
     adapt_statistics,
     copy_adapted,
     image_channels,
-    rgb_twin,
+    clone_for_rgb,
 )
 from tests.networks.randomise import answer, randomise
 
@@ -87,7 +87,7 @@ def test_a_twin_is_the_same_graph_for_three_channels(channels):
     inner = keras.Sequential([keras.layers.Conv2D(2, 1, name="conv")], name="stem")
     image = keras.Input((8, None, channels))
     network = keras.Model(image, keras.layers.ReLU(name="relu")(inner(image)))
-    twin = rgb_twin(network)
+    twin = clone_for_rgb(network)
     assert image_channels(twin) == 3
     assert [layer.name for layer in twin.layers[1:]] == [layer.name for layer in network.layers[1:]]
     copy_adapted(randomise(twin), network)

@@ -146,11 +146,11 @@ def _load(source: Path, options: Mapping[str, Any], *, any_size: bool) -> Loaded
             if name not in _TORCH_OPTIONS:
                 raise unknown_choice("option", name, _TORCH_OPTIONS)
         network = load_smp(source, **options)
-        is_activation_known = (
-            "activation" in options or (source / HUB_CONFIG).is_file() or source.with_name(HUB_CONFIG).is_file()
-        )
-        note = f"the file does not store the activation; assumed {_activation(network)}. Change it with --set activation=..."
-        return LoadedNetwork(network, IMAGENET, () if is_activation_known else (note,))
+        has_config = (source / HUB_CONFIG).is_file() or source.with_name(HUB_CONFIG).is_file()
+        if "activation" in options or has_config:
+            return LoadedNetwork(network, IMAGENET)
+        assumed = f"the file does not store the activation; assumed {_activation(network)}"
+        return LoadedNetwork(network, IMAGENET, (f"{assumed}. For another one, give --set activation=...",))
     if options:
         raise NotConvertible(source=source, found=f"{', '.join(options)} cannot be given, since the file stores them")
     if (source / BUNDLE_FILE).is_file() and isinstance(engine := open_engine(source), KerasEngine):
@@ -194,9 +194,8 @@ def _write_run(
     if len(labels) != (2 if activation == "sigmoid" else outputs):
         raise NotAConvertibleRun(source=source, found=f"it has {outputs} outputs, but {len(labels)} classes were given")
     if activation == "sigmoid" and not labels[0].background:
-        raise NotAConvertibleRun(
-            source=source, found="a sigmoid with one channel needs two class names, the background first"
-        )
+        found = "a sigmoid with one channel needs two class names, the background first"
+        raise NotAConvertibleRun(source=source, found=found)
     if network.input_shape[1:3] != (None, None):
         raise NotAConvertibleRun(source=source, found="it takes images of a fixed size")
     if pixels.channels == "BGR":

@@ -1,4 +1,4 @@
-"""Networks of other libraries, opened as networks of this one."""
+"""Load networks of segmentation_models 1.0.1 (Keras 2) as networks of this package."""
 
 import inspect
 import warnings
@@ -17,68 +17,72 @@ from maskwright.weights.segmentation_models.identify import Description, describ
 from maskwright.weights.segmentation_models.layers import check_layers
 
 
-class UntoldArguments(InputError):
-    """Weights without the network's description, which do not tell all that decides the masks."""
+class MissingArguments(InputError):
+    """A weights file that does not store all arguments of the network."""
 
-    text = "{file} holds weights only, which do not tell {untold}; give them, such as {example} (in a command: --set)."
+    text = (
+        "{file}: holds weights only and does not store {missing}. Give them, for instance {example} (command: --set)."
+    )
 
 
 def load_legacy(file: LegacyPath, network: keras.Model | None = None, **overrides: Any) -> keras.Model:
-    """The network of a Keras 2 ``.h5`` file of segmentation_models 1.0.1, weights only or whole model.
+    """Load a Keras 2 ``.h5`` file of segmentation_models 1.0.1, weights only or whole model.
 
-    The masks are those it gave there. Code stored in a whole model is not run: the network is recognised, built anew
-    and filled. A Lambda layer therefore cannot be converted unless it is one the reference library's encoders have.
+    The network predicts the same masks as there. Code stored in a whole model is not run: the network is identified,
+    built again, and its weights are loaded. A Lambda layer cannot be converted, except those of the library's encoders.
 
     Args:
         file: Path of the file.
-        network: What to fill. By default it is recognised from the file: a Unet, FPN, Linknet or PSPNet.
-        **overrides: Arguments of its builder that the file does not tell or tells otherwise: ``activation`` for
-            weights only (and ``psp_pooling_type``, ``downsample_factor`` for a PSPNet), ``backbone_name``,
-            ``encoder_features``, ``first_unit``, ...
+        network: The network to load the weights into. By default a Unet, FPN, Linknet or PSPNet is identified and
+            built. **overrides: Arguments of the builder that the file does not store, or that replace stored ones. For
+            weights only: ``activation``, and for a PSPNet ``psp_pooling_type`` and ``downsample_factor``. Others:
+            ``backbone_name``, ``encoder_features``, ``first_unit``, ``input_shape``.
 
     Returns:
-        ``network``, or the one built, filled. The input has the file's size; other sizes: ``input_shape``.
+        The network with the weights. Its input has the size stored in the file unless ``input_shape`` is given.
 
     Warns:
-        UserWarning: the file also holds an optimizer's state, which is not read.
+        UserWarning: The file also holds an optimizer state, which is not loaded.
 
     Raises:
-        NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: the file cannot be read.
-        UnknownNetwork: the network is not recognised.
-        UntoldArguments: the file holds weights only, and an argument that decides the masks is not given.
-        ForeignLayer, MissingLayers, OtherConnections: a whole model's layers are not those of the network built here,
-            or joined otherwise.
-        UnknownChoice: the builder has no such argument, or ``first_unit`` is unknown.
-        LayerMismatch, DifferentLayers, SameName: the weights do not fit.
-        WrongArgument: ``network`` and arguments to build one are both given, or an argument cannot be used.
+        NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: The file cannot be read.
+        UnknownNetwork: The network cannot be identified.
+        MissingArguments: The file holds weights only, and a required argument is not given.
+        ForeignLayer, MissingLayers, OtherConnections: The layers of a whole model, or their connections, differ from
+            those of the network built here.
+        UnknownChoice: The builder has no such argument, or ``first_unit`` is unknown.
+        LayerMismatch, DifferentLayers, SameName: The weights do not fit.
+        WrongArgument: ``network`` and arguments of a builder are both given, or an argument has a wrong value.
 
     >>> load_legacy("missing.h5")
     Traceback (most recent call last):
     maskwright.weights.segmentation_models.file.NotLegacyFile: file='missing.h5' is not there; ...
     """
     if network is not None and overrides:
-        expected = "no arguments to build a network when one is given"
+        expected = "none if a network is given"
         raise wrong_argument("overrides", sorted(overrides), expected=expected)
     legacy = read_legacy(file)
     if network is None:
-        network = _rebuilt(legacy, overrides)
+        network = _rebuild(legacy, overrides)
     else:
         fill(network, legacy)
     if legacy.has_optimizer:
-        warnings.warn(f"{legacy.path}: the optimizer's state is not read; training starts a new one", stacklevel=2)
+        warnings.warn(
+            f"{legacy.path}: the optimizer state is not loaded; a training starts with a new one", stacklevel=2
+        )
     return network
 
 
-def _rebuilt(legacy: LegacyFile, overrides: Mapping[str, Any]) -> keras.Model:
+def _rebuild(legacy: LegacyFile, overrides: Mapping[str, Any]) -> keras.Model:
     description = describe(legacy)
     allowed = (*inspect.signature(ARCHITECTURES[description.architecture]).parameters, "first_unit")
     for name in overrides:
         if name not in allowed:
             raise unknown_choice("argument", name, allowed)
-    if untold := [name for name in description.untold if name not in overrides]:
-        example = ", ".join(f"{name}={EXAMPLES[name]!r}" for name in untold)
-        raise UntoldArguments(file=legacy.path, untold=" and ".join(untold), example=example)
-    network = _built(description, overrides)
+    if missing := [name for name in description.not_stored if name not in overrides]:
+        example = ", ".join(f"{name}={EXAMPLE_VALUES[name]!r}" for name in missing)
+        raise MissingArguments(file=legacy.path, missing=" and ".join(missing), example=example)
+    network = _build(description, overrides)
     if legacy.config is not None:
         check_layers(network, description, legacy.config["config"]["layers"])
     fill(network, legacy)
@@ -87,10 +91,14 @@ def _rebuilt(legacy: LegacyFile, overrides: Mapping[str, Any]) -> keras.Model:
     return network
 
 
-EXAMPLES: Final[Mapping[str, object]] = {"activation": "sigmoid", "psp_pooling_type": "avg", "downsample_factor": 8}
+EXAMPLE_VALUES: Final[Mapping[str, object]] = {
+    "activation": "sigmoid",
+    "psp_pooling_type": "avg",
+    "downsample_factor": 8,
+}
 
 
-def _built(description: Description, overrides: Mapping[str, Any]) -> keras.Model:
+def _build(description: Description, overrides: Mapping[str, Any]) -> keras.Model:
     arguments = {
         "backbone_name": description.backbone,
         "input_shape": description.input_shape,
@@ -101,7 +109,7 @@ def _built(description: Description, overrides: Mapping[str, Any]) -> keras.Mode
     }
     if "first_unit" not in overrides and arguments["backbone_name"] == description.backbone and description.first_unit:
         arguments["first_unit"] = description.first_unit
-    if "first_unit" in arguments:  # the doors themselves build what published weights fit, the projection
+    if "first_unit" in arguments:  # the models themselves build the projection form only
         arguments["backbone_name"] = encoder_of(
             arguments["backbone_name"],
             input_shape=arguments["input_shape"],

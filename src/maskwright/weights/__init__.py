@@ -1,6 +1,6 @@
-"""Numbers from elsewhere into a graph: published files, Keras 2 and torch checkpoints, other numbers of channels.
+"""Weights from other sources: published files, Keras 2 and PyTorch checkpoints, other numbers of channels.
 
-Importing this package loads no Keras; what it offers is loaded when first asked for.
+Importing this package does not import Keras; its names are imported on first use.
 """
 
 from importlib import import_module
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """What is offered, from the module that holds it (PEP 562)."""
+    """Import a public name on first use (PEP 562)."""
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

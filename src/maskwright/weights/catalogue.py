@@ -1,8 +1,7 @@
-"""Files of weights that others published: where each lies, and the digest by which it is known. Data only.
+"""Addresses and digests of published weight files.
 
-Sources: the image-classifiers 1.0.0 release on GitHub, for the encoders of the reference library; torchvision's model
-zoo, for the post-activation ResNets; what keras.applications loads, for its networks. All were trained on the data set
-named and are the work of their authors.
+Sources: the image-classifiers 1.0.0 release on GitHub for the encoders of segmentation_models, torchvision for the
+post-activation ResNets, and keras.applications for its networks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ SHA256_DIGITS: Final = 64
 class PublishedFile:
     """A file at ``base`` + ``name`` whose ``algorithm`` digest starts with ``digest``, in hexadecimal.
 
-    ``digest`` is empty where the publisher tells none; the first file that comes is then the one expected ever after.
+    ``digest`` is empty if the publisher states none; then the first downloaded file is the reference.
 
     >>> file = PUBLISHED["resnet34", "imagenet", False]
     >>> file.name, file.algorithm, file.classes
@@ -33,7 +32,7 @@ class PublishedFile:
 
     @property
     def address(self) -> str:
-        """Where the file is downloaded from."""
+        """URL of the file."""
         return self.base + self.name
 
 

@@ -1,4 +1,4 @@
-"""Published files in Keras' cache: downloaded once, whole, checked, and the same ever after. Knows no Keras."""
+"""Download published files into Keras' cache, once, with verified digests. Does not import Keras."""
 
 import hashlib
 import os
@@ -18,78 +18,78 @@ from maskwright.images.file_lock import locked
 from maskwright.weights.catalogue import PublishedFile
 from maskwright.weights.http_transfer import Patience, Progress, Unreachable, discard, transfer
 
-READ_BYTES: Final = 2**20
+CHUNK_BYTES: Final = 2**20
 
 
 class UnreachableWeights(InputError):
-    """A published file that cannot be downloaded now."""
+    """A published file that cannot be downloaded."""
 
     text = (
-        "{address} could not be downloaded: {reason}. Where there is no network, put the file at {path} yourself: "
+        "{address}: the download failed: {reason}. Without a network, copy the file to {path}; "
         "its {algorithm} is {digest}.{hint}"
     )
 
 
 class WrongDigest(InputError):
-    """A download whose bytes are not the published ones."""
+    """A download whose digest differs from the published one."""
 
-    text = "{address}: the bytes that came have the {algorithm} {found}, expected {expected}; they were not kept."
+    text = "{address}: found the {algorithm} {found}; expected {expected}. The download was deleted; try again."
 
 
 class ChangedWeights(InputError):
-    """A file that passes the publisher's check, but is not the one accepted here before."""
+    """A file with the published digest that differs from the file accepted earlier."""
 
     text = (
-        "{path}: its SHA-256 is {found}, but {expected} was accepted here before (noted in {memory}). "
-        "Remove the file to download it afresh; remove the note only if you know why the file changed."
+        "{path}: found the SHA-256 {found}; expected {expected}, which was accepted earlier (see {record}). "
+        "Delete the file to download it again. Delete {record} only if you know why the file changed."
     )
 
 
 class CacheUnusable(InputError):
     """A cache folder that cannot be read or written, or is full."""
 
-    text = "{path} could not be stored: {reason}. Free space there, or let KERAS_HOME name a folder you may write in."
+    text = "{path}: cannot be written: {reason}. Free space, or set KERAS_HOME to a writable folder."
 
 
 def cache_folder() -> Path:
-    """Where Keras keeps published models: ``models`` in ``$KERAS_HOME``, or in ``~/.keras`` where that is not set.
+    """Return Keras' folder of published models: ``models`` in ``$KERAS_HOME``, by default ``~/.keras``.
 
     >>> cache_folder().name
     'models'
     """
     if home := os.environ.get("KERAS_HOME"):
         return Path(home) / "models"
-    # As Keras does for users without a home of their own, so that what it downloaded is found.
+    # The same fallback as in Keras, so files that Keras downloaded are found.
     base = Path.home() if os.access(Path.home(), os.W_OK) else Path(tempfile.gettempdir())
     return base / ".keras" / "models"
 
 
 def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, patience: Patience = Patience()) -> Path:
-    """The path of ``file``, downloaded where ``folder`` does not hold it yet, with a bar where there is a terminal.
+    """Return the path of ``file``, after downloading it if ``folder`` does not hold it.
 
-    A file already there is used if its digest is the published one, also one that another library downloaded. The
-    SHA-256 first accepted is noted beside it, and what differs later is refused. A download that was cut goes on
-    where it ended, in another process too; processes that start at once wait for the first.
+    An existing file with the published digest is used, also if another library downloaded it. The SHA-256 of the first
+    accepted file is stored beside it, and a different file is refused later. An interrupted download continues, also in
+    another process. Of several processes, one downloads and the others wait. A terminal shows a progress bar.
 
     Args:
-        file: A row of `PUBLISHED`.
-        folder: Where to keep it; `cache_folder()` if None.
-        patience: When to give up.
+        file: An entry of `PUBLISHED`.
+        folder: Target folder; `cache_folder()` if None.
+        patience: Time-outs and number of attempts.
 
     Raises:
-        UnreachableWeights: there is no network, or the server does not have the file; says where to put it by hand.
-        WrongDigest: other bytes came than those published.
-        ChangedWeights: the bytes are not those accepted before, though they pass the publisher's check.
-        CacheUnusable: the folder cannot be read or written, or is full.
-        OversizedFile: the server sends more than a gibibyte.
-        UnsafeAddress: the server leads to an address that is not https.
+        UnreachableWeights: There is no network, or the server does not have the file.
+        WrongDigest: The digest of the download is not the published one.
+        ChangedWeights: The file has the published digest but differs from the one accepted earlier.
+        CacheUnusable: The folder cannot be read or written, or the disk is full.
+        OversizedFile: The server sends more than 1 GiB.
+        UnsafeAddress: The server redirects to an address without https.
     """
     target = Path(cache_folder() if folder is None else folder) / file.name
     try:
         if not _is_published(target, file, target=target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with _bar(file.name) as progress, locked(target.with_name(f"{target.name}.lock"), busy=None):
-                if not _is_published(target, file, target=target):  # nobody else fetched it while this one waited
+                if not _is_published(target, file, target=target):  # another process may have downloaded it meanwhile
                     _download(file, target, patience=patience, progress=progress)
     except OSError as error:
         raise CacheUnusable(path=target, reason=error.strerror or error) from error
@@ -99,7 +99,7 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
 def _download(file: PublishedFile, target: Path, *, patience: Patience, progress: Progress) -> None:
     part = target.with_name(f"{target.name}.part")
     found = ""
-    for _ in range(1 + part.exists()):  # what an earlier process left may be damaged: then once more from nothing
+    for _ in range(1 + part.exists()):  # an earlier partial download may be damaged: then start again once
         try:
             transfer(file.address, part, patience=patience, progress=progress)
         except Unreachable as error:
@@ -110,7 +110,7 @@ def _download(file: PublishedFile, target: Path, *, patience: Patience, progress
             return
         found = _digests(part)[file.algorithm]
         discard(part)
-    raise WrongDigest(address=file.address, algorithm=_spoken(file), found=found, expected=file.digest)
+    raise WrongDigest(address=file.address, algorithm=_algorithm_name(file), found=found, expected=file.digest)
 
 
 def _is_published(path: Path, file: PublishedFile, *, target: Path) -> bool:
@@ -119,38 +119,38 @@ def _is_published(path: Path, file: PublishedFile, *, target: Path) -> bool:
     found = _digests(path)
     if not found[file.algorithm].startswith(file.digest):
         return False
-    memory = target.with_name(f"{target.name}.sha256")
-    noted = memory.read_text(encoding="utf-8").split() if memory.is_file() else []
-    if noted and noted[0] != found["sha256"]:
-        raise ChangedWeights(path=path, found=found["sha256"], expected=noted[0], memory=memory)
-    if not noted:
-        with suppress(OSError):  # a good file in a folder that only others may write in is still a good file
-            memory.write_text(f"{found['sha256']}  {target.name}\n", encoding="utf-8")  # as sha256sum reads it
+    record = target.with_name(f"{target.name}.sha256")
+    recorded = record.read_text(encoding="utf-8").split() if record.is_file() else []
+    if recorded and recorded[0] != found["sha256"]:
+        raise ChangedWeights(path=path, found=found["sha256"], expected=recorded[0], record=record)
+    if not recorded:
+        with suppress(OSError):  # the file is usable even if the folder is read-only
+            record.write_text(f"{found['sha256']}  {target.name}\n", encoding="utf-8")  # as sha256sum reads it
     return True
 
 
 def _digests(path: Path) -> dict[str, str]:
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(READ_BYTES):
+        while chunk := file.read(CHUNK_BYTES):
             md5.update(chunk)
             sha256.update(chunk)
     return {"md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
 
 
 def _unreachable(file: PublishedFile, target: Path, reason: Unreachable) -> UnreachableWeights:
-    hint = f" The file there now has {_digests(target)[file.algorithm]}." if target.is_file() else ""
+    hint = f" The existing file has {_digests(target)[file.algorithm]}." if target.is_file() else ""
     return UnreachableWeights(
         address=file.address,
         reason=reason,
         path=target,
-        algorithm=_spoken(file),
+        algorithm=_algorithm_name(file),
         digest=file.digest or "not published",
         hint=hint,
     )
 
 
-def _spoken(file: PublishedFile) -> str:
+def _algorithm_name(file: PublishedFile) -> str:
     return {"md5": "MD5", "sha256": "SHA-256 (from its start)"}[file.algorithm]
 
 

@@ -1,4 +1,4 @@
-"""One address into one file, over connections that break: each goes on where the last one ended."""
+"""Download one URL to one file; an interrupted transfer continues where it ended."""
 
 import http.client
 import ssl
@@ -16,41 +16,41 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from maskwright.errors import InputError
 
-MOST_BYTES: Final = 2**30  # more than twice the largest published file
+MAX_BYTES: Final = 2**30  # more than twice the largest published file
 CHUNK_BYTES: Final = 2**18
-PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that another attempt may not meet
+TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another attempt
 
-Progress = Callable[[int, int | None], None]  # bytes there, bytes in all where the server says
+Progress = Callable[[int, int | None], None]  # bytes received, and the total if the server states it
 
 
 class UnsafeAddress(InputError):
-    """An address that anyone on the way could answer."""
+    """An address without https."""
 
     text = "{address}: expected an https address."
 
 
 class OversizedFile(InputError):
-    """More bytes than any file of weights has."""
+    """A file that is larger than any file of weights."""
 
-    text = "{address} sends {found:,} bytes or more; expected at most {expected:,}."
+    text = "{address}: found {found:,} bytes or more; expected at most {expected:,}."
 
 
 class Unreachable(Exception):
-    """Why a file could not be had; its text is a phrase."""
+    """A failed transfer; its text is the reason."""
 
 
 class ConnectionLost(Unreachable):
-    """A connection that ended before the file did: worth another."""
+    """A connection that ended early; another attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a transfer goes on without news.
+    """Time-outs and attempts of a transfer.
 
     Attributes:
-        silence: Seconds without a byte after which a connection counts as lost.
-        attempts: Connections in a row that bring nothing new, after which the file counts as unreachable.
-        pause: Seconds before trying again; doubles after each attempt that brought nothing.
+        silence: Seconds without data after which a connection counts as lost.
+        attempts: Consecutive connections without new data after which the transfer fails.
+        pause: Seconds before the next attempt; doubled after each attempt without new data.
     """
 
     silence: float = 30.0
@@ -59,15 +59,15 @@ class Patience:
 
 
 def transfer(address: str, part: Path, *, patience: Patience, progress: Progress) -> None:
-    """Append to ``part`` what it still lacks of the file at ``address``, or write it anew where that changed.
+    """Download the rest of the file at ``address`` to ``part``, or all of it if it changed on the server.
 
-    Bytes are joined only while the server vouches, by ETag or date, that they are of the same file; the vouch is kept
-    beside ``part``, so that another process can go on. Nothing is said of what the bytes are: check them.
+    The transfer continues only if the ETag or the modification date is unchanged. It is stored beside ``part``, so
+    another process can continue. The caller must verify the content.
 
     Raises:
-        UnsafeAddress: the address, or one it leads to, is neither https nor on this machine.
-        OversizedFile: there are more than `MOST_BYTES`.
-        Unreachable: the server refuses, or ``patience`` ended.
+        UnsafeAddress: The address, or a redirection, is neither https nor on this machine.
+        OversizedFile: The file is larger than `MAX_BYTES`.
+        Unreachable: The server refuses, or all attempts failed.
         OSError: ``part`` cannot be written.
     """
     _check_address(address)
@@ -79,7 +79,7 @@ def transfer(address: str, part: Path, *, patience: Patience, progress: Progress
             discard(part)
             raise
         except ConnectionLost as lost:
-            # A server that always breaks at the same place starts over each time: only new ground is progress.
+            # A server may restart and break at the same byte each time, so only new bytes count as progress.
             idle = idle + 1 if _size(part) <= furthest else 0
             furthest = max(furthest, _size(part))
             if idle >= patience.attempts:
@@ -88,26 +88,26 @@ def transfer(address: str, part: Path, *, patience: Patience, progress: Progress
 
 
 def discard(part: Path) -> None:
-    """Remove ``part`` and what vouches for it."""
+    """Delete ``part`` and its stored validator."""
     part.unlink(missing_ok=True)
-    _vouch(part).unlink(missing_ok=True)
+    _validator_file(part).unlink(missing_ok=True)
 
 
 def _receive(address: str, part: Path, *, silence: float, progress: Progress) -> None:
-    vouch = _vouch(part)
+    validator_file = _validator_file(part)
     request = Request(address, headers={"User-Agent": "maskwright"})  # noqa: S310 - the scheme was checked
-    if (offset := _size(part)) and vouch.is_file():
+    if (offset := _size(part)) and validator_file.is_file():
         request.add_header("Range", f"bytes={offset}-")
-        request.add_header("If-Range", vouch.read_text(encoding="ascii"))
+        request.add_header("If-Range", validator_file.read_text(encoding="ascii"))
     with _open(request, part, silence=silence) as response:
         if response.status != HTTPStatus.PARTIAL_CONTENT:
             offset = 0
             discard(part)
             if (validator := _validator(response)) is not None:
-                vouch.write_text(validator, encoding="ascii")
+                validator_file.write_text(validator, encoding="ascii")
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
             discard(part)
-            raise ConnectionLost("the server sent another part of the file than it was asked for")
+            raise ConnectionLost("the server sent another part of the file than requested")
         total = None if response.length is None else offset + response.length
         _check_size(address, total or 0)
         progress(offset, total)
@@ -129,35 +129,35 @@ def _open(request: Request, part: Path, *, silence: float) -> http.client.HTTPRe
         with error:
             if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
                 discard(part)
-            passing = error.code in PASSING or error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-            raise (ConnectionLost if passing else Unreachable)(
-                f"the server answered {error.code} {error.reason}"
+            is_transient = error.code in TRANSIENT_STATUSES or error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
+            raise (ConnectionLost if is_transient else Unreachable)(
+                f"the server returned {error.code} {error.reason}"
             ) from error
     except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
-        # No name server and a wrong certificate stay so for the seconds that waiting could help.
-        lasting = isinstance(reason, gaierror | ssl.SSLCertVerificationError)
-        raise (Unreachable if lasting else ConnectionLost)(_phrase(reason)) from error
+        # A failed name resolution and an invalid certificate do not change within seconds.
+        is_permanent = isinstance(reason, gaierror | ssl.SSLCertVerificationError)
+        raise (Unreachable if is_permanent else ConnectionLost)(_reason(reason)) from error
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
     try:
         return response.read1(CHUNK_BYTES)
     except (OSError, http.client.HTTPException) as error:
-        raise ConnectionLost(_phrase(error)) from error
+        raise ConnectionLost(_reason(error)) from error
 
 
-def _phrase(reason: object) -> str:
+def _reason(reason: object) -> str:
     return str(reason) or type(reason).__name__
 
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
     etag = response.headers.get("ETag")
-    # A weak ETag vouches for the meaning, not the bytes.
+    # A weak ETag does not guarantee equal bytes.
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
 
-def _vouch(part: Path) -> Path:
+def _validator_file(part: Path) -> Path:
     return part.with_name(f"{part.name}.etag")
 
 
@@ -166,8 +166,8 @@ def _size(part: Path) -> int:
 
 
 def _check_size(address: str, size: int) -> None:
-    if size > MOST_BYTES:
-        raise OversizedFile(address=address, found=size, expected=MOST_BYTES)
+    if size > MAX_BYTES:
+        raise OversizedFile(address=address, found=size, expected=MAX_BYTES)
 
 
 def _check_address(address: str) -> None:

@@ -1,6 +1,6 @@
-"""Numbers learnt on RGB for an encoder that reads another number of channels.
+"""Adapt weights for RGB images to another number of input channels.
 
-The rules are those of timm and segmentation_models.pytorch, so that features keep the scale that later layers expect.
+The rules are those of timm and segmentation_models_pytorch; they keep the scale of the features.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,19 +21,19 @@ RGB: Final = 3
 
 
 class UnadaptableWeights(InputError):
-    """A weight that depends on the image's channels in a way no rule here covers."""
+    """A weight that depends on the number of image channels and has no rule."""
 
     text = (
         "{network}: {weight} has shape {found} for RGB images and {expected} here. Only the kernel of a convolution "
-        "and the statistics of a normalisation that read the image itself can be adapted."
+        "and the statistics of a normalisation that are applied to the image can be adapted."
     )
 
 
 def adapt_kernel(kernel: Array, channels: int) -> Array:
-    """The kernel (h, w, 3, filters) of a convolution on RGB as one on ``channels``: (h, w, channels, filters).
+    """Adapt a kernel (h, w, 3, filters) for RGB to (h, w, channels, filters).
 
-    One channel gets the sum, so that a grey image answers as it does repeated three times. More take the three in
-    turn, scaled by 3 / ``channels``, so that the sum over channels keeps its size.
+    For one channel, the three kernels are added, so a gray image gives the same output as its three copies. For more
+    channels, they are repeated in turn and scaled by 3 / ``channels``, which keeps the magnitude of the sum.
 
     >>> adapt_kernel(np.array([1.0, 2.0, 4.0]).reshape(1, 1, 3, 1), 1).ravel()
     array([7.])
@@ -46,10 +46,10 @@ def adapt_kernel(kernel: Array, channels: int) -> Array:
 
 
 def adapt_statistics(values: Array, channels: int) -> Array:
-    """One number for each of R, G and B, as a normalisation of the image has, for ``channels``: (channels,).
+    """Adapt the statistics (3,) of a normalisation of RGB images to (channels,).
 
-    One channel gets the mean; more take the three in turn. Nothing is scaled: these describe the values of a channel,
-    which stay what they were, and no sum over channels. The kernel behind them takes care of that.
+    For one channel, they are averaged; for more, they are repeated in turn. They are not scaled, since they describe
+    the values of single channels.
 
     >>> adapt_statistics(np.array([1.0, 2.0, 6.0]), 1), adapt_statistics(np.array([1.0, 2.0, 6.0]), 4)
     (array([3.]), array([1., 2., 6., 1.]))
@@ -59,7 +59,7 @@ def adapt_statistics(values: Array, channels: int) -> Array:
     return values[np.arange(channels) % RGB]
 
 
-# By kind of layer. A depthwise convolution has none: with the image's channels it changes how many it gives.
+# Rules by type of layer. Depthwise convolutions have none: their number of outputs depends on the input channels.
 RULES: Final[Mapping[type[keras.Layer], Callable[[Array, int], Array]]] = {
     layers.Conv2D: adapt_kernel,
     layers.BatchNormalization: adapt_statistics,
@@ -67,31 +67,31 @@ RULES: Final[Mapping[type[keras.Layer], Callable[[Array, int], Array]]] = {
 
 
 def image_channels(network: keras.Model) -> int:
-    """Channels of the images that ``network`` reads."""
+    """Return the number of input channels of ``network``."""
     channels: int = network.inputs[0].shape[-1]
     return channels
 
 
-def rgb_twin(network: keras.Model) -> keras.Model:
-    """The graph of ``network``, built anew for three channels, with numbers of its own."""
+def clone_for_rgb(network: keras.Model) -> keras.Model:
+    """Clone the graph of ``network`` for three input channels, with new weights."""
     image = network.inputs[0]
     source = keras.Input((*image.shape[1:-1], RGB), dtype=image.dtype)
     return keras.models.clone_model(network, input_tensors=source, clone_function=_unbuilt)
 
 
 def _unbuilt(layer: keras.Layer) -> keras.Layer:
-    if isinstance(layer, keras.Sequential):  # its config would remember the channels; ConvNeXt's stem is one
+    if isinstance(layer, keras.Sequential):  # its config stores the number of channels; the stem of ConvNeXt is one
         return keras.Sequential([_unbuilt(inner) for inner in layer.layers], name=layer.name)
     return type(layer).from_config(layer.get_config())
 
 
 def copy_adapted(source: keras.Model, target: keras.Model) -> None:
-    """Give ``target`` the numbers of ``source``, the same graph for three channels.
+    """Copy the weights of ``source``, a network for RGB, to ``target``, the same graph for other channels.
 
-    The weights that read the image are those whose shapes differ; they are adapted, the others are copied.
+    Weights whose shapes differ are adapted; the others are copied.
 
     Raises:
-        UnadaptableWeights: a shape differs otherwise than by the image's channels; ``target`` is as it was.
+        UnadaptableWeights: A shape differs in more than the input channels. ``target`` is not changed.
     """
     pairs = zip(_layers(source), _layers(target), strict=True)
     adapt = partial(_adapted, channels=image_channels(target), network=target.name)
@@ -109,7 +109,7 @@ def _layers(network: keras.Model) -> Iterator[keras.Layer]:
 
 def _adapted(theirs: keras.Variable, ours: keras.Variable, layer: keras.Layer, *, channels: int, network: str) -> Array:
     array: Array = keras.ops.convert_to_numpy(theirs.value)
-    # A kernel's axis of inputs is its last but one; statistics have one axis only.
+    # The input axis of a kernel is the last but one; statistics have one axis.
     if theirs.shape != ours.shape and type(layer) in RULES and array.shape[-2:][0] == RGB:
         array = RULES[type(layer)](array, channels)
     if array.shape != tuple(ours.shape):
@@ -118,10 +118,10 @@ def _adapted(theirs: keras.Variable, ours: keras.Variable, layer: keras.Layer, *
 
 
 def reverse_image_channels(network: keras.Model) -> None:
-    """Turn a network that reads BGR into one that reads RGB, or back: the kernels on the image are turned round.
+    """Convert a network for BGR images to RGB or back, by reversing the input channels of its first kernels.
 
     Raises:
-        UnadaptableWeights: what reads the image is no convolution of three channels.
+        UnadaptableWeights: A first layer is not a convolution with three input channels.
     """
     first = [layer for layer in network.layers if layer.weights and layer.input is network.inputs[0]]
     for layer in first:
@@ -135,7 +135,7 @@ def reverse_image_channels(network: keras.Model) -> None:
 
 
 def unit_statistics(pixels: Preprocessing, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each channel in [0, 1], red first, that ``pixels`` takes from images of ``channels``.
+    """Return mean and standard deviation per channel, in [0, 1] and RGB order, of a preprocessing.
 
     >>> unit_statistics(Preprocessing(channels="BGR", mean=(51.0, 102.0, 255.0), std=(255.0,)), 1)
     ((0.533...,), (1.0,))

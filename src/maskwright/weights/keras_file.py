@@ -1,4 +1,4 @@
-"""A Keras weights file the user names, into a network."""
+"""Load a Keras weights file into a network."""
 
 from os import PathLike, fspath
 from pathlib import Path
@@ -11,21 +11,21 @@ WeightsFile = str | PathLike[str]
 
 
 class MissingWeights(InputError):
-    """A weights argument that names no Keras weights file."""
+    """A weights argument that is not the path of a Keras weights file."""
 
     text = "{argument}={given!r}: expected the path of an existing .weights.h5 file, or None.{hint}"
 
 
 class UnusableWeights(InputError):
-    """A weights file that cannot be read, or that belongs to another network."""
+    """A weights file that cannot be read or belongs to another network."""
 
-    text = "{argument}={given!r}: expected weights that save_weights wrote for the network {network} built here."
+    text = "{argument}={given!r}: expected weights written by save_weights for the network {network}."
 
 
 def load_weights(network: keras.Model, file: WeightsFile, *, argument: str) -> None:
-    """Fill ``network`` from a file its ``save_weights`` wrote; ``argument`` is what the user calls ``file``.
+    """Load a file written by ``save_weights`` into ``network``; ``argument`` names ``file`` in errors.
 
-    The format holds arrays only, so a file from a stranger can give wrong numbers but run no code.
+    The format holds arrays only, so an untrusted file cannot run code.
 
     Raises:
         MissingWeights: ``file`` is not an existing ``.weights.h5`` file.

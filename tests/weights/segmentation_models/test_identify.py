@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from maskwright.errors import InputError
-from maskwright.weights.segmentation_models.identify import recognise
-from maskwright.weights.segmentation_models.identify_encoder import recognise_encoder
+from maskwright.weights.segmentation_models.identify import identify
+from maskwright.weights.segmentation_models.identify_encoder import identify_encoder
 from tests.weights.legacy_files import write_numbers, write_whole
 
 
@@ -76,17 +76,17 @@ def plain(*units):
     ],
 )
 def test_an_encoder_is_told_by_its_units(name, layers):
-    assert recognise_encoder(layers, {}).name == name
+    assert identify_encoder(layers, {}).name == name
 
 
 @pytest.mark.parametrize(("name", "units"), [("resnet34", (3, 4, 1)), ("resnet18", (2, 2, 1))])
 def test_an_encoder_cut_at_a_tap_is_told_by_the_units_it_has_left(name, units):
-    assert recognise_encoder(residual(*units, last=2), {}).name == name
+    assert identify_encoder(residual(*units, last=2), {}).name == name
 
 
 @pytest.mark.parametrize("units", [(1, 4, 6, 3), (3, 4, 24, 3), (3, 4, 6, 3, 1)])
 def test_other_numbers_of_units_are_nobodys(units):
-    assert recognise_encoder(residual(*units, last=3), {}) is None
+    assert identify_encoder(residual(*units, last=3), {}) is None
 
 
 def gated(*units, stem, group):
@@ -111,15 +111,15 @@ def gated(*units, stem, group):
     ],
 )
 def test_an_encoder_without_names_is_told_by_its_first_kernels_and_its_gates(name, layers):
-    found = recognise_encoder({}, layers)
+    found = identify_encoder({}, layers)
     assert (found.name, found.channels) == (name, 5)
 
 
 def test_gates_without_names_tell_a_gated_resnet_from_a_plain_one():
     gates = {"conv2d": conv(1, 1, 64, 4, bias=True), "conv2d_1": conv(1, 1, 4, 64, bias=True)}
     head = {"conv2d_2": conv(3, 3, 16, 1, bias=True)}  # a Linknet's last convolution, nameless too
-    assert recognise_encoder(residual(2, 2, 2, 2, last=2), gates | head).name == "seresnet18"
-    assert recognise_encoder(residual(2, 2, 2, 2, last=2), head).name == "resnet18"
+    assert identify_encoder(residual(2, 2, 2, 2, last=2), gates | head).name == "seresnet18"
+    assert identify_encoder(residual(2, 2, 2, 2, last=2), head).name == "resnet18"
 
 
 def arrays(layers):
@@ -137,7 +137,7 @@ PSPNET = {"psp_level1_conv": conv(1, 1, 128, 24), "final_conv": conv(3, 3, 24, 2
 
 def test_weights_only_tell_all_of_a_unet_but_its_activation(tmp_path):
     layers = RESNET18 | UNET | {"decoder_stage0b_bn": NORM, "final_conv": conv(3, 3, 12, 4, bias=True)}
-    found = recognise(write_numbers(tmp_path / "old.h5", arrays(layers)))
+    found = identify(write_numbers(tmp_path / "old.h5", arrays(layers)))
     assert (found.architecture, found.backbone, found.classes) == ("unet", "resnet18", 4)
     assert (found.input_shape, found.first_unit) == ((None, None, 3), "projection")
     assert found.options == {
@@ -145,19 +145,19 @@ def test_weights_only_tell_all_of_a_unet_but_its_activation(tmp_path):
         "decoder_filters": (8, 9, 10, 11, 12),
         "decoder_use_batchnorm": True,
     }
-    assert (found.activation, found.untold) == (None, ("activation",))
+    assert (found.activation, found.not_stored) == (None, ("activation",))
 
 
 def test_a_resnet_without_a_first_projection_has_the_articles_first_unit(tmp_path):
     layers = residual(2, 2, 2, 2, last=2) | UNET | {"final_conv": conv(3, 3, 12, 1, bias=True)}
-    assert recognise(write_numbers(tmp_path / "old.h5", arrays(layers))).first_unit == "identity"
+    assert identify(write_numbers(tmp_path / "old.h5", arrays(layers))).first_unit == "identity"
 
 
 def test_weights_only_tell_the_options_of_an_fpn(tmp_path):
     sizes = {"fpn_stage_p5_conv": conv(1, 1, 256, 48), "head_conv": conv(3, 3, 24, 5, bias=True)}
     for joined, aggregation in ((24, "sum"), (96, "concat")):
         layers = RESNET18 | sizes | {"final_stage_conv": conv(3, 3, joined, 24, bias=True)}
-        found = recognise(write_numbers(tmp_path / "old.h5", arrays(layers)))
+        found = identify(write_numbers(tmp_path / "old.h5", arrays(layers)))
         assert (found.architecture, found.classes) == ("fpn", 5)
         assert found.options == {
             "pyramid_block_filters": 48,
@@ -170,7 +170,7 @@ def test_the_last_layer_without_a_name_is_a_linknets_head(tmp_path):
     blocks = {f"decoder_stage{stage}c_conv": conv(1, 1, 8, 16) for stage in range(5)}
     gates = {"conv2d_9": conv(1, 1, 64, 4, bias=True), "conv2d_10": conv(3, 3, 16, 7, bias=True)}
     layers = RESNET18 | UNET | blocks | {"decoder_stage0b_transpose": conv(4, 4, 8, 8)} | gates
-    found = recognise(write_numbers(tmp_path / "old.h5", arrays(layers)))
+    found = identify(write_numbers(tmp_path / "old.h5", arrays(layers)))
     assert (found.architecture, found.backbone, found.classes) == ("linknet", "seresnet18", 7)
     assert found.options["decoder_block_type"] == "transpose"
 
@@ -184,8 +184,8 @@ def test_a_whole_pspnet_tells_what_its_weights_do_not(tmp_path):
         ("Activation", {"name": "softmax", "activation": "softmax"}),
     ]
     file = write_whole(tmp_path / "old.h5", arrays(RESNET18 | PSPNET), described, output="softmax")
-    found = recognise(file)
-    assert (found.input_shape, found.activation, found.untold) == ((96, 144, 3), "softmax", ())
+    found = identify(file)
+    assert (found.input_shape, found.activation, found.not_stored) == ((96, 144, 3), "softmax", ())
     assert found.options == {
         "psp_conv_filters": 24,
         "psp_use_batchnorm": False,
@@ -194,12 +194,12 @@ def test_a_whole_pspnet_tells_what_its_weights_do_not(tmp_path):
         "psp_dropout": 0.25,
     }
     numbers = write_numbers(tmp_path / "numbers.h5", arrays(RESNET18 | PSPNET))
-    assert recognise(numbers).untold == ("activation", "psp_pooling_type", "downsample_factor")
+    assert identify(numbers).not_stored == ("activation", "psp_pooling_type", "downsample_factor")
 
 
 def refusal(file):
     with pytest.raises(InputError) as refused:
-        recognise(file)
+        identify(file)
     return str(refused.value)
 
 
@@ -222,7 +222,7 @@ def test_a_whole_model_that_begins_or_ends_otherwise_is_refused(tmp_path, descri
     inputs = [("InputLayer", {"name": "data", "batch_input_shape": [None, 96, 96, 3]})] if output == "up" else []
     file = write_whole(tmp_path / "old.h5", arrays(RESNET18 | PSPNET), inputs + described, output=output)
     with pytest.raises(InputError, match=words):
-        recognise(file)
+        identify(file)
 
 
 @pytest.mark.parametrize(
@@ -248,5 +248,5 @@ def test_a_description_of_another_form_is_nobodys(tmp_path):
 def test_a_linknets_head_is_a_convolution_also_where_another_kind_comes_last(tmp_path):
     blocks = {f"decoder_stage{stage}c_conv": conv(1, 1, 8, 16) for stage in range(5)}
     others = {"conv2d_3": conv(3, 3, 16, 7, bias=True), "conv2d_transpose_1": conv(4, 4, 9, 9), "dense": conv(5, 6)}
-    found = recognise(write_numbers(tmp_path / "old.h5", arrays(RESNET18 | UNET | blocks | others)))
+    found = identify(write_numbers(tmp_path / "old.h5", arrays(RESNET18 | UNET | blocks | others)))
     assert (found.architecture, found.classes) == ("linknet", 7)

@@ -18,7 +18,7 @@ from maskwright.networks.smp_fpn import build_smp_fpn
 from maskwright.networks.smp_linknet import build_smp_linknet
 from maskwright.networks.unet import build_unet
 from maskwright.networks.unetplusplus import build_unetplusplus
-from maskwright.weights.smp.identify import UnknownSmpNetwork, recognise
+from maskwright.weights.smp.identify import UnknownSmpNetwork, identify
 from maskwright.weights.smp.load_save import NotForSmp, load_smp, save_smp, save_smp_folder
 from maskwright.weights.torch.names import NoCounterpart
 from tests.networks.randomise import answer, randomise
@@ -197,7 +197,7 @@ def without(name):
 def test_the_head_tells_how_a_pyramid_is_merged():
     fpn = RESNET18 | ENDS | {"decoder.p5.weight": (256, 512, 1, 1)}
     for width, policy in ((16, "add"), (4, "cat")):
-        told = recognise(fpn | {"decoder.seg_blocks.0.block.0.block.0.weight": (width, 256, 3, 3)}, source=SOURCE)
+        told = identify(fpn | {"decoder.seg_blocks.0.block.0.block.0.weight": (width, 256, 3, 3)}, source=SOURCE)
         assert told.options["decoder_merge_policy"] == policy
         assert (told.options["decoder_segmentation_channels"], told.options["decoder_pyramid_channels"]) == (width, 256)
 
@@ -205,18 +205,18 @@ def test_the_head_tells_how_a_pyramid_is_merged():
 def test_an_atrous_pyramid_that_is_not_separable_is_refused():
     deeplab = RESNET18 | ENDS | {"decoder.aspp.0.project.0.weight": (256, 1280, 1, 1)}
     with pytest.raises(UnknownSmpNetwork, match=r"its decoder_aspp_separable is False, expected True\.$"):
-        recognise(deeplab, source=SOURCE)
+        identify(deeplab, source=SOURCE)
 
 
 def test_shapes_tell_the_network():
-    told = recognise(UNET, source=SOURCE)
+    told = identify(UNET, source=SOURCE)
     assert (told.architecture, told.encoder, told.channels, told.classes) == ("Unet", "resnet18", 13, 6)
     assert told.options["decoder_channels"] == [10, 11, 12, 13, 14]
     assert told.options["decoder_use_norm"] is False
     bottlenecks = {name: shape for name, shape in UNET.items() if "layer" not in name}
     units = enumerate((3, 4, 23, 3), start=1)
     bottlenecks |= {f"encoder.layer{stage}.{unit}.conv3.weight": () for stage, count in units for unit in range(count)}
-    assert recognise(bottlenecks, source=SOURCE).encoder == "resnet101"
+    assert identify(bottlenecks, source=SOURCE).encoder == "resnet101"
 
 
 @pytest.mark.parametrize(
@@ -237,15 +237,15 @@ def test_shapes_tell_the_network():
 )
 def test_shapes_that_tell_no_network_are_refused(shapes, found):
     with pytest.raises(UnknownSmpNetwork, match=rf"^file='a\.pth' holds no network .* that can be built here: {found}"):
-        recognise(shapes, source=SOURCE)
+        identify(shapes, source=SOURCE)
 
 
 def test_an_architecture_that_is_asked_for_is_the_one_that_is_there():
-    assert recognise(UNET, architecture="Unet", source=SOURCE).architecture == "Unet"
+    assert identify(UNET, architecture="Unet", source=SOURCE).architecture == "Unet"
     with pytest.raises(UnknownSmpNetwork, match=r"there is no tensor decoder\.p5\.weight\.$"):
-        recognise(UNET, architecture="FPN", source=SOURCE)
+        identify(UNET, architecture="FPN", source=SOURCE)
     with pytest.raises(UnknownChoice, match=r"^architecture='Unett' is not known; .* Did you mean 'Unet'\?$"):
-        recognise(UNET, architecture="Unett", source=SOURCE)
+        identify(UNET, architecture="Unett", source=SOURCE)
 
 
 @pytest.fixture

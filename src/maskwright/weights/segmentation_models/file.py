@@ -20,7 +20,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE: Final = b"PK\x03\x04"
-MOST_BYTES: Final = 4 * 2**30  # the largest network here takes 0.6 GiB
+MAX_BYTES: Final = 4 * 2**30  # the largest network here takes 0.6 GiB
 MOST_TEXT_BYTES: Final = 64 * 2**20
 WRITTEN_BY: Final = "a Keras 2 .h5 file, as its save_weights or save wrote it"
 
@@ -130,7 +130,7 @@ class _Reader:
         stored = {name: dict(self._weights(group, name)) for name in names}
         if not any(stored.values()):
             raise NotLegacyFile(argument=self.argument, file=str(self.path), found="a file without weights", remedy="")
-        if (size := sum(data.nbytes for layer in stored.values() for data in layer.values())) > MOST_BYTES:
+        if (size := sum(data.nbytes for layer in stored.values() for data in layer.values())) > MAX_BYTES:
             raise self._unsafe("its weights", f"{size} bytes, more than any network here")
         return LegacyFile(
             path=self.path,

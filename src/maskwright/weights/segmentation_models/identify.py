@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from maskwright.errors import InputError
 from maskwright.weights.segmentation_models.file import LegacyFile, LegacyPath, Shapes, read_legacy, shapes_of
-from maskwright.weights.segmentation_models.identify_encoder import Layers, recognise_encoder
+from maskwright.weights.segmentation_models.identify_encoder import Layers, identify_encoder
 from maskwright.weights.segmentation_models.names import named_as_here, numbered
 
 
@@ -33,7 +33,7 @@ class Description:
         activation: Of the output, by name; None where the file does not tell.
         first_unit: ``"identity"`` or ``"projection"`` for a pre-activation ResNet, else None.
         options: The architecture's own arguments, as far as the file tells them.
-        untold: Names of the arguments that decide the masks and that the file, being weights only, does not tell.
+        not_stored: Names of the arguments that decide the masks and that the file, being weights only, does not tell.
     """
 
     file: Path
@@ -44,14 +44,14 @@ class Description:
     activation: str | None
     first_unit: str | None
     options: Mapping[str, object] = field(default_factory=dict)
-    untold: tuple[str, ...] = ()
+    not_stored: tuple[str, ...] = ()
 
 
-def recognise(file: LegacyPath, *, argument: str = "file") -> Description:
+def identify(file: LegacyPath, *, argument: str = "file") -> Description:
     """The network in a Keras 2 ``.h5`` file.
 
     Names and shapes of the layers tell most. A whole model tells the rest; of weights only, the activation (and for
-    a PSPNet the pooling and the place of its tap) cannot be known, which ``untold`` lists.
+    a PSPNet the pooling and the place of its tap) cannot be known, which ``not_stored`` lists.
 
     Args:
         file: Path of the file.
@@ -62,7 +62,7 @@ def recognise(file: LegacyPath, *, argument: str = "file") -> Description:
         UnknownNetwork: it is none of segmentation_models' networks.
         SameName: two of its layers have one name here.
 
-    >>> recognise(".", argument="checkpoint")
+    >>> identify(".", argument="checkpoint")
     Traceback (most recent call last):
     maskwright.weights.segmentation_models.file.NotLegacyFile: checkpoint='.' is a folder; ...
     """
@@ -70,7 +70,7 @@ def recognise(file: LegacyPath, *, argument: str = "file") -> Description:
 
 
 def describe(legacy: LegacyFile) -> Description:
-    """As `recognise`, of a file that has been read."""
+    """As `identify`, of a file that has been read."""
     try:
         return _described(legacy)
     except InputError:
@@ -89,7 +89,7 @@ def _described(legacy: LegacyFile) -> Description:
     architecture = next((name for name, row in DECODERS.items() if row.mark in named), None)
     if architecture is None:
         raise UnknownNetwork(file=legacy.path, found="it has no decoder that is known here")
-    encoder = recognise_encoder(named, unnamed)
+    encoder = identify_encoder(named, unnamed)
     if encoder is None:
         raise UnknownNetwork(file=legacy.path, found=f"a {architecture} whose encoder is not known here")
     decoder = DECODERS[architecture]
@@ -109,7 +109,7 @@ def _described(legacy: LegacyFile) -> Description:
         activation=told.activation() if told else None,
         first_unit=first_unit if encoder.name.removeprefix("se") in ("resnet18", "resnet34") else None,
         options=decoder.options(named) | (decoder.told(told) if told else {}),
-        untold=() if told else ("activation", *decoder.untold),
+        not_stored=() if told else ("activation", *decoder.not_stored),
     )
 
 
@@ -154,14 +154,14 @@ class Decoder(NamedTuple):
     """How a decoder is known and what its layers tell.
 
     ``mark`` is a layer that only it has, ``head`` the last convolution (none: the last that has no name), ``options``
-    reads arguments from the layers' shapes and ``told`` from a whole model; ``untold`` are those only ``told`` finds.
+    reads arguments from the layers' shapes and ``told`` from a whole model; ``not_stored`` are those only ``told`` finds.
     """
 
     mark: str
     head: str
     options: Callable[[Layers], dict[str, object]]
     told: Callable[[_Config], dict[str, object]]
-    untold: tuple[str, ...] = ()
+    not_stored: tuple[str, ...] = ()
 
 
 def _blocks(layers: Layers, last: str) -> tuple[int, ...]:

@@ -105,7 +105,7 @@ class FoundEncoder:
     channels: int
 
 
-def recognise_encoder(named: Layers, unnamed: Layers) -> FoundEncoder | None:
+def identify_encoder(named: Layers, unnamed: Layers) -> FoundEncoder | None:
     """The encoder whose layers these are, None if it is none of the reference library's.
 
     Args:

@@ -58,7 +58,7 @@ class SmpNetwork:
         return row.build(encoder, self.classes, row.skips, activation=activation, **arguments)
 
 
-def recognise(shapes: Shapes, *, architecture: str | None = None, source: Source) -> SmpNetwork:
+def identify(shapes: Shapes, *, architecture: str | None = None, source: Source) -> SmpNetwork:
     """The network whose state dict has tensors of these names and ``shapes``.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 
 from maskwright.errors import InputError, missing_package, one_of, wrong_argument
 from maskwright.images.write import atomic_path
-from maskwright.weights.smp.identify import SmpNetwork, UnknownSmpNetwork, check_options, recognise
+from maskwright.weights.smp.identify import SmpNetwork, UnknownSmpNetwork, check_options, identify
 from maskwright.weights.smp.names import RULES
 from maskwright.weights.smp.same_graph import first_difference
 from maskwright.weights.torch.file import TorchFile, read_tensors
@@ -63,7 +63,7 @@ def load_smp(
     path = Path(file, HUB_WEIGHTS) if isinstance(file, str | PathLike) and Path(file).is_dir() else file
     tensors = read_tensors(path, argument=argument)
     source = {"argument": argument, "given": fspath(path)}
-    told = recognise({name: tensor.shape for name, tensor in tensors.items()}, architecture=architecture, source=source)
+    told = identify({name: tensor.shape for name, tensor in tensors.items()}, architecture=architecture, source=source)
     config = _config_beside(Path(path), told, source=source)
     network = told.build(activation or _activation_of(config) or ("sigmoid" if told.classes == 1 else "softmax"))
     used = {name: tensor for name, tensor in tensors.items() if told.idle.get(name) != tensor.shape}
@@ -124,7 +124,7 @@ def _to_smp(network: keras.Model) -> tuple[Tensors, Mapping[str, Any]]:
     family = FAMILY.format(architecture)
     tensors = tensors_of(network, RULES[architecture], family=family)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    told = recognise(shapes, architecture=architecture, source={"argument": "network", "given": network.name})
+    told = identify(shapes, architecture=architecture, source={"argument": "network", "given": network.name})
     last = network.operations[-1]
     activation = next(
         (name for name in ACTIVATIONS if keras.activations.get(name) is getattr(last, "activation", None)), None
