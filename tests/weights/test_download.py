@@ -162,7 +162,7 @@ def test_a_vanished_file_is_asked_for_once(tmp_path):
     assert len(server.asked) == 1
     there = hashlib.md5(b"another", usedforsecurity=False).hexdigest()
     assert "404 Not Found" in str(raised.value)
-    assert str(raised.value).endswith(f"its MD5 is {MD5}. The file there now has {there}.")
+    assert str(raised.value).endswith(f"its MD5 is {MD5}. The existing file has {there}.")
 
 
 def test_a_busy_server_is_asked_again(tmp_path):
