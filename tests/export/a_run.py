@@ -1,6 +1,5 @@
 """A complete run without training: a small network with seeded weights, drawn pairs, and its true score."""
 
-import json
 from pathlib import Path
 
 import keras
@@ -14,7 +13,9 @@ from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
+from maskwright.training.run_records import write_scores
 from tests.networks.randomise import answer, randomise
+from tests.training.run_files import run_scores
 
 NAMES = ("background", "cell", "fibre")
 SIZE = (40, 56)  # multiples of the 4 that the network needs
@@ -51,7 +52,7 @@ def write_run(folder: Path, *, pairs: int = 12, network: keras.Model | None = No
     )
     normalisation = Normalisation(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
     kind = {"channels": 3, "pixels": ("uint8",), "activation": "softmax", "multiple": 4}
-    Bundle(**kind, normalisation=normalisation, labels=labels).write(run.folder, write_text)
+    Bundle(**kind, normalisation=normalisation, labels=labels).write(run.folder)
     words = dict(zip(VALUES, NAMES, strict=True)) | {255: "ignored"}
     data = {"images": folder / "images", "masks": folder / "masks", "mask_suffix": "_gt", "mask_values": words}
     write_text(run.recipe, Recipe.from_dict({"data": data}).to_yaml())
@@ -69,7 +70,9 @@ def write_run(folder: Path, *, pairs: int = 12, network: keras.Model | None = No
         image = paint(folder / f"more/{number}.png", rng.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
         rows.append(f"{number},train,{image},{image}")
     write_text(run.split, "\n".join(rows) + "\n")
-    write_text(run.scores, json.dumps({"scores": {"mean_iou": mean_iou(confusion)}}))
+    record = run_scores(confusion.astype(int), names=NAMES)
+    scores = record.scores.model_copy(update={"mean_iou": mean_iou(confusion)})
+    write_scores(run.scores, record.model_copy(update={"scores": scores}))
     return run.folder
 
 

@@ -22,8 +22,10 @@ from maskwright.export.verify import EngineDisagrees, UnscoredRun
 from maskwright.images.atomic_folder import atomic_folder
 from maskwright.inference.engines.engine import NotARun, open_engine, weights_digest
 from maskwright.segmenter import Segmenter
+from maskwright.training.run_records import write_facts
 from tests.export.a_run import VALUES, predict, write_run
 from tests.networks.randomise import randomise
+from tests.training.run_files import run_facts
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow")
 
@@ -100,7 +102,7 @@ def test_no_rewrite_exports_the_trained_graph(run, network, tmp_path):
 def test_engine_json_records_the_verification(run, engines):
     folder = engines("openvino")
     exported = read(folder / "engine.json")
-    assert (exported["kind"], exported["precision"], exported["rewritten"]) == ("openvino", "f32", True)
+    assert (exported["runtime"], exported["precision"], exported["rewritten"]) == ("openvino", "f32", True)
     assert exported["mask_values"] == {"0": "background", "7": "cell", "9": "fibre", "255": "ignored"}
     checks = exported["checks"]
     assert checks["compared_images"] == 10
@@ -185,7 +187,9 @@ def test_existing_engine_stays_if_its_replacement_is_refused(run, engines, wrong
 def test_engine_with_another_score_is_refused(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     score = read(run / "scores.json")["scores"]["mean_iou"]
-    (copy / "scores.json").write_text(json.dumps({"scores": {"mean_iou": score + 0.002}}))
+    stored = read(run / "scores.json")
+    stored["scores"]["mean_iou"] += 0.002
+    (copy / "scores.json").write_text(json.dumps(stored))
     text = rf"network: the validation mean IoU is {score:.4f} instead of {score + 0.002:.4f} \(bound 0\.001\)\."
     with pytest.raises(EngineDisagrees, match=text):
         export_run(copy, tmp_path / "engine")
@@ -284,10 +288,10 @@ def test_interrupted_export_leaves_the_folder_unchanged(tmp_path):
 def test_incomplete_run_is_refused(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "run")
     (copy / "scores.json").unlink()
-    (copy / "run.json").write_text(json.dumps({"stopped_by": "interrupt"}))
+    write_facts(copy / "run.json", run_facts(stopped_by="interrupt"))
     with pytest.raises(UnscoredRun, match=r"run: found no scores\.json: .*not complete.* train --resume --out .*run\."):
         export_run(copy, tmp_path / "engine")
-    (copy / "run.json").write_text(json.dumps({"stopped_by": "schedule"}))
+    write_facts(copy / "run.json", run_facts())
     (copy / "report.html").write_text("")
     with pytest.raises(UnscoredRun, match=r"run: found no scores\.json: .*run is complete.* Train again"):
         export_run(copy, tmp_path / "engine")

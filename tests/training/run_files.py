@@ -6,8 +6,8 @@ from maskwright.metrics.scores import Scores
 from maskwright.training.run_records import ClassPixels, ImageScore, RunFacts, RunScores
 
 
-def run_scores(*confusions):
-    """Return scores of one image for each confusion matrix of background and cell, named a, b, c, ..."""
+def run_scores(*confusions, names=("background", "cell")):
+    """Return scores of one image, named a, b, c, ..., for each confusion matrix; the background is first."""
     images = [
         ImageScore(
             name=chr(ord("a") + number),
@@ -18,7 +18,7 @@ def run_scores(*confusions):
         )
         for number, confusion in enumerate(confusions)
     ]
-    total = Scores.from_confusion(np.sum(confusions, axis=0), ["background", "cell"], background=True)
+    total = Scores.from_confusion(np.sum(confusions, axis=0), names, background=True)
     return RunScores(mean_precision=None, scores=total, images=tuple(images), failures=("gone",), left_out=("x.png",))
 
 
