@@ -44,6 +44,7 @@ def clock(monkeypatch):
 
 def train(reporter):
     reporter.reading(5, 10)
+    reporter.validating(3, 4)
     reporter.epoch(ROW)
     reporter.step(Progress(step=41, fraction=0.5, seconds_left=90.0, loss=0.125))
 
@@ -55,6 +56,7 @@ def test_a_terminal_has_one_bar_with_step_loss_score_and_time_left(output):
         reporter.report("a message")
     shown = text.getvalue()
     assert re.search(r"Reading pairs .*5 of 10", shown)
+    assert re.search(r"Validating .*3 of 4", shown)
     assert re.search(r"Training .*step 41, loss 0\.125, mean IoU 0\.750, 1 min 30 s left", shown)
     assert shown.count("a message") == 1
     assert shown.endswith("\x1b[2K")  # the bar is removed

@@ -69,7 +69,7 @@ def image_of_a_huge_size(pairs, side=60000):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (no_masks_folder, r"masks: found nothing of that name; expected a folder"),
+        (no_masks_folder, r"masks: not found; expected a folder"),
         (empty_masks_folder, r"masks: found no files; expected images"),
         (masks_with_a_suffix, r"--mask-suffix _mask"),
         (two_images_of_one_name, r"0\.jpg and .*0\.png: .*'0'"),

@@ -137,7 +137,7 @@ class Rig:
     def rows(self):
         return self.reporter.rows
 
-    def validate(self, engine, images):
+    def validate(self, engine, images, *, progress):
         self.validations.append(self.trainer.state.step)
         self.validation_images.append(images)
         self.clock.seconds += self.validation_seconds * images / self.images

@@ -48,6 +48,10 @@ class ConsoleReporter:
         note = f"step {progress.step}, loss {progress.loss:.3f}{self._last_score}{left}"
         self._display.update("Training", progress.fraction, 1, note)
 
+    def validating(self, done: int, total: int) -> None:
+        """Update the progress of a validation."""
+        self._display.update("Validating", done, total, f"{done} of {total}{self._last_score}")
+
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Print the row of an epoch, and keep its score for the progress bar."""
         loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"

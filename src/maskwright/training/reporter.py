@@ -51,6 +51,9 @@ class Reporter(Protocol):
     def step(self, progress: Progress) -> None:
         """Receive the progress after each step."""
 
+    def validating(self, done: int, total: int) -> None:
+        """Receive the numbers of images scored and of all images during a validation or the final check."""
+
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Receive each row of ``history.csv``."""
 
@@ -71,6 +74,9 @@ class SilentReporter:
         """Do nothing."""
 
     def step(self, progress: Progress) -> None:
+        """Do nothing."""
+
+    def validating(self, done: int, total: int) -> None:
         """Do nothing."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import keras
 import numpy as np
@@ -46,15 +47,33 @@ class ValidationSet:
     sizes: Sequence[tuple[int, int]]
     mask_values: MaskValues
 
-    def evaluate(self, engine: Predictor, images: int | None = None, *, on_pair: OnPair | None = None) -> Evaluation:
+    def evaluate(
+        self,
+        engine: Predictor,
+        images: int | None = None,
+        *,
+        progress: Callable[[int, int], None],
+        on_pair: OnPair = lambda pair, indices: None,
+    ) -> Evaluation:
         """Score an engine on ``images`` evenly spaced pairs; on all if absent.
+
+        Args:
+            engine: Engine to score.
+            images: Number of pairs.
+            progress: Called with the numbers of scored pairs and of all pairs.
+            on_pair: Called with each pair and its prediction.
 
         Raises:
             InputError: A file cannot be used; all were checked, so it changed since then.
         """
         pairs = self.pairs if images is None else evenly_spaced(self.pairs, images)
-        options = {} if on_pair is None else {"on_pair": on_pair}
-        evaluation = evaluate_pairs(engine, pairs, mask_values=self.mask_values, **options)
+        numbers = count(1)
+
+        def finish(pair: Pair, indices: NDArray[np.uint8] | None) -> None:
+            on_pair(pair, indices)
+            progress(next(numbers), len(pairs))
+
+        evaluation = evaluate_pairs(engine, pairs, mask_values=self.mask_values, on_pair=finish)
         for failure in evaluation.failures:
             raise failure
         return evaluation

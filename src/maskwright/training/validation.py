@@ -36,6 +36,7 @@ class Validation:
         self._patches = setup.patches
         self._validation_set = setup.validation_set
         self._recipe = setup.recipe
+        self._progress = setup.reporter.validating
         self._training_engine = KerasEngine(mask_only(setup.networks.training), setup.bundle)
         self._precise_bn = None if is_distributed() else PreciseBatchNorm(setup.networks.training)
         self._predicting_engine = None if is_distributed() else self._training_engine
@@ -54,7 +55,7 @@ class Validation:
 
     def score(self, engine: KerasEngine, images: int) -> tuple[float, Evaluation]:
         """Return the monitored score and all scores of an engine; the monitored score is 0 if it is undefined."""
-        evaluation = self._validation_set.evaluate(engine, images)
+        evaluation = self._validation_set.evaluate(engine, images, progress=self._progress)
         monitors_iou = self._recipe.monitor == "mean_iou"
         return (evaluation.scores.mean_iou if monitors_iou else evaluation.mean_precision) or 0.0, evaluation
 
