@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.images.errors import MissingImage, UnreadableImage
+from maskwright.images.errors import UnreadableImage
 from maskwright.images.read import read_image
 from maskwright.inference import pipeline
 from maskwright.inference.bundle import WrongPixels
@@ -123,7 +123,7 @@ def test_a_failed_image_does_not_split_its_batch(paint):
     files[5].file.unlink()
     found = predicted(engine, files)
     errors = {number: type(one.error) for number, one in found.items() if isinstance(one, FailedImage)}
-    assert errors == {2: WrongPixels, 5: MissingImage}
+    assert errors == {2: WrongPixels, 5: UnreadableImage}
     assert engine.calls == [(8, 32, 32)]
 
 

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from maskwright.images.channels import to_channels
 from maskwright.images.resize import resized
+from maskwright.images.round_up import round_up
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.engines.engine import Engine
 from maskwright.inference.ensemble import Ensemble
 from maskwright.inference.tiling.array_source import ArraySource
-from maskwright.inference.tiling.layout import round_up
 from maskwright.inference.tiling.margin import choose_layout, fits_one_call
 from maskwright.inference.tiling.window import Pixels, drops_alpha, prepare_window
 from maskwright.inference.tiling.window_predictor import WindowPredictor

@@ -16,7 +16,7 @@ from pathlib import Path
 from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
 from maskwright.images.windows import segments
 from tests.inference.fake_engines import Brightness
-segments._KEPT = 2**23  # the reader's cache is bounded; these images do not fill the default bound
+segments._CACHE_BYTES = 2**23  # the reader's cache is bounded; these images do not fill the default bound
 predict_large(LargePredictionJob(Brightness(), "weights", Path(sys.argv[1]), margin=32), sys.argv[2])
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
 """

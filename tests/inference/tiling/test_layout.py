@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskwright.inference.tiling.layout import lay_out, round_up, single_block
+from maskwright.images.round_up import round_up
+from maskwright.inference.tiling.layout import lay_out, single_block
 
 
 @given(

@@ -10,6 +10,7 @@ import numpy as np
 
 from maskwright.errors import wrong_argument
 from maskwright.images.errors import ImageFault
+from maskwright.images.round_up import round_up
 from maskwright.images.windows.errors import UnreadableWindow
 from maskwright.images.windows.georeference import Georeference, PixelSize
 from maskwright.images.windows.pixels import Interpreter, check_bounds
@@ -113,7 +114,7 @@ def whole_blocks(window: tuple[slice, slice], block: tuple[int, int], size: tupl
     (slice(0, 16, None), slice(16, 30, None))
     """
     rows, columns = (
-        slice(part.start // step * step, min(-(-part.stop // step) * step, length))
+        slice(part.start // step * step, min(round_up(part.stop, step), length))
         for part, step, length in zip(window, block, size, strict=True)
     )
     return rows, columns

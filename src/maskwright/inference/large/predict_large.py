@@ -103,7 +103,7 @@ def predict_large(
 
     Raises:
         WrongArgument, UnknownChoice: The job or the name of ``out`` is invalid.
-        ImageFault, NotWindowed: The image cannot be opened.
+        ImageFault: The image cannot be opened.
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
         WholeImagesOnly: The network needs the whole image.
         MissingPackage: A package that writes the result is not installed.

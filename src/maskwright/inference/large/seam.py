@@ -5,9 +5,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from maskwright.images.round_up import round_up
 from maskwright.inference.large.block_predictor import LocalBlockPredictor
 from maskwright.inference.large.block_store import BlockStore
-from maskwright.inference.tiling.layout import Layout, round_up
+from maskwright.inference.tiling.layout import Layout
 
 _RADIUS: Final = 128  # pixels compared on each side of a border
 _MIN_SITES: Final = 2  # sites compared, if there are as many

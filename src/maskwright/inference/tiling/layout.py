@@ -6,17 +6,10 @@ from typing import Final, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from maskwright.images.round_up import round_up
+
 _RESULT_TILE: Final = 256  # pixels; the tile side that viewers of large images expect
 _TIFF_UNIT: Final = 16  # pixels; the sides of a TIFF's tiles are multiples of it
-
-
-def round_up(length: int, multiple: int) -> int:
-    """Return the least multiple of ``multiple`` that is not below ``length``.
-
-    >>> round_up(33, 32), round_up(64, 32)
-    (64, 64)
-    """
-    return -(-length // multiple) * multiple
 
 
 class Span(NamedTuple):

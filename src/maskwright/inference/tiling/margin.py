@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
+from maskwright.images.round_up import round_up
 from maskwright.images.windows.errors import UnreadableWindow
 from maskwright.inference.bundle import Bundle
-from maskwright.inference.tiling.layout import Layout, lay_out, round_up, single_block
+from maskwright.inference.tiling.layout import Layout, lay_out, single_block
 from maskwright.inference.tiling.window import WindowSource
 from maskwright.inference.tiling.window_predictor import WindowPredictor
 
