@@ -9,7 +9,7 @@ from PIL import Image
 from maskwright.data.label_table import WrongLabelTable
 from maskwright.data.mask_values import WrongMaskValues
 from maskwright.data.pixel_values import Value
-from maskwright.data.propose_mask_values import OneMaskValue, TooManyMaskValues, propose_mask_values
+from maskwright.data.propose_mask_values import propose_mask_values
 from maskwright.errors import WrongArgument
 
 
@@ -107,7 +107,7 @@ def test_values_that_classes_do_not_cover_are_an_error(counts, arguments, text):
     ],
 )
 def test_fewer_than_two_values_are_an_error(counts, arguments, text):
-    with pytest.raises(OneMaskValue, match=text):
+    with pytest.raises(WrongMaskValues, match=text):
         propose_mask_values(counts, **arguments)
 
 
@@ -115,7 +115,7 @@ def test_blurred_binary_masks_are_an_error():
     counts = equal_counts(*range(0, 17), *range(239, 256)) | dict.fromkeys(
         range(50, 90), 1
     )  # 340 pixels near, 40 between
-    with pytest.raises(TooManyMaskValues) as error:
+    with pytest.raises(WrongMaskValues) as error:
         propose_mask_values(counts | {0: 60, 255: 60})  # 440 near of 480
     assert str(error.value) == (
         "The masks: found 74 different values, 92% of the pixels within 16 of 0 or 255; expected only 0 and 255. "
@@ -134,9 +134,9 @@ def test_binary_masks_saved_as_jpeg_are_an_error(quality, classes):
     values, pixels = np.unique(np.asarray(Image.open(file)), return_counts=True)
     assert len(values) > 2
     counts = dict(zip(values.tolist(), pixels.tolist(), strict=True))
-    with pytest.raises(TooManyMaskValues, match="saved as JPEG or resized by interpolation"):
+    with pytest.raises(WrongMaskValues, match="saved as JPEG or resized by interpolation"):
         propose_mask_values(counts, classes=classes)
-    with pytest.raises(TooManyMaskValues, match="saved as JPEG or resized by interpolation"):
+    with pytest.raises(WrongMaskValues, match="saved as JPEG or resized by interpolation"):
         propose_mask_values(counts, classes=classes, ignore=255)
 
 
@@ -155,9 +155,9 @@ def test_small_ids_with_an_ignored_255_are_not_blurred(counts, arguments):
 
 
 def test_photographs_given_as_masks_are_an_error():
-    with pytest.raises(TooManyMaskValues, match=r"256 different values, 13% of .*masks and not photographs"):
+    with pytest.raises(WrongMaskValues, match=r"256 different values, 13% of .*masks and not photographs"):
         propose_mask_values(equal_counts(*range(256)))
-    with pytest.raises(TooManyMaskValues, match=r"found 65 different values; expected at most 64"):
+    with pytest.raises(WrongMaskValues, match=r"found 65 different values; expected at most 64"):
         propose_mask_values(equal_counts(*(f"#00{number:02x}00" for number in range(65))))
 
 

@@ -14,7 +14,6 @@ from maskwright.images.errors import (
     DamagedImage,
     ImageFault,
     ImageTooLarge,
-    MissingImage,
     NotAnImage,
     UnreadableImage,
 )
@@ -30,14 +29,14 @@ def reader(request):
 
 
 def test_a_missing_file(tmp_path, reader):
-    with pytest.raises(MissingImage, match=r"none\.png: found no such file; expected an image file"):
+    with pytest.raises(UnreadableImage, match=r"none\.png: found no such file; expected an image file"):
         reader(tmp_path / "none.png")
-    with pytest.raises(MissingImage):
+    with pytest.raises(UnreadableImage):
         reader("a\0.png")
     with pytest.raises(UnreadableImage, match=r"found File name too long; "):
         reader(tmp_path / ("n" * 300 + ".png"))
     (tmp_path / "file").write_bytes(b"x")
-    with pytest.raises(MissingImage):
+    with pytest.raises(UnreadableImage):
         reader(tmp_path / "file" / "a.png")
 
 

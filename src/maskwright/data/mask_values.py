@@ -39,7 +39,7 @@ _MAX_ENTRIES_IN_COMMAND: Final = 24
 
 
 class WrongMaskValues(ImageFault):
-    """A mask with values that are not in the label table."""
+    """Masks with values that are not in the label table, or whose number is not that of classes."""
 
 
 class MaskValues(BaseModel, frozen=True, extra="forbid"):

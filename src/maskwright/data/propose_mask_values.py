@@ -14,7 +14,6 @@ from maskwright.data.mask_values import (
 )
 from maskwright.data.pixel_values import Value, as_colours, code, described_counts
 from maskwright.errors import wrong_argument
-from maskwright.images.errors import ImageFault
 from maskwright.images.labels import Colour
 
 _BLACK: Final = "#000000"
@@ -29,14 +28,6 @@ _PHOTOGRAPH_REMEDY: Final = (
     "Check that these are masks and not photographs, saved as PNG and resized by nearest neighbour. "
     "If they are, list the values in a YAML file and pass it with --mask-values."
 )
-
-
-class OneMaskValue(ImageFault):
-    """Masks with fewer than two values, from which nothing can be learned."""
-
-
-class TooManyMaskValues(ImageFault):
-    """Masks with more values than there can be classes, or binary masks with blurred values."""
 
 
 def propose_mask_values(
@@ -59,10 +50,9 @@ def propose_mask_values(
         palette: Colours of the values in palette masks.
 
     Raises:
-        OneMaskValue: Fewer than two values are left without ``ignore``.
-        TooManyMaskValues: There are more than 64 values and no ``classes``; or most pixels are near 0 or 255 but not
-            equal to them, as in binary masks that were saved as JPEG or resized by interpolation.
-        WrongMaskValues: There are values that ``classes`` does not cover.
+        WrongMaskValues: Fewer than two values are left without ``ignore``; ``classes`` does not cover all values; there
+            are more than 64 values and no ``classes``; or there are values close to both 0 and 255 and hardly any
+            others, as in binary masks that were saved as JPEG or resized by interpolation.
         WrongArgument, WrongLabelTable: ``classes`` or ``ignore`` is invalid.
 
     >>> propose_mask_values({0: 900, 255: 100}).text
@@ -80,7 +70,7 @@ def propose_mask_values(
         void = _VOID
     counts = {value: pixels for value, pixels in counts.items() if value != void}
     if len(counts) < 2:
-        raise OneMaskValue(
+        raise WrongMaskValues(
             file="The masks",
             found=f"only {described_counts(counts)}" if counts else "no value that is not ignored",
             expected="at least two values",
@@ -173,10 +163,10 @@ def _fraction_near_ends(counts: Mapping[Value, int]) -> float:
     return sum(pixels for value, pixels in counts.items() if value in ends) / sum(counts.values())
 
 
-def _too_many_error(counts: Mapping[Value, int], blurred: tuple[Value, ...]) -> TooManyMaskValues:
+def _too_many_error(counts: Mapping[Value, int], blurred: tuple[Value, ...]) -> WrongMaskValues:
     has_numbers = any(isinstance(value, int) for value in counts)
     near = f", {_fraction_near_ends(counts):.0%} of the pixels within {_JPEG_ERROR} of 0 or 255" if has_numbers else ""
-    return TooManyMaskValues(
+    return WrongMaskValues(
         file="The masks",
         found=f"{len(counts)} different values{near}",
         expected="only 0 and 255" if blurred else f"at most {MAX_PROPOSED_VALUES}, one per class",

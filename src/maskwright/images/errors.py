@@ -9,16 +9,12 @@ class ImageFault(InputError):
     text = "{file}: found {found}; expected {expected}. {remedy}"
 
 
-class MissingImage(ImageFault):
-    """A file that does not exist."""
-
-
 class NotAnImage(ImageFault):
-    """A folder, an empty file or a file of an unsupported format."""
+    """A folder without an image, an empty file or a file of an unsupported format."""
 
 
 class UnreadableImage(ImageFault):
-    """A file that the operating system does not permit to read."""
+    """A file that does not exist or may not be read."""
 
 
 class DamagedImage(ImageFault):
@@ -26,7 +22,7 @@ class DamagedImage(ImageFault):
 
 
 class ImageTooLarge(ImageFault):
-    """A header with more pixels than can be read at once."""
+    """An image with more pixels than can be read at once, and that cannot be read window by window."""
 
 
 class StackedImage(ImageFault):
@@ -34,11 +30,7 @@ class StackedImage(ImageFault):
 
 
 class UnsupportedPixels(ImageFault):
-    """Pixels that cannot be represented as 8-bit, 16-bit or 32-bit float values."""
-
-
-class NonFinitePixels(ImageFault):
-    """NaN or infinity in a float image."""
+    """Pixels that cannot be represented as 8-bit, 16-bit or finite 32-bit float values."""
 
 
 class WrongMask(ImageFault):

@@ -7,8 +7,6 @@ from typing import Final
 import numpy as np
 
 from maskwright.images.errors import (
-    MissingImage,
-    NonFinitePixels,
     NotAnImage,
     UnreadableImage,
     UnsupportedPixels,
@@ -36,11 +34,11 @@ def read_image(path: str | Path) -> np.ndarray:
     read.
 
     Raises:
-        MissingImage, UnreadableImage, NotAnImage, DamagedImage: The file is missing or cannot be decoded.
+        UnreadableImage, NotAnImage, DamagedImage: The file is missing or cannot be decoded.
         ImageTooLarge: The image has more than ``MAX_PIXELS`` pixels, by its header.
         StackedImage: A TIFF contains several images, or axes of depth or time.
         UnsupportedPixels: The pixel type or colour space cannot be converted exactly.
-        NonFinitePixels: There are NaN or infinite pixels.
+        UnsupportedPixels: There are NaN or infinite pixels.
     """
     file = Path(path)
     raw = _read_raw(file)
@@ -102,7 +100,7 @@ def first_bytes(file: Path) -> bytes:
     """Return the first four bytes of a file, which identify its format.
 
     Raises:
-        MissingImage, UnreadableImage, NotAnImage: The file is missing, unreadable, empty or a folder.
+        UnreadableImage, NotAnImage: The file is missing, unreadable, empty or a folder.
     """
     expected = "an image file"
     if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for invalid names
@@ -112,7 +110,7 @@ def first_bytes(file: Path) -> bytes:
         with file.open("rb") as stream:
             start = stream.read(4)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a NUL in the name
-        raise MissingImage(file=file, found="no such file", expected=expected, remedy="Check the path.") from error
+        raise UnreadableImage(file=file, found="no such file", expected=expected, remedy="Check the path.") from error
     except OSError as error:
         raise UnreadableImage(
             file=file,
@@ -129,7 +127,7 @@ def to_pixels(file: Path, raw: RawImage) -> np.ndarray:
     """Convert stored samples to the pixels of `read_image`, before orientation; ``file`` is named in errors.
 
     Raises:
-        UnsupportedPixels, NonFinitePixels: See `read_image`.
+        UnsupportedPixels: See `read_image`.
     """
     samples, bits = raw.samples, raw.bits
     if raw.palette is not None:
@@ -165,7 +163,7 @@ def _floats(file: Path, samples: np.ndarray) -> np.ndarray:
             remedy="Scale the image to 16 bits.",
         )
     if non_finite := samples.size - int(np.isfinite(floats).sum()):
-        raise NonFinitePixels(
+        raise UnsupportedPixels(
             file=file,
             found=f"{non_finite} of {samples.size} values that are NaN, infinite or beyond 32-bit floats",
             expected="finite pixels",

@@ -12,9 +12,9 @@ from maskwright.images.errors import (
     DamagedImage,
     ImageFault,
     ImageTooLarge,
-    MissingImage,
     NotAnImage,
     StackedImage,
+    UnreadableImage,
     UnsupportedPixels,
 )
 from maskwright.images.windows.errors import UnreadableWindow
@@ -252,7 +252,7 @@ def test_channels_in_other_files_are_an_error(tmp_path):
 
 
 def test_a_file_that_is_not_an_image_is_an_error(tmp_path):
-    with pytest.raises(MissingImage, match=r"none\.tif: found no such file"):
+    with pytest.raises(UnreadableImage, match=r"none\.tif: found no such file"):
         open_source(tmp_path / "none.tif")
     (tmp_path / "a.tif").write_bytes(b"text, not an image")
     with pytest.raises(NotAnImage, match="a file that starts with b'text"):

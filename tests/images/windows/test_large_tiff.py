@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from maskwright.images.errors import ImageTooLarge
 from maskwright.images.windows import segments
 from maskwright.images.windows import tiff as windows_tiff
-from maskwright.images.windows.errors import NotWindowed
 from maskwright.images.windows.source import open_source
 from tests.images.painted import noise
 
@@ -105,7 +105,7 @@ def test_one_compressed_strip_is_an_error_if_too_large(tmp_path, monkeypatch):
     with open_source(tmp_path / "a.tif") as source:
         assert not source.windowed
     monkeypatch.setattr(windows_tiff, "MAX_PIXELS", 50 * 70 - 1)
-    with pytest.raises(NotWindowed, match=r"a\.tif: found 50 x 70 pixels in segments of 50 x 70; .*TILED=YES"):
+    with pytest.raises(ImageTooLarge, match=r"a\.tif: found 50 x 70 pixels in segments of 50 x 70; .*TILED=YES"):
         open_source(tmp_path / "a.tif")
     tifffile.imwrite(tmp_path / "a.tif", noise(50, 70), compression="zlib", rowsperstrip=25)
     with open_source(tmp_path / "a.tif") as source:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from maskwright.errors import MissingPackage
-from maskwright.images.errors import DamagedImage, UnsupportedPixels
-from maskwright.images.windows.errors import NoSuchArray, NotWindowed, UnreadableWindow, WrongAxes
+from maskwright.images.errors import DamagedImage, ImageTooLarge, NotAnImage, UnsupportedPixels
+from maskwright.images.windows.errors import UnreadableWindow, WrongAxes
 from maskwright.images.windows.georeference import PixelSize
 from maskwright.images.windows.source import open_source
 from tests.images.painted import noise
@@ -115,18 +115,16 @@ def test_a_group_without_metadata_is_an_error_that_lists_its_arrays(tmp_path):
     zarr.create_group(tmp_path / "a.zarr")
     create(tmp_path / "a.zarr" / "red", noise(5, 5))
     create(tmp_path / "a.zarr" / "blue", noise(5, 5))
-    with pytest.raises(
-        NoSuchArray, match=r"a Zarr group of blue, red without OME metadata; .*such as .*a\.zarr/blue\."
-    ):
+    with pytest.raises(NotAnImage, match=r"a Zarr group of blue, red without OME metadata; .*such as .*a\.zarr/blue\."):
         open_source(tmp_path / "a.zarr")
     zarr.create_group(tmp_path / "b.zarr")
-    with pytest.raises(NoSuchArray, match="a Zarr group of nothing"):
+    with pytest.raises(NotAnImage, match="a Zarr group of nothing"):
         open_source(tmp_path / "b.zarr")
 
 
 def test_chunks_too_large_for_memory_are_an_error(tmp_path):
     zarr.create_array(tmp_path / "a.zarr", shape=(30000, 30000), chunks=(30000, 30000), dtype="uint8")
-    with pytest.raises(NotWindowed, match=r"chunks of 30000 x 30000, 858 MiB each; .*at most 256 MiB"):
+    with pytest.raises(ImageTooLarge, match=r"chunks of 30000 x 30000, 858 MiB each; .*at most 256 MiB"):
         open_source(tmp_path / "a.zarr")
 
 

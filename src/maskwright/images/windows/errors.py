@@ -16,20 +16,12 @@ class UnreadableWindow(InputError):
     )
 
 
-class NotWindowed(ImageFault):
-    """An image too large for memory in a layout that cannot be read window by window."""
-
-
 class WrongAxes(ImageFault):
     """An array whose axes are not those of a single image."""
 
 
 class UnsupportedCodec(ImageFault):
     """A Zarr array with a codec that is not allowed for untrusted files."""
-
-
-class NoSuchArray(ImageFault):
-    """A Zarr group without metadata that identify the image array."""
 
 
 class WrongTiles(InputError):

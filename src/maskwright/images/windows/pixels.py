@@ -60,7 +60,7 @@ class Interpreter:
         """Convert the samples of a window to pixels (h, w, channels).
 
         Raises:
-            UnsupportedPixels, NonFinitePixels: See `read_image`; missing pixels may have any value.
+            UnsupportedPixels: See `read_image`; missing pixels may have any value.
         """
         if self.nodata is None or self.dtype.kind != "f":
             return self._pixels(samples)

@@ -70,7 +70,7 @@ def open_source(path: str | Path) -> Source:
 
     Raises:
         ImageFault: The image is missing, its header is invalid, or its pixels are unsupported.
-        NotWindowed, ImageTooLarge: It can only be read as a whole and is too large for that.
+        ImageTooLarge: It can only be read as a whole and is too large for that.
     """
     file = Path(path)
     if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for invalid names

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from maskwright.images.errors import StackedImage, UnsupportedPixels
+from maskwright.images.errors import ImageTooLarge, StackedImage, UnsupportedPixels
 from maskwright.images.raw_image import MAX_PIXELS, decoding
 from maskwright.images.tiff import (
     axis_lengths,
@@ -16,7 +16,6 @@ from maskwright.images.tiff import (
     single_series,
     to_raw_image,
 )
-from maskwright.images.windows.errors import NotWindowed
 from maskwright.images.windows.file_source import FileSource, SampleReader
 from maskwright.images.windows.georeference import Georeference
 from maskwright.images.windows.pixels import Interpreter, check_bounds
@@ -35,9 +34,10 @@ def open_tiff(file: Path) -> FileSource:
     the georeference refers to the stored rows and columns.
 
     Raises:
-        DamagedImage, ImageTooLarge: The header is unreadable or invalid.
+        DamagedImage: The header is unreadable or invalid.
         StackedImage, UnsupportedPixels: See `read_image`.
-        NotWindowed: The image is too large for memory and stored in one segment.
+        ImageTooLarge: A side or the number of channels exceeds a limit, or the image is stored in one segment and too
+            large for memory.
     """
     import tifffile
 
@@ -67,7 +67,7 @@ def open_tiff(file: Path) -> FileSource:
         samples, block, windowed = _samples(file, tiff, series)
         if not windowed and height * width > MAX_PIXELS:
             samples.close()
-            raise NotWindowed(
+            raise ImageTooLarge(
                 file=file,
                 found=f"{height} x {width} pixels in segments of {block[0]} x {block[1]}",
                 expected=f"tiles or strips of at most {_MAX_SEGMENT_BYTES >> 20} MiB, to read it window by window",

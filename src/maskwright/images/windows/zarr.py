@@ -8,10 +8,10 @@ from typing import Any, final
 
 import numpy as np
 
-from maskwright.images.errors import UnsupportedPixels
+from maskwright.images.errors import ImageTooLarge, NotAnImage, UnsupportedPixels
 from maskwright.images.files import is_zarr
 from maskwright.images.raw_image import decoding
-from maskwright.images.windows.errors import NoSuchArray, NotWindowed, WrongAxes
+from maskwright.images.windows.errors import WrongAxes
 from maskwright.images.windows.file_source import FileSource, reading, whole_blocks
 from maskwright.images.windows.georeference import PixelSize
 from maskwright.images.windows.pixels import Interpreter, check_bounds, to_plain_raw
@@ -25,10 +25,10 @@ def open_zarr(folder: Path) -> FileSource:
     have length 1.
 
     Raises:
-        NotAnImage, NoSuchArray: The folder is not Zarr, or a group without metadata that identify the image array.
+        NotAnImage: The folder is not Zarr, or a group without metadata that identify the image array.
         UnsupportedCodec: The array has a codec that is not allowed.
-        WrongAxes, UnsupportedPixels, ImageTooLarge: The axes, type or size are not those of an image.
-        NotWindowed: A chunk is too large for memory.
+        WrongAxes, UnsupportedPixels: The axes or type are not those of an image.
+        ImageTooLarge: A side or the number of channels exceeds a limit, or a chunk is too large for memory.
         DamagedImage: The metadata cannot be read.
         MissingPackage: zarr is not installed.
     """
@@ -104,7 +104,7 @@ def _image_array(node: Node) -> tuple[Any, list[str], PixelSize | None]:
     if not multiscales:
         arrays = sorted(path.name for path in folder.iterdir() if is_zarr(path))
         members = ", ".join(arrays) or "nothing"
-        raise NoSuchArray(
+        raise NotAnImage(
             file=folder,
             found=f"a Zarr group of {members} without OME metadata",
             expected="an array, or OME metadata",
@@ -152,7 +152,7 @@ def _axes(folder: Path, array: Any, names: Sequence[str] | None) -> list[str]:
 def _check_chunks(folder: Path, array: Any, max_bytes: int) -> None:
     size = math.prod(array.chunks) * array.dtype.itemsize
     if size > max_bytes:
-        raise NotWindowed(
+        raise ImageTooLarge(
             file=folder,
             found=f"chunks of {' x '.join(map(str, array.chunks))}, {size >> 20} MiB each",
             expected=f"chunks of at most {max_bytes >> 20} MiB, to read it window by window",
