@@ -1,4 +1,4 @@
-"""Small images and masks, written by other libraries than the project reads them with where there is a choice."""
+"""Write small test images and masks."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def paint(path: Path, pixels: object, *, palette: list[int] | None = None) -> Path:
-    """Writes pixels, (h, w) or (h, w, c), in the format the name says; ``palette`` makes of numbers a palette image."""
+    """Write pixels, (h, w) or (h, w, c), in the format of the suffix; with ``palette``, as a palette image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.asarray(pixels)
     if path.suffix == ".tif":
@@ -22,7 +22,7 @@ def paint(path: Path, pixels: object, *, palette: list[int] | None = None) -> Pa
 
 
 def touch(folder: Path, *names: str) -> Path:
-    """Empty files of these names below ``folder``."""
+    """Create empty files in ``folder``."""
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()

@@ -59,8 +59,8 @@ def test_a_window_of_a_huge_image_takes_little_memory(huge):
 
 def test_each_segment_is_decoded_once_for_neighbouring_windows(huge, monkeypatch):
     decoded = []
-    real = segments.Segments._decoded
-    monkeypatch.setattr(segments.Segments, "_decoded", lambda self, *at: decoded.append(at) or real(self, *at))
+    real = segments.SegmentReader._decoded
+    monkeypatch.setattr(segments.SegmentReader, "_decoded", lambda self, *at: decoded.append(at) or real(self, *at))
     with open_source(huge[0]) as source:
         source.read(slice(0, 300), slice(0, 300))
         source.read(slice(0, 300), slice(200, 500))

@@ -13,7 +13,7 @@ from maskwright.images.errors import ImageFault
 from maskwright.images.round_up import round_up
 from maskwright.images.windows.errors import UnreadableWindow
 from maskwright.images.windows.georeference import Georeference, PixelSize
-from maskwright.images.windows.pixels import Interpreter, check_bounds
+from maskwright.images.windows.pixels import PixelConverter, check_bounds
 
 
 class SampleReader(Protocol):
@@ -38,7 +38,7 @@ class FileSource:
 
     file: Path
     samples: SampleReader
-    interpreter: Interpreter
+    converter: PixelConverter
     height: int
     width: int
     block: tuple[int, int]
@@ -49,9 +49,9 @@ class FileSource:
     """One channel that is 0 for invalid pixels; None if all are valid."""
 
     def __post_init__(self) -> None:
-        self.channels = self.interpreter.channels
-        self.dtype = self.interpreter.dtype
-        self.nodata = self.interpreter.nodata
+        self.channels = self.converter.channels
+        self.dtype = self.converter.dtype
+        self.nodata = self.converter.nodata
         check_bounds(self.file, height=self.height, width=self.width, channels=self.channels)
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
@@ -66,7 +66,7 @@ class FileSource:
         with reading(self.file, *whole_blocks((rows, columns), self.block, (self.height, self.width))):
             samples = self.samples.read(rows, columns)
         with reading(self.file, rows, columns):
-            return self.interpreter(samples)
+            return self.converter(samples)
 
     def valid(self, rows: slice, columns: slice) -> np.ndarray:
         """Return which pixels of a window are valid, see `Source.valid`."""

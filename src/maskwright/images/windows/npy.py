@@ -9,8 +9,8 @@ from maskwright.images.errors import DamagedImage, UnsupportedPixels
 from maskwright.images.raw_image import decoding
 from maskwright.images.windows.errors import WrongAxes
 from maskwright.images.windows.file_source import FileSource, SampleReader
-from maskwright.images.windows.pixels import Interpreter, check_bounds, to_plain_raw
-from maskwright.images.windows.uncompressed import UncompressedSamples
+from maskwright.images.windows.pixels import PixelConverter, check_bounds, to_plain_raw
+from maskwright.images.windows.uncompressed import UncompressedReader
 
 _MAX_HEADER_CHARACTERS: Final = 10_000  # the limit of NumPy
 
@@ -37,12 +37,12 @@ def open_npy(file: Path) -> FileSource:
         )
     height, width, channels = (*shape, 1)[:3]
     check_bounds(file, height=height, width=width, channels=channels)
-    interpreter = Interpreter(file, to_plain_raw, dtype=dtype.newbyteorder("="), channels=channels)
+    converter = PixelConverter(file, to_plain_raw, dtype=dtype.newbyteorder("="), channels=channels)
     if fortran:  # the first axis is innermost: the file contains the transposed image plane by plane
-        planes = UncompressedSamples(file, offset=offset, shape=(channels, width, height, 1), dtype=dtype)
-        return FileSource(file, _Transposed(planes), interpreter, height=height, width=width, block=(height, 1))
-    flat = UncompressedSamples(file, offset=offset, shape=(1, height, width, channels), dtype=dtype)
-    return FileSource(file, flat, interpreter, height=height, width=width, block=(1, width))
+        planes = UncompressedReader(file, offset=offset, shape=(channels, width, height, 1), dtype=dtype)
+        return FileSource(file, _Transposed(planes), converter, height=height, width=width, block=(height, 1))
+    flat = UncompressedReader(file, offset=offset, shape=(1, height, width, channels), dtype=dtype)
+    return FileSource(file, flat, converter, height=height, width=width, block=(1, width))
 
 
 @final

@@ -16,7 +16,7 @@ MAX_SIDE: Final = 2**24
 MAX_CHANNELS: Final = 1024
 
 
-class Interpreter:
+class PixelConverter:
     """Converts samples (h, w, c) of one file to pixels, and keeps its nodata value recognisable, even if it is NaN.
 
     Args:

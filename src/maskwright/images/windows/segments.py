@@ -21,7 +21,7 @@ def segment_shape(page: Any) -> tuple[int, int, int]:
 
 
 @final
-class Segments:
+class SegmentReader:
     """Sample reader of a checked series of an open tifffile, which it closes.
 
     Each page contains one or several planes, one after another; each plane contains segments row by row.

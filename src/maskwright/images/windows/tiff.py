@@ -18,9 +18,9 @@ from maskwright.images.tiff import (
 )
 from maskwright.images.windows.file_source import FileSource, SampleReader
 from maskwright.images.windows.georeference import Georeference
-from maskwright.images.windows.pixels import Interpreter, check_bounds
-from maskwright.images.windows.segments import Segments, segment_shape
-from maskwright.images.windows.uncompressed import UncompressedSamples
+from maskwright.images.windows.pixels import PixelConverter, check_bounds
+from maskwright.images.windows.segments import SegmentReader, segment_shape
+from maskwright.images.windows.uncompressed import UncompressedReader
 from maskwright.images.windows.whole_image import open_whole
 
 _NODATA_TAG: Final = 42113  # of GDAL, a text
@@ -54,7 +54,7 @@ def open_tiff(file: Path) -> FileSource:
         channels = lengths.get("C", 1) * lengths.get("S", 1)
         check_bounds(file, height=height, width=width, channels=channels)
         _check_pages(file, tiff, series)
-        interpreter = Interpreter(
+        converter = PixelConverter(
             file,
             lambda samples: to_raw_image(samples, series),
             dtype=series.dtype,
@@ -70,14 +70,14 @@ def open_tiff(file: Path) -> FileSource:
             raise ImageTooLarge(
                 file=file,
                 found=f"{height} x {width} pixels in segments of {block[0]} x {block[1]}",
-                expected=f"tiles or strips of at most {_MAX_SEGMENT_BYTES >> 20} MiB, to read it window by window",
+                expected=f"tiles or strips of at most {_MAX_SEGMENT_BYTES >> 20} MiB, for reading window by window",
                 remedy="Save it in tiles: gdal_translate -co TILED=YES -co COMPRESS=DEFLATE, or tiffcp -t -c zip.",
             )
         stack.pop_all()
-    return FileSource(file, samples, interpreter, height, width, block, windowed, georeference, mask=mask)
+    return FileSource(file, samples, converter, height, width, block, windowed, georeference, mask=mask)
 
 
-def _mask(file: Path, tiff: Any, page: Any) -> Segments | None:
+def _mask(file: Path, tiff: Any, page: Any) -> SegmentReader | None:
     """Return the internal mask page of the same size, which GDAL writes with JPEG compression, or None."""
     size = page.imagelength, page.imagewidth
     for series in tiff.series:
@@ -89,7 +89,7 @@ def _mask(file: Path, tiff: Any, page: Any) -> Segments | None:
                 raise damaged(
                     file, f"a mask in segments of {rows} x {columns}", "segments as small as those of the image"
                 )
-            return Segments(file, tiff, series)
+            return SegmentReader(file, tiff, series)
     return None
 
 
@@ -101,12 +101,12 @@ def _samples(file: Path, tiff: Any, series: Any) -> tuple[SampleReader, tuple[in
     if series.dataoffset:
         shape = math.prod(series.shape) // (height * width * channels), height, width, channels
         dtype = series.dtype.newbyteorder(tiff.byteorder)
-        flat = UncompressedSamples(file, offset=series.dataoffset, shape=shape, dtype=dtype)
+        flat = UncompressedReader(file, offset=series.dataoffset, shape=shape, dtype=dtype)
         tiff.close()
         return flat, (1, width), True
     block = rows, min(columns, width)
     small = rows * columns * channels * series.dtype.itemsize <= _MAX_SEGMENT_BYTES
-    return Segments(file, tiff, series), block, small and block != (height, width)
+    return SegmentReader(file, tiff, series), block, small and block != (height, width)
 
 
 def _check_pages(file: Path, tiff: Any, series: Any) -> None:

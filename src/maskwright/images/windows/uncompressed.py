@@ -39,7 +39,7 @@ class FileBytes:
 
 
 @final
-class UncompressedSamples:
+class UncompressedReader:
     """Sample reader of a C-ordered array (planes, height, width, channels per plane) at ``offset``.
 
     Raises:

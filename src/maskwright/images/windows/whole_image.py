@@ -8,7 +8,7 @@ import numpy as np
 from maskwright.images.errors import ImageTooLarge
 from maskwright.images.read import read_image
 from maskwright.images.windows.file_source import FileSource
-from maskwright.images.windows.pixels import Interpreter, to_plain_raw
+from maskwright.images.windows.pixels import PixelConverter, to_plain_raw
 
 
 def open_whole(file: Path) -> FileSource:
@@ -23,9 +23,9 @@ def open_whole(file: Path) -> FileSource:
         remedy = "Save it as a tiled TIFF, which can be read window by window."
         raise ImageTooLarge(**{**error.fields, "remedy": remedy}) from error
     height, width, channels = pixels.shape
-    interpreter = Interpreter(file, to_plain_raw, dtype=pixels.dtype, channels=channels)
+    converter = PixelConverter(file, to_plain_raw, dtype=pixels.dtype, channels=channels)
     return FileSource(
-        file, _InMemory(pixels), interpreter, height=height, width=width, block=(height, width), windowed=False
+        file, _InMemory(pixels), converter, height=height, width=width, block=(height, width), windowed=False
     )
 
 

@@ -14,7 +14,7 @@ from maskwright.images.raw_image import decoding
 from maskwright.images.windows.errors import WrongAxes
 from maskwright.images.windows.file_source import FileSource, reading, whole_blocks
 from maskwright.images.windows.georeference import PixelSize
-from maskwright.images.windows.pixels import Interpreter, check_bounds, to_plain_raw
+from maskwright.images.windows.pixels import PixelConverter, check_bounds, to_plain_raw
 from maskwright.images.windows.zarr_metadata import Node, import_zarr, read_node
 
 
@@ -49,14 +49,14 @@ def open_zarr(folder: Path) -> FileSource:
         check_bounds(folder, height=height, width=width, channels=channels)
         chunk = dict(zip(axes, array.chunks, strict=True))
         _check_chunks(folder, array, MAX_CHUNK_BYTES)
-        interpreter = Interpreter(folder, to_plain_raw, dtype=array.dtype.newbyteorder("="), channels=channels)
+        converter = PixelConverter(folder, to_plain_raw, dtype=array.dtype.newbyteorder("="), channels=channels)
         block = min(chunk["y"], height), min(chunk["x"], width)
-        samples = _Chunks(folder, bounded(array), axes, block, (height, width))
-        return FileSource(folder, samples, interpreter, height, width, block, pixel_size=pixel_size)
+        samples = _ChunkReader(folder, bounded(array), axes, block, (height, width))
+        return FileSource(folder, samples, converter, height, width, block, pixel_size=pixel_size)
 
 
 @final
-class _Chunks:
+class _ChunkReader:
     """Sample reader of a Zarr array with the given axes, a letter each."""
 
     def __init__(
@@ -155,6 +155,6 @@ def _check_chunks(folder: Path, array: Any, max_bytes: int) -> None:
         raise ImageTooLarge(
             file=folder,
             found=f"chunks of {' x '.join(map(str, array.chunks))}, {size >> 20} MiB each",
-            expected=f"chunks of at most {max_bytes >> 20} MiB, to read it window by window",
+            expected=f"chunks of at most {max_bytes >> 20} MiB, for reading window by window",
             remedy="Save it in chunks of about 1024 x 1024 pixels.",
         )
