@@ -1,4 +1,4 @@
-"""The doors: the reference library's names, arguments and defaults, and mistakes told by those names."""
+"""Complete networks: names, arguments and defaults of segmentation_models, and errors with those names."""
 
 import inspect
 from typing import Any
@@ -63,29 +63,29 @@ PARAMETERS = {
 }
 
 
-@pytest.mark.parametrize("door", REFERENCE)
-def test_a_door_has_the_reference_librarys_arguments_in_order(door):
-    parameters = inspect.signature(door).parameters.values()
+@pytest.mark.parametrize("function", REFERENCE)
+def test_functions_have_the_arguments_of_segmentation_models_in_order(function):
+    parameters = inspect.signature(function).parameters.values()
     by_position = {p.name: p.default for p in parameters if p.kind is not inspect.Parameter.KEYWORD_ONLY}
-    assert list(by_position) == [*SHARED, *(name for name in REFERENCE[door] if name not in SHARED)]
+    assert list(by_position) == [*SHARED, *(name for name in REFERENCE[function] if name not in SHARED)]
     ours = {"backbone_name": "resnet34", "weights": None, "encoder_weights": None, "encoder_freeze": False}
-    assert by_position == REFERENCE[door] | ours
+    assert by_position == REFERENCE[function] | ours
 
 
-def test_unet_of_resnet34_is_the_reference_librarys():
+def test_unet_of_resnet34_has_the_size_of_segmentation_models():
     network = Unet("resnet34")
     assert (len(network.layers), network.count_params()) == (199, 24_456_154)
     assert (network.input_shape, network.output_shape) == ((None, None, None, 3), (None, None, None, 1))
 
 
 @pytest.mark.parametrize("name", PARAMETERS)
-def test_a_network_has_the_reference_librarys_parameters(name):
+def test_parameter_counts_are_those_of_segmentation_models(name):
     build, count = PARAMETERS[name]
     assert build().count_params() == count
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_door_takes_a_keras_model(name):
+def test_every_architecture_accepts_a_keras_model(name):
     encoder = tiny_encoder(32, 64)
     network = ARCHITECTURES[name](encoder, classes=2, activation="softmax", encoder_freeze=True)
     assert (network.input_shape, network.output_shape) == ((None, 32, 64, 3), (None, 32, 64, 2))
@@ -96,27 +96,27 @@ def test_every_door_takes_a_keras_model(name):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_door_refuses_sides_its_encoder_cannot_halve(name):
+def test_sides_that_the_encoder_cannot_halve_are_an_error(name):
     with pytest.raises(WrongArgument, match=r"^input_shape=\(36, 60, 3\): .*multiples of (8|32) pixels, or None"):
         ARCHITECTURES[name]("resnet18", input_shape=(36, 60, 3))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_every_door_suggests_the_nearest_encoder(name):
-    with pytest.raises(UnknownChoice, match=r"^backbone_name='resnet43' .* Did you mean 'resnet34'\?"):
+def test_unknown_encoder_suggests_the_nearest(name):
+    with pytest.raises(UnknownChoice, match=r"^backbone_name='resnet43' .* 'resnet34'\?"):
         ARCHITECTURES[name]("resnet43")
 
 
-def test_a_weights_file_fills_the_network(tmp_path):
+def test_weights_file_is_loaded_into_the_network(tmp_path):
     options: dict[str, Any] = {"classes": 2, "activation": "linear", "psp_conv_filters": 8}
     network = randomise(PSPNet(tiny_encoder(32, 64), **options))
     network.save_weights(tmp_path / "all.weights.h5")
-    again = PSPNet(tiny_encoder(32, 64), weights=tmp_path / "all.weights.h5", **options)
+    loaded = PSPNet(tiny_encoder(32, 64), weights=tmp_path / "all.weights.h5", **options)
     images = np.random.default_rng(5).normal(size=(1, 32, 64, 3)).astype("float32")
-    np.testing.assert_allclose(answer(again, images), answer(network, images), rtol=1e-5)
+    np.testing.assert_allclose(answer(loaded, images), answer(network, images), rtol=1e-5)
 
 
-def test_encoder_weights_fill_the_encoder(tmp_path):
+def test_encoder_weights_are_loaded_into_the_encoder(tmp_path):
     encoder = randomise(tiny_encoder(32, 64))
     encoder.save_weights(tmp_path / "encoder.weights.h5")
     network = Linknet(tiny_encoder(32, 64), encoder_weights=tmp_path / "encoder.weights.h5")
@@ -128,14 +128,14 @@ def test_encoder_weights_fill_the_encoder(tmp_path):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_missing_file_is_told_by_the_doors_name_for_it(name):
+def test_missing_weights_file_names_its_argument(name):
     with pytest.raises(InputError, match=r"^weights='nowhere\.weights\.h5'"):
         ARCHITECTURES[name](tiny_encoder(32, 64), weights="nowhere.weights.h5")
     with pytest.raises(InputError, match=r"^encoder_weights='nowhere\.weights\.h5'"):
         ARCHITECTURES[name](tiny_encoder(32, 64), encoder_weights="nowhere.weights.h5")
 
 
-def test_a_frozen_encoder_trains_only_its_normalisations():
+def test_frozen_encoder_trains_only_its_normalisations():
     network = Unet("resnet18", encoder_freeze=True)
     trained = {layer.name for layer in network.layers if layer.trainable_weights}
     in_encoder = {name for name in trained if not name.startswith(("decoder_", "final_conv"))}
@@ -144,7 +144,7 @@ def test_a_frozen_encoder_trains_only_its_normalisations():
     assert trained - in_encoder >= {"decoder_stage0a_conv", "decoder_stage4b_bn", "final_conv"}
 
 
-def test_unet_passes_its_decoder_arguments_on():
+def test_unet_uses_its_decoder_arguments():
     encoder = tiny_encoder(None, None)
     network = Unet(
         encoder,
@@ -162,14 +162,16 @@ def test_unet_passes_its_decoder_arguments_on():
     assert network.get_layer("final_dropout").rate == 0.25
 
 
-def test_unet_passes_the_options_for_training_on():
-    network = Unet(tiny_encoder(32, 32), attention="scse", hypercolumn=True, deep_supervision=True, empty_head=True)
-    assert set(network.output) == {"mask", "present", *(f"mask_stage{level}" for level in range(4))}
+def test_unet_uses_its_training_options():
+    network = Unet(
+        tiny_encoder(32, 32), attention="scse", hypercolumn=True, deep_supervision=True, classification_head=True
+    )
+    assert set(network.output) == {"mask", "presence", *(f"mask_stage{level}" for level in range(4))}
     names = {layer.name for layer in network.layers}
     assert {"hypercolumn_concat", "decoder_stage0_attention2_add"} <= names
 
 
-def test_fpn_passes_its_pyramid_arguments_on():
+def test_fpn_uses_its_pyramid_arguments():
     encoder = tiny_encoder(None, None)
     network = FPN(
         encoder,
@@ -185,7 +187,7 @@ def test_fpn_passes_its_pyramid_arguments_on():
     assert not any(name.endswith("_bn") for name in found)
 
 
-def test_linknet_passes_its_decoder_arguments_on():
+def test_linknet_uses_its_decoder_arguments():
     encoder = tiny_encoder(None, None)
     network = Linknet(
         encoder,
@@ -200,8 +202,8 @@ def test_linknet_passes_its_decoder_arguments_on():
     assert not any(name.endswith("_bn") for name in found)
 
 
-@pytest.mark.parametrize(("factor", "tap"), [(4, "quarter"), (8, "eighth"), (16, "sixteenth")])
-def test_pspnet_stands_on_the_layer_of_its_factor(factor, tap):
+@pytest.mark.parametrize(("factor", "layer"), [(4, "quarter"), (8, "eighth"), (16, "sixteenth")])
+def test_pspnet_pools_the_layer_at_its_downsample_factor(factor, layer):
     encoder = tiny_encoder(None, None)
     network = PSPNet(
         encoder,
@@ -211,7 +213,7 @@ def test_pspnet_stands_on_the_layer_of_its_factor(factor, tap):
         psp_use_batchnorm=False,
         psp_dropout=0.25,
     )
-    assert network.get_layer("psp_level6_pooling").input is network.get_layer(tap).output
+    assert network.get_layer("psp_level6_pooling").input is network.get_layer(layer).output
     assert network.get_layer("final_upsampling").factor == factor
     found = decoder_layers(network, encoder)
     assert found["psp_level2_pooling"].pooling_type == "max"
@@ -219,12 +221,12 @@ def test_pspnet_stands_on_the_layer_of_its_factor(factor, tap):
     assert not any(name.endswith("_bn") for name in found)
 
 
-def test_pspnet_takes_sizes_the_reference_does_not():
+def test_pspnet_accepts_sizes_that_segmentation_models_does_not():
     network = PSPNet("resnet18", input_shape=(40, 56, 1), classes=2, psp_conv_filters=8)
     assert network.output_shape == (None, 40, 56, 2)
 
 
-def test_deeplab_dilates_what_can_be_dilated():
+def test_deeplab_output_stride_dilates_v1_encoders():
     ends = {}
     for stride, size in ((16, (48, 80)), (32, (64, 96))):
         network = DeepLabV3Plus("resnet18_v1", (*size, 3), encoder_output_stride=stride, decoder_filters=8)
@@ -233,7 +235,7 @@ def test_deeplab_dilates_what_can_be_dilated():
     assert ends == {16: (3, 5), 32: (2, 3)}
 
 
-def test_deeplab_passes_its_decoder_arguments_on():
+def test_deeplab_uses_its_decoder_arguments():
     encoder = tiny_encoder(None, None)
     network = DeepLabV3Plus(
         encoder,
@@ -249,7 +251,7 @@ def test_deeplab_passes_its_decoder_arguments_on():
     assert network.get_layer("decoder_block1_conv").input is network.get_layer("quarter").output
 
 
-def test_unetplusplus_passes_its_decoder_arguments_on():
+def test_unetplusplus_uses_its_decoder_arguments():
     encoder = tiny_encoder(None, None)
     network = UnetPlusPlus(
         encoder,
@@ -265,54 +267,54 @@ def test_unetplusplus_passes_its_decoder_arguments_on():
     assert not any(name.endswith("_bn") for name in found)
 
 
-@pytest.mark.parametrize("door", [Unet, Linknet, UnetPlusPlus])
-def test_fewer_decoder_filters_take_fewer_default_skips(door):
-    network = door(tiny_encoder(64, 64), decoder_filters=(16, 8, 4))
+@pytest.mark.parametrize("function", [Unet, Linknet, UnetPlusPlus])
+def test_fewer_decoder_filters_use_fewer_default_skips(function):
+    network = function(tiny_encoder(64, 64), decoder_filters=(16, 8, 4))
     assert network.output_shape == (None, 16, 16, 1)
 
 
-def test_a_vggs_fifth_layer_is_no_default():
+def test_fifth_skip_of_a_vgg_is_not_a_default():
     network = Unet("vgg16", decoder_filters=(8, 8, 8, 8, 8))
     assert network.get_layer("decoder_stage3_concat").input[1] is network.get_layer("block2_conv2").output
     assert "decoder_stage4_concat" not in {layer.name for layer in network.layers}
 
 
-def test_a_v1_encoder_brings_torchs_normalisation():
+def test_v1_encoder_gives_torch_normalisation():
     norms = [Unet(name).get_layer("decoder_stage0a_bn") for name in ("resnet18", "resnet18_v1")]
     assert [(norm.momentum, norm.epsilon) for norm in norms] == [(0.99, 1e-3), (0.9, 1e-5)]
 
 
-MISTAKES = {
-    "decoder_filters=() for unet": (Unet, {"decoder_filters": ()}, "a list with an integer of at least 1 for each"),
-    "decoder_filters for linknet": (Linknet, {"decoder_filters": 16}, "a list with an integer of at least 1 for each"),
-    "decoder_filters deeper": (UnetPlusPlus, {"decoder_filters": (8, 0)}, "a list with an integer of at least 1 for"),
-    "decoder_filters of deeplab": (DeepLabV3Plus, {"decoder_filters": 0}, "an integer of at least 1"),
-    "encoder_features word": (Unet, {"encoder_features": "relu0"}, "a list of layer names or indices"),
-    "encoder_features none": (Linknet, {"encoder_features": None}, "a list of layer names or indices"),
-    "encoder_features few": (FPN, {"encoder_features": ["half"]}, "three or four layers"),
-    "encoder_features name": (UnetPlusPlus, {"encoder_features": ["hlf"]}, "the name of a layer of tiny, .*'half'"),
-    "pyramid_dropout": (FPN, {"pyramid_dropout": 1}, "a number of at least 0 and below 1, or None"),
-    "pyramid_block_filters": (FPN, {"pyramid_block_filters": "8"}, "an integer of at least 1"),
-    "psp_dropout": (PSPNet, {"psp_dropout": 1}, "a number of at least 0 and below 1, or None"),
-    "psp_conv_filters": (PSPNet, {"psp_conv_filters": 0}, "an integer of at least 1"),
+UNUSABLE_ARGUMENTS = {
+    "decoder_filters=() for unet": (Unet, {"decoder_filters": ()}, "a list .*integer.* 1"),
+    "decoder_filters for linknet": (Linknet, {"decoder_filters": 16}, "a list .*integer.* 1"),
+    "decoder_filters deeper": (UnetPlusPlus, {"decoder_filters": (8, 0)}, "a list .*integer.* 1"),
+    "decoder_filters of deeplab": (DeepLabV3Plus, {"decoder_filters": 0}, "an integer .* 1"),
+    "encoder_features word": (Unet, {"encoder_features": "relu0"}, "a list .*ind"),
+    "encoder_features none": (Linknet, {"encoder_features": None}, "a list .*ind"),
+    "encoder_features few": (FPN, {"encoder_features": ["half"]}, "three or four"),
+    "encoder_features name": (UnetPlusPlus, {"encoder_features": ["hlf"]}, "the name .* tiny, .*'half'"),
+    "pyramid_dropout": (FPN, {"pyramid_dropout": 1}, "a number .* 0 .* 1, or None"),
+    "pyramid_block_filters": (FPN, {"pyramid_block_filters": "8"}, "an integer .* 1"),
+    "psp_dropout": (PSPNet, {"psp_dropout": 1}, "a number .* 0 .* 1, or None"),
+    "psp_conv_filters": (PSPNet, {"psp_conv_filters": 0}, "an integer .* 1"),
     "downsample_factor": (PSPNet, {"downsample_factor": 32}, "4, 8 or 16"),
     "encoder_output_stride": (DeepLabV3Plus, {"encoder_output_stride": 8}, "16 or 32"),
-    "decoder_atrous_rates": (DeepLabV3Plus, {"decoder_atrous_rates": ()}, "a list of integers of at least 1"),
-    "decoder_dropout": (DeepLabV3Plus, {"decoder_dropout": -1}, "a number of at least 0 and below 1"),
-    "classes": (Unet, {"classes": 0}, "an integer of at least 1"),
+    "decoder_atrous_rates": (DeepLabV3Plus, {"decoder_atrous_rates": ()}, "a list .*integers .* 1"),
+    "decoder_dropout": (DeepLabV3Plus, {"decoder_dropout": -1}, "a number .* 0 .* 1"),
+    "classes": (Unet, {"classes": 0}, "an integer .* 1"),
 }
 
 
-@pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_is_told_by_the_doors_name_for_it(case):
-    door, options, expected = MISTAKES[case]
+@pytest.mark.parametrize("case", UNUSABLE_ARGUMENTS)
+def test_errors_have_the_argument_names_of_the_function(case):
+    function, options, expected = UNUSABLE_ARGUMENTS[case]
     (argument,) = options
     with pytest.raises(WrongArgument, match=rf"^{argument}=.*: expected {expected}"):
-        door(tiny_encoder(32, 32), **options)
+        function(tiny_encoder(32, 32), **options)
 
 
 @pytest.mark.parametrize(
-    ("door", "options"),
+    ("function", "options"),
     [
         (Unet, {"decoder_block_type": "transposed"}),
         (Linknet, {"decoder_block_type": "transposed"}),
@@ -322,20 +324,20 @@ def test_a_mistake_is_told_by_the_doors_name_for_it(case):
         (DeepLabV3Plus, {"activation": "sigmod"}),
     ],
 )
-def test_a_word_is_looked_up_under_the_doors_name_for_it(door, options):
+def test_unknown_names_have_the_argument_names_of_the_function(function, options):
     ((argument, word),) = options.items()
-    with pytest.raises(UnknownChoice, match=rf"^{argument}='{word}' is not known; .* Did you mean "):
-        door(tiny_encoder(32, 32), **options)
+    with pytest.raises(UnknownChoice, match=rf"^{argument}='{word}' .* '\w+'\?$"):
+        function(tiny_encoder(32, 32), **options)
 
 
-def test_a_skip_of_another_size_is_refused():
-    with pytest.raises(SkipSizeMismatch, match=r"of decoder_stage0 is 16 x 16 pixels and .* map 2 x 2"):
+def test_skip_of_the_wrong_size_is_an_error():
+    with pytest.raises(SkipSizeMismatch, match=r"decoder_stage0 .*16 x 16 .* 2 x 2"):
         Unet(tiny_encoder(32, 32), encoder_features=SKIPS[::-1])
 
 
-@pytest.mark.parametrize(("door", "stride"), [(PSPNet, 8), (DeepLabV3Plus, 4)])
-def test_an_encoder_without_a_layer_of_the_size_is_refused(door, stride):
+@pytest.mark.parametrize(("function", "stride"), [(PSPNet, 8), (DeepLabV3Plus, 4)])
+def test_encoder_without_a_skip_at_the_stride_is_an_error(function, stride):
     tiny = tiny_encoder(32, 32)
     shallow = keras.Model(tiny.input, tiny.get_layer("quarter").output, name="shallow")
-    with pytest.raises(WrongArgument, match=rf"^backbone_name='shallow': .* with a layer to join at 1/{stride} of the"):
-        door(shallow)
+    with pytest.raises(WrongArgument, match=rf"^backbone_name='shallow': .* 1/{stride} "):
+        function(shallow)

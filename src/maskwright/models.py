@@ -1,7 +1,7 @@
-"""The doors: whole networks on an encoder, under the reference library's names and with its arguments.
+"""Complete networks with the names and arguments of segmentation_models.
 
-Two defaults differ from those of segmentation_models 1.0.1 in every door: the encoder, there a VGG16, and
-``encoder_weights``, there ``"imagenet"``, which would download.
+Two defaults differ from segmentation_models 1.0.1 in every function: the encoder, there a VGG16, and
+``encoder_weights``, there ``"imagenet"``, which would download a file.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,11 +16,12 @@ from maskwright.networks.attention import AttentionName
 from maskwright.networks.backbones import BACKBONES, Encoder, encoder_of, freeze_encoder
 from maskwright.networks.cell_pooling import Pooling
 from maskwright.networks.deeplabv3plus import build_deeplabv3plus
+from maskwright.networks.docstrings import MODEL_TEXTS, fill_docstring
 from maskwright.networks.fpn import Aggregation, build_fpn
 from maskwright.networks.head import Activation
 from maskwright.networks.linknet import build_linknet
 from maskwright.networks.pspnet import build_pspnet
-from maskwright.networks.skips import Skip, skip_at
+from maskwright.networks.skips import Skip, skip_with_stride
 from maskwright.networks.unet import BlockType, build_unet
 from maskwright.networks.unetplusplus import build_unetplusplus
 from maskwright.weights.encoder import load_encoder_weights
@@ -28,11 +29,12 @@ from maskwright.weights.keras_file import WeightsFile, load_weights
 
 Features = Literal["default"] | Sequence[Skip]
 
-ENCODER_STRIDE: Final = 32  # every encoder of the table halves five times
-DEFAULT_SKIPS: Final = 4  # the first of an encoder's own; a VGG has a fifth, at full size
-SHARP: Final = 4  # stride of the skip that sharpens a DeepLabV3+, as in the article
+ENCODER_STRIDE: Final = 32  # of every named encoder
+DEFAULT_SKIPS: Final = 4  # used by default; a VGG has a fifth one, at full resolution
+DEEPLAB_SKIP_STRIDE: Final = 4  # as in the paper
 
 
+@fill_docstring(MODEL_TEXTS)
 def Unet(
     backbone_name: str | keras.Model | Encoder = "resnet34",
     input_shape: ImageShape = (None, None, 3),
@@ -49,50 +51,51 @@ def Unet(
     attention: AttentionName | None = None,
     hypercolumn: bool = False,
     deep_supervision: bool = False,
-    empty_head: bool = False,
+    classification_head: bool = False,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A U-Net (Ronneberger et al., MICCAI 2015), with the reference library's arguments and options of this one.
+    """Build a U-Net (Ronneberger et al., 2015) with the arguments of segmentation_models and further options.
 
-    Takes images (n, height, width, channels), sides multiples of 32 pixels, values as the encoder's
-    `get_preprocessing` gives them; returns (n, height, width, classes) in float32.
+    {images_of_stride_32}
 
     Args:
-        backbone_name: One of `backbones()`, a Keras model that ends in a map, a keras-hub backbone, or an `Encoder`.
-        input_shape: Height, width and channels; height and width may be None.
-        classes: Maps in the output.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        weights: A weights file for the whole network.
-        encoder_weights: A data set the encoder has published weights for, such as ``"imagenet"``, or a weights file
-            for the encoder alone, written from `build_backbone`'s model.
-        encoder_freeze: Train no layer of the encoder but its batch normalisations.
-        encoder_features: Layers to join, names or indices from deep to shallow; ``"default"`` takes the encoder's own.
-        decoder_block_type: ``"upsampling"`` or ``"transpose"``, see `build_unet`.
-        decoder_filters: Filters of each decoder block; as many blocks, each doubling the size.
-        decoder_use_batchnorm: Normalise in the decoder; without it the convolutions have a bias.
-        attention: ``"scse"`` weighs the maps in each decoder block, see `build_unet`.
-        hypercolumn: Join all decoder blocks' maps before the head.
-        deep_supervision: Give a further mask for each decoder block, to train with.
-        empty_head: Give a further output, (n, 1): the probability that an image holds anything.
-        dropout: Share of the channels to drop before the head in training, in [0, 1); 0 for no such layer.
+        {backbone_name}
+        {input_shape}
+        {classes}
+        {activation}
+        {weights}
+        {encoder_weights}
+        {encoder_freeze}
+        {encoder_features}
+        decoder_block_type: ``"upsampling"`` (nearest neighbour, then two convolutions) or ``"transpose"`` (a 4x4
+            transposed convolution, then one convolution).
+        {decoder_filters}
+        {decoder_use_batchnorm}
+        {attention}
+        hypercolumn: Whether the head takes the feature maps of all decoder blocks, upsampled bilinearly, instead of
+            the last one only.
+        deep_supervision: Whether to add an output for each decoder block but the last, for training.
+        classification_head: Whether to add an output ``"presence"`` (n, 1): the probability that the image contains any
+            foreground.
+        dropout: Fraction of channels that spatial dropout drops before the head in training, in [0, 1).
 
     Raises:
-        UnknownChoice: the encoder, block type, activation or attention is unknown.
-        WrongArgument: another argument cannot be used.
-        SkipSizeMismatch: a layer of ``encoder_features`` has not the size of its block.
-        MissingWeights: a weights argument names no file and no published weights.
-        UnusableWeights: a weights file does not fit.
+        UnknownChoice: The encoder, block type, activation or attention is unknown.
+        {WrongArgument}
+        {SkipSizeMismatch}
+        {MissingWeights}
+        {UnusableWeights}
 
     >>> Unet("resnet18", classes=3, activation="softmax").output_shape
     (None, None, None, 3)
     """
     _check_filters(decoder_filters)
     encoder = _encoder(backbone_name, input_shape, weights=encoder_weights, freeze=encoder_freeze)
-    with _renamed(skip_connection_layers="encoder_features", block_type="decoder_block_type"):
+    with _with_argument_names(skip_connection_layers="encoder_features", block_type="decoder_block_type"):
         network = build_unet(
             encoder.model,
             classes,
-            _features(encoder, encoder_features, most=len(decoder_filters)),
+            _features(encoder, encoder_features, max_count=len(decoder_filters)),
             decoder_filters,
             upsample_rates=[2] * len(decoder_filters),
             n_upsample_blocks=len(decoder_filters),
@@ -103,12 +106,13 @@ def Unet(
             attention=attention,
             hypercolumn=hypercolumn,
             deep_supervision=deep_supervision,
-            empty_head=empty_head,
+            classification_head=classification_head,
             dropout=dropout,
         )
-    return _filled(network, weights)
+    return _load_weights(network, weights)
 
 
+@fill_docstring(MODEL_TEXTS)
 def FPN(
     backbone_name: str | keras.Model | Encoder = "resnet34",
     input_shape: ImageShape = (None, None, 3),
@@ -123,39 +127,39 @@ def FPN(
     pyramid_aggregation: Aggregation = "concat",
     pyramid_dropout: float | None = None,
 ) -> keras.Model:
-    """A feature pyramid network (Kirillov et al., CVPR 2019), with the arguments of the reference library's ``FPN``.
+    """Build a feature pyramid network (Kirillov et al., 2019) with the arguments of segmentation_models.
 
-    Takes images (n, height, width, channels), sides multiples of 32 pixels, values as the encoder's
-    `get_preprocessing` gives them; returns (n, height, width, classes) in float32.
+    {images_of_stride_32}
 
     Args:
-        backbone_name: One of `backbones()`, a Keras model that ends in a map, a keras-hub backbone, or an `Encoder`.
-        input_shape: Height, width and channels; height and width may be None.
-        classes: Maps in the output.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        weights: A weights file for the whole network.
-        encoder_weights: A data set the encoder has published weights for, such as ``"imagenet"``, or a weights file
-            for the encoder alone, written from `build_backbone`'s model.
-        encoder_freeze: Train no layer of the encoder but its batch normalisations.
-        encoder_features: Four layers, names or indices, at 1/16, 1/8, 1/4 and 1/2 of the images' size, or the first
-            three; ``"default"`` takes the encoder's own.
+        {backbone_name}
+        {input_shape}
+        {classes}
+        {activation}
+        {weights}
+        {encoder_weights}
+        {encoder_freeze}
+        encoder_features: Four encoder layers, as names or indices, at 1/16, 1/8, 1/4 and 1/2 of the image size, or the
+            first three; ``"default"`` uses those of the encoder.
         pyramid_block_filters: Channels of the pyramid; the convolutions after it have half as many.
-        pyramid_use_batchnorm: Normalise after the pyramid; without it the convolutions there have a bias.
-        pyramid_aggregation: ``"concat"`` puts the pyramid's levels side by side, ``"sum"`` adds them.
-        pyramid_dropout: Share of the merged channels to drop in training, in [0, 1); None for no such layer.
+        pyramid_use_batchnorm: Whether to use batch normalisation after the pyramid; if not, the convolutions there have
+            a bias.
+        pyramid_aggregation: How to merge the levels of the pyramid: ``"concat"`` or ``"sum"``.
+        pyramid_dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1); None adds no
+            dropout.
 
     Raises:
-        UnknownChoice: the encoder, aggregation or activation is unknown.
-        WrongArgument: another argument cannot be used.
-        SkipSizeMismatch: a layer of ``encoder_features`` has not the size of its level.
-        MissingWeights: a weights argument names no file and no published weights.
-        UnusableWeights: a weights file does not fit.
+        UnknownChoice: The encoder, aggregation or activation is unknown.
+        {WrongArgument}
+        {SkipSizeMismatch}
+        {MissingWeights}
+        {UnusableWeights}
 
     >>> FPN("resnet18", input_shape=(64, 96, 3), classes=3).output_shape
     (None, 64, 96, 3)
     """
     encoder = _encoder(backbone_name, input_shape, weights=encoder_weights, freeze=encoder_freeze)
-    with _renamed(skip_connection_layers="encoder_features", dropout="pyramid_dropout"):
+    with _with_argument_names(skip_connection_layers="encoder_features", dropout="pyramid_dropout"):
         network = build_fpn(
             encoder.model,
             classes,
@@ -167,9 +171,10 @@ def FPN(
             use_batchnorm=pyramid_use_batchnorm,
             norm=encoder.norm,
         )
-    return _filled(network, weights)
+    return _load_weights(network, weights)
 
 
+@fill_docstring(MODEL_TEXTS)
 def Linknet(
     backbone_name: str | keras.Model | Encoder = "resnet34",
     input_shape: ImageShape = (None, None, 3),
@@ -183,43 +188,42 @@ def Linknet(
     decoder_filters: Sequence[int | None] = (None, None, None, None, 16),
     decoder_use_batchnorm: bool = True,
 ) -> keras.Model:
-    """A LinkNet (Chaurasia and Culurciello, VCIP 2017), with the arguments of the reference library's ``Linknet``.
+    """Build a LinkNet (Chaurasia and Culurciello, 2017) with the arguments of segmentation_models.
 
-    Takes images (n, height, width, channels), sides multiples of 32 pixels, values as the encoder's
-    `get_preprocessing` gives them; returns (n, height, width, classes) in float32.
+    {images_of_stride_32}
 
     Args:
-        backbone_name: One of `backbones()`, a Keras model that ends in a map, a keras-hub backbone, or an `Encoder`.
-        input_shape: Height, width and channels; height and width may be None.
-        classes: Maps in the output.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        weights: A weights file for the whole network.
-        encoder_weights: A data set the encoder has published weights for, such as ``"imagenet"``, or a weights file
-            for the encoder alone, written from `build_backbone`'s model.
-        encoder_freeze: Train no layer of the encoder but its batch normalisations.
-        encoder_features: Layers to add, names or indices from deep to shallow; ``"default"`` takes the encoder's own.
-        decoder_block_type: ``"upsampling"`` or ``"transpose"``, see `build_linknet`.
-        decoder_filters: Filters of each decoder block; as many blocks, each doubling the size. A block that adds a
-            layer of the encoder has that layer's channels, and None may stand in its place.
-        decoder_use_batchnorm: Normalise in the decoder; without it the convolutions have a bias.
+        {backbone_name}
+        {input_shape}
+        {classes}
+        {activation}
+        {weights}
+        {encoder_weights}
+        {encoder_freeze}
+        {encoder_features}
+        decoder_block_type: ``"upsampling"`` (nearest neighbour, then a convolution) or ``"transpose"`` (a 4x4
+            transposed convolution).
+        decoder_filters: Filters of each decoder block; their number is the number of blocks. A block with a skip
+            connection has the channels of the skip and ignores its entry, which may be None.
+        {decoder_use_batchnorm}
 
     Raises:
-        UnknownChoice: the encoder, block type or activation is unknown.
-        WrongArgument: another argument cannot be used.
-        SkipSizeMismatch: a layer of ``encoder_features`` has not the size of its block.
-        MissingWeights: a weights argument names no file and no published weights.
-        UnusableWeights: a weights file does not fit.
+        UnknownChoice: The encoder, block type or activation is unknown.
+        {WrongArgument}
+        {SkipSizeMismatch}
+        {MissingWeights}
+        {UnusableWeights}
 
     >>> Linknet("resnet18", input_shape=(64, 96, 3)).output_shape
     (None, 64, 96, 1)
     """
     _check_filters(decoder_filters)
     encoder = _encoder(backbone_name, input_shape, weights=encoder_weights, freeze=encoder_freeze)
-    with _renamed(skip_connection_layers="encoder_features", block_type="decoder_block_type"):
+    with _with_argument_names(skip_connection_layers="encoder_features", block_type="decoder_block_type"):
         network = build_linknet(
             encoder.model,
             classes,
-            _features(encoder, encoder_features, most=len(decoder_filters)),
+            _features(encoder, encoder_features, max_count=len(decoder_filters)),
             decoder_filters=decoder_filters,
             n_upsample_blocks=len(decoder_filters),
             block_type=decoder_block_type,
@@ -227,9 +231,10 @@ def Linknet(
             use_batchnorm=decoder_use_batchnorm,
             norm=encoder.norm,
         )
-    return _filled(network, weights)
+    return _load_weights(network, weights)
 
 
+@fill_docstring(MODEL_TEXTS)
 def PSPNet(
     backbone_name: str | keras.Model | Encoder = "resnet34",
     input_shape: ImageShape = (384, 384, 3),
@@ -244,32 +249,33 @@ def PSPNet(
     psp_use_batchnorm: bool = True,
     psp_dropout: float | None = None,
 ) -> keras.Model:
-    """A pyramid scene parsing network (Zhao et al., CVPR 2017), with the arguments of the reference ``PSPNet``.
+    """Build a pyramid scene parsing network (Zhao et al., 2017) with the arguments of segmentation_models.
 
-    Takes images (n, height, width, channels), sides multiples of ``downsample_factor``, values as the encoder's
-    `get_preprocessing` gives them; returns (n, height, width, classes) in float32. The reference takes known multiples
-    of ``6 * downsample_factor`` only, where both give the same; others work here.
+    Input: images (n, height, width, channels) with sides that are multiples of ``downsample_factor``, preprocessed by
+    the `get_preprocessing` of the encoder. Output: (n, height, width, classes), float32. segmentation_models accepts
+    only static multiples of ``6 * downsample_factor``, for which both networks are equal.
 
     Args:
-        backbone_name: One of `backbones()`, a Keras model that ends in a map, a keras-hub backbone, or an `Encoder`.
-        input_shape: Height, width and channels; height and width may be None.
-        classes: Maps in the output.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        weights: A weights file for the whole network.
-        encoder_weights: A data set the encoder has published weights for, such as ``"imagenet"``, or a weights file
-            for the encoder alone, written from `build_backbone`'s model.
-        encoder_freeze: Train no layer of the encoder but its batch normalisations.
-        downsample_factor: The pyramid stands on the encoder's layer at 1/4, 1/8 or 1/16 of the images' size.
-        psp_conv_filters: Filters of the convolution of each grid and of the one that merges them.
-        psp_pooling_type: ``"avg"`` takes the mean of a cell, ``"max"`` its largest value.
-        psp_use_batchnorm: Normalise after the pyramid; without it the convolutions there have a bias.
-        psp_dropout: Share of the merged channels to drop in training, in [0, 1); None for no such layer.
+        {backbone_name}
+        {input_shape}
+        {classes}
+        {activation}
+        {weights}
+        {encoder_weights}
+        {encoder_freeze}
+        downsample_factor: 4, 8 or 16: the pyramid pools the encoder layer at this fraction of the image size.
+        psp_conv_filters: Filters of the convolution of each pooled grid and of the one that merges them.
+        psp_pooling_type: ``"avg"`` or ``"max"``.
+        psp_use_batchnorm: Whether to use batch normalisation after the pyramid; if not, the convolutions there have a
+            bias.
+        psp_dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1); None adds no
+            dropout.
 
     Raises:
-        UnknownChoice: the encoder, pooling or activation is unknown.
-        WrongArgument: another argument cannot be used.
-        MissingWeights: a weights argument names no file and no published weights.
-        UnusableWeights: a weights file does not fit.
+        UnknownChoice: The encoder, pooling or activation is unknown.
+        {WrongArgument}
+        {MissingWeights}
+        {UnusableWeights}
 
     >>> PSPNet("resnet18", input_shape=(None, None, 3), classes=3).output_shape
     (None, None, None, 3)
@@ -280,11 +286,11 @@ def PSPNet(
         backbone_name, input_shape, weights=encoder_weights, freeze=encoder_freeze, multiple=downsample_factor
     )
     names = {"pooling_type": "psp_pooling_type", "conv_filters": "psp_conv_filters", "dropout": "psp_dropout"}
-    with _renamed(**names):
+    with _with_argument_names(**names):
         network = build_pspnet(
             encoder.model,
             classes,
-            skip_at(encoder.model, encoder.skips, stride=downsample_factor, argument="backbone_name"),
+            skip_with_stride(encoder.model, encoder.skips, stride=downsample_factor, argument="backbone_name"),
             pooling_type=psp_pooling_type,
             conv_filters=psp_conv_filters,
             final_upsampling_factor=downsample_factor,
@@ -293,9 +299,10 @@ def PSPNet(
             use_batchnorm=psp_use_batchnorm,
             norm=encoder.norm,
         )
-    return _filled(network, weights)
+    return _load_weights(network, weights)
 
 
+@fill_docstring(MODEL_TEXTS)
 def UnetPlusPlus(
     backbone_name: str | keras.Model | Encoder = "resnet34",
     input_shape: ImageShape = (None, None, 3),
@@ -310,52 +317,52 @@ def UnetPlusPlus(
     *,
     attention: AttentionName | None = None,
 ) -> keras.Model:
-    """A U-Net++ (Zhou et al., DLMIA 2018): a U-Net whose skip connections are decoders themselves.
+    """Build a U-Net++ (Zhou et al., 2018): a U-Net with nested, densely connected skip connections.
 
-    Takes images (n, height, width, channels), sides multiples of 32 pixels, values as the encoder's
-    `get_preprocessing` gives them; returns (n, height, width, classes) in float32. The graph is that of
-    segmentation_models_pytorch, and on an encoder that ends in ``_v1`` its weights fit.
+    {images_of_stride_32}
+
+    The graph is that of segmentation_models_pytorch, whose weights fit an encoder with a name that ends in ``_v1``.
 
     Args:
-        backbone_name: One of `backbones()`, a Keras model that ends in a map, a keras-hub backbone, or an `Encoder`.
-        input_shape: Height, width and channels; height and width may be None.
-        classes: Maps in the output.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        weights: A weights file for the whole network.
-        encoder_weights: A data set the encoder has published weights for, such as ``"imagenet"``, or a weights file
-            for the encoder alone, written from `build_backbone`'s model.
-        encoder_freeze: Train no layer of the encoder but its batch normalisations.
-        encoder_features: Layers to join, names or indices from deep to shallow; ``"default"`` takes the encoder's own.
-        decoder_filters: Filters of the decoder's blocks; as many blocks, each doubling the size.
-        decoder_use_batchnorm: Normalise in the decoder; without it the convolutions have a bias.
-        attention: ``"scse"`` weighs the maps in each block, see `build_unetplusplus`.
+        {backbone_name}
+        {input_shape}
+        {classes}
+        {activation}
+        {weights}
+        {encoder_weights}
+        {encoder_freeze}
+        {encoder_features}
+        {decoder_filters}
+        {decoder_use_batchnorm}
+        {attention}
 
     Raises:
-        UnknownChoice: the encoder, activation or attention is unknown.
-        WrongArgument: another argument cannot be used.
-        SkipSizeMismatch: a layer of ``encoder_features`` has not the size of its block.
-        MissingWeights: a weights argument names no file and no published weights.
-        UnusableWeights: a weights file does not fit.
+        UnknownChoice: The encoder, activation or attention is unknown.
+        {WrongArgument}
+        {SkipSizeMismatch}
+        {MissingWeights}
+        {UnusableWeights}
 
     >>> UnetPlusPlus("resnet18", input_shape=(64, 96, 3)).output_shape
     (None, 64, 96, 1)
     """
     _check_filters(decoder_filters)
     encoder = _encoder(backbone_name, input_shape, weights=encoder_weights, freeze=encoder_freeze)
-    with _renamed(skip_connection_layers="encoder_features"):
+    with _with_argument_names(skip_connection_layers="encoder_features"):
         network = build_unetplusplus(
             encoder.model,
             classes,
-            _features(encoder, encoder_features, most=len(decoder_filters)),
+            _features(encoder, encoder_features, max_count=len(decoder_filters)),
             decoder_filters=decoder_filters,
             attention=attention,
             activation=activation,
             use_batchnorm=decoder_use_batchnorm,
             norm=encoder.norm,
         )
-    return _filled(network, weights)
+    return _load_weights(network, weights)
 
 
+@fill_docstring(MODEL_TEXTS)
 def DeepLabV3Plus(
     backbone_name: str | keras.Model | Encoder = "resnet34",
     input_shape: ImageShape = (None, None, 3),
@@ -370,33 +377,33 @@ def DeepLabV3Plus(
     decoder_dropout: float = 0.5,
     decoder_use_batchnorm: bool = True,
 ) -> keras.Model:
-    """A DeepLabV3+ (Chen et al., ECCV 2018): atrous convolutions on the encoder's end, sharpened by one skip at 1/4.
+    """Build a DeepLabV3+ (Chen et al., 2018): atrous spatial pyramid pooling and one skip connection at 1/4.
 
-    Takes images (n, height, width, channels), sides multiples of 32 pixels (of 16 on an encoder that ends in ``_v1``),
-    values as the encoder's `get_preprocessing` gives them; returns (n, height, width, classes) in float32. The graph is
-    that of segmentation_models_pytorch, and on an encoder that ends in ``_v1`` its weights fit.
+    Input: images (n, height, width, channels) with sides that are multiples of 32 pixels (of 16 for an encoder with a
+    name that ends in ``_v1``), preprocessed by the `get_preprocessing` of the encoder. Output: (n, height, width,
+    classes), float32. The graph is that of segmentation_models_pytorch, whose weights fit an encoder with a name that
+    ends in ``_v1``.
 
     Args:
-        backbone_name: One of `backbones()`, a Keras model that ends in a map, a keras-hub backbone, or an `Encoder`.
-        input_shape: Height, width and channels; height and width may be None.
-        classes: Maps in the output.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        weights: A weights file for the whole network.
-        encoder_weights: A data set the encoder has published weights for, such as ``"imagenet"``, or a weights file
-            for the encoder alone, written from `build_backbone`'s model.
-        encoder_freeze: Train no layer of the encoder but its batch normalisations.
-        encoder_output_stride: 16 dilates the last stage of an encoder that ends in ``_v1``, in place of halving; other
-            encoders end at 1/32 as they are.
+        {backbone_name}
+        {input_shape}
+        {classes}
+        {activation}
+        {weights}
+        {encoder_weights}
+        {encoder_freeze}
+        encoder_output_stride: 16 or 32. With 16, the last stage of an encoder with a name that ends in ``_v1`` is
+            dilated instead of strided; all other encoders keep a stride of 32.
         decoder_filters: Filters of the decoder's convolutions.
-        decoder_atrous_rates: Distances of the pixels that the atrous convolutions see, in pixels of the encoder's end.
-        decoder_dropout: Share of the values dropped behind the atrous convolutions in training, in [0, 1).
-        decoder_use_batchnorm: Normalise in the decoder; without it the convolutions have a bias.
+        decoder_atrous_rates: Dilation rates of the atrous convolutions, in pixels of the encoder's output.
+        decoder_dropout: Fraction of values dropped after the atrous convolutions in training, in [0, 1).
+        {decoder_use_batchnorm}
 
     Raises:
-        UnknownChoice: the encoder or activation is unknown.
-        WrongArgument: another argument cannot be used.
-        MissingWeights: a weights argument names no file and no published weights.
-        UnusableWeights: a weights file does not fit.
+        UnknownChoice: The encoder or activation is unknown.
+        {WrongArgument}
+        {MissingWeights}
+        {UnusableWeights}
 
     >>> DeepLabV3Plus("resnet18", input_shape=(64, 96, 3)).output_shape
     (None, 64, 96, 1)
@@ -414,20 +421,20 @@ def DeepLabV3Plus(
         **({"output_stride": encoder_output_stride} if dilate else {}),
     )
     names = {"atrous_rates": "decoder_atrous_rates", "aspp_dropout": "decoder_dropout"}
-    with _renamed(decoder_channels="decoder_filters", **names):
+    with _with_argument_names(decoder_channels="decoder_filters", **names):
         network = build_deeplabv3plus(
             encoder.model,
             classes,
-            [skip_at(encoder.model, encoder.skips, stride=SHARP, argument="backbone_name")],
+            [skip_with_stride(encoder.model, encoder.skips, stride=DEEPLAB_SKIP_STRIDE, argument="backbone_name")],
             decoder_channels=decoder_filters,
             atrous_rates=decoder_atrous_rates,
             aspp_dropout=decoder_dropout,
-            upsampling=SHARP,
+            upsampling=DEEPLAB_SKIP_STRIDE,
             activation=activation,
             use_batchnorm=decoder_use_batchnorm,
             norm=encoder.norm,
         )
-    return _filled(network, weights)
+    return _load_weights(network, weights)
 
 
 ARCHITECTURES: Final[Mapping[str, Callable[..., keras.Model]]] = {
@@ -449,7 +456,7 @@ def _encoder(
     multiple: int = ENCODER_STRIDE,
     **options: object,
 ) -> Encoder:
-    """The encoder with its weights; a named one takes only sides that are multiples of ``multiple`` pixels."""
+    """Return the encoder with its weights; for a named one, check that known sides are multiples of ``multiple``."""
     name = backbone if isinstance(backbone, str) else None
     if name is not None:
         check_input_shape(input_shape, argument="input_shape")
@@ -462,28 +469,28 @@ def _encoder(
     return encoder
 
 
-def _features(encoder: Encoder, features: Features, *, most: int = DEFAULT_SKIPS) -> Sequence[Skip]:
-    """The layers to join; ``"default"`` are the first of the encoder's own, no more than ``most`` blocks can take."""
-    by_default = isinstance(features, str) and features == "default"
-    return encoder.skips[: min(most, DEFAULT_SKIPS)] if by_default else features
+def _features(encoder: Encoder, features: Features, *, max_count: int = DEFAULT_SKIPS) -> Sequence[Skip]:
+    """Return the layers of the skip connections; the default ones are at most ``max_count``."""
+    use_default = isinstance(features, str) and features == "default"
+    return encoder.skips[: min(max_count, DEFAULT_SKIPS)] if use_default else features
 
 
 def _check_filters(filters: object) -> None:
-    """Require a list, whose length a door takes for the number of blocks; the builder checks what is in it."""
+    """Require a list, whose length is the number of blocks; the builder checks its values."""
     if not isinstance(filters, Sequence) or not filters:
-        expected = "a list with an integer of at least 1 for each decoder block"
+        expected = "a list with an integer of at least 1 per decoder block"
         raise wrong_argument("decoder_filters", filters, expected=expected)
 
 
-def _filled(network: keras.Model, weights: WeightsFile | None) -> keras.Model:
+def _load_weights(network: keras.Model, weights: WeightsFile | None) -> keras.Model:
     if weights is not None:
         load_weights(network, weights, argument="weights")
     return network
 
 
 @contextmanager
-def _renamed(**names: str) -> Iterator[None]:
-    """Let the mistakes in a builder's arguments be told by the names that the door has for them."""
+def _with_argument_names(**names: str) -> Iterator[None]:
+    """Replace a builder's argument names in its errors by those of the calling function."""
     try:
         yield
     except InputError as error:

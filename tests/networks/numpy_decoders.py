@@ -1,4 +1,4 @@
-"""The decoders of FPN, LinkNet and PSPNet in plain NumPy: slow, float64, from maps and weights by name."""
+"""Decoders of FPN, LinkNet and PSPNet in NumPy, float64, from feature maps and weights by name."""
 
 from collections.abc import Callable, Sequence
 from math import ceil, floor

@@ -1,4 +1,4 @@
-"""A pre-activation ResNet and the U-Net decoder in plain NumPy: slow, float64, from weights by name only."""
+"""A pre-activation ResNet and the U-Net decoder in NumPy, float64, from weights by name."""
 
 from collections.abc import Mapping
 

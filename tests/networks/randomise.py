@@ -1,4 +1,4 @@
-"""Weights that hide nothing: with fresh statistics (mean 0, variance 1, no bias) many mistakes do not show."""
+"""Random weights for tests: initial statistics (mean 0, variance 1, no bias) would hide many errors."""
 
 import keras
 import numpy as np

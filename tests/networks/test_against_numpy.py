@@ -1,4 +1,4 @@
-"""Every kind of unit and block against a forward pass that shares nothing with Keras."""
+"""Every kind of unit and block against a forward pass in NumPy."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def weights_of(network: keras.Model) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_logits_are_those_of_plain_numpy(case):
+def test_logits_equal_those_of_numpy(case):
     encoder_options, decoder_options = CASES[case]
     encoder = build_resnet(units=UNITS, include_top=False, input_shape=(64, 96, 3), **encoder_options)
     filters = (24, 20, 16, 12, 8)
@@ -44,7 +44,7 @@ def test_the_logits_are_those_of_plain_numpy(case):
 
 
 @pytest.mark.parametrize("block_type", ["upsampling", "transpose"])
-def test_a_sequential_backbone_with_other_strides_is_undone_by_the_same_rates(block_type):
+def test_sequential_backbone_with_other_strides_has_output_of_full_size(block_type):
     same = {"kernel_size": 3, "padding": "same", "activation": "relu"}
     backbone = keras.Sequential(
         [

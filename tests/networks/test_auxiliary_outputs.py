@@ -1,4 +1,4 @@
-"""What the decoder ends in: hypercolumn, further outputs to train with, and the network of the mask alone."""
+"""Hypercolumns, auxiliary outputs for training, and the network without them."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from keras import layers
 
 from maskwright.errors import WrongArgument
 from maskwright.networks import build_unet
-from maskwright.networks.auxiliary_outputs import hypercolumn_of, mask_only, presence, stage_masks
+from maskwright.networks.auxiliary_outputs import deep_supervision_masks, hypercolumn_features, mask_only, presence_head
 from tests.networks.numpy_unet import logistic
 from tests.networks.randomise import answer, randomise
 
@@ -18,7 +18,7 @@ ALL: dict[str, Any] = {
     "attention": "scse",
     "hypercolumn": True,
     "deep_supervision": True,
-    "empty_head": True,
+    "classification_head": True,
     "dropout": 0.3,
 }
 
@@ -54,18 +54,18 @@ def enlarged(x: np.ndarray, scale: int) -> np.ndarray:
     return x
 
 
-def test_a_hypercolumn_is_every_map_at_the_size_of_the_last():
+def test_hypercolumn_concatenates_all_feature_maps_at_the_last_size():
     rng = np.random.default_rng(4)
     maps = [
         rng.normal(size=(2, 24 // scale, 12 // scale, c)).astype("float32") for scale, c in ((6, 5), (2, 3), (1, 2))
     ]
     sources = [keras.Input(x.shape[1:]) for x in maps]
-    network = keras.Model(sources, hypercolumn_of(sources, scales=(6, 2, 1)))
+    network = keras.Model(sources, hypercolumn_features(sources, scales=(6, 2, 1)))
     expected = np.concatenate([enlarged(maps[0], 6), enlarged(maps[1], 2), maps[2]], axis=-1)
     np.testing.assert_allclose(answer(network, maps), expected, atol=1e-5)
 
 
-def test_the_head_reads_the_hypercolumn_of_all_blocks():
+def test_head_takes_the_hypercolumn_of_all_blocks():
     network = build(hypercolumn=True, upsample_rates=(2, 2, 2))
     stacked = network.get_layer("hypercolumn_concat")
     assert network.get_layer("final_conv").input is stacked.output
@@ -76,48 +76,50 @@ def test_the_head_reads_the_hypercolumn_of_all_blocks():
         assert enlarging.input is network.get_layer(f"decoder_stage{level}b_relu").output
 
 
-def test_a_stages_mask_is_a_1x1_convolution_enlarged_before_its_activation():
+def test_stage_output_is_a_1x1_convolution_upsampled_before_its_activation():
     x = np.random.default_rng(6).normal(size=(2, 3, 4, 5)).astype("float32")
     source = keras.Input(x.shape[1:])
-    network = randomise(keras.Model(source, stage_masks([source], scales=[4], classes=2, activation="sigmoid")))
+    network = randomise(
+        keras.Model(source, deep_supervision_masks([source], scales=[4], classes=2, activation="sigmoid"))
+    )
     kernel, bias = (np.asarray(keras.ops.convert_to_numpy(weight)) for weight in network.weights)
     found = np.asarray(keras.ops.convert_to_numpy(network(x)["mask_stage0"]))
     np.testing.assert_allclose(found, logistic(enlarged(x @ kernel[0, 0] + bias, 4)), atol=1e-5)
 
 
-def test_presence_is_a_logistic_regression_on_the_means_of_the_features():
+def test_presence_is_a_logistic_regression_on_feature_means():
     x = np.random.default_rng(7).normal(size=(3, 4, 2, 6)).astype("float32")
     source = keras.Input(x.shape[1:])
-    network = randomise(keras.Model(source, presence(source)))
+    network = randomise(keras.Model(source, presence_head(source)))
     kernel, bias = (np.asarray(keras.ops.convert_to_numpy(weight)) for weight in network.weights)
     np.testing.assert_allclose(answer(network, x), logistic(x.mean(axis=(1, 2)) @ kernel + bias), atol=1e-6)
 
 
-def test_presence_is_read_from_the_encoders_end(trained_with_all):
-    assert trained_with_all.get_layer("present_pool").input is trained_with_all.get_layer("deepest").output
+def test_presence_takes_the_output_of_the_encoder(trained_with_all):
+    assert trained_with_all.get_layer("presence_pool").input is trained_with_all.get_layer("deepest").output
 
 
-def test_outputs_are_named_and_masks_have_full_size(trained_with_all):
+def test_outputs_have_names_and_masks_have_full_size(trained_with_all):
     shapes = {name: output.shape for name, output in trained_with_all.output.items()}
     assert shapes == {
         **dict.fromkeys(["mask", "mask_stage0", "mask_stage1"], (None, 32, 48, 1)),
-        "present": (None, 1),
+        "presence": (None, 1),
     }
 
 
 @pytest.mark.parametrize(
     ("option", "names"),
-    [("deep_supervision", {"mask", "mask_stage0", "mask_stage1"}), ("empty_head", {"mask", "present"})],
+    [("deep_supervision", {"mask", "mask_stage0", "mask_stage1"}), ("classification_head", {"mask", "presence"})],
 )
-def test_each_further_output_comes_alone(option, names):
+def test_each_auxiliary_output_can_be_enabled_alone(option, names):
     network = build(size=(None, None), classes=3, activation="softmax", **{option: True})
     outputs = network(np.zeros((1, 16, 8, 3), "float32"))
     assert set(outputs) == names
-    assert {outputs[name].shape for name in names - {"present"}} == {(1, 16, 8, 3)}
+    assert {outputs[name].shape for name in names - {"presence"}} == {(1, 16, 8, 3)}
     assert mask_only(network).output_shape == (None, None, None, 3)
 
 
-def test_a_network_of_open_sizes_predicts_one_size_after_another():
+def test_network_of_variable_size_predicts_several_sizes():
     network = build(size=(None, None), hypercolumn=True, deep_supervision=True)
     for side in (16, 24):
         outputs = network.predict(np.zeros((1, side, 32, 3), "float32"), verbose=0)
@@ -125,20 +127,20 @@ def test_a_network_of_open_sizes_predicts_one_size_after_another():
 
 
 @pytest.mark.parametrize("option", [{"hypercolumn": True}, {"dropout": 0.3}, {"attention": "scse"}])
-def test_other_options_leave_one_output_unnamed(option):
+def test_other_options_keep_a_single_unnamed_output(option):
     network = build(**option)
     assert network.output_shape == (None, 32, 48, 1)
     assert mask_only(network) is network
 
 
-def test_further_outputs_change_neither_names_nor_numbers_of_the_mask():
-    plain, further = build(), build(deep_supervision=True, empty_head=True)
+def test_auxiliary_outputs_do_not_change_layers_and_mask():
+    plain, further = build(), build(deep_supervision=True, classification_head=True)
     pruned = mask_only(further)
     assert [layer.name for layer in pruned.layers] == [layer.name for layer in plain.layers]
     assert pruned.count_params() == plain.count_params()
 
 
-def test_mask_only_gives_the_mask_and_shares_the_weights(trained_with_all, images):
+def test_mask_only_returns_the_mask_and_shares_the_weights(trained_with_all, images):
     alone = mask_only(trained_with_all)
     mask = np.asarray(keras.ops.convert_to_numpy(trained_with_all(images)["mask"]))
     np.testing.assert_array_equal(answer(alone, images), mask)
@@ -146,9 +148,9 @@ def test_mask_only_gives_the_mask_and_shares_the_weights(trained_with_all, image
     assert {id(weight) for weight in alone.weights} < of_all
 
 
-def test_a_network_without_a_mask_is_refused():
+def test_mask_only_of_a_network_without_a_mask_is_an_error():
     source = keras.Input((4, 4, 1))
-    with pytest.raises(WrongArgument, match=r"^network=.*expected a network with an output called 'mask'"):
+    with pytest.raises(WrongArgument, match=r"^network=.*'mask'"):
         mask_only(keras.Model(source, {"map": source}))
 
 
@@ -162,7 +164,7 @@ def test_dropout_drops_whole_channels_and_only_in_training(trained_with_all):
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(dropout(ones, training=False)), ones)
 
 
-def test_with_all_options_one_step_trains_every_weight(images):
+def test_one_step_with_all_options_changes_every_weight(images):
     network = randomise(build(**ALL))
     for layer in network.layers:
         if layer.name.endswith("se_reduce"):
@@ -170,7 +172,7 @@ def test_with_all_options_one_step_trains_every_weight(images):
     loss = "binary_crossentropy"
     network.compile(optimizer=keras.optimizers.SGD(1.0), loss=dict.fromkeys(network.output, loss))
     masks = np.random.default_rng(8).integers(0, 2, size=(2, 32, 48, 1)).astype("float32")
-    truth = dict.fromkeys(network.output, masks) | {"present": np.float32([[1], [0]])}
+    truth = dict.fromkeys(network.output, masks) | {"presence": np.float32([[1], [0]])}
     weights = network.trainable_weights
     before = [np.array(keras.ops.convert_to_numpy(weight)) for weight in weights]
     losses = network.train_on_batch(images, truth, return_dict=True)
@@ -180,7 +182,7 @@ def test_with_all_options_one_step_trains_every_weight(images):
     assert not [w.path for w, one, other in zip(weights, before, after, strict=True) if (one == other).all()]
 
 
-def test_a_saved_network_has_the_same_outputs(trained_with_all, images, tmp_path):
+def test_saved_network_has_the_same_outputs(trained_with_all, images, tmp_path):
     trained_with_all.save(tmp_path / "all.keras")
     mask_only(trained_with_all).save(tmp_path / "mask.keras")
     again = keras.saving.load_model(tmp_path / "all.keras")
@@ -192,7 +194,7 @@ def test_a_saved_network_has_the_same_outputs(trained_with_all, images, tmp_path
     np.testing.assert_allclose(answer(alone, images), answer(mask_only(again), images), atol=1e-6)
 
 
-def test_under_mixed_precision_every_output_is_float32():
+def test_every_output_is_float32_in_mixed_precision():
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -1,4 +1,4 @@
-"""A network saved on one backend answers the same on the others."""
+"""A network saved on one backend predicts the same on the others."""
 
 import importlib.util
 import os
@@ -68,14 +68,14 @@ def other(request: pytest.FixtureRequest, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_saved_network_answers_the_same_on_another_backend(name, other, folder):
+def test_saved_network_predicts_the_same_on_another_backend(name, other, folder):
     ours, theirs = np.load(folder / f"{name}.npy"), np.load(folder / f"{name}.{other}.npy")
     assert ours.shape[:3] == (2, 64, 64)
     assert np.abs(ours - theirs).max() < 1e-4  # of a probability
     assert difference(ours, theirs) < 1e-4  # and of how much these differ from pixel to pixel
 
 
-def test_a_network_saved_on_another_backend_answers_the_same_here(other, folder):
+def test_network_saved_on_another_backend_predicts_the_same_here(other, folder):
     images, theirs = np.load(folder / "images.npy"), np.load(folder / other / f"{SAVED_AGAIN}.npy")
     ours = answer(keras.saving.load_model(folder / other / f"{SAVED_AGAIN}.keras"), images)
     assert np.abs(ours - theirs).max() < 1e-4

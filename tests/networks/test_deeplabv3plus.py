@@ -1,4 +1,4 @@
-"""The DeepLabV3+'s decoder: its arithmetic against torch's functions, its layers, and what it refuses."""
+"""The DeepLabV3+ decoder: outputs against torch, layers and errors."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ def encoder():
         ("eighth", 2, (64, 96), True),
     ],
 )
-def test_the_logits_are_those_of_torchs_functions(end, factor, size, use_batchnorm):
+def test_logits_equal_those_of_torch(end, factor, size, use_batchnorm):
     from tests.networks.torch_decoders import Reference
 
     network = build_deeplabv3plus(
@@ -48,7 +48,7 @@ def test_the_logits_are_those_of_torchs_functions(end, factor, size, use_batchno
     assert difference(expected, answer(network, images)) < 1e-4
 
 
-def test_the_defaults_are_the_torch_librarys(encoder):
+def test_defaults_are_those_of_segmentation_models_pytorch(encoder):
     found = decoder_layers(build_deeplabv3plus(encoder, 1, ["quarter"]), encoder)
     rates = [found[f"decoder_aspp_0_convs_{i}_depthwise"].dilation_rate for i in (1, 2, 3)]
     assert rates == [(12, 12), (24, 24), (36, 36)]
@@ -59,25 +59,25 @@ def test_the_defaults_are_the_torch_librarys(encoder):
     assert norms == {(1e-5, 0.9)}
 
 
-def test_without_dropout_there_is_no_such_layer(encoder):
+def test_dropout_of_0_adds_no_layer(encoder):
     found = decoder_layers(build_deeplabv3plus(encoder, 1, ["quarter"], aspp_dropout=0.0), encoder)
     assert "decoder_aspp_0_dropout" not in found
 
 
-def test_a_depthwise_kernel_begins_as_torchs_does(encoder):
+def test_depthwise_kernel_is_initialised_as_in_torch(encoder):
     """A pixel is made of nine: he_uniform then reaches to sqrt(6 / 9), however many channels there are."""
     kernel = build_deeplabv3plus(encoder, 1, ["quarter"]).get_layer("decoder_aspp_1_depthwise").kernel
     assert np.abs(keras.ops.convert_to_numpy(kernel)).max() == pytest.approx(np.sqrt(6 / 9), rel=0.01)
 
 
-@pytest.mark.parametrize(("skips", "expected"), [([], "expected one layer"), (SKIPS, "expected at most 1 layers")])
-def test_other_than_one_skip_is_refused(encoder, skips, expected):
+@pytest.mark.parametrize(("skips", "expected"), [([], "expected one"), (SKIPS, "expected at most 1 ")])
+def test_number_of_skips_other_than_one_is_an_error(encoder, skips, expected):
     with pytest.raises(WrongArgument, match=f"skip_connection_layers=.*: {expected}"):
         build_deeplabv3plus(encoder, 1, skips)
 
 
-def test_a_size_that_the_stride_does_not_divide_is_told_so():
-    text = r"=\(None, 15, 24, 10\): expected a map a whole number of times as high and wide.*Give an image size that"
+def test_size_not_divisible_by_the_stride_is_an_error():
+    text = r"=\(None, 15, 24, 10\): expected .*multiples.*image size"
     with pytest.raises(WrongArgument, match=text):
         build_deeplabv3plus(tiny_encoder(60, 96), 1, ["quarter"])
 
@@ -85,12 +85,12 @@ def test_a_size_that_the_stride_does_not_divide_is_told_so():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"decoder_channels": 0}, "decoder_channels=0: expected an integer of at least 1"),
-        ({"atrous_rates": ()}, r"atrous_rates=\(\): expected a list of integers of at least 1"),
-        ({"atrous_rates": (12, -1)}, r"atrous_rates=\(12, -1\): expected a list of integers of at least 1"),
-        ({"aspp_dropout": -0.1}, "aspp_dropout=-0.1: expected a number of at least 0 and below 1"),
+        ({"decoder_channels": 0}, "decoder_channels=0: expected .*integer.* 1"),
+        ({"atrous_rates": ()}, r"atrous_rates=\(\): expected .*integers.* 1"),
+        ({"atrous_rates": (12, -1)}, r"atrous_rates=\(12, -1\): expected .*integers.* 1"),
+        ({"aspp_dropout": -0.1}, "aspp_dropout=-0.1: expected .* 0 .* 1"),
     ],
 )
-def test_a_number_out_of_its_range_is_refused(encoder, options, text):
+def test_number_out_of_range_is_an_error(encoder, options, text):
     with pytest.raises(WrongArgument, match=text):
         build_deeplabv3plus(encoder, 1, ["quarter"], **options)

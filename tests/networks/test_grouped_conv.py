@@ -1,4 +1,4 @@
-"""The grouped convolution against torch's, its values and its gradients."""
+"""Outputs and gradients of the grouped convolution against torch."""
 
 import keras
 import numpy as np
@@ -20,9 +20,9 @@ def layer_and_images(groups: int, *, stride: int = 1) -> tuple[GroupedConv2D, np
 
 @pytest.mark.parametrize(("groups", "stride"), [(2, 1), (5, 2), (8, 1), (16, 2)])
 @pytest.mark.parametrize("slow", [False, True], ids=["whole", "pieces"])
-def test_it_is_torchs_grouped_convolution(groups, stride, slow, monkeypatch):
+def test_output_equals_that_of_torch_grouped_convolution(groups, stride, slow, monkeypatch):
     torch = pytest.importorskip("torch", reason="torch, the other side of the comparison, is not installed")
-    monkeypatch.setattr(grouped_conv, "whole_is_slow", lambda: slow)
+    monkeypatch.setattr(grouped_conv, "splitting_is_faster", lambda: slow)
     layer, images = layer_and_images(groups, stride=stride)
     kernel, bias = (torch.from_numpy(weight) for weight in layer.get_weights())
     kernel = kernel.permute(3, 2, 0, 1)
@@ -32,10 +32,10 @@ def test_it_is_torchs_grouped_convolution(groups, stride, slow, monkeypatch):
     np.testing.assert_allclose(answer(layer, images), expected.permute(0, 2, 3, 1), atol=1e-5)
 
 
-def test_a_step_of_training_moves_the_weights_as_far_in_pieces_as_whole(monkeypatch):
+def test_training_step_is_equal_with_and_without_splits(monkeypatch):
     moved = []
     for slow in (False, True):
-        monkeypatch.setattr(grouped_conv, "whole_is_slow", lambda slow=slow: slow)
+        monkeypatch.setattr(grouped_conv, "splitting_is_faster", lambda slow=slow: slow)
         layer, images = layer_and_images(16)
         network = keras.Sequential([keras.Input((None, None, 48)), layer])
         network.compile("sgd", "mse")
@@ -45,7 +45,7 @@ def test_a_step_of_training_moves_the_weights_as_far_in_pieces_as_whole(monkeypa
     assert abs(moved[0] - layer_and_images(16)[0].get_weights()[0]).max() > 1e-4
 
 
-def test_it_computes_in_half_precision_and_is_saved(tmp_path):
+def test_layer_runs_in_half_precision_and_is_saved(tmp_path):
     layer, images = layer_and_images(16)
     half = GroupedConv2D(32, 3, groups=16, dtype="mixed_bfloat16")
     half.build(images.shape)

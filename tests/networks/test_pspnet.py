@@ -1,4 +1,4 @@
-"""The PSPNet's pyramid: its arithmetic, the reference library's names and poolings, and what it refuses."""
+"""The PSPNet decoder: outputs against NumPy, layer names of segmentation_models and errors."""
 
 import keras
 import numpy as np
@@ -25,7 +25,7 @@ REDUCE = {"avg": np.mean, "max": np.max}
 
 @pytest.mark.parametrize("open_size", [False, True], ids=["known size", "open size"])
 @pytest.mark.parametrize("case", CASES)
-def test_the_logits_are_those_of_plain_numpy(case, open_size):
+def test_logits_equal_those_of_numpy(case, open_size):
     size, tap, factor, options = CASES[case]
     encoder = tiny_encoder(None, None) if open_size else tiny_encoder(*size)
     network = build_pspnet(encoder, 2, tap, conv_filters=9, final_upsampling_factor=factor, activation=None, **options)
@@ -43,7 +43,7 @@ def encoder():
     return tiny_encoder(48, 96)
 
 
-def test_the_layers_have_the_reference_names(encoder):
+def test_layer_names_are_those_of_segmentation_models(encoder):
     found = decoder_layers(build_pspnet(encoder, 1, "eighth", dropout=0.1), encoder)
     parts = ("pooling", "conv", "bn", "relu", "upsampling")
     expected = {f"psp_level{cells}_{part}" for cells in (1, 2, 3, 6) for part in parts} | {"psp_concat"}
@@ -51,7 +51,7 @@ def test_the_layers_have_the_reference_names(encoder):
     assert set(found) == expected | {"final_upsampling", "sigmoid"}
 
 
-def test_the_layers_are_the_references(encoder):
+def test_layers_have_the_settings_of_segmentation_models(encoder):
     network = build_pspnet(encoder, 3, "eighth", use_batchnorm=False)
     assert network.output_shape == (None, 48, 96, 3)
     found = decoder_layers(network, encoder)
@@ -64,27 +64,27 @@ def test_the_layers_are_the_references(encoder):
     assert not any(isinstance(layer, layers.BatchNormalization | layers.SpatialDropout2D) for layer in found.values())
 
 
-def test_the_encoder_behind_the_tap_is_left_out(encoder):
+def test_encoder_layers_after_psp_layer_are_removed(encoder):
     names = {layer.name for layer in build_pspnet(encoder, 1, "quarter", final_upsampling_factor=4).layers}
     assert "quarter" in names
     assert not names & {"eighth", "sixteenth", "end"}
 
 
-def test_dropout_and_normalisation_are_as_asked(encoder):
+def test_dropout_and_normalisation_arguments_are_used(encoder):
     network = build_pspnet(encoder, 1, "eighth", dropout=0.25, norm=torch_batch_norm)
     drop, norm = network.get_layer("spatial_dropout"), network.get_layer("psp_level3_bn")
     assert (type(drop), drop.rate) == (layers.SpatialDropout2D, 0.25)
     assert (norm.momentum, norm.epsilon) == (0.9, 1e-5)
 
 
-def test_sizes_left_open_take_one_size_after_the_other():
+def test_variable_sizes_accept_several_sizes():
     network = build_pspnet(tiny_encoder(None, None), 2, "eighth", conv_filters=6, pooling_type="max")
     for size in ((48, 96), (64, 40)):  # `predict` compiles for the sides left open at the second
         np.testing.assert_allclose(network.predict(noise(*size), verbose=0), answer(network, noise(*size)), atol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
-def test_a_saved_network_answers_the_same(tmp_path, pooling):
+def test_saved_network_predicts_the_same(tmp_path, pooling):
     network = randomise(build_pspnet(tiny_encoder(None, None), 2, "eighth", conv_filters=6, pooling_type=pooling))
     network.save(tmp_path / "psp.keras")
     images = noise(48, 64)
@@ -93,7 +93,7 @@ def test_a_saved_network_answers_the_same(tmp_path, pooling):
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
-def test_a_step_of_training_reaches_every_weight(pooling):
+def test_training_step_changes_every_weight(pooling):
     network = build_pspnet(tiny_encoder(None, None), 1, "eighth", conv_filters=6, pooling_type=pooling)
     trained = [weight.path for weight in network.trainable_weights]
     before = [keras.ops.convert_to_numpy(weight).copy() for weight in randomise(network).trainable_weights]
@@ -108,21 +108,21 @@ def test_a_step_of_training_reaches_every_weight(pooling):
 
 
 @pytest.mark.parametrize("argument", ["conv_filters", "final_upsampling_factor"])
-def test_counts_start_at_one(encoder, argument):
-    with pytest.raises(WrongArgument, match=rf"^{argument}=0: expected an integer of at least 1"):
+def test_count_of_0_is_an_error(encoder, argument):
+    with pytest.raises(WrongArgument, match=rf"^{argument}=0: expected .*integer.* 1"):
         build_pspnet(encoder, 1, "eighth", **{argument: 0})
 
 
-def test_dropout_is_a_share(encoder):
-    with pytest.raises(WrongArgument, match=r"^dropout=1: expected a number of at least 0 and below 1, or None"):
+def test_dropout_rate_out_of_range_is_an_error(encoder):
+    with pytest.raises(WrongArgument, match=r"^dropout=1: expected .* 0 .* 1.*None"):
         build_pspnet(encoder, 1, "eighth", dropout=1)
 
 
-def test_the_tap_is_a_layer(encoder):
-    with pytest.raises(WrongArgument, match=r"^psp_layer='eigth': .*of tiny, or an index.* Did you mean 'eighth'\?"):
+def test_unknown_psp_layer_suggests_the_nearest(encoder):
+    with pytest.raises(WrongArgument, match=r"^psp_layer='eigth': .*of tiny, or an index.* 'eighth'\?"):
         build_pspnet(encoder, 1, "eigth")
 
 
-def test_words_are_looked_up(encoder):
-    with pytest.raises(UnknownChoice, match=r"^pooling_type='mx' .*one of avg, max\. Did you mean 'max'\?"):
+def test_unknown_pooling_type_suggests_the_nearest(encoder):
+    with pytest.raises(UnknownChoice, match=r"^pooling_type='mx' .*one of avg, max\..*'max'\?"):
         build_pspnet(encoder, 1, "eighth", pooling_type="mx")

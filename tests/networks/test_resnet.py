@@ -1,4 +1,4 @@
-"""The graphs of the article and of the reference library: counts, names, order, shapes, constants."""
+"""Pre-activation ResNets: counts, names, order, shapes and constants of the published networks."""
 
 from typing import Any
 
@@ -28,18 +28,18 @@ def each_kind(request: pytest.FixtureRequest, article: keras.Model) -> keras.Mod
     return article if request.param == "article" else tiny(**kinds[request.param])
 
 
-def test_the_articles_resnet34_has_157_layers_and_its_parameters(article):
+def test_resnet34_has_157_layers_and_the_published_parameter_count(article):
     assert len(article.layers) == 157
     assert article.count_params() == 21_298_377
     assert article.output_shape == (None, 7, 7, 512)
 
 
-def test_tops_add_their_classifier_to_the_count():
+def test_top_adds_the_parameters_of_its_classifier():
     assert ResNet34(first_unit="identity").count_params() == 21_811_377
     assert ResNet18(first_unit="identity").count_params() == 11_695_793
 
 
-def test_the_articles_indices_name_the_four_bridges(article):
+def test_published_indices_are_the_four_skips(article):
     taps = [(article.layers[i].name, article.layers[i].output.shape[1:]) for i in (128, 73, 36, 5)]
     assert taps == [
         ("stage4_unit1_relu1", (14, 14, 256)),
@@ -49,7 +49,7 @@ def test_the_articles_indices_name_the_four_bridges(article):
     ]
 
 
-def test_layers_come_in_the_articles_order():
+def test_layers_have_the_published_order():
     names = [layer.name for layer in tiny(first_unit="identity").layers]
     assert names[:17] == [
         *("data", "bn_data", "conv0_pad", "conv0", "bn0", "relu0", "pooling0_pad", "pooling0"),
@@ -60,7 +60,7 @@ def test_layers_come_in_the_articles_order():
     assert names[-2:] == ["bn1", "relu1"]
 
 
-def test_a_bottleneck_is_1x1_then_3x3_with_the_stride_then_1x1():
+def test_bottleneck_is_1x1_then_strided_3x3_then_1x1():
     network = tiny(block="bottleneck")
     names = [layer.name.removeprefix("stage3_unit1_") for layer in network.layers if "stage3_unit1" in layer.name]
     names.remove("sc")
@@ -75,7 +75,7 @@ def test_a_bottleneck_is_1x1_then_3x3_with_the_stride_then_1x1():
     assert network.output_shape == (None, 2, 2, 2048)
 
 
-def test_a_top_pools_then_classifies():
+def test_top_is_pooling_and_a_classifier():
     network = ResNet18(input_shape=(197, 200, 3), classes=7)
     assert [layer.name for layer in network.layers[-4:]] == ["relu1", "pool1", "fc1", "softmax"]
     probabilities = answer(randomise(network), np.ones((2, 197, 200, 3), "float32"))
@@ -83,7 +83,7 @@ def test_a_top_pools_then_classifies():
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
 
 
-def test_only_the_projection_form_projects_in_the_first_unit():
+def test_only_first_unit_projection_projects_in_the_first_unit():
     def projected(**options: Any) -> list[str]:
         return [layer.name for layer in tiny(**options).layers if layer.name.endswith("_sc")]
 
@@ -94,20 +94,20 @@ def test_only_the_projection_form_projects_in_the_first_unit():
 
 
 @pytest.mark.parametrize(("stage", "stride"), [(1, 1), (2, 2), (3, 2), (4, 2)])
-def test_a_projection_reads_the_first_relu_with_the_units_stride(stage, stride):
+def test_projection_takes_the_first_relu_with_the_stride_of_the_unit(stage, stride):
     network = tiny(first_unit="projection")
     projection = network.get_layer(f"stage{stage}_unit1_sc")
     assert projection.input is network.get_layer(f"stage{stage}_unit1_relu1").output
     assert (projection.kernel_size, projection.strides) == ((1, 1), (stride, stride))
 
 
-def test_an_identity_shortcut_is_the_units_own_input():
+def test_identity_shortcut_is_the_input_of_the_unit():
     network = tiny(units=(2, 1, 1, 1), first_unit="identity")
     assert network.get_layer("stage1_unit1_add").input[1] is network.get_layer("pooling0").output
     assert network.get_layer("stage1_unit2_add").input[1] is network.get_layer("stage1_unit1_add").output
 
 
-def test_normalisations_have_the_articles_constants(each_kind):
+def test_normalisations_have_the_published_constants(each_kind):
     for layer in each_kind.layers:
         if isinstance(layer, layers.BatchNormalization):
             assert (layer.momentum, layer.epsilon, layer.center) == (0.99, 2e-5, True)
@@ -126,7 +126,7 @@ def test_convolutions_are_explicitly_padded_unbiased_and_he_uniform(each_kind):
                 assert padding.padding == ((side // 2, side // 2),) * 2
 
 
-def test_the_stem_halves_by_a_7x7_convolution_and_by_a_3x3_pooling(each_kind):
+def test_stem_is_a_7x7_convolution_and_a_3x3_pooling(each_kind):
     conv, pooling = each_kind.get_layer("conv0"), each_kind.get_layer("pooling0")
     assert (conv.filters, conv.kernel_size, conv.strides) == (64, (7, 7), (2, 2))
     assert each_kind.get_layer("pooling0_pad").padding == ((1, 1), (1, 1))
@@ -134,7 +134,7 @@ def test_the_stem_halves_by_a_7x7_convolution_and_by_a_3x3_pooling(each_kind):
     assert (pooling.pool_size, pooling.strides, pooling.padding) == ((3, 3), (2, 2), "valid")
 
 
-def test_squeeze_and_excitation_gates_the_branch_just_before_the_add():
+def test_squeeze_and_excitation_is_before_the_addition():
     network = tiny(squeeze_excitation=True)
     for stage, channels in enumerate((64, 128, 256, 512), start=1):
         unit = f"stage{stage}_unit1"
@@ -144,7 +144,7 @@ def test_squeeze_and_excitation_gates_the_branch_just_before_the_add():
         assert network.get_layer(f"{unit}_add").input[0] is scale.output
 
 
-def test_it_can_stand_on_another_tensor_and_starts_from_its_source():
+def test_input_tensor_model_starts_at_the_source_input():
     grey = keras.Input((64, 64, 1), name="grey")
     colours = layers.Conv2D(3, 1, name="to_colours")(grey)
     network = tiny(input_tensor=colours)
@@ -153,7 +153,7 @@ def test_it_can_stand_on_another_tensor_and_starts_from_its_source():
     assert answer(network, np.zeros((1, 64, 64, 1), "float32")).shape == (1, 2, 2, 512)
 
 
-def test_two_sources_stay_two_inputs():
+def test_input_tensor_with_two_sources_gives_two_inputs():
     pair = [keras.Input((64, 64, 3), name="before"), keras.Input((64, 64, 3), name="after")]
     network = tiny(input_tensor=layers.Concatenate()(pair))
     assert [tensor.name for tensor in network.inputs] == ["before", "after"]
@@ -162,52 +162,52 @@ def test_two_sources_stay_two_inputs():
 @pytest.mark.parametrize(
     ("tensor", "message"),
     [
-        (np.zeros((1, 64, 64, 3)), r"<class 'numpy.ndarray'>: expected a symbolic Keras tensor \(n, height, "),
-        (keras.Input((10,)), r"<KerasTensor shape=\(None, 10\).*: expected a symbolic Keras tensor \(n, height, "),
-        (keras.Input((64, 64, None)), r"\(64, 64, None\): expected \(height, width, channels\), positive"),
+        (np.zeros((1, 64, 64, 3)), r"<class 'numpy.ndarray'>: expected .*symbolic.* \(n, height, "),
+        (keras.Input((10,)), r"<KerasTensor shape=\(None, 10\).*: expected .*symbolic.* \(n, height, "),
+        (keras.Input((64, 64, None)), r"\(64, 64, None\): expected \(height, width, channels\)"),
     ],
 )
-def test_another_tensor_is_a_symbolic_map(tensor, message):
+def test_input_tensor_that_is_not_a_feature_map_is_an_error(tensor, message):
     with pytest.raises(WrongArgument, match=f"^input_tensor={message}"):
         tiny(input_tensor=tensor)
 
 
-def test_a_top_blames_the_tensor_it_stands_on():
-    with pytest.raises(WrongArgument, match=r"^input_tensor=\(64, 64, 3\): expected a known height and width"):
+def test_top_on_an_unsuitable_input_tensor_names_it():
+    with pytest.raises(WrongArgument, match=r"^input_tensor=\(64, 64, 3\): expected .*197"):
         tiny(input_tensor=keras.Input((64, 64, 3)), include_top=True)
 
 
-def test_sides_may_be_unknown_without_a_top_and_default_to_224():
+def test_sides_may_be_none_without_a_top_and_default_to_224():
     assert tiny(input_shape=(None, None, 4)).input_shape == (None, None, None, 4)
     assert ResNet18(include_top=False).input_shape == (None, 224, 224, 3)
 
 
 @pytest.mark.parametrize("shape", [(196, 224, 3), (224, 196, 3), (None, 224, 3), (224, None, 3)])
-def test_a_top_needs_known_sides_of_at_least_197(shape):
-    with pytest.raises(WrongArgument, match=r"^input_shape=.*known height and width of at least 197 pixels"):
+def test_top_with_unknown_or_small_sides_is_an_error(shape):
+    with pytest.raises(WrongArgument, match=r"^input_shape=.*expected .*197 pixels"):
         ResNet18(input_shape=shape)
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (64, 64, 3, 1), (64, 64, None), (0, 64, 3), (64, 6.4, 3), 64])
-def test_an_input_shape_is_height_width_channels(shape):
-    with pytest.raises(WrongArgument, match=r"^input_shape=.*\(height, width, channels\), positive integers"):
+def test_input_shape_of_another_form_is_an_error(shape):
+    with pytest.raises(WrongArgument, match=r"^input_shape=.*\(height, width, channels\)"):
         tiny(input_shape=shape)
 
 
 @pytest.mark.parametrize("units", [(2, 2, 2), (2, 2, 2, 0), 5])
-def test_units_are_four_counts(units):
-    with pytest.raises(WrongArgument, match=r"^units=.*four integers of at least 1, one a stage"):
+def test_units_of_another_form_are_an_error(units):
+    with pytest.raises(WrongArgument, match=r"^units=.*four integers .* 1"):
         tiny(units=units)
 
 
-def test_words_are_looked_up():
-    with pytest.raises(UnknownChoice, match=r"^block='basics' .*basic, bottleneck\. Did you mean 'basic'\?"):
+def test_unknown_names_suggest_the_nearest():
+    with pytest.raises(UnknownChoice, match=r"^block='basics' .*basic, bottleneck\..*'basic'\?"):
         tiny(block="basics")
-    with pytest.raises(UnknownChoice, match=r"^first_unit='projected' .*identity, projection\. Did you mean 'proj"):
+    with pytest.raises(UnknownChoice, match=r"^first_unit='projected' .*identity, projection\..*'proj"):
         tiny(first_unit="projected")
 
 
-def test_channels_first_is_refused_with_its_remedy():
+def test_channels_first_is_an_error_with_a_remedy():
     keras.config.set_image_data_format("channels_first")
     try:
         with pytest.raises(WrongArgument, match=r"expected 'channels_last'\. Call keras\.config\.set_image_data_for"):

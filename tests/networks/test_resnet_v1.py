@@ -1,4 +1,4 @@
-"""Post-activation ResNets against torch's functions, under torchvision's names."""
+"""Post-activation ResNets against torch, with the names of torchvision."""
 
 import keras
 import numpy as np
@@ -37,7 +37,7 @@ def state_of(network: keras.Model) -> dict[str, np.ndarray]:
     ],
     ids=["basic", "bottleneck, dilated"],
 )
-def test_every_stage_is_that_of_torch_also_at_odd_sizes(options, last_stage):
+def test_every_stage_equals_torch_for_even_and_odd_sizes(options, last_stage):
     torch_residual = pytest.importorskip("tests.networks.torch_residual", reason="torch is not installed")
     network = randomise(build_resnet_v1(**options))
     reference = torch_residual.TorchvisionResNet(state_of(network), last_stage=last_stage)
@@ -48,7 +48,7 @@ def test_every_stage_is_that_of_torch_also_at_odd_sizes(options, last_stage):
         np.testing.assert_allclose(ours, theirs, atol=2e-5 * theirs.std())
 
 
-def test_resnet18_has_torchvisions_tensors_and_number_of_parameters():
+def test_resnet18_has_the_tensors_and_parameters_of_torchvision():
     network = ResNet18V1(include_top=True, input_shape=(None, None, 3))
     unit = [f"{part}{number}" for number in (1, 2) for part in ("conv", "bn")]
     units = [f"layer{stage}.{number}.{part}" for stage in (1, 2, 3, 4) for number in (0, 1) for part in unit]
@@ -59,7 +59,7 @@ def test_resnet18_has_torchvisions_tensors_and_number_of_parameters():
     assert (network.name, network.output_shape) == ("resnet18_v1", (None, 1000))
 
 
-def test_normalisations_are_torchs_and_the_skips_halve():
+def test_normalisation_is_that_of_torch_and_skips_halve():
     network = build_resnet_v1(units=(1, 1, 1, 1), input_shape=(64, 96, 1), output_stride=16)
     norms = [layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {(norm.momentum, norm.epsilon) for norm in norms} == {(0.9, 1e-5)}
@@ -68,22 +68,22 @@ def test_normalisations_are_torchs_and_the_skips_halve():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "words"),
+    ("arguments", "message"),
     [
         ({"output_stride": 8}, r"output_stride=8: expected 32 or 16"),
-        ({"block": "botleneck"}, r"block='botleneck' is not known; .* Did you mean 'bottleneck'\?"),
-        ({"units": (1, 1, 1)}, r"units=\(1, 1, 1\): expected four integers of at least 1"),
-        ({"units": (1, 0, 1, 1)}, r"units=\(1, 0, 1, 1\): expected four integers of at least 1"),
-        ({"classes": 0}, r"classes=0: expected an integer of at least 1"),
+        ({"block": "botleneck"}, r"block='botleneck' .*'bottleneck'\?"),
+        ({"units": (1, 1, 1)}, r"units=\(1, 1, 1\): expected four integers .* 1"),
+        ({"units": (1, 0, 1, 1)}, r"units=\(1, 0, 1, 1\): expected four integers .* 1"),
+        ({"classes": 0}, r"classes=0: expected .*integer.* 1"),
         ({"input_shape": (64, 64)}, r"input_shape=\(64, 64\): expected \(height, width, channels\)"),
     ],
 )
-def test_what_cannot_be_built_is_told(wrong, words):
-    with pytest.raises(InputError, match=words):
-        build_resnet_v1(**{"units": (1, 1, 1, 1), **wrong})
+def test_unusable_arguments_are_errors(arguments, message):
+    with pytest.raises(InputError, match=message):
+        build_resnet_v1(**{"units": (1, 1, 1, 1), **arguments})
 
 
-def test_a_variant_shows_what_is_left_to_choose():
+def test_variant_signature_has_the_remaining_arguments():
     with pytest.raises(TypeError, match="units"):
         ResNet18V1(units=(1, 1, 1, 1))
     assert ResNet18V1.__name__ == "ResNet18V1"

@@ -1,4 +1,4 @@
-"""ResNeXts against torch's functions, and what they share with image-classifiers 1.0.0."""
+"""ResNeXts against torch, with the names of image-classifiers 1.0.0."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from tests.networks.tiny import noise, taps_of, weights_of
 ENDS = ("stage1_unit2_relu", "stage2_unit1_relu", "stage3_unit1_relu", "stage4_unit1_relu")
 
 
-def test_every_stage_is_that_of_torch_also_at_odd_sizes():
+def test_every_stage_equals_torch_for_even_and_odd_sizes():
     torch_residual = pytest.importorskip("tests.networks.torch_residual", reason="torch is not installed")
     network, images = randomise(build_resnext(units=(2, 1, 1, 1))), noise(45, 70)
     reference = torch_residual.Bottlenecks(weights_of(network), epsilon=2e-5, groups=32, strided=2, squeeze=False)
@@ -23,7 +23,7 @@ def test_every_stage_is_that_of_torch_also_at_odd_sizes():
         np.testing.assert_allclose(ours, theirs, atol=2e-5 * theirs.std())
 
 
-def test_layers_have_the_names_of_image_classifiers():
+def test_layer_names_are_those_of_image_classifiers():
     network = build_resnext(units=(1, 1, 1, 2), include_top=True, classes=7, input_shape=(64, 96, 3))
     unit = ["conv1", "bn1", "conv2", "bn2", "conv3", "bn3"]
     expected = ["bn_data", "conv0", "bn0"]
@@ -41,13 +41,13 @@ def test_layers_have_the_names_of_image_classifiers():
     assert (norm.epsilon, norm.momentum, network.get_layer("bn_data").scale) == (2e-5, 0.99, False)
 
 
-def test_a_group_begins_as_far_from_zero_as_glorot_would_have_it():
+def test_grouped_kernel_has_the_glorot_bound_of_one_group():
     kernel = np.asarray(build_resnext(units=(1, 1, 1, 1)).get_layer("stage2_unit1_conv2").kernel)
     assert kernel.shape == (3, 3, 8, 256)
     limit = np.sqrt(6 / (9 * 8 + 9 * 8))  # inputs and outputs of one group
     assert 0.99 * limit < abs(kernel).max() <= limit
 
 
-def test_what_cannot_be_built_is_told():
-    with pytest.raises(InputError, match=r"units=\(3, 4\): expected four integers of at least 1, one a stage"):
+def test_unusable_arguments_are_errors():
+    with pytest.raises(InputError, match=r"units=\(3, 4\): expected four integers .* 1"):
         build_resnext(units=(3, 4))

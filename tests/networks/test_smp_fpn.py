@@ -1,4 +1,4 @@
-"""The torch library's FPN: its arithmetic against torch's functions, its layers, and what it refuses."""
+"""The FPN of segmentation_models_pytorch: outputs against torch, layers and errors."""
 
 import pytest
 from keras import layers
@@ -20,7 +20,7 @@ def encoder():
 @pytest.mark.parametrize(
     ("merge_policy", "segmentation_channels"), [("add", 32), ("cat", 32), ("add", 64)]
 )  # groups of one channel and of two
-def test_the_logits_are_those_of_torchs_functions(encoder, merge_policy, segmentation_channels):
+def test_logits_equal_those_of_torch(encoder, merge_policy, segmentation_channels):
     from tests.networks.torch_decoders import Reference
 
     options = {"merge_policy": merge_policy, "segmentation_channels": segmentation_channels}
@@ -31,7 +31,7 @@ def test_the_logits_are_those_of_torchs_functions(encoder, merge_policy, segment
     assert difference(expected, answer(network, images)) < 1e-4
 
 
-def test_the_defaults_are_the_torch_librarys(encoder):
+def test_defaults_are_those_of_segmentation_models_pytorch(encoder):
     found = decoder_layers(build_smp_fpn(encoder, 1, SKIPS[:3]), encoder)
     assert found["decoder_p5"].filters == 256
     assert found["decoder_seg_blocks_0_block_2_conv"].filters == 128
@@ -42,17 +42,17 @@ def test_the_defaults_are_the_torch_librarys(encoder):
     assert isinstance(found["decoder_merge"], layers.Add)
 
 
-def test_without_dropout_there_is_no_such_layer(encoder):
+def test_dropout_of_0_adds_no_layer(encoder):
     found = decoder_layers(build_smp_fpn(encoder, 1, SKIPS[:3], dropout=0.0, **SMALL), encoder)
     assert "decoder_dropout" not in found
 
 
-def test_the_last_enlargement_is_the_callers(encoder):
+def test_final_upsampling_has_the_given_factor(encoder):
     assert build_smp_fpn(encoder, 1, SKIPS[:3], upsampling=2, **SMALL).output_shape == (None, 32, 48, 1)
 
 
 @pytest.mark.parametrize(("count", "expected"), [(2, "expected three layers"), (4, "expected at most 3 layers")])
-def test_other_than_three_skips_are_refused(encoder, count, expected):
+def test_number_of_skips_other_than_three_is_an_error(encoder, count, expected):
     with pytest.raises(WrongArgument, match=f"skip_connection_layers=.*: {expected}"):
         build_smp_fpn(encoder, 1, SKIPS[:count], **SMALL)
 
@@ -60,22 +60,22 @@ def test_other_than_three_skips_are_refused(encoder, count, expected):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"segmentation_channels": 48}, "segmentation_channels=48: expected a positive multiple of 32, the groups of"),
-        ({"pyramid_channels": 0}, "pyramid_channels=0: expected an integer of at least 1"),
-        ({"dropout": 1.0}, "dropout=1.0: expected a number of at least 0 and below 1"),
-        ({"upsampling": 0}, "factor=0: expected an integer of at least 1"),
+        ({"segmentation_channels": 48}, "segmentation_channels=48: expected .*multiple of 32"),
+        ({"pyramid_channels": 0}, "pyramid_channels=0: expected .*integer.* 1"),
+        ({"dropout": 1.0}, "dropout=1.0: expected .* 0 .* 1"),
+        ({"upsampling": 0}, "factor=0: expected .*integer.* 1"),
     ],
 )
-def test_a_number_out_of_its_range_is_refused(encoder, options, text):
+def test_number_out_of_range_is_an_error(encoder, options, text):
     with pytest.raises(WrongArgument, match=text):
         build_smp_fpn(encoder, 1, SKIPS[:3], **options)
 
 
-def test_an_unknown_merge_policy_is_refused(encoder):
-    with pytest.raises(UnknownChoice, match="merge_policy='sum' is not known; expected one of add, cat"):
+def test_unknown_merge_policy_is_an_error(encoder):
+    with pytest.raises(UnknownChoice, match=r"merge_policy='sum' .*one of add, cat"):
         build_smp_fpn(encoder, 1, SKIPS[:3], merge_policy="sum")
 
 
-def test_skips_in_the_wrong_order_are_refused(encoder):
-    with pytest.raises(SkipSizeMismatch, match="the skip connection of decoder_p4 is 16 x 24 pixels"):
+def test_skips_in_the_wrong_order_are_an_error(encoder):
+    with pytest.raises(SkipSizeMismatch, match=r"decoder_p4 .*16 x 24 pixels"):
         build_smp_fpn(encoder, 1, SKIPS[2::-1], **SMALL)

@@ -1,4 +1,4 @@
-"""The torch library's LinkNet: its arithmetic against torch's functions, its layers, and what it refuses."""
+"""The LinkNet of segmentation_models_pytorch: outputs against torch, layers and errors."""
 
 import pytest
 from keras import layers
@@ -20,7 +20,7 @@ def encoder():
     [(SKIPS, 5, True), (SKIPS, 5, False), (SKIPS[:2], 3, True), (SKIPS[:1], 1, True)],
     ids=["four skips", "without normalisation", "two skips", "as many skips as blocks"],
 )
-def test_the_logits_are_those_of_torchs_functions(encoder, names, blocks, use_batchnorm):
+def test_logits_equal_those_of_torch(encoder, names, blocks, use_batchnorm):
     from tests.networks.torch_decoders import Reference
 
     network = build_smp_linknet(
@@ -32,7 +32,7 @@ def test_the_logits_are_those_of_torchs_functions(encoder, names, blocks, use_ba
     assert difference(expected, answer(network, images)) < 1e-4
 
 
-def test_a_skip_decides_the_channels_of_its_block_and_the_others_have_32(encoder):
+def test_block_has_the_channels_of_its_skip_or_32(encoder):
     found = decoder_layers(build_smp_linknet(encoder, 1, SKIPS[:3]), encoder)
     widths = [found[f"decoder_stage{stage}c_conv"].filters for stage in range(5)]
     assert widths == [*(WIDTHS[name] for name in SKIPS[:3]), 32, 32]
@@ -40,7 +40,7 @@ def test_a_skip_decides_the_channels_of_its_block_and_the_others_have_32(encoder
     assert build_smp_linknet(encoder, 1, SKIPS, prefinal_channels=7).get_layer("decoder_stage4c_conv").filters == 7
 
 
-def test_the_transposed_convolution_has_a_bias_though_it_is_normalised(encoder):
+def test_transposed_convolution_has_a_bias_and_normalisation(encoder):
     found = decoder_layers(build_smp_linknet(encoder, 1, SKIPS), encoder)
     transposed = [layer for layer in found.values() if isinstance(layer, layers.Conv2DTranspose)]
     assert [(layer.use_bias, layer.kernel_size, layer.strides) for layer in transposed] == [(True, (4, 4), (2, 2))] * 5
@@ -50,16 +50,16 @@ def test_the_transposed_convolution_has_a_bias_though_it_is_normalised(encoder):
 
 
 @pytest.mark.parametrize("argument", ["n_upsample_blocks", "prefinal_channels"])
-def test_a_count_that_is_no_positive_integer_is_refused(encoder, argument):
-    with pytest.raises(WrongArgument, match=rf"{argument}=0: expected an integer of at least 1\."):
+def test_count_that_is_not_a_positive_integer_is_an_error(encoder, argument):
+    with pytest.raises(WrongArgument, match=rf"{argument}=0: expected .*integer.* 1"):
         build_smp_linknet(encoder, 1, SKIPS, **{argument: 0})
 
 
-def test_more_skips_than_blocks_are_refused(encoder):
-    with pytest.raises(WrongArgument, match=r"skip_connection_layers=.*: expected at most 3 layers"):
+def test_more_skips_than_blocks_are_an_error(encoder):
+    with pytest.raises(WrongArgument, match=r"skip_connection_layers=.*: expected at most 3 "):
         build_smp_linknet(encoder, 1, SKIPS, n_upsample_blocks=3)
 
 
-def test_skips_in_the_wrong_order_are_refused(encoder):
-    with pytest.raises(SkipSizeMismatch, match="the skip connection of decoder_stage0 is 32 x 48 pixels"):
+def test_skips_in_the_wrong_order_are_an_error(encoder):
+    with pytest.raises(SkipSizeMismatch, match=r"decoder_stage0 .*32 x 48 pixels"):
         build_smp_linknet(encoder, 1, SKIPS[::-1])

@@ -1,4 +1,4 @@
-"""What holds of every decoder in torch's form: open sizes, saving, training, precision, beginnings."""
+"""Decoders of segmentation_models_pytorch: sizes, saving, training, precision and initialisation."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ decoders = pytest.mark.parametrize("name", BUILDS)
 
 
 @decoders
-def test_sizes_left_open_take_any_multiple_of_32(name):
+def test_variable_sizes_accept_any_multiple_of_32(name):
     network = BUILDS[name](tiny_encoder(None, None))
     assert (network.name, network.output_shape) == (name, (None, None, None, 2))
     for size in ((32, 96), (64, 32)):
@@ -29,7 +29,7 @@ def test_sizes_left_open_take_any_multiple_of_32(name):
 
 
 @decoders
-def test_a_saved_network_answers_the_same(name, tmp_path):
+def test_saved_network_predicts_the_same(name, tmp_path):
     network = randomise(BUILDS[name](tiny_encoder(None, None)))
     network.save(tmp_path / "network.keras")
     images = noise(64, 32)
@@ -38,7 +38,7 @@ def test_a_saved_network_answers_the_same(name, tmp_path):
 
 
 @decoders
-def test_a_training_step_moves_every_kernel_of_the_decoder(name):
+def test_training_step_changes_every_kernel_of_the_decoder(name):
     encoder = tiny_encoder(64, 96)
     network = BUILDS[name](encoder)
     kernels = [layer.kernel for layer in decoder_layers(network, encoder).values() if hasattr(layer, "kernel")]
@@ -53,7 +53,7 @@ def test_a_training_step_moves_every_kernel_of_the_decoder(name):
 
 
 @decoders
-def test_convolutions_begin_he_uniform_and_the_head_glorot_uniform(name):
+def test_convolutions_are_he_uniform_and_the_head_is_glorot_uniform(name):
     encoder = tiny_encoder(64, 96)
     found = decoder_layers(BUILDS[name](encoder), encoder).values()
     convs = [layer for layer in found if type(layer) is keras.layers.Conv2D and layer.name != "final_conv"]
@@ -72,7 +72,7 @@ def mixed_precision():
 
 @decoders
 @pytest.mark.usefixtures("mixed_precision")
-def test_under_mixed_precision_all_behind_the_last_convolution_is_float32(name):
+def test_layers_after_the_last_convolution_are_float32(name):
     encoder = tiny_encoder(64, 96)
     network = BUILDS[name](encoder)
     names = [layer.name for layer in network.layers]

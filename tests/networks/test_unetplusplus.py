@@ -1,4 +1,4 @@
-"""The U-Net++'s decoder: its arithmetic against torch's functions, its layers, and what it refuses."""
+"""The U-Net++ decoder: outputs against torch, layers and errors."""
 
 import keras
 import pytest
@@ -32,7 +32,7 @@ def encoder():
     [(SKIPS, FILTERS, True), (SKIPS, FILTERS, False), (SKIPS[:2], FILTERS, True), (SKIPS[:3], FILTERS[:3], True)],
     ids=["four skips", "biased", "two skips", "as many skips as blocks"],
 )
-def test_the_logits_are_those_of_torchs_functions(encoder, names, filters, use_batchnorm):
+def test_logits_equal_those_of_torch(encoder, names, filters, use_batchnorm):
     from tests.networks.torch_decoders import Reference
 
     network = build_unetplusplus(
@@ -44,7 +44,7 @@ def test_the_logits_are_those_of_torchs_functions(encoder, names, filters, use_b
     assert difference(expected, answer(network, images)) < 1e-4
 
 
-def test_a_fifth_skip_is_joined_at_full_size():
+def test_fifth_skip_is_concatenated_at_full_size():
     from tests.networks.torch_decoders import Reference
 
     names = (*SKIPS, "full")
@@ -55,7 +55,7 @@ def test_a_fifth_skip_is_joined_at_full_size():
     assert difference(expected, answer(network, images)) < 1e-4
 
 
-def test_every_block_has_the_channels_and_the_epsilon_of_the_torch_library(encoder):
+def test_blocks_have_the_channels_and_epsilon_of_smp(encoder):
     found = decoder_layers(build_unetplusplus(encoder, 1, SKIPS, decoder_filters=FILTERS), encoder)
     widths = {
         **{f"x_0_{level}": filters for level, filters in enumerate(FILTERS)},
@@ -68,12 +68,12 @@ def test_every_block_has_the_channels_and_the_epsilon_of_the_torch_library(encod
     assert len(norms) == len(convs) == 22
 
 
-def test_the_normalisation_may_be_another(encoder):
+def test_normalisation_comes_from_the_factory(encoder):
     network = build_unetplusplus(encoder, 1, SKIPS[:1], decoder_filters=(4,), norm=batch_norm)
     assert network.get_layer("decoder_x_0_0a_bn").epsilon == 1e-3
 
 
-def test_attention_weighs_the_joined_map_and_the_end_of_every_block(encoder):
+def test_attention_is_after_concatenation_and_at_the_end_of_blocks(encoder):
     network = build_unetplusplus(encoder, 1, SKIPS[:2], decoder_filters=(9, 8, 7), attention="scse")
     gates = [layer.name for layer in network.layers if layer.name.endswith("_pixel_gate")]
     blocks = ["x_0_0", "x_1_1", "x_0_1", "x_0_2"]
@@ -82,22 +82,22 @@ def test_attention_weighs_the_joined_map_and_the_end_of_every_block(encoder):
     assert sorted(gates) == sorted(expected)
 
 
-def test_what_is_no_list_of_widths_is_refused(encoder):
+def test_unusable_decoder_filters_are_an_error(encoder):
     for given in ((), (4, 0), 4):
         with pytest.raises(WrongArgument, match=r"decoder_filters=.*: expected a list with an integer of at least 1"):
             build_unetplusplus(encoder, 1, SKIPS, decoder_filters=given)
 
 
-def test_more_skips_than_blocks_are_refused(encoder):
-    with pytest.raises(WrongArgument, match=r"skip_connection_layers=.*: expected at most 3 layers"):
+def test_more_skips_than_blocks_are_an_error(encoder):
+    with pytest.raises(WrongArgument, match=r"skip_connection_layers=.*: expected at most 3 "):
         build_unetplusplus(encoder, 1, SKIPS, decoder_filters=FILTERS[:3])
 
 
-def test_an_unknown_attention_is_refused(encoder):
-    with pytest.raises(UnknownChoice, match=r"attention='scsi' is not known.*Did you mean 'scse'"):
+def test_unknown_attention_is_an_error(encoder):
+    with pytest.raises(UnknownChoice, match=r"attention='scsi'.*'scse'"):
         build_unetplusplus(encoder, 1, SKIPS, attention="scsi")
 
 
-def test_skips_in_the_wrong_order_are_refused(encoder):
-    with pytest.raises(SkipSizeMismatch, match="the skip connection of decoder_x_0_0 is 32 x 48 pixels"):
+def test_skips_in_the_wrong_order_are_an_error(encoder):
+    with pytest.raises(SkipSizeMismatch, match=r"decoder_x_0_0 .*32 x 48 pixels"):
         build_unetplusplus(encoder, 1, SKIPS[::-1], decoder_filters=FILTERS)

@@ -1,4 +1,4 @@
-"""An encoder small enough to build in every test, and what a forward pass in NumPy needs of it."""
+"""A small encoder for tests, with its forward pass in NumPy."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The decoders of segmentation_models_pytorch by torch's own functions: float64, from maps and weights by name."""
+"""Decoders of segmentation_models_pytorch in torch, float64, from feature maps and weights by name."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Post-activation residual networks by torch's own functions, in float64, from weights by name."""
+"""Post-activation residual networks in torch, float64, from weights by name."""
 
 from collections.abc import Mapping
 

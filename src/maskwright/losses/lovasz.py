@@ -14,7 +14,7 @@ from keras import ops
 from maskwright.losses.arguments import ClassIndexes, ClassWeights
 from maskwright.losses.base import FunctionLoss, register
 from maskwright.losses.pixelwise import clip_probabilities
-from maskwright.losses.soft_counts import mean_over_present, present_classes
+from maskwright.losses.soft_counts import present_classes, weighted_mean_over_present
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 
@@ -86,7 +86,7 @@ def _mean_extension(errors: Tensor, pixels: Pixels, *, class_weights: ClassWeigh
     )
     extensions = ops.sum(ops.take_along_axis(errors, order, axis=1) * increments, axis=1)
     present = present_classes(pixels, per_image=per_image)
-    mean, _ = mean_over_present(extensions, present, class_weights=class_weights)
+    mean, _ = weighted_mean_over_present(extensions, present, class_weights=class_weights)
     return mean
 
 

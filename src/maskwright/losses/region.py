@@ -20,10 +20,10 @@ from maskwright.losses.soft_counts import (
     SMOOTH,
     SoftCounts,
     f_score_index,
-    mean_over_present,
     present_classes,
     soft_counts,
     tversky_index,
+    weighted_mean_over_present,
 )
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
@@ -45,7 +45,7 @@ def region_loss(
     pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore)
     scores = score(pixels, soft_counts(pixels, per_image=per_image))
     present = present_classes(pixels, per_image=per_image)
-    mean, any_present = mean_over_present(scores, present, class_weights=class_weights)
+    mean, any_present = weighted_mean_over_present(scores, present, class_weights=class_weights)
     return ops.where(any_present, 1 - mean, 0.0)
 
 

@@ -64,7 +64,7 @@ def f_score_index(counts: SoftCounts, *, beta: float, smooth: float) -> Tensor:
     return tversky_index(counts, alpha=1 / total, beta=beta**2 / total, smooth=smooth / total)
 
 
-def mean_over_present(
+def weighted_mean_over_present(
     values: Tensor, present: Tensor, *, class_weights: Sequence[float] | None = None
 ) -> tuple[Tensor, Tensor]:
     """Return the mean of (images, classes) values where ``present`` and whether any is present: two scalars.

@@ -23,10 +23,10 @@ from maskwright.losses.soft_counts import (
     SMOOTH,
     SoftCounts,
     f_score_index,
-    mean_over_present,
     present_classes,
     soft_counts,
     tversky_index,
+    weighted_mean_over_present,
 )
 from maskwright.losses.targets import Tensor, read_pixels
 from maskwright.metrics.keras_mean import MeanScoreMetric
@@ -81,7 +81,7 @@ class BatchScore(MeanScoreMetric):
             pixels = pixels._replace(prediction=hard, hard_prediction=hard)
         scores = self.index(soft_counts(pixels, per_image=self.per_image))
         present = present_classes(pixels, per_image=self.per_image)
-        mean, defined = mean_over_present(scores, present, class_weights=self.class_weights)
+        mean, defined = weighted_mean_over_present(scores, present, class_weights=self.class_weights)
         return ops.reshape(mean, (1,)), ops.reshape(defined, (1,))
 
     def get_config(self) -> dict[str, object]:

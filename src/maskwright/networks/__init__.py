@@ -1,4 +1,4 @@
-"""Networks as graphs of Keras layers; knows nothing of files, data or training."""
+"""Segmentation networks and encoders, built as functional Keras models."""
 
 from maskwright.networks.auxiliary_outputs import mask_only
 from maskwright.networks.backbones import (

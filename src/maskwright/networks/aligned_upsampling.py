@@ -1,7 +1,7 @@
-"""Bilinear enlargement whose corner pixels keep their place, as torch networks enlarge with ``align_corners=True``.
+"""Bilinear upsampling with aligned corner pixels, like torch with ``align_corners=True``.
 
-Keras' own ``UpSampling2D`` and ``resize`` align the outer edges of the pixels instead; the two differ everywhere but
-in the middle of the map.
+`keras.layers.UpSampling2D` and `keras.ops.image.resize` align the outer edges of the pixels instead; the results differ
+everywhere but in the middle of the feature map.
 """
 
 from typing import Any
@@ -14,7 +14,10 @@ from maskwright.networks.bilinear_upsampling import BilinearUpsampling2D
 
 @keras.saving.register_keras_serializable("maskwright")
 class AlignedUpsampling2D(BilinearUpsampling2D):
-    """Maps (n, h, w, c) enlarged to (n, factor * h, factor * w, c), any h and w: ``torch.nn.UpsamplingBilinear2d``.
+    """Upsample (n, h, w, c) to (n, factor * h, factor * w, c) for any h and w, like ``torch.nn.UpsamplingBilinear2d``.
+
+    Args:
+        factor: Upsampling factor of both sides.
 
     Raises:
         WrongArgument: ``factor`` is not a positive integer.
@@ -26,18 +29,18 @@ class AlignedUpsampling2D(BilinearUpsampling2D):
     """
 
     def call(self, x: Any) -> Any:
-        """Enlarge ``x``."""
-        # Two products with small matrices, not gathered neighbours: their gradient is a product too, three times as
-        # fast to train on a CPU, and the same in every run on a GPU.
+        """Upsample ``x``."""
+        # Two matrix products instead of gathered neighbours: their gradients are matrix products too, which train three
+        # times as fast on a CPU and are deterministic on a GPU.
         n, h, w, c = ops.shape(x)
         rows = ops.matmul(self._weights(h, x.dtype), ops.reshape(x, (n, h, w * c)))
         rows = ops.reshape(rows, (n, self.factor * h, w, c))
         return ops.matmul(self._weights(w, x.dtype), rows)
 
     def _weights(self, side: Any, dtype: Any) -> Any:
-        """What each pixel of an enlarged side takes of each pixel of ``side``: (factor * side, side)."""
-        # In float32 until the end: half precision cannot count the pixels of a large side.
-        steps = ops.cast(ops.maximum(self.factor * side - 1, 1), "float32")  # a single pixel has no steps
-        places = ops.arange(self.factor * side, dtype="float32") * (ops.cast(side - 1, "float32") / steps)
-        distances = ops.abs(ops.expand_dims(places, 1) - ops.arange(side, dtype="float32"))
+        """Return the interpolation weights (factor * side, side) of one axis."""
+        # Computed in float32 because half precision cannot represent the pixel indices of a large side.
+        steps = ops.cast(ops.maximum(self.factor * side - 1, 1), "float32")  # avoids 0 / 0 for a single pixel
+        positions = ops.arange(self.factor * side, dtype="float32") * (ops.cast(side - 1, "float32") / steps)
+        distances = ops.abs(ops.expand_dims(positions, 1) - ops.arange(side, dtype="float32"))
         return ops.cast(ops.relu(1 - distances), dtype)

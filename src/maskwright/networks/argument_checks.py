@@ -1,4 +1,4 @@
-"""Checks every network makes of what it is asked to be, before a layer is built."""
+"""Argument checks shared by all network builders."""
 
 from collections.abc import Sequence
 from typing import Final, TypeGuard
@@ -9,26 +9,26 @@ import numpy as np
 from maskwright.errors import wrong_argument
 
 ImageShape = Sequence[int | None]
-MAP: Final = "(n, height, width, channels)"
+FEATURE_MAP_SHAPE: Final = "(n, height, width, channels)"
 
 
-def is_map(value: object) -> bool:
-    """Whether ``value`` is a symbolic tensor of four axes, `MAP`."""
+def is_feature_map(value: object) -> bool:
+    """Return whether ``value`` is a symbolic tensor (n, height, width, channels)."""
     return isinstance(value, keras.KerasTensor) and len(value.shape) == 4
 
 
 def is_positive_integer(value: object) -> bool:
-    """Whether ``value`` is a whole number of at least 1; NumPy's integers count, booleans do not."""
+    """Return whether ``value`` is a Python or NumPy integer of at least 1; booleans are not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
 
 
 def are_positive_integers(values: object) -> TypeGuard[Sequence[int]]:
-    """Whether ``values`` is a list or tuple, possibly empty, of whole numbers of at least 1."""
+    """Return whether ``values`` is a list or tuple, possibly empty, of integers of at least 1."""
     return isinstance(values, Sequence) and all(map(is_positive_integer, values))
 
 
 def check_image_format() -> None:
-    """Refuse to build while Keras is set to channels first: the graphs here put channels last.
+    """Check that Keras is set to channels last, the only layout that the networks support.
 
     Raises:
         WrongArgument: ``keras.config.image_data_format()`` is not ``"channels_last"``.
@@ -39,35 +39,35 @@ def check_image_format() -> None:
 
 
 def check_input_shape(shape: ImageShape, *, argument: str) -> None:
-    """Require (height, width, channels), where height and width may be None.
+    """Check that a shape is (height, width, channels), where height and width may be None.
 
     Raises:
-        WrongArgument: ``shape`` has another length, or a size that is not a positive integer.
+        WrongArgument: ``shape`` has another length, or a size is not a positive integer.
     """
     if isinstance(shape, Sequence) and len(shape) == 3:
         *sides, channels = shape
         if is_positive_integer(channels) and all(side is None or is_positive_integer(side) for side in sides):
             return
-    expected = "(height, width, channels), positive integers, of which height and width may be None"
+    expected = "(height, width, channels) as positive integers; height and width may be None"
     raise wrong_argument(argument, shape, expected=expected)
 
 
-def check_known_sides(shape: ImageShape, *, least: int, argument: str) -> None:
-    """Require a height and a width that are known and not below ``least`` pixels, as a classifier's top does.
+def check_static_sides(shape: ImageShape, *, minimum: int, argument: str) -> None:
+    """Check that height and width are known and at least ``minimum`` pixels, as a classifier requires.
 
     Raises:
-        WrongArgument: height or width is None or too small.
+        WrongArgument: Height or width is None or too small.
     """
-    if any(side is None or side < least for side in shape[:2]):
-        expected = f"a known height and width of at least {least} pixels when include_top=True"
+    if any(side is None or side < minimum for side in shape[:2]):
+        expected = f"a known height and width of at least {minimum} pixels when include_top=True"
         raise wrong_argument(argument, tuple(shape), expected=expected)
 
 
 def check_divisible_sides(shape: ImageShape, *, by: int) -> None:
-    """Require that a known height or width be a multiple of ``by`` pixels, so that halvings and doublings meet.
+    """Check that a known height or width is a multiple of ``by`` pixels, so that downsampling can be reversed.
 
     Raises:
-        WrongArgument: a known side is not a multiple of ``by``.
+        WrongArgument: A known side is not a multiple of ``by``.
     """
     if any(side is not None and side % by for side in shape[:2]):
         expected = f"a height and width that are multiples of {by} pixels, or None"
@@ -75,7 +75,7 @@ def check_divisible_sides(shape: ImageShape, *, by: int) -> None:
 
 
 def check_at_least_one(argument: str, value: int) -> None:
-    """Require a whole number of at least 1.
+    """Check that a value is an integer of at least 1.
 
     Raises:
         WrongArgument: ``value`` is not a positive integer.
@@ -85,7 +85,7 @@ def check_at_least_one(argument: str, value: int) -> None:
 
 
 def check_classes(classes: int) -> None:
-    """Require at least one class.
+    """Check the number of classes.
 
     Raises:
         WrongArgument: ``classes`` is not a positive integer.
@@ -93,11 +93,11 @@ def check_classes(classes: int) -> None:
     check_at_least_one("classes", classes)
 
 
-def check_dropout(argument: str, share: float | None) -> None:
-    """Require a share of channels to drop, from 0 to below 1, or None.
+def check_dropout(argument: str, rate: float | None) -> None:
+    """Check that a dropout rate is in [0, 1) or None.
 
     Raises:
-        WrongArgument: ``share`` is something else.
+        WrongArgument: ``rate`` is something else.
     """
-    if share is not None and not (isinstance(share, int | float | np.number) and 0 <= share < 1):
-        raise wrong_argument(argument, share, expected="a number of at least 0 and below 1, or None")
+    if rate is not None and not (isinstance(rate, int | float | np.number) and 0 <= rate < 1):
+        raise wrong_argument(argument, rate, expected="a number of at least 0 and below 1, or None")

@@ -1,8 +1,8 @@
-"""What a decoder may end in beyond one mask: a hypercolumn before the head, and further outputs to train with.
+"""Hypercolumns and auxiliary outputs of a decoder for training: deep supervision and image-level presence.
 
 Sources: Hariharan et al., "Hypercolumns for Object Segmentation and Fine-grained Localization", CVPR 2015;
-Lee et al., "Deeply-Supervised Nets", AISTATS 2015; together with an image-level classifier they are what the best
-of the TGS salt competition (2018) trained.
+Lee et al., "Deeply-Supervised Nets", AISTATS 2015. The best entries of the TGS salt competition (2018) combined both
+with an image-level classifier.
 """
 
 from collections.abc import Sequence
@@ -16,54 +16,54 @@ from maskwright.networks.bilinear_upsampling import BilinearUpsampling2D
 from maskwright.networks.head import Activation, mask_head
 
 MASK: Final = "mask"
-PRESENT: Final = "present"
+PRESENCE: Final = "presence"
 
 
-def hypercolumn_of(maps: Sequence[keras.KerasTensor], *, scales: Sequence[int]) -> keras.KerasTensor:
-    """All ``maps``, each enlarged bilinearly by its scale to the size of the last, one behind the other in channels."""
-    enlarged = [
+def hypercolumn_features(feature_maps: Sequence[keras.KerasTensor], *, scales: Sequence[int]) -> keras.KerasTensor:
+    """Upsample each feature map bilinearly by its scale, to the size of the last, and concatenate them."""
+    upsampled = [
         x if scale == 1 else BilinearUpsampling2D(scale, name=f"hypercolumn_upsampling{level}")(x)
-        for level, (x, scale) in enumerate(zip(maps, scales, strict=True))
+        for level, (x, scale) in enumerate(zip(feature_maps, scales, strict=True))
     ]
-    return layers.Concatenate(name="hypercolumn_concat")(enlarged)
+    return layers.Concatenate(name="hypercolumn_concat")(upsampled)
 
 
-def stage_masks(
-    maps: Sequence[keras.KerasTensor], *, scales: Sequence[int], classes: int, activation: Activation
+def deep_supervision_masks(
+    feature_maps: Sequence[keras.KerasTensor], *, scales: Sequence[int], classes: int, activation: Activation
 ) -> dict[str, keras.KerasTensor]:
-    """For deep supervision: a mask of each of ``maps``, a 1x1 convolution enlarged bilinearly by its scale.
+    """Create an output of each feature map: a 1x1 convolution, bilinear upsampling by its scale, and the activation.
 
-    The mask of the i-th is called ``mask_stage{i}``; it and its logits are float32.
+    The i-th output has the name ``mask_stage{i}``; it and its logits are float32.
     """
     masks = {}
-    for level, (x, scale) in enumerate(zip(maps, scales, strict=True)):
+    for level, (x, scale) in enumerate(zip(feature_maps, scales, strict=True)):
         name = f"{MASK}_stage{level}"
-        enlarge = BilinearUpsampling2D(scale, dtype="float32", name=f"{name}_upsampling")
+        upsampling = BilinearUpsampling2D(scale, dtype="float32", name=f"{name}_upsampling")
         masks[name] = mask_head(
-            x, classes, activation=activation, size=1, upsampling=enlarge, name=f"{name}_conv", output_name=name
+            x, classes, activation=activation, size=1, upsampling=upsampling, name=f"{name}_conv", output_name=name
         )
     return masks
 
 
-def presence(features: keras.KerasTensor) -> keras.KerasTensor:
-    """The probability (n, 1), in float32, that an image holds anything at all, of its features' means."""
-    x = layers.GlobalAveragePooling2D(name=f"{PRESENT}_pool")(features)
-    return layers.Dense(1, activation="sigmoid", dtype="float32", name=PRESENT)(x)
+def presence_head(features: keras.KerasTensor) -> keras.KerasTensor:
+    """Compute the probability (n, 1), float32, that an image has any foreground, from the means of its features."""
+    x = layers.GlobalAveragePooling2D(name=f"{PRESENCE}_pool")(features)
+    return layers.Dense(1, activation="sigmoid", dtype="float32", name=PRESENCE)(x)
 
 
 def mask_only(network: keras.Model) -> keras.Model:
-    """The network that gives the mask alone: what is saved and predicted with after training with further outputs.
+    """Return the model without auxiliary outputs, for inference; it shares its weights with ``network``.
 
-    It shares its weights with ``network``. A network whose one output is not a dictionary is returned as it is.
+    A network whose output is not a dictionary is returned unchanged.
 
     Raises:
-        WrongArgument: the network's outputs are named, and none is called ``"mask"``.
+        WrongArgument: The outputs are a dictionary without ``"mask"``.
 
     >>> from maskwright.networks import ResNet18, build_unet
     >>> encoder = ResNet18(include_top=False, input_shape=(64, 96, 3))
-    >>> network = build_unet(encoder, 1, ["stage4_unit1_relu1"], empty_head=True)
+    >>> network = build_unet(encoder, 1, ["stage4_unit1_relu1"], classification_head=True)
     >>> list(network.output)
-    ['mask', 'present']
+    ['mask', 'presence']
     >>> mask_only(network).output_shape
     (None, 64, 96, 1)
     """
@@ -71,5 +71,5 @@ def mask_only(network: keras.Model) -> keras.Model:
     if not isinstance(outputs, dict):
         return network
     if MASK not in outputs:
-        raise wrong_argument("network", network, expected=f"a network with an output called {MASK!r}")
+        raise wrong_argument("network", network, expected=f"a network with an output {MASK!r}")
     return keras.Model(network.input, outputs[MASK], name=network.name)

@@ -1,4 +1,4 @@
-"""One table of encoders: name -> how to build it, where decoders tap it, what pixels it expects."""
+"""The table of encoders: builder, skip connections, preprocessing, size and published weights of each."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -30,19 +30,19 @@ PYRAMID_LEVEL: Final = re.compile(r"P\d+")
 
 @dataclass(frozen=True)
 class Backbone:
-    """An encoder.
+    """Description of an encoder.
 
     Attributes:
-        build: Called as ``build(input_shape=(height, width, channels), **options)``, height and width possibly None;
-            returns the encoder without a classifier, with random weights.
-        skips: The layers a decoder joins, deep to shallow: 1/16, 1/8, 1/4 and 1/2 of the image; the VGGs go on to the
-            full size, the ConvNeXts end at 1/4, their first step.
-        preprocessing: Makes the pixels ``build``'s network takes from RGB in 0-255.
-        parameters: Numbers in the encoder, for three channels, those that are not trained included.
-        weights: Data sets that weights are published for.
-        options: What more ``build`` takes: ``"first_unit"`` (see `build_resnet`), ``"output_stride"`` (see
+        build: Builder, called as ``build(input_shape=(height, width, channels), **options)``; height and width may be
+            None; returns the encoder without a classifier, with random weights.
+        skips: Layers of the skip connections from deep to shallow, at 1/16, 1/8, 1/4 and 1/2 of the image size. The
+            VGGs also have one at full size; those of the ConvNeXts end at 1/4.
+        preprocessing: Preprocessing of RGB images in 0-255.
+        parameters: Number of parameters, trainable or not, for three input channels.
+        weights: Data sets with published weights.
+        options: Further arguments of ``build``: ``"first_unit"`` (see `build_resnet`) or ``"output_stride"`` (see
             `build_resnet_v1`).
-        norm: What decoders on it normalise with.
+        norm: Normalisation of a decoder on this encoder.
     """
 
     build: Build
@@ -56,7 +56,7 @@ class Backbone:
 
 @final
 class BackboneTable(Mapping[str, Backbone]):
-    """Encoders by name, which print as a table: name, parameters, data sets that weights are published for."""
+    """Encoders by name; its ``repr`` is a table of names, parameters and data sets with published weights."""
 
     def __init__(self, rows: Mapping[str, Backbone]) -> None:
         self._rows = dict(rows)
@@ -73,8 +73,8 @@ class BackboneTable(Mapping[str, Backbone]):
     def __repr__(self) -> str:
         cells = [("backbone", "parameters", "weights")]
         cells += [(name, f"{row.parameters:,}", ", ".join(row.weights)) for name, row in self.items()]
-        names, numbers = (max(len(line[column]) for line in cells) for column in (0, 1))
-        return "\n".join(f"{name:<{names}}  {number:>{numbers}}  {weights}" for name, number, weights in cells)
+        name_width, count_width = (max(len(line[column]) for line in cells) for column in (0, 1))
+        return "\n".join(f"{name:<{name_width}}  {count:>{count_width}}  {weights}" for name, count, weights in cells)
 
 
 def _pre_activation(build: Build, parameters: int, *more_weights: str) -> Backbone:
@@ -89,7 +89,7 @@ def _torch(build: Build, parameters: int) -> Backbone:
 
 
 def _of_keras(skips: tuple[str, ...], preprocessing: Preprocessing, **parameters: int) -> dict[str, Backbone]:
-    """A row for each name of `APPLICATIONS` and its number of parameters."""
+    """Return a row for each name of `APPLICATIONS`, given its number of parameters."""
     return {
         name: Backbone(partial(build_application, name), skips, preprocessing, number)
         for name, number in parameters.items()
@@ -175,7 +175,7 @@ BACKBONES: Final = BackboneTable(
 
 
 def backbones() -> BackboneTable:
-    """The encoders, by name; printed, a table of their parameters and of the data sets weights are published for.
+    """Return the table of encoders, which prints as names, parameters and data sets with published weights.
 
     No network is built.
 
@@ -190,10 +190,10 @@ def backbones() -> BackboneTable:
 
 
 def get_preprocessing(name: str) -> Preprocessing:
-    """What makes the pixels that the encoder ``name`` takes from RGB images in 0-255.
+    """Return the preprocessing of the encoder ``name`` for RGB images in 0-255.
 
     Raises:
-        UnknownChoice: no encoder has this name.
+        UnknownChoice: No encoder has this name.
 
     >>> import numpy as np
     >>> get_preprocessing("mobilenet")(np.array([[0, 255, 0]], "uint8"))
@@ -203,28 +203,28 @@ def get_preprocessing(name: str) -> Preprocessing:
 
 
 def build_backbone(name: str, *, input_shape: ImageShape = (None, None, 3), **options: object) -> keras.Model:
-    """The encoder called ``name``, without a classifier: prepared images to features at 1/32 of their size.
+    """Build the encoder ``name`` without a classifier: preprocessed images to features at 1/32 of their size.
 
     Args:
-        name: One of `backbones()`.
+        name: Name of an encoder, see `backbones()`.
         input_shape: Height, width and channels; height and width may be None.
-        **options: ``first_unit`` of the pre-activation ResNets ("projection", see `build_resnet`), ``output_stride`` of
-            the encoders that end in ``_v1`` (32 or 16).
+        **options: ``first_unit`` of the pre-activation ResNets (``"projection"`` by default, see `build_resnet`), or
+            ``output_stride`` of the encoders with a name that ends in ``_v1`` (32 or 16).
 
     Raises:
-        UnknownChoice: no encoder has this name, or ``first_unit`` is unknown.
+        UnknownChoice: No encoder has this name, or ``first_unit`` is unknown.
         WrongArgument: ``input_shape`` or an option cannot be used.
 
     >>> build_backbone("resnet18", input_shape=(64, 64, 3)).output_shape
     (None, 2, 2, 512)
     """
     row = one_of("name", name, BACKBONES)
-    _check_options(options, taken=row.options, encoder=name)
+    _check_options(options, allowed=row.options, encoder=name)
     return row.build(input_shape=input_shape, **options)
 
 
 def freeze_encoder(encoder: keras.Model) -> None:
-    """Make every layer of ``encoder`` untrainable but its batch normalisations, which go on following the new images.
+    """Freeze every layer of ``encoder`` except batch normalisations, which adapt to the new images.
 
     >>> encoder = build_backbone("resnet18", input_shape=(64, 64, 3))
     >>> freeze_encoder(encoder)
@@ -238,7 +238,13 @@ def freeze_encoder(encoder: keras.Model) -> None:
 
 @dataclass(frozen=True)
 class Encoder:
-    """What a decoder is put on: ``model`` ends in features; ``norm`` is what decoders on it normalise with."""
+    """An encoder to build a decoder on.
+
+    Attributes:
+        model: Network with a feature map as its output.
+        known_skips: Layers of the skip connections from deep to shallow; None finds them with `skips_by_stride`.
+        norm: Normalisation of a decoder on this encoder.
+    """
 
     model: keras.Model
     known_skips: tuple[str, ...] | None = None
@@ -246,7 +252,7 @@ class Encoder:
 
     @property
     def skips(self) -> tuple[str, ...]:
-        """Names of the layers a decoder joins, deep to shallow; found by `skips_by_stride` where nobody named them."""
+        """Names of the layers of the skip connections, from deep to shallow."""
         return skips_by_stride(self.model) if self.known_skips is None else self.known_skips
 
 
@@ -257,19 +263,20 @@ def encoder_of(
     argument: str = "backbone_name",
     **options: object,
 ) -> Encoder:
-    """The encoder that a name or a network means.
+    """Return the `Encoder` of a name or a network.
 
     Args:
-        backbone: One of `backbones()`; or any Keras model whose output is a map; or a backbone of keras-hub with
-            ``pyramid_outputs``: level P5, or the deepest, becomes the end and those before it the skip connections. A
-            network keeps its weights and shares them with what is built on it. An `Encoder` is returned as it is.
-        input_shape: Height, width and channels of a named encoder; a network has its own.
-        argument: What the user calls ``backbone``, for the errors.
-        **options: Of a named encoder, see `build_backbone`.
+        backbone: Name of an encoder, see `backbones()`; a Keras model whose output is a feature map; or a keras-hub
+            backbone with ``pyramid_outputs``, of which P5, or the deepest level, is the output and the levels before it
+            are the skip connections. A network keeps its weights and shares them with networks built on it. An
+            `Encoder` is returned unchanged.
+        input_shape: Height, width and channels for a named encoder; a network has its own.
+        argument: Name of the argument ``backbone`` in error messages.
+        **options: Options of a named encoder, see `build_backbone`.
 
     Raises:
-        UnknownChoice: no encoder has this name.
-        WrongArgument: a level of the pyramid is the output of no layer, or another argument cannot be used.
+        UnknownChoice: No encoder has this name.
+        WrongArgument: A pyramid level is not the output of a layer, or another argument cannot be used.
 
     >>> encoder_of("resnet18").skips[-1]
     'relu0'
@@ -278,27 +285,27 @@ def encoder_of(
         return backbone
     if not isinstance(backbone, keras.Model):
         row = one_of(argument, backbone, BACKBONES)
-        _check_options(options, taken=row.options, encoder=backbone)
+        _check_options(options, allowed=row.options, encoder=backbone)
         return Encoder(row.build(input_shape=input_shape, **options), row.skips, row.norm)
-    _check_options(options, taken=frozenset(), encoder=backbone.name)
+    _check_options(options, allowed=frozenset(), encoder=backbone.name)
     levels = getattr(backbone, "pyramid_outputs", {}).items()
     pyramid = {int(level[1:]): tensor for level, tensor in levels if PYRAMID_LEVEL.fullmatch(level)}
     return _encoder_of_pyramid(backbone, pyramid, argument=argument) if pyramid else Encoder(backbone)
 
 
 def _encoder_of_pyramid(backbone: keras.Model, pyramid: Mapping[int, keras.KerasTensor], *, argument: str) -> Encoder:
-    end = 5 if 5 in pyramid else max(pyramid)
-    joined = [id(pyramid[level]) for level in sorted(pyramid, reverse=True) if level < end]
+    deepest = 5 if 5 in pyramid else max(pyramid)
+    skips = [id(pyramid[level]) for level in sorted(pyramid, reverse=True) if level < deepest]
     names = {id(getattr(layer, "output", None)): layer.name for layer in backbone.layers}
-    if not names.keys() >= set(joined):
-        expected = "a backbone whose pyramid_outputs are outputs of its layers"
+    if not names.keys() >= set(skips):
+        expected = "a backbone with pyramid_outputs that are outputs of its layers"
         raise wrong_argument(argument, backbone.name, expected=expected)
-    encoder = keras.Model(backbone.input, pyramid[end], name=backbone.name)
-    return Encoder(encoder, tuple(names[tensor] for tensor in joined))
+    encoder = keras.Model(backbone.input, pyramid[deepest], name=backbone.name)
+    return Encoder(encoder, tuple(names[tensor] for tensor in skips))
 
 
-def _check_options(options: Mapping[str, object], *, taken: frozenset[str], encoder: str) -> None:
+def _check_options(options: Mapping[str, object], *, allowed: frozenset[str], encoder: str) -> None:
     for option, value in options.items():
-        if option not in taken:
-            takers = ", ".join(name for name, row in BACKBONES.items() if option in row.options) or "no encoder"
-            raise wrong_argument(option, value, expected=f"an encoder that takes it ({takers}), not {encoder}")
+        if option not in allowed:
+            supported = ", ".join(name for name, row in BACKBONES.items() if option in row.options) or "no encoder"
+            raise wrong_argument(option, value, expected=f"an encoder with this option ({supported}), not {encoder}")

@@ -1,7 +1,7 @@
-"""Bilinear enlargement of maps whose height and width are known only when the network runs.
+"""Bilinear upsampling of feature maps of variable size.
 
-Keras 3.15 has the same in ``UpSampling2D`` and ``ops.image.resize``, but they compare the new size with zero, which on
-TensorFlow fails in every graph that leaves a side open: after predicting on a second size, and on export.
+`keras.layers.UpSampling2D` and `keras.ops.image.resize` of Keras 3.15 compare the new size with zero. On TensorFlow,
+this fails in every graph of variable size: when predicting a second size, and on export.
 """
 
 from collections.abc import Sequence
@@ -13,18 +13,21 @@ from keras import ops
 from maskwright.networks.argument_checks import check_at_least_one
 
 
-def resized(x: Any, *, height: Any, width: Any) -> Any:
-    """Maps (n, h, w, c) as (n, height, width, c), bilinearly between the middles of the pixels."""
+def resize_bilinear(x: Any, *, height: Any, width: Any) -> Any:
+    """Resize (n, h, w, c) to (n, height, width, c) bilinearly with half-pixel centres."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        return ops.cast(tf.image.resize(x, (height, width)), x.dtype)  # TensorFlow answers in float32
+        return ops.cast(tf.image.resize(x, (height, width)), x.dtype)  # TensorFlow returns float32
     return ops.image.resize(x, (height, width), interpolation="bilinear", data_format="channels_last")
 
 
 @keras.saving.register_keras_serializable("maskwright")
 class BilinearUpsampling2D(keras.layers.Layer):
-    """Maps (n, h, w, c) enlarged to (n, factor * h, factor * w, c), any h and w.
+    """Upsample (n, h, w, c) to (n, factor * h, factor * w, c) bilinearly, for any h and w.
+
+    Args:
+        factor: Upsampling factor of both sides.
 
     Raises:
         WrongArgument: ``factor`` is not a positive integer.
@@ -41,15 +44,15 @@ class BilinearUpsampling2D(keras.layers.Layer):
         self.factor = factor
 
     def call(self, x: Any) -> Any:
-        """Enlarge ``x``."""
+        """Upsample ``x``."""
         _, height, width, _ = ops.shape(x)
-        return resized(x, height=self.factor * height, width=self.factor * width)
+        return resize_bilinear(x, height=self.factor * height, width=self.factor * width)
 
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """(n, factor * h, factor * w, c); sizes left open stay open."""
+        """Return (n, factor * h, factor * w, c); unknown sides stay None."""
         n, h, w, c = shape
         return n, h and self.factor * h, w and self.factor * w, c
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments to build the layer anew."""
+        """Return the configuration of the layer."""
         return {**super().get_config(), "factor": self.factor}

@@ -1,6 +1,6 @@
-"""Blocks shared by the architectures: convolution with a normalisation, and two ways to enlarge a map.
+"""Blocks shared by the architectures: convolution with normalisation, and decoder blocks.
 
-Layer names and initialisers are those of the reference library segmentation_models 1.0.1.
+Layer names and initialisers are those of segmentation_models 1.0.1.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,37 +13,37 @@ from keras import layers
 from maskwright.errors import InputError
 
 Norm = Callable[..., keras.layers.Layer]
-"""A factory of normalisations, called as ``norm(name=...)``."""
+"""A factory of normalisation layers, called as ``norm(name=...)``."""
 
-batch_norm: Final[Norm] = layers.BatchNormalization  # Keras' defaults, momentum 0.99 and epsilon 1e-3
-torch_batch_norm: Final[Norm] = partial(layers.BatchNormalization, momentum=0.9, epsilon=1e-5)  # torch's defaults
+batch_norm: Final[Norm] = layers.BatchNormalization  # Keras defaults: momentum 0.99, epsilon 1e-3
+torch_batch_norm: Final[Norm] = partial(layers.BatchNormalization, momentum=0.9, epsilon=1e-5)  # torch defaults
 
 
 class SkipSizeMismatch(InputError):
-    """A skip connection whose height and width are not those of the decoder block it should join."""
+    """A skip connection that has not the height and width of its decoder block."""
 
     text = (
-        "the skip connection of {block} is {found} pixels and the block's own map {expected}. "
-        "Give skip connections from deep to shallow, rates that undo the backbone's strides, and an image size that "
-        "these strides divide."
+        "the skip connection of {block} has {found} pixels, but the feature map of the block has {expected}. "
+        "List the skip connections from deep to shallow, and use upsampling rates equal to the backbone's strides and "
+        "an image size that is divisible by them."
     )
 
 
 class Attention(Protocol):
-    """Reweighs a map and keeps its shape."""
+    """Scales a feature map and keeps its shape."""
 
     def __call__(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-        """Append the attention to ``x``; the names of its layers start with ``name``."""
+        """Apply the attention to ``x``; the names of its layers start with ``name``."""
         ...
 
 
 def no_attention(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """``x`` itself."""
+    """Return ``x``."""
     return x
 
 
 class DecoderBlock(Protocol):
-    """Enlarges a map and joins it with a skip connection of the encoder."""
+    """Upsamples a feature map and merges it with a skip connection."""
 
     def __call__(
         self,
@@ -56,12 +56,12 @@ class DecoderBlock(Protocol):
         name: str,
         attention: Attention = no_attention,
     ) -> keras.KerasTensor:
-        """Turn (n, h, w, c) and a skip (n, rate * h, rate * w, s), or None, into (n, rate * h, rate * w, filters)."""
+        """Compute (n, rate * h, rate * w, filters) from (n, h, w, c) and a skip (n, rate * h, rate * w, s) or None."""
         ...
 
 
 def norm_relu(x: keras.KerasTensor, *, norm: Norm | None, name: str) -> keras.KerasTensor:
-    """The normalisation, where there is one, and ReLU."""
+    """Apply the normalisation, unless it is None, and ReLU."""
     if norm is not None:
         x = norm(name=f"{name}_bn")(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)
@@ -70,7 +70,7 @@ def norm_relu(x: keras.KerasTensor, *, norm: Norm | None, name: str) -> keras.Ke
 def conv_bn_relu(
     x: keras.KerasTensor, filters: int, *, size: int = 3, norm: Norm | None, name: str
 ) -> keras.KerasTensor:
-    """A convolution that keeps the size, normalised and rectified; biased only without normalisation."""
+    """Apply a convolution with same padding, normalisation and ReLU; it has a bias only without normalisation."""
     conv = layers.Conv2D(
         filters,
         size,
@@ -82,11 +82,11 @@ def conv_bn_relu(
     return norm_relu(conv(x), norm=norm, name=name)
 
 
-def check_sizes(x: keras.KerasTensor, skip: keras.KerasTensor, *, name: str) -> None:
-    """Require that ``skip`` be as high and wide as ``x``, the map of the block ``name`` that it joins.
+def check_skip_size(x: keras.KerasTensor, skip: keras.KerasTensor, *, name: str) -> None:
+    """Check that ``skip`` has the height and width of ``x``, the feature map of the block ``name``.
 
     Raises:
-        SkipSizeMismatch: both sizes are known and differ.
+        SkipSizeMismatch: Both sizes are known and differ.
     """
     sides = list(zip(x.shape[1:3], skip.shape[1:3], strict=True))
     if any(None not in pair and len(set(pair)) > 1 for pair in sides):
@@ -94,17 +94,17 @@ def check_sizes(x: keras.KerasTensor, skip: keras.KerasTensor, *, name: str) -> 
         raise SkipSizeMismatch(block=name, found=found, expected=expected)
 
 
-def join(
+def concatenate_skip(
     x: keras.KerasTensor, skip: keras.KerasTensor | None, *, name: str, attention: Attention = no_attention
 ) -> keras.KerasTensor:
-    """``x`` with the channels of ``skip`` behind its own, weighed by ``attention``; ``x`` itself without a skip.
+    """Concatenate ``x`` and ``skip`` and apply the attention; without a skip, return ``x``.
 
     Raises:
-        SkipSizeMismatch: both sizes are known and differ.
+        SkipSizeMismatch: Both sizes are known and differ.
     """
     if skip is None:
         return x
-    check_sizes(x, skip, name=name)
+    check_skip_size(x, skip, name=name)
     return attention(layers.Concatenate(name=f"{name}_concat")([x, skip]), name=f"{name}_attention1")
 
 
@@ -118,9 +118,9 @@ def upsampling_block(
     name: str,
     attention: Attention = no_attention,
 ) -> keras.KerasTensor:
-    """Repeat every pixel ``rate`` times each way, join the skip, convolve twice."""
+    """Upsample by nearest neighbour, concatenate the skip and convolve twice."""
     x = layers.UpSampling2D(rate, interpolation="nearest", name=f"{name}_upsampling")(x)
-    x = join(x, skip, attention=attention, name=name)
+    x = concatenate_skip(x, skip, attention=attention, name=name)
     x = conv_bn_relu(x, filters, norm=norm, name=f"{name}a")
     x = conv_bn_relu(x, filters, norm=norm, name=f"{name}b")
     return attention(x, name=f"{name}_attention2")
@@ -136,12 +136,12 @@ def transpose_block(
     name: str,
     attention: Attention = no_attention,
 ) -> keras.KerasTensor:
-    """Enlarge by a learned 4x4 transposed convolution, join the skip, convolve once."""
+    """Upsample by a 4x4 transposed convolution, concatenate the skip and convolve once."""
     transpose = layers.Conv2DTranspose(
         filters, 4, strides=rate, padding="same", use_bias=norm is None, name=f"{name}a_transpose"
     )
     x = norm_relu(transpose(x), norm=norm, name=f"{name}a")
-    x = join(x, skip, attention=attention, name=name)
+    x = concatenate_skip(x, skip, attention=attention, name=name)
     x = conv_bn_relu(x, filters, norm=norm, name=f"{name}b")
     return attention(x, name=f"{name}_attention2")
 

@@ -1,6 +1,6 @@
-"""Layers that see a map of any size as a grid of cells: pooling to a fixed number of cells, and back to the map's size.
+"""Pooling of feature maps of variable size to a fixed grid, and upsampling back to the original size.
 
-Keras' own adaptive poolings do the same only where height and width are known when the network is built.
+The adaptive pooling layers of Keras require a static height and width.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from maskwright.errors import one_of
-from maskwright.networks.bilinear_upsampling import resized
+from maskwright.networks.bilinear_upsampling import resize_bilinear
 
 Pooling = Literal["avg", "max"]
 POOLINGS: Final[Mapping[str, Callable[..., Any]]] = {"avg": ops.mean, "max": ops.max}
@@ -18,13 +18,17 @@ POOLINGS: Final[Mapping[str, Callable[..., Any]]] = {"avg": ops.mean, "max": ops
 
 @keras.saving.register_keras_serializable("maskwright")
 class CellPooling(keras.layers.Layer):
-    """Mean or maximum of each of ``cells`` x ``cells`` cells: (n, h, w, c) to (n, cells, cells, c), any h and w.
+    """Adaptive pooling to a grid: (n, h, w, c) to (n, cells, cells, c) for any h and w, like that of torch.
 
-    Cell i of a side reaches from floor(i * side / cells) up to ceil((i + 1) * side / cells), so cells of a side that
-    ``cells`` does not divide overlap by a pixel. This is the adaptive pooling of torch.
+    Cell i of a side covers pixels floor(i * side / cells) up to ceil((i + 1) * side / cells). If ``cells`` does not
+    divide a side, neighbouring cells overlap by a pixel.
+
+    Args:
+        cells: Number of cells per side.
+        pooling_type: ``"avg"`` or ``"max"``.
 
     Raises:
-        UnknownChoice: ``pooling_type`` is neither ``"avg"`` nor ``"max"``.
+        UnknownChoice: ``pooling_type`` is unknown.
 
     >>> import numpy as np
     >>> np.array(CellPooling(2, "max")(np.arange(16.0).reshape(1, 4, 4, 1)))[0, ..., 0].tolist()
@@ -39,40 +43,41 @@ class CellPooling(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Pool ``x``."""
-        for axis in (1, 2):  # rows, then columns: windows are rectangles of equal rows
+        for axis in (1, 2):  # rows, then columns, because windows are rectangles
             side = ops.shape(x)[axis]
-            before = (slice(None),) * axis
+            leading = (slice(None),) * axis
             windows = [
-                x[(*before, slice(i * side // self.cells, -(-(i + 1) * side // self.cells)))] for i in range(self.cells)
+                x[(*leading, slice(i * side // self.cells, -(-(i + 1) * side // self.cells)))]
+                for i in range(self.cells)
             ]
             x = ops.stack([self._reduce(window, axis=axis) for window in windows], axis=axis)
         return x
 
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """(n, cells, cells, c)."""
+        """Return (n, cells, cells, c)."""
         return shape[0], self.cells, self.cells, shape[3]
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments to build the layer anew."""
+        """Return the configuration of the layer."""
         return {**super().get_config(), "cells": self.cells, "pooling_type": self.pooling_type}
 
 
 @keras.saving.register_keras_serializable("maskwright")
 class ResizeLike(keras.layers.Layer):
-    """The first of two maps, enlarged bilinearly to the height and width of the second.
+    """Resize the first of two feature maps bilinearly to the height and width of the second.
 
     >>> import numpy as np
     >>> tuple(ResizeLike()([np.ones((1, 2, 2, 3)), np.ones((1, 5, 7, 8))]).shape)
     (1, 5, 7, 3)
     """
 
-    def call(self, maps: Sequence[Any]) -> Any:
-        """Enlarge the first of ``maps``."""
-        x, like = maps
-        height, width = ops.shape(like)[1:3]
-        return resized(x, height=height, width=width)
+    def call(self, feature_maps: Sequence[Any]) -> Any:
+        """Resize the first of ``feature_maps``."""
+        x, reference = feature_maps
+        height, width = ops.shape(reference)[1:3]
+        return resize_bilinear(x, height=height, width=width)
 
     def compute_output_shape(self, shapes: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
-        """(n, h, w, c): height and width of the second, channels of the first."""
-        x, like = shapes
-        return x[0], like[1], like[2], x[3]
+        """Return the shape with the height and width of the second and the channels of the first."""
+        x, reference = shapes
+        return x[0], reference[1], reference[2], x[3]

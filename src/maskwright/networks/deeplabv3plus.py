@@ -1,14 +1,14 @@
-"""DeepLabV3+: atrous convolutions at several rates see the encoder's end at several scales, and one skip sharpens it.
+"""DeepLabV3+: atrous spatial pyramid pooling of the encoder's output, and one skip connection.
 
 Sources: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018;
 arguments and graph of segmentation_models_pytorch 0.6.0.
 
-With a `torch_batch_norm` the weights of that library's ``DeepLabV3Plus`` fit. Its tensors are found here by one rule:
+With a `torch_batch_norm` the weights of that library's ``DeepLabV3Plus`` fit. Its tensors are mapped by one rule:
 a convolution followed by its normalisation, ``{path}.0`` and ``{path}.1``, is ``{path}_conv`` and ``{path}_bn`` with
 ``_`` for ``.`` in the path. Where the convolution is separable, ``{path}.0.0`` is ``{path}_depthwise`` and
-``{path}.0.1`` is ``{path}_conv``. Besides,
+``{path}.0.1`` is ``{path}_conv``. In addition:
 
-- ``decoder.aspp.0.convs.4.1`` and ``.2``, behind a pooling: ``decoder_aspp_0_convs_4_conv`` and ``_bn``;
+- ``decoder.aspp.0.convs.4.1`` and ``.2``, after a pooling: ``decoder_aspp_0_convs_4_conv`` and ``_bn``;
 - ``decoder.aspp.1.0``, ``decoder.aspp.1.1`` and ``decoder.aspp.2``: ``decoder_aspp_1_depthwise``, ``_conv``, ``_bn``;
 - ``segmentation_head.0``: ``final_conv``.
 """
@@ -23,17 +23,17 @@ from keras import layers, ops
 from maskwright.errors import wrong_argument
 from maskwright.networks.aligned_upsampling import AlignedUpsampling2D
 from maskwright.networks.argument_checks import are_positive_integers, check_at_least_one, check_dropout
-from maskwright.networks.blocks import Norm, conv_bn_relu, join, torch_batch_norm
-from maskwright.networks.encoder_ends import ends
+from maskwright.networks.blocks import Norm, concatenate_skip, conv_bn_relu, torch_batch_norm
+from maskwright.networks.encoder_tensors import input_and_features
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors, strides_of
 
-SKIP_FILTERS: Final = 48  # the article's
+SKIP_FILTERS: Final = 48  # as in the paper
 
 
-def depthwise(x: keras.KerasTensor, *, rate: int = 1, name: str) -> keras.KerasTensor:
-    """A 3x3 convolution of every channel by itself, of pixels ``rate`` apart."""
-    bound = sqrt(6 / 9)  # he_uniform of the nine pixels that make a pixel; Keras' own would count all channels
+def depthwise_conv(x: keras.KerasTensor, *, rate: int = 1, name: str) -> keras.KerasTensor:
+    """Apply a 3x3 depthwise convolution with dilation ``rate``."""
+    bound = sqrt(6 / 9)  # he_uniform with a fan-in of nine pixels; that of Keras includes all channels
     return layers.DepthwiseConv2D(
         3,
         padding="same",
@@ -44,41 +44,43 @@ def depthwise(x: keras.KerasTensor, *, rate: int = 1, name: str) -> keras.KerasT
     )(x)
 
 
-def separable(x: keras.KerasTensor, filters: int, *, rate: int = 1, norm: Norm | None, name: str) -> keras.KerasTensor:
-    """A depthwise convolution, then one across channels, normalised and rectified."""
-    x = depthwise(x, rate=rate, name=name)
+def separable_conv(
+    x: keras.KerasTensor, filters: int, *, rate: int = 1, norm: Norm | None, name: str
+) -> keras.KerasTensor:
+    """Apply a depthwise convolution, a 1x1 convolution, normalisation and ReLU."""
+    x = depthwise_conv(x, rate=rate, name=name)
     return conv_bn_relu(x, filters, size=1, norm=norm, name=name)
 
 
 def atrous_pyramid(
     x: keras.KerasTensor, filters: int, *, rates: Sequence[int], dropout: float, norm: Norm | None, name: str
 ) -> keras.KerasTensor:
-    """``x`` (n, h, w, c) seen pixel by pixel, at each of ``rates`` and as a whole, merged to (n, h, w, filters)."""
-    views = [conv_bn_relu(x, filters, size=1, norm=norm, name=f"{name}_convs_0")]
-    for place, rate in enumerate(rates, start=1):
-        views.append(separable(x, filters, rate=rate, norm=norm, name=f"{name}_convs_{place}"))
-    whole = f"{name}_convs_{len(views)}"
-    mean = layers.GlobalAveragePooling2D(keepdims=True, name=f"{whole}_pool")(x)
-    mean = conv_bn_relu(mean, filters, size=1, norm=norm, name=whole)
-    views.append(layers.Add(name=f"{whole}_spread")([mean, ops.zeros_like(views[0])]))  # (n, h, w, filters)
+    """Merge a 1x1 convolution, atrous convolutions at ``rates`` and the global mean of ``x`` to (n, h, w, filters)."""
+    branches = [conv_bn_relu(x, filters, size=1, norm=norm, name=f"{name}_convs_0")]
+    for index, rate in enumerate(rates, start=1):
+        branches.append(separable_conv(x, filters, rate=rate, norm=norm, name=f"{name}_convs_{index}"))
+    global_name = f"{name}_convs_{len(branches)}"
+    mean = layers.GlobalAveragePooling2D(keepdims=True, name=f"{global_name}_pool")(x)
+    mean = conv_bn_relu(mean, filters, size=1, norm=norm, name=global_name)
+    branches.append(layers.Add(name=f"{global_name}_spread")([mean, ops.zeros_like(branches[0])]))  # (n, h, w, filters)
     x = conv_bn_relu(
-        layers.Concatenate(name=f"{name}_concat")(views), filters, size=1, norm=norm, name=f"{name}_project"
+        layers.Concatenate(name=f"{name}_concat")(branches), filters, size=1, norm=norm, name=f"{name}_project"
     )
     return layers.Dropout(dropout, name=f"{name}_dropout")(x) if dropout else x
 
 
-def enlargement(backbone: keras.Model, *, to: keras.KerasTensor) -> int:
-    """How many times higher and wider the map ``to`` of ``backbone`` is than its output, sizes left open or not.
+def upsampling_factor(backbone: keras.Model, *, target: keras.KerasTensor) -> int:
+    """Return the ratio of the sides of the feature map ``target`` and of the output of ``backbone``.
 
     Raises:
-        WrongArgument: not a whole number of times.
+        WrongArgument: The ratio is not an integer.
     """
-    deep, sharp = strides_of(backbone, [backbone.outputs[0], to])
-    if not deep or not sharp or deep % sharp:
-        expected = "a map a whole number of times as high and wide as the backbone's output"
-        hint = "Give an image size that the backbone's stride divides."
-        raise wrong_argument("skip_connection_layers", to.shape, expected=expected, hint=hint)
-    return deep // sharp
+    output_stride, target_stride = strides_of(backbone, [backbone.outputs[0], target])
+    if not output_stride or not target_stride or output_stride % target_stride:
+        expected = "a feature map with sides that are multiples of those of the backbone's output"
+        hint = "Use an image size that is divisible by the backbone's stride."
+        raise wrong_argument("skip_connection_layers", target.shape, expected=expected, hint=hint)
+    return output_stride // target_stride
 
 
 def build_deeplabv3plus(
@@ -94,53 +96,55 @@ def build_deeplabv3plus(
     use_batchnorm: bool = True,
     norm: Norm = torch_batch_norm,
 ) -> keras.Model:
-    """A DeepLabV3+ on any functional or built sequential Keras model whose output is a feature map.
+    """Build a DeepLabV3+ on any functional or built sequential Keras model whose output is a feature map.
 
-    Takes the backbone's images, (n, height, width, channels); returns (n, height, width, classes) in float32, when
-    the backbone's stride divides height and width. The backbone is best dilated, that is, its output has 1/16 of the
-    images' size (``output_stride=16`` of a `build_resnet_v1`); one that halves five times is enlarged twice as much.
+    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
+    the backbone's stride divides height and width. A dilated backbone with an output stride of 16
+    (``output_stride=16`` of `build_resnet_v1`) gives the best results; one with a stride of 32 works too.
 
     Args:
         backbone: The encoder.
-        classes: Maps in the output.
-        skip_connection_layers: One layer of the backbone, in a list, by name or by index in ``backbone.layers``; in the
-            article one of 1/4 of the images' size.
+        classes: Number of output channels.
+        skip_connection_layers: One layer of the backbone in a list, by name or by index in ``backbone.layers``; in the
+            paper, one at 1/4 of the image size.
         decoder_channels: Filters of the decoder's convolutions.
-        atrous_rates: Distances of the pixels that the atrous convolutions see, in pixels of the backbone's output.
-        aspp_dropout: Share of the values dropped behind the atrous convolutions while training, in [0, 1).
-        upsampling: How many times the mask is enlarged at the end: the stride of the skip.
+        atrous_rates: Dilation rates of the atrous convolutions, in pixels of the backbone's output.
+        aspp_dropout: Fraction of values dropped after the atrous convolutions in training, in [0, 1).
+        upsampling: Upsampling factor of the mask: the stride of the skip.
         activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Normalise in the decoder; without it the convolutions across channels have a bias.
-        norm: The normalisation, a factory called as ``norm(name=...)``.
+        use_batchnorm: Whether to use normalisation in the decoder; if not, the 1x1 convolutions have a bias.
+        norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:
         UnknownChoice: ``activation`` is unknown.
-        WrongArgument: another argument cannot be used.
+        WrongArgument: Another argument cannot be used.
 
     >>> from maskwright.networks.resnet_v1 import ResNet18V1
     >>> encoder = ResNet18V1(input_shape=(64, 96, 3), output_stride=16)
     >>> build_deeplabv3plus(encoder, 2, ["layer1"], activation="softmax").output_shape
     (None, 64, 96, 2)
     """
-    images, x = ends(backbone)
+    images, x = input_and_features(backbone)
     check_at_least_one("decoder_channels", decoder_channels)
     if not are_positive_integers(atrous_rates) or not atrous_rates:
         raise wrong_argument("atrous_rates", atrous_rates, expected="a list of integers of at least 1")
     check_dropout("aspp_dropout", aspp_dropout)
-    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", most=1)
+    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", max_count=1)
     if not skips:
         raise wrong_argument("skip_connection_layers", list(skip_connection_layers), expected="one layer")
     (skip,) = skips
-    enlarge = AlignedUpsampling2D(upsampling, dtype="float32", name="final_upsampling")
+    final_upsampling = AlignedUpsampling2D(upsampling, dtype="float32", name="final_upsampling")
     norm_or_none = norm if use_batchnorm else None
 
     x = atrous_pyramid(
         x, decoder_channels, rates=atrous_rates, dropout=aspp_dropout, norm=norm_or_none, name="decoder_aspp_0"
     )
-    x = separable(x, decoder_channels, norm=norm_or_none, name="decoder_aspp_1")
-    x = AlignedUpsampling2D(enlargement(backbone, to=skip), name="decoder_up")(x)  # (n, height / 4, width / 4, c)
+    x = separable_conv(x, decoder_channels, norm=norm_or_none, name="decoder_aspp_1")
+    x = AlignedUpsampling2D(upsampling_factor(backbone, target=skip), name="decoder_up")(
+        x
+    )  # (n, height / 4, width / 4, c)
     skip = conv_bn_relu(skip, SKIP_FILTERS, size=1, norm=norm_or_none, name="decoder_block1")
-    x = join(x, skip, name="decoder_block2")
-    x = separable(x, decoder_channels, norm=norm_or_none, name="decoder_block2")
-    mask = mask_head(x, classes, activation=activation, size=1, upsampling=enlarge)
+    x = concatenate_skip(x, skip, name="decoder_block2")
+    x = separable_conv(x, decoder_channels, norm=norm_or_none, name="decoder_block2")
+    mask = mask_head(x, classes, activation=activation, size=1, upsampling=final_upsampling)
     return keras.Model(images, mask, name="deeplabv3plus")

@@ -1,7 +1,7 @@
-"""FPN: a pyramid of equally deep maps from the encoder's sizes, each convolved, enlarged to one size and merged.
+"""FPN: a top-down pyramid with one level per encoder resolution; its levels are upsampled to one size and merged.
 
 Sources: Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017; Kirillov et al., "Panoptic Feature
-Pyramid Networks", CVPR 2019; arguments and layer names of the reference library segmentation_models 1.0.1.
+Pyramid Networks", CVPR 2019; arguments and layer names of segmentation_models 1.0.1.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,23 +13,23 @@ from keras import layers
 from maskwright.errors import one_of, wrong_argument
 from maskwright.networks.argument_checks import check_at_least_one, check_dropout
 from maskwright.networks.bilinear_upsampling import BilinearUpsampling2D
-from maskwright.networks.blocks import Norm, batch_norm, check_sizes, conv_bn_relu
-from maskwright.networks.encoder_ends import ends
+from maskwright.networks.blocks import Norm, batch_norm, check_skip_size, conv_bn_relu
+from maskwright.networks.encoder_tensors import input_and_features
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 
 Aggregation = Literal["sum", "concat"]
 AGGREGATIONS: Final[Mapping[str, Callable[..., layers.Layer]]] = {"sum": layers.Add, "concat": layers.Concatenate}
-STAGES: Final = (5, 4, 3, 2)  # of the pyramid, from deep to shallow: stage s has 1/2**(s - 1) of the images' size
+STAGES: Final = (5, 4, 3, 2)  # from deep to shallow: stage s has 1/2**(s - 1) of the image size
 
 
 def pyramid_block(x: keras.KerasTensor, skip: keras.KerasTensor, *, filters: int, name: str) -> keras.KerasTensor:
-    """Add a deeper map (n, h, w, c), enlarged, and a skip (n, 2h, 2w, s), both brought to ``filters`` channels."""
+    """Add the upsampled deeper feature map (n, h, w, c) and a skip (n, 2h, 2w, s), each projected to ``filters``."""
     if x.shape[-1] != filters:
         x = layers.Conv2D(filters, 1, kernel_initializer="he_uniform", name=f"{name}_pre_conv")(x)
     skip = layers.Conv2D(filters, 1, kernel_initializer="he_uniform", name=f"{name}_conv")(skip)
     x = layers.UpSampling2D(2, name=f"{name}_upsampling")(x)
-    check_sizes(x, skip, name=name)
+    check_skip_size(x, skip, name=name)
     return layers.Add(name=f"{name}_add")([x, skip])
 
 
@@ -46,29 +46,30 @@ def build_fpn(
     use_batchnorm: bool = True,
     norm: Norm = batch_norm,
 ) -> keras.Model:
-    """An FPN on any functional or built sequential Keras model whose output is a feature map.
+    """Build an FPN on any functional or built sequential Keras model whose output is a feature map.
 
-    Takes the backbone's images, (n, height, width, channels); returns (n, height, width, classes) in float32, when
+    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
     the backbone halves five times and 32 divides height and width.
 
     Args:
-        backbone: The encoder, whose output is half as high and wide as the first skip.
-        classes: Maps in the output.
+        backbone: The encoder, with an output of half the height and width of the first skip.
+        classes: Number of output channels.
         skip_connection_layers: Four layers of the backbone, by name or by index in ``backbone.layers``, each twice as
-            high and wide as the one before; the last has half the images' size. Of three, as a backbone has that
-            starts with a stride of 4, the last has a quarter of it, where the pyramid then ends.
+            high and wide as the one before; the last has half the image size. For a backbone that starts with a stride
+            of 4, three layers, of which the last has a quarter of the image size.
         pyramid_block_filters: Channels of the pyramid.
-        segmentation_filters: Filters of the convolutions after it; None for half the pyramid's channels.
-        pyramid_aggregation: ``"sum"`` adds the levels of the pyramid, ``"concat"`` keeps them side by side.
-        dropout: Share of the merged channels to drop in training, in [0, 1); None for no such layer.
+        segmentation_filters: Filters of the convolutions after the pyramid; None for half of its channels.
+        pyramid_aggregation: How to merge the levels of the pyramid: ``"sum"`` or ``"concat"``.
+        dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1); None adds no
+            dropout.
         activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Normalise after the pyramid; without it the convolutions there have a bias.
-        norm: The normalisation, a factory called as ``norm(name=...)``.
+        use_batchnorm: Whether to use normalisation after the pyramid; if not, the convolutions there have a bias.
+        norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:
         UnknownChoice: ``pyramid_aggregation`` or ``activation`` is unknown.
-        WrongArgument: another argument cannot be used.
-        SkipSizeMismatch: a skip's known size is not twice that of the map below.
+        WrongArgument: Another argument cannot be used.
+        SkipSizeMismatch: The known size of a skip is not twice that of the deeper feature map.
 
     >>> from maskwright.networks import ResNet18
     >>> encoder = ResNet18(include_top=False, input_shape=(64, 96, 3))
@@ -76,14 +77,14 @@ def build_fpn(
     >>> build_fpn(encoder, 2, skips, activation="softmax").output_shape
     (None, 64, 96, 2)
     """
-    images, x = ends(backbone)
+    images, x = input_and_features(backbone)
     aggregate = one_of("pyramid_aggregation", pyramid_aggregation, AGGREGATIONS)
     check_at_least_one("pyramid_block_filters", pyramid_block_filters)
     if segmentation_filters is None:
         segmentation_filters = max(1, pyramid_block_filters // 2)
     check_at_least_one("segmentation_filters", segmentation_filters)
     check_dropout("dropout", dropout)
-    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", most=len(STAGES))
+    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", max_count=len(STAGES))
     if len(skips) < len(STAGES) - 1:
         raise wrong_argument("skip_connection_layers", list(skip_connection_layers), expected="three or four layers")
     stages = STAGES[: len(skips)]

@@ -1,4 +1,4 @@
-"""The end of a segmentation network: one map a class, in float32."""
+"""The head of a segmentation network: one output channel per class, in float32."""
 
 from collections.abc import Callable
 from inspect import getmembers, isfunction
@@ -13,10 +13,10 @@ Activation = str | Callable[[keras.KerasTensor], keras.KerasTensor] | None
 
 
 def activation_layer(activation: Activation, *, name: str | None = None) -> layers.Activation:
-    """The layer that ends a network, in float32, named ``name`` or else after ``activation`` (None is linear).
+    """Create the float32 output layer, named ``name`` or after ``activation`` (None is linear).
 
     Raises:
-        UnknownChoice: Keras knows no activation of this name.
+        UnknownChoice: Keras has no activation of this name.
     """
     try:
         function = keras.activations.get(activation)
@@ -24,8 +24,8 @@ def activation_layer(activation: Activation, *, name: str | None = None) -> laye
         utilities = {"deserialize", "get", "serialize"}
         known = [name for name, _ in getmembers(keras.activations, isfunction) if name not in utilities]
         raise unknown_choice("activation", activation, known) from error
-    own = activation if isinstance(activation, str) else getattr(function, "__name__", type(function).__name__)
-    return layers.Activation(activation, dtype="float32", name=name or own)
+    default_name = activation if isinstance(activation, str) else getattr(function, "__name__", type(function).__name__)
+    return layers.Activation(activation, dtype="float32", name=name or default_name)
 
 
 def mask_head(
@@ -38,27 +38,27 @@ def mask_head(
     name: str = "final_conv",
     output_name: str | None = None,
 ) -> keras.KerasTensor:
-    """A convolution to ``classes`` maps and the activation, in float32 whatever the precision before them.
+    """Apply a convolution to ``classes`` channels and the activation, in float32 for any precision policy.
 
     Args:
-        x: A map (n, h, w, c).
-        classes: Maps in the output.
+        x: Feature map (n, h, w, c).
+        classes: Number of output channels.
         activation: Keras activation of the output, by name or as a function; None is linear.
-        size: Height and width of the convolution's kernel.
-        upsampling: A layer between convolution and activation that enlarges the maps; give it ``dtype="float32"``.
+        size: Height and width of the kernel.
+        upsampling: Layer between convolution and activation, with ``dtype="float32"``.
         name: Name of the convolution.
-        output_name: Name of the activation's layer; None is the activation's own.
+        output_name: Name of the activation layer; by default that of the activation.
 
     Raises:
-        UnknownChoice: Keras knows no such activation.
+        UnknownChoice: Keras has no such activation.
         WrongArgument: ``classes`` is not a positive integer.
 
-    >>> maps = keras.Input((16, 24, 8))
-    >>> mask_head(maps, 2, activation="softmax", upsampling=layers.UpSampling2D(4, dtype="float32")).shape
+    >>> features = keras.Input((16, 24, 8))
+    >>> mask_head(features, 2, activation="softmax", upsampling=layers.UpSampling2D(4, dtype="float32")).shape
     (None, 64, 96, 2)
     """
     check_classes(classes)
-    activate = activation_layer(activation, name=output_name)
+    output = activation_layer(activation, name=output_name)
     conv = layers.Conv2D(classes, size, padding="same", kernel_initializer="glorot_uniform", dtype="float32", name=name)
     x = conv(x)
-    return activate(x if upsampling is None else upsampling(x))
+    return output(x if upsampling is None else upsampling(x))

@@ -1,8 +1,8 @@
-"""Encoders that Keras itself provides, in the form of the reference library segmentation_models 1.0.1.
+"""Encoders from `keras.applications`, adapted to match those of segmentation_models 1.0.1.
 
-Each is built from `keras.applications`, with any number of input channels, and then put right where the two differ:
-layers that prepare pixels are left out (pixels come prepared, see `get_preprocessing`), the Inceptions pad everywhere
-so that sides halve exactly, and the same layer has the same name whatever was built before it.
+Each encoder accepts any number of input channels. Preprocessing layers are removed, because images are preprocessed
+(see `get_preprocessing`). The Inceptions use same padding everywhere, so that sides halve exactly. Layer names do not
+depend on the networks that were built before in the session.
 """
 
 import re
@@ -19,28 +19,28 @@ from keras import applications, layers
 from maskwright.errors import InputError, one_of
 from maskwright.networks.argument_checks import ImageShape, check_image_format, check_input_shape
 
-PREPARES_PIXELS: Final = (layers.Rescaling, layers.Normalization)
+PREPROCESSING_LAYERS: Final = (layers.Rescaling, layers.Normalization)
 
 
-class UnfitPublishedLayer(InputError):
-    """A layer of Keras' published weights that has no counterpart in the encoder."""
+class PublishedLayerMismatch(InputError):
+    """A layer in the weights published by Keras that does not match the encoder."""
 
     text = (
-        "{encoder}: the published layer {layer} holds arrays of shapes {found}, the encoder's {expected}. "
-        "This version of Keras builds another network; install the one this package was tested with."
+        "{encoder}: the published layer {layer} has weights of shapes {found}, the encoder's layer {expected}. "
+        "This version of Keras builds a different network; install the version that Maskwright was tested with."
     )
 
 
 class UnreadablePublishedFile(InputError):
-    """A file in the cache that does not hold what Keras publishes."""
+    """A file in the cache that does not contain the weights published by Keras."""
 
     text = (
-        "{file}: found {found}, expected the weights that Keras publishes for {encoder}. Remove the file, and "
-        "{file}.sha256 beside it, and it is downloaded afresh."
+        "{file}: found {found}, expected the weights published by Keras for {encoder}. Remove the file and "
+        "{file}.sha256 to download it again."
     )
 
 
-class Maker(Protocol):
+class ApplicationBuilder(Protocol):
     """A function of `keras.applications`."""
 
     def __call__(self, *, weights: str | None, include_top: bool, **inputs: Any) -> keras.Model:
@@ -50,14 +50,14 @@ class Maker(Protocol):
 
 @dataclass(frozen=True)
 class Application:
-    """A network of Keras, and whether the reference library pads where Keras does not."""
+    """A network of Keras, and whether segmentation_models uses same padding where Keras does not."""
 
-    make: Maker
+    build: ApplicationBuilder
     pad_everywhere: bool = False
 
 
-def _unprepared(make: Maker) -> Application:
-    return Application(partial(make, include_preprocessing=False))
+def _without_preprocessing(build: ApplicationBuilder) -> Application:
+    return Application(partial(build, include_preprocessing=False))
 
 
 APPLICATIONS: Final[Mapping[str, Application]] = {
@@ -71,32 +71,35 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
     "mobilenet": Application(applications.MobileNet),
     "mobilenetv2": Application(applications.MobileNetV2),
     **{f"efficientnetb{size}": Application(getattr(applications, f"EfficientNetB{size}")) for size in range(8)},
-    "mobilenetv3small": _unprepared(applications.MobileNetV3Small),
-    "mobilenetv3large": _unprepared(applications.MobileNetV3Large),
-    **{f"efficientnetv2b{size}": _unprepared(getattr(applications, f"EfficientNetV2B{size}")) for size in range(4)},
-    "efficientnetv2s": _unprepared(applications.EfficientNetV2S),
-    "efficientnetv2m": _unprepared(applications.EfficientNetV2M),
-    "efficientnetv2l": _unprepared(applications.EfficientNetV2L),
-    "convnexttiny": _unprepared(applications.ConvNeXtTiny),
-    "convnextsmall": _unprepared(applications.ConvNeXtSmall),
-    "convnextbase": _unprepared(applications.ConvNeXtBase),
-    "convnextlarge": _unprepared(applications.ConvNeXtLarge),
-    "convnextxlarge": _unprepared(applications.ConvNeXtXLarge),
+    "mobilenetv3small": _without_preprocessing(applications.MobileNetV3Small),
+    "mobilenetv3large": _without_preprocessing(applications.MobileNetV3Large),
+    **{
+        f"efficientnetv2b{size}": _without_preprocessing(getattr(applications, f"EfficientNetV2B{size}"))
+        for size in range(4)
+    },
+    "efficientnetv2s": _without_preprocessing(applications.EfficientNetV2S),
+    "efficientnetv2m": _without_preprocessing(applications.EfficientNetV2M),
+    "efficientnetv2l": _without_preprocessing(applications.EfficientNetV2L),
+    "convnexttiny": _without_preprocessing(applications.ConvNeXtTiny),
+    "convnextsmall": _without_preprocessing(applications.ConvNeXtSmall),
+    "convnextbase": _without_preprocessing(applications.ConvNeXtBase),
+    "convnextlarge": _without_preprocessing(applications.ConvNeXtLarge),
+    "convnextxlarge": _without_preprocessing(applications.ConvNeXtXLarge),
 }
 
 
 def build_application(name: str, *, input_shape: ImageShape = (None, None, 3)) -> keras.Model:
-    """The encoder ``name`` of `APPLICATIONS`, without a classifier and with random weights.
+    """Build the encoder ``name`` of `APPLICATIONS` without a classifier, with random weights.
 
-    Takes prepared images (n, height, width, channels); returns features (n, height / 32, width / 32, filters). Layers
-    have the names that Keras gives them in a fresh session.
+    Input: preprocessed images (n, height, width, channels). Output: features (n, height / 32, width / 32, filters).
+    Layers have the names that Keras uses in a new session.
 
     Args:
         name: A key of `APPLICATIONS`.
-        input_shape: Height, width and channels, any number of them; height and width may be None.
+        input_shape: Height, width and any number of channels; height and width may be None.
 
     Raises:
-        UnknownChoice: no application has this name.
+        UnknownChoice: No application has this name.
         WrongArgument: ``input_shape`` cannot be used, or Keras is set to channels first.
 
     >>> build_application("mobilenet", input_shape=(64, 96, 4)).output_shape
@@ -106,26 +109,26 @@ def build_application(name: str, *, input_shape: ImageShape = (None, None, 3)) -
     check_image_format()
     check_input_shape(input_shape, argument="input_shape")
     images = keras.Input(input_shape, name="data")
-    # Without its padding an Inception has no place for small images: it is built for any size first.
+    # Without same padding, an Inception cannot be built for small images, so it is built for a variable size first.
     source = keras.Input((None, None, input_shape[2]), name="data") if application.pad_everywhere else images
-    # A tensor rather than a shape: Keras warns of shapes with other than one or three channels.
-    made = application.make(weights=None, include_top=False, input_tensor=source)
-    named = keras.Model(source, made.outputs[0], name=name)
-    return _settled(named, images, pad_everywhere=application.pad_everywhere)
+    # A tensor instead of a shape, because Keras warns about shapes without one or three channels.
+    network = application.build(weights=None, include_top=False, input_tensor=source)
+    named = keras.Model(source, network.outputs[0], name=name)
+    return _standardise(named, images, pad_everywhere=application.pad_everywhere)
 
 
-def published(name: str, file: Path) -> keras.Model:
-    """The encoder ``name`` for RGB images, holding the ImageNet weights that Keras publishes for it in ``file``.
+def published_encoder(name: str, file: Path) -> keras.Model:
+    """Build the encoder ``name`` for RGB images with the ImageNet weights published by Keras in ``file``.
 
-    The numbers are copied layer by layer, by name.
+    Weights are copied by layer name.
 
     Raises:
-        UnknownChoice: no application has this name.
-        UnreadablePublishedFile: ``file`` is damaged, or another network's.
-        UnfitPublishedLayer: a published layer is not in the encoder, or has other shapes.
+        UnknownChoice: No application has this name.
+        UnreadablePublishedFile: ``file`` is damaged or belongs to another network.
+        PublishedLayerMismatch: A published layer is not in the encoder, or has other shapes.
     """
     application = one_of("name", name, APPLICATIONS)
-    source = application.make(weights=None, include_top=False, input_shape=(224, 224, 3))
+    source = application.build(weights=None, include_top=False, input_shape=(224, 224, 3))
     try:
         source.load_weights(file)
     except (OSError, KeyError, ValueError) as error:
@@ -136,32 +139,32 @@ def published(name: str, file: Path) -> keras.Model:
 
 
 def copy_layers(source: keras.Model, encoder: keras.Model) -> None:
-    """Give every layer of ``encoder`` the numbers of the layer of its name in ``source``, a network of Keras' own.
+    """Copy the weights of ``source``, a network of `keras.applications`, to the layers of ``encoder`` by name.
 
     Raises:
-        UnfitPublishedLayer: a layer of either has no counterpart in the other, or one of other shapes.
+        PublishedLayerMismatch: A layer with weights is missing in one of the networks, or has other shapes.
     """
     names = _numbered_names(source.operations)
-    numbers = {
+    weights = {
         names.get(layer.name, layer.name): layer.get_weights()
         for layer in source.layers
-        if not isinstance(layer, PREPARES_PIXELS)
+        if not isinstance(layer, PREPROCESSING_LAYERS)
     }
-    own = {layer.name: layer for layer in encoder.layers}
-    for name in sorted(numbers.keys() | own.keys()):
-        found = [array.shape for array in numbers.get(name, [])]
-        expected = [tuple(weight.shape) for weight in own[name].weights] if name in own else []
+    targets = {layer.name: layer for layer in encoder.layers}
+    for name in sorted(weights.keys() | targets.keys()):
+        found = [array.shape for array in weights.get(name, [])]
+        expected = [tuple(weight.shape) for weight in targets[name].weights] if name in targets else []
         if found != expected:
-            raise UnfitPublishedLayer(encoder=encoder.name, layer=name, found=found, expected=expected)
+            raise PublishedLayerMismatch(encoder=encoder.name, layer=name, found=found, expected=expected)
         if found:
-            own[name].set_weights(numbers[name])
+            targets[name].set_weights(weights[name])
 
 
-def _settled(made: keras.Model, images: keras.KerasTensor, *, pad_everywhere: bool) -> keras.Model:
-    """A copy of ``made`` on ``images``, with new weights, changed as the head of this file says."""
-    names = _numbered_names(made.operations)
+def _standardise(network: keras.Model, images: keras.KerasTensor, *, pad_everywhere: bool) -> keras.Model:
+    """Copy ``network`` to the input ``images`` with new weights, adapted as the module docstring describes."""
+    names = _numbered_names(network.operations)
     if not names:
-        return made  # every network with something to change has a layer that Keras numbers
+        return network  # every network that needs changes has a layer with a number in its name
 
     def copy(op: keras.Operation) -> keras.Operation:
         config = op.get_config() | {"name": names.get(op.name, op.name)}
@@ -170,29 +173,30 @@ def _settled(made: keras.Model, images: keras.KerasTensor, *, pad_everywhere: bo
         return type(op).from_config(config)
 
     def call(op: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(op, PREPARES_PIXELS):
+        if isinstance(op, PREPROCESSING_LAYERS):
             return args[0]
         if not isinstance(op, keras.Layer) and all(isinstance(arg, keras.KerasTensor) for arg in args):
-            return layers.Add(name=op.name)(list(args))  # the bare sums of the ConvNeXts are no layers to be tapped
+            return layers.Add(name=op.name)(list(args))  # an operation cannot be a skip connection
         return op(*args, **kwargs)
 
-    return keras.models.clone_model(made, images, clone_function=copy, call_function=call)
+    return keras.models.clone_model(network, images, clone_function=copy, call_function=call)
 
 
 def _numbered_names(operations: Iterable[keras.Operation]) -> dict[str, str]:
-    """For operations that Keras named by their class and a running number: the name in a fresh session.
+    """Map the names of operations that Keras named by class and number to their names in a new session.
 
-    Paddings are left out: nobody taps them, and a copy of a DenseNet for their sake would take as long as building it.
+    Padding layers are excluded: they are not used as skip connections, and copying a DenseNet only to rename them would
+    take as long as building it.
     """
     by_class: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
     for operation in operations:
-        word = re.sub(r"_\d+$", "", operation.name)
-        number = operation.name[len(word) + 1 :]
-        named_by_class = word.replace("_", "") == type(operation).__name__.lower()
+        stem = re.sub(r"_\d+$", "", operation.name)
+        number = operation.name[len(stem) + 1 :]
+        named_by_class = stem.replace("_", "") == type(operation).__name__.lower()
         if named_by_class and not isinstance(operation, layers.ZeroPadding2D):
-            by_class[word].append((int(number or 0), operation.name))
+            by_class[stem].append((int(number or 0), operation.name))
     return {
-        name: f"{word}_{count}" if count else word
-        for word, numbered in by_class.items()
+        name: f"{stem}_{count}" if count else stem
+        for stem, numbered in by_class.items()
         for count, (_, name) in enumerate(sorted(numbered))
     }

@@ -1,4 +1,4 @@
-"""What an encoder wants its pixels to be, as data: the order of channels, a scale, a mean and a deviation."""
+"""Preprocessing of images for an encoder: channel order, scale, mean and standard deviation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ ChannelOrder = Literal["RGB", "BGR"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From RGB pixels in 0-255 to what an encoder was trained on: ``(scale * pixels - mean) / std`` of each channel.
+    """Conversion of RGB pixels in 0-255 to the input of an encoder: ``(scale * pixels - mean) / std`` per channel.
 
-    ``mean`` and ``std`` hold a number a channel, in the order ``channels``, or one number for all channels.
+    ``mean`` and ``std`` have one number per channel, in the order ``channels``, or one number for all channels.
 
     >>> Preprocessing(scale=1 / 127.5, mean=(1.0,))([[0, 127.5, 255]])
     array([[-1.,  0.,  1.]], dtype=float32)
@@ -29,30 +29,30 @@ class Preprocessing:
 
     @property
     def unit_mean(self) -> tuple[float, ...]:
-        """What to take from pixels in [0, 1], already in the order ``channels``.
+        """Mean of pixels in [0, 1], in the order ``channels``.
 
-        ``(pixels / 255 - unit_mean) / unit_std`` is what calling the record gives.
+        ``(pixels / 255 - unit_mean) / unit_std`` equals the result of calling the object.
         """
         return tuple(mean / (255 * self.scale) for mean in self.mean)
 
     @property
     def unit_std(self) -> tuple[float, ...]:
-        """What to divide pixels in [0, 1] by, after `unit_mean`."""
+        """Standard deviation of pixels in [0, 1], in the order ``channels``."""
         return tuple(std / (255 * self.scale) for std in self.std)
 
     def __call__(self, pixels: ArrayLike) -> NDArray[np.float32]:
-        """The pixels an encoder takes, shape unchanged, float32; the given array is left as it is.
+        """Preprocess images; returns a float32 array of the same shape.
 
         Args:
-            pixels: RGB images (..., channels) in 0-255, of any dtype. Three channels, or any number of them where the
-                record treats every channel alike.
+            pixels: RGB images (..., channels) in 0-255, of any dtype. Three channels, or any number if all channels are
+                treated alike.
 
         Raises:
-            WrongArgument: there are not three channels, and the record is of red, green and blue.
+            WrongArgument: The images have not three channels, and the channels are treated differently.
         """
         pixels = np.asarray(pixels, dtype=np.float32)
-        of_rgb = self.channels == "BGR" or max(len(self.mean), len(self.std)) > 1
-        if pixels.ndim == 0 or (of_rgb and pixels.shape[-1] != 3):
+        needs_rgb = self.channels == "BGR" or max(len(self.mean), len(self.std)) > 1
+        if pixels.ndim == 0 or (needs_rgb and pixels.shape[-1] != 3):
             raise wrong_argument("pixels", pixels.shape, expected="an array of RGB images, shape (..., 3)")
         if self.channels == "BGR":
             pixels = pixels[..., ::-1]
@@ -66,6 +66,6 @@ def _float32(values: Sequence[float]) -> NDArray[np.float32]:
 RAW: Final = Preprocessing()
 MINUS_ONE_TO_ONE: Final = Preprocessing(scale=1 / 127.5, mean=(1.0,))
 MINUS_ONE_TO_ALMOST_ONE: Final = Preprocessing(scale=1 / 128, mean=(1.0,))
-# Means and deviations of ImageNet's training images, on [0, 1], and the means of the VGGs, on 0-255.
+# Mean and standard deviation of ImageNet in [0, 1], and the mean for the VGGs in 0-255.
 IMAGENET: Final = Preprocessing(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 BGR_MEANS: Final = Preprocessing(channels="BGR", mean=(103.939, 116.779, 123.68))

@@ -1,6 +1,6 @@
-"""What residual networks are made of, and what those have in common that rectify after the add.
+"""Layers of residual networks, and the stages of those with a ReLU after the addition.
 
-Such a network is rows of `Conv`: those of its stem, and those a function gives for each of its units.
+The stem and the units of such a network are described by lists of `ConvSpec`.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,8 +27,8 @@ STAGE_FILTERS: Final = (64, 128, 256, 512)
 Units = tuple[int, int, int, int]
 
 
-class Conv(NamedTuple):
-    """A convolution without bias, padded by half its size: how many filters, of what form."""
+class ConvSpec(NamedTuple):
+    """A convolution without bias and with a padding of half its kernel size."""
 
     filters: int
     size: int
@@ -38,47 +38,47 @@ class Conv(NamedTuple):
     initializer: str = "he_uniform"
 
 
-def conv(x: keras.KerasTensor, row: Conv, *, name: str) -> keras.KerasTensor:
-    """Append ``row``; explicit padding keeps even sides halving the same way on every backend."""
-    if row.size > 1:
-        x = layers.ZeroPadding2D(row.size // 2 * row.dilation, name=f"{name}_pad")(x)
-    kind = layers.Conv2D if row.groups == 1 else GroupedConv2D
-    convolution = kind(
-        row.filters,
-        row.size,
-        strides=row.stride,
-        dilation_rate=row.dilation,
-        groups=row.groups,
+def conv(x: keras.KerasTensor, spec: ConvSpec, *, name: str) -> keras.KerasTensor:
+    """Apply a convolution; explicit padding gives the same result on every backend for even sides."""
+    if spec.size > 1:
+        x = layers.ZeroPadding2D(spec.size // 2 * spec.dilation, name=f"{name}_pad")(x)
+    layer_class = layers.Conv2D if spec.groups == 1 else GroupedConv2D
+    convolution = layer_class(
+        spec.filters,
+        spec.size,
+        strides=spec.stride,
+        dilation_rate=spec.dilation,
+        groups=spec.groups,
         use_bias=False,
-        kernel_initializer=row.initializer,
+        kernel_initializer=spec.initializer,
         name=name,
     )
     return convolution(x)
 
 
 def relu(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Rectify."""
+    """Apply ReLU."""
     return layers.Activation("relu", name=name)(x)
 
 
-def conv_bns(x: keras.KerasTensor, rows: Sequence[Conv], *, norm: Norm, prefix: str) -> keras.KerasTensor:
-    """Convolutions ``{prefix}conv1``, ``conv2`` ..., each normalised (``bn1``), with a ReLU (``relu1``) in between."""
-    for number, row in enumerate(rows, start=1):
+def normalised_convs(x: keras.KerasTensor, specs: Sequence[ConvSpec], *, norm: Norm, prefix: str) -> keras.KerasTensor:
+    """Apply convolutions ``{prefix}conv1``, ..., each with normalisation (``bn1``), with ReLUs (``relu1``) between."""
+    for number, spec in enumerate(specs, start=1):
         if number > 1:
             x = relu(x, name=f"{prefix}relu{number - 1}")
-        x = conv(x, row, name=f"{prefix}conv{number}")
+        x = conv(x, spec, name=f"{prefix}conv{number}")
         x = norm(name=f"{prefix}bn{number}")(x)
     return x
 
 
 def pool(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Maxima of 3x3 pixels, every second pixel. Zeros pad as well as minus infinity where nothing is negative."""
+    """Apply 3x3 max pooling of stride 2. Its input is not negative, so zero padding does not change a maximum."""
     x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name=name)(x)
 
 
 def squeeze_and_excite(x: keras.KerasTensor, *, prefix: str, reduction: int = 16) -> keras.KerasTensor:
-    """Scale each channel by a gate in (0, 1) that all channels' means decide."""
+    """Scale each channel by a gate in (0, 1) computed from the means of all channels."""
     channels = x.shape[-1]
     conv1x1 = partial(layers.Conv2D, kernel_size=1, kernel_initializer="he_uniform")
     gate = layers.GlobalAveragePooling2D(keepdims=True, name=f"{prefix}se_pool")(x)  # (n, 1, 1, channels)
@@ -89,7 +89,7 @@ def squeeze_and_excite(x: keras.KerasTensor, *, prefix: str, reduction: int = 16
 
 def residual_unit(
     x: keras.KerasTensor,
-    rows: Sequence[Conv],
+    specs: Sequence[ConvSpec],
     *,
     norm: Norm,
     prefix: str,
@@ -97,12 +97,12 @@ def residual_unit(
     projection_size: int = 1,
     projection_names: tuple[str, str] = ("sc", "sc_bn"),
 ) -> keras.KerasTensor:
-    """The convolutions of ``rows``, and the add with ``x``, which a normalised convolution projects to a new shape."""
-    shortcut, filters, stride = x, rows[-1].filters, max(row.stride for row in rows)
-    x = conv_bns(x, rows, norm=norm, prefix=prefix)
+    """Apply the convolutions and add ``x``, projected by a normalised convolution if the shape changes."""
+    shortcut, filters, stride = x, specs[-1].filters, max(spec.stride for spec in specs)
+    x = normalised_convs(x, specs, norm=norm, prefix=prefix)
     if stride > 1 or shortcut.shape[-1] != filters:
         conv_name, norm_name = projection_names
-        projection = Conv(filters, projection_size, stride, initializer=rows[-1].initializer)
+        projection = ConvSpec(filters, projection_size, stride, initializer=specs[-1].initializer)
         shortcut = conv(shortcut, projection, name=f"{prefix}{conv_name}")
         shortcut = norm(name=f"{prefix}{norm_name}")(shortcut)
     if squeeze:
@@ -111,19 +111,19 @@ def residual_unit(
 
 
 class Unit(Protocol):
-    """A residual unit of some network, without the ReLU after its add."""
+    """Applies a residual unit without the ReLU after its addition."""
 
     def __call__(self, x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
-        """Append the unit to ``x``."""
+        """Apply the unit to ``x``."""
         ...
 
 
 def residual_stages(
     x: keras.KerasTensor, units: Units, *, unit: Unit, end: str = "stage{stage}_unit{number}_relu"
 ) -> keras.KerasTensor:
-    """Four stages ``stage{stage}_unit{number}_``, both counted from 1, each unit with a ReLU after its add.
+    """Apply four stages of units ``stage{stage}_unit{number}_``, counted from 1, each with a ReLU after its addition.
 
-    All stages halve but the first, which follows a pooling. ``end`` names the last ReLU of a stage.
+    All stages but the first, which follows a pooling, halve the sides. ``end`` is the name of a stage's last ReLU.
     """
     for stage, (filters, count) in enumerate(zip(STAGE_FILTERS, units, strict=True), start=1):
         for number in range(1, count + 1):
@@ -136,7 +136,7 @@ def residual_stages(
 def classifier(
     x: keras.KerasTensor, classes: int, *, names: tuple[str, str, str], dropout: float = 0.0
 ) -> keras.KerasTensor:
-    """Probabilities (n, classes) from the mean of every channel, by layers ``names``; computed in float32."""
+    """Compute class probabilities (n, classes), float32, from the channel means, with layer names ``names``."""
     mean, scores, probabilities = names
     x = layers.GlobalAveragePooling2D(name=mean)(x)
     if dropout:
@@ -145,23 +145,25 @@ def classifier(
     return layers.Activation("softmax", dtype="float32", name=probabilities)(x)
 
 
-def check_request(units: Units, *, input_shape: ImageShape, classes: int, argument: str = "input_shape") -> None:
-    """Require four numbers of units, an image shape and a number of classes.
+def check_resnet_arguments(
+    units: Units, *, input_shape: ImageShape, classes: int, argument: str = "input_shape"
+) -> None:
+    """Check the units, the image shape and the number of classes of a residual network.
 
-    ``argument`` is what the user calls ``input_shape``, for the error.
+    ``argument`` is the name of ``input_shape`` in error messages.
 
     Raises:
         WrongArgument: ``units``, ``input_shape`` or ``classes`` cannot be used.
     """
     if not are_positive_integers(units) or len(units) != len(STAGE_FILTERS):
-        raise wrong_argument("units", units, expected="four integers of at least 1, one a stage")
+        raise wrong_argument("units", units, expected="four integers of at least 1, one per stage")
     check_classes(classes)
     check_image_format()
     check_input_shape(input_shape, argument=argument)
 
 
-def variant(title: str, build: Callable[..., keras.Model], **settled: object) -> Callable[..., keras.Model]:
-    """``build`` with some arguments settled, as a function that shows the others in its signature.
+def variant(title: str, build: Callable[..., keras.Model], **fixed: object) -> Callable[..., keras.Model]:
+    """Return ``build`` with fixed arguments, as a function with the other arguments in its signature.
 
     >>> def rectangle(*, height, width): return keras.Input((height, width))
     >>> Tall = variant("Tall", rectangle, height=9)
@@ -169,12 +171,12 @@ def variant(title: str, build: Callable[..., keras.Model], **settled: object) ->
     ((None, 9, 2), '(*, width)')
     """
 
-    def made(**chosen: object) -> keras.Model:
-        return build(**settled, **chosen)
+    def build_variant(**options: object) -> keras.Model:
+        return build(**fixed, **options)
 
-    left = [parameter for name, parameter in signature(build).parameters.items() if name not in settled]
-    values = ", ".join(f"{name}={value!r}" for name, value in settled.items())
-    made.__name__ = made.__qualname__ = title
-    made.__doc__ = f"`{build.__name__}` with {values}; other arguments, shapes and errors are those of that function."
-    made.__dict__["__signature__"] = signature(build).replace(parameters=left)
-    return made
+    remaining = [parameter for name, parameter in signature(build).parameters.items() if name not in fixed]
+    values = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
+    build_variant.__name__ = build_variant.__qualname__ = title
+    build_variant.__doc__ = f"`{build.__name__}` with {values}; see there for other arguments, shapes and errors."
+    build_variant.__dict__["__signature__"] = signature(build).replace(parameters=remaining)
+    return build_variant

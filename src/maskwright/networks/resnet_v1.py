@@ -1,10 +1,11 @@
-"""Post-activation ResNets as torchvision, timm and segmentation_models_pytorch build them.
+"""Post-activation ResNets of torchvision, timm and segmentation_models_pytorch.
 
-Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; a bottleneck strides in its 3x3
-convolution, as torchvision and timm do; Chen et al., "Rethinking Atrous Convolution", 2017, for the dilated stage.
+Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, with the stride of a
+bottleneck in its 3x3 convolution, as in torchvision and timm; Chen et al., "Rethinking Atrous Convolution", 2017, for
+the dilated stage.
 
-A layer with weights bears its torch module's name with ``_`` for ``.``: ``layer1_0_downsample_0`` is
-``layer1.0.downsample.0``. So do the activations that end the stem, ``relu``, and the stages, ``layer1`` to ``layer4``.
+A layer with weights has the name of its torch module with ``_`` instead of ``.``: ``layer1_0_downsample_0`` is
+``layer1.0.downsample.0``. The last activations of the stem and the stages are ``relu`` and ``layer1`` to ``layer4``.
 """
 
 from collections.abc import Mapping
@@ -17,11 +18,11 @@ from maskwright.networks.argument_checks import ImageShape
 from maskwright.networks.blocks import torch_batch_norm
 from maskwright.networks.residual_blocks import (
     STAGE_FILTERS,
-    Conv,
+    ConvSpec,
     Units,
-    check_request,
+    check_resnet_arguments,
     classifier,
-    conv_bns,
+    normalised_convs,
     pool,
     relu,
     residual_unit,
@@ -33,25 +34,25 @@ RESNET_V1_SKIPS: Final = ("layer3", "layer2", "layer1", "relu")
 LAST_STAGE: Final[Mapping[int, tuple[int, int]]] = {32: (2, 1), 16: (1, 2)}  # output stride: (stride, dilation)
 
 
-class Block(Protocol):
-    """The convolutions of a kind of unit."""
+class UnitConvs(Protocol):
+    """Returns the convolutions of a unit."""
 
-    def __call__(self, filters: int, *, stride: int, dilation: int) -> list[Conv]:
-        """Rows from the unit's input to its add."""
+    def __call__(self, filters: int, *, stride: int, dilation: int) -> list[ConvSpec]:
+        """Return the convolutions from the unit's input to its addition."""
         ...
 
 
-def basic(filters: int, *, stride: int, dilation: int) -> list[Conv]:
-    """Two 3x3 convolutions, the first with the unit's stride."""
-    return [Conv(filters, 3, stride, dilation), Conv(filters, 3, 1, dilation)]
+def basic(filters: int, *, stride: int, dilation: int) -> list[ConvSpec]:
+    """Return two 3x3 convolutions, the first with the unit's stride."""
+    return [ConvSpec(filters, 3, stride, dilation), ConvSpec(filters, 3, 1, dilation)]
 
 
-def bottleneck(filters: int, *, stride: int, dilation: int) -> list[Conv]:
-    """1x1, 3x3 with the unit's stride, and 1x1 to four times the filters."""
-    return [Conv(filters, 1), Conv(filters, 3, stride, dilation), Conv(4 * filters, 1)]
+def bottleneck(filters: int, *, stride: int, dilation: int) -> list[ConvSpec]:
+    """Return a 1x1, a 3x3 with the unit's stride, and a 1x1 convolution to four times the filters."""
+    return [ConvSpec(filters, 1), ConvSpec(filters, 3, stride, dilation), ConvSpec(4 * filters, 1)]
 
 
-BLOCKS: Final[Mapping[str, Block]] = {"basic": basic, "bottleneck": bottleneck}
+BLOCKS: Final[Mapping[str, UnitConvs]] = {"basic": basic, "bottleneck": bottleneck}
 
 
 def build_resnet_v1(
@@ -64,46 +65,48 @@ def build_resnet_v1(
     classes: int = 1000,
     name: str = "resnet_v1",
 ) -> keras.Model:
-    """A post-activation ResNet of four stages with 64, 128, 256 and 512 filters.
+    """Build a post-activation ResNet of four stages with 64, 128, 256 and 512 filters.
 
-    Takes images (n, height, width, channels); for published weights RGB in [0, 1], less the mean 0.485, 0.456, 0.406
-    and divided by the standard deviation 0.229, 0.224, 0.225. Returns features
-    (n, ceil(height / output_stride), ceil(width / output_stride), 512), four times as many channels for bottlenecks;
-    with the top, probabilities (n, classes).
+    Input: images (n, height, width, channels); for published weights RGB in [0, 1], minus the mean 0.485, 0.456, 0.406
+    and divided by the standard deviation 0.229, 0.224, 0.225. Output: features
+    (n, ceil(height / output_stride), ceil(width / output_stride), 512), with four times as many channels for
+    bottlenecks; with the top, probabilities (n, classes).
 
     Args:
-        units: Residual units of each stage, each at least 1.
+        units: Number of residual units of each stage, at least 1.
         block: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
         input_shape: Height, width and channels; height and width may be None.
-        output_stride: 32; or 16, where the last stage keeps its size and every 3x3 convolution in it is dilated by 2,
-            the first unit's too, as in segmentation_models_pytorch (torchvision leaves that unit undilated).
-        include_top: Append global average pooling and a softmax classifier.
-        classes: Outputs of the top.
+        output_stride: 32 or 16. With 16, the last stage has stride 1 and a dilation of 2 in every 3x3 convolution,
+            including the first unit, as in segmentation_models_pytorch (torchvision does not dilate that unit).
+        include_top: Whether to add global average pooling and a softmax classifier.
+        classes: Number of classes of the classifier.
         name: Name of the model.
 
     Raises:
-        UnknownChoice: ``block`` is neither of the words above.
+        UnknownChoice: ``block`` is unknown.
         WrongArgument: ``units``, ``input_shape``, ``output_stride`` or ``classes`` cannot be used.
 
     >>> encoder = build_resnet_v1(units=(1, 1, 1, 1), output_stride=16, input_shape=(64, 96, 3))
     >>> encoder.output_shape
     (None, 4, 6, 512)
     """
-    rows = one_of("block", block, BLOCKS)
-    check_request(units, input_shape=input_shape, classes=classes)
+    unit_convs = one_of("block", block, BLOCKS)
+    check_resnet_arguments(units, input_shape=input_shape, classes=classes)
     if output_stride not in LAST_STAGE:
         raise wrong_argument("output_stride", output_stride, expected="32 or 16")
 
     image = keras.Input(input_shape, name="data")
-    x = conv_bns(image, [Conv(64, 7, stride=2)], norm=torch_batch_norm, prefix="")  # (n, h/2, w/2, 64)
+    x = normalised_convs(image, [ConvSpec(64, 7, stride=2)], norm=torch_batch_norm, prefix="")  # (n, h/2, w/2, 64)
     x = relu(x, name="relu")
     x = pool(x, name="maxpool")  # (n, h/4, w/4, 64)
-    steps = (1, 1), (2, 1), (2, 1), LAST_STAGE[output_stride]  # stride and dilation of each stage
-    for stage, (filters, count, (stride, dilation)) in enumerate(zip(STAGE_FILTERS, units, steps, strict=True), 1):
+    stage_strides = (1, 1), (2, 1), (2, 1), LAST_STAGE[output_stride]  # stride and dilation of each stage
+    for stage, (filters, count, (stride, dilation)) in enumerate(
+        zip(STAGE_FILTERS, units, stage_strides, strict=True), 1
+    ):
         for number in range(count):
             x = residual_unit(
                 x,
-                rows(filters, stride=stride if number == 0 else 1, dilation=dilation),
+                unit_convs(filters, stride=stride if number == 0 else 1, dilation=dilation),
                 norm=torch_batch_norm,
                 prefix=f"layer{stage}_{number}_",
                 projection_names=("downsample_0", "downsample_1"),

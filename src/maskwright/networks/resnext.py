@@ -1,7 +1,7 @@
-"""ResNeXts as image-classifiers 1.0.0 builds them: post-activation, a grouped 3x3 convolution in every unit.
+"""ResNeXts of image-classifiers 1.0.0: post-activation units with a grouped 3x3 convolution.
 
 Source: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017, the 32x4d networks.
-Layers have the names of image-classifiers, and ``stage{s}_unit{u}_conv2`` where it gives a grouped convolution none.
+Layers have the names of image-classifiers; its unnamed grouped convolutions are ``stage{s}_unit{u}_conv2``.
 """
 
 from typing import Final
@@ -10,9 +10,9 @@ import keras
 
 from maskwright.networks.argument_checks import ImageShape
 from maskwright.networks.residual_blocks import (
-    Conv,
+    ConvSpec,
     Units,
-    check_request,
+    check_resnet_arguments,
     classifier,
     conv,
     pool,
@@ -27,15 +27,15 @@ GROUPS: Final = 32
 
 
 def unit(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
-    """1x1, a grouped 3x3 with the unit's stride, both twice as wide as ``filters``, and 1x1 to four times as many."""
+    """Apply a 1x1 and a grouped 3x3 convolution to twice ``filters``, and a 1x1 convolution to four times as many."""
     glorot = "glorot_uniform"
-    # Of 1 / sqrt(inputs of a group): what Glorot's rule gives a group, where Keras would apply it to all groups as one.
-    rows = [
-        Conv(2 * filters, 1, initializer=glorot),
-        Conv(2 * filters, 3, stride, groups=GROUPS, initializer="lecun_uniform"),
-        Conv(4 * filters, 1, initializer=glorot),
+    # LeCun's bound equals Glorot's of a single group, which Keras would compute over all groups.
+    specs = [
+        ConvSpec(2 * filters, 1, initializer=glorot),
+        ConvSpec(2 * filters, 3, stride, groups=GROUPS, initializer="lecun_uniform"),
+        ConvSpec(4 * filters, 1, initializer=glorot),
     ]
-    return residual_unit(x, rows, norm=batch_norm, prefix=prefix)
+    return residual_unit(x, specs, norm=batch_norm, prefix=prefix)
 
 
 def build_resnext(
@@ -46,16 +46,16 @@ def build_resnext(
     classes: int = 1000,
     name: str = "resnext",
 ) -> keras.Model:
-    """A ResNeXt of four stages with 256, 512, 1024 and 2048 channels, in 32 groups.
+    """Build a ResNeXt of four stages with 256, 512, 1024 and 2048 channels, in 32 groups.
 
-    Takes images (n, height, width, channels) with values 0-255, which its first layer normalises. Returns features
+    Input: images (n, height, width, channels) with values 0-255, which the first layer normalises. Output: features
     (n, ceil(height / 32), ceil(width / 32), 2048); with the top, probabilities (n, classes).
 
     Args:
-        units: Residual units of each stage, each at least 1.
+        units: Number of residual units of each stage, at least 1.
         input_shape: Height, width and channels; height and width may be None.
-        include_top: Append global average pooling and a softmax classifier.
-        classes: Outputs of the top.
+        include_top: Whether to add global average pooling and a softmax classifier.
+        classes: Number of classes of the classifier.
         name: Name of the model.
 
     Raises:
@@ -64,10 +64,10 @@ def build_resnext(
     >>> build_resnext(units=(1, 1, 1, 1), input_shape=(64, 96, 3)).output_shape
     (None, 2, 3, 2048)
     """
-    check_request(units, input_shape=input_shape, classes=classes)
+    check_resnet_arguments(units, input_shape=input_shape, classes=classes)
     image = keras.Input(input_shape, name="data")
     x = batch_norm(scale=False, name="bn_data")(image)
-    x = conv(x, Conv(64, 7, stride=2, initializer="glorot_uniform"), name="conv0")  # (n, h/2, w/2, 64)
+    x = conv(x, ConvSpec(64, 7, stride=2, initializer="glorot_uniform"), name="conv0")  # (n, h/2, w/2, 64)
     x = bn_relu(x, 0)
     x = pool(x, name="pooling0")  # (n, h/4, w/4, 64)
     x = residual_stages(x, units, unit=unit)  # (n, h/32, w/32, 2048)

@@ -1,4 +1,4 @@
-"""Skip connections: which layers of an encoder a decoder joins, by name, by index, or found by stride."""
+"""Encoder layers of the skip connections, by name, by index, or found by their stride."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,131 +10,142 @@ import numpy as np
 from keras import layers
 
 from maskwright.errors import wrong_argument
-from maskwright.networks.argument_checks import MAP, is_map
-from maskwright.networks.encoder_ends import ends
+from maskwright.networks.argument_checks import FEATURE_MAP_SHAPE, is_feature_map
+from maskwright.networks.encoder_tensors import input_and_features
 
 Skip = str | int
 
-ANY_SIDE: Final = 256  # pixels a side that a network leaves open is taken to have: halves eight times
-# A nested model's layers belong to a graph of their own; images are no features; a padded map is of no whole stride.
-NOT_JOINED: Final = (keras.Model, layers.InputLayer, layers.ZeroPadding2D)
-ACTIVATIONS: Final = (layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU)  # these have no `activation`
+ASSUMED_SIDE: Final = 256  # pixels, for a side of variable size; it can be halved eight times
+# The layers of a nested model are in another graph, images are not features, and padding gives no integer stride.
+NO_SKIP_LAYERS: Final = (keras.Model, layers.InputLayer, layers.ZeroPadding2D)
+ACTIVATIONS: Final = (
+    layers.ReLU,
+    layers.LeakyReLU,
+    layers.PReLU,
+    layers.ELU,
+)  # layers without an attribute `activation`
 
 
-def skip_tensors(backbone: keras.Model, skips: Sequence[Skip], *, argument: str, most: int) -> list[keras.KerasTensor]:
-    """Outputs of the layers named by ``skips``, each a layer's name or its index in ``backbone.layers``.
+def skip_tensors(
+    backbone: keras.Model, skips: Sequence[Skip], *, argument: str, max_count: int
+) -> list[keras.KerasTensor]:
+    """Return the outputs of the layers ``skips``, each a name or an index in ``backbone.layers``.
 
     Args:
-        backbone: The encoder whose layers are tapped.
+        backbone: The encoder.
         skips: Layers from deep to shallow.
-        argument: What the user calls ``skips``, for the error.
+        argument: Name of the argument ``skips`` in error messages.
         most: Decoder blocks there are to take a skip.
 
     Raises:
-        WrongArgument: no layer has this name (the nearest is suggested) or index, something else where a list
-            belongs, more skips than blocks, or a layer that gives no map.
+        WrongArgument: No layer has this name (the nearest is suggested) or index, ``skips`` is not a list or has more
+            than ``max_count`` layers, or the output of a layer is not a feature map.
     """
     if isinstance(skips, str) or not isinstance(skips, Sequence):
         raise wrong_argument(argument, skips, expected="a list of layer names or indices, from deep to shallow")
-    if len(skips) > most:
-        raise wrong_argument(argument, list(skips), expected=f"at most {most} layers, one a decoder block")
+    if len(skips) > max_count:
+        raise wrong_argument(argument, list(skips), expected=f"at most {max_count} layers, one per decoder block")
     return [_output(backbone, skip, argument=argument) for skip in skips]
 
 
 def _output(backbone: keras.Model, skip: Skip, *, argument: str) -> keras.KerasTensor:
     by_name = {layer.name: layer for layer in backbone.layers}
-    by_key = by_name | dict(enumerate(backbone.layers))
-    if not isinstance(skip, str | int | np.integer) or skip not in by_key:
+    layers_by_key = by_name | dict(enumerate(backbone.layers))
+    if not isinstance(skip, str | int | np.integer) or skip not in layers_by_key:
         near = get_close_matches(str(skip), by_name, n=1)
         expected = f"the name of a layer of {backbone.name}, or an index from 0 to {len(by_name) - 1}"
         raise wrong_argument(argument, skip, expected=expected, hint=f"Did you mean {near[0]!r}?" if near else "")
-    output = by_key[skip].output
-    if not is_map(output):
-        raise wrong_argument(argument, skip, expected=f"a layer whose output is a map {MAP}")
+    output = layers_by_key[skip].output
+    if not is_feature_map(output):
+        raise wrong_argument(argument, skip, expected=f"a layer with a feature map {FEATURE_MAP_SHAPE} as its output")
     return output
 
 
 def skips_by_stride(model: keras.Model) -> tuple[str, ...]:
-    """Names of the layers a decoder would join, deep to shallow: the last activation before each halving of the map.
+    """Find the layers of the skip connections, deep to shallow: the last activation before each downsampling by 2.
 
-    An activation is a ReLU or another activation layer, or a layer with an activation of its own, such as a VGG's
-    convolutions. "Last" is by the order of ``model.layers``. A stride without an activation gives its last layer; the
-    full resolution gives a skip only where it has an activation; layers inside a nested model cannot be joined.
+    An activation is a ReLU or another activation layer, or a layer with an activation, such as a convolution of a VGG.
+    "Last" refers to the order of ``model.layers``. For a stride without an activation, the last layer is returned; at
+    full resolution, only an activation is. Layers inside a nested model cannot be skip connections.
 
-    On the encoders of the reference library this finds the layers of its table, or ones of equal stride: in bottleneck
-    ResNets the ReLU after the unit's first convolution (there, the one before it), in DenseNets the ReLU before the
-    transition's convolution (there, the convolution), in Inceptions one inside the last block (there, its end).
+    For the encoders of segmentation_models, this finds the layers of its table or others of equal stride: in bottleneck
+    ResNets the ReLU after the first convolution of a unit (there, the one before it), in DenseNets the ReLU before the
+    convolution of a transition (there, the convolution), in Inceptions one inside the last block (there, its output).
 
     Args:
-        model: A functional or built sequential model with one output, a map. Unknown sides are taken as 256 pixels;
-            only shapes are computed.
+        model: A functional or built sequential model with a feature map as its only output. Unknown sides count as 256
+            pixels; only shapes are computed.
 
     Raises:
-        WrongArgument: ``model`` has another output, or between two of its maps the side shrinks by other than a half,
-            so that a decoder which doubles would meet no map of its size.
+        WrongArgument: ``model`` has another output, or the sides of two consecutive resolutions differ by a factor
+            other than 2, so that a decoder that doubles the sides has no skip connection of equal size.
 
     >>> from keras import Input, Sequential, layers
     >>> first, second = (layers.Conv2D(8, 3, strides=2, padding="same", activation="relu") for _ in range(2))
     >>> skips_by_stride(Sequential([Input((None, None, 3)), first, second])) == (first.name,)
     True
     """
-    layers_at, end = _layers_by_stride(model)
-    strides = sorted((stride for stride in layers_at if 1 < stride < end), reverse=True)
-    halvings = [end >> step for step in range(1, len(strides) + 1)]
-    if end.bit_count() != 1 or strides != halvings or (end != 2 and not strides):
+    layers_at, output_stride = _layers_by_stride(model)
+    strides = sorted((stride for stride in layers_at if 1 < stride < output_stride), reverse=True)
+    halvings = [output_stride >> step for step in range(1, len(strides) + 1)]
+    if output_stride.bit_count() != 1 or strides != halvings or (output_stride != 2 and not strides):
         inner = [layer.name for layer in model.layers if isinstance(layer, keras.Model)]
-        hint = f"Layers inside a nested model cannot be joined: give {inner[0]!r} itself." if inner else ""
-        known = ", ".join(map(str, sorted(layers_at)))
-        expected = f"an encoder whose map is halved step by step; its layers have the strides {known}"
+        hint = f"Layers inside a nested model cannot be used: pass {inner[0]!r} itself." if inner else ""
+        found = ", ".join(map(str, sorted(layers_at)))
+        expected = f"an encoder that halves the sides step by step; its layers have the strides {found or 'none'}"
         raise wrong_argument("backbone", model.name, expected=expected, hint=hint)
-    activations = {stride: list(filter(_activates, found)) for stride, found in layers_at.items()}
-    joined = [(activations[stride] or layers_at[stride])[-1] for stride in strides]
-    return tuple(layer.name for layer in joined + activations.get(1, [])[-1:])
+    activations = {stride: list(filter(_has_activation, found)) for stride, found in layers_at.items()}
+    skips = [(activations[stride] or layers_at[stride])[-1] for stride in strides]
+    return tuple(layer.name for layer in skips + activations.get(1, [])[-1:])
 
 
-def skip_at(model: keras.Model, skips: Sequence[Skip], *, stride: int, argument: str) -> Skip:
-    """The one of ``skips`` whose map has 1/``stride`` of the images' size.
+def skip_with_stride(model: keras.Model, skips: Sequence[Skip], *, stride: int, argument: str) -> Skip:
+    """Return the skip connection at 1/``stride`` of the image size.
 
     Raises:
-        WrongArgument: there is none in the model that the user calls ``argument``.
+        WrongArgument: There is none; ``argument`` is the name of ``model`` in the message.
     """
-    maps = skip_tensors(model, skips, argument=argument, most=len(skips))
-    found = {at: skip for skip, at in zip(skips, strides_of(model, maps), strict=True)}
+    feature_maps = skip_tensors(model, skips, argument=argument, max_count=len(skips))
+    found = {at: skip for skip, at in zip(skips, strides_of(model, feature_maps), strict=True)}
     if stride not in found:
-        expected = f"an encoder with a layer to join at 1/{stride} of the images' size"
+        expected = f"an encoder with a skip connection at 1/{stride} of the image size"
         raise wrong_argument(argument, model.name, expected=expected)
     return found[stride]
 
 
 def _layers_by_stride(model: keras.Model) -> tuple[dict[int, list[keras.Layer]], int]:
-    """Layers of each stride in the order of the graph, and the stride of the output, 0 where sides do not divide."""
-    _, features = ends(model)
-    tapped = [
-        layer for layer in model.layers if not isinstance(layer, NOT_JOINED) and is_map(getattr(layer, "output", None))
+    """Return the layers of each stride, in graph order, and the stride of the output, or 0 if it is not an integer."""
+    _, features = input_and_features(model)
+    candidates = [
+        layer
+        for layer in model.layers
+        if not isinstance(layer, NO_SKIP_LAYERS) and is_feature_map(getattr(layer, "output", None))
     ]
-    strides = strides_of(model, [*(layer.output for layer in tapped), features])
+    strides = strides_of(model, [*(layer.output for layer in candidates), features])
     layers_at: defaultdict[int, list[keras.Layer]] = defaultdict(list)
-    for layer, stride in zip(tapped, strides, strict=False):
+    for layer, stride in zip(candidates, strides, strict=False):
         if stride:
             layers_at[stride].append(layer)
     return layers_at, strides[-1]
 
 
-def strides_of(model: keras.Model, maps: Sequence[keras.KerasTensor]) -> list[int]:
-    """How many times smaller than the images each of ``maps`` is, 0 where by no whole number; only shapes are used."""
-    source, _ = ends(model)
-    height, width = (side or ANY_SIDE for side in source.shape[1:3])
+def strides_of(model: keras.Model, feature_maps: Sequence[keras.KerasTensor]) -> list[int]:
+    """Return the stride of each feature map relative to the images, or 0 if it is not an integer."""
+    source, _ = input_and_features(model)
+    height, width = (side or ASSUMED_SIDE for side in source.shape[1:3])
     image = keras.KerasTensor((1, height, width, source.shape[3]), dtype=source.dtype)
-    probed = keras.Function(source, list(maps)).compute_output_spec(image)
-    return [_stride((height, width), tensor.shape[1:3]) for tensor in probed]
+    specs = keras.Function(source, list(feature_maps)).compute_output_spec(image)
+    return [_stride((height, width), spec.shape[1:3]) for spec in specs]
 
 
-def _stride(image: tuple[int, int], map_: tuple[int, int]) -> int:
-    """How many times smaller a map is each way; 0 where the two sides differ in it or do not divide."""
-    (rows, rest), (columns, other_rest) = (divmod(large, small) for large, small in zip(image, map_, strict=True))
-    return rows if rows == columns and not rest and not other_rest else 0
+def _stride(image: tuple[int, int], feature_map: tuple[int, int]) -> int:
+    """Return the ratio of the sides of image and feature map; 0 if it differs between the axes or is not an integer."""
+    (rows, row_rest), (columns, column_rest) = (
+        divmod(large, small) for large, small in zip(image, feature_map, strict=True)
+    )
+    return rows if rows == columns and not row_rest and not column_rest else 0
 
 
-def _activates(layer: keras.Layer) -> bool:
+def _has_activation(layer: keras.Layer) -> bool:
     function = getattr(layer, "activation", None)
     return isinstance(layer, ACTIVATIONS) or function not in (None, keras.activations.linear)

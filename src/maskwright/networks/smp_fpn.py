@@ -1,7 +1,7 @@
-"""FPN as segmentation_models_pytorch builds it: group normalisation, and enlargements with aligned corners.
+"""FPN of segmentation_models_pytorch: group normalisation, and bilinear upsampling with aligned corners.
 
 Sources: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019; arguments and graph of
-segmentation_models_pytorch 0.6.0, whose weights fit. Its tensors are found here by one rule:
+segmentation_models_pytorch 0.6.0, whose weights fit. Its tensors are mapped by one rule:
 
 - ``decoder.p5`` and ``decoder.p{4, 3, 2}.skip_conv``: ``decoder_p5`` and ``decoder_p{4, 3, 2}_skip_conv``;
 - ``decoder.seg_blocks.{i}.block.{j}.block.0`` and ``.1``: ``decoder_seg_blocks_{i}_block_{j}_conv`` and ``_bn``;
@@ -18,8 +18,8 @@ from keras import layers
 from maskwright.errors import one_of, wrong_argument
 from maskwright.networks.aligned_upsampling import AlignedUpsampling2D
 from maskwright.networks.argument_checks import check_at_least_one, check_dropout, is_positive_integer
-from maskwright.networks.blocks import Norm, check_sizes, conv_bn_relu
-from maskwright.networks.encoder_ends import ends
+from maskwright.networks.blocks import Norm, check_skip_size, conv_bn_relu
+from maskwright.networks.encoder_tensors import input_and_features
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 
@@ -28,19 +28,19 @@ MERGES: Final[Mapping[str, Callable[..., layers.Layer]]] = {"add": layers.Add, "
 
 GROUPS: Final = 32
 group_norm: Final[Norm] = partial(layers.GroupNormalization, groups=GROUPS, epsilon=1e-5)
-LEVELS: Final = (4, 3, 2)  # of the pyramid above its tip p5; level p has 1/2**p of the images' size
+LEVELS: Final = (4, 3, 2)  # above the deepest level, p5; level p has 1/2**p of the image size
 
 
 def pyramid_level(x: keras.KerasTensor, skip: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Add the level below (n, h, w, c), enlarged, and a skip (n, 2h, 2w, s) brought to as many channels."""
+    """Add the upsampled deeper level (n, h, w, c) and a skip (n, 2h, 2w, s) projected to as many channels."""
     skip = layers.Conv2D(x.shape[-1], 1, kernel_initializer="he_uniform", name=f"{name}_skip_conv")(skip)
     x = layers.UpSampling2D(2, name=f"{name}_upsampling")(x)
-    check_sizes(x, skip, name=name)
+    check_skip_size(x, skip, name=name)
     return layers.Add(name=f"{name}_add")([x, skip])
 
 
 def segmentation_branch(x: keras.KerasTensor, filters: int, *, doublings: int, name: str) -> keras.KerasTensor:
-    """Convolve and double the size ``doublings`` times; without one, convolve once."""
+    """Convolve and double the size ``doublings`` times; for 0, convolve once."""
     for step in range(max(doublings, 1)):
         block = f"{name}_block_{step}"
         x = conv_bn_relu(x, filters, norm=group_norm, name=block)
@@ -61,44 +61,44 @@ def build_smp_fpn(
     upsampling: int = 4,
     activation: Activation = "sigmoid",
 ) -> keras.Model:
-    """An FPN on any functional or built sequential Keras model whose output is a feature map.
+    """Build an FPN on any functional or built sequential Keras model whose output is a feature map.
 
-    Takes the backbone's images, (n, height, width, channels); returns (n, height, width, classes) in float32, when
+    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
     the backbone halves five times and 32 divides height and width.
 
     Args:
-        backbone: The encoder, whose output is half as high and wide as the first skip.
-        classes: Maps in the output.
+        backbone: The encoder, with an output of half the height and width of the first skip.
+        classes: Number of output channels.
         skip_connection_layers: Three layers of the backbone, by name or by index in ``backbone.layers``, each twice as
             high and wide as the one before.
         pyramid_channels: Channels of the pyramid.
-        segmentation_channels: Filters of the convolutions after it, a multiple of the 32 groups they are normalised in.
-        merge_policy: ``"add"`` adds the levels of the pyramid, ``"cat"`` keeps them side by side.
-        dropout: Share of the merged channels dropped while training, in [0, 1).
-        upsampling: How many times the mask is enlarged at the end: the stride of the last skip.
+        segmentation_channels: Filters of the convolutions after the pyramid, a multiple of the 32 normalisation groups.
+        merge_policy: How to merge the levels of the pyramid: ``"add"`` or ``"cat"`` (concatenate).
+        dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1).
+        upsampling: Upsampling factor of the mask: the stride of the last skip.
         activation: Keras activation of the output, by name or as a function; None is linear.
 
     Raises:
         UnknownChoice: ``merge_policy`` or ``activation`` is unknown.
-        WrongArgument: another argument cannot be used.
-        SkipSizeMismatch: a skip's known size is not twice that of the map below.
+        WrongArgument: Another argument cannot be used.
+        SkipSizeMismatch: The known size of a skip is not twice that of the deeper feature map.
 
     >>> from maskwright.networks.resnet_v1 import RESNET_V1_SKIPS, ResNet18V1
     >>> encoder = ResNet18V1(input_shape=(64, 96, 3))
     >>> build_smp_fpn(encoder, 2, RESNET_V1_SKIPS[:3], activation="softmax").output_shape
     (None, 64, 96, 2)
     """
-    images, x = ends(backbone)
+    images, x = input_and_features(backbone)
     merge = one_of("merge_policy", merge_policy, MERGES)
     check_at_least_one("pyramid_channels", pyramid_channels)
     if not is_positive_integer(segmentation_channels) or segmentation_channels % GROUPS:
-        expected = f"a positive multiple of {GROUPS}, the groups of the normalisation"
+        expected = f"a positive multiple of {GROUPS}, the number of normalisation groups"
         raise wrong_argument("segmentation_channels", segmentation_channels, expected=expected)
     check_dropout("dropout", dropout)
-    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", most=len(LEVELS))
+    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", max_count=len(LEVELS))
     if len(skips) < len(LEVELS):
         raise wrong_argument("skip_connection_layers", list(skip_connection_layers), expected="three layers")
-    enlarge = AlignedUpsampling2D(upsampling, dtype="float32", name="final_upsampling")
+    final_upsampling = AlignedUpsampling2D(upsampling, dtype="float32", name="final_upsampling")
 
     pyramid = [layers.Conv2D(pyramid_channels, 1, kernel_initializer="he_uniform", name="decoder_p5")(x)]
     for level, skip in zip(LEVELS, skips, strict=True):
@@ -110,5 +110,5 @@ def build_smp_fpn(
     x = merge(name="decoder_merge")(branches)
     if dropout:
         x = layers.SpatialDropout2D(dropout, name="decoder_dropout")(x)
-    mask = mask_head(x, classes, activation=activation, size=1, upsampling=enlarge)
+    mask = mask_head(x, classes, activation=activation, size=1, upsampling=final_upsampling)
     return keras.Model(images, mask, name="smp_fpn")

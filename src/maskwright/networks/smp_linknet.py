@@ -1,9 +1,9 @@
-"""LinkNet as segmentation_models_pytorch builds it: learned enlargements with a bias, and a 1x1 head on 32 maps.
+"""LinkNet of segmentation_models_pytorch: transposed convolutions with bias, and a 1x1 head on 32 channels.
 
 Sources: Chaurasia and Culurciello, "LinkNet: Exploiting Encoder Representations for Efficient Semantic
 Segmentation", VCIP 2017; graph of segmentation_models_pytorch 0.6.0.
 
-With a `torch_batch_norm` the weights of that library's ``Linknet`` fit. Its tensors are found here by one rule:
+With a `torch_batch_norm` the weights of that library's ``Linknet`` fit. Its tensors are mapped by one rule:
 
 - ``decoder.blocks.{stage}.block.{i}.0`` and ``.1``: ``decoder_stage{stage}{half}_conv`` and ``_bn``, where i = 0, 1, 2
   is half a, b, c; the convolution of half b is transposed and called ``_transpose``;
@@ -17,14 +17,14 @@ from keras import layers
 
 from maskwright.networks.argument_checks import check_at_least_one
 from maskwright.networks.blocks import Norm, norm_relu, torch_batch_norm
-from maskwright.networks.encoder_ends import ends
+from maskwright.networks.encoder_tensors import input_and_features
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.linknet import decoder_block
 from maskwright.networks.skips import Skip, skip_tensors
 
 
 def biased_transpose(x: keras.KerasTensor, *, norm: Norm | None, name: str) -> keras.KerasTensor:
-    """Enlarge by a learned 4x4 transposed convolution that has a bias, normalised or not."""
+    """Upsample by a 4x4 transposed convolution with a bias, also with normalisation."""
     x = layers.Conv2DTranspose(x.shape[-1], 4, strides=2, padding="same", name=f"{name}b_transpose")(x)
     return norm_relu(x, norm=norm, name=f"{name}b")
 
@@ -40,41 +40,43 @@ def build_smp_linknet(
     use_batchnorm: bool = True,
     norm: Norm = torch_batch_norm,
 ) -> keras.Model:
-    """A LinkNet on any functional or built sequential Keras model whose output is a feature map.
+    """Build a LinkNet on any functional or built sequential Keras model whose output is a feature map.
 
-    Takes the backbone's images, (n, height, width, channels); returns (n, height, width, classes) in float32, when
+    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
     the backbone halves ``n_upsample_blocks`` times and its stride divides height and width.
 
     Args:
-        backbone: The encoder, whose output is half as high and wide as the first skip.
-        classes: Maps in the output.
+        backbone: The encoder, with an output of half the height and width of the first skip.
+        classes: Number of output channels.
         skip_connection_layers: Layers of the backbone, by name or by index in ``backbone.layers``, each twice as high
-            and wide as the one before; each decides the channels of the block that adds it.
-        n_upsample_blocks: How many blocks, each doubling the size; those beyond the last skip only enlarge.
+            and wide as the one before; the block that adds a layer has its number of channels.
+        n_upsample_blocks: Number of decoder blocks, each of which doubles the size.
         prefinal_channels: Channels of the blocks without a skip.
         activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Normalise in the decoder; without it every convolution has a bias.
-        norm: The normalisation, a factory called as ``norm(name=...)``.
+        use_batchnorm: Whether to use normalisation in the decoder; if not, every convolution has a bias.
+        norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:
         UnknownChoice: ``activation`` is unknown.
-        WrongArgument: another argument cannot be used.
-        SkipSizeMismatch: a skip's known size is not twice that of the map below.
+        WrongArgument: Another argument cannot be used.
+        SkipSizeMismatch: The known size of a skip is not twice that of the deeper feature map.
 
     >>> from maskwright.networks.resnet_v1 import RESNET_V1_SKIPS, ResNet18V1
     >>> encoder = ResNet18V1(input_shape=(64, 96, 3))
     >>> build_smp_linknet(encoder, 2, RESNET_V1_SKIPS, activation="softmax").output_shape
     (None, 64, 96, 2)
     """
-    images, x = ends(backbone)
+    images, x = input_and_features(backbone)
     check_at_least_one("n_upsample_blocks", n_upsample_blocks)
     check_at_least_one("prefinal_channels", prefinal_channels)
-    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", most=n_upsample_blocks)
+    skips = skip_tensors(
+        backbone, skip_connection_layers, argument="skip_connection_layers", max_count=n_upsample_blocks
+    )
     for stage, skip in enumerate([*skips, *[None] * (n_upsample_blocks - len(skips))]):
         x = decoder_block(
             x,
             skip,
-            enlarge=biased_transpose,
+            upsample=biased_transpose,
             filters=prefinal_channels if skip is None else skip.shape[-1],
             norm=norm if use_batchnorm else None,
             name=f"decoder_stage{stage}",

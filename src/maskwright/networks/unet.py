@@ -1,7 +1,7 @@
-"""U-Net: an encoder that halves, a decoder that doubles, and skip connections between equal sizes.
+"""U-Net: an encoder, a decoder and skip connections between feature maps of equal size.
 
 Sources: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015;
-arguments and layer names of the reference library segmentation_models 1.0.1.
+arguments and layer names of segmentation_models 1.0.1.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,16 @@ from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
 from maskwright.networks.argument_checks import are_positive_integers, check_at_least_one, check_dropout
-from maskwright.networks.attention import AttentionName, attention_called
-from maskwright.networks.auxiliary_outputs import MASK, PRESENT, hypercolumn_of, presence, stage_masks
+from maskwright.networks.attention import AttentionName, attention_by_name
+from maskwright.networks.auxiliary_outputs import (
+    MASK,
+    PRESENCE,
+    deep_supervision_masks,
+    hypercolumn_features,
+    presence_head,
+)
 from maskwright.networks.blocks import DECODER_BLOCKS, Norm, batch_norm
-from maskwright.networks.encoder_ends import centre, ends
+from maskwright.networks.encoder_tensors import center_block, input_and_features
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 
@@ -38,42 +44,46 @@ def build_unet(
     attention: AttentionName | None = None,
     hypercolumn: bool = False,
     deep_supervision: bool = False,
-    empty_head: bool = False,
+    classification_head: bool = False,
     dropout: float = 0.0,
 ) -> keras.Model:
-    """A U-Net on any functional or built sequential Keras model whose output is a feature map.
+    """Build a U-Net on any functional or built sequential Keras model whose output is a feature map.
 
-    Takes the backbone's images, (n, height, width, channels); returns (n, height, width, classes) in float32, when
+    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
     the rates undo the backbone's strides and these divide height and width.
 
     Args:
-        backbone: The encoder. One that ends in a max pooling, as a VGG does, gets two more convolutions of 512.
-        classes: Maps in the output.
+        backbone: The encoder. One that ends in a max pooling, such as a VGG, is followed by two convolutions with 512
+            filters.
+        classes: Number of output channels.
         skip_connection_layers: Names of the backbone's layers, or their indices in ``backbone.layers``, from deep
-            to shallow; there may be fewer than blocks.
+            to shallow; there may be fewer layers than blocks.
         decoder_filters: Filters of each decoder block.
-        upsample_rates: How many times each block enlarges.
-        n_upsample_blocks: How many blocks; longer ``decoder_filters`` and ``upsample_rates`` are cut.
-        block_type: ``"upsampling"`` (nearest, then two convolutions) or ``"transpose"`` (4x4 transposed, then one).
+        upsample_rates: Upsampling factor of each block.
+        n_upsample_blocks: Number of blocks; longer ``decoder_filters`` and ``upsample_rates`` are truncated.
+        block_type: ``"upsampling"`` (nearest neighbour, then two convolutions) or ``"transpose"`` (a 4x4 transposed
+            convolution, then one convolution).
         activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Normalise in the decoder; without it the convolutions have a bias.
-        norm: The normalisation, a factory called as ``norm(name=...)``; `torch_batch_norm` is that of torch networks.
-        attention: ``"scse"`` weighs the map of every block by channel and by pixel, see `scse`, after the skip is
-            joined and at the block's end.
-        hypercolumn: Give the head the maps of all blocks, enlarged bilinearly to full size, not the last alone.
-        deep_supervision: Further outputs to train with, ``"mask_stage0"`` for the deepest block and so on to the last
-            but one: masks of those blocks' maps at full size, by the same activation.
-        empty_head: A further output to train with, ``"present"`` (n, 1): the probability that the image holds anything
-            at all, of the encoder's features.
-        dropout: Share of the channels to drop before the head in training, in [0, 1); 0 for no such layer.
+        use_batchnorm: Whether to use normalisation in the decoder; if not, its convolutions have a bias.
+        norm: Factory of normalisation layers, called as ``norm(name=...)``; `torch_batch_norm` is that of torch.
+        attention: ``"scse"`` adds channel and spatial attention to every block, after the concatenation with the skip
+            and at the end of the block, see `scse`; None adds nothing.
+        hypercolumn: Whether the head takes the feature maps of all blocks, upsampled bilinearly, instead of the last
+            one only.
+        deep_supervision: Whether to add an output of full size for each block but the last, for training:
+            ``"mask_stage0"`` for the deepest block, and so on.
+        classification_head: Whether to add an output ``"presence"`` (n, 1) for training: the probability that the image
+            contains any foreground, computed from the encoder's features.
+        dropout: Fraction of channels that spatial dropout drops before the head in training, in [0, 1).
 
-    With ``deep_supervision`` or ``empty_head`` the network returns a dictionary whose ``"mask"`` is the mask, and takes
-    a loss for each name, ``compile(loss={"mask": ..., "present": ...})``; `mask_only` gives the network of the mask.
+    With ``deep_supervision`` or ``classification_head``, the output is a dictionary with the mask as ``"mask"``, so
+    ``compile`` takes a loss for each name: ``loss={"mask": ..., "presence": ...}``. `mask_only` removes the other
+    outputs.
 
     Raises:
         UnknownChoice: ``block_type``, ``activation`` or ``attention`` is unknown.
-        WrongArgument: another argument cannot be used.
-        SkipSizeMismatch: a skip's known size is not its block's, so the order, the rates or the image size are wrong.
+        WrongArgument: Another argument cannot be used.
+        SkipSizeMismatch: The known size of a skip is not that of its block.
 
     >>> from maskwright.networks import ResNet18
     >>> encoder = ResNet18(include_top=False, input_shape=(64, 96, 3))
@@ -81,37 +91,39 @@ def build_unet(
     >>> build_unet(encoder, 2, skips, activation="softmax").output_shape
     (None, 64, 96, 2)
     """
-    images, features = ends(backbone)
+    images, features = input_and_features(backbone)
     block = one_of("block_type", block_type, DECODER_BLOCKS)
-    attend = attention_called(attention)
+    attention_layer = attention_by_name(attention)
     check_dropout("dropout", dropout)
     check_at_least_one("n_upsample_blocks", n_upsample_blocks)
     filters = _per_block("decoder_filters", decoder_filters, blocks=n_upsample_blocks)
     rates = _per_block("upsample_rates", upsample_rates, blocks=n_upsample_blocks)
-    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", most=n_upsample_blocks)
-    padded_skips = [*skips, *[None] * (n_upsample_blocks - len(skips))]  # blocks beyond the last skip only enlarge
+    skips = skip_tensors(
+        backbone, skip_connection_layers, argument="skip_connection_layers", max_count=n_upsample_blocks
+    )
+    padded_skips = [*skips, *[None] * (n_upsample_blocks - len(skips))]  # blocks after the last skip only upsample
     norm_or_none = norm if use_batchnorm else None
 
-    x = centre(backbone, features, norm=norm_or_none)
-    maps = []
+    x = center_block(backbone, features, norm=norm_or_none)
+    feature_maps = []
     for level, (skip, width, rate) in enumerate(zip(padded_skips, filters, rates, strict=True)):
         name = f"decoder_stage{level}"
-        x = block(x, skip, filters=width, rate=rate, norm=norm_or_none, attention=attend, name=name)
-        maps.append(x)  # (n, h * rate, w * rate, width)
-    scales = [prod(rates[level + 1 :]) for level in range(len(rates))]  # from each map to the last
+        x = block(x, skip, filters=width, rate=rate, norm=norm_or_none, attention=attention_layer, name=name)
+        feature_maps.append(x)  # (n, h * rate, w * rate, width)
+    scales = [prod(rates[level + 1 :]) for level in range(len(rates))]  # from each feature map to the last
     if hypercolumn:
-        x = hypercolumn_of(maps, scales=scales)
+        x = hypercolumn_features(feature_maps, scales=scales)
     if dropout:
         x = layers.SpatialDropout2D(dropout, name="final_dropout")(x)
     mask = mask_head(x, classes, activation=activation)
-    if not (deep_supervision or empty_head):
+    if not (deep_supervision or classification_head):
         return keras.Model(images, mask, name="unet")
 
     outputs = {MASK: mask}
     if deep_supervision:
-        outputs |= stage_masks(maps[:-1], scales=scales[:-1], classes=classes, activation=activation)
-    if empty_head:
-        outputs[PRESENT] = presence(features)
+        outputs |= deep_supervision_masks(feature_maps[:-1], scales=scales[:-1], classes=classes, activation=activation)
+    if classification_head:
+        outputs[PRESENCE] = presence_head(features)
     return keras.Model(images, outputs, name="unet")
 
 

@@ -1,10 +1,10 @@
-"""U-Net++: a U-Net whose skip connections are decoders themselves, densely connected.
+"""U-Net++: a U-Net with nested, densely connected skip connections.
 
 Sources: Zhou et al., "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", DLMIA 2018; arguments and
 graph of segmentation_models_pytorch 0.6.0.
 
-With a `torch_batch_norm` the weights of that library's ``UnetPlusPlus`` fit. Its tensors are found here by the rule of
-its ``Unet``, block ``x_0_1`` in place of block ``1``:
+With a `torch_batch_norm` the weights of that library's ``UnetPlusPlus`` fit. Its tensors are mapped by the rule of
+its ``Unet``, with block ``x_0_1`` instead of block ``1``:
 
 - ``decoder.blocks.x_{column}_{level}.conv1.0`` and ``.1``: ``decoder_x_{column}_{level}a_conv`` and ``_bn``,
   those of ``conv2``: ``decoder_x_{column}_{level}b_conv`` and ``_bn``;
@@ -19,15 +19,15 @@ from keras import layers
 
 from maskwright.errors import wrong_argument
 from maskwright.networks.argument_checks import are_positive_integers
-from maskwright.networks.attention import AttentionName, attention_called
+from maskwright.networks.attention import AttentionName, attention_by_name
 from maskwright.networks.blocks import Attention, Norm, torch_batch_norm, upsampling_block
-from maskwright.networks.encoder_ends import ends
+from maskwright.networks.encoder_tensors import input_and_features
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 
 
 def dense_level(
-    below: Sequence[keras.KerasTensor],
+    deeper: Sequence[keras.KerasTensor],
     skip: keras.KerasTensor,
     *,
     level: int,
@@ -35,17 +35,18 @@ def dense_level(
     norm: Norm | None,
     attention: Attention,
 ) -> list[keras.KerasTensor]:
-    """The blocks of one size: column c enlarges map c ``below`` and joins it with all later columns and the skip.
+    """Compute the blocks of one resolution.
 
-    Column 0 is the decoder proper and gives ``filters`` channels; the others give as many as the skip has.
+    Column c upsamples ``deeper[c]`` and concatenates it with all later columns and the skip. Column 0 is the decoder
+    and has ``filters`` channels; the other columns have as many as the skip.
     """
     columns: list[keras.KerasTensor] = []
-    for column in reversed(range(len(below))):
+    for column in reversed(range(len(deeper))):
         name = f"decoder_x_{column}_{level}"
         columns.insert(
             0,
             upsampling_block(
-                below[column],
+                deeper[column],
                 layers.Concatenate(name=f"{name}_dense")([*columns, skip]) if columns else skip,
                 filters=skip.shape[-1] if column else filters,
                 rate=2,
@@ -68,46 +69,47 @@ def build_unetplusplus(
     use_batchnorm: bool = True,
     norm: Norm = torch_batch_norm,
 ) -> keras.Model:
-    """A U-Net++ on any functional or built sequential Keras model whose output is a feature map.
+    """Build a U-Net++ on any functional or built sequential Keras model whose output is a feature map.
 
-    Takes the backbone's images, (n, height, width, channels); returns (n, height, width, classes) in float32, when
+    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
     the backbone halves as often as there are ``decoder_filters`` and its stride divides height and width.
 
     Args:
-        backbone: The encoder, whose output is half as high and wide as the first skip.
-        classes: Maps in the output.
+        backbone: The encoder, with an output of half the height and width of the first skip.
+        classes: Number of output channels.
         skip_connection_layers: Layers of the backbone, by name or by index in ``backbone.layers``, each twice as high
             and wide as the one before; there may be fewer than ``decoder_filters``.
-        decoder_filters: Filters of the decoder's blocks, each doubling the size; those beyond the last skip only
-            enlarge.
-        attention: ``"scse"`` weighs the map of every block by channel and by pixel, see `scse`.
+        decoder_filters: Filters of the decoder blocks, each of which doubles the size.
+        attention: ``"scse"`` adds channel and spatial attention to every block, see `scse`; None adds nothing.
         activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Normalise in the decoder; without it the convolutions have a bias.
-        norm: The normalisation, a factory called as ``norm(name=...)``.
+        use_batchnorm: Whether to use normalisation in the decoder; if not, its convolutions have a bias.
+        norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:
         UnknownChoice: ``activation`` or ``attention`` is unknown.
-        WrongArgument: another argument cannot be used.
-        SkipSizeMismatch: a skip's known size is not twice that of the map below.
+        WrongArgument: Another argument cannot be used.
+        SkipSizeMismatch: The known size of a skip is not twice that of the deeper feature map.
 
     >>> from maskwright.networks.resnet_v1 import RESNET_V1_SKIPS, ResNet18V1
     >>> encoder = ResNet18V1(input_shape=(64, 96, 3))
     >>> build_unetplusplus(encoder, 2, RESNET_V1_SKIPS, activation="softmax").output_shape
     (None, 64, 96, 2)
     """
-    images, features = ends(backbone)
+    images, features = input_and_features(backbone)
     if not are_positive_integers(decoder_filters) or not decoder_filters:
-        expected = "a list with an integer of at least 1 for each decoder block"
+        expected = "a list with an integer of at least 1 per decoder block"
         raise wrong_argument("decoder_filters", decoder_filters, expected=expected)
-    skips = skip_tensors(backbone, skip_connection_layers, argument="skip_connection_layers", most=len(decoder_filters))
-    attend = attention_called(attention)
+    skips = skip_tensors(
+        backbone, skip_connection_layers, argument="skip_connection_layers", max_count=len(decoder_filters)
+    )
+    attention_layer = attention_by_name(attention)
     norm_or_none = norm if use_batchnorm else None
 
-    x, below = features, [features]
+    x, deeper = features, [features]
     for level, (skip, filters) in enumerate(zip(skips, decoder_filters, strict=False)):
-        columns = dense_level(below, skip, level=level, filters=filters, norm=norm_or_none, attention=attend)
-        x, below = columns[0], [*columns, skip]  # each (n, 2h, 2w, c)
+        columns = dense_level(deeper, skip, level=level, filters=filters, norm=norm_or_none, attention=attention_layer)
+        x, deeper = columns[0], [*columns, skip]  # each (n, 2h, 2w, c)
     for level, filters in list(enumerate(decoder_filters))[len(skips) :]:
         name = f"decoder_x_0_{level}"
-        x = upsampling_block(x, None, filters=filters, rate=2, norm=norm_or_none, name=name, attention=attend)
+        x = upsampling_block(x, None, filters=filters, rate=2, norm=norm_or_none, name=name, attention=attention_layer)
     return keras.Model(images, mask_head(x, classes, activation=activation), name="unetplusplus")

@@ -1,0 +1,64 @@
+"""Shared texts for the docstrings of functions with the same arguments."""
+
+import re
+from collections.abc import Callable, Mapping
+from textwrap import indent
+from typing import Any, Final, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLACEHOLDER: Final = re.compile(r"^( *)\{(\w+)\}$", re.MULTILINE)
+
+MODEL_TEXTS: Final[Mapping[str, str]] = {
+    "backbone_name": """\
+backbone_name: Name of an encoder, see `backbones()`; or a Keras model whose output is a feature map, a
+    keras-hub backbone, or an `Encoder`.""",
+    "input_shape": "input_shape: Height, width and channels of the images; height and width may be None.",
+    "classes": "classes: Number of output channels.",
+    "activation": "activation: Keras activation of the output, by name or as a function; None is linear.",
+    "weights": "weights: Weights file of the whole network.",
+    "encoder_weights": """\
+encoder_weights: Pretrained weights of the encoder: the name of a data set, such as ``"imagenet"``, or a weights
+    file saved from the model that `build_backbone` returns.""",
+    "encoder_freeze": "encoder_freeze: Whether to freeze the encoder, except its batch normalisations.",
+    "encoder_features": """\
+encoder_features: Encoder layers of the skip connections, as names or indices from deep to shallow;
+    ``"default"`` uses those of the encoder.""",
+    "decoder_filters": "decoder_filters: Filters of each decoder block; their number is the number of blocks.",
+    "decoder_use_batchnorm": """\
+decoder_use_batchnorm: Whether to use batch normalisation in the decoder; if not, its convolutions have a bias.""",
+    "attention": """\
+attention: ``"scse"`` adds channel and spatial attention to each decoder block; None adds nothing.""",
+    "images_of_stride_32": """\
+Input: images (n, height, width, channels) with sides that are multiples of 32 pixels, preprocessed by the
+`get_preprocessing` of the encoder. Output: (n, height, width, classes), float32.""",
+    "WrongArgument": "WrongArgument: Another argument cannot be used.",
+    "SkipSizeMismatch": "SkipSizeMismatch: A layer of ``encoder_features`` has the wrong size.",
+    "MissingWeights": "MissingWeights: A weights argument is neither a file nor the name of published weights.",
+    "UnusableWeights": "UnusableWeights: A weights file does not match the network.",
+}
+"""Texts of the functions in `maskwright.models`."""
+
+
+def fill_docstring(texts: Mapping[str, str]) -> Callable[[F], F]:
+    """Return a decorator that replaces each line ``{name}`` of a docstring by the text of that name.
+
+    A text of several lines is indented like its placeholder. A name without a text raises KeyError at import.
+
+    >>> @fill_docstring({"size": "size: Pixels per side."})
+    ... def square(size):
+    ...     '''Create a square.
+    ...
+    ...     Args:
+    ...         {size}
+    ...     '''
+    >>> print(square.__doc__.splitlines()[3])
+            size: Pixels per side.
+    """
+
+    def decorate(function: F) -> F:
+        if function.__doc__ is not None:  # it is with python -OO
+            function.__doc__ = PLACEHOLDER.sub(lambda match: indent(texts[match[2]], match[1]), function.__doc__)
+        return function
+
+    return decorate
