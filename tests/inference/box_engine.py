@@ -1,4 +1,4 @@
-"""An engine whose answer is known everywhere, and that is quick on large images."""
+"""A fast engine with an exactly known output."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from tests.inference.fake_engines import bundle
 
 
 class Box:
-    """The mean over (2 radius + 1)^2 pixels with zeros around the window, in whole numbers: bit for bit, anywhere."""
+    """Returns the mean over (2 radius + 1)^2 zero-padded pixels, computed in integers, so windows agree bit for bit."""
 
     def __init__(self, radius=5, **changes):
         self.bundle = bundle(**changes)
@@ -19,7 +19,7 @@ class Box:
 
 
 def box(image, radius):
-    """The same mean of one image (h, w, 1) with values of n / 255."""
+    """Return the same mean of one image (h, w, 1) with values of n / 255."""
     side = 2 * radius + 1
     levels = np.rint(image[..., 0] * 255).astype(np.int64)
     sums = np.pad(levels, ((radius + 1, radius), (radius + 1, radius))).cumsum(0).cumsum(1)
@@ -28,12 +28,12 @@ def box(image, radius):
 
 
 def noise(height, width, seed=0):
-    """Gray pixels whose local means lie on both sides of the threshold."""
+    """Return gray pixels whose local means lie on both sides of the threshold."""
     return np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)
 
 
 def mask_of(image, radius):
-    """What an image as a whole becomes, 0 and 255; reflected up to multiples of 32 as in `predict_indices`."""
+    """Return the mask, 0 and 255, of an image predicted in one call, reflected up to multiples of 32."""
     height, width = image.shape
     padded = np.pad(image, ((0, -height % 32), (0, -width % 32)), mode="reflect")
     return np.where(box(padded[..., None] / 255, radius)[:height, :width, 0] > 0.5, 255, 0).astype(np.uint8)

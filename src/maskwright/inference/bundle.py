@@ -1,4 +1,4 @@
-"""The bundle: the contract between training and predicting, one small JSON file beside the network."""
+"""The bundle: a JSON file next to a network with the settings that predicting needs."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -37,7 +37,7 @@ class WrongPixels(InputError):
 
 
 class Bundle(JsonRecord):
-    """Everything that predicting needs to know about a network besides its weights."""
+    """The settings of a network that predicting needs besides its weights."""
 
     unreadable: ClassVar[type[InputError]] = UnreadableBundle
 

@@ -1,4 +1,4 @@
-"""Errors that predicting a folder and predicting a large image share."""
+"""Errors of both folder and large-image prediction."""
 
 from maskwright.errors import InputError
 

@@ -94,8 +94,8 @@ def predictions(
 ) -> Generator[Prediction | FailedImage, None, None]:
     """Predict every file, in batches of images of one padded size and otherwise in the given order.
 
-    The files alone determine which images share a batch. Full batches run in one call, and the rest of a size one by
-    one, so an engine gets at most two batch sizes per image size. Closing or exhausting the iterator ends its threads.
+    The batches depend on the files alone. Full batches run in one call and the remaining images of a size one by one,
+    so an engine gets at most two batch sizes per image size. Closing or exhausting the iterator ends its threads.
 
     Args:
         engine: Called from the thread that iterates; for many files, an engine that supports parallel calls is called

@@ -1,4 +1,4 @@
-"""Dask's scheduler and workers as processes of their own, and an engine made by OpenVINO alone for them to open."""
+"""A Dask scheduler and workers as separate processes, and an engine built with OpenVINO alone."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ ops = openvino.opset14
 
 
 def write_engine(folder, *, bias=-19.0):
-    """An engine's folder: a sigmoid over sums of 9 x 9 gray pixels, about half of them above the threshold."""
+    """Write the folder of an engine: a sigmoid of sums of 9 x 9 gray pixels, about half of them above the threshold."""
     folder.mkdir()
     images = ops.parameter(openvino.PartialShape([-1, -1, -1, 1]), np.float32, name="images")
     planes = ops.transpose(images, ops.constant(np.int64([0, 3, 1, 2])))
@@ -33,7 +33,7 @@ def write_engine(folder, *, bias=-19.0):
 
 
 class Machines:
-    """A scheduler and the workers added to it."""
+    """A scheduler and its workers."""
 
     def __init__(self, processes, **environment):
         self._processes = processes
@@ -42,7 +42,7 @@ class Machines:
         self.address = line_with(self.scheduler, "Scheduler at:").split()[-1]
 
     def add_worker(self, *, threads=1, **environment):
-        """A worker that the scheduler knows."""
+        """Start a worker that is registered at the scheduler."""
         options = ["--nthreads", str(threads), "--no-nanny", "--memory-limit", "0"]
         worker = self._start("worker", self.address, *options, **environment)
         line_with(worker, "Starting established connection")
@@ -62,12 +62,12 @@ def end(process):
     process.communicate()
 
 
-def line_with(process, words):
-    """The first line of a process's log with these words, waited for."""
+def line_with(process, text):
+    """Wait for the first line of a process's log that contains ``text``."""
     lines = []
     for line in process.stderr:
         lines.append(line)
-        if words in line:
+        if text in line:
             return line
     raise RuntimeError("".join(lines))
 

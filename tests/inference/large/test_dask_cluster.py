@@ -1,4 +1,4 @@
-"""Dask workers predict the blocks: the result is that of one process, or there is one error."""
+"""Predict blocks on Dask workers: the result equals that of one process, or the command fails with one error."""
 
 import asyncio
 import os
@@ -216,12 +216,12 @@ def test_an_error_on_a_worker_is_raised_in_this_process(engine, out, shared, tmp
     pixels[10, 10, 1] = 7  # half transparent
     np.save(tmp_path / "b.npy", pixels)
     broken = job_of(engine, tmp_path / "b.npy")
-    with pytest.raises(WrongChannels) as here:
+    with pytest.raises(WrongChannels) as local:
         predict_large(broken, out, overwrite=True)
-    with connect(shared.address) as cluster, pytest.raises(WrongChannels) as there:
+    with connect(shared.address) as cluster, pytest.raises(WrongChannels) as remote:
         predict(broken, out, cluster, engine, overwrite=True)
-    assert str(there.value) == str(here.value)
-    assert there.value.fields == here.value.fields
+    assert str(remote.value) == str(local.value)
+    assert remote.value.fields == local.value.fields
 
 
 def test_other_versions_are_reported_once(job, engine, out, shared, monkeypatch):

@@ -24,8 +24,8 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 
 def peak(folder, side):
     """Return the peak memory in MiB of a process that predicts a square of this side."""
-    places = -(-side // 256)
-    sides = [min(256, side - 256 * place) for place in range(places)]
+    tiles_per_side = -(-side // 256)
+    sides = [min(256, side - 256 * index) for index in range(tiles_per_side)]
     tiles = (np.zeros((height, width), np.uint8) for height in sides for width in sides)
     write_tiff(folder / f"{side}.tif", tiles, height=side, width=side, bands=1, dtype="uint8", tile=256)
     command = [sys.executable, "-c", PREDICT, str(folder / f"{side}.tif"), str(folder / f"{side}.mask.tif")]

@@ -35,9 +35,9 @@ def engine(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def mosaic(tmp_path_factory):
-    views = [np.rot90(data.astronaut()[:400, :400], turns) for turns in range(4)] + [data.coffee()[:400, :400]]
-    order = np.random.default_rng(0).integers(0, len(views), (SIDE // 400, SIDE // 400))
-    image = np.concatenate([np.concatenate([views[view] for view in row], axis=1) for row in order])
+    rotated = [np.rot90(data.astronaut()[:400, :400], turns) for turns in range(4)] + [data.coffee()[:400, :400]]
+    order = np.random.default_rng(0).integers(0, len(rotated), (SIDE // 400, SIDE // 400))
+    image = np.concatenate([np.concatenate([rotated[index] for index in row], axis=1) for row in order])
     file = tmp_path_factory.mktemp("images") / "mosaic.tif"
     tifffile.imwrite(file, image, tile=(256, 256), photometric="rgb")
     return file
