@@ -82,6 +82,7 @@ def test_imports_point_one_way(file):
         "maskwright.report.page",
         "maskwright.compare.page",
         "maskwright.cli.tables",
+        "maskwright.training.begin_or_resume",
         "maskwright.training.prepare",
         "maskwright.weights.download",
     ],

@@ -1,4 +1,4 @@
-"""The decision whether a training begins a run or resumes one."""
+"""The choice between beginning and resuming a run."""
 
 import pytest
 
@@ -8,6 +8,7 @@ from maskwright.training.begin_or_resume import (
     OtherRecipe,
     check_same_custom_parts,
     check_same_settings,
+    check_unfinished,
     is_resumed,
 )
 from maskwright.training.custom import CustomParts
@@ -35,16 +36,17 @@ def test_a_run_begins_in_a_new_or_empty_folder_and_nothing_is_written(tmp_path, 
     assert [path.name for path in tmp_path.rglob("*")] == ["empty"]
 
 
-def test_an_unfinished_run_is_resumed_with_its_recipe_or_with_none(tmp_path):
+def test_an_unfinished_run_is_resumed(tmp_path):
     run = begun_run(tmp_path / "run")
     assert is_resumed(run, RECIPE)
-    assert is_resumed(run, None)
+    check_unfinished(run)
     write_facts(run.facts, run_facts(stopped_by="interrupt"))
     run.report.write_text("page")
     assert is_resumed(run, RECIPE)
     write_facts(run.facts, run_facts())
     run.report.unlink()  # only the report is missing
-    assert is_resumed(run, None)
+    assert is_resumed(run, RECIPE)
+    check_unfinished(run)
 
 
 @pytest.mark.parametrize(("make", "recipe"), [(begun_run, OTHER), (complete_run, OTHER), (complete_run, RECIPE)])
@@ -60,7 +62,7 @@ def test_a_run_that_ended_before_its_data_was_prepared_begins_again(tmp_path):
     run.split.unlink()
     assert not is_resumed(run, RECIPE)
     with pytest.raises(NothingToResume, match="before it began to train"):
-        is_resumed(run, None)
+        check_unfinished(run)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -74,9 +76,9 @@ def test_a_folder_with_other_files_is_never_used(tmp_path, overwrite):
 
 def test_without_a_run_or_with_a_complete_one_there_is_nothing_to_resume(tmp_path):
     with pytest.raises(NothingToResume, match="there is no run"):
-        is_resumed(Run(tmp_path / "none"), None)
+        check_unfinished(Run(tmp_path / "none"))
     with pytest.raises(NothingToResume, match="the run is complete"):
-        is_resumed(complete_run(tmp_path / "run"), None)
+        check_unfinished(complete_run(tmp_path / "run"))
 
 
 def test_settings_given_with_resume_must_be_those_of_the_run(tmp_path):
@@ -94,7 +96,7 @@ def mean(truth, prediction):
 
 @pytest.mark.parametrize(
     ("recorded", "given", "message"),
-    [("mean", None, "loss of the recipe, not mean"), (None, mean, "loss mean, not of the recipe")],
+    [("mean", None, "custom loss: found none, expected mean"), (None, mean, "custom loss: found mean, expected none")],
 )
 def test_custom_parts_given_with_resume_must_be_those_of_the_run(tmp_path, recorded, given, message):
     recipe = RECIPE.changed("training", custom_loss=recorded)

@@ -28,25 +28,21 @@ class OtherRecipe(InputError):
     text = "{folder}: cannot resume with other settings ({found}); leave them out, or start a run in another folder."
 
 
-def is_resumed(run: Run, recipe: Recipe | None, *, overwrite: bool = False) -> bool:
+def is_resumed(run: Run, recipe: Recipe, *, overwrite: bool = False) -> bool:
     """Decide whether a training in the folder of ``run`` resumes that run (True) or begins a new one (False).
 
-    An unfinished run is resumed if no recipe is given, or if it began with the same recipe and ``overwrite`` is false.
-    A run that was interrupted before its data was prepared begins again. Nothing is written.
+    An unfinished run is resumed if it began with the same recipe and ``overwrite`` is false. A run that was
+    interrupted before its data was prepared begins again. Nothing is written.
 
     Args:
         run: The run, which may not exist yet.
-        recipe: The recipe as given to the command; None to resume the run with its own.
+        recipe: The recipe as given to the command.
         overwrite: Whether an existing run may be replaced.
 
     Raises:
-        NothingToResume: No recipe is given, and there is no unfinished run.
         OutputExists: There is a run with another recipe or a complete one, and ``overwrite`` is false.
         OutputNotEmpty: The folder is a file or holds files that no training wrote.
     """
-    if recipe is None:
-        check_unfinished(run)
-        return True
     is_same = not overwrite and run.began_with(recipe) and not run.is_complete
     if is_same and run.is_begun:
         return True
@@ -110,5 +106,5 @@ def check_same_custom_parts(folder: Path, recipe: Recipe, custom: "CustomParts")
     for part, recorded in recipe.custom_parts.items():
         given = custom.name(part)
         if recorded != given:
-            found = f"{part} {given or 'of the recipe'}, not {recorded or 'of the recipe'}"
+            found = f"custom {part}: found {given or 'none'}, expected {recorded or 'none'}"
             raise OtherRecipe(folder=folder, found=found)

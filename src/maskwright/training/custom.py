@@ -31,19 +31,19 @@ _LAYER_MODULES: Final = ("keras.", "maskwright.")  # whose layers any command ca
 class UnusableFile(InputError):
     """A Python file that cannot be read or run, or that defines no custom part."""
 
-    text = "--python {file}: {found}; expected Python that defines one or more of {expected}."
+    text = "--python {file}: {found}; expected a Python file that defines one or more of {expected}."
 
 
 class FunctionMissing(InputError):
     """A recipe that records a custom part, without that part."""
 
-    text = "{field}: the recipe was trained with {expected}, and {found} was given; give that file with --python."
+    text = "{field}: the recipe was trained with {expected}, but {found} was given; give that file with --python."
 
 
 class WrongNetwork(InputError):
     """A custom network that does not fit the data."""
 
-    text = "network {name}: made {found}; expected {expected}."
+    text = "network {name}: returned {found}; expected {expected}."
 
 
 class NoEncoder(InputError):
@@ -102,7 +102,7 @@ class CustomParts:
         foreign = [kind for kind in kinds if not kind.__module__.startswith(_LAYER_MODULES)]
         if foreign:
             raise self._wrong_network(
-                f"a layer {foreign[0].__qualname__}", "Keras' own layers, which any command opens"
+                f"a layer {foreign[0].__qualname__}", "layers of Keras, which any command can load"
             )
         found = (*built.input_shape, *built.output_shape, built.output.dtype)
         if found != (None, None, None, bundle.inputs, None, None, None, bundle.outputs, "float32"):
@@ -130,7 +130,7 @@ def record_custom_parts(recipe: Recipe, custom: CustomParts) -> Recipe:
     for part, recorded in recipe.custom_parts.items():
         given = custom.name(part)
         if recorded is not None and recorded != given:
-            raise FunctionMissing(field=part, found=given or "the recipe's own", expected=recorded)
+            raise FunctionMissing(field=part, found=given or "none", expected=recorded)
     for part, (section, name) in CUSTOM_PART_FIELDS.items():
         recipe = recipe.changed(section, **{name: custom.name(part)})
     return recipe
@@ -180,7 +180,7 @@ def load_custom_parts(file: Path) -> CustomParts:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:_DIGEST_DIGITS]
         spec = importlib.util.spec_from_file_location(f"custom_{digest}", file)
         if spec is None or spec.loader is None:
-            raise UnusableFile(file=file, found="it is no .py file", expected=expected)
+            raise UnusableFile(file=file, found="not a .py file", expected=expected)
         module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     except InputError:
@@ -189,5 +189,5 @@ def load_custom_parts(file: Path) -> CustomParts:
         raise UnusableFile(file=file, found=f"{type(error).__name__}: {error}", expected=expected) from error
     functions = {name: getattr(module, name) for name in _PART_NAMES if callable(getattr(module, name, None))}
     if not functions:
-        raise UnusableFile(file=file, found="it defines none", expected=expected)
+        raise UnusableFile(file=file, found="no such function", expected=expected)
     return CustomParts(**functions, names={name: f"{file.name}:{name} {digest}" for name in functions})

@@ -30,8 +30,8 @@ class SavedIsNotTrained(InputError):
     """A saved network whose predictions differ from those of the trained network."""
 
     text = (
-        "{run}: the saved network answers otherwise than the trained one, by up to {difference:.2g} of a probability. "
-        "Do not use this run; please report it."
+        "{run}: probabilities of the saved network differ from those of the trained network by up to "
+        "{difference:.2g}. Do not use this run, and please report the error."
     )
 
 
@@ -55,7 +55,7 @@ def check_saved_network(setup: TrainingSetup, outcome: Outcome) -> Scores:
             if indices is not None:
                 write_mask(run.validation / f"{pair.name}.png", engine.bundle.values(indices))
 
-        evaluation = setup.validation_set.evaluate(engine, on_pair=write_prediction)
+        evaluation = setup.validation_set.evaluate(engine, progress=setup.reporter.validating, on_pair=write_prediction)
     write_scores(run.scores, evaluation.record())
     return evaluation.scores
 

@@ -22,8 +22,8 @@ class LossNotFinite(InputError):
     """The loss or the weights became NaN or infinite, also at lower learning rates."""
 
     text = (
-        "The {fault} at step {step} of {run}, at a peak learning rate of {peak:g} and after going back to a checkpoint "
-        "{times} times in a row. Train again with --overwrite and a lower training.learning_rate."
+        "The {fault} at step {step} of {run}, at a peak learning rate of {peak:g} and after {times} returns to one "
+        "checkpoint. Train again with --overwrite and a lower training.learning_rate."
     )
 
 

@@ -13,7 +13,7 @@ from maskwright.images.overlay import to_display
 from maskwright.images.write import write_image
 from maskwright.inference.bundle import Bundle
 from maskwright.training.assemble import build_networks, build_patches, plan_of, prepare_data, validation_set
-from maskwright.training.begin_or_resume import check_same_custom_parts, is_resumed
+from maskwright.training.begin_or_resume import check_same_custom_parts, check_unfinished, is_resumed
 from maskwright.training.custom import NO_CUSTOM_PARTS, CustomParts, record_custom_parts
 from maskwright.training.data_warnings import write_data_warnings
 from maskwright.training.devices import BatchShard, distributed
@@ -101,7 +101,7 @@ def resume(
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     run = Run(Path(out))
-    is_resumed(run, None)
+    check_unfinished(run)
     with distributed(run.read_recipe().training, run.folder) as (folder, shard):
         return _resume(Run(folder), _Session(custom, reporter or SilentReporter(), stopwatch, shard))
 
@@ -111,7 +111,7 @@ def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, chec
     prepared, report = prepare_data(recipe, progress=session.reporter.reading, check=check)
     networks = build_networks(prepared, session.custom)
     with run_lock(run.folder):
-        # Another process may have trained here while the data was read.
+        # Another process may have trained here while the data was read; an unfinished run of it is replaced.
         is_resumed(run, recipe, overwrite=overwrite)
         reasons = {decision.field: decision.reason for decision in prepared.decisions}
         run.begin(prepared.recipe.to_yaml(reasons=reasons), requested=recipe.to_yaml())

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from maskwright.data.patches import PREFETCHED_BATCHES
 from maskwright.images.write import atomic_path
 from maskwright.inference.engines.engine import NETWORK_FILE
 from maskwright.inference.engines.keras import load_keras_engine
@@ -15,12 +14,7 @@ from maskwright.training.checkpoint import Checkpoints, RestoredCheckpoint, is_f
 from maskwright.training.devices import on_one_device
 from maskwright.training.disk_full import WriteFile, WriteOrWarn, write_or_raise
 from maskwright.training.evaluate import Evaluation
-from maskwright.training.missed_classes import (
-    OVERSAMPLED_FRACTION,
-    count_missed_validations,
-    missed_classes,
-    missed_classes_message,
-)
+from maskwright.training.missed_class_sampling import MissedClassSampling
 from maskwright.training.nan_recovery import LossNotFinite, NotFinite, recovered_state
 from maskwright.training.network import training_targets
 from maskwright.training.reporter import Progress
@@ -66,6 +60,7 @@ class Trainer:
         self.average = WeightAverage(self.network)
         self.checkpoints = Checkpoints(self.run.checkpoint, self.run.previous_checkpoint)
         self._steps = TrainingSteps(self.network, self.recipe, self.bundle)
+        self._missed_classes = MissedClassSampling(setup)
         self._on_epoch: Sequence[OnEpoch] = ()
         self._write_or_warn = WriteOrWarn(self.reporter.report)
         self._budget = TimeBudget(
@@ -135,7 +130,7 @@ class Trainer:
             NotFinite: The loss or a weight became NaN or infinite.
         """
         schedule = self._budget.start_session(self.state)
-        self._oversample_missed_classes()
+        self._missed_classes.apply(self.state)
         with closing(self._batches(schedule)) as batches:
             while (reason := self._stop_reason(schedule, stop_requested)) is None:
                 batch = next(batches)
@@ -219,7 +214,7 @@ class Trainer:
         is_due = is_measurement or self._budget.validation_is_due(schedule, self.state)
         evaluation = self._end_epoch(self._write_or_warn, validate=is_due)
         if evaluation is not None:
-            self._update_missed_classes(evaluation, progress)
+            self._missed_classes.update(self.state, evaluation, progress)
 
     def _maybe_checkpoint(self, progress: float) -> None:
         if self.stopwatch.seconds() - self._checkpoint_time > _CHECKPOINT_SECONDS and progress < 1:
@@ -346,26 +341,6 @@ class Trainer:
                 self.state.best_sample = self.validation.sample(self.validation.inference_model())
         self._budget.after_validation(started=started, image_seconds=[image.seconds for image in evaluation.images])
         return evaluation
-
-    def _update_missed_classes(self, evaluation: Evaluation, progress: float) -> None:
-        """Report classes without a true positive, and place later patches on them."""
-        self.state.missed_validations = count_missed_validations(
-            evaluation.scores, self.state.missed_validations, progress=progress
-        )
-        names = [label.name for label in self.bundle.labels if not label.background]
-        missed = [name for name in missed_classes(self.state.missed_validations) if name in names]
-        before = self.state.oversampled[-1][1] if self.state.oversampled else []
-        if new := [name for name in missed if name not in before]:
-            self.reporter.report(missed_classes_message(new))
-        if missed != before:
-            first_step = self.state.step + PREFETCHED_BATCHES
-            self.state.oversampled = [*self.state.oversampled, (first_step, missed)]
-            self._oversample_missed_classes()
-
-    def _oversample_missed_classes(self) -> None:
-        index = {label.name: number for number, label in enumerate(self.bundle.labels)}
-        missed = [(first, [index[name] for name in names]) for first, names in self.state.oversampled]
-        self.patches.oversample_missed(missed, fraction=OVERSAMPLED_FRACTION)
 
     def _save_checkpoint(self, write_file: WriteFile) -> bool:
         """Write a checkpoint; return whether the disk had room for it."""
