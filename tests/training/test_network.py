@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from maskwright.errors import InputError
+from maskwright.errors import InputError, UnknownChoice
 from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
 from maskwright.inference.bundle import Bundle
@@ -24,7 +24,7 @@ from maskwright.training.network import (
     training_targets,
     with_encoder_normalisation,
 )
-from maskwright.training.recipe import ARCHITECTURE_OPTIONS, NetworkRecipe, Recipe, TrainingRecipe
+from maskwright.training.recipe import ARCHITECTURE_OPTIONS, FinalLoss, NetworkRecipe, Recipe, TrainingRecipe
 from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.train_step import make_train_step
 from tests.networks.randomise import randomise
@@ -216,6 +216,11 @@ def test_two_accumulated_steps_equal_one_step_on_both_batches():
         np.testing.assert_allclose(accumulated, expected, rtol=1e-4, atol=1e-6)
         np.testing.assert_array_equal(pending, initial)  # no update before the second batch
         assert np.abs(expected - initial).max() > 0.01
+
+
+def test_an_unknown_final_loss_is_an_error_when_compiling():
+    with pytest.raises(UnknownChoice, match=r"lovas.*lovasz"):
+        trained_on([], final_loss=FinalLoss(loss={"lovas": 1}))
 
 
 @pytest.mark.parametrize(("clip_norm", "clipped"), [(0.02, True), (1000.0, False)])
