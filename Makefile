@@ -1,6 +1,6 @@
 # make demo   environment, install, train on an embedded data set, scores, report
 # make test   the same environment, then format, lint, types and the whole suite on three backends
-# make peers  what compares with peers that need an environment of their own
+# make peers  regenerate the stored outputs of smp, then compare with libraries that need an environment of their own
 # make check  format, lint and types only
 
 PYTHON ?= python3
@@ -49,14 +49,15 @@ test: check
 
 .venv-smp/installed:
 	$(PYTHON) -m venv .venv-smp
-	.venv-smp/bin/python -m pip install -q torch torchvision segmentation-models-pytorch==0.6.0
+	.venv-smp/bin/python -m pip install -q torch==2.14.1 torchvision==0.29.1 segmentation-models-pytorch==0.6.0
 	touch $@
 
 # REFERENCE_TESTS names the `tests` folder of a clone of https://github.com/qubvel/segmentation_models, if there is one.
 peers: .venv/test.installed .venv-smp/installed
+	.venv-smp/bin/python tests/peers/smp_reference.py
 	MASKWRIGHT_SMP_PYTHON=.venv-smp/bin/python $(BIN)/pytest tests/peers
-	$(BIN)/python benchmarks/equality_legacy.py --peer-python $(BIN)/python
-	$(BIN)/python benchmarks/equality_smp.py --peer-python .venv-smp/bin/python
+	$(BIN)/python benchmarks/equality_legacy.py --peer-python $(BIN)/python --markdown .venv-smp/equality_legacy.md
+	$(BIN)/python benchmarks/equality_smp.py --peer-python .venv-smp/bin/python --markdown .venv-smp/equality_smp.md
 	test -z "$(REFERENCE_TESTS)" || PYTHONPATH=tests/peers/alias $(BIN)/pytest --import-mode=prepend -p no:cacheprovider \
 	    -c /dev/null --rootdir=$(REFERENCE_TESTS) $(REFERENCE_TESTS)/test_models.py $(REFERENCE_TESTS)/test_metrics.py
 
