@@ -14,9 +14,7 @@ Masks = NDArray[np.uint8]
 
 
 class Augmentation(Protocol):
-    """Changes a batch; equal seeds give equal changes. ``name`` is recorded in the recipe."""
-
-    name: str
+    """Augments a batch; equal seeds give equal results."""
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
         """Return changed copies of images (n, h, w, c) in [0, 1] and masks (n, h, w) of label indices."""
@@ -64,8 +62,6 @@ class PhotometricAugmentation:
         contrast: Largest relative change of the difference from the image's mean.
     """
 
-    name = "photometric"
-
     def __init__(self, *, brightness: float = 0.0, contrast: float = 0.0) -> None:
         self.brightness = brightness
         self.contrast = contrast
@@ -97,7 +93,7 @@ class CallableAugmentation:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.name = getattr(function, "__qualname__", type(function).__name__)
+        self._name = getattr(function, "__qualname__", type(function).__name__)
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
         """See `Augmentation`."""
@@ -123,4 +119,4 @@ class CallableAugmentation:
         return augmented, labels.astype(np.uint8)
 
     def _error(self, found: str, image: Images, mask: Masks) -> WrongAugmentation:
-        return WrongAugmentation(name=self.name, found=found, image=image.shape, mask=mask.shape)
+        return WrongAugmentation(name=self._name, found=found, image=image.shape, mask=mask.shape)

@@ -132,7 +132,7 @@ def _connected(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> dict[s
             parent[name] = name = parent[parent[name]]
         return name
 
-    for one, other in edges:
-        first, second = sorted((root(one), root(other)))
+    for name, neighbour in edges:
+        first, second = sorted((root(name), root(neighbour)))
         parent[second] = first
     return {name: root(name) for name in names}

@@ -39,7 +39,7 @@ _MAX_ENTRIES_IN_COMMAND: Final = 24
 
 
 class WrongMaskValues(ImageFault):
-    """Masks with values that are not in the label table, or whose number is not that of classes."""
+    """Masks with values that are not in the label table, or with too few or too many values."""
 
 
 class MaskValues(BaseModel, frozen=True, extra="forbid"):

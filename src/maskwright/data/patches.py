@@ -108,7 +108,7 @@ class Patches:
         self._draws = np.repeat(np.arange(len(sizes)), [patches_in(size, self._covered_size) for size in sizes])
 
     def oversample_missed(self, missed: Sequence[tuple[int, Collection[int]]], *, fraction: float) -> None:
-        """Centre ``fraction`` of the patches near pixels of missed classes, in the images that contain one of them.
+        """Place ``fraction`` of the patches on pixels of missed classes, in the images that contain one of them.
 
         Args:
             missed: (first step, label indices) pairs in order of step; each is in effect until the next.

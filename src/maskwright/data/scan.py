@@ -27,7 +27,7 @@ _PRECHECKED_ROWS: Final = 8  # nearly every colour image shows a colour in so fe
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """Facts about one image: ``size`` is (height, width) in pixels, ``digest`` the SHA-256 of the decoded pixels.
+    """Facts about one image: ``size`` is (height, width) in pixels, ``digest`` the SHA-256 of type, shape and pixels.
 
     ``channels`` excludes an alpha channel that is opaque everywhere; ``is_gray`` states whether the others are equal;
     ``perceptual_hash`` is None for an image with too little structure.
