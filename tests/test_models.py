@@ -10,7 +10,7 @@ import pytest
 from maskwright.errors import InputError, UnknownChoice, WrongArgument
 from maskwright.models import ARCHITECTURES, FPN, DeepLabV3Plus, Linknet, PSPNet, Unet, UnetPlusPlus
 from maskwright.networks.blocks import SkipSizeMismatch
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 from tests.networks.tiny import SKIPS, WIDTHS, decoder_layers, tiny_encoder
 
 SHARED = ["backbone_name", "input_shape", "classes", "activation", "weights", "encoder_weights", "encoder_freeze"]
@@ -90,7 +90,7 @@ def test_every_architecture_accepts_a_keras_model(name):
     network = ARCHITECTURES[name](encoder, classes=2, activation="softmax", encoder_freeze=True)
     assert (network.input_shape, network.output_shape) == ((None, 32, 64, 3), (None, 32, 64, 2))
     assert network.name == name
-    masks = answer(randomise(network), np.ones((1, 32, 64, 3), "float32"))
+    masks = infer(randomise(network), np.ones((1, 32, 64, 3), "float32"))
     np.testing.assert_allclose(masks.sum(axis=-1), 1, rtol=1e-5)
     assert not any(layer.trainable for layer in encoder.layers if layer.weights)
 
@@ -113,7 +113,7 @@ def test_weights_file_is_loaded_into_the_network(tmp_path):
     network.save_weights(tmp_path / "all.weights.h5")
     loaded = PSPNet(tiny_encoder(32, 64), weights=tmp_path / "all.weights.h5", **options)
     images = np.random.default_rng(5).normal(size=(1, 32, 64, 3)).astype("float32")
-    np.testing.assert_allclose(answer(loaded, images), answer(network, images), rtol=1e-5)
+    np.testing.assert_allclose(infer(loaded, images), infer(network, images), rtol=1e-5)
 
 
 def test_encoder_weights_are_loaded_into_the_encoder(tmp_path):

@@ -14,7 +14,7 @@ from maskwright.inference.bundle import Bundle
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
 from maskwright.training.run_records import write_scores
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 from tests.training.run_files import run_scores
 
 NAMES = ("background", "cell", "fibre")
@@ -95,7 +95,7 @@ def margin(network: keras.Model, image: np.ndarray) -> np.ndarray:
 
 def probabilities(network: keras.Model, image: np.ndarray) -> np.ndarray:
     prepared = (image / 255 - np.array([0.4, 0.5, 0.6])) / np.array([0.2, 0.25, 0.3])
-    return answer(network, np.float32(prepared)[None])[0]
+    return infer(network, np.float32(prepared)[None])[0]
 
 
 def count(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from maskwright.inference.engines.engine import open_engine
 from maskwright.inference.engines.openvino_runtime import core
 from maskwright.inference.engines.record import ExportChecks
 from tests.export.a_run import NAMES, predict, write_run
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow")
 
@@ -50,7 +50,7 @@ def build_network(*, outlier: float) -> keras.Model:
     network.get_layer("first").bias.assign(bias)
     network.get_layer("fragile").kernel.assign(kernel)
     images = np.random.default_rng(3).normal(size=(4, 32, 32, 3)).astype(np.float32)
-    even = -np.log(answer(network, images)).mean((0, 1, 2))  # makes every class occur in the predictions
+    even = -np.log(infer(network, images)).mean((0, 1, 2))  # makes every class occur in the predictions
     network.get_layer("head").bias.assign_add(even)
     return network
 

@@ -8,7 +8,7 @@ from keras import layers
 
 from maskwright.export import to_openvino
 from maskwright.inference.engines.openvino_runtime import core
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports go through TensorFlow")
 
@@ -43,7 +43,7 @@ def test_output_size_is_implicit_where_it_follows_from_strides(settings, implied
     compiled = core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for shape in [(1, 16, 16, 3), (2, 10, 38, 3)]:
         images = np.random.default_rng(0).normal(size=shape).astype(np.float32)
-        np.testing.assert_allclose(compiled(images)[0], answer(keras_network, images), atol=1e-5)
+        np.testing.assert_allclose(compiled(images)[0], infer(keras_network, images), atol=1e-5)
 
 
 def test_operations_are_named_after_layers():

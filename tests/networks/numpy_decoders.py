@@ -26,7 +26,7 @@ def repeated(x: np.ndarray, factor: int) -> np.ndarray:
 
 
 def bilinear(x: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Pixels are squares: the centre of output pixel i lies at (i + 1/2) * old / new - 1/2 of the input's."""
+    """Resize with half-pixel centres: output pixel i is at (i + 1/2) * old / new - 1/2 of the input."""
     for axis, new in ((1, height), (2, width)):
         old = x.shape[axis]
         places = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
@@ -38,7 +38,7 @@ def bilinear(x: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def cells(x: np.ndarray, count: int, reduce: Callable[..., np.ndarray]) -> np.ndarray:
-    """``count`` x ``count`` cells of any map, from the pixel a cell begins in to the one it ends in."""
+    """Pool to ``count`` x ``count`` cells, each including its partially covered border pixels."""
     _, h, w, _ = x.shape
     rows = [(floor(i * h / count), ceil((i + 1) * h / count)) for i in range(count)]
     columns = [(floor(i * w / count), ceil((i + 1) * w / count)) for i in range(count)]
@@ -47,7 +47,7 @@ def cells(x: np.ndarray, count: int, reduce: Callable[..., np.ndarray]) -> np.nd
 
 
 def fpn(x: np.ndarray, skips: Sequence[np.ndarray], weights: Weights, *, add: bool) -> np.ndarray:
-    """Logits, from the encoder's end and its maps at 1/16, 1/8, 1/4 and, where it has one, 1/2."""
+    """Compute logits from the encoder's output and its feature maps at 1/16, 1/8, 1/4 and optionally 1/2."""
     levels = []
     last = 6 - len(skips)
     for stage, skip in zip((5, 4, 3, 2), skips, strict=False):
@@ -64,7 +64,7 @@ def fpn(x: np.ndarray, skips: Sequence[np.ndarray], weights: Weights, *, add: bo
 
 
 def linknet(x: np.ndarray, skips: Sequence[np.ndarray], weights: Weights, *, blocks: int) -> np.ndarray:
-    """Logits, from the encoder's end and its maps from deep to shallow."""
+    """Compute logits from the encoder's output and its feature maps from deep to shallow."""
     if "center_block1_conv/kernel" in weights:
         x = conv_relu(conv_relu(x, weights, "center_block1"), weights, "center_block2")
     for level in range(blocks):
@@ -82,7 +82,7 @@ def linknet(x: np.ndarray, skips: Sequence[np.ndarray], weights: Weights, *, blo
 
 
 def pspnet(x: np.ndarray, weights: Weights, *, reduce: Callable[..., np.ndarray], factor: int) -> np.ndarray:
-    """Logits, from one map of the encoder."""
+    """Compute logits from one feature map of the encoder."""
     _, h, w, _ = x.shape
     grids = [conv_relu(cells(x, count, reduce), weights, f"psp_level{count}") for count in (1, 2, 3, 6)]
     joined = np.concatenate([x, *(bilinear(grid, h, w) for grid in grids)], axis=-1)

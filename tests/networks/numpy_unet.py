@@ -15,7 +15,7 @@ def convolve(x: np.ndarray, kernel: np.ndarray, stride: int = 1, pad: int = 0) -
 
 
 def transposed(x: np.ndarray, kernel: np.ndarray, rate: int = 2) -> np.ndarray:
-    """4x4, stride 2 to 4, same: at stride 2 input pixel i spreads over output pixels 2i - 1 to 2i + 2."""
+    """Apply a 4x4 kernel of stride 2 to 4, same padding: at stride 2, input pixel i adds to pixels 2i - 1 to 2i + 2."""
     n, h, w, _ = x.shape
     out = np.zeros((n, rate * h + 4, rate * w + 4, kernel.shape[2]))
     for dy in range(4):
@@ -66,7 +66,7 @@ def resnet_unit(x: np.ndarray, weights: Weights, unit: str, stride: int) -> np.n
 
 
 def resnet(images: np.ndarray, weights: Weights, units: tuple[int, ...]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Features, and the four skip connections from deep to shallow."""
+    """Compute the features and the four skip connections from deep to shallow."""
     x = convolve(normalise(images, weights, "bn_data", 2e-5), weights["conv0/kernel"], 2, 3)
     x = relu(normalise(x, weights, "bn0", 2e-5))
     skips = [x]
@@ -80,7 +80,7 @@ def resnet(images: np.ndarray, weights: Weights, units: tuple[int, ...]) -> tupl
 
 
 def decoder(x: np.ndarray, skips: list[np.ndarray], weights: Weights, rates: tuple[int, ...] = (2,) * 5) -> np.ndarray:
-    """Logits."""
+    """Compute logits."""
 
     def finish(y: np.ndarray, name: str) -> np.ndarray:
         if f"{name}_bn/gamma" in weights:

@@ -5,7 +5,7 @@ import numpy as np
 
 
 def randomise(network: keras.Model, *, seed: int = 0) -> keras.Model:
-    """Give every weight of ``network`` seeded values, batch statistics included; the same on every backend."""
+    """Set every weight of ``network``, including statistics, to seeded values that are equal on every backend."""
     rng = np.random.default_rng(seed)
     for weight in network.weights:
         shape = tuple(weight.shape)
@@ -18,13 +18,13 @@ def randomise(network: keras.Model, *, seed: int = 0) -> keras.Model:
     return network
 
 
-def answer(network: keras.Model, images: np.ndarray) -> np.ndarray:
-    """What ``network`` says of ``images`` when it predicts."""
+def infer(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return the output of ``network`` in inference mode."""
     return np.asarray(keras.ops.convert_to_numpy(network(images, training=False)))
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> float:
-    """The largest difference between two answers, in units of their spread."""
-    if one.shape != other.shape:
-        raise ValueError(f"answers of shapes {one.shape} and {other.shape}")
-    return float(np.abs(one - other).max() / one.std())
+def difference(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the largest difference of two outputs, in units of their standard deviation."""
+    if first.shape != second.shape:
+        raise ValueError(f"outputs of shapes {first.shape} and {second.shape}")
+    return float(np.abs(first - second).max() / first.std())

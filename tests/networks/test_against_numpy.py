@@ -10,7 +10,7 @@ from keras import layers
 from maskwright.networks import build_resnet, build_unet
 from maskwright.networks.backbones import BACKBONES
 from tests.networks import numpy_unet
-from tests.networks.randomise import answer, difference, randomise
+from tests.networks.randomise import difference, infer, randomise
 
 UNITS = (2, 1, 1, 2)
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -40,7 +40,7 @@ def test_logits_equal_those_of_numpy(case):
 
     expected = numpy_unet.unet(images.astype("float64"), weights_of(network), UNITS)
     assert expected.shape == (2, 64, 96, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 @pytest.mark.parametrize("block_type", ["upsampling", "transpose"])
@@ -65,4 +65,4 @@ def test_sequential_backbone_with_other_strides_has_output_of_full_size(block_ty
     deep, *skips = (keras.ops.convert_to_numpy(tap).astype("float64") for tap in taps(images, training=False))
     expected = numpy_unet.decoder(deep, skips, weights_of(network), rates)
     assert expected.shape == (2, 24, 36, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4

@@ -9,7 +9,7 @@ from maskwright.errors import UnknownChoice
 from maskwright.networks import build_unet
 from maskwright.networks.attention import scse
 from tests.networks.numpy_unet import logistic, relu
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 
 def encoder() -> keras.Model:
@@ -32,7 +32,7 @@ def test_scse_is_the_sum_of_channel_and_spatial_attention(channels, hidden):
     assert of_pixel.shape == (2, 5, 7, 1)
 
     expected = x * of_channel[:, None, None, :] + x * of_pixel
-    np.testing.assert_allclose(answer(network, x), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(infer(network, x), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

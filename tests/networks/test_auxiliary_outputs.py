@@ -11,7 +11,7 @@ from maskwright.errors import WrongArgument
 from maskwright.networks import build_unet
 from maskwright.networks.auxiliary_outputs import deep_supervision_masks, hypercolumn_features, mask_only, presence_head
 from tests.networks.numpy_unet import logistic
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 FILTERS = (12, 8, 4)
 ALL: dict[str, Any] = {
@@ -42,8 +42,8 @@ def images() -> np.ndarray:
     return np.random.default_rng(3).normal(size=(2, 32, 48, 3)).astype("float32")
 
 
-def enlarged(x: np.ndarray, scale: int) -> np.ndarray:
-    """Bilinear, sample by sample: output pixel i lies at (i + 1/2) / scale - 1/2 of the input, held at the borders."""
+def upsampled(x: np.ndarray, scale: int) -> np.ndarray:
+    """Upsample bilinearly: output pixel i is at (i + 1/2) / scale - 1/2 of the input, clipped at the borders."""
     for axis in (1, 2):
         length = x.shape[axis]
         places = np.clip((np.arange(length * scale) + 0.5) / scale - 0.5, 0, length - 1)
@@ -61,8 +61,8 @@ def test_hypercolumn_concatenates_all_feature_maps_at_the_last_size():
     ]
     sources = [keras.Input(x.shape[1:]) for x in maps]
     network = keras.Model(sources, hypercolumn_features(sources, scales=(6, 2, 1)))
-    expected = np.concatenate([enlarged(maps[0], 6), enlarged(maps[1], 2), maps[2]], axis=-1)
-    np.testing.assert_allclose(answer(network, maps), expected, atol=1e-5)
+    expected = np.concatenate([upsampled(maps[0], 6), upsampled(maps[1], 2), maps[2]], axis=-1)
+    np.testing.assert_allclose(infer(network, maps), expected, atol=1e-5)
 
 
 def test_head_takes_the_hypercolumn_of_all_blocks():
@@ -84,7 +84,7 @@ def test_stage_output_is_a_1x1_convolution_upsampled_before_its_activation():
     )
     kernel, bias = (np.asarray(keras.ops.convert_to_numpy(weight)) for weight in network.weights)
     found = np.asarray(keras.ops.convert_to_numpy(network(x)["mask_stage0"]))
-    np.testing.assert_allclose(found, logistic(enlarged(x @ kernel[0, 0] + bias, 4)), atol=1e-5)
+    np.testing.assert_allclose(found, logistic(upsampled(x @ kernel[0, 0] + bias, 4)), atol=1e-5)
 
 
 def test_presence_is_a_logistic_regression_on_feature_means():
@@ -92,7 +92,7 @@ def test_presence_is_a_logistic_regression_on_feature_means():
     source = keras.Input(x.shape[1:])
     network = randomise(keras.Model(source, presence_head(source)))
     kernel, bias = (np.asarray(keras.ops.convert_to_numpy(weight)) for weight in network.weights)
-    np.testing.assert_allclose(answer(network, x), logistic(x.mean(axis=(1, 2)) @ kernel + bias), atol=1e-6)
+    np.testing.assert_allclose(infer(network, x), logistic(x.mean(axis=(1, 2)) @ kernel + bias), atol=1e-6)
 
 
 def test_presence_takes_the_output_of_the_encoder(trained_with_all):
@@ -143,7 +143,7 @@ def test_auxiliary_outputs_do_not_change_layers_and_mask():
 def test_mask_only_returns_the_mask_and_shares_the_weights(trained_with_all, images):
     alone = mask_only(trained_with_all)
     mask = np.asarray(keras.ops.convert_to_numpy(trained_with_all(images)["mask"]))
-    np.testing.assert_array_equal(answer(alone, images), mask)
+    np.testing.assert_array_equal(infer(alone, images), mask)
     of_all = {id(weight) for weight in trained_with_all.weights}
     assert {id(weight) for weight in alone.weights} < of_all
 
@@ -168,7 +168,7 @@ def test_one_step_with_all_options_changes_every_weight(images):
     network = randomise(build(**ALL))
     for layer in network.layers:
         if layer.name.endswith("se_reduce"):
-            layer.bias.assign([3.0])  # its one unit is rectified: let it be alive
+            layer.bias.assign([3.0])  # keeps the only unit of the ReLU active
     loss = "binary_crossentropy"
     network.compile(optimizer=keras.optimizers.SGD(1.0), loss=dict.fromkeys(network.output, loss))
     masks = np.random.default_rng(8).integers(0, 2, size=(2, 32, 48, 1)).astype("float32")
@@ -191,7 +191,7 @@ def test_saved_network_has_the_same_outputs(trained_with_all, images, tmp_path):
     for name in expected:
         np.testing.assert_allclose(*map(keras.ops.convert_to_numpy, (found[name], expected[name])), atol=1e-6)
     alone = keras.saving.load_model(tmp_path / "mask.keras")
-    np.testing.assert_allclose(answer(alone, images), answer(mask_only(again), images), atol=1e-6)
+    np.testing.assert_allclose(infer(alone, images), infer(mask_only(again), images), atol=1e-6)
 
 
 def test_every_output_is_float32_in_mixed_precision():

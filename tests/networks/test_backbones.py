@@ -10,7 +10,7 @@ from keras import layers
 from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks.backbones import BACKBONES, backbones, build_backbone, encoder_of
 from maskwright.networks.blocks import batch_norm, torch_batch_norm
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 # The names of segmentation_models 1.0.1, and those that are new here.
 REFERENCE = [
@@ -48,7 +48,7 @@ SHAPES = {
 
 
 def parameters_by_hand(name: str) -> int:
-    """Parameters of the projection form without a top, counted unit by unit; a batch normalisation has 4 a channel."""
+    """Count the parameters with projection and without top; a batch normalisation has 4 per channel."""
     units, block, gated = SHAPES[name]
     total = 3 * 3 + (7 * 7 * 3 * 64 + 4 * 64)  # bn_data has no scale
     inside = 64
@@ -124,7 +124,7 @@ def test_encoder_is_restored_from_its_configuration(encoder):
     again = keras.Model.from_config(encoder.get_config())
     again.set_weights(randomise(encoder).get_weights())
     images = np.random.default_rng(2).normal(size=(1, 64, 32, 3)).astype("float32")
-    np.testing.assert_allclose(answer(again, images), answer(encoder, images), rtol=1e-6)
+    np.testing.assert_allclose(infer(again, images), infer(encoder, images), rtol=1e-6)
 
 
 def test_options_are_passed_to_the_builder():
@@ -161,7 +161,7 @@ def test_any_network_with_a_feature_map_is_an_encoder():
 
 
 def pyramid(*, deepest: int = 5, bare: bool = False) -> keras.Model:
-    """Shaped as keras-hub's backbones are: levels from P2 on, a level per halving, and something after the last."""
+    """Build a model like a keras-hub backbone: levels from P2 on, one per halving, and a layer after the last."""
     source = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 4, strides=4, padding="same", activation="relu")(source)
     levels = {}

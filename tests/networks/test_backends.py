@@ -16,7 +16,7 @@ from maskwright.models import Unet
 from maskwright.networks import build_resnet, build_unet
 from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.unet import BlockType
-from tests.networks.randomise import answer, difference, randomise
+from tests.networks.randomise import difference, infer, randomise
 
 SKIPS = BACKBONES["resnet34"].skips
 HERE = keras.backend.backend()
@@ -40,29 +40,29 @@ SAVED_AGAIN = "transpose"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each network saved, and its answer to the same images on this session's backend."""
+    """Folder with each saved network and its output for the same images on the current backend."""
     here = tmp_path_factory.mktemp("networks")
     images = np.random.default_rng(1).normal(size=(2, 64, 64, 3)).astype("float32")
     np.save(here / "images.npy", images)
     for name, build in NETWORKS.items():
         network = randomise(build())
         network.save(here / f"{name}.keras")
-        np.save(here / f"{name}.npy", answer(network, images))
+        np.save(here / f"{name}.npy", infer(network, images))
     return here
 
 
 @pytest.fixture(scope="module", params=sorted(set(MODULES) - {HERE}))
 def other(request: pytest.FixtureRequest, folder: Path) -> str:
-    """Another backend, after one fresh process on it has answered with every saved network."""
+    """Name of another backend, after a process with it has predicted with every saved network."""
     backend = str(request.param)
     if importlib.util.find_spec(MODULES[backend]) is None:
         pytest.skip(f"{backend} is not installed")
     root = Path(__file__).parents[2]
     env = {**os.environ, "KERAS_BACKEND": backend, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"}
     env["JAX_DISABLE_MOST_OPTIMIZATIONS"] = (
-        "1"  # JAX compiles every shape's initialiser; this takes a third of the time
+        "1"  # JAX compiles the initialiser of every shape; without optimisation this takes a third of the time
     )
-    command = [sys.executable, "-m", "tests.networks.answer_again", str(folder), SAVED_AGAIN]
+    command = [sys.executable, "-m", "tests.networks.predict_saved", str(folder), SAVED_AGAIN]
     subprocess.run(command, check=True, cwd=root, env=env)
     return backend
 
@@ -71,13 +71,13 @@ def other(request: pytest.FixtureRequest, folder: Path) -> str:
 def test_saved_network_predicts_the_same_on_another_backend(name, other, folder):
     ours, theirs = np.load(folder / f"{name}.npy"), np.load(folder / f"{name}.{other}.npy")
     assert ours.shape[:3] == (2, 64, 64)
-    assert np.abs(ours - theirs).max() < 1e-4  # of a probability
-    assert difference(ours, theirs) < 1e-4  # and of how much these differ from pixel to pixel
+    assert np.abs(ours - theirs).max() < 1e-4  # difference of probabilities
+    assert difference(ours, theirs) < 1e-4  # relative to the variation between pixels
 
 
 def test_network_saved_on_another_backend_predicts_the_same_here(other, folder):
     images, theirs = np.load(folder / "images.npy"), np.load(folder / other / f"{SAVED_AGAIN}.npy")
-    ours = answer(keras.saving.load_model(folder / other / f"{SAVED_AGAIN}.keras"), images)
+    ours = infer(keras.saving.load_model(folder / other / f"{SAVED_AGAIN}.keras"), images)
     assert np.abs(ours - theirs).max() < 1e-4
     assert difference(ours, theirs) < 1e-4
-    assert difference(theirs, np.load(folder / f"{SAVED_AGAIN}.npy")) > 1  # their weights, not the ones we sent
+    assert difference(theirs, np.load(folder / f"{SAVED_AGAIN}.npy")) > 1  # the randomised weights, not the saved ones

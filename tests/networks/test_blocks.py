@@ -65,10 +65,10 @@ def test_head_is_convolution_upsampling_and_activation():
     assert y.shape == (None, 128, 192, 2)
 
 
-@pytest.mark.parametrize("share", [1, -0.1, "0.5", True, float("nan")])
-def test_dropout_rate_outside_0_to_1_is_an_error(share):
+@pytest.mark.parametrize("rate", [1, -0.1, "0.5", True, float("nan")])
+def test_dropout_rate_outside_0_to_1_is_an_error(rate):
     with pytest.raises(WrongArgument, match=r"^dropout=.*: expected .* 0 .* 1.*None"):
-        build_unet(tiny_encoder(), 1, SKIPS, (8, 4), n_upsample_blocks=2, dropout=share)
+        build_unet(tiny_encoder(), 1, SKIPS, (8, 4), n_upsample_blocks=2, dropout=rate)
 
 
 def test_dropout_rate_of_0_or_none_is_accepted():

@@ -6,7 +6,7 @@ import pytest
 
 from maskwright.errors import WrongArgument
 from maskwright.networks.deeplabv3plus import build_deeplabv3plus
-from tests.networks.randomise import answer, difference, randomise
+from tests.networks.randomise import difference, infer, randomise
 from tests.networks.tiny import SKIPS, decoder_layers, noise, tiny_encoder
 
 
@@ -45,7 +45,7 @@ def test_logits_equal_those_of_torch(end, factor, size, use_batchnorm):
     reference = Reference(randomise(network, seed=3), images, end, "quarter")
     expected = reference.deeplabv3plus(rates=(1, 2, 3), factor=factor)
     assert expected.shape == (2, 64, 96, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 def test_defaults_are_those_of_segmentation_models_pytorch(encoder):
@@ -65,7 +65,7 @@ def test_dropout_of_0_adds_no_layer(encoder):
 
 
 def test_depthwise_kernel_is_initialised_as_in_torch(encoder):
-    """A pixel is made of nine: he_uniform then reaches to sqrt(6 / 9), however many channels there are."""
+    """With a fan-in of nine pixels, the bound of he_uniform is sqrt(6 / 9) for any number of channels."""
     kernel = build_deeplabv3plus(encoder, 1, ["quarter"]).get_layer("decoder_aspp_1_depthwise").kernel
     assert np.abs(keras.ops.convert_to_numpy(kernel)).max() == pytest.approx(np.sqrt(6 / 9), rel=0.01)
 

@@ -8,8 +8,8 @@ from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks.blocks import SkipSizeMismatch, torch_batch_norm
 from maskwright.networks.fpn import build_fpn
 from tests.networks import numpy_decoders
-from tests.networks.randomise import answer, difference, randomise
-from tests.networks.tiny import SKIPS, decoder_layers, noise, taps_of, tiny_encoder, weights_of
+from tests.networks.randomise import difference, infer, randomise
+from tests.networks.tiny import SKIPS, decoder_layers, layer_outputs, noise, tiny_encoder, weights_of
 
 CASES = {
     "sum": {"pyramid_block_filters": 16, "segmentation_filters": 9},
@@ -28,11 +28,11 @@ def test_logits_equal_those_of_numpy(encoder, case):
     options = CASES[case]
     network = randomise(build_fpn(encoder, 2, SKIPS, activation=None, **options), seed=3)
     images = noise(64, 96)
-    end, *skips = taps_of(network, images, "end", *SKIPS)
+    end, *skips = layer_outputs(network, images, "end", *SKIPS)
     add = options.get("pyramid_aggregation") != "concat"
     expected = numpy_decoders.fpn(end, skips, weights_of(network), add=add)
     assert expected.shape == (2, 64, 96, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 def test_layer_names_are_those_of_segmentation_models(encoder):
@@ -75,16 +75,16 @@ def test_variable_sizes_accept_any_multiple_of_32():
     network = build_fpn(tiny_encoder(None, None), 2, SKIPS, pyramid_block_filters=8)
     assert network.output_shape == (None, None, None, 2)
     for size in ((32, 96), (64, 32)):
-        assert answer(network, noise(*size)).shape == (2, *size, 2)
+        assert infer(network, noise(*size)).shape == (2, *size, 2)
 
 
 def test_pyramid_with_three_skips_ends_at_stride_4(encoder):
     network = randomise(build_fpn(encoder, 2, SKIPS[:3], activation=None, pyramid_block_filters=16), seed=4)
     images = noise(64, 96)
-    end, *skips = taps_of(network, images, "end", *SKIPS[:3])
+    end, *skips = layer_outputs(network, images, "end", *SKIPS[:3])
     expected = numpy_decoders.fpn(end, skips, weights_of(network), add=True)
     assert expected.shape == (2, 64, 96, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 def test_number_of_skips_other_than_three_or_four_is_an_error(encoder):

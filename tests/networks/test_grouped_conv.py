@@ -6,7 +6,7 @@ import pytest
 
 from maskwright.networks import grouped_conv
 from maskwright.networks.grouped_conv import GroupedConv2D
-from tests.networks.randomise import answer
+from tests.networks.randomise import infer
 
 
 def layer_and_images(groups: int, *, stride: int = 1) -> tuple[GroupedConv2D, np.ndarray]:
@@ -29,7 +29,7 @@ def test_output_equals_that_of_torch_grouped_convolution(groups, stride, slow, m
     expected = torch.nn.functional.conv2d(
         torch.from_numpy(images).permute(0, 3, 1, 2), kernel, bias, stride=stride, groups=groups
     )
-    np.testing.assert_allclose(answer(layer, images), expected.permute(0, 2, 3, 1), atol=1e-5)
+    np.testing.assert_allclose(infer(layer, images), expected.permute(0, 2, 3, 1), atol=1e-5)
 
 
 def test_training_step_is_equal_with_and_without_splits(monkeypatch):
@@ -50,11 +50,11 @@ def test_layer_runs_in_half_precision_and_is_saved(tmp_path):
     half = GroupedConv2D(32, 3, groups=16, dtype="mixed_bfloat16")
     half.build(images.shape)
     half.set_weights(layer.get_weights())
-    rough = answer(half, images)
+    rough = infer(half, images)
     assert str(rough.dtype) == "bfloat16"
-    np.testing.assert_allclose(rough.astype("float32"), answer(layer, images), atol=0.2)
+    np.testing.assert_allclose(rough.astype("float32"), infer(layer, images), atol=0.2)
 
     network = keras.Sequential([keras.Input((7, 6, 48)), layer])
     network.save(tmp_path / "grouped.keras")
     again = keras.saving.load_model(tmp_path / "grouped.keras")
-    np.testing.assert_array_equal(answer(again, images), answer(network, images))
+    np.testing.assert_array_equal(infer(again, images), infer(network, images))

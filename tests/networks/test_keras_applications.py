@@ -18,7 +18,7 @@ from maskwright.networks.keras_applications import (
     copy_layers,
     published_encoder,
 )
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 IMAGES = np.random.default_rng(3).uniform(0, 255, (1, 64, 96, 3)).astype("float32")
 
@@ -57,7 +57,7 @@ def test_inception_differs_from_keras_only_in_its_padding(inception):
     for layer in theirs.layers:
         if getattr(layer, "padding", None) == "valid":
             layer.padding = "same"
-    np.testing.assert_allclose(answer(inception, IMAGES / 255), answer(theirs, IMAGES / 255), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(infer(inception, IMAGES / 255), infer(theirs, IMAGES / 255), rtol=1e-4, atol=1e-4)
 
 
 def test_convnext_units_end_in_layers_and_its_configuration_is_complete():
@@ -66,7 +66,7 @@ def test_convnext_units_end_in_layers_and_its_configuration_is_complete():
     assert ends == ["add", *(f"add_{number}" for number in range(1, 3 + 3 + 9 + 3))]
     again = keras.Model.from_config(encoder.get_config())
     again.set_weights(randomise(encoder).get_weights())
-    np.testing.assert_allclose(answer(again, IMAGES / 255), answer(encoder, IMAGES / 255), rtol=1e-5)
+    np.testing.assert_allclose(infer(again, IMAGES / 255), infer(encoder, IMAGES / 255), rtol=1e-5)
 
 
 def write_as_published(network: keras.Model, file: Path) -> None:
@@ -92,7 +92,7 @@ def test_published_weights_are_copied_without_preprocessing_layers(name, make, t
     for layer in theirs.layers:
         if isinstance(layer, layers.Rescaling | layers.Normalization):
             prepared = np.asarray(layer(prepared))
-    np.testing.assert_allclose(answer(encoder, prepared), answer(theirs, IMAGES), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(infer(encoder, prepared), infer(theirs, IMAGES), rtol=1e-4, atol=1e-4)
     assert not [layer for layer in encoder.layers if isinstance(layer, layers.Rescaling | layers.Normalization)]
 
 

@@ -9,8 +9,17 @@ from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks.blocks import SkipSizeMismatch, torch_batch_norm
 from maskwright.networks.linknet import build_linknet
 from tests.networks import numpy_decoders
-from tests.networks.randomise import answer, difference, randomise
-from tests.networks.tiny import SKIPS, WIDTHS, decoder_layers, noise, pooled_encoder, taps_of, tiny_encoder, weights_of
+from tests.networks.randomise import difference, infer, randomise
+from tests.networks.tiny import (
+    SKIPS,
+    WIDTHS,
+    decoder_layers,
+    layer_outputs,
+    noise,
+    pooled_encoder,
+    tiny_encoder,
+    weights_of,
+)
 
 CASES = {
     "upsampling": (SKIPS, {}),
@@ -30,11 +39,11 @@ def test_logits_equal_those_of_numpy(encoder, case):
     names, options = CASES[case]
     network = randomise(build_linknet(encoder, 2, names, activation=None, **options), seed=3)
     images = noise(64, 96)
-    end, *skips = taps_of(network, images, "end", *names)
+    end, *skips = layer_outputs(network, images, "end", *names)
     blocks = options.get("n_upsample_blocks", 5)
     expected = numpy_decoders.linknet(end, skips, weights_of(network), blocks=blocks)
     assert expected.shape == (2, 2 * 2**blocks, 3 * 2**blocks, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 def test_encoder_that_ends_in_pooling_gets_two_centre_convolutions():
@@ -42,9 +51,9 @@ def test_encoder_that_ends_in_pooling_gets_two_centre_convolutions():
     assert [network.get_layer(f"center_block{i}_conv").filters for i in (1, 2)] == [512, 512]
     assert network.get_layer("decoder_stage0a_conv").filters == 128
     images = noise(32, 64)
-    end, *skips = taps_of(network, images, "pool", *SKIPS)
+    end, *skips = layer_outputs(network, images, "pool", *SKIPS)
     expected = numpy_decoders.linknet(end, skips, weights_of(network), blocks=5)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 @pytest.mark.parametrize("block_type", ["upsampling", "transpose"])
@@ -95,7 +104,7 @@ def test_bottleneck_of_fewer_than_four_channels_has_one(encoder):
 def test_variable_sizes_accept_any_multiple_of_32(size):
     network = build_linknet(tiny_encoder(None, None), 2, SKIPS)
     assert network.output_shape == (None, None, None, 2)
-    assert answer(network, np.zeros((1, *size, 3), "float32")).shape == (1, *size, 2)
+    assert infer(network, np.zeros((1, *size, 3), "float32")).shape == (1, *size, 2)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks.blocks import torch_batch_norm
 from maskwright.networks.pspnet import build_pspnet
 from tests.networks import numpy_decoders
-from tests.networks.randomise import answer, difference, randomise
-from tests.networks.tiny import decoder_layers, noise, taps_of, tiny_encoder, weights_of
+from tests.networks.randomise import difference, infer, randomise
+from tests.networks.tiny import decoder_layers, layer_outputs, noise, tiny_encoder, weights_of
 
 # The tapped map's size: multiples of six, as the reference library asks for; not; smaller than six.
 CASES = {
@@ -31,11 +31,11 @@ def test_logits_equal_those_of_numpy(case, open_size):
     network = build_pspnet(encoder, 2, tap, conv_filters=9, final_upsampling_factor=factor, activation=None, **options)
     randomise(network, seed=3)
     images = noise(*size)
-    (x,) = taps_of(network, images, tap)
+    (x,) = layer_outputs(network, images, tap)
     reduce = REDUCE[options.get("pooling_type", "avg")]
     expected = numpy_decoders.pspnet(x, weights_of(network), reduce=reduce, factor=factor)
     assert expected.shape == (2, *size, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_dropout_and_normalisation_arguments_are_used(encoder):
 def test_variable_sizes_accept_several_sizes():
     network = build_pspnet(tiny_encoder(None, None), 2, "eighth", conv_filters=6, pooling_type="max")
     for size in ((48, 96), (64, 40)):  # `predict` compiles for the sides left open at the second
-        np.testing.assert_allclose(network.predict(noise(*size), verbose=0), answer(network, noise(*size)), atol=1e-6)
+        np.testing.assert_allclose(network.predict(noise(*size), verbose=0), infer(network, noise(*size)), atol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])
@@ -89,7 +89,7 @@ def test_saved_network_predicts_the_same(tmp_path, pooling):
     network.save(tmp_path / "psp.keras")
     images = noise(48, 64)
     again = keras.saving.load_model(tmp_path / "psp.keras")
-    np.testing.assert_allclose(answer(again, images), answer(network, images), rtol=1e-6)
+    np.testing.assert_allclose(infer(again, images), infer(network, images), rtol=1e-6)
 
 
 @pytest.mark.parametrize("pooling", ["avg", "max"])

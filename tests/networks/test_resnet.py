@@ -9,7 +9,7 @@ from keras import layers
 
 from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks import ResNet18, ResNet34, build_resnet
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_bottleneck_is_1x1_then_strided_3x3_then_1x1():
 def test_top_is_pooling_and_a_classifier():
     network = ResNet18(input_shape=(197, 200, 3), classes=7)
     assert [layer.name for layer in network.layers[-4:]] == ["relu1", "pool1", "fc1", "softmax"]
-    probabilities = answer(randomise(network), np.ones((2, 197, 200, 3), "float32"))
+    probabilities = infer(randomise(network), np.ones((2, 197, 200, 3), "float32"))
     assert probabilities.shape == (2, 7)
     np.testing.assert_allclose(probabilities.sum(axis=-1), 1, rtol=1e-5)
 
@@ -150,7 +150,7 @@ def test_input_tensor_model_starts_at_the_source_input():
     network = tiny(input_tensor=colours)
     assert [layer.name for layer in network.layers[:3]] == ["grey", "to_colours", "bn_data"]
     assert network.count_params() == tiny().count_params() + 3 + 3
-    assert answer(network, np.zeros((1, 64, 64, 1), "float32")).shape == (1, 2, 2, 512)
+    assert infer(network, np.zeros((1, 64, 64, 1), "float32")).shape == (1, 2, 2, 512)
 
 
 def test_input_tensor_with_two_sources_gives_two_inputs():

@@ -7,7 +7,7 @@ import pytest
 from maskwright.errors import InputError
 from maskwright.networks.resnet_v1 import RESNET_V1_SKIPS, ResNet18V1, build_resnet_v1
 from tests.networks.randomise import randomise
-from tests.networks.tiny import noise, taps_of
+from tests.networks.tiny import layer_outputs, noise
 
 PARTS = {
     "kernel": "weight",
@@ -42,7 +42,7 @@ def test_every_stage_equals_torch_for_even_and_odd_sizes(options, last_stage):
     network = randomise(build_resnet_v1(**options))
     reference = torch_residual.TorchvisionResNet(state_of(network), last_stage=last_stage)
     images = noise(75, 101)
-    taps = taps_of(network, images, "relu", "layer1", "layer2", "layer3", "layer4")
+    taps = layer_outputs(network, images, "relu", "layer1", "layer2", "layer3", "layer4")
     for ours, theirs in zip(taps, reference(images), strict=True):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=2e-5 * theirs.std())

@@ -6,7 +6,7 @@ import pytest
 from maskwright.errors import InputError
 from maskwright.networks.resnext import RESNEXT_SKIPS, build_resnext
 from tests.networks.randomise import randomise
-from tests.networks.tiny import noise, taps_of, weights_of
+from tests.networks.tiny import layer_outputs, noise, weights_of
 
 ENDS = ("stage1_unit2_relu", "stage2_unit1_relu", "stage3_unit1_relu", "stage4_unit1_relu")
 
@@ -18,7 +18,7 @@ def test_every_stage_equals_torch_for_even_and_odd_sizes():
     x = reference.bn(torch_residual.to_torch(images), "bn_data")
     stem = torch_residual.nn.relu(reference.bn(reference.conv(x, "conv0", stride=2), "bn0"))
     expected = [torch_residual.to_numpy(tap) for tap in (stem, *reference.stages(stem))]
-    for ours, theirs in zip(taps_of(network, images, "relu0", *ENDS), expected, strict=True):
+    for ours, theirs in zip(layer_outputs(network, images, "relu0", *ENDS), expected, strict=True):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=2e-5 * theirs.std())
 

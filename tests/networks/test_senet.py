@@ -7,7 +7,7 @@ import pytest
 from maskwright.errors import InputError
 from maskwright.networks.senet import SENET_SKIPS, build_senet
 from tests.networks.randomise import randomise
-from tests.networks.tiny import noise, taps_of, weights_of
+from tests.networks.tiny import layer_outputs, noise, weights_of
 
 ENDS = tuple(f"stage{stage}_relu" for stage in (1, 2, 3, 4))
 
@@ -27,7 +27,7 @@ def test_every_stage_equals_torch_for_even_and_odd_sizes(family, groups, strided
         x = reference.conv(x, f"stem_conv{number}", stride=2 if number == 1 else 1)
         x = torch_residual.nn.relu(reference.bn(x, f"stem_bn{number}"))
     expected = [torch_residual.to_numpy(tap) for tap in (x, *reference.stages(x))]
-    for ours, theirs in zip(taps_of(network, images, "stem_relu", *ENDS), expected, strict=True):
+    for ours, theirs in zip(layer_outputs(network, images, "stem_relu", *ENDS), expected, strict=True):
         assert ours.shape == theirs.shape
         np.testing.assert_allclose(ours, theirs, atol=2e-5 * theirs.std())
 

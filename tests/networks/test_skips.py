@@ -14,7 +14,7 @@ conv = partial(layers.Conv2D, kernel_size=3, padding="same")
 
 
 def halved_thrice(*, sides: tuple[int | None, int | None] = (None, None)) -> keras.Model:
-    """Strides 2, 4 and 8, a gate of one pixel at 4, and activations of several kinds."""
+    """Build a model with strides 2, 4 and 8, a gate of one pixel at 4, and several kinds of activations."""
     source = x = keras.Input((*sides, 3))
     x = layers.ReLU(name="half_first")(conv(4, strides=2)(x))
     x = layers.PReLU(shared_axes=[1, 2], name="half_last")(conv(4)(x))

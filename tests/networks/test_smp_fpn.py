@@ -6,7 +6,7 @@ from keras import layers
 from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks.blocks import SkipSizeMismatch
 from maskwright.networks.smp_fpn import build_smp_fpn
-from tests.networks.randomise import answer, difference, randomise
+from tests.networks.randomise import difference, infer, randomise
 from tests.networks.tiny import SKIPS, decoder_layers, noise, tiny_encoder
 
 SMALL = {"pyramid_channels": 8, "segmentation_channels": 32}
@@ -28,7 +28,7 @@ def test_logits_equal_those_of_torch(encoder, merge_policy, segmentation_channel
     images = noise(64, 96)
     expected = Reference(randomise(network, seed=3), images, "end", *SKIPS[:3]).fpn(add=merge_policy == "add")
     assert expected.shape == (2, 64, 96, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 def test_defaults_are_those_of_segmentation_models_pytorch(encoder):

@@ -6,7 +6,7 @@ from keras import layers
 from maskwright.errors import WrongArgument
 from maskwright.networks.blocks import SkipSizeMismatch
 from maskwright.networks.smp_linknet import build_smp_linknet
-from tests.networks.randomise import answer, difference, randomise
+from tests.networks.randomise import difference, infer, randomise
 from tests.networks.tiny import SKIPS, WIDTHS, decoder_layers, noise, tiny_encoder
 
 
@@ -29,7 +29,7 @@ def test_logits_equal_those_of_torch(encoder, names, blocks, use_batchnorm):
     images = noise(64, 96)
     expected = Reference(randomise(network, seed=3), images, "end", *names).linknet(blocks=blocks)
     assert expected.shape == (2, 2 * 2**blocks, 3 * 2**blocks, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 def test_block_has_the_channels_of_its_skip_or_32(encoder):

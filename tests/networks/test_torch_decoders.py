@@ -8,7 +8,7 @@ from maskwright.networks.deeplabv3plus import build_deeplabv3plus
 from maskwright.networks.smp_fpn import build_smp_fpn
 from maskwright.networks.smp_linknet import build_smp_linknet
 from maskwright.networks.unetplusplus import build_unetplusplus
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 from tests.networks.tiny import SKIPS, decoder_layers, noise, tiny_encoder
 
 BUILDS = {
@@ -25,7 +25,7 @@ def test_variable_sizes_accept_any_multiple_of_32(name):
     network = BUILDS[name](tiny_encoder(None, None))
     assert (network.name, network.output_shape) == (name, (None, None, None, 2))
     for size in ((32, 96), (64, 32)):
-        assert answer(network, noise(*size)).shape == (2, *size, 2)
+        assert infer(network, noise(*size)).shape == (2, *size, 2)
 
 
 @decoders
@@ -34,7 +34,7 @@ def test_saved_network_predicts_the_same(name, tmp_path):
     network.save(tmp_path / "network.keras")
     images = noise(64, 32)
     again = keras.saving.load_model(tmp_path / "network.keras")
-    np.testing.assert_allclose(answer(again, images), answer(network, images), rtol=1e-6)
+    np.testing.assert_allclose(infer(again, images), infer(network, images), rtol=1e-6)
 
 
 @decoders
@@ -80,4 +80,4 @@ def test_layers_after_the_last_convolution_are_float32(name):
     head = names.index("final_conv")
     assert set(precision[:head]) == {"float16"}
     assert set(precision[head:]) == {"float32"}
-    assert answer(network, noise(64, 96)).dtype == np.float32
+    assert infer(network, noise(64, 96)).dtype == np.float32

@@ -8,7 +8,7 @@ from keras import layers
 from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks import ResNet18, ResNet34, SkipSizeMismatch, build_resnet, build_unet
 from maskwright.networks.backbones import BACKBONES
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 SKIPS = BACKBONES["resnet18"].skips
 
@@ -100,7 +100,7 @@ def test_head_is_float32_in_mixed_precision():
     precision = {layer.name: layer.compute_dtype for layer in network.layers}
     assert (precision["conv0"], precision["decoder_stage4b_conv"]) == ("float16", "float16")
     assert (precision["final_conv"], precision["softmax"]) == ("float32", "float32")
-    assert answer(network, np.zeros((1, 32, 32, 3), "float32")).dtype == np.float32
+    assert infer(network, np.zeros((1, 32, 32, 3), "float32")).dtype == np.float32
 
 
 @pytest.mark.usefixtures("mixed_precision")
@@ -111,7 +111,7 @@ def test_classifier_probabilities_are_float32_in_mixed_precision():
 
 @pytest.mark.parametrize("size", [(32, 96), (64, 32)])
 def test_variable_sizes_accept_any_multiple_of_32(open_unet, size):
-    masks = answer(open_unet, np.zeros((1, *size, 3), "float32"))
+    masks = infer(open_unet, np.zeros((1, *size, 3), "float32"))
     assert masks.shape == (1, *size, 2)
 
 
@@ -125,7 +125,7 @@ def test_network_is_restored_from_its_configuration(open_unet):
     again = keras.Model.from_config(open_unet.get_config())
     again.set_weights(randomise(open_unet).get_weights())
     images = np.random.default_rng(2).normal(size=(1, 32, 64, 3)).astype("float32")
-    np.testing.assert_allclose(answer(again, images), answer(open_unet, images), rtol=1e-6)
+    np.testing.assert_allclose(infer(again, images), infer(open_unet, images), rtol=1e-6)
 
 
 @pytest.mark.parametrize("use_batchnorm", [True, False])

@@ -7,14 +7,14 @@ from keras import layers
 from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks.blocks import SkipSizeMismatch, batch_norm
 from maskwright.networks.unetplusplus import build_unetplusplus
-from tests.networks.randomise import answer, difference, randomise
+from tests.networks.randomise import difference, infer, randomise
 from tests.networks.tiny import SKIPS, WIDTHS, decoder_layers, noise, tiny_encoder
 
 FILTERS = (9, 8, 7, 5, 4)
 
 
-def encoder_with_a_full_size_map() -> keras.Model:
-    """As a VGG: a fifth layer to join, before the first halving."""
+def encoder_with_full_size_skip() -> keras.Model:
+    """Build an encoder with a fifth skip connection at full size, like a VGG."""
     images = keras.Input((64, 96, 3))
     x = layers.Conv2D(5, 3, padding="same", activation="relu", name="full")(images)
     for name, width in WIDTHS.items():
@@ -41,18 +41,18 @@ def test_logits_equal_those_of_torch(encoder, names, filters, use_batchnorm):
     images = noise(64, 96)
     expected = Reference(randomise(network, seed=3), images, "end", *names).unetplusplus(blocks=len(filters))
     assert expected.shape == (2, 2 * 2 ** len(filters), 3 * 2 ** len(filters), 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 def test_fifth_skip_is_concatenated_at_full_size():
     from tests.networks.torch_decoders import Reference
 
     names = (*SKIPS, "full")
-    network = build_unetplusplus(encoder_with_a_full_size_map(), 2, names, decoder_filters=FILTERS, activation=None)
+    network = build_unetplusplus(encoder_with_full_size_skip(), 2, names, decoder_filters=FILTERS, activation=None)
     images = noise(64, 96)
     expected = Reference(randomise(network, seed=3), images, "end", *names).unetplusplus(blocks=5)
     assert expected.shape == (2, 64, 96, 2)
-    assert difference(expected, answer(network, images)) < 1e-4
+    assert difference(expected, infer(network, images)) < 1e-4
 
 
 def test_blocks_have_the_channels_and_epsilon_of_smp(encoder):

@@ -4,18 +4,18 @@ import keras
 import numpy as np
 import pytest
 
-from tests.networks.tiny import taps_of, weights_of
+from tests.networks.tiny import layer_outputs, weights_of
 
 torch = pytest.importorskip("torch", reason="torch, the other side of the comparison, is not installed")
 nn = torch.nn.functional
 
 
 class Reference:
-    """Logits of a network's decoder, from the maps that its layers ``end`` and ``skips`` give for ``images``."""
+    """Compute the logits of a decoder from the outputs of the layers ``end`` and ``skips`` for ``images``."""
 
     def __init__(self, network: keras.Model, images: np.ndarray, end: str, *skips: str) -> None:
         self.weights = {name: torch.from_numpy(weight) for name, weight in weights_of(network).items()}
-        taps = taps_of(network, images, end, *skips)
+        taps = layer_outputs(network, images, end, *skips)
         self.end, *self.skips = (torch.from_numpy(tap).permute(0, 3, 1, 2) for tap in taps)
 
     def conv(self, x, name, *, dilation=1):
@@ -24,7 +24,7 @@ class Reference:
         return nn.conv2d(x, kernel, self.weights.get(f"{name}/bias"), padding=pad, dilation=dilation)
 
     def finish(self, x, name):
-        """Normalisation, by batch or by groups, where there is one, and ReLU."""
+        """Apply batch or group normalisation, if any, and ReLU."""
         mean, scale, shift = (self.weights.get(f"{name}_bn/{part}") for part in ("moving_mean", "gamma", "beta"))
         if mean is not None:
             x = nn.batch_norm(x, mean, self.weights[f"{name}_bn/moving_variance"], scale, shift, eps=1e-5)
@@ -76,10 +76,10 @@ class Reference:
         for i, (x, doublings) in enumerate(zip(pyramid, (3, 2, 1, 0), strict=True)):
             for step in range(max(1, doublings)):
                 x = self.conv_relu(x, f"decoder_seg_blocks_{i}_block_{step}")
-                x = enlarged(x, 2) if doublings else x
+                x = upsampled(x, 2) if doublings else x
             branches.append(x)
         x = sum(branches) if add else torch.cat(branches, dim=1)
-        return self.answer(enlarged(self.conv(x, "final_conv"), 4))
+        return self.answer(upsampled(self.conv(x, "final_conv"), 4))
 
     def deeplabv3plus(self, *, rates, factor):
         x, (skip,) = self.end, self.skips
@@ -91,13 +91,13 @@ class Reference:
         views.append(nn.interpolate(mean, size=x.shape[2:], mode="bilinear", align_corners=False))
         x = self.conv_relu(torch.cat(views, dim=1), "decoder_aspp_0_project")
         x = self.conv_relu(self.depthwise(x, "decoder_aspp_1"), "decoder_aspp_1")
-        x = torch.cat([enlarged(x, factor), self.conv_relu(skip, "decoder_block1")], dim=1)
+        x = torch.cat([upsampled(x, factor), self.conv_relu(skip, "decoder_block1")], dim=1)
         x = self.conv_relu(self.depthwise(x, "decoder_block2"), "decoder_block2")
-        return self.answer(enlarged(self.conv(x, "final_conv"), 4))
+        return self.answer(upsampled(self.conv(x, "final_conv"), 4))
 
     def answer(self, logits) -> np.ndarray:
         return logits.permute(0, 2, 3, 1).numpy()
 
 
-def enlarged(x, factor):
+def upsampled(x, factor):
     return nn.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=True)

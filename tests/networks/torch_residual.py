@@ -18,7 +18,7 @@ def to_numpy(x) -> np.ndarray:
 
 
 class TorchvisionResNet:
-    """torchvision's ResNet, dilated as segmentation_models_pytorch dilates it, from a state dict of its names."""
+    """A ResNet of torchvision with the dilation of segmentation_models_pytorch, from a state dict."""
 
     def __init__(self, state: Mapping[str, np.ndarray], *, last_stage: dict[str, int]) -> None:
         self.state = {name: torch.from_numpy(values.astype("float64")) for name, values in state.items()}
@@ -47,7 +47,7 @@ class TorchvisionResNet:
         return nn.relu(y + x)
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
-        """What the stem's ReLU and the four stages give."""
+        """Return the outputs of the stem's ReLU and of the four stages."""
         taps = [nn.relu(self.conv_bn(to_torch(images), "conv1", "bn1", stride=2))]
         x = nn.max_pool2d(taps[0], 3, stride=2, padding=1)
         for stage in (1, 2, 3, 4):
@@ -61,7 +61,7 @@ class TorchvisionResNet:
 
 
 class Bottlenecks:
-    """The bottlenecks of image-classifiers' ResNeXt and SENet, from weights by ``layer/weight`` in Keras' layout."""
+    """Bottlenecks of the ResNeXt and SENet of image-classifiers, from weights by ``layer/weight`` in Keras layout."""
 
     def __init__(
         self, weights: Mapping[str, np.ndarray], *, epsilon: float, groups: int, strided: int, squeeze: bool
@@ -99,7 +99,7 @@ class Bottlenecks:
         return nn.relu(y + x)
 
     def stages(self, stem) -> list:
-        """What the four stages give after the stem's pooling."""
+        """Return the outputs of the four stages after the stem's pooling."""
         x, ends = nn.max_pool2d(stem, 3, stride=2, padding=1), []
         for stage in (1, 2, 3, 4):
             unit = 1

@@ -14,7 +14,7 @@ import pytest
 from maskwright.networks.resnet_v1 import ResNet18V1
 from maskwright.weights.smp.load_save import load_smp, save_smp, save_smp_folder
 from maskwright.weights.torch.file import load_resnet_v1
-from tests.networks.randomise import answer
+from tests.networks.randomise import infer
 
 PEER = os.environ.get("MASKWRIGHT_SMP_PYTHON")
 pytestmark = pytest.mark.skipif(not PEER, reason="MASKWRIGHT_SMP_PYTHON names no interpreter with smp")
@@ -71,7 +71,7 @@ def pairs(folder, kind):
 @pytest.mark.parametrize("name", SMP)
 def test_a_network_of_smps_answers_the_same_here_and_the_same_back_there(name, theirs, ours):
     for images, expected in pairs(theirs / name, "theirs"):
-        np.testing.assert_allclose(answer(ours[name], images), expected, atol=1e-4)
+        np.testing.assert_allclose(infer(ours[name], images), expected, atol=1e-4)
     for kind in ("again", "hub"):
         for (_, found), (_, expected) in zip(pairs(theirs / name, kind), pairs(theirs / name, "theirs"), strict=True):
             np.testing.assert_array_equal(found, expected)
@@ -84,7 +84,7 @@ def test_a_classifier_answers_the_same_here(library, suffix, theirs):
     load_resnet_v1(network, theirs / library / f"theirs.{suffix}")
     for images, logits in pairs(theirs / library, "exact"):
         expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        np.testing.assert_allclose(answer(network, images), expected, atol=1e-5)
+        np.testing.assert_allclose(infer(network, images), expected, atol=1e-5)
 
 
 def test_a_pickle_and_safe_tensors_make_the_same_network(theirs, ours):
@@ -97,7 +97,7 @@ def test_probabilities_are_smps_logits_through_the_activation_of_their_number(th
     for name, probabilities in (("unet", lambda x: 1 / (1 + np.exp(-x))), ("fpn", softmax)):
         network = load_smp(theirs / name / "theirs.safetensors")
         for images, logits in pairs(theirs / name, "exact"):
-            np.testing.assert_allclose(answer(network, images), probabilities(logits), atol=1e-4)
+            np.testing.assert_allclose(infer(network, images), probabilities(logits), atol=1e-4)
 
 
 def softmax(logits):

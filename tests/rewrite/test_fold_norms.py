@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from maskwright.rewrite.fold_norms import fold_norms, folded_weights
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 from tests.networks.tiny import noise
 
 CONVOLUTIONS = {
@@ -49,7 +49,7 @@ def test_normalisation_is_folded_into_every_kind_of_convolution(kind, use_bias, 
     network = network_of(CONVOLUTIONS[kind](padding="same", use_bias=use_bias), epsilon=0.1, **norm)
     folded, images = fold_norms(network), noise(9, 12)
     assert count(folded, layers.BatchNormalization) == 0
-    np.testing.assert_allclose(answer(folded, images), answer(network, images), atol=2e-6)
+    np.testing.assert_allclose(infer(folded, images), infer(network, images), atol=2e-6)
 
 
 def test_channel_with_zero_variance_keeps_its_precision():
@@ -57,7 +57,7 @@ def test_channel_with_zero_variance_keeps_its_precision():
     norm = network.layers[-1]
     norm.moving_variance.assign(np.array([0.0, 1e-12, 1e4, 1.0]))
     images = noise(9, 12)
-    np.testing.assert_allclose(answer(fold_norms(network), images), answer(network, images), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(infer(fold_norms(network), images), infer(network, images), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_channel_with_zero_variance_keeps_its_precision():
 def test_normalisation_that_cannot_be_folded_is_kept(network):
     folded, images = fold_norms(network), noise(9, 12)
     assert count(folded, layers.BatchNormalization) == 1
-    np.testing.assert_allclose(answer(folded, images), answer(network, images), atol=1e-6)
+    np.testing.assert_allclose(infer(folded, images), infer(network, images), atol=1e-6)
 
 
 def test_normalisation_before_a_padded_convolution_is_kept():

@@ -14,7 +14,7 @@ from maskwright.networks.fpn import build_fpn
 from maskwright.networks.linknet import build_linknet
 from maskwright.networks.unetplusplus import build_unetplusplus
 from maskwright.rewrite.for_export import rewrite_for_export
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 from tests.networks.tiny import SKIPS, noise, pooled_encoder, tiny_encoder
 from tests.rewrite.graphs import SIZE, RandomGraph
 
@@ -125,14 +125,14 @@ def test_original_network_is_unchanged():
     network = randomise(keras.Model(image, layers.Conv2D(1, 3, padding="same")(x)))
     network.compile(loss="mse")
     images = noise(32, 64)
-    config, weights, outputs = network.get_config(), network.get_weights(), answer(network, images)
+    config, weights, outputs = network.get_config(), network.get_weights(), infer(network, images)
     rewritten = rewrite_for_export(network)
     for weight in rewritten.weights:
         weight.assign(keras.ops.zeros_like(weight))
     assert network.get_config() == config
     for new, old in zip(network.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(new, old)
-    np.testing.assert_array_equal(answer(network, images), outputs)
+    np.testing.assert_array_equal(infer(network, images), outputs)
     assert network.compiled
     assert not rewritten.compiled
     assert all(layer.output is not None for layer in network.layers)  # an error for a layer that is called twice

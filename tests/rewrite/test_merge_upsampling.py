@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from maskwright.rewrite.merge_upsampling import merge_upsampling, transposed_kernel
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 from tests.networks.tiny import noise
 
 
@@ -71,7 +71,7 @@ def test_upsampling_and_concatenation_are_merged_exactly(network):
     rewritten = merge_upsampling(network[1])
     assert not {"UpSampling2D", "Concatenate"} & set(layer_classes(rewritten))
     for size in ((12, 20), (4, 4)):
-        ours, theirs = answer(rewritten, noise(*size)), answer(network[1], noise(*size))
+        ours, theirs = infer(rewritten, noise(*size)), infer(network[1], noise(*size))
         np.testing.assert_allclose(ours, theirs, atol=3e-6)
 
 
@@ -79,7 +79,7 @@ def test_upsampling_and_concatenation_are_merged_exactly(network):
 def test_outputs_agree_up_to_the_borders_for_any_size(side):
     network = concatenated(up())
     images = noise(side, side + 1)
-    np.testing.assert_allclose(answer(merge_upsampling(network), images), answer(network, images), atol=2e-6)
+    np.testing.assert_allclose(infer(merge_upsampling(network), images), infer(network, images), atol=2e-6)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_outputs_agree_up_to_the_borders_for_any_size(side):
 def test_upsampling_that_cannot_be_merged_is_kept(network):
     rewritten, images = merge_upsampling(network[1]), noise(12, 20)
     assert layer_classes(rewritten) == layer_classes(network[1])
-    np.testing.assert_array_equal(answer(rewritten, images), answer(network[1], images))
+    np.testing.assert_array_equal(infer(rewritten, images), infer(network[1], images))
 
 
 def test_concatenation_with_two_consumers_is_kept():

@@ -6,7 +6,7 @@ import pytest
 from keras import layers
 
 from maskwright.rewrite.padding import merge_padding
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 from tests.networks.tiny import noise
 
 MERGED = {
@@ -36,7 +36,7 @@ def test_padding_is_merged_only_if_it_equals_same_padding(name):
     rewritten, images = merge_padding(network), noise(9, 12)
     assert [layer.name for layer in network.layers if isinstance(layer, layers.ZeroPadding2D)]
     assert len(rewritten.layers) == (2 if name in MERGED else 3)
-    np.testing.assert_allclose(answer(rewritten, images), answer(network, images), atol=1e-6)
+    np.testing.assert_allclose(infer(rewritten, images), infer(network, images), atol=1e-6)
 
 
 def test_padding_with_two_consumers_is_kept():

@@ -23,7 +23,7 @@ from maskwright.weights.encoder import UnpublishedFirstUnit, load_encoder_weight
 from maskwright.weights.input_channels import adapt_kernel
 from maskwright.weights.keras_file import UnusableWeights
 from maskwright.weights.segmentation_models.fill import LayerMismatch
-from tests.networks.randomise import answer, difference, randomise
+from tests.networks.randomise import difference, infer, randomise
 from tests.weights.keras2 import write_keras2
 from tests.weights.server import Answer, serving
 
@@ -112,7 +112,7 @@ def test_the_libraries_own_files_make_our_networks_answer_as_its_own(publish, tm
             publish(server, key)
             networks[top] = ResNet18(first_unit="projection", include_top=top, input_shape=size)
             load_published(networks[top], "resnet18", "imagenet", include_top=top)
-    assert difference(answer(networks[False], said["images"]), said["features"]) < 1e-4
+    assert difference(infer(networks[False], said["images"]), said["features"]) < 1e-4
     assert_array_equal(networks[True].get_layer("fc1").kernel.numpy(), said["fc1_kernel"])
 
 

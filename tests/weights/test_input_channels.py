@@ -9,11 +9,11 @@ from maskwright.weights.input_channels import (
     UnadaptableWeights,
     adapt_kernel,
     adapt_statistics,
+    clone_for_rgb,
     copy_adapted,
     image_channels,
-    clone_for_rgb,
 )
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 KERNEL = np.array([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]]).reshape(1, 1, 3, 2)  # two filters
 
@@ -62,14 +62,14 @@ PIXELS = np.random.default_rng(1).uniform(-2, 2, (2, 8, 12, 3)).astype("float32"
 
 def test_an_encoder_of_one_channel_answers_as_for_the_grey_image_repeated():
     rgb, grey = randomise(encoder(3)), PIXELS[..., :1]
-    assert_allclose(answer(adapted(rgb, 1), grey), answer(rgb, np.repeat(grey, 3, axis=-1)), atol=1e-5)
+    assert_allclose(infer(adapted(rgb, 1), grey), infer(rgb, np.repeat(grey, 3, axis=-1)), atol=1e-5)
 
 
 @pytest.mark.parametrize("normalised", [False, True])
 def test_an_encoder_of_six_channels_answers_to_rgb_twice_as_to_rgb(normalised):
     rgb = randomise(encoder(3, normalised=normalised))
     six = adapted(rgb, 6, normalised=normalised)
-    assert_allclose(answer(six, np.concatenate([PIXELS, PIXELS], axis=-1)), answer(rgb, PIXELS), atol=1e-5)
+    assert_allclose(infer(six, np.concatenate([PIXELS, PIXELS], axis=-1)), infer(rgb, PIXELS), atol=1e-5)
 
 
 def test_one_channel_is_normalised_by_the_means_over_rgb():

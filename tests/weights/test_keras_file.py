@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from maskwright.weights.keras_file import MissingWeights, UnusableWeights, load_weights
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 IMAGES = np.random.default_rng(5).normal(size=(1, 8, 8, 3)).astype("float32")
 
@@ -24,7 +24,7 @@ def test_a_networks_own_weights_make_it_answer_again(tmp_path, given):
     network.save_weights(tmp_path / "own.weights.h5")
     again = small_network()
     load_weights(again, given(tmp_path / "own.weights.h5"), argument="weights")
-    np.testing.assert_array_equal(answer(again, IMAGES), answer(network, IMAGES))
+    np.testing.assert_array_equal(infer(again, IMAGES), infer(network, IMAGES))
 
 
 def test_imagenet_is_shown_where_it_goes():

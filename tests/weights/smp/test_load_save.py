@@ -21,7 +21,7 @@ from maskwright.networks.unetplusplus import build_unetplusplus
 from maskwright.weights.smp.identify import UnknownSmpNetwork, identify
 from maskwright.weights.smp.load_save import NotForSmp, load_smp, save_smp, save_smp_folder
 from maskwright.weights.torch.names import NoCounterpart
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 SOURCE = {"argument": "file", "given": "a.pth"}
 CHANNELS, CLASSES = 4, 3
@@ -87,7 +87,7 @@ def test_another_epsilon_is_made_up_for_in_the_variance_and_dropout_is_left_out(
     assert again.get_layer("decoder_stage0a_bn").epsilon == 1e-5
     assert again.layers[-1].name == "sigmoid"
     images = np.random.default_rng(1).normal(size=(2, 32, 64, CHANNELS)).astype("float32")
-    np.testing.assert_allclose(answer(again, images), answer(network, images), atol=1e-5)
+    np.testing.assert_allclose(infer(again, images), infer(network, images), atol=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from maskwright.weights.torch.file import (
     read_tensors,
 )
 from maskwright.weights.torch.names import TensorMismatch
-from tests.networks.randomise import answer
+from tests.networks.randomise import infer
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 from tests.weights.torch_resnet import randomised_resnet  # noqa: E402  it needs torch
@@ -57,7 +57,7 @@ def test_a_resnet_answers_as_it_did_in_torch(peer, peer_file, images):
     load_resnet_v1(network, peer_file)
     with torch.inference_mode():
         expected = peer.features(torch.from_numpy(images).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(answer(network, images), expected, atol=1e-4)
+    np.testing.assert_allclose(infer(network, images), expected, atol=1e-4)
 
 
 def test_a_resnet_with_its_classifier_answers_as_it_did_in_torch(peer, images, tmp_path):
@@ -65,7 +65,7 @@ def test_a_resnet_with_its_classifier_answers_as_it_did_in_torch(peer, images, t
     load_resnet_v1(network, written(tmp_path / "resnet.pth", peer.state_dict()))
     with torch.inference_mode():
         expected = peer(torch.from_numpy(images).permute(0, 3, 1, 2)).softmax(dim=1).numpy()
-    np.testing.assert_allclose(answer(network, images), expected, atol=1e-5)
+    np.testing.assert_allclose(infer(network, images), expected, atol=1e-5)
 
 
 def test_a_classifier_is_not_left_unfilled(peer, tmp_path):

@@ -13,7 +13,7 @@ from maskwright.weights.torch.names import (
     module_of,
     tensors_of,
 )
-from tests.networks.randomise import answer, randomise
+from tests.networks.randomise import infer, randomise
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 F = torch.nn.functional
@@ -77,7 +77,7 @@ def test_torch_computes_the_same_of_a_layers_tensors(kind):
     assert {name.split(".")[0] for name in tensors} == {"module"}
     named = {name.split(".")[-1]: torch.from_numpy(tensor) for name, tensor in tensors.items()}
     expected = theirs(torch.from_numpy(images).permute(0, 3, 1, 2), named).permute(0, 2, 3, 1).numpy()
-    np.testing.assert_allclose(answer(network, images), expected, atol=2e-5)
+    np.testing.assert_allclose(infer(network, images), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PAIRS if "Keras" not in kind])
