@@ -109,7 +109,7 @@ def Unet(
             classification_head=classification_head,
             dropout=dropout,
         )
-    return _load_weights(network, weights)
+    return _with_weights(network, weights)
 
 
 @fill_docstring(MODEL_TEXTS)
@@ -142,8 +142,7 @@ def FPN(
         encoder_features: Four encoder layers, as names or indices, at 1/16, 1/8, 1/4 and 1/2 of the image size, or the
             first three; ``"default"`` uses those of the encoder.
         pyramid_block_filters: Channels of the pyramid; the convolutions after it have half as many.
-        pyramid_use_batchnorm: Whether to use batch normalisation after the pyramid; if not, the convolutions there have
-            a bias.
+        pyramid_use_batchnorm: Whether to normalise after the pyramid; if not, the convolutions there have a bias.
         pyramid_aggregation: How to merge the levels of the pyramid: ``"concat"`` or ``"sum"``.
         pyramid_dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1); None adds no
             dropout.
@@ -171,7 +170,7 @@ def FPN(
             use_batchnorm=pyramid_use_batchnorm,
             norm=encoder.norm,
         )
-    return _load_weights(network, weights)
+    return _with_weights(network, weights)
 
 
 @fill_docstring(MODEL_TEXTS)
@@ -231,7 +230,7 @@ def Linknet(
             use_batchnorm=decoder_use_batchnorm,
             norm=encoder.norm,
         )
-    return _load_weights(network, weights)
+    return _with_weights(network, weights)
 
 
 @fill_docstring(MODEL_TEXTS)
@@ -266,8 +265,7 @@ def PSPNet(
         downsample_factor: 4, 8 or 16: the pyramid pools the encoder layer at this fraction of the image size.
         psp_conv_filters: Filters of the convolution of each pooled grid and of the one that merges them.
         psp_pooling_type: ``"avg"`` or ``"max"``.
-        psp_use_batchnorm: Whether to use batch normalisation after the pyramid; if not, the convolutions there have a
-            bias.
+        psp_use_batchnorm: Whether to normalise after the pyramid; if not, the convolutions there have a bias.
         psp_dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1); None adds no
             dropout.
 
@@ -299,7 +297,7 @@ def PSPNet(
             use_batchnorm=psp_use_batchnorm,
             norm=encoder.norm,
         )
-    return _load_weights(network, weights)
+    return _with_weights(network, weights)
 
 
 @fill_docstring(MODEL_TEXTS)
@@ -359,7 +357,7 @@ def UnetPlusPlus(
             use_batchnorm=decoder_use_batchnorm,
             norm=encoder.norm,
         )
-    return _load_weights(network, weights)
+    return _with_weights(network, weights)
 
 
 @fill_docstring(MODEL_TEXTS)
@@ -434,7 +432,7 @@ def DeepLabV3Plus(
             use_batchnorm=decoder_use_batchnorm,
             norm=encoder.norm,
         )
-    return _load_weights(network, weights)
+    return _with_weights(network, weights)
 
 
 ARCHITECTURES: Final[Mapping[str, Callable[..., keras.Model]]] = {
@@ -476,13 +474,13 @@ def _features(encoder: Encoder, features: Features, *, max_count: int = DEFAULT_
 
 
 def _check_filters(filters: object) -> None:
-    """Require a list, whose length is the number of blocks; the builder checks its values."""
+    """Check that filters are a list, whose length is the number of blocks; the builder checks the values."""
     if not isinstance(filters, Sequence) or not filters:
-        expected = "a list with an integer of at least 1 per decoder block"
-        raise wrong_argument("decoder_filters", filters, expected=expected)
+        raise wrong_argument("decoder_filters", filters, expected="a list with one integer of at least 1 per block")
 
 
-def _load_weights(network: keras.Model, weights: WeightsFile | None) -> keras.Model:
+def _with_weights(network: keras.Model, weights: WeightsFile | None) -> keras.Model:
+    """Return the network after loading the weights, if any."""
     if weights is not None:
         load_weights(network, weights, argument="weights")
     return network

@@ -13,7 +13,7 @@ from tests.networks.randomise import infer, randomise
 
 
 @pytest.fixture(scope="module")
-def article() -> keras.Model:
+def resnet34() -> keras.Model:
     return ResNet34(first_unit="identity", include_top=False, input_shape=(224, 224, 3))
 
 
@@ -21,17 +21,17 @@ def tiny(**options: Any) -> keras.Model:
     return build_resnet(**{"units": (1, 1, 1, 1), "include_top": False, "input_shape": (64, 64, 3), **options})
 
 
-@pytest.fixture(params=["article", "bottleneck", "squeezed"])
-def each_kind(request: pytest.FixtureRequest, article: keras.Model) -> keras.Model:
+@pytest.fixture(params=["resnet34", "bottleneck", "squeezed"])
+def network_of_each_unit(request: pytest.FixtureRequest, resnet34: keras.Model) -> keras.Model:
     """A network of each kind of unit, with its constants."""
     kinds = {"bottleneck": {"block": "bottleneck"}, "squeezed": {"squeeze_excitation": True}}
-    return article if request.param == "article" else tiny(**kinds[request.param])
+    return resnet34 if request.param == "resnet34" else tiny(**kinds[request.param])
 
 
-def test_resnet34_has_157_layers_and_the_published_parameter_count(article):
-    assert len(article.layers) == 157
-    assert article.count_params() == 21_298_377
-    assert article.output_shape == (None, 7, 7, 512)
+def test_resnet34_has_157_layers_and_the_published_parameter_count(resnet34):
+    assert len(resnet34.layers) == 157
+    assert resnet34.count_params() == 21_298_377
+    assert resnet34.output_shape == (None, 7, 7, 512)
 
 
 def test_top_adds_the_parameters_of_its_classifier():
@@ -39,9 +39,9 @@ def test_top_adds_the_parameters_of_its_classifier():
     assert ResNet18(first_unit="identity").count_params() == 11_695_793
 
 
-def test_published_indices_are_the_four_skips(article):
-    taps = [(article.layers[i].name, article.layers[i].output.shape[1:]) for i in (128, 73, 36, 5)]
-    assert taps == [
+def test_published_indices_are_the_four_skips(resnet34):
+    skips = [(resnet34.layers[i].name, resnet34.layers[i].output.shape[1:]) for i in (128, 73, 36, 5)]
+    assert skips == [
         ("stage4_unit1_relu1", (14, 14, 256)),
         ("stage3_unit1_relu1", (28, 28, 128)),
         ("stage2_unit1_relu1", (56, 56, 64)),
@@ -107,29 +107,29 @@ def test_identity_shortcut_is_the_input_of_the_unit():
     assert network.get_layer("stage1_unit2_add").input[1] is network.get_layer("stage1_unit1_add").output
 
 
-def test_normalisations_have_the_published_constants(each_kind):
-    for layer in each_kind.layers:
+def test_normalisations_have_the_published_constants(network_of_each_unit):
+    for layer in network_of_each_unit.layers:
         if isinstance(layer, layers.BatchNormalization):
             assert (layer.momentum, layer.epsilon, layer.center) == (0.99, 2e-5, True)
             assert layer.scale == (layer.name != "bn_data")
 
 
-def test_convolutions_are_explicitly_padded_unbiased_and_he_uniform(each_kind):
-    for layer in each_kind.layers:
+def test_convolutions_are_explicitly_padded_unbiased_and_he_uniform(network_of_each_unit):
+    for layer in network_of_each_unit.layers:
         if isinstance(layer, layers.Conv2D):
             assert (layer.padding, layer.use_bias) == ("valid", "_se_" in layer.name)
             assert isinstance(layer.kernel_initializer, keras.initializers.HeUniform)
             side = layer.kernel_size[0]
             if side > 1:
-                padding = each_kind.get_layer(f"{layer.name}_pad")
+                padding = network_of_each_unit.get_layer(f"{layer.name}_pad")
                 assert layer.input is padding.output
                 assert padding.padding == ((side // 2, side // 2),) * 2
 
 
-def test_stem_is_a_7x7_convolution_and_a_3x3_pooling(each_kind):
-    conv, pooling = each_kind.get_layer("conv0"), each_kind.get_layer("pooling0")
+def test_stem_is_a_7x7_convolution_and_a_3x3_pooling(network_of_each_unit):
+    conv, pooling = network_of_each_unit.get_layer("conv0"), network_of_each_unit.get_layer("pooling0")
     assert (conv.filters, conv.kernel_size, conv.strides) == (64, (7, 7), (2, 2))
-    assert each_kind.get_layer("pooling0_pad").padding == ((1, 1), (1, 1))
+    assert network_of_each_unit.get_layer("pooling0_pad").padding == ((1, 1), (1, 1))
     assert isinstance(pooling, layers.MaxPooling2D)
     assert (pooling.pool_size, pooling.strides, pooling.padding) == ((3, 3), (2, 2), "valid")
 

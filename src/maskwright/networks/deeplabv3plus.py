@@ -99,8 +99,8 @@ def build_deeplabv3plus(
     """Build a DeepLabV3+ on any functional or built sequential Keras model whose output is a feature map.
 
     Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the backbone's stride divides height and width. A dilated backbone with an output stride of 16
-    (``output_stride=16`` of `build_resnet_v1`) gives the best results; one with a stride of 32 works too.
+    the backbone's stride divides height and width. A dilated backbone with an output stride of 16 is
+    recommended (``output_stride=16`` of `build_resnet_v1`); one with a stride of 32 is upsampled by twice the factor.
 
     Args:
         backbone: The encoder.
