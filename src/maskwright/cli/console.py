@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import typer
 
@@ -167,8 +167,13 @@ def interruptible(remedy: str = "Finished files are kept. Run the same command a
     try:
         yield
     except KeyboardInterrupt:
-        sys.stderr.write(f"Interrupted. {remedy}\n")
-        raise typer.Exit(ExitCode.INTERRUPTED) from None
+        exit_interrupted(remedy)
+
+
+def exit_interrupted(remedy: str) -> NoReturn:
+    """Print that the command was interrupted and how to continue, and end it with exit code 130."""
+    sys.stderr.write(f"Interrupted. {remedy}\n")
+    raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def exit_if_failed(failures: Sequence[InputError], *, total: int) -> None:

@@ -7,11 +7,11 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
-from maskwright.cli.console import ExitCode, counter, interruptible, print_line, print_table, print_warning
+from maskwright.cli.console import counter, exit_interrupted, interruptible, print_line, print_table, print_warning
 from maskwright.cli.options import (
     NO_DEFAULT,
     Classes,
@@ -34,6 +34,25 @@ from maskwright.cli.options import (
 if TYPE_CHECKING:
     from maskwright.training.custom import CustomParts
     from maskwright.training.recipe import Recipe
+
+_SERIES_OPTIONS: Final = ("--folds", "--seeds", "--preset")
+_CONFLICTS: Final = (
+    ("--explain", "--resume", "a training that has not begun"),
+    ("--folds", "--seeds", "one of them"),
+    ("--folds", "--val-images", "one of them"),
+    ("--folds", "--explain", "one of them"),
+    ("--seeds", "--explain", "one of them"),
+    ("--preset", "--images", "--data alone"),
+    ("--preset", "--masks", "--data alone"),
+    *((option, "--resume", "the same command again, which continues") for option in _SERIES_OPTIONS),
+    *((option, "--overwrite", "a new folder as --out") for option in _SERIES_OPTIONS),
+)
+"""Options that exclude each other, and what is expected instead."""
+_REQUIREMENTS: Final = (
+    ("--preset", "--data", "the folder of the data set"),
+    ("--data", "--preset", "both, or --images and --masks"),
+)
+"""Options that require another one."""
 
 
 def train(
@@ -82,14 +101,22 @@ def train(
     from maskwright.training.recipe import Recipe
     from maskwright.training.recipe_fields import recipe_fields
 
-    series = next((name for name, value in (("--seeds", seeds), ("--folds", folds)) if value is not None), None)
-    if preset is not None and series is None and not explain:
-        series, folds = "--preset", _preset_folds(preset)
-    given: dict[str, object] = {"--resume": resume, "--overwrite": overwrite, "--explain": explain}
-    folders = {"--images": images, "--masks": masks}
-    _check_options(series, {**given, "--preset": preset, "--data": data, **folders, "--val-images": val_images})
-    if seeds is not None and folds is not None:
-        raise UnusableOption(option="--folds", problem="cannot be combined with --seeds", expected="one of them")
+    _check_options(
+        {
+            "--images": images,
+            "--masks": masks,
+            "--val-images": val_images,
+            "--folds": folds,
+            "--seeds": seeds,
+            "--preset": preset,
+            "--data": data,
+            "--resume": resume,
+            "--overwrite": overwrite,
+            "--explain": explain,
+        }
+    )
+    if preset is not None and folds is None and seeds is None:
+        folds = _preset_folds(preset)
     fields = recipe_fields(
         images=images,
         masks=masks,
@@ -110,34 +137,26 @@ def train(
         train_run(None, out, python, started=started)
         return
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
-    if series is not None:
+    if explain:
+        _explain(complete, out, python, folds=folds)
+    elif folds is not None or seeds is not None:
         _train_series(complete, out, python, folds=folds, seeds=seeds)
-    elif explain:
-        _explain(complete, out, python, folds=None if preset is None else _preset_folds(preset))
     else:
         train_run(complete, out, python, started=started, overwrite=overwrite)
 
 
-def _check_options(series: str | None, given: Mapping[str, object]) -> None:
-    """Check that the options can be combined; ``series`` is the option that requests several trainings.
+def _check_options(given: Mapping[str, object]) -> None:
+    """Check that the options can be combined.
 
     Raises:
         UnusableOption: They cannot.
     """
-    conflicts = [("--explain", "--resume", "a training that has not begun")]
-    conflicts += [("--preset", folder, "--data alone") for folder in ("--images", "--masks")]
-    if series is not None:
-        conflicts += [(series, "--resume", "the same command again, which continues")]
-        conflicts += [(series, "--overwrite", "a new folder as --out"), (series, "--explain", "one of them")]
-    if series not in (None, "--seeds"):
-        conflicts += [(series, "--val-images", "one of them")]
-    for option, excluded, expected in conflicts:
-        if given.get(option, True) and given[excluded]:
+    for option, excluded, expected in _CONFLICTS:
+        if given[option] and given[excluded]:
             raise UnusableOption(option=option, problem=f"cannot be combined with {excluded}", expected=expected)
-    if given["--preset"] and not given["--data"]:
-        raise UnusableOption(option="--preset", problem="requires --data", expected="the folder of the data set")
-    if given["--data"] and not given["--preset"]:
-        raise UnusableOption(option="--data", problem="requires --preset", expected="both, or --images and --masks")
+    for option, required, expected in _REQUIREMENTS:
+        if given[option] and not given[required]:
+            raise UnusableOption(option=option, problem=f"requires {required}", expected=expected)
 
 
 def train_run(
@@ -163,10 +182,7 @@ def train_run(
     print_line(f"network: {run.network}")
     print_line(f"report:  {run.report}")
     if run.read_facts().stopped_by == "interrupt":
-        print_line(
-            f"Interrupted. The best network so far is saved. Continue with: maskwright train --resume --out {out}"
-        )
-        raise typer.Exit(ExitCode.INTERRUPTED)
+        exit_interrupted(f"The best network so far is saved. Continue with: maskwright train --resume --out {out}")
 
 
 def load_python(python: Path | None) -> "CustomParts":
