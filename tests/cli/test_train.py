@@ -230,3 +230,13 @@ def test_explain_reports_unusable_data_as_training_does(drawn, tmp_path, maskwri
     assert errors["--explain"] == errors["--quiet"]
     assert errors["--explain"].startswith("error: ")
     assert "masks/a.png" in errors["--explain"]
+
+
+@pytest.mark.parametrize("damaged", [2, 3, 40])
+def test_an_error_names_at_most_three_files(damaged, pairs, tmp_path, maskwright_command):
+    for index in range(damaged):
+        paint(pairs / f"images/wrong{index:02}.png", np.zeros((40, 50)))
+        paint(pairs / f"masks/wrong{index:02}.png", np.zeros((40, 51)))
+    code, _, err = maskwright_command("train", *folders(pairs), "--classes", "1", "--out", tmp_path / "run")
+    assert code == 1
+    assert err.count("wrong") == min(damaged, 3)

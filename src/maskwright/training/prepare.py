@@ -35,6 +35,7 @@ _MAX_NORMALISATION_IMAGES: Final = 200
 _MAX_READ_AHEAD_PIXELS: Final = 2**22  # a larger image is held alone
 _MAX_CACHE_FRACTION: Final = 0.25  # of the memory
 _FALLBACK_MEMORY_BYTES: Final = 8 * 2**30
+_MAX_NAMED_FILES: Final = 3  # in the message of one problem
 
 ScanProgress = Callable[[int, int], None]
 """Called with the number of pairs read and the total."""
@@ -171,9 +172,10 @@ def new_images(run: Run, data: DataRecipe) -> list[Path]:
 
 
 def _message_with_files(problem: Problem) -> str:
-    """Return the problem's message, with the files that it does not name."""
+    """Return the problem's message, with up to three names of its files in all."""
     unnamed = [str(file) for file in problem.files if str(file) not in problem.message]
-    return f"{problem.message} In {joined(unnamed)}." if unnamed else problem.message
+    limit = _MAX_NAMED_FILES - (len(problem.files) - len(unnamed))
+    return f"{problem.message} In {joined(unnamed, limit=limit)}." if unnamed and limit > 0 else problem.message
 
 
 def _scan_folders(images: Path, masks: Path, mask_suffix: str, progress: ScanProgress | None) -> ScannedSet:
