@@ -10,7 +10,7 @@ from maskwright.training.recipe_text import WrongRecipe, parse_duration
 DATA = {"images": "/i", "masks": "/m"}
 
 
-def test_the_yaml_of_a_recipe_reads_back_as_the_same_recipe(tmp_path):
+def test_the_yaml_of_a_recipe_is_read_back_as_the_same_recipe(tmp_path):
     recipe = Recipe.from_dict(
         {
             "data": DATA | {"mask_values": {0: "background", 255: "Zelle, groß"}, "ignore": "#ff0000"},
@@ -53,12 +53,12 @@ def test_every_field_is_documented_in_the_yaml():
         ({"data": DATA | {"val_images": "/v"}}, r"val_images and val_masks must be given together"),
     ],
 )
-def test_a_mistake_is_named_with_its_field(fields, message):
+def test_an_error_names_the_field(fields, message):
     with pytest.raises(WrongRecipe, match=f"my.yaml: .*{message}"):
         Recipe.from_dict(fields, source="my.yaml")
 
 
-def test_all_mistakes_are_said_at_once():
+def test_all_errors_are_reported_together():
     with pytest.raises(WrongRecipe, match=r"data\.masks is missing; .*batch_size=0"):
         Recipe.from_dict({"data": {"images": "/i"}, "training": {"batch_size": 0}})
 
@@ -71,13 +71,13 @@ def test_all_mistakes_are_said_at_once():
         ("!!python/object/apply:os.system ['true']", "cannot be read as YAML"),
     ],
 )
-def test_a_file_that_is_no_recipe_is_refused(tmp_path, text, message):
+def test_a_file_that_is_no_recipe_is_an_error(tmp_path, text, message):
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(WrongRecipe, match=rf"r\.yaml: .*{message}"):
         Recipe.load(tmp_path / "r.yaml")
 
 
-def test_a_missing_file_is_named():
+def test_a_missing_file_is_an_error_with_its_name():
     with pytest.raises(WrongRecipe, match=r"nowhere\.yaml: no such file"):
         Recipe.load(Path("nowhere.yaml"))
 
@@ -86,12 +86,12 @@ def test_a_missing_file_is_named():
     ("given", "seconds"),
     [("90s", 90), ("20m", 1200), ("1h30m", 5400), ("1d", 86400), ("1.5h", 5400), ("75", 75), (8, 8)],
 )
-def test_durations(given, seconds):
+def test_durations_are_parsed_to_seconds(given, seconds):
     assert parse_duration(given) == seconds
 
 
 @pytest.mark.parametrize("given", ["", "20x", "m20", "20m!", "-5"])
-def test_other_texts_are_no_durations(given):
+def test_other_texts_are_not_durations(given):
     with pytest.raises(WrongRecipe, match="time_budget"):
         Recipe.from_dict({"data": DATA, "training": {"time_budget": given}})
 
@@ -154,15 +154,15 @@ def test_a_loss_without_terms_is_an_error():
         ("training.loss={", "as YAML"),
     ],
 )
-def test_a_setting_that_cannot_be_read_says_how(setting, message):
+def test_the_error_of_a_setting_names_the_expected_form(setting, message):
     with pytest.raises(WrongRecipe, match=message):
         parse_setting(setting)
 
 
-def test_paths_are_kept_whole_so_that_a_run_is_understood_from_anywhere():
+def test_paths_are_absolute():
     assert Recipe.from_dict({"data": {"images": "i", "masks": "m"}}).data.images == Path.cwd() / "i"
 
 
-def test_a_comment_in_the_yaml_cannot_end_in_the_values():
+def test_values_that_look_like_yaml_comments_are_quoted():
     recipe = Recipe.from_dict({"data": DATA | {"mask_values": {0: "a # b", 1: 'c"d: {'}}})
     assert Recipe.from_dict(yaml.safe_load(recipe.to_yaml())) == recipe
