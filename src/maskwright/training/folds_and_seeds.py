@@ -28,7 +28,6 @@ _MEMBER_NAME: Final = re.compile(r"(fold|seed)\d+")
 _SERIES_KIND: Final = "trainings of folds or seeds"
 _TUNING_FRACTION: Final = 0.05  # of the time of all folds, for tuning after the last one
 _MIN_TUNING_SECONDS: Final = 15.0  # for each network, which is loaded and traced
-_MAX_NAMES: Final = 5  # of trainings that an error lists
 
 
 class OtherSeries(InputError):
@@ -168,7 +167,7 @@ def _check_same_series(out: Path, members: Sequence[Member]) -> None:
     runs = [(Run(out / member.name), member) for member in members]
     others = [member.name for run, member in runs if run.exists and not run.began_with(member.recipe)]
     if others:
-        raise OtherSeries(folder=out, found=", ".join(others[:_MAX_NAMES]))
+        raise OtherSeries(folder=out, found=some_names(others))
 
 
 def _with_shared_time(recipe: Recipe, number: int, *, tuning: bool) -> Recipe:
