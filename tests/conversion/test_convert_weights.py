@@ -140,7 +140,7 @@ def test_encoder_without_torch_counterpart_is_refused(maskwright_command, traine
     [
         ("missing.h5", (), "missing.h5: the file does not exist"),
         ("notes.txt", (), "notes.txt: an unknown format; expected a run, a .keras file"),
-        ("notes.ckpt", (), "notes.ckpt' cannot be read as tensors"),
+        ("notes.ckpt", (), "notes.ckpt': cannot be read as tensors"),
         ("old.h5", (), "activation='sigmoid'"),
         ("old.h5", ("--set", "activation"), "--set activation: expected name=value"),
         ("old.h5", ("--set", "activation=softmax", "--classes", "a,b,c"), "2 outputs, but 3 classes"),

@@ -1,4 +1,4 @@
-"""Networks to smp's files and back. What smp itself answers is compared in tests/peers/test_smp.py."""
+"""Loading and saving of smp's files. tests/peers/test_smp.py compares predictions with smp itself."""
 
 import hashlib
 import json
@@ -36,8 +36,8 @@ def unet(backbone=None, skips=RESNET_V1_SKIPS, *, classes=CLASSES, activation="s
     return build_unet(backbone or encoder(), classes, skips, activation=activation, **options)
 
 
-# How a user builds a network; how many tensors its state dict has in smp 0.6.0 (ResNet18, four channels, three
-# classes) and the start of the SHA-256 of its sorted lines "name [sizes] type".
+# Builder; number of tensors in the state dict of smp 0.6.0 (ResNet18, four channels, three classes); start of the
+# SHA-256 of its sorted lines "name [sizes] type".
 CASES = {
     "Unet, scse": (lambda: unet(attention="scse"), 242, "d2dab852f877d2b9"),
     "UnetPlusPlus": (
@@ -64,7 +64,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_network_goes_to_smp_by_its_names_and_comes_back_the_same(case, tmp_path):
+def test_saved_tensors_have_the_names_of_smp_and_load_unchanged(case, tmp_path):
     build, count, digest = CASES[case]
     network = randomise(build())
     save_smp(network, tmp_path / "network.safetensors")
@@ -73,26 +73,26 @@ def test_a_network_goes_to_smp_by_its_names_and_comes_back_the_same(case, tmp_pa
     assert len(lines) == count
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest().startswith(digest)
 
-    again = load_smp(tmp_path / "network.safetensors")
-    assert [layer.name for layer in again.layers] == [layer.name for layer in network.layers]
-    for ours, theirs in zip(again.weights, network.weights, strict=True):
+    loaded = load_smp(tmp_path / "network.safetensors")
+    assert [layer.name for layer in loaded.layers] == [layer.name for layer in network.layers]
+    for ours, theirs in zip(loaded.weights, network.weights, strict=True):
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
-def test_another_epsilon_is_made_up_for_in_the_variance_and_dropout_is_left_out(tmp_path):
+def test_variance_compensates_epsilon_and_dropout_is_not_stored(tmp_path):
     network = randomise(unet(classes=1, activation="sigmoid", norm=keras.layers.BatchNormalization, dropout=0.3))
     assert network.get_layer("decoder_stage0a_bn").epsilon == 1e-3
     save_smp(network, tmp_path / "network.safetensors")
-    again = load_smp(tmp_path / "network.safetensors")
-    assert again.get_layer("decoder_stage0a_bn").epsilon == 1e-5
-    assert again.layers[-1].name == "sigmoid"
+    loaded = load_smp(tmp_path / "network.safetensors")
+    assert loaded.get_layer("decoder_stage0a_bn").epsilon == 1e-5
+    assert loaded.layers[-1].name == "sigmoid"
     images = np.random.default_rng(1).normal(size=(2, 32, 64, CHANNELS)).astype("float32")
-    np.testing.assert_allclose(infer(again, images), infer(network, images), atol=1e-5)
+    np.testing.assert_allclose(infer(loaded, images), infer(network, images), atol=1e-5)
 
 
 @pytest.fixture(scope="module")
-def from_a_file(tmp_path_factory):
-    """A network as training leaves it: mixed precision, a fixed size, frozen, regularised, saved, opened again."""
+def trained_network(tmp_path_factory):
+    """Network as after a training: mixed precision, fixed size, frozen layer, regulariser, saved and loaded."""
     file = tmp_path_factory.mktemp("network") / "network.keras"
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -106,8 +106,8 @@ def from_a_file(tmp_path_factory):
     return keras.models.load_model(file)
 
 
-def test_a_folder_says_how_smp_builds_the_network(from_a_file, tmp_path):
-    save_smp_folder(from_a_file, tmp_path / "new/hub")
+def test_folder_stores_the_arguments_of_smp(trained_network, tmp_path):
+    save_smp_folder(trained_network, tmp_path / "new/hub")
     assert json.loads((tmp_path / "new/hub/config.json").read_text()) == {
         "_model_class": "Unet",
         "encoder_name": "resnet18",
@@ -120,10 +120,10 @@ def test_a_folder_says_how_smp_builds_the_network(from_a_file, tmp_path):
         "decoder_attention_type": None,
         "activation": "sigmoid",
     }
-    again = load_smp(tmp_path / "new/hub")
-    assert again.output_shape == (None, None, None, 5)
-    assert again.layers[-1].name == "sigmoid"  # five classes alone would have made it a softmax
-    for ours, theirs in zip(again.weights, from_a_file.weights, strict=True):
+    loaded = load_smp(tmp_path / "new/hub")
+    assert loaded.output_shape == (None, None, None, 5)
+    assert loaded.layers[-1].name == "sigmoid"  # the default for five classes is a softmax
+    for ours, theirs in zip(loaded.weights, trained_network.weights, strict=True):
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
@@ -133,53 +133,53 @@ def test_a_folder_says_how_smp_builds_the_network(from_a_file, tmp_path):
         (
             lambda: unet(build_resnet(units=(2, 2, 2, 2), include_top=False, input_shape=(None, None, 3)), []),
             NoCounterpart,
-            r"^the layer bn_data \(BatchNormalization\) .* unet has no counterpart in segmentation_models_p.*'s Unet\.",
+            r"^network unet: the layer bn_data \(BatchNormalization\) .* segmentation_models_pytorch's Unet\.$",
         ),
         (
             lambda: unet(classification_head=True),
             NoCounterpart,
-            r"^the layer present \(Dense\)",
+            r"^network unet: the layer presence \(Dense\)",
         ),
         (
             lambda: unet(build_resnet_v1(units=(1, 1, 1, 1))),
             UnknownSmpNetwork,
-            r"^network='unet' holds no network .*: its encoder is none of resnet18, .*resnet152\.$",
+            r"^network='unet': .* encoder .* resnet18, .*resnet152;",
         ),
         (
             lambda: unet(n_upsample_blocks=4, skips=["layer2", "layer1", "relu"]),
             UnknownSmpNetwork,
-            r"its encoder_depth is 4, expected 5\.$",
+            r"^network='unet': encoder_depth is 4, not 5;",
         ),
         (
             lambda: unet(encoder(output_stride=16), upsample_rates=(1, 2, 2, 2, 2)),
             NotForSmp,
-            r"^the network unet does not fit .*pytorch's Unet: its layer layer4_0_conv1_pad has padding",
+            r"^network unet: the layer layer4_0_conv1_pad has padding=.* segmentation_models_pytorch's Unet\.$",
         ),
         (
             lambda: unet(activation="tanh"),
             NotForSmp,
-            r"its layer tanh has another activation, there it has linear or sigmoid or softmax\.$",
+            r"^network unet: the layer tanh has .* linear or sigmoid or softmax as in ",
         ),
     ],
-    ids=["pre-activation", "further output", "shallow", "four blocks", "dilated", "tanh"],
+    ids=["pre-activation", "second output", "shallow", "four blocks", "dilated", "tanh"],
 )
-def test_what_smp_cannot_hold_is_refused_by_name(build, error, text, tmp_path):
+def test_network_that_smp_cannot_represent_is_an_error(build, error, text, tmp_path):
     with pytest.raises(error, match=text):
         save_smp(build(), tmp_path / "network.safetensors")
     assert not any(tmp_path.iterdir())
 
 
-def test_only_a_functional_model_into_a_safetensors_file_is_saved(tmp_path):
-    with pytest.raises(WrongArgument, match=r"^file='network\.pth': expected a path that ends in \.safetensors\.$"):
+def test_functional_model_and_safetensors_file_are_required(tmp_path):
+    with pytest.raises(WrongArgument, match=r"^file='network\.pth': .*\.safetensors\.$"):
         save_smp(keras.Sequential(), "network.pth")
     with pytest.raises(WrongArgument, match=r"^network=.*: expected a functional Keras model\.$"):
         save_smp(keras.Sequential(), tmp_path / "network.safetensors")
 
 
-def test_a_writer_that_is_not_installed_is_named(from_a_file, tmp_path, monkeypatch):
+def test_error_without_safetensors_names_the_package(trained_network, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(MissingPackage, match=r"^file='.*network\.safetensors' requires safetensors "):
-        save_smp(from_a_file, tmp_path / "network.safetensors")
+        save_smp(trained_network, tmp_path / "network.safetensors")
 
 
 RESNET18 = {f"encoder.layer{stage}.{unit}.conv1.weight": (1, 1, 3, 3) for stage in (1, 2, 3, 4) for unit in (0, 1)}
@@ -190,29 +190,32 @@ BLOCKS = {
 UNET = RESNET18 | ENDS | BLOCKS
 
 
-def without(name):
-    return {other: shape for other, shape in UNET.items() if other != name}
+def without(excluded):
+    return {name: shape for name, shape in UNET.items() if name != excluded}
 
 
-def test_the_head_tells_how_a_pyramid_is_merged():
+def test_width_of_the_head_determines_the_merge_policy():
     fpn = RESNET18 | ENDS | {"decoder.p5.weight": (256, 512, 1, 1)}
     for width, policy in ((16, "add"), (4, "cat")):
-        told = identify(fpn | {"decoder.seg_blocks.0.block.0.block.0.weight": (width, 256, 3, 3)}, source=SOURCE)
-        assert told.options["decoder_merge_policy"] == policy
-        assert (told.options["decoder_segmentation_channels"], told.options["decoder_pyramid_channels"]) == (width, 256)
+        network = identify(fpn | {"decoder.seg_blocks.0.block.0.block.0.weight": (width, 256, 3, 3)}, source=SOURCE)
+        assert network.options["decoder_merge_policy"] == policy
+        assert (network.options["decoder_segmentation_channels"], network.options["decoder_pyramid_channels"]) == (
+            width,
+            256,
+        )
 
 
-def test_an_atrous_pyramid_that_is_not_separable_is_refused():
+def test_atrous_pyramid_must_be_separable():
     deeplab = RESNET18 | ENDS | {"decoder.aspp.0.project.0.weight": (256, 1280, 1, 1)}
-    with pytest.raises(UnknownSmpNetwork, match=r"its decoder_aspp_separable is False, expected True\.$"):
+    with pytest.raises(UnknownSmpNetwork, match=r"decoder_aspp_separable is False, not True;"):
         identify(deeplab, source=SOURCE)
 
 
-def test_shapes_tell_the_network():
-    told = identify(UNET, source=SOURCE)
-    assert (told.architecture, told.encoder, told.channels, told.classes) == ("Unet", "resnet18", 13, 6)
-    assert told.options["decoder_channels"] == [10, 11, 12, 13, 14]
-    assert told.options["decoder_use_norm"] is False
+def test_network_is_identified_by_shapes():
+    network = identify(UNET, source=SOURCE)
+    assert (network.architecture, network.encoder, network.channels, network.classes) == ("Unet", "resnet18", 13, 6)
+    assert network.options["decoder_channels"] == [10, 11, 12, 13, 14]
+    assert network.options["decoder_use_norm"] is False
     bottlenecks = {name: shape for name, shape in UNET.items() if "layer" not in name}
     units = enumerate((3, 4, 23, 3), start=1)
     bottlenecks |= {f"encoder.layer{stage}.{unit}.conv3.weight": () for stage, count in units for unit in range(count)}
@@ -224,25 +227,25 @@ def test_shapes_tell_the_network():
     [
         (
             without("decoder.blocks.0.conv1.0.weight"),
-            r"there is no tensor decoder\.blocks\.0\.conv1\.0\.weight or decoder",
+            r"found no tensor decoder\.blocks\.0\.conv1\.0\.weight or decoder",
         ),
         (
             without("encoder.layer3.1.conv1.weight"),
-            "its encoder is none of resnet18, resnet34, resnet50, resnet101, re",
+            "the encoder is none of resnet18, resnet34, resnet50, resnet101, resnet152;",
         ),
-        (without("segmentation_head.0.weight"), r"segmentation_head\.0\.weight is no kernel of a convolution"),
-        (UNET | {"encoder.conv1.weight": (64,)}, r"encoder\.conv1\.weight is no kernel of a convolution"),
-        (without("decoder.blocks.4.conv1.0.weight"), "its encoder_depth is 4, expected 5"),
+        (without("segmentation_head.0.weight"), r"segmentation_head\.0\.weight is not the kernel"),
+        (UNET | {"encoder.conv1.weight": (64,)}, r"encoder\.conv1\.weight is not the kernel"),
+        (without("decoder.blocks.4.conv1.0.weight"), "encoder_depth is 4, not 5;"),
     ],
 )
-def test_shapes_that_tell_no_network_are_refused(shapes, found):
-    with pytest.raises(UnknownSmpNetwork, match=rf"^file='a\.pth' holds no network .* that can be built here: {found}"):
+def test_shapes_of_an_unsupported_network_are_an_error(shapes, found):
+    with pytest.raises(UnknownSmpNetwork, match=rf"^file='a\.pth': {found}"):
         identify(shapes, source=SOURCE)
 
 
-def test_an_architecture_that_is_asked_for_is_the_one_that_is_there():
+def test_given_architecture_must_match_the_tensors():
     assert identify(UNET, architecture="Unet", source=SOURCE).architecture == "Unet"
-    with pytest.raises(UnknownSmpNetwork, match=r"there is no tensor decoder\.p5\.weight\.$"):
+    with pytest.raises(UnknownSmpNetwork, match=r"^file='a\.pth': found no tensor decoder\.p5\.weight;"):
         identify(UNET, architecture="FPN", source=SOURCE)
     with pytest.raises(UnknownChoice, match=r"^architecture='Unett' is not known; .* Did you mean 'Unet'\?$"):
         identify(UNET, architecture="Unett", source=SOURCE)
@@ -250,7 +253,7 @@ def test_an_architecture_that_is_asked_for_is_the_one_that_is_there():
 
 @pytest.fixture
 def hub(tmp_path):
-    """A folder of smp's with the tensors of an Unet, too few to load, and a config."""
+    """Write a folder of smp with a config and some tensors of a Unet."""
 
     def write(**config):
         save_file({name: np.zeros(shape, "float32") for name, shape in UNET.items()}, tmp_path / "model.safetensors")
@@ -263,26 +266,26 @@ def hub(tmp_path):
 @pytest.mark.parametrize(
     ("config", "found"),
     [
-        ({"decoder_interpolation": "bilinear"}, "its decoder_interpolation is 'bilinear', expected 'nearest'"),
-        ({"decoder_use_norm": {"type": "batchnorm", "eps": 0.1}}, r"its decoder_use_norm is \{.*\}, expected True or"),
-        ({"aux_params": {"classes": 2}}, "its aux_params is .*, expected None"),
-        ({"activation": "tanh"}, "its activation is 'tanh', expected None or"),
-        ({"_model_class": "FPN"}, r"config\.json beside it describes no Unet"),
+        ({"decoder_interpolation": "bilinear"}, "decoder_interpolation is 'bilinear', not 'nearest';"),
+        ({"decoder_use_norm": {"type": "batchnorm", "eps": 0.1}}, r"decoder_use_norm is \{.*\}, not True or"),
+        ({"aux_params": {"classes": 2}}, "aux_params is .*, not None;"),
+        ({"activation": "tanh"}, "activation is 'tanh', not None or"),
+        ({"_model_class": "FPN"}, r"config\.json .* a Unet;"),
     ],
 )
-def test_a_config_that_says_more_than_can_be_built_is_refused(hub, config, found):
-    with pytest.raises(UnknownSmpNetwork, match=rf"model\.safetensors' holds no network .*: {found}"):
+def test_unsupported_value_in_the_config_is_an_error(hub, config, found):
+    with pytest.raises(UnknownSmpNetwork, match=rf"model\.safetensors': {found}"):
         load_smp(hub(**config))
 
 
-def test_a_config_that_is_no_json_is_refused(hub):
+def test_config_that_is_not_json_is_an_error(hub):
     folder = hub()
     (folder / "config.json").write_text("[" * 10**5)
-    with pytest.raises(UnknownSmpNetwork, match=r"config\.json beside it describes no Unet\.$"):
+    with pytest.raises(UnknownSmpNetwork, match=r"model\.safetensors': config\.json .* a Unet;"):
         load_smp(folder)
 
 
-def test_an_unknown_activation_is_refused_before_the_file_is_read():
+def test_activation_is_checked_before_the_file_is_read():
     with pytest.raises(
         UnknownChoice, match=r"^activation='softmax2d' is not known; expected one of linear, sigmoid, so"
     ):

@@ -1,4 +1,4 @@
-"""Layers here and torch's functions of the same tensors: what one computes, so does the other."""
+"""Conversion of weights: Keras layers and torch functions of the same tensors compute the same."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from maskwright.weights.torch.names import (
     EpsilonTooSmall,
     NoCounterpart,
     TensorMismatch,
-    fill,
+    load_tensors,
     module_of,
     tensors_of,
 )
@@ -27,7 +27,7 @@ def network_of(layer, shape=(6, 9, 8)):
     return keras.Model(image, layer(image), name="small")
 
 
-# A layer and what torch does with its tensors w, b and more; no two sizes are equal where they could be swapped.
+# Keras layers and the torch functions of their tensors. Sizes differ wherever two axes could be swapped.
 PAIRS = {
     "convolution": (
         lambda: layers.Conv2D(4, (3, 2), name="the_conv"),
@@ -57,7 +57,7 @@ PAIRS = {
         lambda: layers.BatchNormalization(epsilon=1e-5, name="the_bn"),
         lambda x, t: F.batch_norm(x, t["running_mean"], t["running_var"], t["weight"], t["bias"]),
     ),
-    "batch normalisation of Keras' epsilon": (
+    "batch normalisation with Keras' epsilon": (
         lambda: layers.BatchNormalization(name="the_bn"),
         lambda x, t: F.batch_norm(x, t["running_mean"], t["running_var"], t["weight"], t["bias"], eps=1e-5),
     ),
@@ -69,7 +69,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("kind", PAIRS)
-def test_torch_computes_the_same_of_a_layers_tensors(kind):
+def test_torch_computes_the_same_from_the_tensors_of_a_layer(kind):
     make, theirs = PAIRS[kind]
     network = randomise(network_of(make()))
     images = np.random.default_rng(1).normal(size=(2, 6, 9, 8)).astype("float32")
@@ -81,54 +81,50 @@ def test_torch_computes_the_same_of_a_layers_tensors(kind):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PAIRS if "Keras" not in kind])
-def test_tensors_fill_a_layer_that_answers_as_theirs_did(kind):
+def test_tensors_loaded_into_a_layer_restore_its_weights(kind):
     first, second = (randomise(network_of(PAIRS[kind][0]()), seed=seed) for seed in (0, 1))
-    fill(second, tensors_of(first, RULES, family="a family"), RULES, source=SOURCE, family="a family")
+    load_tensors(second, tensors_of(first, RULES, family="a family"), RULES, source=SOURCE, family="a family")
     for ours, theirs in zip(second.weights, first.weights, strict=True):
         np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs))
 
 
-def test_an_epsilon_below_torchs_needs_variances_that_make_up_for_it():
+def test_epsilon_below_torch_needs_a_large_enough_variance():
     layer = layers.BatchNormalization(epsilon=1e-6, name="the_bn")
     network = network_of(layer)
-    tensors_of(network, RULES, family="a family")  # fresh variances are 1
+    tensors_of(network, RULES, family="a family")  # initial variances are 1
     layer.moving_variance.assign(np.float32([1, 1, 1, 8e-6, 1, 1, 1, 1]))
-    with pytest.raises(
-        EpsilonTooSmall, match=r"^the layer the_bn of the network small .* 1e-06, torch with 1e-05.*8e-06"
-    ):
+    with pytest.raises(EpsilonTooSmall, match=r"^network small: the layer the_bn .* 1e-06; .* 1e-05 .* 8e-06"):
         tensors_of(network, RULES, family="a family")
 
 
-def test_a_rule_knows_whole_names_only():
+def test_rules_match_full_names_only():
     assert module_of("the_bn", RULES) == "module.bn"
     assert module_of("not_the_bn", RULES) is None
 
 
 @pytest.mark.parametrize("layer", [layers.Conv2D(2, 1, name="another"), layers.PReLU(name="the_slopes")])
-def test_a_layer_torch_does_not_have_is_named(layer):
-    expected = (
-        rf"^the layer {layer.name} \({type(layer).__name__}\) of the network small has no counterpart in a family\.$"
-    )
+def test_error_names_the_layer_without_counterpart(layer):
+    expected = rf"^network small: the layer {layer.name} \({type(layer).__name__}\) .* a family\.$"
     with pytest.raises(NoCounterpart, match=expected):
         tensors_of(network_of(layer), RULES, family="a family")
 
 
-def test_what_does_not_fit_is_named_and_nothing_is_loaded():
+def test_mismatched_tensors_are_listed_and_nothing_is_loaded():
     network = network_of(layers.Conv2D(4, 3, name="the_conv"))
     before = [np.asarray(weight).copy() for weight in network.weights]
     tensors = {"module.conv.weight": np.zeros((4, 8, 3, 2), "float32"), "fc.weight": np.zeros((1, 1), "float32")}
     with pytest.raises(TensorMismatch) as raised:
-        fill(network, tensors, RULES, source=SOURCE, family="a family")
+        load_tensors(network, tensors, RULES, source=SOURCE, family="a family")
     assert str(raised.value) == (
-        "file='a.pth' does not fit the network small: fc.weight has no place; it lacks module.conv.bias; "
+        "file='a.pth': does not fit the network small: fc.weight is unexpected; module.conv.bias is missing; "
         "module.conv.weight is (4, 8, 3, 2), expected (4, 8, 3, 3). Nothing was loaded."
     )
     for weight, value in zip(network.weights, before, strict=True):
         np.testing.assert_array_equal(np.asarray(weight), value)
 
 
-def test_a_long_list_of_mismatches_is_cut():
+def test_at_most_six_mismatches_are_listed():
     network = network_of(layers.Conv2D(4, 3, name="the_conv"))
     tensors = {f"t{number}": np.zeros(1, "float32") for number in range(9)}
-    with pytest.raises(TensorMismatch, match=r"t3 has no place; and 5 more\. Nothing"):
-        fill(network, tensors, RULES, source=SOURCE, family="a family")
+    with pytest.raises(TensorMismatch, match=r"t3 is unexpected; and 5 more\."):
+        load_tensors(network, tensors, RULES, source=SOURCE, family="a family")

@@ -1,4 +1,4 @@
-"""The architectures that segmentation_models_pytorch and this package both have, one row each.
+"""Architectures that both segmentation_models_pytorch (smp) and this package have.
 
 Source: segmentation_models_pytorch 0.6.0, the names and shapes of its tensors and the arguments of its classes.
 """
@@ -20,27 +20,38 @@ from maskwright.networks.unet import build_unet
 from maskwright.networks.unetplusplus import build_unetplusplus
 
 Shapes = Mapping[str, tuple[int, ...]]  # of tensors, by name
-Options = Mapping[str, Any]  # arguments of smp's classes, by their names there
-Choices = Mapping[str, Sequence[object]]  # arguments of smp's classes -> the values that are built here
+Options = Mapping[str, Any]  # arguments of smp's classes by name
+SupportedValues = Mapping[str, Sequence[object]]  # arguments of smp's classes -> supported values
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A class of smp's with a twin here."""
+    """A class of smp and the function that builds the same network here.
 
-    mark: str  # the name of a tensor that no other class here has
-    told: Callable[[Shapes], Options]  # the arguments that tensors tell
+    Attributes:
+        unique_tensor: Name of a tensor that no other class here has.
+        read_options: Infers arguments of smp's class from the shapes of tensors.
+        build: Builds the network.
+        arguments: smp's names of the arguments that ``build`` takes, and their names there.
+        supported: Supported values of smp's arguments.
+        skips: Names of the layers for skip connections.
+        output_stride: Output stride of the encoder.
+        unused_tensors: Tensors that smp stores but does not compute with.
+    """
+
+    unique_tensor: str
+    read_options: Callable[[Shapes], Options]
     build: Callable[..., keras.Model]
-    arguments: Mapping[str, str]  # those of them that ``build`` takes -> their names there
-    only: Choices
+    arguments: Mapping[str, str]
+    supported: SupportedValues
     skips: Sequence[str] = RESNET_V1_SKIPS
     output_stride: int = 32
-    idle: Callable[[Options], Shapes] = lambda options: {}  # tensors it never computes with
+    unused_tensors: Callable[[Options], Shapes] = lambda options: {}
 
 
-def numbers(pattern: str, shapes: Shapes) -> set[str]:
-    """The numbers that ``pattern``'s first group finds in names of tensors."""
-    return {found[1] for name in shapes if (found := re.fullmatch(pattern, name))}
+def matched_numbers(pattern: str, shapes: Shapes) -> set[str]:
+    """Return what the first group of ``pattern`` matches in the names of tensors."""
+    return {match[1] for name in shapes if (match := re.fullmatch(pattern, name))}
 
 
 def _width(module: str, shapes: Shapes) -> int:
@@ -48,7 +59,7 @@ def _width(module: str, shapes: Shapes) -> int:
 
 
 def _unet_options(shapes: Shapes, *, block: str) -> Options:
-    depth = len(numbers(rf"{re.escape(block)}(\d+)\.conv1\.0\.weight", shapes))
+    depth = len(matched_numbers(rf"{re.escape(block)}(\d+)\.conv1\.0\.weight", shapes))
     return {
         "encoder_depth": depth,
         "decoder_channels": [_width(f"{block}{level}.conv2.0", shapes) for level in range(depth)],
@@ -57,8 +68,8 @@ def _unet_options(shapes: Shapes, *, block: str) -> Options:
     }
 
 
-def _unet_idle(options: Options, *, block: str) -> Shapes:
-    """The attention that weighs a block's skip, in the last block, which has no skip."""
+def _unused_unet_tensors(options: Options, *, block: str) -> Shapes:
+    """Return the attention of the skip connection in the last block, which has no skip connection."""
     if options["decoder_attention_type"] is None:
         return {}
     *_, width, _ = options["decoder_channels"]
@@ -69,17 +80,17 @@ def _unet_idle(options: Options, *, block: str) -> Shapes:
 
 
 def _linknet_options(shapes: Shapes) -> Options:
-    depth = len(numbers(r"decoder\.blocks\.(\d+)\..*", shapes))
+    depth = len(matched_numbers(r"decoder\.blocks\.(\d+)\..*", shapes))
     return {"encoder_depth": depth, "decoder_use_norm": "decoder.blocks.0.block.0.1.running_mean" in shapes}
 
 
 def _fpn_options(shapes: Shapes) -> Options:
     width = _width("decoder.seg_blocks.0.block.0.block.0", shapes)
-    merged = shapes["segmentation_head.0.weight"][1]
+    head_inputs = shapes["segmentation_head.0.weight"][1]
     return {
         "decoder_pyramid_channels": _width("decoder.p5", shapes),
         "decoder_segmentation_channels": width,
-        "decoder_merge_policy": "add" if merged == width else "cat",
+        "decoder_merge_policy": "add" if head_inputs == width else "cat",
     }
 
 
@@ -90,7 +101,7 @@ def _deeplab_options(shapes: Shapes) -> Options:
     }
 
 
-# What smp's own config.json may say beyond what tensors tell; arguments left out here change nothing that is predicted.
+# Supported values of arguments in smp's config.json; arguments that are not listed do not change predictions.
 COMMON: Final[dict[str, Sequence[object]]] = {
     "encoder_depth": (5,),
     "aux_params": (None,),
@@ -107,31 +118,31 @@ UNET_ARGUMENTS: Final = {
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "Unet": Architecture(
-        mark="decoder.blocks.0.conv1.0.weight",
-        told=partial(_unet_options, block=UNET_BLOCK),
+        unique_tensor="decoder.blocks.0.conv1.0.weight",
+        read_options=partial(_unet_options, block=UNET_BLOCK),
         build=partial(build_unet, norm=torch_batch_norm),
         arguments=UNET_ARGUMENTS,
-        only=NEAREST | NORMS,
-        idle=partial(_unet_idle, block=UNET_BLOCK),
+        supported=NEAREST | NORMS,
+        unused_tensors=partial(_unused_unet_tensors, block=UNET_BLOCK),
     ),
     "UnetPlusPlus": Architecture(
-        mark="decoder.blocks.x_0_0.conv1.0.weight",
-        told=partial(_unet_options, block=UNETPLUSPLUS_BLOCK),
+        unique_tensor="decoder.blocks.x_0_0.conv1.0.weight",
+        read_options=partial(_unet_options, block=UNETPLUSPLUS_BLOCK),
         build=build_unetplusplus,
         arguments=UNET_ARGUMENTS,
-        only=NEAREST | NORMS,
-        idle=partial(_unet_idle, block=UNETPLUSPLUS_BLOCK),
+        supported=NEAREST | NORMS,
+        unused_tensors=partial(_unused_unet_tensors, block=UNETPLUSPLUS_BLOCK),
     ),
     "Linknet": Architecture(
-        mark="decoder.blocks.0.block.0.0.weight",
-        told=_linknet_options,
+        unique_tensor="decoder.blocks.0.block.0.0.weight",
+        read_options=_linknet_options,
         build=build_smp_linknet,
         arguments={"decoder_use_norm": "use_batchnorm"},
-        only=COMMON | NORMS,
+        supported=COMMON | NORMS,
     ),
     "FPN": Architecture(
-        mark="decoder.p5.weight",
-        told=_fpn_options,
+        unique_tensor="decoder.p5.weight",
+        read_options=_fpn_options,
         build=build_smp_fpn,
         arguments={
             "decoder_pyramid_channels": "pyramid_channels",
@@ -139,16 +150,16 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
             "decoder_merge_policy": "merge_policy",
         },
         skips=RESNET_V1_SKIPS[:3],
-        only=NEAREST | {"upsampling": (4,)},
+        supported=NEAREST | {"upsampling": (4,)},
     ),
     "DeepLabV3Plus": Architecture(
-        mark="decoder.aspp.0.project.0.weight",
-        told=_deeplab_options,
+        unique_tensor="decoder.aspp.0.project.0.weight",
+        read_options=_deeplab_options,
         build=build_deeplabv3plus,
         arguments={"decoder_channels": "decoder_channels"},
         skips=("layer1",),
         output_stride=16,
-        only=COMMON
+        supported=COMMON
         | {
             "encoder_output_stride": (16,),
             "decoder_atrous_rates": ([12, 24, 36],),
@@ -157,4 +168,4 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
         },
     ),
 }
-"""A class of smp's, by its name -> how to tell and how to build its networks."""
+"""Architectures by the name of smp's class."""

@@ -1,4 +1,4 @@
-"""A network of segmentation_models_pytorch, told by the tensors of its state dict, and its twin here."""
+"""Identify a network of segmentation_models_pytorch (smp) from its state dict, and build it here."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ import keras
 from maskwright.errors import InputError, one_of
 from maskwright.networks.head import Activation
 from maskwright.networks.resnet_v1 import ResNet18V1, ResNet34V1, ResNet50V1, ResNet101V1, ResNet152V1
-from maskwright.weights.smp.architectures import ARCHITECTURES, Options, Shapes, numbers
+from maskwright.weights.smp.architectures import ARCHITECTURES, Options, Shapes, matched_numbers
 from maskwright.weights.torch.names import Source
 
-# Units a stage, and whether they are bottlenecks -> the encoder's name in smp, and its builder here.
+# Units per stage, and whether they are bottlenecks -> name of the encoder in smp, and its builder here.
 ENCODERS: Final[Mapping[tuple[tuple[int, ...], bool], tuple[str, Callable[..., keras.Model]]]] = {
     ((2, 2, 2, 2), False): ("resnet18", ResNet18V1),
     ((3, 4, 6, 3), False): ("resnet34", ResNet34V1),
@@ -23,14 +23,14 @@ ENCODERS: Final[Mapping[tuple[tuple[int, ...], bool], tuple[str, Callable[..., k
 
 
 class UnknownSmpNetwork(InputError):
-    """Tensors of no network that can be built here."""
+    """Tensors that do not belong to a supported network."""
 
-    text = "{argument}={given!r} holds no network of segmentation_models_pytorch that can be built here: {found}."
+    text = "{argument}={given!r}: {found}; expected a supported network of segmentation_models_pytorch."
 
 
 @dataclass(frozen=True)
 class SmpNetwork:
-    """All that makes a network in smp, but the activation at its end."""
+    """Description of a network of smp, without its final activation."""
 
     architecture: str
     encoder: str
@@ -40,17 +40,17 @@ class SmpNetwork:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Arguments of smp's class and its name, as its ``from_pretrained`` reads them from ``config.json``."""
+        """Content of ``config.json`` for smp's ``from_pretrained``: name and arguments of the class."""
         encoder = {"encoder_name": self.encoder, "encoder_weights": None, "in_channels": self.channels}
         return {"_model_class": self.architecture, **encoder, "classes": self.classes, **self.options}
 
     @property
-    def idle(self) -> Shapes:
-        """Tensors that it has in smp and never computes with."""
-        return ARCHITECTURES[self.architecture].idle(self.options)
+    def unused_tensors(self) -> Shapes:
+        """Tensors that smp stores but does not compute with."""
+        return ARCHITECTURES[self.architecture].unused_tensors(self.options)
 
     def build(self, activation: Activation) -> keras.Model:
-        """The same network here, its weights random."""
+        """Build the network with random weights."""
         row = ARCHITECTURES[self.architecture]
         builder = dict(ENCODERS.values())[self.encoder]
         encoder = builder(input_shape=(None, None, self.channels), output_stride=row.output_stride)
@@ -59,42 +59,42 @@ class SmpNetwork:
 
 
 def identify(shapes: Shapes, *, architecture: str | None = None, source: Source) -> SmpNetwork:
-    """The network whose state dict has tensors of these names and ``shapes``.
+    """Identify the network from the names and shapes of its tensors.
 
     Args:
-        shapes: Of tensors, by name.
-        architecture: A key of `ARCHITECTURES`; None finds it.
-        source: The fields ``argument`` and ``given`` of an error: where the tensors are from.
+        shapes: Shapes of the tensors by name.
+        architecture: A key of `ARCHITECTURES`; None infers it.
+        source: The fields ``argument`` and ``given`` of errors.
 
     Raises:
-        UnknownChoice: there is no such ``architecture``.
-        UnknownSmpNetwork: the tensors are of something else.
+        UnknownChoice: ``architecture`` is unknown.
+        UnknownSmpNetwork: The tensors do not belong to a supported network.
     """
-    wanted = list(ARCHITECTURES) if architecture is None else [architecture]
-    marks = {one_of("architecture", name, ARCHITECTURES).mark: name for name in wanted}
-    found = next((name for mark, name in marks.items() if mark in shapes), None)
+    candidates = list(ARCHITECTURES) if architecture is None else [architecture]
+    unique_tensors = {one_of("architecture", name, ARCHITECTURES).unique_tensor: name for name in candidates}
+    found = next((name for tensor, name in unique_tensors.items() if tensor in shapes), None)
     if found is None:
-        raise UnknownSmpNetwork(**source, found=f"there is no tensor {' or '.join(marks)}")
-    units = tuple(len(numbers(rf"encoder\.layer{stage}\.(\d+)\..*", shapes)) for stage in (1, 2, 3, 4))
+        raise UnknownSmpNetwork(**source, found=f"found no tensor {' or '.join(unique_tensors)}")
+    units = tuple(len(matched_numbers(rf"encoder\.layer{stage}\.(\d+)\..*", shapes)) for stage in (1, 2, 3, 4))
     if (encoder := ENCODERS.get((units, "encoder.layer1.0.conv3.weight" in shapes))) is None:
-        known = ", ".join(name for name, _ in ENCODERS.values())
-        raise UnknownSmpNetwork(**source, found=f"its encoder is none of {known}")
+        names = ", ".join(name for name, _ in ENCODERS.values())
+        raise UnknownSmpNetwork(**source, found=f"the encoder is none of {names}")
     stem, head = (f"{module}.weight" for module in ("encoder.conv1", "segmentation_head.0"))
     for kernel in (stem, head):
         if len(shapes.get(kernel, ())) != 4:
-            raise UnknownSmpNetwork(**source, found=f"{kernel} is no kernel of a convolution")
-    options = ARCHITECTURES[found].told(shapes)
+            raise UnknownSmpNetwork(**source, found=f"{kernel} is not the kernel of a convolution")
+    options = ARCHITECTURES[found].read_options(shapes)
     check_options(found, options, source=source)
     return SmpNetwork(found, encoder[0], channels=shapes[stem][1], classes=shapes[head][0], options=options)
 
 
 def check_options(architecture: str, options: Options, *, source: Source) -> None:
-    """Require of smp's arguments that the network they make can be built here.
+    """Check that smp's arguments have supported values.
 
     Raises:
-        UnknownSmpNetwork: one has a value that only smp builds.
+        UnknownSmpNetwork: An argument has an unsupported value.
     """
-    for name, built in ARCHITECTURES[architecture].only.items():
-        if name in options and options[name] not in built:
-            expected = " or ".join(map(repr, built))
-            raise UnknownSmpNetwork(**source, found=f"its {name} is {options[name]!r}, expected {expected}")
+    for name, supported in ARCHITECTURES[architecture].supported.items():
+        if name in options and options[name] not in supported:
+            values = " or ".join(map(repr, supported))
+            raise UnknownSmpNetwork(**source, found=f"{name} is {options[name]!r}, not {values}")

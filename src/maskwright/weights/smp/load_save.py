@@ -1,7 +1,7 @@
-"""Networks of segmentation_models_pytorch into this package and back, their outputs equal.
+"""Load and save networks of segmentation_models_pytorch (smp) with equal outputs.
 
-They expect RGB in [0, 1], less the mean 0.485, 0.456, 0.406 and divided by the standard deviation 0.229, 0.224, 0.225,
-and sides that are multiples of 32 pixels.
+The networks expect RGB images in [0, 1] minus the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229,
+0.224, 0.225), with sides that are multiples of 32 pixels.
 """
 
 import json
@@ -19,74 +19,78 @@ from maskwright.weights.smp.identify import SmpNetwork, UnknownSmpNetwork, check
 from maskwright.weights.smp.names import RULES
 from maskwright.weights.smp.same_graph import first_difference
 from maskwright.weights.torch.file import TorchFile, read_tensors
-from maskwright.weights.torch.names import Source, Tensors, fill, module_of, tensors_of
+from maskwright.weights.torch.names import Source, Tensors, load_tensors, module_of, tensors_of
 
 FAMILY: Final = "segmentation_models_pytorch's {}"
-ACTIVATIONS: Final = {"linear": None, "sigmoid": "sigmoid", "softmax": "softmax2d"}  # by Keras' names -> smp's
+ACTIVATIONS: Final = {"linear": None, "sigmoid": "sigmoid", "softmax": "softmax2d"}  # Keras' names -> smp's
 HUB_WEIGHTS, HUB_CONFIG = "model.safetensors", "config.json"
-MOST_CONFIG: Final = 2**20  # characters
+MAX_CONFIG_CHARACTERS: Final = 2**20
 
 
 class NotForSmp(InputError):
-    """A network that would compute something else in smp."""
+    """A network that would compute a different function in smp."""
 
-    text = "the network {network} does not fit {family}: its layer {layer} has {found}, there it has {expected}."
+    text = "network {network}: the layer {layer} has {found}; expected {expected} as in {family}."
 
 
 def load_smp(
     file: TorchFile, *, architecture: str | None = None, activation: str | None = None, argument: str = "file"
 ) -> keras.Model:
-    """The network of an smp checkpoint, built and filled: Unet, UnetPlusPlus, FPN, Linknet or DeepLabV3Plus.
+    """Load an smp checkpoint of a Unet, UnetPlusPlus, FPN, Linknet or DeepLabV3Plus on a ResNet encoder.
 
-    Its encoder is a ResNet of 18, 34, 50, 101 or 152 layers; encoder, classes, input channels and widths are told by
-    the tensors. It takes images (n, height, width, channels) normalised as above and returns
+    Encoder (18, 34, 50, 101 or 152 layers), classes, input channels and widths are inferred from the tensors. The
+    network takes images (n, height, width, channels), normalised as described in this module, and returns
     (n, height, width, classes) in float32.
 
-    What no tensor tells (interpolation, atrous rates, output stride) is taken to be smp's default. Where smp's
-    ``config.json`` stands beside ``model.safetensors``, it is read, and other values in it are refused.
+    Interpolation, atrous rates and output stride are not stored in tensors; smp's defaults are assumed. If smp's
+    ``config.json`` is beside ``model.safetensors``, it is read, and unsupported values are errors.
 
     Args:
-        file: A state dict, see `read_tensors`; or a folder that smp's ``save_pretrained`` wrote.
-        architecture: Name of smp's class; None finds it.
-        activation: ``"sigmoid"``, ``"softmax"``, or ``"linear"`` for logits. None takes that of ``config.json``, and
-            where there is none ``"sigmoid"`` for one class and ``"softmax"`` for several.
-        argument: What the user calls ``file``, for the errors.
+        file: A state dict, see `read_tensors`, or a folder written by smp's ``save_pretrained``.
+        architecture: Name of smp's class; None infers it.
+        activation: ``"sigmoid"``, ``"softmax"``, or ``"linear"`` for logits. None uses that of ``config.json``, or
+            else ``"sigmoid"`` for one class and ``"softmax"`` for several.
+        argument: Name of ``file`` in errors.
 
     Raises:
-        UnknownChoice: ``architecture`` or ``activation`` is none of these.
-        UnknownSmpNetwork: the file holds no network that can be built here.
-        TensorMismatch: tensors are missing, left over, or of another shape; the message names them.
-        InputError: the file cannot be read, see `read_tensors`.
+        UnknownChoice: ``architecture`` or ``activation`` is unknown.
+        UnknownSmpNetwork: The file does not hold a supported network.
+        TensorMismatch: Tensors are missing, unexpected or of another shape.
+        InputError: The file cannot be read, see `read_tensors`.
     """
     if activation is not None:
         one_of("activation", activation, ACTIVATIONS)
     path = Path(file, HUB_WEIGHTS) if isinstance(file, str | PathLike) and Path(file).is_dir() else file
     tensors = read_tensors(path, argument=argument)
     source = {"argument": argument, "given": fspath(path)}
-    told = identify({name: tensor.shape for name, tensor in tensors.items()}, architecture=architecture, source=source)
-    config = _config_beside(Path(path), told, source=source)
-    network = told.build(activation or _activation_of(config) or ("sigmoid" if told.classes == 1 else "softmax"))
-    used = {name: tensor for name, tensor in tensors.items() if told.idle.get(name) != tensor.shape}
-    fill(network, used, RULES[told.architecture], source=source, family=FAMILY.format(told.architecture))
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    description = identify(shapes, architecture=architecture, source=source)
+    config = _read_config(Path(path), description, source=source)
+    default = "sigmoid" if description.classes == 1 else "softmax"
+    network = description.build(activation or _activation_of(config) or default)
+    unused = description.unused_tensors
+    used = {name: tensor for name, tensor in tensors.items() if unused.get(name) != tensor.shape}
+    name = description.architecture
+    load_tensors(network, used, RULES[name], source=source, family=FAMILY.format(name))
     return network
 
 
 def save_smp(network: keras.Model, file: str | PathLike[str]) -> None:
-    """Write ``network`` as a state dict that smp's class of the same name loads strictly and answers equally with.
+    """Save ``network`` as a state dict that smp's class of the same name loads with ``strict=True``.
 
-    The class is to be built with ``activation=None`` for logits, or with the activation of ``network``. Dropout is not
-    kept. A batch normalisation's epsilon that is not torch's is made up for in the stored variance.
+    Build the class with ``activation=None`` for logits, or with the activation of ``network``. Dropout is not stored. A
+    different epsilon of a batch normalisation is compensated in the stored variance.
 
     Args:
-        network: A network `load_smp` can build: of one of its architectures on a ``resnet*_v1`` encoder.
-        file: The ``.safetensors`` file to write; an existing one is replaced.
+        network: A network of an architecture of `load_smp` on a ``resnet*_v1`` encoder.
+        file: The ``.safetensors`` file; an existing one is replaced.
 
     Raises:
-        NoCounterpart: a layer with weights that smp does not have.
-        NotForSmp: a layer that smp has in another form.
-        UnknownSmpNetwork: its encoder or one of its sizes is none of smp's.
-        EpsilonTooSmall: a variance leaves no room for the difference between two epsilons.
-        WrongArgument: ``network`` is no functional model, or ``file`` does not end in ``.safetensors``.
+        NoCounterpart: smp does not have a layer of the network.
+        NotForSmp: smp has another form of a layer.
+        UnknownSmpNetwork: smp has no such encoder or size.
+        EpsilonTooSmall: A variance cannot compensate the difference of two epsilons.
+        WrongArgument: ``network`` is not a functional model, or ``file`` does not end in ``.safetensors``.
         MissingPackage: safetensors is not installed.
 
     >>> from tempfile import TemporaryDirectory
@@ -106,9 +110,9 @@ def save_smp(network: keras.Model, file: str | PathLike[str]) -> None:
 
 
 def save_smp_folder(network: keras.Model, folder: str | PathLike[str]) -> None:
-    """Write ``network`` as a folder that ``smp.from_pretrained`` loads, its activation included.
+    """Save ``network`` and its activation as a folder for ``smp.from_pretrained``.
 
-    Arguments and errors are those of `save_smp`; ``folder`` is made where it is missing.
+    See `save_smp` for arguments and errors. ``folder`` is created if it is missing.
     """
     tensors, config = _to_smp(network)
     _write(tensors, Path(folder, HUB_WEIGHTS))
@@ -117,31 +121,33 @@ def save_smp_folder(network: keras.Model, folder: str | PathLike[str]) -> None:
 
 
 def _to_smp(network: keras.Model) -> tuple[Tensors, Mapping[str, Any]]:
-    """The tensors of ``network`` by smp's names, and the arguments of smp's class that make it."""
+    """Return the tensors of ``network`` by smp's names, and the arguments of smp's class."""
     if not hasattr(network, "operations"):
         raise wrong_argument("network", network, expected="a functional Keras model")
-    architecture = _nearest(network)
+    architecture = _best_match(network)
     family = FAMILY.format(architecture)
     tensors = tensors_of(network, RULES[architecture], family=family)
     shapes = {name: tensor.shape for name, tensor in tensors.items()}
-    told = identify(shapes, architecture=architecture, source={"argument": "network", "given": network.name})
+    description = identify(shapes, architecture=architecture, source={"argument": "network", "given": network.name})
     last = network.operations[-1]
     activation = next(
         (name for name in ACTIVATIONS if keras.activations.get(name) is getattr(last, "activation", None)), None
     )
     if activation is None:
-        ends = {"found": "another activation", "expected": " or ".join(ACTIVATIONS)}
-        raise NotForSmp(network=network.name, family=family, layer=last.name, **ends)
-    if (difference := first_difference(network, told.build(activation))) is not None:
+        expected = f"the activation {' or '.join(ACTIVATIONS)}"
+        raise NotForSmp(
+            network=network.name, family=family, layer=last.name, found="another activation", expected=expected
+        )
+    if (difference := first_difference(network, description.build(activation))) is not None:
         raise NotForSmp(network=network.name, family=family, **vars(difference))
-    normalised = (name.removesuffix("running_var") for name in tensors if name.endswith("running_var"))
-    counters = {f"{module}num_batches_tracked": np.zeros((), np.int64) for module in normalised}
-    idle = {name: np.zeros(shape, np.float32) for name, shape in told.idle.items()}
-    return {**tensors, **idle, **counters}, {**told.config, "activation": ACTIVATIONS[activation]}
+    normalisations = (name.removesuffix("running_var") for name in tensors if name.endswith("running_var"))
+    counters = {f"{module}num_batches_tracked": np.zeros((), np.int64) for module in normalisations}
+    unused = {name: np.zeros(shape, np.float32) for name, shape in description.unused_tensors.items()}
+    return {**tensors, **unused, **counters}, {**description.config, "activation": ACTIVATIONS[activation]}
 
 
-def _nearest(network: keras.Model) -> str:
-    """The architecture of smp's whose rules know most of the layers with weights."""
+def _best_match(network: keras.Model) -> str:
+    """Return the architecture of smp whose rules match most layers with weights."""
     names = [layer.name for layer in network.layers if layer.weights]
     return max(RULES, key=lambda architecture: sum(module_of(name, RULES[architecture]) is not None for name in names))
 
@@ -155,24 +161,24 @@ def _write(tensors: Tensors, path: Path) -> None:
         save_file(dict(tensors), temporary, metadata={"format": "pt"})
 
 
-def _config_beside(path: Path, told: SmpNetwork, *, source: Source) -> Mapping[str, Any]:
-    """What ``config.json`` says of the network ``told`` by the tensors at ``path``; nothing where there is none."""
-    beside = path.with_name(HUB_CONFIG)
-    if path.name != HUB_WEIGHTS or not beside.is_file():
+def _read_config(path: Path, description: SmpNetwork, *, source: Source) -> Mapping[str, Any]:
+    """Read and check ``config.json`` beside the weights at ``path``; empty if there is none."""
+    config_file = path.with_name(HUB_CONFIG)
+    if path.name != HUB_WEIGHTS or not config_file.is_file():
         return {}
-    with beside.open(encoding="utf-8", errors="replace") as file:
-        text = file.read(MOST_CONFIG)
+    with config_file.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(MAX_CONFIG_CHARACTERS)
     try:
         config = json.loads(text)
     except (ValueError, RecursionError):
         config = None
-    if not isinstance(config, Mapping) or config.get("_model_class") != told.architecture:
-        raise UnknownSmpNetwork(**source, found=f"{HUB_CONFIG} beside it describes no {told.architecture}")
-    check_options(told.architecture, config, source=source)
+    if not isinstance(config, Mapping) or config.get("_model_class") != description.architecture:
+        raise UnknownSmpNetwork(**source, found=f"{HUB_CONFIG} does not describe a {description.architecture}")
+    check_options(description.architecture, config, source=source)
     return config
 
 
 def _activation_of(config: Mapping[str, Any]) -> str | None:
-    """Keras' name of the activation that smp's ``config`` sets, None where it sets none."""
+    """Return Keras' name of the activation in smp's ``config``, or None."""
     by_smp_name = {"softmax": "softmax", **{theirs: ours for ours, theirs in ACTIVATIONS.items() if theirs}}
     return by_smp_name.get(config.get("activation") or "")

@@ -1,11 +1,11 @@
-"""Where the layers of the networks here stand in those of segmentation_models_pytorch: layer -> torch module."""
+"""Map layer names to the module names of segmentation_models_pytorch."""
 
 from collections.abc import Mapping
 from typing import Final
 
 from maskwright.weights.torch.names import RESNET_RULES, Rules
 
-ENDS: Final[Rules] = {
+ENCODER_AND_HEAD: Final[Rules] = {
     **{layer: f"encoder.{module}" for layer, module in RESNET_RULES.items()},
     "final_conv": "segmentation_head.0",
 }
@@ -24,7 +24,7 @@ def _separable(layer: str, module: str) -> Rules:
 
 
 def _unet_block(layer: str, module: str) -> Rules:
-    attention = rf"{module}.attention\2.attention"  # a block's own name is the first group of its pattern
+    attention = rf"{module}.attention\2.attention"  # the first group is the name of the block
     return {
         **_conv_and_norm(f"{layer}a", f"{module}.conv1"),
         **_conv_and_norm(f"{layer}b", f"{module}.conv2"),
@@ -35,23 +35,23 @@ def _unet_block(layer: str, module: str) -> Rules:
 
 
 RULES: Final[Mapping[str, Rules]] = {
-    "Unet": {**ENDS, **_unet_block(r"decoder_stage(\d)", r"decoder.blocks.\1")},
-    "UnetPlusPlus": {**ENDS, **_unet_block(r"decoder_(x_\d_\d)", r"decoder.blocks.\1")},
+    "Unet": {**ENCODER_AND_HEAD, **_unet_block(r"decoder_stage(\d)", r"decoder.blocks.\1")},
+    "UnetPlusPlus": {**ENCODER_AND_HEAD, **_unet_block(r"decoder_(x_\d_\d)", r"decoder.blocks.\1")},
     "Linknet": {
-        **ENDS,
+        **ENCODER_AND_HEAD,
         **_conv_and_norm(r"decoder_stage(\d)a", r"decoder.blocks.\1.block.0"),
         r"decoder_stage(\d)b_transpose": r"decoder.blocks.\1.block.1.0",
         r"decoder_stage(\d)b_bn": r"decoder.blocks.\1.block.1.1",
         **_conv_and_norm(r"decoder_stage(\d)c", r"decoder.blocks.\1.block.2"),
     },
     "FPN": {
-        **ENDS,
+        **ENCODER_AND_HEAD,
         "decoder_p5": "decoder.p5",
         r"decoder_(p\d)_skip_conv": r"decoder.\1.skip_conv",
         **_conv_and_norm(r"decoder_seg_blocks_(\d)_block_(\d)", r"decoder.seg_blocks.\1.block.\2.block"),
     },
     "DeepLabV3Plus": {
-        **ENDS,
+        **ENCODER_AND_HEAD,
         **_conv_and_norm("decoder_aspp_0_convs_0", "decoder.aspp.0.convs.0"),
         **_separable(r"decoder_aspp_0_convs_([123])", r"decoder.aspp.0.convs.\1"),
         "decoder_aspp_0_convs_4_conv": "decoder.aspp.0.convs.4.1",
@@ -64,4 +64,4 @@ RULES: Final[Mapping[str, Rules]] = {
         **_separable("decoder_block2", "decoder.block2"),
     },
 }
-"""An architecture of smp's, by the name of its class -> the rules of its layers' names here."""
+"""Rules by the name of smp's class."""

@@ -1,4 +1,4 @@
-"""Whether two networks compute the same of the same weights: their graphs compared, not their names or numbers."""
+"""Compare the graphs of two networks: whether they compute the same function of the same weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,16 +6,18 @@ from typing import Final
 
 import keras
 
-# Settings that change nothing of what is predicted from given weights.
-FREE: Final = frozenset({"name", "trainable", "dtype", "momentum", "batch_shape", "seed", "activity_regularizer"})
-FREE_ENDINGS: Final = ("_initializer", "_regularizer", "_constraint")
-FOLDED: Final = {"BatchNormalization": "epsilon"}  # into the variance, by whoever copies the weights
-SILENT: Final = frozenset({"Dropout", "SpatialDropout2D"})  # these act in training only
+# Settings that do not change predictions for given weights.
+IGNORED_SETTINGS: Final = frozenset(
+    {"name", "trainable", "dtype", "momentum", "batch_shape", "seed", "activity_regularizer"}
+)
+IGNORED_SUFFIXES: Final = ("_initializer", "_regularizer", "_constraint")
+COMPENSATED_SETTINGS: Final = {"BatchNormalization": "epsilon"}  # the caller adapts the variance
+TRAINING_ONLY: Final = frozenset({"Dropout", "SpatialDropout2D"})
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer in its graph; ``settings`` hold its inputs as places in the list of nodes."""
+    """A layer of a graph; ``settings`` include its inputs as indices of nodes."""
 
     name: str
     kind: str
@@ -24,58 +26,60 @@ class Node:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first layer at which two graphs part, and what each has there."""
+    """The first layer that differs between two graphs, and its settings."""
 
     layer: str
     found: str
     expected: str
 
 
-def first_difference(network: keras.Model, twin: keras.Model) -> Difference | None:
-    """Where ``network`` computes something else than ``twin``; None where it does not.
+def first_difference(network: keras.Model, expected: keras.Model) -> Difference | None:
+    """Return the first layer of ``network`` that computes something else than in ``expected``, or None.
 
-    Both are functional models. Names, sizes of images, precision, weights, dropout and the epsilon of batch
-    normalisations are not compared.
+    Both are functional models. Names, image sizes, precision, weights, dropout and the epsilon of batch normalisations
+    are not compared.
 
-    >>> def enlarging(size):
+    >>> def upsampling(size):
     ...     image = keras.Input((8, 8, 3))
     ...     return keras.Model(image, keras.layers.UpSampling2D(size, name="up")(image))
-    >>> first_difference(enlarging(2), enlarging(2)) is None
+    >>> first_difference(upsampling(2), upsampling(2)) is None
     True
-    >>> first_difference(enlarging(2), enlarging(4))
+    >>> first_difference(upsampling(2), upsampling(4))
     Difference(layer='up', found='size=[2, 2]', expected='size=[4, 4]')
     """
-    ours, theirs = _nodes(network), _nodes(twin)
-    for node, other in zip(ours, theirs, strict=False):
-        if node.kind != other.kind:
-            return Difference(node.name, f"a {node.kind}", f"a {other.kind}")
-        for key in sorted(node.settings.keys() | other.settings.keys()):
-            found, expected = node.settings.get(key), other.settings.get(key)
-            if found != expected:
-                return Difference(node.name, f"{key}={found}", f"{key}={expected}")
-    if len(ours) != len(theirs):
-        return Difference(ours[-1].name, f"{len(ours)} layers", f"{len(theirs)} layers")
+    nodes, expected_nodes = _nodes(network), _nodes(expected)
+    for node, expected_node in zip(nodes, expected_nodes, strict=False):
+        if node.kind != expected_node.kind:
+            return Difference(node.name, f"a {node.kind}", f"a {expected_node.kind}")
+        for key in sorted(node.settings.keys() | expected_node.settings.keys()):
+            value, expected_value = node.settings.get(key), expected_node.settings.get(key)
+            if value != expected_value:
+                return Difference(node.name, f"{key}={value}", f"{key}={expected_value}")
+    if len(nodes) != len(expected_nodes):
+        return Difference(nodes[-1].name, f"{len(nodes)} layers", f"{len(expected_nodes)} layers")
     return None
 
 
 def _nodes(network: keras.Model) -> list[Node]:
     nodes: list[Node] = []
-    places: dict[int, int] = {}  # a tensor's id -> the place of the layer it comes from
+    indices: dict[int, int] = {}  # id of a tensor -> index of the node that computes it
     for layer in network.operations:
         kind, is_source = type(layer).__name__, isinstance(layer, keras.layers.InputLayer)
-        inputs = [] if is_source else [places[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
-        place = inputs[0] if kind in SILENT else len(nodes)
-        places |= {id(tensor): place for tensor in keras.tree.flatten(layer.output)}
-        if place == len(nodes):
-            settings = {key: _plain(value) for key, value in layer.get_config().items() if not _is_free(key, kind)}
+        inputs = [] if is_source else [indices[id(tensor)] for tensor in keras.tree.flatten(layer.input)]
+        index = inputs[0] if kind in TRAINING_ONLY else len(nodes)
+        indices |= {id(tensor): index for tensor in keras.tree.flatten(layer.output)}
+        if index == len(nodes):
+            settings = {key: _plain(value) for key, value in layer.get_config().items() if not _is_ignored(key, kind)}
             nodes.append(Node(layer.name, kind, settings | {"inputs": inputs}))
     return nodes
 
 
-def _is_free(setting: str, kind: str) -> bool:
-    return setting in FREE or setting.endswith(FREE_ENDINGS) or setting == FOLDED.get(kind)
+def _is_ignored(setting: str, kind: str) -> bool:
+    return (
+        setting in IGNORED_SETTINGS or setting.endswith(IGNORED_SUFFIXES) or setting == COMPENSATED_SETTINGS.get(kind)
+    )
 
 
 def _plain(value: object) -> object:
-    """A setting as it is after saving and loading, where tuples are lists."""
+    """Convert tuples to lists, as saving and loading does."""
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

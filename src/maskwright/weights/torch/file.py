@@ -1,7 +1,7 @@
-"""Tensors out of torch's files, and torchvision's and timm's ResNets into ours; nothing in a file is ever run.
+"""Read tensors from PyTorch files without running code, and load ResNets of torchvision and timm.
 
-A ``.safetensors`` file holds arrays only. A ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file is a pickle, which torch
-reads with ``weights_only=True``: it then makes tensors and plain containers and refuses everything else.
+A ``.safetensors`` file holds arrays only. A ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file is a pickle; torch reads it
+with ``weights_only=True``, which allows tensors and plain containers only.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from maskwright.errors import InputError, MissingPackage, missing_package
-from maskwright.weights.torch.names import RESNET_RULES, Source, Tensors, fill
+from maskwright.weights.torch.names import RESNET_RULES, Source, Tensors, load_tensors
 
 TorchFile = str | PathLike[str]
 Read = Callable[[Path, Source], Tensors]
@@ -22,78 +22,78 @@ Read = Callable[[Path, Source], Tensors]
 PICKLED: Final = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES: Final = (".safetensors", *PICKLED)
 SUFFIXES_IN_WORDS: Final = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-LARGEST: Final = 4 * 2**30  # bytes; several times the largest network here
+MAX_BYTES: Final = 4 * 2**30  # several times the largest network here
 PREFIXES: Final = ("module.", "model.", "_orig_mod.")  # DataParallel, Lightning, torch.compile
-PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # smp's own Lightning example keeps them beside the network
-WRAPPERS: Final = ("state_dict", "model_state_dict", "model")  # where training loops put the state dict
+PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # the Lightning example of smp stores them beside the network
+WRAPPERS: Final = ("state_dict", "model_state_dict", "model")  # keys under which training loops store the state dict
 
 
 class MissingTorchFile(InputError):
-    """An argument that names no file of torch's."""
+    """An argument that is not the path of a PyTorch file."""
 
     text = "{argument}={given!r}: expected the path of an existing " + SUFFIXES_IN_WORDS + " file."
 
 
 class UnreadableTorchFile(InputError):
-    """A file that its format's library, bound to making tensors only, does not read."""
+    """A file that cannot be read as tensors."""
 
-    text = "{argument}={given!r} cannot be read as tensors: {found}."
+    text = "{argument}={given!r}: cannot be read as tensors: {found}."
 
 
 class NoStateDict(InputError):
-    """A file that holds something besides named tensors."""
+    """A file with content other than named tensors."""
 
-    text = "{argument}={given!r}: expected tensors by name, found {found}. Save model.state_dict() by itself."
+    text = "{argument}={given!r}: found {found}; expected named tensors. Save model.state_dict() alone."
 
 
 class TorchFileTooLarge(InputError):
-    """A file that is, or unpacks to, more than any network here."""
+    """A file that is larger than any network, or unpacks to more."""
 
-    text = "{argument}={given!r} holds {found} bytes; expected at most {expected}."
+    text = "{argument}={given!r}: found {found} bytes; expected at most {expected}."
 
 
 def load_resnet_v1(network: keras.Model, file: TorchFile, *, argument: str = "file") -> None:
-    """Fill a post-activation ResNet of ours from torchvision's or timm's checkpoint of the same depth.
+    """Load a checkpoint of torchvision or timm into a post-activation ResNet of the same depth.
 
-    Every tensor of the file is used and every weight of ``network`` filled, or nothing is; the classifier ``fc`` is
-    left out where ``network`` has none. Checkpoints expect RGB in [0, 1], less the mean 0.485, 0.456, 0.406 and
-    divided by the standard deviation 0.229, 0.224, 0.225.
+    All tensors and all weights must match; otherwise nothing is loaded. The classifier ``fc`` is skipped if ``network``
+    has none. The checkpoints expect RGB images in [0, 1] minus the mean (0.485, 0.456, 0.406), divided by the standard
+    deviation (0.229, 0.224, 0.225).
 
     Args:
-        network: What `ResNet18V1` and its kin build.
+        network: A network such as `ResNet18V1`.
         file: See `read_tensors`.
-        argument: What the user calls ``file``, for the errors.
+        argument: Name of ``file`` in errors.
 
     Raises:
-        TensorMismatch: the file's tensors are not the network's; the message names them and their shapes.
-        NoCounterpart: ``network`` is no post-activation ResNet.
-        InputError: the file cannot be read, see `read_tensors`.
+        TensorMismatch: Names or shapes of tensors differ.
+        NoCounterpart: ``network`` is not a post-activation ResNet.
+        InputError: The file cannot be read, see `read_tensors`.
     """
     tensors = read_tensors(file, argument=argument)
     if not any(layer.name == "fc" for layer in network.layers):
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
     source = {"argument": argument, "given": fspath(file)}
-    fill(network, tensors, RESNET_RULES, source=source, family="torchvision's ResNet")
+    load_tensors(network, tensors, RESNET_RULES, source=source, family="torchvision's ResNet")
 
 
 def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
-    """The tensors of a state dict by name, in torch's layout; floats of every precision come as float32.
+    """Read the tensors of a state dict by name, in PyTorch's layout, as float32.
 
-    A dict under ``state_dict``, ``model_state_dict`` or ``model`` is taken out of what surrounds it. The prefixes
-    ``module.``, ``model.`` and ``_orig_mod.``, which wrappers give all names, are removed, and with them the pixel
-    statistics ``mean`` and ``std`` that may stand beside. Counters of batches, ``num_batches_tracked``, are left out.
+    A state dict may be stored under ``state_dict``, ``model_state_dict`` or ``model``. The prefixes ``module.``,
+    ``model.`` and ``_orig_mod.`` of wrappers are removed, and so are pixel statistics ``mean`` and ``std`` stored
+    beside them. Batch counters, ``num_batches_tracked``, are left out.
 
     Args:
         file: A ``.safetensors`` file, read by safetensors, or a ``.pth``, ``.pt``, ``.bin`` or, as Lightning writes it,
             ``.ckpt`` file, read by torch; at most 4 GiB.
-        argument: What the user calls ``file``, for the errors.
+        argument: Name of ``file`` in errors.
 
     Raises:
-        MissingTorchFile: ``file`` is no existing file with one of these suffixes.
-        MissingPackage: the package that reads it is not installed, or too old to be safe.
-        UnreadableTorchFile: it is damaged, or its pickle asks for more than tensors and plain containers.
-        NoStateDict: it holds something besides dense tensors of floats by name.
-        TorchFileTooLarge: it is, or unpacks to, more than 4 GiB.
+        MissingTorchFile: ``file`` is not an existing file with one of these suffixes.
+        MissingPackage: The package that reads the file is not installed, or too old to be safe.
+        UnreadableTorchFile: The file is damaged, or its pickle needs more than tensors and plain containers.
+        NoStateDict: The file holds content other than named dense float tensors.
+        TorchFileTooLarge: The file is larger than 4 GiB or unpacks to more.
 
     >>> from tempfile import TemporaryDirectory
     >>> from safetensors.numpy import save_file
@@ -108,11 +108,11 @@ def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
         raise MissingTorchFile(**source)
     _check_size(path.stat().st_size, source)
     tensors = _without_prefixes(READERS[path.suffix](path, source))
-    kept = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
-    for name, tensor in kept.items():
+    weights = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
+    for name, tensor in weights.items():
         if tensor.dtype != np.float32:
             raise NoStateDict(**source, found=f"{name!r}, of {tensor.dtype}")
-    return kept
+    return weights
 
 
 def _read_safetensors(path: Path, source: Source) -> Tensors:
@@ -122,8 +122,8 @@ def _read_safetensors(path: Path, source: Source) -> Tensors:
     except ImportError as error:
         raise _missing_reader("safetensors", source, error) from error
     try:
-        with safe_open(path, framework="numpy") as stored:
-            return {name: _as_array(stored.get_tensor(name)) for name in stored.keys()}  # noqa: SIM118
+        with safe_open(path, framework="numpy") as file:
+            return {name: _as_float32(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, TypeError) as error:
         raise UnreadableTorchFile(**source, found=_first_line(error)) from error
 
@@ -133,18 +133,18 @@ def _read_pickle(path: Path, source: Source) -> Tensors:
         import torch
     except ImportError as error:
         raise _missing_reader("torch>=2.6", source, error) from error
-    if torch.__version__ < (2, 6):  # a file could then run code in spite of weights_only=True, see CVE-2025-32434
+    if torch.__version__ < (2, 6):  # weights_only=True could run code, see CVE-2025-32434
         raise _missing_reader("torch>=2.6", source, f"installed: {torch.__version__}")
     _check_archive(path, source)
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle fails anywhere, with anything
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise any exception
         raise UnreadableTorchFile(**source, found=_first_line(error)) from error
-    tensors = _unwrapped(held, source)
+    tensors = _state_dict(content, source)
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided or tensor.is_quantized:
-            raise NoStateDict(**source, found=f"{name!r}, a {type(tensor).__name__} that is no dense tensor")
-    # A view may claim more than its file holds, so what it would unpack to is asked before it is.
+            raise NoStateDict(**source, found=f"{name!r}, a {type(tensor).__name__} that is not a dense tensor")
+    # A view may be larger than its storage, so the unpacked size is checked before the conversion.
     _check_size(sum(4 * tensor.numel() for tensor in tensors.values()), source)
     return {
         name: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for name, tensor in tensors.items()
@@ -162,13 +162,14 @@ def _missing_reader(package: str, source: Source, reason: object) -> MissingPack
 
 
 def _check_size(size: int, source: Source) -> None:
-    if size > LARGEST:
-        raise TorchFileTooLarge(**source, found=size, expected=LARGEST)
+    if size > MAX_BYTES:
+        raise TorchFileTooLarge(**source, found=size, expected=MAX_BYTES)
 
 
 def _check_archive(path: Path, source: Source) -> None:
-    """Refuse a pickle's archive that is packed, which torch never does, or whose entries, which may share bytes of the
-    file, add up to too much: a small file could unpack to anything.
+    """Check that the archive of a pickle is uncompressed and that its entries are not too large in total.
+
+    torch never compresses, and entries may share bytes of the file, so a small file could unpack to any size.
     """
     if is_zipfile(path):
         try:
@@ -186,24 +187,24 @@ def _first_line(error: Exception) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-def _unwrapped(held: object, source: Source) -> Mapping[str, Any]:
+def _state_dict(content: object, source: Source) -> Mapping[str, Any]:
     for wrapper in WRAPPERS:
-        if isinstance(held, Mapping) and isinstance(held.get(wrapper), Mapping):
-            held = held[wrapper]
+        if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
             break
-    if not isinstance(held, Mapping) or not held or not all(isinstance(name, str) for name in held):
-        raise NoStateDict(**source, found=f"a {type(held).__name__}" if held else "nothing")
-    return held
+    if not isinstance(content, Mapping) or not content or not all(isinstance(name, str) for name in content):
+        raise NoStateDict(**source, found=f"a {type(content).__name__}" if content else "nothing")
+    return content
 
 
 def _without_prefixes(tensors: Tensors) -> Tensors:
     for prefix in PREFIXES:
-        rest = {name: tensor for name, tensor in tensors.items() if name not in PIXEL_STATISTICS}
-        if rest and all(name.startswith(prefix) for name in rest):
-            return _without_prefixes({name.removeprefix(prefix): tensor for name, tensor in rest.items()})
+        others = {name: tensor for name, tensor in tensors.items() if name not in PIXEL_STATISTICS}
+        if others and all(name.startswith(prefix) for name in others):
+            return _without_prefixes({name.removeprefix(prefix): tensor for name, tensor in others.items()})
     return tensors
 
 
-def _as_array(tensor: np.ndarray) -> np.ndarray:
-    """``tensor`` in float32 where it holds floats; NumPy calls the kind of those that it only knows from others "V"."""
+def _as_float32(tensor: np.ndarray) -> np.ndarray:
+    """Convert float tensors to float32; registered float types such as bfloat16 have the NumPy kind "V"."""
     return tensor.astype(np.float32) if tensor.dtype.kind in "fV" else tensor

@@ -1,7 +1,7 @@
-"""Which tensor of a torch network holds the numbers of which layer here, by name and by layout.
+"""Map the weights of Keras layers to the tensors of a PyTorch state dict.
 
-Rules turn the name of a layer with weights into its torch module's; the kind of layer then says which tensors the
-module has, and in which order torch keeps their axes.
+Rules map the name of a layer to the name of a PyTorch module. The type of the layer determines the names of the
+module's tensors and the order of their axes.
 """
 
 import re
@@ -15,12 +15,12 @@ from keras import layers
 
 from maskwright.errors import InputError
 
-Rules = Mapping[str, str]  # pattern of a layer's whole name -> its torch module's name
+Rules = Mapping[str, str]  # pattern of a layer's full name -> name of its PyTorch module
 Tensors = Mapping[str, np.ndarray]
-Source = Mapping[str, object]  # the fields ``argument`` and ``given`` of an error: what the user said, and where
+Source = Mapping[str, object]  # the fields ``argument`` and ``given`` of an error
 
-TORCH_EPSILON: Final = 1e-5  # of every batch normalisation there
-MOST_NAMED: Final = 6  # tensors an error lists
+TORCH_EPSILON: Final = 1e-5  # of every batch normalisation in these PyTorch networks
+MAX_LISTED_PROBLEMS: Final = 6  # in one error
 
 RESNET_RULES: Final[Rules] = {
     r"(conv1|bn1|fc)": r"\1",
@@ -28,13 +28,13 @@ RESNET_RULES: Final[Rules] = {
     r"(layer\d)_(\d+)_downsample_(\d)": r"\1.\2.downsample.\3",
 }
 
-# Each weight's tensor, and the axes of that tensor in our order: a torch kernel is (out, in, height, width).
+# Tensor of each weight, and its axes in Keras' order. A PyTorch kernel is (out, in, height, width).
 _BIAS: Final = {"bias": ("bias", (0,))}
 _AFFINE: Final = {"gamma": ("weight", (0,)), "beta": ("bias", (0,))}
 _LAYOUTS: Final[Mapping[type, Mapping[str, tuple[str, tuple[int, ...]]]]] = {
     layers.Conv2D: {"kernel": ("weight", (2, 3, 1, 0)), **_BIAS},
     layers.DepthwiseConv2D: {"kernel": ("weight", (2, 3, 0, 1)), **_BIAS},
-    layers.Conv2DTranspose: {"kernel": ("weight", (2, 3, 1, 0)), **_BIAS},  # torch's is (in, out, height, width)
+    layers.Conv2DTranspose: {"kernel": ("weight", (2, 3, 1, 0)), **_BIAS},  # in PyTorch (in, out, height, width)
     layers.Dense: {"kernel": ("weight", (1, 0)), **_BIAS},
     layers.GroupNormalization: _AFFINE,
     layers.BatchNormalization: {
@@ -46,29 +46,29 @@ _LAYOUTS: Final[Mapping[type, Mapping[str, tuple[str, tuple[int, ...]]]]] = {
 
 
 class NoCounterpart(InputError):
-    """A layer with weights that the torch network does not have."""
+    """A layer with weights that the PyTorch network does not have."""
 
-    text = "the layer {layer} ({kind}) of the network {network} has no counterpart in {family}."
+    text = "network {network}: the layer {layer} ({kind}) has no counterpart in {family}."
 
 
 class TensorMismatch(InputError):
-    """A file whose tensors are not those of the network."""
+    """A file whose tensors differ from those of the network."""
 
-    text = "{argument}={given!r} does not fit the network {network}: {found}. Nothing was loaded."
+    text = "{argument}={given!r}: does not fit the network {network}: {found}. Nothing was loaded."
 
 
 class EpsilonTooSmall(InputError):
-    """A batch normalisation whose epsilon is too far below torch's for its variances to make up for it."""
+    """A batch normalisation whose epsilon is so small that PyTorch's cannot be compensated by the variance."""
 
     text = (
-        "the layer {layer} of the network {network} normalises with epsilon {found:g}, torch with {expected:g}: "
-        "its least variance, {variance:g}, is smaller than the difference."
+        "network {network}: the layer {layer} has the epsilon {found:g}; expected {expected:g} as in PyTorch. "
+        "The smallest variance, {variance:g}, cannot compensate the difference."
     )
 
 
 @dataclass(frozen=True)
-class Slot:
-    """A weight here and the torch tensor of the same numbers; ``axes`` are the tensor's axes in our order."""
+class TensorMapping:
+    """A Keras weight and its PyTorch tensor; ``axes`` are the axes of the tensor in Keras' order."""
 
     tensor: str
     layer: keras.Layer
@@ -77,24 +77,24 @@ class Slot:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The tensor's shape, in torch's order."""
+        """Shape of the tensor in PyTorch's order."""
         return tuple(self.variable.shape[axis] for axis in np.argsort(self.axes))
 
     def from_torch(self, tensor: np.ndarray) -> np.ndarray:
-        """The weight's values."""
+        """Return the values of the weight."""
         return tensor.transpose(self.axes)
 
     def to_torch(self) -> np.ndarray:
-        """The tensor's values."""
+        """Return the values of the tensor."""
         value = np.asarray(keras.ops.convert_to_numpy(self.variable), dtype=np.float32)
         return np.ascontiguousarray(value.transpose(np.argsort(self.axes)))
 
 
-def slots(network: keras.Model, rules: Rules, *, family: str) -> Iterator[Slot]:
-    """Every weight of ``network`` with its tensor.
+def tensor_mappings(network: keras.Model, rules: Rules, *, family: str) -> Iterator[TensorMapping]:
+    """Yield the mapping of every weight of ``network``.
 
     Raises:
-        NoCounterpart: ``rules`` leave out a layer with weights, or ``family`` has no such kind of layer.
+        NoCounterpart: No rule matches a layer with weights, or ``family`` has no such type of layer.
     """
     for layer in filter(lambda layer: layer.weights, network.layers):
         module, layout = module_of(layer.name, rules), _LAYOUTS.get(type(layer))
@@ -103,69 +103,72 @@ def slots(network: keras.Model, rules: Rules, *, family: str) -> Iterator[Slot]:
             raise NoCounterpart(layer=layer.name, kind=kind, network=network.name, family=family)
         for variable in layer.weights:
             suffix, axes = layout[variable.name]
-            yield Slot(f"{module}.{suffix}", layer, variable, axes)
+            yield TensorMapping(f"{module}.{suffix}", layer, variable, axes)
 
 
 def module_of(layer: str, rules: Rules) -> str | None:
-    """The torch module of the layer called ``layer``, or None where no rule knows it.
+    """Return the name of the PyTorch module of a layer, or None if no rule matches.
 
     >>> module_of("layer1_0_downsample_1", RESNET_RULES)
     'layer1.0.downsample.1'
     """
     for pattern, replacement in rules.items():
-        if found := re.fullmatch(pattern, layer):
-            return found.expand(replacement)
+        if match := re.fullmatch(pattern, layer):
+            return match.expand(replacement)
     return None
 
 
-def fill(network: keras.Model, tensors: Tensors, rules: Rules, *, source: Source, family: str) -> None:
-    """Give ``network`` the numbers of ``tensors``, each used once and every weight filled, or change nothing.
+def load_tensors(network: keras.Model, tensors: Tensors, rules: Rules, *, source: Source, family: str) -> None:
+    """Load ``tensors`` into ``network``. All tensors and all weights must match; otherwise nothing is changed.
 
     Args:
-        network: What to fill.
-        tensors: In torch's layout, by name, without counters of batches.
-        rules: From names of layers to names of modules.
-        source: The fields ``argument`` and ``given`` of an error: where the tensors are from.
-        family: What has these modules, for an error.
+        network: The network.
+        tensors: Tensors by name, in PyTorch's layout, without batch counters.
+        rules: Rules from layer names to module names.
+        source: The fields ``argument`` and ``given`` of errors.
+        family: Name of the PyTorch network in errors.
 
     Raises:
-        NoCounterpart: a layer of ``network`` is none that ``rules`` know.
-        TensorMismatch: a tensor is missing, left over, or of another shape.
+        NoCounterpart: No rule matches a layer of ``network``.
+        TensorMismatch: A tensor is missing, unexpected or of another shape.
     """
-    wanted = {slot.tensor: slot for slot in slots(network, rules, family=family)}
+    expected = {mapping.tensor: mapping for mapping in tensor_mappings(network, rules, family=family)}
     problems = [
-        *(f"it lacks {name}" for name in wanted.keys() - tensors.keys()),
-        *(f"{name} has no place" for name in tensors.keys() - wanted.keys()),
+        *(f"{name} is missing" for name in expected.keys() - tensors.keys()),
+        *(f"{name} is unexpected" for name in tensors.keys() - expected.keys()),
         *(
-            f"{name} is {tensors[name].shape}, expected {slot.shape}"
-            for name, slot in wanted.items()
-            if name in tensors and tensors[name].shape != slot.shape
+            f"{name} is {tensors[name].shape}, expected {mapping.shape}"
+            for name, mapping in expected.items()
+            if name in tensors and tensors[name].shape != mapping.shape
         ),
     ]
     if problems:
-        more = f"; and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
-        raise TensorMismatch(**source, network=network.name, found="; ".join(sorted(problems)[:MOST_NAMED]) + more)
-    for name, slot in wanted.items():
-        slot.variable.assign(slot.from_torch(tensors[name]))
+        more = f"; and {len(problems) - MAX_LISTED_PROBLEMS} more" if len(problems) > MAX_LISTED_PROBLEMS else ""
+        raise TensorMismatch(
+            **source, network=network.name, found="; ".join(sorted(problems)[:MAX_LISTED_PROBLEMS]) + more
+        )
+    for name, mapping in expected.items():
+        mapping.variable.assign(mapping.from_torch(tensors[name]))
 
 
 def tensors_of(network: keras.Model, rules: Rules, *, family: str) -> Tensors:
-    """The weights of ``network`` as torch tensors, by name; variances are those that go with torch's epsilon.
+    """Return the weights of ``network`` as PyTorch tensors by name, with variances for PyTorch's epsilon.
 
     Raises:
-        NoCounterpart: a layer of ``network`` is none that ``rules`` know.
-        EpsilonTooSmall: a variance would be negative.
+        NoCounterpart: No rule matches a layer of ``network``.
+        EpsilonTooSmall: A variance would be negative.
     """
-    return {slot.tensor: _stored(slot, network=network.name) for slot in slots(network, rules, family=family)}
+    mappings = tensor_mappings(network, rules, family=family)
+    return {mapping.tensor: _to_torch(mapping, network=network.name) for mapping in mappings}
 
 
-def _stored(slot: Slot, *, network: str) -> np.ndarray:
-    """The tensor of ``slot``; a variance makes up for the difference between its layer's epsilon and torch's."""
-    tensor = slot.to_torch()
-    if slot.variable.name != "moving_variance" or slot.layer.epsilon == TORCH_EPSILON:
+def _to_torch(mapping: TensorMapping, *, network: str) -> np.ndarray:
+    """Return the tensor; a variance compensates the difference between the epsilons of the layer and of PyTorch."""
+    tensor = mapping.to_torch()
+    if mapping.variable.name != "moving_variance" or mapping.layer.epsilon == TORCH_EPSILON:
         return tensor
-    difference = slot.layer.epsilon - TORCH_EPSILON
-    if (least := float(tensor.min())) + difference < 0:
-        found = {"layer": slot.layer.name, "found": slot.layer.epsilon, "variance": least}
+    difference = mapping.layer.epsilon - TORCH_EPSILON
+    if (smallest := float(tensor.min())) + difference < 0:
+        found = {"layer": mapping.layer.name, "found": mapping.layer.epsilon, "variance": smallest}
         raise EpsilonTooSmall(network=network, expected=TORCH_EPSILON, **found)
     return tensor + np.float32(difference)
