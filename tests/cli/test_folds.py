@@ -36,7 +36,7 @@ def test_each_image_is_held_out_once_and_a_second_command_continues(drawn, tmp_p
     pixels = {kind: sum(image["pixels"][kind][1] for image in images) for kind in images[0]["pixels"]}
     union = pixels["truth"] + pixels["predicted"] - pixels["true_positives"]
     assert summary["classes"]["cell"] == pytest.approx(pixels["true_positives"] / union)
-    rows = {row.split("  ")[0].strip(): row.split()[-1] for row in out.splitlines() if row}
+    rows = {row.split("  ")[0].strip(): row.split()[-1] for row in out.splitlines() if row.strip()}
     assert rows["all images, out of fold"] == f"{summary['pooled']:.4f}"
     code, out, _ = maskwright_command(*command)
     assert code == 0

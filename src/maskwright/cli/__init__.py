@@ -24,7 +24,14 @@ from maskwright.cli import (
     tune,
 )
 from maskwright.cli.console import ExitCode, print_error, print_line, reset
-from maskwright.cli.options import Quiet, UnusableOption, Verbose, choose_verbosity, with_verbosity
+from maskwright.cli.options import (
+    Quiet,
+    UnusableOption,
+    Verbose,
+    choose_verbosity,
+    unwrap_paragraphs,
+    with_verbosity,
+)
 from maskwright.errors import InputError
 from maskwright.images.disk_full import is_disk_full
 
@@ -58,7 +65,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 success; 1 an error, or some files failed; 2 wrong usage; 130 interrupted with Ctrl-C.",
 )
 for name, function in _COMMANDS.items():
-    app.command(name)(with_verbosity(function))
+    app.command(name, help=unwrap_paragraphs(function.__doc__ or ""))(with_verbosity(function))
 
 
 def _print_version(requested: bool) -> None:

@@ -143,6 +143,15 @@ def choose_verbosity(*, verbose: bool, quiet: bool) -> None:
         set_verbosity(Verbosity.VERBOSE if verbose else Verbosity.QUIET)
 
 
+def unwrap_paragraphs(docstring: str) -> str:
+    """Join the lines of each paragraph, since Typer prints the line breaks of a docstring.
+
+    >>> unwrap_paragraphs("One line.\\n\\nTwo\\nlines.")
+    'One line.\\n\\nTwo lines.'
+    """
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in docstring.split("\n\n"))
+
+
 def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
     """Add ``--verbose`` and ``--quiet`` to a command, and end it with exit code 130 on Ctrl-C."""
 

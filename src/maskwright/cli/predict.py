@@ -44,12 +44,11 @@ def predict(
     overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the classes over each image.")] = False,
     margin: Annotated[
         int | None,
-        typer.Option(
-            "--margin", help="Pixels that a window overlaps its neighbours; measured by default.", **NO_DEFAULT
-        ),
+        typer.Option("--margin", help="Pixels that a window adds on each side; measured by default.", **NO_DEFAULT),
     ] = None,
     polygons: Annotated[
-        Path | None, typer.Option("--polygons", help="Large image: GeoJSON file for outlines.", **NO_DEFAULT)
+        Path | None,
+        typer.Option("--polygons", help="Large image: also write outlines to this GeoJSON file.", **NO_DEFAULT),
     ] = None,
     workers: Annotated[
         int | None,
