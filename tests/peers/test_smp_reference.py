@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 
 from maskwright.weights import load_smp, save_smp
 from maskwright.weights.smp.architectures import ARCHITECTURES
-from tests.networks.randomise import answer
+from tests.networks.randomise import infer
 from tests.peers.seeded_tensors import seeded_images, seeded_pixels, seeded_tensor
 
 with np.load(Path(__file__).with_name("smp_reference.npz")) as stored:
@@ -34,7 +34,7 @@ def state_dict(name):
 def outputs(network, name):
     """Return the output of ``network`` for the images of a case, (pixels, classes)."""
     channels = CASES[name]["arguments"].get("in_channels", 3)
-    values = answer(network, seeded_images(name, (*CASES[name]["size"], channels)))
+    values = infer(network, seeded_images(name, (*CASES[name]["size"], channels)))
     return values.reshape(-1, values.shape[-1])
 
 
