@@ -47,6 +47,17 @@ def test_an_image_of_one_window_gives_the_indices_of_predict_image(tmp_path, out
     assert (result.written, result.pixels, result.seam_fraction) == (out, image.size, None)
 
 
+@pytest.mark.parametrize(("size", "blocks"), [((200, 250), 1), ((700, 500), 3)])
+def test_holes_and_small_components_are_removed_from_one_block_only(tmp_path, out, size, blocks):
+    engine, image = Box(radius=1, tile=256, fill_holes=True, min_component_sizes=(0, 30)), noise(*size)
+    result, lines = reported(job(saved(tmp_path / "a.npy", image), engine, margin=32), out)
+    finished = engine.bundle.values(predict_indices(engine, image[..., None], margin=32))
+    plain = mask_of(image, 1)
+    assert (finished != plain).any()
+    np.testing.assert_array_equal(tifffile.imread(out), finished if blocks == 1 else plain)
+    assert any("components" in line for line in lines) == (blocks > 1) == (result.seam_fraction is not None)
+
+
 @pytest.mark.parametrize("size", [(700, 900), (90, 1500), (1511, 100)])
 def test_a_margin_of_the_receptive_radius_gives_the_result_of_one_call(tmp_path, out, size):
     image, engine = noise(*size), Box(radius=20, tile=256)

@@ -70,7 +70,10 @@ class LocalBlockPredictor:
         if not valid.any():
             values = np.full((*block.shape, self.encoding.bands), self.encoding.nodata, self.encoding.dtype)
             return BlockResult(values, window.failures)
-        values = self.encoding.encode(self.windows.probabilities(window)[block.kept_in_window])
+        source = self.windows.source
+        is_whole_image = block.shape == (source.height, source.width)
+        probabilities = self.windows.probabilities(window)[block.kept_in_window]
+        values = self.encoding.encode(probabilities, is_whole_image=is_whole_image)
         if not valid.all():
             values = np.where(valid[..., None], values, self.encoding.dtype.type(self.encoding.nodata))
         return BlockResult(values, window.failures)

@@ -19,7 +19,7 @@ class Encoding(Protocol):
     nodata: float
     """The value of invalid pixels: outside the picture, or unreadable."""
 
-    def encode(self, probabilities: NDArray[np.float32]) -> Values:
+    def encode(self, probabilities: NDArray[np.float32], *, is_whole_image: bool = False) -> Values:
         """Pixels of the result, (h, w, bands), from (h, w, outputs)."""
         ...
 
@@ -41,9 +41,12 @@ class Ids:
         self.dtype = np.result_type(values, np.min_scalar_type(int(self.nodata)))
         self._bundle = bundle
 
-    def encode(self, probabilities: NDArray[np.float32]) -> Values:
-        """Mask values of the decided classes."""
-        return self._bundle.values(self._bundle.decide(probabilities)).astype(self.dtype)[..., None]
+    def encode(self, probabilities: NDArray[np.float32], *, is_whole_image: bool = False) -> Values:
+        """Mask values of the decided classes; in a whole image holes and small components are removed as configured."""
+        indices = self._bundle.decide(probabilities)
+        if is_whole_image:
+            indices = self._bundle.finish(indices)
+        return self._bundle.values(indices).astype(self.dtype)[..., None]
 
     def classes(self, values: Values) -> Values:
         """Mask values."""
@@ -61,7 +64,7 @@ class Probabilities:
         self.bands = bundle.outputs
         self._bundle = bundle
 
-    def encode(self, probabilities: NDArray[np.float32]) -> Values:
+    def encode(self, probabilities: NDArray[np.float32], *, is_whole_image: bool = False) -> Values:
         """The probabilities unchanged."""
         return probabilities
 

@@ -89,7 +89,7 @@ def predict_large(
     Memory is bounded by the size of a window. Finished blocks are stored in ``OUT.parts/``; after an interruption the
     same call resumes, and its result is identical byte for byte to that of an uninterrupted one. ``OUT.json`` records
     how the result was made. Classes are those of `maskwright.inference.predict_image.predict_indices`, which uses the
-    same windows; but holes are not filled and small components not removed.
+    same windows; but in an image of several blocks holes and small components are kept.
 
     Args:
         job: The image and its settings.
@@ -131,8 +131,6 @@ def predict_large(
             claim = journal.resume(key, overwrite=overwrite)
             if claim is None:
                 report_lost_georeference(out, source, report)
-                if bundle.fill_holes or bundle.min_component_sizes:
-                    report("Holes and small components are kept, since windows do not show whole components.")
                 claim = JobClaim(key=key, layout=_choose_layout(job, predictor.windows, report))
                 journal.claim(claim)
             blocks_by = distribute(key) if distribute else predictor
@@ -209,12 +207,14 @@ def _check(job: LargePredictionJob, journal: Journal) -> None:
 
 
 def _choose_layout(job: LargePredictionJob, windows: WindowPredictor, report: Callable[[str], None]) -> Layout:
-    layout = choose_layout(windows, job.margin)
+    layout, bundle = choose_layout(windows, job.margin), job.engine.bundle
     if len(layout.blocks()) > 1:
         source = "as given" if job.margin is not None else "measured on this image"
-        widest = job.margin is None and layout.margin >= max_margin(job.engine.bundle)
+        widest = job.margin is None and layout.margin >= max_margin(bundle)
         remark = "; the widest, though the network's receptive field may be larger" if widest else ""
         report(f"Margin: {layout.margin} pixels, {source}{remark}.")
+        if bundle.fill_holes or bundle.min_component_sizes:
+            report("Holes and small components are kept, since windows do not show whole components.")
     return layout
 
 
