@@ -67,13 +67,12 @@ def choose_layout(predictor: WindowPredictor, margin: int | None = None) -> Layo
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
     """
     bundle, source = predictor.engine.bundle, predictor.source
-    grid = {"multiple": bundle.multiple, "tile": bundle.tile}
-    widest = lay_out(source.height, source.width, margin=max_margin(bundle), **grid)
-    fits = len(widest.blocks()) == 1 if margin is None else False
-    if fits or fits_one_call(bundle, source.height, source.width):
-        return single_block(source.height, source.width, **grid)
+    size, grid = (source.height, source.width), {"multiple": bundle.multiple, "tile": bundle.tile}
+    fits_widest_window = margin is None and len(lay_out(*size, margin=max_margin(bundle), **grid).blocks()) == 1
+    if fits_widest_window or fits_one_call(bundle, *size):
+        return single_block(*size, **grid)
     pixels = measure_margin(predictor) if margin is None else round_up(margin, bundle.multiple)
-    return lay_out(source.height, source.width, margin=pixels, **grid)
+    return lay_out(*size, margin=pixels, **grid)
 
 
 def measure_margin(predictor: WindowPredictor) -> int:
