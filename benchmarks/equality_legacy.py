@@ -1,12 +1,12 @@
-"""Masks of segmentation_models 1.0.1 against those of the same file opened here, over architectures and encoders.
+"""Compare masks of segmentation_models 1.0.1 with those of the same weights files loaded by Maskwright.
 
     python benchmarks/equality_legacy.py --peer-python PATH [--architectures Unet,FPN] [--encoders vgg16] --markdown OUT
 
-PATH is an interpreter that has tf-keras, keras_applications, image-classifiers 1.0.0, efficientnet 1.0.0 and
-segmentation-models 1.0.1. For each pair it draws random weights and batch-norm statistics and writes the network,
-weights only and whole, with random images of two sizes and their masks. Here the whole model is recognised, built and
-filled; then its weights are cleared and filled from the other file. The largest absolute difference must stay below
-1e-4, over masks whose standard deviation is above 0.01: masks that are all alike would prove nothing.
+PATH is an interpreter with tf-keras, keras_applications, image-classifiers 1.0.0, efficientnet 1.0.0 and
+segmentation-models 1.0.1. For each architecture and encoder it draws random weights and batch normalisation statistics,
+and writes the network as a whole model and as a weights file, with random images of two sizes and their masks.
+Maskwright loads the whole model; then all weights are set to zero and loaded from the weights file. The largest
+absolute difference of the masks must be at most 1e-4, and their standard deviation above 0.01.
 """
 
 import argparse
@@ -24,10 +24,15 @@ import keras
 import numpy as np
 
 from maskwright.conversion.load_legacy import load_legacy
-from maskwright.weights.segmentation_models.identify import recognise
+from maskwright.weights.segmentation_models.identify import identify
 
 WRITER = Path(__file__).parents[1] / "tests/peers/legacy_writer.py"
-PEER = {"TF_USE_LEGACY_KERAS": "1", "SM_FRAMEWORK": "tf.keras", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+PEER_ENVIRONMENT = {
+    "TF_USE_LEGACY_KERAS": "1",
+    "SM_FRAMEWORK": "tf.keras",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "",
+}
 ARCHITECTURES = ("Unet", "FPN", "Linknet", "PSPNet")
 ENCODERS = (
     *("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "seresnet18", "seresnet34"),
@@ -36,42 +41,45 @@ ENCODERS = (
     *("inceptionv3", "inceptionresnetv2", "mobilenet", "mobilenetv2"),
     *(f"efficientnetb{number}" for number in range(8)),
 )
-MOST = 1e-4
-LEAST_SPREAD = 0.01
-HEADER = """| architecture | encoder | whole model | weights only | spread of the masks | sizes |
+MAX_DIFFERENCE = 1e-4
+MIN_MASK_STD = 0.01  # nearly constant masks would agree whatever the weights are
+HEADER = """| architecture | encoder | whole model | weights only | standard deviation of the masks | sizes |
 | --- | --- | --- | --- | --- | --- |"""
 
 
 def compare(peer: str, architecture: str, encoder: str) -> tuple[str, bool]:
-    fixed = architecture == "PSPNet"  # there its sizes must be known
-    sizes = [(96, 144)] if fixed else [(64, 96), (160, 96)]
+    """Return the table row of one network, and whether its masks agree."""
+    has_fixed_size = architecture == "PSPNet"
+    sizes = [(96, 144)] if has_fixed_size else [(64, 96), (160, 96)]
     arguments = {"backbone_name": encoder, "classes": 2, "activation": "sigmoid"}
-    if fixed:
+    if has_fixed_size:
         arguments["input_shape"] = (*sizes[0], 3)
     job = {"name": "network", "architecture": architecture, "arguments": arguments, "sizes": sizes}
     with tempfile.TemporaryDirectory() as folder:
         command = [peer, str(WRITER), folder]
+        environment = os.environ | PEER_ENVIRONMENT
         done = subprocess.run(
-            command, input=json.dumps([job]), text=True, env=os.environ | PEER, capture_output=True, check=False
+            command, input=json.dumps([job]), text=True, env=environment, capture_output=True, check=False
         )
         if done.returncode:
             raise SystemExit(f"{architecture} {encoder}: the peer failed\n{done.stderr[-2000:]}")
-        whole, numbers = (Path(folder) / f"network.{kind}.h5" for kind in ("whole", "numbers"))
+        whole, weights_only = (Path(folder) / f"network.{kind}.h5" for kind in ("whole", "numbers"))
         batches = np.load(Path(folder) / "network.npz")
         network = load_legacy(whole)
         differences = [largest_difference(network, batches)]
         for variable in network.variables:
             variable.assign(keras.ops.zeros_like(variable))
-        load_legacy(numbers, network)
+        load_legacy(weights_only, network)
         differences.append(largest_difference(network, batches))
-        told, guessed = recognise(whole), recognise(numbers)
-        same = {"input_shape", "activation", "options", "untold", "file"}
-        assert replace(guessed, **{name: getattr(told, name) for name in same}) == told
-    spread = min(float(batches[name].std()) for name in batches.files if name.startswith("masks"))
-    good = max(differences) <= MOST and spread > LEAST_SPREAD
-    shown = ", ".join(f"{height} x {width}" for height, width in sizes)
-    figures = " | ".join(f"{difference:.1e}" for difference in differences)
-    return f"| {architecture} | {encoder} | {figures} | {spread:.2f} | {shown} |{'' if good else ' **fails**'}", good
+        expected, found = identify(whole), identify(weights_only)
+        not_in_weights_files = {"input_shape", "activation", "options", "not_stored", "file"}
+        assert replace(found, **{name: getattr(expected, name) for name in not_in_weights_files}) == expected
+    mask_std = min(float(batches[name].std()) for name in batches.files if name.startswith("masks"))
+    agrees = max(differences) <= MAX_DIFFERENCE and mask_std > MIN_MASK_STD
+    size_text = ", ".join(f"{height} x {width}" for height, width in sizes)
+    difference_cells = " | ".join(f"{difference:.1e}" for difference in differences)
+    row = f"| {architecture} | {encoder} | {difference_cells} | {mask_std:.2f} | {size_text} |"
+    return row + ("" if agrees else " **fails**"), agrees
 
 
 def largest_difference(network: keras.Model, batches: np.lib.npyio.NpzFile) -> float:
@@ -81,24 +89,24 @@ def largest_difference(network: keras.Model, batches: np.lib.npyio.NpzFile) -> f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peer-python", default=sys.executable)
-    parser.add_argument("--architectures", default=",".join(ARCHITECTURES))
-    parser.add_argument("--encoders", default=",".join(ENCODERS))
-    parser.add_argument("--markdown", type=Path, required=True)
+    parser.add_argument("--peer-python", default=sys.executable, help="interpreter with segmentation_models")
+    parser.add_argument("--architectures", default=",".join(ARCHITECTURES), help="names, separated by commas")
+    parser.add_argument("--encoders", default=",".join(ENCODERS), help="names, separated by commas")
+    parser.add_argument("--markdown", type=Path, required=True, help="file to write the table to")
     options = parser.parse_args()
-    rows, all_good = [], True
+    rows, all_agree = [], True
     print(HEADER, flush=True)
     for architecture in options.architectures.split(","):
         for encoder in options.encoders.split(","):
             started = time.perf_counter()
-            row, good = compare(options.peer_python, architecture, encoder)
+            row, agrees = compare(options.peer_python, architecture, encoder)
             print(row, f"{time.perf_counter() - started:.0f} s", flush=True)
             rows.append(row)
-            all_good &= good
+            all_agree &= agrees
             options.markdown.write_text("\n".join([HEADER, *rows]) + "\n", encoding="utf-8")
             keras.backend.clear_session()
             gc.collect()
-    sys.exit(0 if all_good else 1)
+    sys.exit(0 if all_agree else 1)
 
 
 if __name__ == "__main__":

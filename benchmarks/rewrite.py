@@ -1,9 +1,10 @@
-"""A U-Net in OpenVINO as it was trained and as `rewrite` makes it, side by side.
+"""Compare the speed of a U-Net in OpenVINO before and after graph rewriting.
 
     python benchmarks/rewrite.py [--backbone resnet34] [--side 224] [--batch 8] [--rounds 9]
 
-Weights and batch-norm statistics are random. In float32 both must answer alike before either is timed. Each round times
-both, one after the other; the ratio of a round is how many times faster the rewritten network is.
+Weights and batch normalisation statistics are random. In float32, the outputs of both networks must agree. Each round
+times both networks one after the other; the ratio of a round is the speed of the rewritten network relative to the
+original.
 """
 
 import argparse
@@ -24,13 +25,14 @@ import openvino
 from maskwright.models import Unet
 from maskwright.rewrite.for_export import rewrite_for_export
 
-MOST = 1e-4  # of a probability
+MAX_DIFFERENCE = 1e-4  # of probabilities in float32
+MIN_MASK_STD = 0.01
 PRECISIONS = ("f32", "bf16")
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def randomise(network: keras.Model, images: np.ndarray) -> keras.Model:
-    """Random statistics, and logits of these images that spread by about one, as a trained network's do."""
+    """Set random batch normalisation weights, and scale the head to logits of mean 0 and standard deviation 1."""
     rng = np.random.default_rng(0)
     for weight in network.weights:
         if weight.name in ("gamma", "moving_variance"):
@@ -44,7 +46,7 @@ def randomise(network: keras.Model, images: np.ndarray) -> keras.Model:
     return network
 
 
-def converted(network: keras.Model, *, shape: tuple[int, ...]) -> openvino.Model:
+def convert(network: keras.Model, *, shape: tuple[int, ...]) -> openvino.Model:
     with tempfile.TemporaryDirectory() as folder:
         file = str(Path(folder) / "network.xml")
         network.export(file, format="openvino", verbose=False)
@@ -53,13 +55,13 @@ def converted(network: keras.Model, *, shape: tuple[int, ...]) -> openvino.Model
     return model
 
 
-def compiled(model: openvino.Model, *, precision: str) -> Predict:
+def compile_model(model: openvino.Model, *, precision: str) -> Predict:
     settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     engine = openvino.Core().compile_model(model, "CPU", settings)
     return lambda images: engine(images)[0]
 
 
-def seconds(predict: Predict, images: np.ndarray) -> float:
+def time_call(predict: Predict, images: np.ndarray) -> float:
     started = time.perf_counter()
     predict(images)
     return time.perf_counter() - started
@@ -68,30 +70,30 @@ def seconds(predict: Predict, images: np.ndarray) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="resnet34")
-    parser.add_argument("--side", type=int, default=224)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--side", type=int, default=224, help="height and width of the images in pixels")
+    parser.add_argument("--batch", type=int, default=8, help="images in a batch")
+    parser.add_argument("--rounds", type=int, default=9, help="number of timed rounds")
     options = parser.parse_args()
     shape = (options.batch, options.side, options.side, 3)
     images = np.random.default_rng(1).uniform(0, 255, shape).astype(np.float32)
     network = randomise(Unet(options.backbone), images)
-    models = [converted(one, shape=shape) for one in (network, rewrite_for_export(network))]
+    models = [convert(variant, shape=shape) for variant in (network, rewrite_for_export(network))]
 
     print(f"Unet({options.backbone!r}), {shape}, OpenVINO {openvino.__version__}, {os.cpu_count()} CPUs", end=", ")
     print(f"{platform.processor() or platform.machine()}, load {os.getloadavg()[0]:.1f}")
-    print("| precision | as trained, images/s | rewritten, images/s | ratio, median (lowest - highest) | difference |")
+    print("| precision | original, images/s | rewritten, images/s | ratio, median (lowest - highest) | difference |")
     print("| --- | --- | --- | --- | --- |")
     for precision in PRECISIONS:
-        before, after = (compiled(model, precision=precision) for model in models)
-        expected, found = before(images), after(images)
+        original, rewritten = (compile_model(model, precision=precision) for model in models)
+        expected, found = original(images), rewritten(images)
         difference = float(np.abs(expected - found).max())
         if precision == "f32":
-            assert difference < MOST, difference
-            assert expected.std() > 0.01, "masks that are all alike prove nothing"
-        for predict in (before, after):
-            seconds(predict, images)
-        rounds = [(seconds(before, images), seconds(after, images)) for _ in range(options.rounds)]
-        ratios = [slow / fast for slow, fast in rounds]
+            assert difference < MAX_DIFFERENCE, difference
+            assert expected.std() > MIN_MASK_STD, "the masks are nearly constant, so their agreement means nothing"
+        for predict in (original, rewritten):
+            time_call(predict, images)
+        rounds = [(time_call(original, images), time_call(rewritten, images)) for _ in range(options.rounds)]
+        ratios = [before / after for before, after in rounds]
         rates = [options.batch / median(times) for times in zip(*rounds, strict=True)]
         ratio = f"{median(ratios):.2f} ({min(ratios):.2f} - {max(ratios):.2f})"
         print(f"| {precision} | {rates[0]:.1f} | {rates[1]:.1f} | {ratio} | {difference:.1e} |", flush=True)
