@@ -25,7 +25,7 @@ def network(channels, classes, activation):
 """
 """A network that is built quickly; its predictions do not matter here."""
 
-USUAL = "with one class all over"
+USUAL = "with a single class"
 """Part of a warning about masks without salt, which valid data has as well."""
 
 
@@ -186,12 +186,12 @@ def is_said(text, words, data, name):
 REFUSED = {
     neither_masks_nor_train_csv: "{data}: found neither train/masks nor train.csv; "
     "expected masks as PNG files or as run-lengths. Unpack the masks or train.csv.",
-    a_run_past_the_end: "{data}/train.csv: {name}: found a run past the end, 10200 9; "
+    a_run_past_the_end: "{data}/train.csv: {name}: found a run beyond the end, 10200 9; "
     "expected pixels up to 10201, 101 x 101.",
-    overlapping_runs: "{data}/train.csv: {name}: found a run that begins at 14, before the end of the one before it; "
-    "expected runs in order, none over another.",
+    overlapping_runs: "{data}/train.csv: {name}: found a run at 14 that starts before the end of the previous one; "
+    "expected ordered runs without overlap.",
     runs_not_numbers: "{data}/train.csv: {name}: found '5 ten'; "
-    "expected pairs of whole numbers above 0: start and length.",
+    "expected pairs of positive integers: start and length.",
     no_header: "{data}/train.csv: found the columns empty,; expected id,rle_mask.",
     a_mask_of_another_size: "{data}/train/masks/{name}.png: found a mask of 50 x 101; "
     "expected 101 x 101, the size of its image. Restore the original.",
@@ -199,9 +199,9 @@ REFUSED = {
     "expected 101 x 101, the size of the other images. Remove the image, or restore the original.",
     a_truncated_image: "The data cannot be used for training:\n"
     "- {data}/train/images/{name}.png: found bytes that cannot be decoded (...); "
-    "expected a whole image. It is truncated or damaged: copy or export it again.",
+    "expected a complete image. The file is truncated or damaged: copy or export it again.",
     a_truncated_header: "{data}/train/images/{name}.png: found bytes that cannot be decoded (...); "
-    "expected a whole image. It is truncated or damaged: copy or export it again.",
+    "expected a complete image. The file is truncated or damaged: copy or export it again.",
 }
 
 WARNED = {
@@ -213,8 +213,8 @@ WARNED = {
 }
 
 COLOURED = (
-    "error: The data cannot be used for training:\n- 1 image of other channels than data.channels says: "
-    "{data}/train/images/{name}.png: found 3 channels, not all equal; expected 1. Convert them, or leave them out.\n"
+    "error: The data cannot be used for training:\n- 1 image with a different number of channels: found 3 "
+    "(RGB, not gray); expected 1, as in data.channels. Convert or remove this image. In {data}/train/images/{name}.png.\n"
 )
 
 

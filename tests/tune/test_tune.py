@@ -15,7 +15,6 @@ from maskwright.data.mask_values import parse_mask_values
 from maskwright.data.pairs import Pair
 from maskwright.images.labels import Label
 from maskwright.images.read import read_image, read_mask
-from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.engines.engine import open_engine
 from maskwright.inference.engines.keras import load_network
@@ -50,9 +49,9 @@ def run(trained, tmp_path):
 
 
 def test_tuned_run_predicts_and_scores_with_the_tuned_bundle(run):
-    before = run.read_scores()["scores"]["mean_iou"]
+    before = run.read_scores().scores.mean_iou
     result = tune(run.folder)
-    stored = json.loads((run.folder / "result.json").read_text())
+    stored = json.loads((run.folder / "tuning.json").read_text())
     names = [option["name"] for option in stored["options"]]
     assert names[0] == "as trained"
     assert stored["options"][0]["score"] == pytest.approx(before, abs=1e-6)
@@ -61,7 +60,7 @@ def test_tuned_run_predicts_and_scores_with_the_tuned_bundle(run):
         assert option["on"] == (option["gain"] > 1e-4)
     bundle = Bundle.read(run.folder)
     assert (list(bundle.tta), bundle.fill_holes) == (stored["tta"], stored["fill_holes"])
-    assert run.read_scores()["scores"]["mean_iou"] == pytest.approx(result.score, abs=1e-6)
+    assert run.read_scores().scores.mean_iou == pytest.approx(result.score, abs=1e-6)
     predictor, pairs = load_predictor(run.folder), run.read_split()["validation"]
     values = json.loads((run.folder / "scores.json").read_text())["scores"]["mean_iou"]
     again = evaluate_pairs(predictor, pairs, mask_values=parse_mask_values(run.read_recipe().data.mask_values))
@@ -72,9 +71,7 @@ def test_tuned_run_predicts_and_scores_with_the_tuned_bundle(run):
 
 def test_tuning_again_starts_from_the_untuned_bundle(run):
     first = tune(run.folder)
-    Bundle.read(run.folder).model_copy(update={"tta": ("upside_down",), "fill_holes": True}).write(
-        run.folder, write_text
-    )
+    Bundle.read(run.folder).model_copy(update={"tta": ("upside_down",), "fill_holes": True}).write(run.folder)
     assert tune(run.folder).bundle == first.bundle
 
 
@@ -117,7 +114,7 @@ def test_ensemble_is_kept_only_if_its_mean_gains(run, tmp_path):
     gains = mean > max(alone) + 1e-4
     assert options["mean of the networks"].on == gains
     assert kept == (["run", "other"] if gains else [["run", "other"][int(np.argmax(alone))]])
-    assert json.loads((tmp_path / "both/result.json").read_text())["networks"] == len(kept)
+    assert json.loads((tmp_path / "both/tuning.json").read_text())["networks"] == len(kept)
 
 
 def mean_of(runs):
@@ -129,7 +126,7 @@ def mean_of(runs):
         image = read_image(pair.image)
         said = np.mean([predict_probabilities(engine, image) for engine in engines], axis=0)
         truth = values.encode(read_mask(pair.mask), file=pair.mask)
-        total = total + confusion_matrix(truth, plain.tune(said), classes=len(plain.labels), ignore=255)
+        total = total + confusion_matrix(truth, plain.decide(said), classes=len(plain.labels), ignore=255)
     names = [label.name for label in plain.labels]
     return Scores.from_confusion(total, names, background=plain.background).mean_iou
 
@@ -171,12 +168,12 @@ def test_runs_with_other_classes_are_refused(run, tmp_path):
         shutil.copytree(run.folder, tmp_path / f"series/seed{seed}")
     bundle = Bundle.read(run.folder)
     renamed = (*bundle.labels[:-1], Label(name="other", value=9, colour=(1, 2, 3)))
-    bundle.model_copy(update={"labels": renamed}).write(tmp_path / "series/seed1", write_text)
+    bundle.model_copy(update={"labels": renamed}).write(tmp_path / "series/seed1")
     with pytest.raises(WrongEnsemble, match="labels"):
         tune(tmp_path / "series")
 
 
-@pytest.mark.parametrize("found", ["no run", "run not finished"])
+@pytest.mark.parametrize("found", ["no run", "unfinished runs: run"])
 def test_missing_or_unfinished_run_is_an_error(run, tmp_path, found):
     folder = tmp_path / "empty" if found == "no run" else tmp_path
     run.report.unlink()
@@ -247,7 +244,7 @@ def test_command_tunes_a_run_and_combines_two(run, tmp_path, drawn, maskwright_c
     code, told, err = maskwright_command("tune", run.folder)
     assert code == 0, err
     assert "fill holes" in told
-    assert (run.folder / "result.html").is_file()
+    assert (run.folder / "tuning.html").is_file()
     twice = [run.folder, run.folder]
     code, told, err = maskwright_command("ensemble", *twice, "--out", tmp_path / "both", "--tuned-by", run.folder)
     assert code == 0, err
@@ -259,7 +256,7 @@ def test_command_tunes_a_run_and_combines_two(run, tmp_path, drawn, maskwright_c
         np.testing.assert_array_equal(read_mask(path), read_mask(tmp_path / "two" / path.name))
     code, _, err = maskwright_command("ensemble", run.folder, "--out", tmp_path / "both")
     assert code == 1
-    assert "it holds" in err
+    assert "--overwrite" in err
     code, _, err = maskwright_command("predict", tmp_path / "both", drawn / "new/images", "--out", tmp_path / "a.tif")
     assert code == 1
     assert "an ensemble predicts whole images" in err
@@ -271,9 +268,9 @@ def test_ensemble_command_prints_the_gain_of_the_mean(run, tmp_path, maskwright_
     assert code == 0, err
     assert re.search(r"mean of the networks +0\.\d{4} +[+-]0\.0000 +off", told)
     assert "(networks: 1)" in told
-    assert (tmp_path / "both/result.html").is_file()
+    assert (tmp_path / "both/tuning.html").is_file()
     code, _, err = maskwright_command(*command)
-    assert (code, "expected a new folder, or --overwrite" in err) == (1, True)
+    assert (code, "--overwrite" in err) == (1, True)
     assert maskwright_command(*command, "--overwrite")[0] == 0
     code, _, err = maskwright_command("ensemble", run.folder, "--time-budget", "soon", "--out", tmp_path / "other")
     assert (code, "--time-budget soon" in err) == (1, True)
@@ -282,23 +279,23 @@ def test_ensemble_command_prints_the_gain_of_the_mean(run, tmp_path, maskwright_
 def test_ensemble_takes_the_tuning_of_another_folder(run, tmp_path, maskwright_command):
     decided = Bundle.read(run.folder).model_copy(update={"tta": ("mirrored",), "fill_holes": True})
     shutil.copytree(run.folder, tmp_path / "folds")
-    decided.write(tmp_path / "folds", write_text)
+    decided.write(tmp_path / "folds")
     command = ["ensemble", run.folder, run.folder, "--tuned-by", tmp_path / "folds", "--out", tmp_path / "both"]
     code, _, err = maskwright_command(*command)
     assert code == 0, err
     assert Bundle.read(tmp_path / "both") == decided
     labels = (*decided.labels[:-1], Label(name="other", value=9, colour=(1, 2, 3)))
-    decided.model_copy(update={"labels": labels}).write(tmp_path / "folds", write_text)
+    decided.model_copy(update={"labels": labels}).write(tmp_path / "folds")
     code, _, err = maskwright_command(*command, "--overwrite")
     assert code == 1
-    assert "a result for other classes" in err
+    assert "bundle of other classes" in err
 
 
 def test_gain_is_not_measured_without_held_out_images(run, tmp_path, maskwright_command):
     run.split.unlink()
     code, told, err = maskwright_command("ensemble", run.folder, run.folder, "--out", tmp_path / "both")
     assert code == 0, err
-    assert "Not measured what this gains" in told
+    assert "note: the gain was not measured" in told
     assert "(networks: 2)" in told
 
 

@@ -16,7 +16,6 @@ from maskwright.export.output_folder import check_output_folder
 from maskwright.export.trace import check_backend
 from maskwright.export.verify import BOUNDS, EngineDisagrees, check_engine, exceeded_bounds, require_score
 from maskwright.images.atomic_folder import atomic_folder
-from maskwright.images.write import write_text
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.engines.engine import open_engine
 from maskwright.inference.engines.keras import load_keras_engine
@@ -29,7 +28,7 @@ from maskwright.inference.engines.record import (
     model_digest,
 )
 from maskwright.inference.test_time_augmentation import with_test_time_augmentation
-from maskwright.rewrite.for_export import rewrite as rewritten
+from maskwright.rewrite.for_export import rewrite_for_export
 from maskwright.training.run import Run
 
 
@@ -115,8 +114,8 @@ def export_run(
     bundle, data = Bundle.read(source.folder), source.read_recipe().data
     reference = load_keras_engine(source.network, bundle)
     with atomic_folder(out, is_complete=is_exported) as folder:
-        network = rewritten(reference.network) if rewrite else reference.network
-        bundle.write(folder, write_text)
+        network = rewrite_for_export(reference.network) if rewrite else reference.network
+        bundle.write(folder)
         if target.calibrated:
             attempts = exporter.attempts(
                 network, folder, list(calibration_patches(source.read_split()["train"], bundle))
@@ -125,7 +124,7 @@ def export_run(
             attempts = [(exporter.write(network, folder), ())]
         for model, reverted in attempts:
             record = EngineRecord(
-                kind=to,
+                runtime=to,
                 precision=precision,
                 model=model,
                 weights=model_digest(folder, model),
@@ -135,7 +134,7 @@ def export_run(
                 mask_suffix=data.mask_suffix,
                 versions=versions,
             )
-            record.write(folder, write_text)
+            record.write(folder)
             checks = check_engine(
                 source,
                 reference=with_test_time_augmentation(reference, bundle.tta),
@@ -147,7 +146,7 @@ def export_run(
                 break
         _require_agreement(source, record, checks)
         record = record.model_copy(update={"checks": checks})
-        record.write(folder, write_text)
+        record.write(folder)
     return record
 
 
@@ -165,7 +164,7 @@ def _require_agreement(run: Run, record: EngineRecord, checks: ExportChecks) -> 
     if exceeded:
         remedy = "Please report this" if record.precision == "f32" else "Export with --precision f32"
         raise EngineDisagrees(
-            run=run.folder, to=record.kind, precision=record.precision, found="; ".join(exceeded), remedy=remedy
+            run=run.folder, to=record.runtime, precision=record.precision, found="; ".join(exceeded), remedy=remedy
         )
 
 

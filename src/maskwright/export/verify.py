@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.data.mask_values import parse_mask_values
-from maskwright.data.pairs import spread
+from maskwright.data.pairs import evenly_spaced
 from maskwright.errors import InputError
 from maskwright.images.read import read_image
 from maskwright.inference.engines.engine import Engine
-from maskwright.inference.engines.record import Bounds, EnginePrecision, ExportChecks
+from maskwright.inference.engines.record import ExportBounds, EnginePrecision, ExportChecks
 from maskwright.inference.predict_image import predict_indices
 from maskwright.training.evaluate import evaluate_pairs
 from maskwright.training.begin_or_resume import NothingToResume, check_unfinished
@@ -22,10 +22,10 @@ MAX_COMPARED_IMAGES: Final = 10
 
 # f32 engines differ by rounding only. bf16 has 8 significant bits: where two classes are about equally probable, either
 # may win, and at the borders of classes a small change of the logits changes a probability a lot.
-BOUNDS: Final[Mapping[EnginePrecision, Bounds]] = {
-    "f32": Bounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3),
-    "bf16": Bounds(largest_difference=0.25, changed_pixels=1e-2, score=5e-3),
-    "int8": Bounds(largest_difference=1.0, changed_pixels=5e-2, score=5e-3, may_rise=True),
+BOUNDS: Final[Mapping[EnginePrecision, ExportBounds]] = {
+    "f32": ExportBounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3),
+    "bf16": ExportBounds(largest_difference=0.25, changed_pixels=1e-2, score=5e-3),
+    "int8": ExportBounds(largest_difference=1.0, changed_pixels=5e-2, score=5e-3, may_rise=True),
 }
 
 
@@ -70,7 +70,7 @@ def check_engine(
     *,
     reference: Engine,
     engine: Engine,
-    bounds: Bounds,
+    bounds: ExportBounds,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExportChecks:
     """Compare ``engine`` with ``reference`` on some validation images, and with the score of the run on all of them.
@@ -87,7 +87,7 @@ def check_engine(
         InputError: A validation pair cannot be read.
     """
     pairs, run_mean_iou = run.read_split()["validation"], require_score(run)
-    chosen = spread(pairs, MAX_COMPARED_IMAGES)
+    chosen = evenly_spaced(pairs, MAX_COMPARED_IMAGES)
     done, total = 0, len(chosen) + len(pairs)
 
     def count(*_: object) -> None:
@@ -100,7 +100,7 @@ def check_engine(
         predict_indices(compared, read_image(pair.image), file=pair.image)
         count()
     mask_values = parse_mask_values(run.read_recipe().data.mask_values or {})
-    evaluation = evaluate_pairs(engine, pairs, mask_values=mask_values, seen=count)
+    evaluation = evaluate_pairs(engine, pairs, mask_values=mask_values, on_pair=count)
     for failure in evaluation.failures:
         raise failure
     return ExportChecks(
@@ -118,7 +118,7 @@ def check_engine(
 def exceeded_bounds(checks: ExportChecks) -> list[str]:
     """Describe every exceeded bound; an empty list means that the engine agrees with its network.
 
-    >>> bounds = Bounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3)
+    >>> bounds = ExportBounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3)
     >>> found = {"largest_difference": 0.2, "changed_pixels": 0.0, "run_mean_iou": 0.5, "engine_mean_iou": 0.5}
     >>> exceeded_bounds(ExportChecks(compared_images=1, compared_pixels=9, scored_pairs=1, bounds=bounds, **found))
     ['a probability differs by 0.2 (bound 0.001)']

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.data.mask_values import parse_mask_values
-from maskwright.data.pairs import Pair, spread
+from maskwright.data.pairs import Pair, evenly_spaced
 from maskwright.errors import InputError
 from maskwright.images.read import image_size, read_mask
 from maskwright.inference.bundle import TtaTransform
@@ -176,7 +176,7 @@ def held_out_images(
     pixels = sum(math.prod(image_size(pair.mask)) for pair in pair_of_file.values())
     values = pixels * first_run.read_bundle().outputs * variants
     limit = max(1, min(len(pair_of_file), len(pair_of_file) * _MAX_STORED_VALUES // values))
-    files = spread(list(pair_of_file), limit)
+    files = evenly_spaced(list(pair_of_file), limit)
     mask_values = parse_mask_values(first_run.read_recipe().data.mask_values or {})
     images: list[HeldOutImage] = []
     offset = 0
@@ -263,4 +263,4 @@ def _probabilities(engine: Engine, files: Mapping[int, Path]) -> Iterator[tuple[
         for result in results:
             if isinstance(result, FailedImage):
                 raise result.error
-            yield result.of.number, result.answer
+            yield result.source.number, result.values

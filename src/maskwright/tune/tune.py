@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskwright.data.mask_values import parse_mask_values
 from maskwright.errors import InputError
-from maskwright.images.write import write_json, write_mask, write_text
+from maskwright.images.write import write_json, write_mask
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE, check_compatible, write_ensemble
 from maskwright.inference.load_predictor import load_predictor
@@ -66,7 +66,7 @@ def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress
     result = _tune_networks(networks, folder, seconds=seconds, progress=progress)
     for name in (TUNING_FILE, TUNING_PAGE):
         (folder / name).unlink(missing_ok=True)  # they describe the previous bundle
-    result.bundle.write(folder, write_text)
+    result.bundle.write(folder)
     _update_scores(networks[0].run)
     write_json(folder / TUNING_FILE, result.to_json())
     return result
@@ -168,7 +168,7 @@ def _update_scores(run: Run) -> None:
             write_mask(run.validation / f"{pair.name}.png", predictor.bundle.values(indices))
 
     pairs = run.read_split()["validation"]
-    evaluation = evaluate_pairs(predictor, pairs, mask_values=mask_values, seen=save_mask)
+    evaluation = evaluate_pairs(predictor, pairs, mask_values=mask_values, on_pair=save_mask)
     for failure in evaluation.failures:
         raise failure
     write_scores(run.scores, evaluation.record())
