@@ -1,6 +1,6 @@
 """Build, train, save, load and export a network of each encoder and decoder, and write a table of the results.
 
-    python benchmarks/networks_table.py --markdown docs/networks_table.md
+    python benchmarks/networks_table.py --markdown table.md
 
 Each encoder runs in a process of its own. Results are stored in ``--rows``, so the same command continues after an
 interruption and repeats only what failed. A cell of the table contains the number of parameters in millions if all five
