@@ -63,7 +63,7 @@ def compare(peer: str, architecture: str, encoder: str) -> tuple[str, bool]:
         )
         if done.returncode:
             raise SystemExit(f"{architecture} {encoder}: the peer failed\n{done.stderr[-2000:]}")
-        whole, weights_only = (Path(folder) / f"network.{kind}.h5" for kind in ("whole", "numbers"))
+        whole, weights_only = (Path(folder) / f"network.{kind}.h5" for kind in ("whole", "weights_only"))
         batches = np.load(Path(folder) / "network.npz")
         network = load_legacy(whole)
         differences = [largest_difference(network, batches)]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from maskwright.models import Unet
 from tests.tgs_salt.drawn_salt import draw_salt
-from tests.weights.legacy_files import described, inputs_of, layers_of, write_whole
+from tests.weights.legacy_files import inputs_of, layer_configs, layers_of, write_model
 
 README = Path(__file__).parents[1] / "README.md"
 QUICK = (
@@ -75,8 +75,8 @@ def test_the_keras_code_of_the_readme(tmp_path, monkeypatch):
     (code,) = (block for block in blocks("python") if "mw.Unet" in block)
     names = {}
     network = Unet("resnet18", decoder_filters=(8, 8, 8, 8, 8))
-    write_whole(
-        tmp_path / "old.h5", layers_of(network), described(network), output="sigmoid", inputs=inputs_of(network)
+    write_model(
+        tmp_path / "old.h5", layers_of(network), layer_configs(network), output="sigmoid", inputs=inputs_of(network)
     )
     monkeypatch.chdir(tmp_path)
     exec(code.replace('encoder_weights="imagenet"', "encoder_weights=None"), names)  # noqa: S102 - our own README

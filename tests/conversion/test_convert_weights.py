@@ -12,7 +12,7 @@ from maskwright.networks import get_preprocessing
 from maskwright.segmenter import Segmenter
 from maskwright.weights.smp.load_save import load_smp, save_smp
 from tests.networks.randomise import randomise
-from tests.weights.legacy_files import described, inputs_of, layers_of, write_numbers, write_whole
+from tests.weights.legacy_files import inputs_of, layer_configs, layers_of, write_model, write_weights
 
 SMALL = {"decoder_filters": (16, 8, 8, 8, 8)}
 
@@ -24,7 +24,7 @@ def two_classes():
 
 @pytest.fixture
 def old(two_classes, tmp_path):
-    return write_numbers(tmp_path / "old.h5", layers_of(two_classes))
+    return write_weights(tmp_path / "old.h5", layers_of(two_classes))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_keras_2_weights_become_a_run_that_predicts_and_scores(
 def test_bgr_network_takes_rgb_images_in_its_run(maskwright_command, photograph, tmp_path):
     file, pixels = photograph
     network = randomise(Unet("vgg16", classes=1, **SMALL), seed=5)
-    old = write_numbers(tmp_path / "vgg.h5", layers_of(network))
+    old = write_weights(tmp_path / "vgg.h5", layers_of(network))
     run = tmp_path / "run"
     assert maskwright_command("convert-weights", old, "--out", run, "--set", "activation=sigmoid")[0] == 0
     expected = answer(network, get_preprocessing("vgg16")(pixels))
@@ -187,8 +187,8 @@ def test_existing_file_needs_overwrite(maskwright_command, old, tmp_path):
 def test_whole_model_of_fixed_size_becomes_a_run_for_any_size(maskwright_command, photograph, tmp_path):
     file, pixels = photograph
     network = randomise(Unet("resnet18", (64, 64, 3), **SMALL), seed=6)
-    old = write_whole(
-        tmp_path / "old.h5", layers_of(network), described(network), output="sigmoid", inputs=inputs_of(network)
+    old = write_model(
+        tmp_path / "old.h5", layers_of(network), layer_configs(network), output="sigmoid", inputs=inputs_of(network)
     )
     assert maskwright_command("convert-weights", old, "--out", tmp_path / "run")[0] == 0
     open_network = Unet("resnet18", **SMALL)

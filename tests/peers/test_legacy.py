@@ -1,6 +1,6 @@
-"""Files that segmentation_models 1.0.1 itself writes, opened here: the masks are its own.
+"""Masks of files written by segmentation_models 1.0.1 are equal after loading.
 
-Random networks with random batch-norm statistics; `benchmarks/equality_legacy.py` does the same for every pair of
+Weights and batch normalisation statistics are random. `benchmarks/equality_legacy.py` compares all pairs of
 architecture and encoder.
 """
 
@@ -18,9 +18,14 @@ import numpy as np
 import pytest
 
 from maskwright.conversion.load_legacy import load_legacy
-from maskwright.weights.segmentation_models.connections import OtherConnections
+from maskwright.weights.segmentation_models.connections import DifferentConnections
 
-PEER = {"TF_USE_LEGACY_KERAS": "1", "SM_FRAMEWORK": "tf.keras", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
+PEER_ENVIRONMENT = {
+    "TF_USE_LEGACY_KERAS": "1",
+    "SM_FRAMEWORK": "tf.keras",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "CUDA_VISIBLE_DEVICES": "",
+}
 TWO_SIZES = [(64, 96), (96, 64)]
 CASES = {
     "unet": ("Unet", {"backbone_name": "resnet18"}, TWO_SIZES),
@@ -72,14 +77,14 @@ CASES = {
 
 
 def interpreter():
-    """One that has the reference library: this one, or the one MASKWRIGHT_LEGACY_PYTHON names."""
-    here = find_spec("tf_keras") and find_spec("classification_models") and find_spec("efficientnet")
-    found = sys.executable if here else os.environ.get("MASKWRIGHT_LEGACY_PYTHON")
-    return found or pytest.skip("needs tf-keras and segmentation-models 1.0.1, here or in MASKWRIGHT_LEGACY_PYTHON")
+    """Return the interpreter with segmentation_models: this one, or that in MASKWRIGHT_LEGACY_PYTHON."""
+    is_installed = find_spec("tf_keras") and find_spec("classification_models") and find_spec("efficientnet")
+    found = sys.executable if is_installed else os.environ.get("MASKWRIGHT_LEGACY_PYTHON")
+    return found or pytest.skip("requires tf-keras and segmentation-models 1.0.1; set MASKWRIGHT_LEGACY_PYTHON")
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def reference_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("legacy")
     jobs = [
         {"name": name, "architecture": architecture, "arguments": arguments, "sizes": sizes}
@@ -87,48 +92,48 @@ def written(tmp_path_factory):
     ]
     writer = Path(__file__).with_name("legacy_writer.py")
     command = [interpreter(), str(writer), str(folder)]
-    done = subprocess.run(
-        command, input=json.dumps(jobs), text=True, env=os.environ | PEER, capture_output=True, check=False
+    process = subprocess.run(
+        command, input=json.dumps(jobs), text=True, env=os.environ | PEER_ENVIRONMENT, capture_output=True, check=False
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert process.returncode == 0, process.stderr[-2000:]
     return folder
 
 
-def answer(network, images):
+def predict(network, images):
     return keras.ops.convert_to_numpy(network(images, training=False))
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_masks_are_those_of_the_reference_library(written, name):
-    batches = np.load(written / f"{name}.npz")
+def test_masks_equal_those_of_segmentation_models(reference_files, name):
+    batches = np.load(reference_files / f"{name}.npz")
     pairs = [(batches[f"images{size}"], batches[f"masks{size}"]) for size in range(len(CASES[name][2]))]
-    assert all(masks.std() > 0.01 for _, masks in pairs)  # masks all alike would prove nothing
+    assert all(masks.std() > 0.01 for _, masks in pairs)  # constant masks would agree with any weights
 
-    network = load_legacy(written / f"{name}.whole.h5")
+    network = load_legacy(reference_files / f"{name}.whole.h5")
     for images, masks in pairs:
-        np.testing.assert_allclose(answer(network, images), masks, rtol=0, atol=1e-4)
+        np.testing.assert_allclose(predict(network, images), masks, rtol=0, atol=1e-4)
     for variable in network.variables:
         variable.assign(np.zeros(variable.shape))
-    load_legacy(written / f"{name}.numbers.h5", network)
+    load_legacy(reference_files / f"{name}.weights_only.h5", network)
     images, masks = pairs[0]
-    np.testing.assert_allclose(answer(network, images), masks, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(predict(network, images), masks, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["unet", "unet-nameless", "pspnet-gated-groups", "fpn"])
-def test_a_layer_joined_to_another_than_the_reference_library_does_is_refused(written, name, tmp_path):
+def test_changed_input_of_a_layer_is_an_error(reference_files, name, tmp_path):
     file = tmp_path / "rewired.h5"
-    shutil.copy(written / f"{name}.whole.h5", file)
+    shutil.copy(reference_files / f"{name}.whole.h5", file)
     with h5py.File(file) as stored:
         config = json.loads(stored.attrs["model_config"])
     layers = config["config"]["layers"]
-    places = [place for place, layer in enumerate(layers) if layer["class_name"] in ("BatchNormalization", "Add")]
-    chance = np.random.default_rng(3)
-    for place in chance.choice(places[1:], 4, replace=False):
-        right = layers[place]["inbound_nodes"][0][0][0]
-        wrong = chance.choice([layer["name"] for layer in layers[1:place] if layer["name"] != right])
-        layers[place]["inbound_nodes"][0][0][0] = wrong
+    indices = [index for index, layer in enumerate(layers) if layer["class_name"] in ("BatchNormalization", "Add")]
+    rng = np.random.default_rng(3)
+    for index in rng.choice(indices[1:], 4, replace=False):
+        original = layers[index]["inbound_nodes"][0][0][0]
+        wrong = rng.choice([layer["name"] for layer in layers[1:index] if layer["name"] != original])
+        layers[index]["inbound_nodes"][0][0][0] = wrong
         with h5py.File(file, "a") as stored:
             stored.attrs["model_config"] = json.dumps(config)
-        with pytest.raises(OtherConnections, match=r"rewired\.h5: .* reads .* builds it has "):
+        with pytest.raises(DifferentConnections, match=r"rewired\.h5: .* segmentation_models 1\.0\.1\."):
             load_legacy(file)
-        layers[place]["inbound_nodes"][0][0][0] = right
+        layers[index]["inbound_nodes"][0][0][0] = original

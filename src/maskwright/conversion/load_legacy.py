@@ -12,9 +12,9 @@ from maskwright.models import ARCHITECTURES
 from maskwright.networks.backbones import encoder_of
 from maskwright.weights.segmentation_models.connections import check_connections
 from maskwright.weights.segmentation_models.file import LegacyFile, LegacyPath, read_legacy
-from maskwright.weights.segmentation_models.fill import fill
 from maskwright.weights.segmentation_models.identify import Description, describe
 from maskwright.weights.segmentation_models.layers import check_layers
+from maskwright.weights.segmentation_models.load import load_layers
 
 
 class MissingArguments(InputError):
@@ -28,14 +28,16 @@ class MissingArguments(InputError):
 def load_legacy(file: LegacyPath, network: keras.Model | None = None, **overrides: Any) -> keras.Model:
     """Load a Keras 2 ``.h5`` file of segmentation_models 1.0.1, weights only or whole model.
 
-    The network predicts the same masks as there. Code stored in a whole model is not run: the network is identified,
-    built again, and its weights are loaded. A Lambda layer cannot be converted, except those of the library's encoders.
+    The network predicts the same masks as in segmentation_models. Code stored in a whole model is not run: the network
+    is identified and built again, and its weights are loaded. A Lambda layer cannot be converted, except those of the
+    library's encoders.
 
     Args:
         file: Path of the file.
         network: The network to load the weights into. By default a Unet, FPN, Linknet or PSPNet is identified and
-            built. **overrides: Arguments of the builder that the file does not store, or that replace stored ones. For
-            weights only: ``activation``, and for a PSPNet ``psp_pooling_type`` and ``downsample_factor``. Others:
+            built.
+        **overrides: Arguments of the builder that the file does not store, or that replace stored ones. For weights
+            only: ``activation``, and for a PSPNet ``psp_pooling_type`` and ``downsample_factor``. Others:
             ``backbone_name``, ``encoder_features``, ``first_unit``, ``input_shape``.
 
     Returns:
@@ -48,15 +50,15 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
         NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: The file cannot be read.
         UnknownNetwork: The network cannot be identified.
         MissingArguments: The file holds weights only, and a required argument is not given.
-        ForeignLayer, MissingLayers, OtherConnections: The layers of a whole model, or their connections, differ from
-            those of the network built here.
+        UnexpectedLayer, MissingLayers, DifferentConnections: The layers of a whole model, or their connections, differ
+            from those of the rebuilt network.
         UnknownChoice: The builder has no such argument, or ``first_unit`` is unknown.
-        LayerMismatch, DifferentLayers, SameName: The weights do not fit.
+        LayerMismatch, DifferentLayers, DuplicateLayerName: The weights do not fit.
         WrongArgument: ``network`` and arguments of a builder are both given, or an argument has a wrong value.
 
     >>> load_legacy("missing.h5")
     Traceback (most recent call last):
-    maskwright.weights.segmentation_models.file.NotLegacyFile: file='missing.h5' is not there; ...
+    maskwright.weights.segmentation_models.file.NotLegacyFile: file='missing.h5': the file does not exist; ...
     """
     if network is not None and overrides:
         expected = "none if a network is given"
@@ -65,7 +67,7 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
     if network is None:
         network = _rebuild(legacy, overrides)
     else:
-        fill(network, legacy)
+        load_layers(network, legacy)
     if legacy.has_optimizer:
         warnings.warn(
             f"{legacy.path}: the optimizer state is not loaded; a training starts with a new one", stacklevel=2
@@ -85,7 +87,7 @@ def _rebuild(legacy: LegacyFile, overrides: Mapping[str, Any]) -> keras.Model:
     network = _build(description, overrides)
     if legacy.config is not None:
         check_layers(network, description, legacy.config["config"]["layers"])
-    fill(network, legacy)
+    load_layers(network, legacy)
     if legacy.config is not None:
         check_connections(network, description, legacy)
     return network

@@ -16,7 +16,7 @@ from maskwright.weights.catalogue import PUBLISHED
 from maskwright.weights.download import fetch
 from maskwright.weights.input_channels import RGB, clone_for_rgb, copy_adapted, image_channels
 from maskwright.weights.keras_file import WeightsFile, load_weights
-from maskwright.weights.segmentation_models.fill import load_legacy_weights
+from maskwright.weights.segmentation_models.load import load_legacy_weights
 from maskwright.weights.torch.file import SUFFIXES, load_resnet_v1
 
 Reader = Callable[..., None]  # (network, file, *, argument): loads a whole file into a whole network

@@ -1,8 +1,8 @@
-"""Whether the layers of a whole Keras 2 model are joined as those of the network built here.
+"""Check that the layers of a whole Keras 2 model are connected as in the rebuilt network.
 
-Both graphs are cut at the layers that are known in both: by a name, or by the numbers one takes from the other. What
-such a layer reads is then a small expression, layers without a counterpart applied to layers with one, and must be the
-same here and there. Which slice of the channels each convolution of a group reads is not compared.
+Both graphs are split at the layers that occur in both, matched by name or by their weights. The input of such a layer
+is an expression: layers without a counterpart, applied to layers with one. It must be equal in both graphs. The slices
+of channels that the convolutions of a group take are not compared.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,130 +14,154 @@ from keras import layers
 from maskwright.errors import InputError
 from maskwright.networks.cell_pooling import ResizeLike
 from maskwright.weights.segmentation_models.file import LegacyFile
-from maskwright.weights.segmentation_models.fill import takers
 from maskwright.weights.segmentation_models.identify import Description, UnknownNetwork
-from maskwright.weights.segmentation_models.layers import Deed, deeds_here, deeds_there, pads_alike, shared_names
-from maskwright.weights.segmentation_models.names import name_here
+from maskwright.weights.segmentation_models.layers import (
+    Operation,
+    file_operations,
+    has_equal_padding_layers,
+    network_operations,
+    shared_names,
+)
+from maskwright.weights.segmentation_models.load import match_auto_named_layers
+from maskwright.weights.segmentation_models.names import current_name
 
-ANY_ORDER: Final = frozenset({"Add", "Multiply"})
-DEEPEST_TOLD: Final = 3  # steps of an expression, in an error
+COMMUTATIVE: Final = frozenset({"Add", "Multiply"})
+MAX_PRINTED_DEPTH: Final = 3  # operations of an expression in an error
 IMAGE: Final = "the image"
 OUTPUT: Final = "the output"
-TOGETHER: Final = "together"  # what a layer known in both graphs reads of several
+SEVERAL_INPUTS: Final = "several inputs"  # head of the expression of a layer with several inputs
 
-Source = int  # a tensor, by the number of the expression that computes it
+Expression = int  # index in a table of expressions
 
 
-class OtherConnections(InputError):
-    """A whole model in which a layer reads something else than in the reference library's network."""
+class DifferentConnections(InputError):
+    """A whole model with a layer that has other inputs than in segmentation_models."""
 
     text = (
-        "{file}: {layer} reads {found}, where a {architecture} on {backbone} as segmentation_models 1.0.1 builds "
-        "it has {expected}. Build the network yourself and pass it as network."
+        "{file}: {layer} is connected to {found}; expected {expected} as in the {architecture} on {backbone} of "
+        "segmentation_models 1.0.1. Build the network yourself and pass it as network."
     )
 
 
 def check_connections(network: keras.Model, description: Description, legacy: LegacyFile) -> None:
-    """Refuse a model whose layers are those of ``network``, as `check_layers` says, but joined otherwise.
+    """Check that the layers of a whole model are connected as in ``network``.
+
+    The layers themselves must be equal, see `check_layers`.
 
     Raises:
-        OtherConnections: a layer, or the output, reads something else.
-        UnknownNetwork: the file's description is not one that Keras wrote.
+        DifferentConnections: A layer or the output has another input.
+        UnknownNetwork: The configuration of the file does not have the format of Keras.
     """
     config = (legacy.config or {})["config"]
     shared = shared_names(network, config["layers"])
-    names = {layer["config"]["name"]: name_here(layer["config"]["name"]) for layer in config["layers"]}
-    known = {name: ours for name, ours in names.items() if ours in shared}
-    known |= {name: layer for layer, numbered in takers(network, legacy).items() for name in numbered}
+    current_names = {layer["config"]["name"]: current_name(layer["config"]["name"]) for layer in config["layers"]}
+    counterparts = {name: current for name, current in current_names.items() if current in shared}
+    matches = match_auto_named_layers(network, legacy)
+    counterparts |= {name: layer for layer, names in matches.items() for name in names}
 
-    expressions = _Expressions()
-    expected = _read_here(network, description, set(known.values()), expressions)
+    table = _ExpressionTable()
+    expected = _inputs_in_network(network, description, set(counterparts.values()), table)
     try:
-        found = _read_there(config, known, expressions, padded=pads_alike(description))
+        compare_padding = has_equal_padding_layers(description)
+        found = _inputs_in_file(config, counterparts, table, compare_padding=compare_padding)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise UnknownNetwork(file=description.file, found="its description is not one that Keras wrote") from error
-    for layer, source in found.items():
-        if source != (wanted := expected[known.get(layer, layer)]):
-            where = {"file": description.file, "architecture": description.architecture, "layer": layer}
-            words = {"found": expressions.words(source), "expected": expressions.words(wanted)}
-            raise OtherConnections(**where, **words, backbone=description.backbone)
+        raise UnknownNetwork(file=description.file, found="model_config was not written by Keras") from error
+    for layer, expression in found.items():
+        expected_expression = expected[counterparts.get(layer, layer)]
+        if expression != expected_expression:
+            raise DifferentConnections(
+                file=description.file,
+                layer=layer,
+                found=table.describe(expression),
+                expected=table.describe(expected_expression),
+                architecture=description.architecture,
+                backbone=description.backbone,
+            )
 
 
-class _Expressions:
-    """Expressions by number: equal ones have one, whichever graph they are of."""
+class _ExpressionTable:
+    """Table of the expressions of both graphs; equal expressions have the same index."""
 
     def __init__(self) -> None:
-        self._numbers: dict[tuple[Deed | str, tuple[Source, ...]], Source] = {}
+        self._indices: dict[tuple[Operation | str, tuple[Expression, ...]], Expression] = {}
 
-    def number(self, what: Deed | str, sources: Sequence[Source] = ()) -> Source:
-        """That of ``what``, a layer known in both graphs or a step, on ``sources``."""
-        return self._numbers.setdefault((what, tuple(sources)), len(self._numbers))
+    def index(self, head: Operation | str, inputs: Sequence[Expression] = ()) -> Expression:
+        """Return the index of ``head``, an operation or the name of a layer in both graphs, applied to ``inputs``."""
+        return self._indices.setdefault((head, tuple(inputs)), len(self._indices))
 
-    def after(self, deeds: Sequence[Deed], kind: str, sources: Sequence[Source]) -> Source:
-        """That of ``sources`` after ``deeds``, the steps of a layer of this kind."""
-        if kind == "Concatenate" and len(set(sources)) == 1:  # the slices of one group, joined again
-            return sources[0]
-        sources = sorted(sources) if kind in ANY_ORDER else sources
-        for deed in deeds:
-            sources = [self.number(deed, sources)]
-        return sources[0] if len(sources) == 1 else self.number(TOGETHER, sources)
+    def apply(self, operations: Sequence[Operation], kind: str, inputs: Sequence[Expression]) -> Expression:
+        """Return the index of the ``operations`` of a layer of class ``kind``, applied in turn to ``inputs``."""
+        if kind == "Concatenate" and len(set(inputs)) == 1:  # the slices of one group
+            return inputs[0]
+        inputs = sorted(inputs) if kind in COMMUTATIVE else inputs
+        for operation in operations:
+            inputs = [self.index(operation, inputs)]
+        return inputs[0] if len(inputs) == 1 else self.index(SEVERAL_INPUTS, inputs)
 
-    def words(self, number: Source, depth: int = DEEPEST_TOLD) -> str:
-        """The expression as a user reads it, what lies ``depth`` steps back left out."""
-        what, sources = list(self._numbers)[number]
-        if not sources:
-            return str(what)
-        inner = " and ".join(self.words(source, depth - 1) for source in sources) if depth else "..."
-        return f"{what.kind} of ({inner})" if isinstance(what, Deed) else inner
+    def describe(self, expression: Expression, depth: int = MAX_PRINTED_DEPTH) -> str:
+        """Format an expression for an error, with at most ``depth`` nested operations."""
+        head, inputs = list(self._indices)[expression]
+        if not inputs:
+            return str(head)
+        nested = " and ".join(self.describe(source, depth - 1) for source in inputs) if depth else "..."
+        return f"{head.kind}({nested})" if isinstance(head, Operation) else nested
 
 
-def _told(deeds: Iterator[Deed], *, known: bool) -> list[Deed]:
-    """The steps of a layer, without the Lambdas of there, for which other layers stand here.
+def _compared(operations: Iterator[Operation], *, is_shared: bool) -> list[Operation]:
+    """Return the operations to compare, without layer names and without Lambda layers, which have other counterparts.
 
-    Of a layer that is ``known`` in both graphs only what comes after it, the activation within it.
+    A layer in both graphs is compared by name, so only its activation is returned.
     """
-    told = [deed._replace(layer="") for deed in deeds if deed.kind != "Lambda"]
-    return [deed for deed in told[1:] if deed.kind == "Activation"] if known else told
+    anonymous = [operation._replace(layer="") for operation in operations if operation.kind != "Lambda"]
+    return [operation for operation in anonymous[1:] if operation.kind == "Activation"] if is_shared else anonymous
 
 
-def _read_here(
-    network: keras.Model, description: Description, known: Collection[str], expressions: _Expressions
-) -> dict[str, Source]:
-    """What each known layer of ``network`` reads."""
-    made: dict[int, Source] = {}
-    read: dict[str, Source] = {}
+def _inputs_in_network(
+    network: keras.Model, description: Description, shared: Collection[str], table: _ExpressionTable
+) -> dict[str, Expression]:
+    """Return the input of each layer of ``network`` in ``shared``, and of the output, by name."""
+    outputs: dict[int, Expression] = {}  # by id of the tensor
+    inputs_by_layer: dict[str, Expression] = {}
     for layer in network.layers:
+        kind = type(layer).__name__
         if isinstance(layer, layers.InputLayer):
-            made[id(layer.output)] = expressions.number(IMAGE)
+            outputs[id(layer.output)] = table.index(IMAGE)
             continue
         tensors = keras.tree.flatten(layer.input)
-        # There the size to resize to is a number, no second input.
-        sources = [made[id(tensor)] for tensor in (tensors[:1] if isinstance(layer, ResizeLike) else tensors)]
-        steps = _told(deeds_here("", layer, network, description), known=layer.name in known)
-        if layer.name in known:
-            read[layer.name] = expressions.after((), type(layer).__name__, sources)
-            sources = [expressions.number(layer.name)]
-        made[id(layer.output)] = expressions.after(steps, type(layer).__name__, sources)
-    return read | {OUTPUT: made[id(network.outputs[0])]}
+        # In a file, the target size of a resizing is a setting, not a second input.
+        inputs = [outputs[id(tensor)] for tensor in (tensors[:1] if isinstance(layer, ResizeLike) else tensors)]
+        is_shared = layer.name in shared
+        operations = _compared(network_operations("", layer, network, description), is_shared=is_shared)
+        if is_shared:
+            inputs_by_layer[layer.name] = table.apply((), kind, inputs)
+            inputs = [table.index(layer.name)]
+        outputs[id(layer.output)] = table.apply(operations, kind, inputs)
+    return inputs_by_layer | {OUTPUT: outputs[id(network.outputs[0])]}
 
 
-def _read_there(
-    config: Mapping[str, Any], known: Mapping[str, str], expressions: _Expressions, *, padded: bool
-) -> dict[str, Source]:
-    """What each known layer of the file reads, by its name there; layers come after those they read."""
-    made: dict[str, Source] = {}
-    read: dict[str, Source] = {}
+def _inputs_in_file(
+    config: Mapping[str, Any], counterparts: Mapping[str, str], table: _ExpressionTable, *, compare_padding: bool
+) -> dict[str, Expression]:
+    """Return the input of each layer of the file with a counterpart, and of the output, by its name in the file.
+
+    Layers in ``config`` follow the layers that they take inputs from.
+    """
+    outputs: dict[str, Expression] = {}
+    inputs_by_layer: dict[str, Expression] = {}
     for layer in config["layers"]:
         name, kind, settings = layer["config"]["name"], layer["class_name"], layer["config"]
         if kind == "InputLayer":
-            made[name] = expressions.number(IMAGE)
+            outputs[name] = table.index(IMAGE)
             continue
         (node,) = layer["inbound_nodes"]
-        sources = [made[tensor[0]] for tensor in node]
-        steps = _told(deeds_there("", kind, settings, padded=padded), known=name in known)
-        if name in known:
-            read[name] = expressions.after((), kind, sources)
-            sources = [expressions.number(known[name])]
-        made[name] = expressions.after(steps, kind, sources)
+        inputs = [outputs[tensor[0]] for tensor in node]
+        is_shared = name in counterparts
+        operations = _compared(
+            file_operations("", kind, settings, compare_padding=compare_padding), is_shared=is_shared
+        )
+        if is_shared:
+            inputs_by_layer[name] = table.apply((), kind, inputs)
+            inputs = [table.index(counterparts[name])]
+        outputs[name] = table.apply(operations, kind, inputs)
     ((output, *_),) = config["output_layers"]
-    return read | {OUTPUT: made[output]}
+    return inputs_by_layer | {OUTPUT: outputs[output]}

@@ -1,4 +1,4 @@
-"""Reading a Keras 2 .h5 file, weights only or whole model, into plain arrays; nothing stored in it is ever run."""
+"""Read a Keras 2 .h5 file, weights only or whole model, as arrays without running code stored in it."""
 
 import json
 import math
@@ -20,46 +20,52 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE: Final = b"PK\x03\x04"
-MAX_BYTES: Final = 4 * 2**30  # the largest network here takes 0.6 GiB
-MOST_TEXT_BYTES: Final = 64 * 2**20
-WRITTEN_BY: Final = "a Keras 2 .h5 file, as its save_weights or save wrote it"
+MAX_BYTES: Final = 4 * 2**30  # of all weights; the largest supported network has 0.6 GiB
+MAX_TEXT_BYTES: Final = 64 * 2**20  # of one attribute
+EXPECTED_FORMAT: Final = "a Keras 2 .h5 file written by save_weights or save"
 
 
 class NotLegacyFile(InputError):
-    """A path that leads to something other than a Keras 2 ``.h5`` file."""
+    """A path that is not a Keras 2 ``.h5`` file."""
 
-    text = "{argument}={file!r} is {found}; expected " + WRITTEN_BY + ".{remedy}"
+    text = "{argument}={file!r}: {found}; expected " + EXPECTED_FORMAT + ".{remedy}"
 
 
 class DamagedLegacyFile(InputError):
-    """An HDF5 file that ends too early or contradicts itself."""
+    """An HDF5 file that is truncated or inconsistent."""
 
-    text = "{argument}={file!r} is cut off or damaged ({found}); expected " + WRITTEN_BY + ". Copy it again."
+    text = (
+        "{argument}={file!r}: the file is truncated or damaged ({found}); expected " + EXPECTED_FORMAT + ". "
+        "Copy it again."
+    )
 
 
 class UnsafeLegacyFile(InputError):
-    """A file that holds something no Keras 2 file does: a link elsewhere, objects, or far too much."""
+    """A file with links, objects or sizes that Keras 2 does not write."""
 
-    text = "{argument}={file!r}: {part} is {found}; expected plain numbers inside the file. It is not read."
+    text = "{argument}={file!r}: {part} is {found}; expected numeric arrays stored in the file. Nothing was loaded."
 
 
 class NestedNetwork(InputError):
-    """A layer that is itself a network."""
+    """A layer that is a model of several layers."""
 
     text = (
-        "{argument}={file!r}: the layer {layer!r} is itself a network of several layers; expected the network itself. "
-        "Where Keras 2 runs, save that one alone: model.get_layer({layer!r}).save('inner.h5'). "
-        "That leaves out layers in front of it, such as a convolution from other channels to three; build those anew."
+        "{argument}={file!r}: the layer {layer!r} is a nested model; expected a model without nested models. "
+        "In Keras 2, save the nested model alone: model.get_layer({layer!r}).save('inner.h5'). "
+        "Layers before it, such as a convolution from other channels to three, are not included; build them again."
     )
 
 
 @dataclass(frozen=True)
 class LegacyFile:
-    """What a Keras 2 file holds.
+    """Content of a Keras 2 file.
 
-    ``layers`` are those with weights, in the file's order, each a mapping from a weight's plain name (``kernel``,
-    ``moving_mean``) to its array. ``config`` is the network's description where the file is a whole model: parsed
-    JSON, from which no object is made. ``has_optimizer`` tells of optimizer state, which is not read.
+    Attributes:
+        path: The file.
+        layers: Layers with weights, in the order of the file. Each maps the name of a weight (``kernel``,
+            ``moving_mean``) to its array.
+        config: Configuration of a whole model, as parsed JSON; None for weights only. No objects are created from it.
+        has_optimizer: Whether the file has an optimizer state, which is not read.
     """
 
     path: Path
@@ -69,69 +75,69 @@ class LegacyFile:
 
 
 def shapes_of(arrays: Arrays) -> dict[str, tuple[int, ...]]:
-    """Shapes of a layer's weights, by the weights' names."""
+    """Return the shapes of weights by name."""
     return {name: array.shape for name, array in arrays.items()}
 
 
 def read_legacy(file: LegacyPath, *, argument: str = "file") -> LegacyFile:
-    """The layers, and for whole models the description, in a Keras 2 ``.h5`` file.
+    """Read the layers of a Keras 2 ``.h5`` file and, of a whole model, its configuration.
 
     Args:
         file: Path of the file.
-        argument: What the user calls ``file``, for the errors.
+        argument: Name of ``file`` in errors.
 
     Raises:
-        NotLegacyFile: there is no file, or it is of another kind (which, and what to do instead, is named).
-        DamagedLegacyFile: the file is cut off or contradicts itself.
-        UnsafeLegacyFile: it holds links, objects or sizes that no Keras 2 file has.
-        NestedNetwork: a layer is itself a network.
+        NotLegacyFile: The file does not exist or has another format.
+        DamagedLegacyFile: The file is truncated or inconsistent.
+        UnsafeLegacyFile: The file has links, objects or sizes that Keras 2 does not write.
+        NestedNetwork: A layer is a model of several layers.
     """
     path = Path(file)
-    _check_kind(path, argument=argument)
+    _check_format(path, argument=argument)
     try:
-        with h5py.File(path, "r") as opened:
-            return _Reader(opened, path, argument).read()
-    except (OSError, KeyError, RuntimeError) as error:  # what h5py raises for broken structures
-        raise DamagedLegacyFile(argument=argument, file=str(file), found=_in_brief(error)) from error
+        with h5py.File(path, "r") as root:
+            return _Reader(root, path, argument).read()
+    except (OSError, KeyError, RuntimeError) as error:  # raised by h5py for damaged structures
+        raise DamagedLegacyFile(argument=argument, file=str(file), found=_first_line(error)) from error
 
 
-def _check_kind(path: Path, *, argument: str) -> None:
-    def refuse(found: str, remedy: str = "") -> NotLegacyFile:
+def _check_format(path: Path, *, argument: str) -> None:
+    def error(found: str, remedy: str = "") -> NotLegacyFile:
         return NotLegacyFile(argument=argument, file=str(path), found=found, remedy=remedy and f" {remedy}")
 
     if path.is_dir():
-        raise refuse("a folder", "A SavedModel is saved again by tf.keras.models.load_model(...).save('old.h5').")
+        raise error("found a folder", "Convert a SavedModel with tf.keras.models.load_model(...).save('old.h5').")
     if not path.is_file():
-        raise refuse("not there")
-    with path.open("rb") as opened:
-        start = opened.read(len(HDF5_SIGNATURE))
+        raise error("the file does not exist")
+    with path.open("rb") as file:
+        start = file.read(len(HDF5_SIGNATURE))
     if start.startswith(ZIP_SIGNATURE):
-        raise refuse("a zip archive, as .keras files are", "keras.saving.load_model opens those.")
+        raise error("found a zip archive, such as a .keras file", "Load .keras files with keras.saving.load_model.")
     if start != HDF5_SIGNATURE:
-        raise refuse("not in the HDF5 format")
+        raise error("the file is not in the HDF5 format")
 
 
-def _in_brief(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return str(error).strip("'\"").splitlines()[0][:200]
 
 
 @dataclass(frozen=True)
 class _Reader:
-    opened: h5py.File
+    root: h5py.File
     path: Path
     argument: str
 
     def read(self) -> LegacyFile:
-        whole = "model_weights" in self.opened
-        group = self._member(self.opened, "model_weights", part="model_weights") if whole else self.opened
+        is_whole_model = "model_weights" in self.root
+        group = self._member(self.root, "model_weights", part="model_weights") if is_whole_model else self.root
         if not isinstance(group, h5py.Group) or not _has_list(group, "layer_names"):
             raise self._not_legacy()
         names = self._names(group, "layer_names", part="layer_names")
         stored = {name: dict(self._weights(group, name)) for name in names}
         if not any(stored.values()):
-            raise NotLegacyFile(argument=self.argument, file=str(self.path), found="a file without weights", remedy="")
+            raise NotLegacyFile(argument=self.argument, file=str(self.path), found="the file has no weights", remedy="")
         if (size := sum(data.nbytes for layer in stored.values() for data in layer.values())) > MAX_BYTES:
-            raise self._unsafe("its weights", f"{size} bytes, more than any network here")
+            raise self._unsafe("the total size of the weights", f"{size:,} bytes, more than {MAX_BYTES:,}")
         return LegacyFile(
             path=self.path,
             layers={
@@ -139,73 +145,73 @@ class _Reader:
                 for layer, weights in stored.items()
                 if weights
             },
-            config=self._config() if whole and "model_config" in self.opened.attrs else None,
-            has_optimizer="optimizer_weights" in self.opened,
+            config=self._config() if is_whole_model and "model_config" in self.root.attrs else None,
+            has_optimizer="optimizer_weights" in self.root,
         )
 
     def _not_legacy(self) -> NotLegacyFile:
-        if {"layers", "_layer_checkpoint_dependencies", "vars"} & set(self.opened):
-            found = "in the .weights.h5 form of Keras 2.12 and later, which does not name its layers"
-            remedy = " Load it into the network that wrote it, and save that as a whole: save('old.h5')."
+        if {"layers", "_layer_checkpoint_dependencies", "vars"} & set(self.root):
+            found = "found a .weights.h5 file of Keras 2.12 or later, which does not store layer names"
+            remedy = " Load it into the network that wrote it, and save the whole model: save('old.h5')."
         else:
-            found, remedy = "an HDF5 file, but none that Keras wrote", ""
+            found, remedy = "found an HDF5 file without Keras layers", ""
         return NotLegacyFile(argument=self.argument, file=str(self.path), found=found, remedy=remedy)
 
     def _unsafe(self, part: str, found: str) -> UnsafeLegacyFile:
         return UnsafeLegacyFile(argument=self.argument, file=str(self.path), part=part, found=found)
 
     def _member(self, group: h5py.Group, name: str, *, part: str) -> h5py.Group | h5py.Dataset:
-        found: h5py.Group | h5py.Dataset = group
-        for step in name.split("/"):  # a name like conv1/conv is a group in a group
-            if not isinstance(found, h5py.Group):
+        member: h5py.Group | h5py.Dataset = group
+        for component in name.split("/"):  # a name such as conv1/conv is a group in a group
+            if not isinstance(member, h5py.Group):
                 raise KeyError(f"{part} is missing")
-            link = found.get(step, getlink=True)
+            link = member.get(component, getlink=True)
             if isinstance(link, h5py.SoftLink | h5py.ExternalLink):
-                raise self._unsafe(part, "a link to somewhere else")
-            found = found[step]
-        return found
+                raise self._unsafe(part, "a link to another location")
+            member = member[component]
+        return member
 
     def _weights(self, group: h5py.Group, layer: str) -> Iterator[tuple[str, h5py.Dataset]]:
-        inner = self._member(group, layer, part=f"layer {layer}")
-        weights = self._names(inner, "weight_names", part=f"layer {layer}") if _has_list(inner, "weight_names") else []
-        plain = [name.rsplit("/", 1)[-1].split(":")[0].removeprefix("depthwise_") for name in weights]
-        if len(set(plain)) < len(plain):
+        stored = self._member(group, layer, part=f"layer {layer}")
+        paths = self._names(stored, "weight_names", part=f"layer {layer}") if _has_list(stored, "weight_names") else []
+        names = [path.rsplit("/", 1)[-1].split(":")[0].removeprefix("depthwise_") for path in paths]
+        if len(set(names)) < len(names):
             raise NestedNetwork(argument=self.argument, file=str(self.path), layer=layer)
-        for name, stored in zip(plain, weights, strict=True):
-            yield name, self._checked(self._member(inner, stored, part=stored), part=stored)
+        for name, path in zip(names, paths, strict=True):
+            yield name, self._checked(self._member(stored, path, part=path), part=path)
 
     def _checked(self, data: h5py.Group | h5py.Dataset, *, part: str) -> h5py.Dataset:
         if not isinstance(data, h5py.Dataset) or data.shape is None:
-            raise KeyError(f"{part} is no array")
+            raise KeyError(f"{part} is not an array")
         if data.external or data.is_virtual:
-            raise self._unsafe(part, "kept in another file")
+            raise self._unsafe(part, "stored in another file")
         if data.dtype.kind not in "fiu":
             raise self._unsafe(part, f"of type {data.dtype}")
         return data
 
     def _text(self, group: h5py.Group, name: str, *, part: str) -> Any:
         stored = group.attrs.get_id(name)
-        if (size := math.prod(stored.shape or ()) * stored.dtype.itemsize) > MOST_TEXT_BYTES:
-            raise self._unsafe(part, f"{size} bytes of text")
+        if (size := math.prod(stored.shape or ()) * stored.dtype.itemsize) > MAX_TEXT_BYTES:
+            raise self._unsafe(part, f"{size:,} bytes of text, more than {MAX_TEXT_BYTES:,}")
         return group.attrs[name]
 
     def _names(self, group: h5py.Group, name: str, *, part: str) -> list[str]:
-        """A list of names, which Keras 2 cuts into name0, name1, ... where it exceeds an HDF5 header."""
+        """Read a list of names. Keras 2 splits it into name0, name1, ... if it exceeds an HDF5 header."""
         pieces = [name] if name in group.attrs else [f"{name}{number}" for number in range(len(group.attrs))]
         stored = (self._text(group, piece, part=part) for piece in pieces if piece in group.attrs)
         return [_decoded(text) for texts in stored for text in np.ravel(texts)]
 
     def _config(self) -> Mapping[str, Any]:
-        text = _decoded(self._text(self.opened, "model_config", part="model_config"))
+        text = _decoded(self._text(self.root, "model_config", part="model_config"))
         try:
             config = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise DamagedLegacyFile(
-                argument=self.argument, file=str(self.path), found="its model_config is not JSON"
+                argument=self.argument, file=str(self.path), found="model_config is not JSON"
             ) from error
         if not isinstance(config, dict):
             raise DamagedLegacyFile(
-                argument=self.argument, file=str(self.path), found="its model_config describes no network"
+                argument=self.argument, file=str(self.path), found="model_config does not describe a network"
             )
         return config
 

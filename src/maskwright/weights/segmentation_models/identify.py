@@ -1,4 +1,4 @@
-"""Which network a Keras 2 file holds: architecture, encoder and the arguments that build the same one here."""
+"""Identify the network of a Keras 2 file: architecture, encoder and the arguments of its builder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,32 +8,32 @@ from typing import Any, Final, NamedTuple
 from maskwright.errors import InputError
 from maskwright.weights.segmentation_models.file import LegacyFile, LegacyPath, Shapes, read_legacy, shapes_of
 from maskwright.weights.segmentation_models.identify_encoder import Layers, identify_encoder
-from maskwright.weights.segmentation_models.names import named_as_here, numbered
+from maskwright.weights.segmentation_models.names import parse_auto_name, rename_layers
 
 
 class UnknownNetwork(InputError):
-    """A file whose network is none that can be built from the file alone."""
+    """A file whose network cannot be identified."""
 
     text = (
-        "{file}: {found}; expected a Unet, FPN, Linknet or PSPNet as segmentation_models 1.0.1 builds them. "
+        "{file}: {found}; expected a Unet, FPN, Linknet or PSPNet of segmentation_models 1.0.1. "
         "Build the network yourself and pass it as network."
     )
 
 
 @dataclass(frozen=True)
 class Description:
-    """A network in a Keras 2 file.
+    """Description of the network in a Keras 2 file.
 
     Attributes:
         file: The file.
-        architecture: Its row in `maskwright.models.ARCHITECTURES`.
-        backbone: Its encoder's name in `maskwright.backbones()`.
-        input_shape: Height, width and channels; height and width are None where the file leaves them open.
-        classes: Maps in the output.
-        activation: Of the output, by name; None where the file does not tell.
+        architecture: A key of `maskwright.models.ARCHITECTURES`.
+        backbone: Name of the encoder in `maskwright.backbones()`.
+        input_shape: Height, width and channels; height and width are None if the file does not fix them.
+        classes: Number of output channels.
+        activation: Name of the output activation; None if the file does not store it.
         first_unit: ``"identity"`` or ``"projection"`` for a pre-activation ResNet, else None.
-        options: The architecture's own arguments, as far as the file tells them.
-        not_stored: Names of the arguments that decide the masks and that the file, being weights only, does not tell.
+        options: Arguments of the architecture that the file stores.
+        not_stored: Names of arguments that change predictions and that the file, with weights only, does not store.
     """
 
     file: Path
@@ -48,73 +48,77 @@ class Description:
 
 
 def identify(file: LegacyPath, *, argument: str = "file") -> Description:
-    """The network in a Keras 2 ``.h5`` file.
+    """Identify the network in a Keras 2 ``.h5`` file.
 
-    Names and shapes of the layers tell most. A whole model tells the rest; of weights only, the activation (and for
-    a PSPNet the pooling and the place of its tap) cannot be known, which ``not_stored`` lists.
+    Most arguments are inferred from the names and shapes of the layers. A whole model stores the others. A file with
+    weights only does not store the activation and, for a PSPNet, the pooling type and the downsampling factor;
+    ``not_stored`` lists them.
 
     Args:
         file: Path of the file.
-        argument: What the user calls ``file``, for the errors.
+        argument: Name of ``file`` in errors.
 
     Raises:
-        NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: the file cannot be read.
-        UnknownNetwork: it is none of segmentation_models' networks.
-        SameName: two of its layers have one name here.
+        NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: The file cannot be read.
+        UnknownNetwork: The file does not hold a network of segmentation_models.
+        DuplicateLayerName: Two layers of the file have the same name in this package.
 
     >>> identify(".", argument="checkpoint")
     Traceback (most recent call last):
-    maskwright.weights.segmentation_models.file.NotLegacyFile: checkpoint='.' is a folder; ...
+    maskwright.weights.segmentation_models.file.NotLegacyFile: checkpoint='.': found a folder; ...
     """
     return describe(read_legacy(file, argument=argument))
 
 
 def describe(legacy: LegacyFile) -> Description:
-    """As `identify`, of a file that has been read."""
+    """Identify the network of a file that was already read, see `identify`."""
     try:
-        return _described(legacy)
+        return _describe(legacy)
     except InputError:
         raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # an edited file may lack anything
-        found = f"its layers are not those of one network ({type(error).__name__}: {error})"
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # an edited file may lack any part
+        found = f"the layers do not form one network ({type(error).__name__}: {error})"
         raise UnknownNetwork(file=legacy.path, found=found) from error
 
 
-def _described(legacy: LegacyFile) -> Description:
-    by_name = {name: arrays for name, arrays in legacy.layers.items() if not numbered(name)}
-    named = {name: shapes_of(arrays) for name, arrays in named_as_here(by_name, file=legacy.path).items()}
-    by_number = sorted((name for name in legacy.layers if numbered(name)), key=lambda name: numbered(name) or ())
-    unnamed = {name: shapes_of(legacy.layers[name]) for name in by_number}
+def _describe(legacy: LegacyFile) -> Description:
+    given_names = {name: arrays for name, arrays in legacy.layers.items() if not parse_auto_name(name)}
+    named = {name: shapes_of(arrays) for name, arrays in rename_layers(given_names, file=legacy.path).items()}
+    auto_names = sorted(
+        (name for name in legacy.layers if parse_auto_name(name)), key=lambda name: parse_auto_name(name) or ()
+    )
+    auto_named = {name: shapes_of(legacy.layers[name]) for name in auto_names}
 
-    architecture = next((name for name, row in DECODERS.items() if row.mark in named), None)
+    architecture = next((name for name, decoder in DECODERS.items() if decoder.unique_layer in named), None)
     if architecture is None:
-        raise UnknownNetwork(file=legacy.path, found="it has no decoder that is known here")
-    encoder = identify_encoder(named, unnamed)
+        raise UnknownNetwork(file=legacy.path, found="found no known decoder")
+    encoder = identify_encoder(named, auto_named)
     if encoder is None:
-        raise UnknownNetwork(file=legacy.path, found=f"a {architecture} whose encoder is not known here")
+        raise UnknownNetwork(file=legacy.path, found=f"found a {architecture} with an unknown encoder")
     decoder = DECODERS[architecture]
-    *_, last_unnamed = [{}, *(unnamed[name] for name in by_number if (numbered(name) or ("", 0))[0] == "conv2d")]
-    head: Shapes = named.get(decoder.head) or last_unnamed
+    convolutions = [auto_named[name] for name in auto_names if (parse_auto_name(name) or ("", 0))[0] == "conv2d"]
+    *_, last_auto_named = [{}, *convolutions]
+    head: Shapes = named.get(decoder.head) or last_auto_named
     if "kernel" not in head:
-        raise UnknownNetwork(file=legacy.path, found=f"a {architecture} without its last convolution")
+        raise UnknownNetwork(file=legacy.path, found=f"found a {architecture} without its final convolution")
 
-    told = _Config(legacy) if legacy.config is not None else None
+    config = _ModelConfig(legacy) if legacy.config is not None else None
     first_unit = "projection" if "stage1_unit1_sc" in named else "identity"
     return Description(
         file=legacy.path,
         architecture=architecture,
         backbone=encoder.name,
-        input_shape=told.input_shape() if told else (None, None, encoder.channels),
+        input_shape=config.input_shape() if config else (None, None, encoder.channels),
         classes=head["kernel"][-1],
-        activation=told.activation() if told else None,
+        activation=config.activation() if config else None,
         first_unit=first_unit if encoder.name.removeprefix("se") in ("resnet18", "resnet34") else None,
-        options=decoder.options(named) | (decoder.told(told) if told else {}),
-        not_stored=() if told else ("activation", *decoder.not_stored),
+        options=decoder.shape_options(named) | (decoder.config_options(config) if config else {}),
+        not_stored=() if config else ("activation", *decoder.not_stored),
     )
 
 
-class _Config:
-    """The description in a whole model, asked for what weights do not tell."""
+class _ModelConfig:
+    """Arguments of a whole model that are stored in its configuration only."""
 
     def __init__(self, legacy: LegacyFile) -> None:
         self._file = legacy.path
@@ -125,56 +129,61 @@ class _Config:
             }
             self._output: str = network["output_layers"][0][0]
         except (KeyError, TypeError, IndexError) as error:
-            raise UnknownNetwork(file=self._file, found="its description is not that of a functional model") from error
+            found = "model_config does not describe a functional model"
+            raise UnknownNetwork(file=self._file, found=found) from error
 
     def setting(self, layer: str, key: str) -> Any:
-        """One setting of a layer, None where there is no such layer."""
+        """Return a setting of a layer, or None if there is no such layer or setting."""
         return self._layers.get(layer, {}).get("config", {}).get(key)
 
     def kind(self, layer: str) -> str | None:
-        """Class of a layer, None where there is no such layer."""
+        """Return the class of a layer, or None if there is no such layer."""
         return self._layers.get(layer, {}).get("class_name")
 
     def input_shape(self) -> tuple[int | None, int | None, int]:
         inputs = [layer["config"] for layer in self._layers.values() if layer["class_name"] == "InputLayer"]
         shapes = [settings.get("batch_input_shape") or settings.get("batch_shape") for settings in inputs]
         if len(shapes) != 1 or len(shapes[0] or ()) != 4:
-            raise UnknownNetwork(file=self._file, found=f"its inputs are of shape {shapes}")
+            raise UnknownNetwork(file=self._file, found=f"found inputs of the shapes {shapes}, not one image")
         _, height, width, channels = shapes[0]
         return height, width, channels
 
     def activation(self) -> str:
         if self.kind(self._output) != "Activation":
-            found = f"its last layer, {self._output}, is a {self.kind(self._output)}"
+            found = f"the last layer, {self._output}, is a {self.kind(self._output)}, not an Activation"
             raise UnknownNetwork(file=self._file, found=found)
         return str(self.setting(self._output, "activation"))
 
 
 class Decoder(NamedTuple):
-    """How a decoder is known and what its layers tell.
+    """Layers that identify a decoder, and functions that read its arguments.
 
-    ``mark`` is a layer that only it has, ``head`` the last convolution (none: the last that has no name), ``options``
-    reads arguments from the layers' shapes and ``told`` from a whole model; ``not_stored`` are those only ``told`` finds.
+    Attributes:
+        unique_layer: Name of a layer that no other decoder has.
+        head: Name of the final convolution; empty for the last automatically named one.
+        shape_options: Infers arguments from the shapes of the layers.
+        config_options: Reads arguments from the configuration of a whole model.
+        not_stored: Names of the arguments that change predictions and are stored in the configuration only.
     """
 
-    mark: str
+    unique_layer: str
     head: str
-    options: Callable[[Layers], dict[str, object]]
-    told: Callable[[_Config], dict[str, object]]
+    shape_options: Callable[[Layers], dict[str, object]]
+    config_options: Callable[[_ModelConfig], dict[str, object]]
     not_stored: tuple[str, ...] = ()
 
 
-def _blocks(layers: Layers, last: str) -> tuple[int, ...]:
-    """Filters of the decoder blocks, whose last convolutions are called decoder_stage{i} and ``last``."""
+def _decoder_filters(layers: Layers, suffix: str) -> tuple[int, ...]:
+    """Return the filters of the last convolution, ``decoder_stage{i}{suffix}_conv``, of each decoder block."""
     stages = range(len(layers))
-    names = (f"decoder_stage{stage}{last}_conv" for stage in stages)
+    names = (f"decoder_stage{stage}{suffix}_conv" for stage in stages)
     return tuple(layers[name]["kernel"][-1] for name in names if name in layers)
 
 
 def _unet_options(layers: Layers) -> dict[str, object]:
     return {
         "decoder_block_type": "transpose" if "decoder_stage0a_transpose" in layers else "upsampling",
-        "decoder_filters": _blocks(layers, "b"),
+        "decoder_filters": _decoder_filters(layers, "b"),
         "decoder_use_batchnorm": "decoder_stage0b_bn" in layers,
     }
 
@@ -182,18 +191,22 @@ def _unet_options(layers: Layers) -> dict[str, object]:
 def _linknet_options(layers: Layers) -> dict[str, object]:
     return {
         "decoder_block_type": "transpose" if "decoder_stage0b_transpose" in layers else "upsampling",
-        "decoder_filters": _blocks(layers, "c"),
+        "decoder_filters": _decoder_filters(layers, "c"),
         "decoder_use_batchnorm": "decoder_stage0a_bn" in layers,
     }
 
 
 def _fpn_options(layers: Layers) -> dict[str, object]:
-    *_, joined, filters = layers["final_stage_conv"]["kernel"]
+    *_, merged, filters = layers["final_stage_conv"]["kernel"]
     return {
         "pyramid_block_filters": layers["fpn_stage_p5_conv"]["kernel"][-1],
         "pyramid_use_batchnorm": "final_stage_bn" in layers,
-        "pyramid_aggregation": "sum" if joined == filters else "concat",
+        "pyramid_aggregation": "sum" if merged == filters else "concat",
     }
+
+
+def _fpn_config_options(config: _ModelConfig) -> dict[str, object]:
+    return {"pyramid_dropout": config.setting("pyramid_dropout", "rate")}
 
 
 def _pspnet_options(layers: Layers) -> dict[str, object]:
@@ -203,7 +216,7 @@ def _pspnet_options(layers: Layers) -> dict[str, object]:
     }
 
 
-def _told_by_pspnet(config: _Config) -> dict[str, object]:
+def _pspnet_config_options(config: _ModelConfig) -> dict[str, object]:
     factor = config.setting("final_upsampling", "size")
     return {
         "psp_pooling_type": "max" if config.kind("psp_level1_pooling") == "MaxPooling2D" else "avg",
@@ -212,16 +225,20 @@ def _told_by_pspnet(config: _Config) -> dict[str, object]:
     }
 
 
+def _no_options(config: _ModelConfig) -> dict[str, object]:
+    return {}
+
+
 DECODERS: Final[Mapping[str, Decoder]] = {
-    "fpn": Decoder(
-        "fpn_stage_p5_conv",
-        "head_conv",
-        _fpn_options,
-        lambda config: {"pyramid_dropout": config.setting("pyramid_dropout", "rate")},
-    ),
+    "fpn": Decoder("fpn_stage_p5_conv", "head_conv", _fpn_options, _fpn_config_options),
     "pspnet": Decoder(
-        "psp_level1_conv", "final_conv", _pspnet_options, _told_by_pspnet, ("psp_pooling_type", "downsample_factor")
+        "psp_level1_conv",
+        "final_conv",
+        _pspnet_options,
+        _pspnet_config_options,
+        not_stored=("psp_pooling_type", "downsample_factor"),
     ),
-    "linknet": Decoder("decoder_stage0c_conv", "", _linknet_options, lambda config: {}),
-    "unet": Decoder("decoder_stage0b_conv", "final_conv", _unet_options, lambda config: {}),
+    "linknet": Decoder("decoder_stage0c_conv", "", _linknet_options, _no_options),
+    "unet": Decoder("decoder_stage0b_conv", "final_conv", _unet_options, _no_options),
 }
+"""Decoders by architecture; the first whose ``unique_layer`` is in a file is the decoder of the file."""

@@ -1,7 +1,7 @@
-"""Which encoder of the reference library a Keras 2 file holds, told by the names and shapes of its layers.
+"""Identify the encoder of a Keras 2 file of segmentation_models by the names and shapes of its layers.
 
-A PSPNet keeps an encoder's layers only up to its tap. Encoders that do not differ up to there make the same network,
-so any of them is right, and the first is taken.
+A PSPNet has the layers of its encoder only up to the feature map that it uses. If several encoders are equal up to
+there, they give the same network, and the first of them is returned.
 """
 
 import re
@@ -13,34 +13,46 @@ from typing import Final
 from maskwright.weights.segmentation_models.file import Shapes
 
 Layers = Mapping[str, Shapes]
-Units = tuple[int, ...]  # how many units each stage has
+Units = tuple[int, ...]  # number of units per stage
 
 
 @dataclass(frozen=True)
 class Member:
-    """One encoder of a family: the units of its stages, and filters by which it differs from its siblings."""
+    """An encoder of a family.
+
+    Attributes:
+        units: Number of units per stage.
+        filters: Numbers of filters, by layer, that distinguish the encoder from others with the same units.
+    """
 
     units: Units = ()
     filters: Mapping[str, int] = field(default_factory=dict)
 
-    def may_be(self, units: Units, layers: Layers) -> bool:
-        """Whether ``layers``, with this many units, are those of this encoder from the image up to some layer."""
-        whole, last = units[:-1], units[-1:]
+    def matches(self, units: Units, layers: Layers) -> bool:
+        """Return whether ``layers``, with these ``units``, are the encoder's layers from the input to some layer."""
+        complete, last = units[:-1], units[-1:]
         return (
-            whole == self.units[: len(whole)]
-            and last <= self.units[len(whole) : len(units)]
+            complete == self.units[: len(complete)]
+            and last <= self.units[len(complete) : len(units)]
             and all(layers[name]["kernel"][-1] == count for name, count in self.filters.items() if name in layers)
         )
 
 
 @dataclass(frozen=True)
 class Family:
-    """Encoders told from all others by a layer, ``mark``, and from each other by the matches of ``unit``."""
+    """A family of encoders.
 
-    mark: str
-    unit: str
+    Attributes:
+        unique_layer: Name of a layer that no other family has.
+        unit_pattern: Pattern of a layer that each unit has once; its first group is the stage.
+        members: Encoders of the family by name.
+        stem: Name of the first layer with weights, which determines the number of input channels.
+    """
+
+    unique_layer: str
+    unit_pattern: str
     members: Mapping[str, Member]
-    stem: str  # the first layer with weights, which reads the image
+    stem: str
 
 
 RESNETS_50: Final = {"50": Member((3, 4, 6, 3)), "101": Member((3, 4, 23, 3)), "152": Member((3, 8, 36, 3))}
@@ -91,56 +103,59 @@ FAMILIES: Final = (
     Family("block35_1_conv", "", {"inceptionresnetv2": Member()}, ""),
 )
 
-# Families of which no layer has a name are told by the first kernel and, with cardinality 32, by a slice of the
-# first grouped convolution. A unit is counted by its gate, which widens to as many channels as the unit has.
+# Encoders whose layers are all named automatically are identified by the first kernel and, for a cardinality of 32, by
+# a slice of the first grouped convolution. The units of a stage are counted by their squeeze-and-excitation gates,
+# which have as many output channels as the stage.
 STAGE_CHANNELS: Final = (256, 512, 1024, 2048)
 GROUP_SLICE: Final = (3, 3, 4, 4)
 
 
 @dataclass(frozen=True)
-class FoundEncoder:
-    """An encoder's name in the table of backbones, and the channels of the images it takes."""
+class IdentifiedEncoder:
+    """Name of an encoder in the table of backbones, and its number of input channels."""
 
     name: str
     channels: int
 
 
-def identify_encoder(named: Layers, unnamed: Layers) -> FoundEncoder | None:
-    """The encoder whose layers these are, None if it is none of the reference library's.
+def identify_encoder(named: Layers, auto_named: Layers) -> IdentifiedEncoder | None:
+    """Return the encoder with these layers, or None if segmentation_models has none.
 
     Args:
-        named: The layers that have a name, with the shapes of their weights, under their names here.
-        unnamed: Those that Keras numbered, kind after kind, each kind in the order of creation.
+        named: Shapes of the weights of layers with a given name, by their names in this package.
+        auto_named: Shapes of the weights of automatically named layers, by type, and by order of creation within it.
     """
-    kernels = [shapes["kernel"] for shapes in unnamed.values() if len(shapes.get("kernel", ())) == 4]
+    kernels = [shapes["kernel"] for shapes in auto_named.values() if len(shapes.get("kernel", ())) == 4]
     for family in FAMILIES:
-        if family.mark in named and (name := _member(family.members, _units(family.unit, named), named)):
-            gated = name in ("resnet18", "resnet34") and any(kernel[:2] == (1, 1) for kernel in kernels)
+        if family.unique_layer not in named:
+            continue
+        if name := _matching_member(family.members, _count_units(family.unit_pattern, named), named):
+            has_gates = name in ("resnet18", "resnet34") and any(kernel[:2] == (1, 1) for kernel in kernels)
             stem = named[family.stem] if family.stem else {"kernel": kernels[0]}
             channels = stem["kernel"][-2] if "kernel" in stem else stem["moving_mean"][0]
-            return FoundEncoder("se" * gated + name, channels)
+            return IdentifiedEncoder("se" * has_gates + name, channels)
     if not kernels:
         return None
-    name = _member(_nameless(kernels), _gated_units(unnamed), named)
-    return FoundEncoder(name, kernels[0][2]) if name else None
+    name = _matching_member(_auto_named_members(kernels), _count_gates(auto_named), named)
+    return IdentifiedEncoder(name, kernels[0][2]) if name else None
 
 
-def _member(members: Mapping[str, Member], units: Units, layers: Layers) -> str | None:
-    return next((name for name, member in members.items() if member.may_be(units, layers)), None)
+def _matching_member(members: Mapping[str, Member], units: Units, layers: Layers) -> str | None:
+    return next((name for name, member in members.items() if member.matches(units, layers)), None)
 
 
-def _units(unit: str, layers: Layers) -> Units:
-    found = Counter(match[1] for name in layers if unit and (match := re.fullmatch(unit, name)))
-    return tuple(found[stage] for stage in sorted(found))
+def _count_units(unit_pattern: str, layers: Layers) -> Units:
+    counts = Counter(match[1] for name in layers if unit_pattern and (match := re.fullmatch(unit_pattern, name)))
+    return tuple(counts[stage] for stage in sorted(counts))
 
 
-def _gated_units(unnamed: Layers) -> Units:
-    gates = (shapes["kernel"] for shapes in unnamed.values() if shapes.keys() == {"kernel", "bias"})
-    found = Counter(kernel[-1] for kernel in gates if kernel[:2] == (1, 1) and kernel[-1] > kernel[-2])
-    return tuple(found[channels] for channels in STAGE_CHANNELS if found[channels])
+def _count_gates(auto_named: Layers) -> Units:
+    kernels = (shapes["kernel"] for shapes in auto_named.values() if shapes.keys() == {"kernel", "bias"})
+    counts = Counter(kernel[-1] for kernel in kernels if kernel[:2] == (1, 1) and kernel[-1] > kernel[-2])
+    return tuple(counts[channels] for channels in STAGE_CHANNELS if counts[channels])
 
 
-def _nameless(kernels: list[tuple[int, ...]]) -> Mapping[str, Member]:
+def _auto_named_members(kernels: list[tuple[int, ...]]) -> Mapping[str, Member]:
     match kernels[0]:
         case (7, 7, _, 64) if GROUP_SLICE in kernels:
             return {f"seresnext{n}": RESNETS_50[n] for n in ("50", "101")}

@@ -1,4 +1,4 @@
-"""Whether a whole Keras 2 model is the network built here: what its layers do, weights aside, is compared."""
+"""Check that a whole Keras 2 model has the same layers as the rebuilt network, apart from the values of weights."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -11,9 +11,9 @@ from maskwright.errors import InputError
 from maskwright.networks.bilinear_upsampling import BilinearUpsampling2D
 from maskwright.networks.cell_pooling import CellPooling, ResizeLike
 from maskwright.weights.segmentation_models.identify import Description, UnknownNetwork
-from maskwright.weights.segmentation_models.names import name_here
+from maskwright.weights.segmentation_models.names import current_name
 
-# What of a layer's settings changes the masks and is not told by its weights, with Keras' values where one is absent.
+# Settings that change predictions and cannot be inferred from weights, with the defaults of Keras.
 POOLING: Final[Mapping[str, object]] = {"pool_size": (2, 2), "strides": (2, 2), "padding": "valid"}
 CONVOLUTION: Final[Mapping[str, object]] = {"strides": (1, 1), "dilation_rate": (1, 1), "padding": "valid"}
 SETTINGS: Final[Mapping[str, Mapping[str, object]]] = {
@@ -29,35 +29,41 @@ SETTINGS: Final[Mapping[str, Mapping[str, object]]] = {
     "UpSampling2D": {"size": (2, 2), "interpolation": "nearest"},
     "ZeroPadding2D": {"padding": ((1, 1), (1, 1))},
 }
-IDLE: Final = frozenset({"InputLayer", "Dropout", "FixedDropout", "SpatialDropout2D"})  # in a network that predicts
-# Keras 3 pads these encoders by a layer where the reference library pads in the convolution, or the reverse.
-PADDED_OTHERWISE: Final = ("mobilenet", "efficientnet")
-# The reference library's Lambda layers are told by the packages that define them (which old files do not name) and by
-# their arguments: slices of channels, a new axis before a gate, and the weighted sums of InceptionResNetV2.
-LAMBDA_HOMES: Final = ("classification_models", "segmentation_models", "keras_applications")
-GATE_AXIS: Final = (("channels_axis", 3),)
+INFERENCE_NO_OPS: Final = frozenset({"InputLayer", "Dropout", "FixedDropout", "SpatialDropout2D"})
+# Keras 3 pads in a separate layer of these encoders where segmentation_models pads in the convolution, or vice versa.
+BACKBONES_WITH_OTHER_PADDING: Final = ("mobilenet", "efficientnet")
+# Lambda layers of segmentation_models slice channels, add an axis before a gate, or compute the weighted sums of
+# InceptionResNetV2. They are identified by their arguments and by the packages that define them, if the file names one.
+LAMBDA_PACKAGES: Final = ("classification_models", "segmentation_models", "keras_applications")
+EXPAND_DIMS_SETTINGS: Final = (("channels_axis", 3),)  # of the Lambda layer that adds an axis before a gate
 
 
-class ForeignLayer(InputError):
-    """A layer in a whole model that the reference library's network of that name does not have, or has otherwise."""
+class UnexpectedLayer(InputError):
+    """A layer of a whole model that differs from all layers of the network in segmentation_models."""
 
     text = (
-        "{file}: layer {layer} ({does}) belongs to no {architecture} on {backbone} as segmentation_models 1.0.1 builds "
-        "it. Build the network yourself and pass it as network."
+        "{file}: the layer {layer} ({operation}) is not in the {architecture} on {backbone} of segmentation_models "
+        "1.0.1. Build the network yourself and pass it as network."
     )
 
 
 class MissingLayers(InputError):
-    """A whole model without layers that the reference library's network of that name has."""
+    """A whole model that lacks layers of the network in segmentation_models."""
 
     text = (
-        "{file}: the model lacks {missing} of a {architecture} on {backbone} as segmentation_models 1.0.1 builds it. "
-        "Build the network yourself and pass it as network."
+        "{file}: the model lacks {missing}; expected the layers of the {architecture} on {backbone} of "
+        "segmentation_models 1.0.1. Build the network yourself and pass it as network."
     )
 
 
-class Deed(NamedTuple):
-    """What a layer does to its input; ``layer`` is its name where it has the same one in the file and here."""
+class Operation(NamedTuple):
+    """A computation of a layer.
+
+    Attributes:
+        layer: Name of the layer if the file and the network both have it, else empty.
+        kind: Class of the layer.
+        settings: Settings that change predictions.
+    """
 
     layer: str
     kind: str
@@ -67,120 +73,138 @@ class Deed(NamedTuple):
         return ", ".join([self.kind, *(f"{name} {value}" for name, value in self.settings)])
 
 
-def check_layers(network: keras.Model, description: Description, described: Collection[Mapping[str, Any]]) -> None:
-    """Refuse a model that the weights do not tell from ``network``, yet whose masks would be others.
+def check_layers(network: keras.Model, description: Description, layer_configs: Collection[Mapping[str, Any]]) -> None:
+    """Check that the layers of a whole model have the same types and settings as those of ``network``.
+
+    The weights alone do not determine the predictions: layers without weights and settings such as strides differ.
 
     Args:
-        network: The network built here.
-        description: What was recognised.
-        described: The layers in the file's description.
+        network: The rebuilt network.
+        description: Description of the network in the file.
+        layer_configs: Layers in the configuration of the file.
 
     Raises:
-        ForeignLayer: the file has a layer more, or one with other settings.
-        MissingLayers: it has fewer.
-        UnknownNetwork: its description is not one that Keras wrote.
+        UnexpectedLayer: The file has another layer, or a layer with other settings.
+        MissingLayers: The file lacks a layer.
+        UnknownNetwork: The configuration of the file does not have the format of Keras.
     """
     try:
-        entries = [(layer["config"]["name"], layer["class_name"], layer["config"]) for layer in described]
-        shared = shared_names(network, described)
-        padded = pads_alike(description)
-        theirs = [
-            (name, deed)
+        entries = [(layer["config"]["name"], layer["class_name"], layer["config"]) for layer in layer_configs]
+        shared = shared_names(network, layer_configs)
+        compare_padding = has_equal_padding_layers(description)
+        named_operations = [
+            (name, operation)
             for name, kind, settings in entries
-            for deed in deeds_there(name_here(name) if name_here(name) in shared else "", kind, settings, padded=padded)
+            for operation in file_operations(
+                current_name(name) if current_name(name) in shared else "",
+                kind,
+                settings,
+                compare_padding=compare_padding,
+            )
         ]
-        found = Counter(deed for _, deed in theirs)
+        found = Counter(operation for _, operation in named_operations)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise UnknownNetwork(file=description.file, found="its description is not one that Keras wrote") from error
+        raise UnknownNetwork(file=description.file, found="model_config was not written by Keras") from error
     expected = Counter(
-        deed
+        operation
         for layer in network.layers
-        for deed in deeds_here(layer.name if layer.name in shared else "", layer, network, description)
+        for operation in network_operations(layer.name if layer.name in shared else "", layer, network, description)
     )
 
-    where = {"file": description.file, "architecture": description.architecture, "backbone": description.backbone}
-    if more := found - expected:
-        layer, deed = next((name, deed) for name, deed in reversed(theirs) if deed in more)  # added ones come last
-        raise ForeignLayer(**where, layer=layer, does=deed)
-    if fewer := expected - found:
-        deed, count = next(iter(fewer.items()))
-        raise MissingLayers(**where, missing=f"{count} x {deed}")
+    context = {"file": description.file, "architecture": description.architecture, "backbone": description.backbone}
+    if unexpected := found - expected:
+        # Added layers come last in a file.
+        layer, operation = next((name, item) for name, item in reversed(named_operations) if item in unexpected)
+        raise UnexpectedLayer(**context, layer=layer, operation=operation)
+    if missing := expected - found:
+        operation, count = next(iter(missing.items()))
+        raise MissingLayers(**context, missing=f"{count} x {operation}")
 
 
-def shared_names(network: keras.Model, described: Collection[Mapping[str, Any]]) -> set[str]:
-    """Names here of the layers that the file's author named and ``network`` has too."""
-    names = ((layer["config"]["name"], layer["class_name"]) for layer in described)
-    own = {name_here(name) for name, kind in names if not _named_by_keras(name, kind)}
-    return own & {layer.name for layer in network.layers}
+def shared_names(network: keras.Model, layer_configs: Collection[Mapping[str, Any]]) -> set[str]:
+    """Return the given names, as in this package, of layers that both the file and ``network`` have."""
+    names = ((layer["config"]["name"], layer["class_name"]) for layer in layer_configs)
+    given_names = {current_name(name) for name, kind in names if not _is_auto_name(name, kind)}
+    return given_names & {layer.name for layer in network.layers}
 
 
-def _named_by_keras(name: str, kind: str) -> bool:
+def _is_auto_name(name: str, kind: str) -> bool:
     return name.rstrip("0123456789").replace("_", "") == kind.lower()
 
 
-def pads_alike(description: Description) -> bool:
-    """Whether this encoder pads by the same layers there and here."""
-    return not description.backbone.startswith(PADDED_OTHERWISE)
+def has_equal_padding_layers(description: Description) -> bool:
+    """Return whether the encoder has the same padding layers in segmentation_models and in Keras 3."""
+    return not description.backbone.startswith(BACKBONES_WITH_OTHER_PADDING)
 
 
-def deeds_there(layer: str, kind: str, settings: Mapping[str, Any], *, padded: bool) -> Iterator[Deed]:
-    """What a described layer does, in steps: an activation in a convolution is a step of its own.
+def file_operations(
+    layer: str, kind: str, settings: Mapping[str, Any], *, compare_padding: bool
+) -> Iterator[Operation]:
+    """Yield the operations of a layer of the file. An activation in a convolution is an operation of its own.
 
-    Paddings count where ``padded``. ``layer`` is the name that the deeds get.
+    Args:
+        layer: Name of the layer in the operations.
+        kind: Class of the layer.
+        settings: Configuration of the layer.
+        compare_padding: Whether operations include padding.
     """
-    if kind in IDLE or (kind == "ZeroPadding2D" and not padded):
+    if kind in INFERENCE_NO_OPS or (kind == "ZeroPadding2D" and not compare_padding):
         return
-    told = {name: _plain(settings.get(name, default)) for name, default in SETTINGS.get(kind, {}).items()}
+    compared = {name: _normalised(settings.get(name, default)) for name, default in SETTINGS.get(kind, {}).items()}
     if kind == "Lambda":
-        home = str(settings.get("module") or LAMBDA_HOMES[0])
-        told = dict(settings.get("arguments") or {}) if home.startswith(LAMBDA_HOMES) else {"module": home}
-    elif kind == "Concatenate" and told["axis"] == 3:
-        told["axis"] = -1
-    elif "dilation_rate" in told and not padded:
-        del told["padding"]
-    yield Deed(layer, kind, tuple((name, _plain(value)) for name, value in sorted(told.items())))
-    if kind != "Activation" and (fused := _plain(settings.get("activation") or "linear")) != "linear":
-        yield Deed(layer, "Activation", (("activation", fused),))
+        package = str(settings.get("module") or LAMBDA_PACKAGES[0])
+        is_known = package.startswith(LAMBDA_PACKAGES)
+        compared = dict(settings.get("arguments") or {}) if is_known else {"module": package}
+    elif kind == "Concatenate" and compared["axis"] == 3:
+        compared["axis"] = -1
+    elif "dilation_rate" in compared and not compare_padding:
+        del compared["padding"]
+    yield Operation(layer, kind, tuple((name, _normalised(value)) for name, value in sorted(compared.items())))
+    if kind != "Activation" and (activation := _normalised(settings.get("activation") or "linear")) != "linear":
+        yield Operation(layer, "Activation", (("activation", activation),))
 
 
-def _plain(value: Any) -> Any:
-    """A setting as both Keras versions may mean it: no lists, and one name for one function."""
+def _normalised(value: Any) -> Any:
+    """Return a setting in a form that is equal for Keras 2 and Keras 3."""
     if isinstance(value, list | tuple):
-        return tuple(map(_plain, value))
-    if isinstance(value, float):  # some come by way of float32
+        return tuple(map(_normalised, value))
+    if isinstance(value, float):  # some values were stored as float32
         return float(f"{value:.6g}")
     return "silu" if value == "swish" else value
 
 
-def deeds_here(name: str, layer: keras.Layer, network: keras.Model, description: Description) -> Iterator[Deed]:
-    """As `deeds_there`, of a layer of ``network``, in the words of the file."""
-    kind, settings, padded = type(layer).__name__, layer.get_config(), pads_alike(description)
-    if layer is network.layers[-1]:  # which the user may have asked to be another
+def network_operations(
+    name: str, layer: keras.Layer, network: keras.Model, description: Description
+) -> Iterator[Operation]:
+    """Yield the operations of a layer of ``network`` as `file_operations` does for the same layer in a file."""
+    kind, settings = type(layer).__name__, layer.get_config()
+    compare_padding = has_equal_padding_layers(description)
+    if layer is network.layers[-1]:  # the caller may have replaced the stored activation
         settings["activation"] = description.activation
     groups = getattr(layer, "groups", 1)
     if isinstance(layer, CellPooling):
-        size = _cell(layer.name, description)
+        size = _pool_size(layer.name, description)
         kind = {"avg": "AveragePooling2D", "max": "MaxPooling2D"}[layer.pooling_type]
         settings = {"pool_size": size, "strides": size, "padding": "same"}
     elif isinstance(layer, ResizeLike):
-        kind, settings = "UpSampling2D", {"size": _cell(layer.name, description), "interpolation": "bilinear"}
+        kind, settings = "UpSampling2D", {"size": _pool_size(layer.name, description), "interpolation": "bilinear"}
     elif isinstance(layer, BilinearUpsampling2D):
         kind, settings = "UpSampling2D", {"size": (layer.factor,) * 2, "interpolation": "bilinear"}
     elif kind == "CustomScaleLayer":
         kind, settings = "Lambda", {"arguments": {"scale": layer.scale}}
     elif isinstance(layer, layers.GlobalAveragePooling2D) and layer.keepdims:
-        yield Deed("", "Lambda", GATE_AXIS)
+        yield Operation("", "Lambda", EXPAND_DIMS_SETTINGS)
     elif isinstance(layer, layers.Conv2D) and groups > 1:
         width = layer.input.shape[-1] // groups
         for start in range(0, groups * width, width):
-            yield Deed("", "Lambda", (("axis", 3), ("start", start), ("stop", start + width)))
-            yield from deeds_there("", "Conv2D", settings, padded=padded)
+            yield Operation("", "Lambda", (("axis", 3), ("start", start), ("stop", start + width)))
+            yield from file_operations("", "Conv2D", settings, compare_padding=compare_padding)
         kind, settings = "Concatenate", {}
-    yield from deeds_there(name, kind, settings, padded=padded)
+    yield from file_operations(name, kind, settings, compare_padding=compare_padding)
 
 
-def _cell(layer: str, description: Description) -> tuple[int, ...]:
-    """Height and width, in the encoder's pixels, of the cells that a PSPNet pools, from the size the file gives."""
+def _pool_size(layer: str, description: Description) -> tuple[int, ...]:
+    """Return height and width of a pooling cell of a PSPNet, in pixels of the encoder's feature map."""
     cells = int(layer.removeprefix("psp_level").split("_")[0])
     factor = description.options["downsample_factor"]
     return tuple((side or 0) // (factor * cells) for side in description.input_shape[:2] if isinstance(factor, int))

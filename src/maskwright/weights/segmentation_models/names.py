@@ -1,4 +1,4 @@
-"""Names of layers in Keras 2 files: which are Keras' own numbering, and what the others are called here."""
+"""Map layer names of Keras 2 files to the names in this package."""
 
 import re
 from collections.abc import Mapping
@@ -10,68 +10,68 @@ import numpy as np
 from maskwright.errors import InputError
 from maskwright.weights.segmentation_models.file import Arrays
 
-# Keras numbers the layers that nobody named: conv2d, conv2d_1, conv2d_2, ... in the order of their creation.
-NUMBERED: Final = re.compile(r"(conv2d|conv2d_transpose|depthwise_conv2d|batch_normalization|dense)(?:_(\d+))?")
+# Keras names layers without a given name in the order of their creation: conv2d, conv2d_1, conv2d_2, ...
+AUTO_NAME: Final = re.compile(r"(conv2d|conv2d_transpose|depthwise_conv2d|batch_normalization|dense)(?:_(\d+))?")
 
-# The decoder of the reference library's first releases, which the article's authors used.
-FIRST_RELEASES: Final = (
+# Decoder layers in the first releases of segmentation_models -> their names in later releases and in this package.
+FIRST_RELEASE_NAMES: Final = (
     (re.compile(r"(decoder_stage\d+)_upsample"), r"\1a_transpose"),
     (re.compile(r"(decoder_stage\d+)_(conv|bn)1"), r"\1a_\2"),
     (re.compile(r"(decoder_stage\d+)_(conv|bn)2"), r"\1b_\2"),
 )
 
 
-class SameName(InputError):
-    """Two layers of a file that have one name here, of which only one can be read."""
+class DuplicateLayerName(InputError):
+    """Two layers of a file that have the same name in this package."""
 
-    text = "{file}: the layers {first} and {second} are both called {name} here; expected a file with one of them."
+    text = "{file}: the layers {first} and {second} are both named {name} in Keras 3; expected only one of them."
 
 
-def numbered(name: str) -> tuple[str, int] | None:
-    """Kind and number of a layer Keras named, None for one that a person named.
+def parse_auto_name(name: str) -> tuple[str, int] | None:
+    """Return type and number of a layer that Keras named automatically, or None for a given name.
 
-    >>> numbered("batch_normalization_12"), numbered("conv2d"), numbered("conv0")
+    >>> parse_auto_name("batch_normalization_12"), parse_auto_name("conv2d"), parse_auto_name("conv0")
     (('batch_normalization', 12), ('conv2d', 0), None)
     """
-    found = NUMBERED.fullmatch(name)
-    return (found[1], int(found[2] or 0)) if found else None
+    match = AUTO_NAME.fullmatch(name)
+    return (match[1], int(match[2] or 0)) if match else None
 
 
-def name_here(name: str) -> str:
-    """What Keras 3, or this package, calls the layer that a Keras 2 file calls ``name``.
+def current_name(name: str) -> str:
+    """Return the name in this package of the layer that a Keras 2 file calls ``name``.
 
-    Keras 3 allows no slash in a name, so its networks say ``conv1_conv`` for the ``conv1/conv`` of keras_applications.
+    Keras 3 allows no slashes in names, so the ``conv1/conv`` of keras_applications is ``conv1_conv`` in Keras 3.
 
-    >>> name_here("conv1/conv"), name_here("decoder_stage0_bn2"), name_here("stage1_unit1_conv1")
+    >>> current_name("conv1/conv"), current_name("decoder_stage0_bn2"), current_name("stage1_unit1_conv1")
     ('conv1_conv', 'decoder_stage0b_bn', 'stage1_unit1_conv1')
     """
-    for pattern, ours in FIRST_RELEASES:
+    for pattern, replacement in FIRST_RELEASE_NAMES:
         if pattern.fullmatch(name):
-            return pattern.sub(ours, name)
+            return pattern.sub(replacement, name)
     return name.replace("/", "_")
 
 
-def named_as_here(layers: Mapping[str, Arrays], *, file: Path) -> dict[str, Arrays]:
-    """The layers of ``file`` under the names they have here, without the biases that a batch normalisation swallows.
+def rename_layers(layers: Mapping[str, Arrays], *, file: Path) -> dict[str, Arrays]:
+    """Return the layers of ``file`` by their names in this package, with redundant biases merged.
 
-    The first releases gave a decoder's convolutions a bias even before a batch normalisation, which subtracts it
-    again: (x + bias) - mean is x - (mean - bias).
+    In the first releases of segmentation_models, decoder convolutions have a bias also before a batch normalisation.
+    The bias is moved into the mean of the normalisation: (x + bias) - mean = x - (mean - bias).
 
     Raises:
-        SameName: two layers have one name here.
+        DuplicateLayerName: Two layers have the same name in this package.
     """
-    theirs: dict[str, str] = {}
+    file_names: dict[str, str] = {}
     for name in layers:
-        if (first := theirs.setdefault(name_here(name), name)) != name:
-            raise SameName(file=file, first=first, second=name, name=name_here(name))
-    renamed: dict[str, Arrays] = {name: layers[theirs[name]] for name in theirs}
+        if (first := file_names.setdefault(current_name(name), name)) != name:
+            raise DuplicateLayerName(file=file, first=first, second=name, name=current_name(name))
+    renamed: dict[str, Arrays] = {name: layers[file_names[name]] for name in file_names}
     for name, norm in list(renamed.items()):
         for suffix in ("_conv", "_transpose"):
             conv = name.removesuffix("_bn") + suffix
             if not (name.startswith("decoder_stage") and name.endswith("_bn") and "bias" in renamed.get(conv, {})):
                 continue
             mean, bias = norm.get("moving_mean"), renamed[conv]["bias"]
-            if mean is not None and mean.shape == bias.shape:  # of others, filling the network tells
+            if mean is not None and mean.shape == bias.shape:  # loading reports other shapes as an error
                 renamed[name] = {**norm, "moving_mean": np.subtract(mean, bias)}
                 renamed[conv] = {key: array for key, array in renamed[conv].items() if key != "bias"}
     return renamed
