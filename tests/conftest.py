@@ -1,5 +1,6 @@
 """What several tests share: a drawn data set, a run trained on it for a moment, and the command line."""
 
+import signal
 import sys
 
 import pytest
@@ -8,6 +9,18 @@ SMALL_RECIPE = {
     "network": {"backbone": "resnet18", "decoder_filters": [16, 16, 8, 8, 8]},
     "training": {"batch_size": 4, "patch_size": [64, 64], "precision": "float32"},
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupted_by_sigint():
+    """Let SIGINT interrupt this process and its children, as in a terminal.
+
+    A shell starts background jobs with SIGINT ignored; children inherit that, and Python keeps it. The commands keep it
+    too: like other Unix programs, a training in the background does not end at a Ctrl-C meant for the foreground.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")
