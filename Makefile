@@ -1,5 +1,5 @@
 # make demo   create the environment, install, draw a data set, train, evaluate, and write a report
-# make test   check format, lint and types, and run the test suite on all three backends
+# make test   check format, lint and types, and run the test suite on all three backends and a subset on the lowest versions
 # make peers  regenerate the stored outputs of smp, and run the comparisons that need other libraries
 # make check  check format, lint and types
 
@@ -18,10 +18,17 @@ ON_EACH_BACKEND := tests/losses tests/metrics tests/rewrite/test_fused_norm.py \
     tests/training/test_checkpoint.py tests/training/test_muon.py tests/training/test_precise_bn.py \
     tests/training/test_train_step.py tests/training/test_weight_averaging.py tests/weights/test_input_channels.py
 
+# Tests that run on the lowest declared versions: reading and writing images, values of losses and metrics, and commands
+# that train, evaluate and predict with a small network.
+ON_LOWEST_VERSIONS := tests/images/test_read_image.py tests/images/test_read_mask.py tests/images/test_read_tiff.py \
+    tests/images/test_write.py tests/losses/test_values.py tests/metrics/test_scores.py \
+    tests/metrics/test_keras_scores.py tests/weights/test_keras_file.py tests/cli/test_application.py \
+    tests/cli/test_check.py tests/cli/test_train.py tests/cli/test_evaluate.py tests/cli/test_predict.py
+
 # Two processes, each of which runs whole test files: much of the time, a test uses one core only.
 TWO_PROCESSES := -n 2 --dist loadfile
 
-.PHONY: demo test peers check clean
+.PHONY: demo test test-lowest peers check clean
 
 .venv/demo.installed: pyproject.toml requirements/constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "TensorFlow needs Python 3.11 to 3.13, found " + sys.version.split()[0] + "; choose another with make PYTHON=python3.12")'
@@ -42,10 +49,18 @@ check: .venv/test.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: check
+test: check test-lowest
 	KERAS_BACKEND=tensorflow $(BIN)/pytest $(TWO_PROCESSES)
 	KERAS_BACKEND=jax $(BIN)/pytest $(TWO_PROCESSES) $(ON_EACH_BACKEND)
 	KERAS_BACKEND=torch $(BIN)/pytest $(ON_EACH_BACKEND)
+
+.venv-lowest/installed: pyproject.toml requirements/lowest.txt
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install -q -c requirements/lowest.txt -e '.[train]' $(TENSORFLOW) pytest hypothesis
+	touch $@
+
+test-lowest: .venv-lowest/installed
+	KERAS_BACKEND=tensorflow .venv-lowest/bin/pytest $(ON_LOWEST_VERSIONS)
 
 .venv-smp/installed:
 	$(PYTHON) -m venv .venv-smp
@@ -62,4 +77,4 @@ peers: .venv/test.installed .venv-smp/installed
 	    -c /dev/null --rootdir=$(REFERENCE_TESTS) $(REFERENCE_TESTS)/test_models.py $(REFERENCE_TESTS)/test_metrics.py
 
 clean:
-	rm -rf .venv .venv-smp demo .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-lowest .venv-smp demo .pytest_cache .mypy_cache .ruff_cache
