@@ -1,7 +1,7 @@
 """Every kind of problem in a data set is found and reported with its files."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,14 @@ from maskwright.errors import WrongArgument
 from tests.data.painted import paint, touch
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-RANDOM = np.random.default_rng(11)
 HALF = [[0, 0], [255, 255]]
 
 
-def noise(*shape: int) -> np.ndarray:
-    return RANDOM.integers(0, 256, shape, np.uint8)
+@pytest.fixture
+def noise() -> Callable[..., np.ndarray]:
+    """A function from a shape to random pixels, different ones in each call."""
+    random = np.random.default_rng(11)
+    return lambda *shape: random.integers(0, 256, shape, np.uint8)
 
 
 def folders(root: Path, images: Mapping[str, Any], masks: Mapping[str, Any]) -> ScannedSet:
@@ -48,7 +50,7 @@ def problem(report: CheckReport, kind: str) -> tuple[str, list[str], str]:
     return found.severity, sorted(path.name for path in found.files), found.message
 
 
-def test_a_valid_data_set_has_no_problems_and_is_summarised(tmp_path):
+def test_a_valid_data_set_has_no_problems_and_is_summarised(tmp_path, noise):
     data = folders(
         tmp_path,
         {"a.png": noise(2, 2), "b.png": noise(4, 3, 3), "c.png": noise(2, 6, 3)},
@@ -68,7 +70,7 @@ def test_a_valid_data_set_has_no_problems_and_is_summarised(tmp_path):
     assert report.validation is None
 
 
-def test_ignored_pixels_have_a_row_of_the_balance(tmp_path):
+def test_ignored_pixels_have_a_row_of_the_balance(tmp_path, noise):
     data = folders(tmp_path, {"a.png": noise(1, 4)}, {"a.png": [[0, 1, 2, 2]]})
     balance = check(data, classes=2, ignore=2).train.balance
     assert [(row.name, row.fraction, row.masks) for row in balance] == [
@@ -78,7 +80,7 @@ def test_ignored_pixels_have_a_row_of_the_balance(tmp_path):
     ]
 
 
-def test_values_of_one_class_are_counted_separately(tmp_path):
+def test_values_of_one_class_are_counted_separately(tmp_path, noise):
     masks = {"a.png": [[0, 7, 7, 8]], "b.png": [[0, 0, 8, 99]]}
     data = folders(tmp_path, {name: noise(1, 4) for name in masks}, masks)
     table = parse_mask_values("7=road,0=background,8=road,9=car")
@@ -90,7 +92,7 @@ def test_values_of_one_class_are_counted_separately(tmp_path):
     )
 
 
-def test_a_mask_of_greys_is_counted_as_colours(tmp_path):
+def test_a_mask_of_greys_is_counted_as_colours(tmp_path, noise):
     masks = {"a.png": [[[255, 0, 0], [0, 0, 0]]], "b.png": [[0, 0]]}
     data = folders(tmp_path, {name: noise(1, 2) for name in masks}, masks)
     assert check(data).train.balance == (
@@ -117,7 +119,7 @@ def test_the_balance_is_printed_by_value_on_80_columns():
         assert re.findall(r"[\d,]{2,}(?!\S)|[\d.]+%", line.split(value)[1]) == [pixels, share, masks] * 2
 
 
-def test_unpaired_files_are_a_warning(tmp_path):
+def test_unpaired_files_are_a_warning(tmp_path, noise):
     data = folders(tmp_path, {"a.png": noise(2, 2), "B.png": noise(2, 2)}, {"a.png": HALF, "b.png": HALF})
     severity, files, message = problem(check(data), "unpaired")
     assert (severity, files) == ("warning", ["B.png", "b.png"])
@@ -137,7 +139,7 @@ def test_unreadable_files_are_fatal_and_three_are_explained(tmp_path):
     assert (check(data).train.heights, check(data).train.channels) == ((0, 0), None)
 
 
-def test_masks_of_another_size_are_fatal(tmp_path):
+def test_masks_of_another_size_are_fatal(tmp_path, noise):
     data = folders(
         tmp_path,
         {"a.png": noise(2, 2), "b.png": noise(3, 2), "c.png": noise(4, 4)},
@@ -152,14 +154,14 @@ def test_masks_of_another_size_are_fatal(tmp_path):
     )
 
 
-def test_a_mask_of_another_shape_is_not_reported_as_rotated(tmp_path):
+def test_a_mask_of_another_shape_is_not_reported_as_rotated(tmp_path, noise):
     message = problem(check(folders(tmp_path, {"a.png": noise(4, 4)}, {"a.png": HALF})), "sizes")[2]
     assert message.endswith(
         "found 2 x 2 pixels (height x width); expected 4 x 4. Export masks at the size of their images."
     )
 
 
-def test_channels_that_cannot_be_made_equal_are_fatal(tmp_path):
+def test_channels_that_cannot_be_made_equal_are_fatal(tmp_path, noise):
     translucent = noise(2, 2, 4) // 2
     data = folders(
         tmp_path,
@@ -173,7 +175,7 @@ def test_channels_that_cannot_be_made_equal_are_fatal(tmp_path):
     assert report.train.channels is None
 
 
-def test_different_integer_types_are_a_warning(tmp_path):
+def test_different_integer_types_are_a_warning(tmp_path, noise):
     data = folders(
         tmp_path,
         {"a.tif": noise(2, 2), "b.tif": noise(2, 2), "c.tif": noise(2, 2).astype(np.uint16)},
@@ -184,7 +186,7 @@ def test_different_integer_types_are_a_warning(tmp_path):
     assert "found uint16; expected uint8, as in most images. Check that black and white" in message
 
 
-def test_floats_among_integers_are_fatal_in_either_set(tmp_path):
+def test_floats_among_integers_are_fatal_in_either_set(tmp_path, noise):
     train = folders(tmp_path / "t", {"a.tif": noise(2, 2), "b.tif": noise(2, 2)}, {"a.png": HALF, "b.png": HALF})
     validation = folders(tmp_path / "v", {"c.tif": noise(2, 2).astype(np.float32)}, {"c.png": HALF})
     severity, files, message = problem(check(train, validation), "dtypes")
@@ -193,7 +195,7 @@ def test_floats_among_integers_are_fatal_in_either_set(tmp_path):
     assert check(validation).problems == ()
 
 
-def test_palette_masks_among_rgb_masks_are_fatal(tmp_path):
+def test_palette_masks_among_rgb_masks_are_fatal(tmp_path, noise):
     data = folders(
         tmp_path,
         {"a.png": noise(1, 2), "b.png": noise(1, 2)},
@@ -208,7 +210,7 @@ def test_palette_masks_among_rgb_masks_are_fatal(tmp_path):
     assert message.endswith("b.png; expected one kind. Convert palette masks to RGB.")
 
 
-def test_palettes_that_differ_are_a_warning(tmp_path):
+def test_palettes_that_differ_are_a_warning(tmp_path, noise):
     data = folders(
         tmp_path,
         {"a.png": noise(1, 2), "b.png": noise(1, 2), "c.png": noise(1, 2)},
@@ -226,7 +228,7 @@ def test_palettes_that_differ_are_a_warning(tmp_path):
     assert report.mask_values.kind == "palette"
 
 
-def test_values_outside_a_given_table_are_fatal(tmp_path):
+def test_values_outside_a_given_table_are_fatal(tmp_path, noise):
     data = folders(tmp_path, {"a.png": noise(1, 3), "b.png": noise(1, 3)}, {"a.png": [[0, 1, 1]], "b.png": [[0, 1, 7]]})
     table = parse_mask_values("0=background,1=cell")
     report = check(data, mask_values=table)
@@ -238,7 +240,7 @@ def test_values_outside_a_given_table_are_fatal(tmp_path):
 
 
 @pytest.mark.parametrize(("value", "ignored"), [(-1, True), (100_000, True), (65_536, False), (65_535, None)])
-def test_classes_of_values_that_cannot_be_written_are_fatal_unless_ignored(tmp_path, value, ignored):
+def test_classes_of_values_that_cannot_be_written_are_fatal_unless_ignored(tmp_path, value, ignored, noise):
     masks = {"a.tif": np.int32([[0, 1]]), "b.tif": np.int32([[1, value]])}
     data = folders(tmp_path, {name: noise(1, 2) for name in masks}, masks)
     report = check(data)
@@ -251,7 +253,7 @@ def test_classes_of_values_that_cannot_be_written_are_fatal_unless_ignored(tmp_p
     assert check(data, ignore=value).fatal == []
 
 
-def test_values_outside_the_classes_are_fatal(tmp_path):
+def test_values_outside_the_classes_are_fatal(tmp_path, noise):
     data = folders(tmp_path, {"a.png": noise(1, 3), "b.png": noise(1, 3)}, {"a.png": [[0, 1, 1]], "b.png": [[0, 1, 7]]})
     report = check(data, classes=2)
     severity, files, message = problem(report, "mask values")
@@ -262,14 +264,14 @@ def test_values_outside_the_classes_are_fatal(tmp_path):
     assert check(data, classes=2, ignore=7).fatal == []
 
 
-def test_masks_of_one_value_are_all_fatal(tmp_path):
+def test_masks_of_one_value_are_all_fatal(tmp_path, noise):
     data = folders(tmp_path, {"a.png": noise(1, 2), "b.png": noise(1, 2)}, {"a.png": [[0, 0]], "b.png": [[0, 0]]})
     severity, files, message = problem(check(data), "mask values")
     assert (severity, files) == ("fatal", ["a.png", "b.png"])
     assert "found only value 0 (4 pixels)" in message
 
 
-def test_constant_masks_are_counted_by_class(tmp_path):
+def test_constant_masks_are_counted_by_class(tmp_path, noise):
     masks = {"a.png": [[0, 255]], "b.png": [[0, 0]], "c.png": [[255, 255]], "d.png": [[0, 0]]}
     data = folders(tmp_path, {name: noise(1, 2) for name in masks}, masks)
     severity, files, message = problem(check(data), "constant masks")
@@ -277,7 +279,7 @@ def test_constant_masks_are_counted_by_class(tmp_path):
     assert message.startswith("3 of 4 masks with a single class: 2 background, 1 foreground.")
 
 
-def test_classes_without_training_pixels_are_reported(tmp_path):
+def test_classes_without_training_pixels_are_reported(tmp_path, noise):
     train = folders(tmp_path / "t", {"a.png": noise(1, 2)}, {"a.png": [[0, 1]]})
     validation = folders(tmp_path / "v", {"a.png": noise(1, 3)}, {"a.png": [[0, 2, 3]]})
     report = check(train, validation, classes=["sky", "road", "car", "dog", "cat"])
@@ -290,7 +292,7 @@ def test_classes_without_training_pixels_are_reported(tmp_path):
     assert [row.masks for row in report.validation.balance] == [1, 0, 1, 1, 0]
 
 
-def test_values_of_validation_masks_are_proposed_too(tmp_path):
+def test_values_of_validation_masks_are_proposed_too(tmp_path, noise):
     train = folders(tmp_path / "t", {"a.png": noise(1, 2)}, {"a.png": [[0, 1]]})
     validation = folders(tmp_path / "v", {"a.png": noise(1, 2)}, {"a.png": [[0, 2]]})
     proposed = check(train, validation).mask_values
@@ -298,7 +300,7 @@ def test_values_of_validation_masks_are_proposed_too(tmp_path):
     assert proposed.text == "0=class_0,1=class_1,2=class_2"
 
 
-def test_copies_within_a_set_are_a_warning(tmp_path):
+def test_copies_within_a_set_are_a_warning(tmp_path, noise):
     picture = noise(2, 2)
     data = folders(
         tmp_path,
@@ -310,7 +312,7 @@ def test_copies_within_a_set_are_a_warning(tmp_path):
     assert message.startswith("1 image with identical copies")
 
 
-def test_copies_across_sets_are_a_leak_warning(tmp_path):
+def test_copies_across_sets_are_a_leak_warning(tmp_path, noise):
     picture = noise(2, 2)
     train = folders(tmp_path / "t", {"a.png": picture, "b.png": noise(2, 2)}, {"a.png": HALF, "b.png": HALF})
     validation = folders(tmp_path / "v", {"x.png": noise(2, 2), "y.png": picture}, {"x.png": HALF, "y.png": HALF})
@@ -321,13 +323,13 @@ def test_copies_across_sets_are_a_leak_warning(tmp_path):
     assert report.warnings == list(report.problems)
 
 
-def test_fatal_problems_come_first(tmp_path):
+def test_fatal_problems_come_first(tmp_path, noise):
     picture = noise(2, 2)
     data = folders(tmp_path, {"a.png": picture, "b.png": picture}, {"a.png": HALF, "b.png": [[0, 255]]})
     assert [found.kind for found in check(data).problems] == ["sizes", "duplicates"]
 
 
-def test_classes_together_with_a_table_are_an_error(tmp_path):
+def test_classes_together_with_a_table_are_an_error(tmp_path, noise):
     data = folders(tmp_path, {"a.png": noise(2, 2)}, {"a.png": HALF})
     table = parse_mask_values("0=background,255=cell")
     with pytest.raises(WrongArgument, match="classes=2: expected None together with mask_values"):
@@ -336,7 +338,7 @@ def test_classes_together_with_a_table_are_an_error(tmp_path):
         check(data, mask_values=table, ignore=0)
 
 
-def test_an_invalid_argument_is_an_error_and_no_problem(tmp_path):
+def test_an_invalid_argument_is_an_error_and_no_problem(tmp_path, noise):
     data = folders(tmp_path, {"a.png": noise(2, 2)}, {"a.png": HALF})
     with pytest.raises(WrongLabelTable, match="--ignore"):
         check(data, ignore="void")

@@ -15,7 +15,10 @@ from maskwright.images import read as read_module
 from maskwright.images.errors import ImageFault
 from tests.data.painted import paint
 
-RANDOM = np.random.default_rng(3)
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    return np.random.default_rng(3)
 
 
 def facts(image: Path, mask: Path) -> tuple[ImageFacts, MaskFacts]:
@@ -26,8 +29,8 @@ def facts(image: Path, mask: Path) -> tuple[ImageFacts, MaskFacts]:
     return scanned.image, scanned.mask
 
 
-def test_facts_of_a_pair(tmp_path):
-    pixels = RANDOM.integers(0, 256, (5, 7, 3), np.uint8)
+def test_facts_of_a_pair(tmp_path, random):
+    pixels = random.integers(0, 256, (5, 7, 3), np.uint8)
     image, mask = facts(paint(tmp_path / "a.png", pixels), paint(tmp_path / "m.png", [[0, 3, 3], [200, 0, 3]]))
     assert (image.size, image.channels, image.dtype) == ((5, 7), 3, "uint8")
     assert (mask.size, mask.values, mask.palette) == ((2, 3), {0: 2, 3: 3, 200: 1}, {})
@@ -41,8 +44,8 @@ def test_one_coloured_pixel_makes_an_image_coloured(tmp_path):
     assert not facts(paint(tmp_path / "coloured.png", pixels), mask)[0].is_gray
 
 
-def test_the_digest_covers_type_shape_and_pixels(tmp_path):
-    pixels = RANDOM.integers(0, 256, (4, 6, 3), np.uint8)
+def test_the_digest_covers_type_shape_and_pixels(tmp_path, random):
+    pixels = random.integers(0, 256, (4, 6, 3), np.uint8)
     mask = paint(tmp_path / "m.png", [[0]])
     as_png, as_tiff = (facts(paint(tmp_path / name, pixels), mask)[0].digest for name in ("a.png", "a.tif"))
     assert as_png == as_tiff == sha256(b"uint8 (4, 6, 3)" + pixels.tobytes()).hexdigest()
@@ -65,8 +68,8 @@ def test_colours_are_counted_as_colours(tmp_path):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
-def test_value_counts_match_numpy_for_every_type(tmp_path, dtype):
-    values = RANDOM.choice([0, 1, 77, 255], (30, 40)).astype(dtype)
+def test_value_counts_match_numpy_for_every_type(tmp_path, dtype, random):
+    values = random.choice([0, 1, 77, 255], (30, 40)).astype(dtype)
     mask = paint(tmp_path / "m.tif", values)
     expected = Counter(values.ravel().tolist())
     assert facts(paint(tmp_path / "a.png", [[0]]), mask)[1].values == expected
@@ -82,8 +85,8 @@ def test_upper_halves_and_runs_are_counted(tmp_path, colours):
     assert found.runs == {names[0]: 3, names[3]: 3}
 
 
-def test_the_perceptual_hash_excludes_opaque_alpha(tmp_path):
-    pixels = RANDOM.integers(0, 256, (30, 40, 3), np.uint8)
+def test_the_perceptual_hash_excludes_opaque_alpha(tmp_path, random):
+    pixels = random.integers(0, 256, (30, 40, 3), np.uint8)
     opaque = np.dstack([pixels, np.full((30, 40), 255)])
     mask = paint(tmp_path / "m.png", [[0]])
     hashes = [
@@ -100,14 +103,14 @@ def test_palette_colours_are_kept_for_used_values(tmp_path):
     assert scanned.palette == {0: (0, 0, 0), 2: (0, 128, 0)}
 
 
-def test_the_number_of_recorded_values_is_bounded(tmp_path):
-    pixels = RANDOM.integers(0, 256, (64, 64, 3), np.uint8)
+def test_the_number_of_recorded_values_is_bounded(tmp_path, random):
+    pixels = random.integers(0, 256, (64, 64, 3), np.uint8)
     values = facts(paint(tmp_path / "a.png", [[0]]), paint(tmp_path / "m.png", pixels))[1].values
     assert len(values) == MAX_VALUES
 
 
-def test_unreadable_files_are_recorded_as_failures(tmp_path):
-    good, broken = paint(tmp_path / "a.png", RANDOM.integers(0, 256, (40, 40), np.uint8)), tmp_path / "broken.png"
+def test_unreadable_files_are_recorded_as_failures(tmp_path, random):
+    good, broken = paint(tmp_path / "a.png", random.integers(0, 256, (40, 40), np.uint8)), tmp_path / "broken.png"
     broken.write_bytes(good.read_bytes()[:-200])
     first, second, third = scan([Pair("1", good, broken), Pair("2", broken, good), Pair("3", good, good)])
     assert (first.image is None, first.mask is None, list(first.failures)) == (False, True, [broken])

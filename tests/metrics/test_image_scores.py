@@ -9,12 +9,10 @@ from maskwright.errors import WrongArgument
 from maskwright.metrics import BoundaryFScore, SaltScore, boundary_f_score, salt_score
 from maskwright.metrics.scores import MaskShapesDiffer
 
-random = np.random.default_rng(4)
 
-
-def blobs(classes, images=3, size=(17, 23)):
+def blobs(classes, seed, images=3, size=(17, 23)):
     """Return masks with regions of several pixels."""
-    small = random.integers(0, classes, (images, size[0] // 4 + 1, size[1] // 4 + 1))
+    small = np.random.default_rng(seed).integers(0, classes, (images, size[0] // 4 + 1, size[1] // 4 + 1))
     return small.repeat(4, 1).repeat(4, 2)[:, : size[0], : size[1]]
 
 
@@ -44,7 +42,7 @@ def by_brute_force(truth, prediction, row, tolerance, ignore):
 
 @pytest.mark.parametrize("tolerance", [0, 1, 1.5, 3])
 def test_boundary_score_equals_its_definition(tolerance):
-    truths, predictions = blobs(3), blobs(3)
+    truths, predictions = blobs(3, seed=4), blobs(3, seed=5)
     truths[1, 3:8, 4:9] = 255
     for truth, prediction in zip(truths, predictions, strict=True):
         expected = [by_brute_force(truth, prediction, row, tolerance, 255) for row in range(4)]
@@ -84,7 +82,7 @@ def test_boundary_score_rejects_batches_other_shapes_and_negative_tolerances():
 
 @pytest.mark.parametrize(("background", "tolerance"), [(False, 1), (True, 1.5)])
 def test_keras_boundary_score_is_the_mean_over_images_then_classes(background, tolerance):
-    truths, predictions = blobs(3, images=4), blobs(3, images=4)
+    truths, predictions = blobs(3, seed=4, images=4), blobs(3, seed=5, images=4)
     truths[0], predictions[0] = 1, 1  # no boundary at all in this image
     truths[1, :6] = 255
     metric = BoundaryFScore(4, tolerance=tolerance, ignore=255, background=background)

@@ -246,7 +246,7 @@ def test_compiled_network_evaluates_and_saves_every_metric(table, channels, tmp_
     for metric in table:
         metric.reset_state()
     network.compile("sgd", loss=CategoricalCELoss() if channels > 1 else BinaryCELoss(), metrics=table)
-    pixels, truth = random.normal(size=(2, 5, 6, 1)), TRUTH if channels > 1 else TRUTH % 2
+    pixels, truth = np.random.default_rng(1).normal(size=(2, 5, 6, 1)), TRUTH if channels > 1 else TRUTH % 2
     measured = network.evaluate(pixels, truth, verbose=0, return_dict=True)
     prediction = network.predict_on_batch(pixels)
     for metric in table:
