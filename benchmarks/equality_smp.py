@@ -65,8 +65,8 @@ def compare(peer: str, library: str, name: str, arguments: dict[str, object]) ->
             network = load_network(folder, case, logits=True)
             save_smp(network, folder / "ours.safetensors")
             save_smp_folder(network, folder / "hub")
-            run_peer(peer, "answer", root)
-            equal = all(largest_difference(read_arrays(folder, kind), peer_logits) == 0 for kind in ("again", "hub"))
+            run_peer(peer, "predict", root)
+            equal = all(largest_difference(read_arrays(folder, kind), peer_logits) == 0 for kind in ("returned", "hub"))
             returned = "equal" if equal else "different"
     agrees = max(errors[:2]) <= MAX_DIFFERENCE and returned != "different"
     error_cells = " | ".join(f"{error:.1e}" for error in errors)

@@ -1,10 +1,10 @@
-"""What smp, timm and torchvision answer themselves; run by an interpreter that has them.
+"""Write random networks of smp, timm and torchvision, and their predictions, to a folder.
 
-    python smp_peer.py make FOLDER      in every folder under FOLDER a randomised network, images and its answers
-    python smp_peer.py answer FOLDER    the answers of the network that each folder's exported tensors make
+    python smp_peer.py make FOLDER       write a network, images and predictions to each folder in FOLDER
+    python smp_peer.py predict FOLDER    predict with the tensors that Maskwright saved in each folder
 
-A folder says what it is about in `case.json`: {"library", "network", "arguments", "sizes"}. `theirs_*.npy` are answers
-in float32, `exact_*.npy` in float64, `again_*.npy` and `hub_*.npy` those of a network that was here and came back.
+`case.json` in a folder describes its case: {"library", "network", "arguments", "sizes"}. Predictions of the network are
+`theirs_*.npy` in float32 and `exact_*.npy` in float64; `returned_*.npy` and `hub_*.npy` are those with saved tensors.
 """
 
 import json
@@ -32,7 +32,7 @@ def build(case):
 
 
 def randomise(network, images):
-    """Weights that hide nothing, and statistics near the images' own so that no layer dies or explodes."""
+    """Assign random weights, and statistics close to those of ``images``, which keep the scale of the features."""
     torch.manual_seed(7)
     norms = [module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     with torch.no_grad():
@@ -45,7 +45,7 @@ def randomise(network, images):
                 if module.bias is not None:
                     module.bias.normal_(0, 0.2)
         for norm in norms:
-            norm.momentum = 1.0  # the batch's statistics become the layer's
+            norm.momentum = 1.0  # replaces the statistics by those of the batch
         network.train()(images)
         for norm in norms:
             norm.running_mean.add_(0.3 * torch.randn_like(norm.running_mean) * norm.running_var.sqrt())
@@ -53,7 +53,7 @@ def randomise(network, images):
         *_, head = (
             module for module in network.eval().modules() if hasattr(module, "weight") and module.weight.ndim > 1
         )
-        scale = network(images).std()  # logits of about 1, so that a difference of 1e-4 means the same everywhere
+        scale = network(images).std()  # logits of about 1 make absolute tolerances comparable
         head.weight.div_(scale)
         head.bias.div_(scale)
     return network
@@ -63,7 +63,7 @@ def channels_last(tensor):
     return tensor.numpy() if tensor.ndim == 2 else tensor.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def save_answers(network, folder, name, dtype=torch.float32):
+def save_predictions(network, folder, name, dtype=torch.float32):
     with torch.inference_mode():
         for file in sorted(folder.glob("images_*.npy")):
             images = torch.from_numpy(np.load(file)).permute(0, 3, 1, 2).to(dtype)
@@ -79,23 +79,23 @@ def make(folder, case):
     network = randomise(build(case), torch.randn(4, channels, 64, 96, generator=torch.Generator().manual_seed(5)))
     save_file(network.state_dict(), folder / "theirs.safetensors")
     torch.save(network.state_dict(), folder / "theirs.pth")
-    save_answers(network, folder, "theirs")
-    save_answers(network.double(), folder, "exact", torch.float64)
+    save_predictions(network, folder, "theirs")
+    save_predictions(network.double(), folder, "exact", torch.float64)
 
 
-def answer(folder, case):
+def predict(folder, case):
     if not (folder / "ours.safetensors").is_file():
         return
     network = build(case)
     network.load_state_dict(load_file(folder / "ours.safetensors"), strict=True)
-    save_answers(network.eval(), folder, "again")
+    save_predictions(network.eval(), folder, "returned")
     if (folder / "hub").is_dir():
         import segmentation_models_pytorch as smp
 
-        save_answers(smp.from_pretrained(folder / "hub").eval(), folder, "hub")
+        save_predictions(smp.from_pretrained(folder / "hub").eval(), folder, "hub")
 
 
 if __name__ == "__main__":
     action, root = sys.argv[1:]
-    for described in sorted(Path(root).glob("*/case.json")):
-        {"make": make, "answer": answer}[action](described.parent, json.loads(described.read_text()))
+    for case_file in sorted(Path(root).glob("*/case.json")):
+        {"make": make, "predict": predict}[action](case_file.parent, json.loads(case_file.read_text()))

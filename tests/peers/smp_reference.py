@@ -73,7 +73,7 @@ CASES = {
 
 
 def reference(name, architecture, encoder, arguments, size):
-    """What the file describes, by the names there without the case's own."""
+    """Return the arrays of a case by their names in the file, without the name of the case."""
     network = getattr(smp, architecture)(encoder_name=encoder, encoder_weights=None, **arguments).eval()
     stored = network.state_dict()
     tensors = {key: torch.from_numpy(seeded_tensor(key, tuple(tensor.shape))) for key, tensor in stored.items()}

@@ -1,6 +1,6 @@
-"""smp, timm and torchvision against us: their networks answer the same here, and ours the same there.
+"""Predictions equal those of smp, timm and torchvision after loading, and those of smp after saving.
 
-Runs where MASKWRIGHT_SMP_PYTHON names an interpreter with torch, segmentation_models_pytorch, timm and torchvision.
+MASKWRIGHT_SMP_PYTHON is the interpreter with torch, segmentation_models_pytorch, timm and torchvision.
 """
 
 import json
@@ -17,7 +17,7 @@ from maskwright.weights.torch.file import load_resnet_v1
 from tests.networks.randomise import infer
 
 PEER = os.environ.get("MASKWRIGHT_SMP_PYTHON")
-pytestmark = pytest.mark.skipif(not PEER, reason="MASKWRIGHT_SMP_PYTHON names no interpreter with smp")
+pytestmark = pytest.mark.skipif(not PEER, reason="MASKWRIGHT_SMP_PYTHON is not set")
 
 SIZES = [(64, 96), (160, 96)]
 SMP = {
@@ -33,33 +33,35 @@ SMP = {
 RESNETS = {"timm": "resnet18", "torchvision": "resnet18"}
 
 
-def ask(action, folder):
-    peer = [str(PEER), str(Path(__file__).with_name("smp_peer.py")), action, str(folder)]
-    subprocess.run(peer, check=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+def run_peer(action, folder):
+    command = [str(PEER), str(Path(__file__).with_name("smp_peer.py")), action, str(folder)]
+    subprocess.run(command, check=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
 
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory):
-    """A folder a case, with tensors, images and answers of the peers'."""
+    """Return a folder with a folder per case: tensors, images and predictions of the peers."""
     root = tmp_path_factory.mktemp("peers")
-    cases = {name: ("smp", network, {"encoder_name": "resnet18"} | more) for name, (network, more) in SMP.items()}
+    cases = {
+        name: ("smp", network, {"encoder_name": "resnet18"} | arguments) for name, (network, arguments) in SMP.items()
+    }
     cases |= {library: (library, network, {}) for library, network in RESNETS.items()}
     for name, (library, network, arguments) in cases.items():
         (root / name).mkdir()
         case = {"library": library, "network": network, "arguments": arguments, "sizes": SIZES}
         (root / name / "case.json").write_text(json.dumps(case))
-    ask("make", root)
+    run_peer("make", root)
     return root
 
 
 @pytest.fixture(scope="module")
 def ours(theirs):
-    """The same folders, with what each network answers after it was loaded, written, and loaded by the peer again."""
+    """Load and save the networks, and add the predictions of the peers with the saved tensors."""
     networks = {name: load_smp(theirs / name / "theirs.safetensors", activation="linear") for name in SMP}
     for name, network in networks.items():
         save_smp(network, theirs / name / "ours.safetensors")
         save_smp_folder(network, theirs / name / "hub")
-    ask("answer", theirs)
+    run_peer("predict", theirs)
     return networks
 
 
@@ -69,17 +71,17 @@ def pairs(folder, kind):
 
 
 @pytest.mark.parametrize("name", SMP)
-def test_a_network_of_smps_answers_the_same_here_and_the_same_back_there(name, theirs, ours):
+def test_predictions_equal_those_of_smp_in_both_directions(name, theirs, ours):
     for images, expected in pairs(theirs / name, "theirs"):
         np.testing.assert_allclose(infer(ours[name], images), expected, atol=1e-4)
-    for kind in ("again", "hub"):
+    for kind in ("returned", "hub"):
         for (_, found), (_, expected) in zip(pairs(theirs / name, kind), pairs(theirs / name, "theirs"), strict=True):
             np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("library", RESNETS)
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
-def test_a_classifier_answers_the_same_here(library, suffix, theirs):
+def test_probabilities_of_a_classifier_equal_those_of_the_library(library, suffix, theirs):
     network = ResNet18V1(include_top=True)
     load_resnet_v1(network, theirs / library / f"theirs.{suffix}")
     for images, logits in pairs(theirs / library, "exact"):
@@ -87,13 +89,13 @@ def test_a_classifier_answers_the_same_here(library, suffix, theirs):
         np.testing.assert_allclose(infer(network, images), expected, atol=1e-5)
 
 
-def test_a_pickle_and_safe_tensors_make_the_same_network(theirs, ours):
-    again = load_smp(theirs / "unet/theirs.pth", activation="linear")
-    for one, other in zip(again.weights, ours["unet"].weights, strict=True):
-        np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
+def test_pickle_and_safetensors_give_the_same_network(theirs, ours):
+    network = load_smp(theirs / "unet/theirs.pth", activation="linear")
+    for weight, expected in zip(network.weights, ours["unet"].weights, strict=True):
+        np.testing.assert_array_equal(np.asarray(weight), np.asarray(expected))
 
 
-def test_probabilities_are_smps_logits_through_the_activation_of_their_number(theirs):
+def test_default_activation_gives_the_probabilities_of_smp(theirs):
     for name, probabilities in (("unet", lambda x: 1 / (1 + np.exp(-x))), ("fpn", softmax)):
         network = load_smp(theirs / name / "theirs.safetensors")
         for images, logits in pairs(theirs / name, "exact"):

@@ -1,4 +1,4 @@
-"""A server on this machine that answers badly on demand, so that downloads meet what they meet in the world."""
+"""HTTP server on this machine with scripted failures, for tests of downloads."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,87 +10,101 @@ from threading import Event, Thread
 from maskwright.weights.catalogue import PublishedFile
 from maskwright.weights.http_transfer import Patience
 
-HASTY = Patience(silence=5, attempts=3, pause=0)
+SHORT_PATIENCE = Patience(silence=5, attempts=3, pause=0)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """How one request is answered: in full and in order, unless a field says otherwise."""
+class Response:
+    """Response to one request; by default the complete content.
+
+    Attributes:
+        status: HTTP status.
+        content: Replaces the content of the server.
+        send: Number of bytes after which the connection is closed.
+        stall: Keep the connection open without sending more, instead of closing it.
+        pieces: Number of writes of the body.
+        ranges: Whether Range headers are supported.
+        etag: ETag header, or None for none.
+        announce_length: Whether the response has a Content-Length header.
+        headers: Further headers.
+    """
 
     status: int = 200
-    content: bytes | None = None  # instead of the server's
-    send: int | None = None  # bytes of the body, then the connection closes
-    stall: bool = False  # instead of closing, fall silent
-    pieces: int = 1  # the body comes in so many
-    ranges: bool = True  # whether a Range is heeded
+    content: bytes | None = None
+    send: int | None = None
+    stall: bool = False
+    pieces: int = 1
+    ranges: bool = True
     etag: str | None = '"first"'
-    announce: bool = True  # whether the length is said
+    announce_length: bool = True
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class Server:
-    """Answers each request with the next of ``answers``, the last again and again; remembers what was asked."""
+    """Content, scripted responses, of which the last is repeated, and the headers of all requests."""
 
-    def __init__(self, content: bytes, *answers: Answer) -> None:
+    def __init__(self, content: bytes, *responses: Response) -> None:
         self.content = content
-        self.answers = list(answers or [Answer()])
-        self.asked: list[dict[str, str]] = []
-        self.released = Event()  # stalled answers go on
+        self.responses = list(responses or [Response()])
+        self.requests: list[dict[str, str]] = []
+        self.released = Event()  # ends stalled responses
         self.address = ""
 
-    def next_answer(self, headers: dict[str, str]) -> Answer:
-        self.asked.append(headers)
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+    def next_response(self, headers: dict[str, str]) -> Response:
+        self.requests.append(headers)
+        return self.responses.pop(0) if len(self.responses) > 1 else self.responses[0]
 
     @property
     def ranges(self) -> list[str | None]:
-        """The Range header of each request."""
-        return [headers.get("Range") for headers in self.asked]
+        """Range header of each request."""
+        return [headers.get("Range") for headers in self.requests]
 
-    def file(self, name: str = "numbers.h5", *, digest: str | None = None, algorithm: str = "md5") -> PublishedFile:
-        """A row of the catalogue that leads here; its digest is that of the content."""
-        right = hashlib.new(algorithm, self.content).hexdigest()
-        return PublishedFile(name, self.address, algorithm, digest or right, classes=1000)
+    def file(self, name: str = "weights.h5", *, digest: str | None = None, algorithm: str = "md5") -> PublishedFile:
+        """Return a catalogue entry for this server, by default with the digest of the content."""
+        content_digest = hashlib.new(algorithm, self.content).hexdigest()
+        return PublishedFile(name, self.address, algorithm, digest or content_digest, classes=1000)
 
 
 @contextmanager
-def serving(content: bytes, *answers: Answer) -> Iterator[Server]:
-    server = Server(content, *answers)
+def serving(content: bytes, *responses: Response) -> Iterator[Server]:
+    server = Server(content, *responses)
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Do not log."""
 
         def do_GET(self) -> None:
-            answer = server.next_answer(dict(self.headers))
-            body = server.content if answer.content is None else answer.content
-            start = self.start_of_range(answer)
+            response = server.next_response(dict(self.headers))
+            body = server.content if response.content is None else response.content
+            start = self.start_of_range(response)
             if start is not None and start >= len(body):
                 self.send_error(416)
                 return
-            self.send_response(answer.status if start is None else 206)
-            for name, value in answer.headers.items():
+            self.send_response(response.status if start is None else 206)
+            for name, value in response.headers.items():
                 self.send_header(name, value)
-            if answer.etag:
-                self.send_header("ETag", answer.etag)
-            if start is not None and "Content-Range" not in answer.headers:
+            if response.etag:
+                self.send_header("ETag", response.etag)
+            if start is not None and "Content-Range" not in response.headers:
                 self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
             body = body[start or 0 :]
-            if answer.announce and "Content-Length" not in answer.headers:
+            if response.announce_length and "Content-Length" not in response.headers:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            body = body[: answer.send]
-            size = -(-len(body) // answer.pieces) or 1
+            body = body[: response.send]
+            size = -(-len(body) // response.pieces) or 1
             for first in range(0, len(body), size):
                 self.wfile.write(body[first : first + size])
                 self.wfile.flush()
-            if answer.stall:
+            if response.stall:
                 server.released.wait()
 
-        def start_of_range(self, answer: Answer) -> int | None:
-            asked = self.headers.get("Range")
-            same = answer.etag is not None and self.headers.get("If-Range") == answer.etag
-            return int(asked.removeprefix("bytes=").removesuffix("-")) if asked and answer.ranges and same else None
+        def start_of_range(self, response: Response) -> int | None:
+            value = self.headers.get("Range")
+            is_same = response.etag is not None and self.headers.get("If-Range") == response.etag
+            return (
+                int(value.removeprefix("bytes=").removesuffix("-")) if value and response.ranges and is_same else None
+            )
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
         http.daemon_threads = True

@@ -1,4 +1,4 @@
-"""Every row of the published files."""
+"""Entries of the catalogue of published files."""
 
 import re
 from importlib import import_module
@@ -12,7 +12,7 @@ from maskwright.weights.catalogue import PUBLISHED
 
 
 @pytest.mark.parametrize("key", PUBLISHED, ids=lambda key: f"{key[0]}-{key[1]}-{'top' if key[2] else 'no_top'}")
-def test_a_row_is_whole(key):
+def test_entry_has_consistent_name_digest_and_address(key):
     model, dataset, top = key
     file = PUBLISHED[key]
     assert model in BACKBONES
@@ -32,37 +32,37 @@ def test_a_row_is_whole(key):
     assert file.address.startswith(("https://github.com/qubvel/", "https://download.pytorch.org/models/"))
 
 
-def test_no_two_files_share_a_digest():
+def test_digests_are_unique():
     files = set(PUBLISHED.values())
     assert len({file.address for file in files}) == len(files) == 34 + 5 + len(APPLICATIONS)
     digests = [file.digest for file in files if file.digest]
     assert len(set(digests)) == len(digests) == len(files) - 2
 
 
-class Asked(Exception):
-    """What a function of Keras wanted to download."""
+class DownloadRequested(Exception):
+    """Raised with the arguments of a download by Keras."""
 
 
 @pytest.mark.parametrize("name", ["vgg16", "mobilenet", "mobilenetv3small", "efficientnetb0", "convnexttiny"])
-def test_keras_would_load_the_same_file(name, monkeypatch):
-    def ask(file, address, *, cache_subdir, file_hash=""):
-        raise Asked(file, address, cache_subdir, file_hash)
+def test_keras_downloads_the_same_file(name, monkeypatch):
+    def raise_request(file, address, *, cache_subdir, file_hash=""):
+        raise DownloadRequested(file, address, cache_subdir, file_hash)
 
-    monkeypatch.setattr(import_module("keras.src.utils.file_utils"), "get_file", ask)
-    with pytest.raises(Asked) as asked:
-        APPLICATIONS[name].make(weights="imagenet", include_top=False, input_shape=(224, 224, 3))
+    monkeypatch.setattr(import_module("keras.src.utils.file_utils"), "get_file", raise_request)
+    with pytest.raises(DownloadRequested) as raised:
+        APPLICATIONS[name].build(weights="imagenet", include_top=False, input_shape=(224, 224, 3))
     file = PUBLISHED[name, "imagenet", False]
-    assert asked.value.args == (file.name, file.address, "models", file.digest)
+    assert raised.value.args == (file.name, file.address, "models", file.digest)
 
 
 @pytest.mark.parametrize("name", APPLICATIONS)
-def test_keras_knows_the_digest_of_its_file(name):
-    make = APPLICATIONS[name].make
-    source = getsource(import_module(getattr(make, "func", make).__module__))
+def test_digest_is_that_in_the_source_of_keras(name):
+    build = APPLICATIONS[name].build
+    source = getsource(import_module(getattr(build, "func", build).__module__))
     assert f'"{PUBLISHED[name, "imagenet", False].digest}"' in source
 
 
-def test_the_rows_are_those_of_the_library_that_published_them():
+def test_entries_equal_those_of_image_classifiers():
     collection = pytest.importorskip(
         "classification_models.weights", reason="image-classifiers is not installed"
     ).WEIGHTS_COLLECTION

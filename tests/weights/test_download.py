@@ -1,4 +1,4 @@
-"""Downloads over connections that break, lie, stall and vanish, from a real server on this machine."""
+"""Downloads over failing connections, from a server on this machine."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ from maskwright.weights.download import (
     fetch,
 )
 from maskwright.weights.http_transfer import OversizedFile, Patience, UnsafeAddress, transfer
-from tests.weights.server import HASTY, Answer, serving
+from tests.weights.server import SHORT_PATIENCE, Response, serving
 
 CONTENT = np.random.default_rng(3).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -29,42 +29,42 @@ MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 
 
 @pytest.fixture(autouse=True)
-def without_a_proxy(monkeypatch):
+def no_proxy(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 @pytest.mark.parametrize("algorithm", ["md5", "sha256"])
-def test_a_file_is_downloaded_once_and_its_sha256_noted(tmp_path, algorithm):
+def test_file_is_downloaded_once_and_its_sha256_stored(tmp_path, algorithm):
     with serving(CONTENT) as server:
         digest = {"md5": MD5, "sha256": SHA256[:8]}[algorithm]
         file = server.file(algorithm=algorithm, digest=digest)
         path = fetch(file, folder=tmp_path / "new")
-        assert fetch(file, folder=tmp_path / "new") == path == tmp_path / "new" / "numbers.h5"
+        assert fetch(file, folder=tmp_path / "new") == path == tmp_path / "new" / "weights.h5"
     assert path.read_bytes() == CONTENT
-    assert len(server.asked) == 1
-    assert (tmp_path / "new" / "numbers.h5.sha256").read_text() == f"{SHA256}  numbers.h5\n"
+    assert len(server.requests) == 1
+    assert (tmp_path / "new" / "weights.h5.sha256").read_text() == f"{SHA256}  weights.h5\n"
     assert not list(path.parent.glob("*.part*"))
 
 
-def test_a_good_file_of_another_library_needs_no_server(tmp_path, monkeypatch):
+def test_existing_file_with_the_digest_needs_no_server(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "numbers.h5").write_bytes(CONTENT)
+    (tmp_path / "models" / "weights.h5").write_bytes(CONTENT)
     with serving(CONTENT) as server:
         file = server.file()
     assert fetch(file).read_bytes() == CONTENT
-    assert (tmp_path / "models" / "numbers.h5.sha256").is_file()
+    assert (tmp_path / "models" / "weights.h5.sha256").is_file()
 
 
-def test_a_good_file_is_used_where_its_digest_cannot_be_noted(tmp_path):
-    (tmp_path / "numbers.h5").write_bytes(CONTENT)
-    (tmp_path / "numbers.h5.sha256").mkdir()
+def test_existing_file_is_used_even_if_its_digest_cannot_be_stored(tmp_path):
+    (tmp_path / "weights.h5").write_bytes(CONTENT)
+    (tmp_path / "weights.h5.sha256").mkdir()
     with serving(CONTENT) as server:
         file = server.file()
     assert fetch(file, folder=tmp_path).read_bytes() == CONTENT
 
 
-def test_the_cache_is_in_the_home_directory_unless_the_environment_names_another(tmp_path, monkeypatch):
+def test_cache_folder_is_that_of_keras(tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "elsewhere"))
     assert cache_folder() == tmp_path / "elsewhere" / "models"
     monkeypatch.delenv("KERAS_HOME")
@@ -74,159 +74,159 @@ def test_the_cache_is_in_the_home_directory_unless_the_environment_names_another
     assert cache_folder() == Path(tempfile.gettempdir()) / ".keras" / "models"
 
 
-def test_a_damaged_file_in_the_cache_is_replaced(tmp_path):
-    (tmp_path / "numbers.h5").write_bytes(CONTENT[:1000])
+def test_damaged_file_in_the_cache_is_replaced(tmp_path):
+    (tmp_path / "weights.h5").write_bytes(CONTENT[:1000])
     with serving(CONTENT) as server:
         assert fetch(server.file(), folder=tmp_path).read_bytes() == CONTENT
 
 
-def test_connections_that_end_early_are_taken_up_where_they_ended(tmp_path):
-    with serving(CONTENT, Answer(send=100_000), Answer(send=50_000), Answer()) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+def test_interrupted_transfer_continues_at_the_same_byte(tmp_path):
+    with serving(CONTENT, Response(send=100_000), Response(send=50_000), Response()) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-", "bytes=150000-"]
-    assert server.asked[1]["If-Range"] == '"first"'
+    assert server.requests[1]["If-Range"] == '"first"'
 
 
-def test_more_cuts_than_attempts_do_no_harm_while_bytes_come(tmp_path):
-    with serving(CONTENT, Answer(send=40_000)) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
-    assert len(server.asked) == 8 > HASTY.attempts
+def test_attempts_are_not_counted_while_bytes_arrive(tmp_path):
+    with serving(CONTENT, Response(send=40_000)) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
+    assert len(server.requests) == 8 > SHORT_PATIENCE.attempts
 
 
-def test_a_server_without_ranges_is_asked_anew(tmp_path):
-    with serving(CONTENT, Answer(send=100_000), Answer(ranges=False)) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+def test_transfer_from_a_server_without_ranges_starts_again(tmp_path):
+    with serving(CONTENT, Response(send=100_000), Response(ranges=False)) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-"]
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"weak"'])
-def test_without_a_strong_etag_or_a_date_nothing_is_joined(tmp_path, etag):
-    with serving(CONTENT, Answer(send=100_000, etag=etag), Answer()) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+def test_transfer_without_strong_etag_or_date_starts_again(tmp_path, etag):
+    with serving(CONTENT, Response(send=100_000, etag=etag), Response()) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
     assert server.ranges == [None, None]
 
 
-def test_a_date_vouches_where_there_is_no_etag(tmp_path):
+def test_transfer_without_etag_continues_by_date(tmp_path):
     date = {"Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"}
-    with serving(CONTENT, Answer(send=100_000, etag=None, headers=date), Answer()) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
-    assert server.asked[1]["If-Range"] == date["Last-Modified"]
+    with serving(CONTENT, Response(send=100_000, etag=None, headers=date), Response()) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
+    assert server.requests[1]["If-Range"] == date["Last-Modified"]
 
 
-def test_a_file_that_changed_meanwhile_is_not_joined_to_its_old_beginning(tmp_path):
-    with serving(CONTENT, Answer(send=9_000, content=bytes(20_000)), Answer(etag='"second"')) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+def test_transfer_of_a_changed_file_starts_again(tmp_path):
+    with serving(CONTENT, Response(send=9_000, content=bytes(20_000)), Response(etag='"second"')) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=9000-"]
 
 
-def test_another_range_than_asked_for_is_not_joined(tmp_path):
-    lie = Answer(headers={"Content-Range": "bytes 0-299999/300000"})
-    with serving(CONTENT, Answer(send=100_000), lie, Answer()) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+def test_transfer_with_a_wrong_range_starts_again(tmp_path):
+    wrong_range = Response(headers={"Content-Range": "bytes 0-299999/300000"})
+    with serving(CONTENT, Response(send=100_000), wrong_range, Response()) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-", None]
 
 
-def test_a_length_that_is_not_said_is_no_hindrance(tmp_path):
-    with serving(CONTENT, Answer(announce=False)) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+def test_content_length_is_not_required(tmp_path):
+    with serving(CONTENT, Response(announce_length=False)) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
 
 
-def test_a_server_that_falls_silent_is_left_and_asked_again(tmp_path):
-    with serving(CONTENT, Answer(send=100_000, stall=True), Answer()) as server:
-        path = fetch(server.file(), folder=tmp_path, patience=replace(HASTY, silence=0.2))
+def test_transfer_continues_after_a_silent_connection(tmp_path):
+    with serving(CONTENT, Response(send=100_000, stall=True), Response()) as server:
+        path = fetch(server.file(), folder=tmp_path, patience=replace(SHORT_PATIENCE, silence=0.2))
     assert path.read_bytes() == CONTENT
     assert server.ranges == [None, "bytes=100000-"]
 
 
-def test_a_slow_server_is_waited_for_while_bytes_trickle(tmp_path):
-    with serving(CONTENT, Answer(pieces=300)) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
-    assert len(server.asked) == 1
+def test_slow_transfer_is_not_interrupted(tmp_path):
+    with serving(CONTENT, Response(pieces=300)) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
+    assert len(server.requests) == 1
 
 
-def test_a_connection_that_always_drops_ends_in_a_way_out(tmp_path):
-    with serving(CONTENT, Answer(send=1000, ranges=False)) as server, pytest.raises(UnreachableWeights) as raised:
-        fetch(server.file(), folder=tmp_path, patience=HASTY)
-    assert len(server.asked) == 1 + HASTY.attempts
+def test_error_after_all_attempts_states_where_to_copy_the_file(tmp_path):
+    with serving(CONTENT, Response(send=1000, ranges=False)) as server, pytest.raises(UnreachableWeights) as raised:
+        fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE)
+    assert len(server.requests) == 1 + SHORT_PATIENCE.attempts
     assert str(raised.value) == (
-        f"{server.address}numbers.h5: the download failed: the connection ended after 1,000 of 300,000 bytes, "
-        f"3 times in a row. Without a network, copy the file to {tmp_path / 'numbers.h5'}; "
+        f"{server.address}weights.h5: the download failed: the connection ended after 1,000 of 300,000 bytes, "
+        f"3 times in a row. Without a network, copy the file to {tmp_path / 'weights.h5'}; "
         f"its MD5 is {MD5}."
     )
 
 
-def test_a_vanished_file_is_asked_for_once(tmp_path):
-    (tmp_path / "numbers.h5").write_bytes(b"another")
-    with serving(CONTENT, Answer(status=404)) as server, pytest.raises(UnreachableWeights) as raised:
-        fetch(server.file(), folder=tmp_path, patience=HASTY)
-    assert len(server.asked) == 1
-    there = hashlib.md5(b"another", usedforsecurity=False).hexdigest()
+def test_missing_file_is_requested_once(tmp_path):
+    (tmp_path / "weights.h5").write_bytes(b"another")
+    with serving(CONTENT, Response(status=404)) as server, pytest.raises(UnreachableWeights) as raised:
+        fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE)
+    assert len(server.requests) == 1
+    existing = hashlib.md5(b"another", usedforsecurity=False).hexdigest()
     assert "404 Not Found" in str(raised.value)
-    assert str(raised.value).endswith(f"its MD5 is {MD5}. The existing file has {there}.")
+    assert str(raised.value).endswith(f"its MD5 is {MD5}. The existing file has {existing}.")
 
 
-def test_a_busy_server_is_asked_again(tmp_path):
-    with serving(CONTENT, Answer(status=503), Answer()) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+def test_busy_server_is_requested_again(tmp_path):
+    with serving(CONTENT, Response(status=503), Response()) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
 
 
-def test_without_a_network_there_is_one_error_and_no_waiting(tmp_path):
+def test_failed_name_resolution_is_not_tried_again(tmp_path):
     with serving(CONTENT) as server:
-        nowhere = replace(server.file(), base="https://nowhere.invalid/")
-    with pytest.raises(UnreachableWeights, match=r"^https://nowhere\.invalid/numbers\.h5: .* copy the file to"):
-        fetch(nowhere, folder=tmp_path, patience=Patience(pause=1e6))
+        unknown_host = replace(server.file(), base="https://nowhere.invalid/")
+    with pytest.raises(UnreachableWeights, match=r"^https://nowhere\.invalid/weights\.h5: .* copy the file to"):
+        fetch(unknown_host, folder=tmp_path, patience=Patience(pause=1e6))
 
 
-def test_nobody_listening_is_no_network(tmp_path):
+def test_refused_connection_is_an_error(tmp_path):
     with serving(CONTENT) as server:
         file = server.file()
     with pytest.raises(UnreachableWeights, match=r"refused.*, 3 times in a row"):
-        fetch(file, folder=tmp_path, patience=HASTY)
+        fetch(file, folder=tmp_path, patience=SHORT_PATIENCE)
 
 
-def test_wrong_bytes_are_not_kept(tmp_path):
+def test_download_with_a_wrong_digest_is_deleted(tmp_path):
     with serving(bytes(5000)) as server, pytest.raises(WrongDigest) as raised:
-        fetch(server.file(digest=MD5), folder=tmp_path, patience=HASTY)
+        fetch(server.file(digest=MD5), folder=tmp_path, patience=SHORT_PATIENCE)
     found = hashlib.md5(bytes(5000), usedforsecurity=False).hexdigest()
     expected = f"found the MD5 {found}; expected {MD5}. The download was deleted; try again."
-    assert str(raised.value) == f"{server.address}numbers.h5: {expected}"
-    assert len(server.asked) == 1
-    assert not {"numbers.h5", "numbers.h5.part", "numbers.h5.sha256"} & {path.name for path in tmp_path.iterdir()}
+    assert str(raised.value) == f"{server.address}weights.h5: {expected}"
+    assert len(server.requests) == 1
+    assert not {"weights.h5", "weights.h5.part", "weights.h5.sha256"} & {path.name for path in tmp_path.iterdir()}
 
 
-def test_a_damaged_beginning_of_an_earlier_download_costs_only_a_second_one(tmp_path):
-    (tmp_path / "numbers.h5.part").write_bytes(bytes(1000))
-    (tmp_path / "numbers.h5.part.etag").write_text('"first"')
+def test_damaged_partial_download_starts_again(tmp_path):
+    (tmp_path / "weights.h5.part").write_bytes(bytes(1000))
+    (tmp_path / "weights.h5.part.etag").write_text('"first"')
     with serving(CONTENT) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
     assert server.ranges == ["bytes=1000-", None]
 
 
-def test_a_beginning_longer_than_the_file_is_dropped(tmp_path):
-    (tmp_path / "numbers.h5.part").write_bytes(bytes(300_001))
-    (tmp_path / "numbers.h5.part.etag").write_text('"first"')
+def test_partial_download_longer_than_the_file_starts_again(tmp_path):
+    (tmp_path / "weights.h5.part").write_bytes(bytes(300_001))
+    (tmp_path / "weights.h5.part.etag").write_text('"first"')
     with serving(CONTENT) as server:
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
     assert server.ranges == ["bytes=300001-", None]
 
 
-def test_a_file_that_differs_from_the_one_first_accepted_is_refused(tmp_path):
-    (tmp_path / "numbers.h5.sha256").write_text(f"{SHA256}  numbers.h5\n")
+def test_file_that_differs_from_the_accepted_one_is_an_error(tmp_path):
+    (tmp_path / "weights.h5.sha256").write_text(f"{SHA256}  weights.h5\n")
     other = bytes(5000)
     with serving(other) as server, pytest.raises(ChangedWeights) as raised:
-        fetch(server.file(), folder=tmp_path, patience=HASTY)
+        fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE)
     assert f"found the SHA-256 {hashlib.sha256(other).hexdigest()}; expected {SHA256}" in str(raised.value)
-    assert f"noted in {tmp_path / 'numbers.h5.sha256'}" in str(raised.value)
-    assert not (tmp_path / "numbers.h5").exists()
+    assert str(tmp_path / "weights.h5.sha256") in str(raised.value)
+    assert not (tmp_path / "weights.h5").exists()
 
 
-def test_a_cached_file_that_changed_under_the_same_digest_is_refused(tmp_path):
+def test_changed_file_with_the_published_digest_is_an_error(tmp_path):
     with serving(CONTENT) as server:
-        file = server.file(digest=MD5[:1])  # one digit: a second content with the same is quickly found
+        file = server.file(digest=MD5[:1])  # one digit, so another content with the same digest is found quickly
         fetch(file, folder=tmp_path)
     forged = next(data for data in map(str.encode, map(str, range(1000))) if _md5(data).startswith(MD5[:1]))
-    (tmp_path / "numbers.h5").write_bytes(forged)
-    with pytest.raises(ChangedWeights, match=rf"numbers\.h5: found the SHA-256 {hashlib.sha256(forged).hexdigest()}"):
+    (tmp_path / "weights.h5").write_bytes(forged)
+    with pytest.raises(ChangedWeights, match=rf"weights\.h5: found the SHA-256 {hashlib.sha256(forged).hexdigest()}"):
         fetch(file, folder=tmp_path)
 
 
@@ -234,76 +234,79 @@ def _md5(data):
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-@pytest.mark.parametrize("announced", [True, False])
-def test_absurdly_many_bytes_are_refused_when_they_are_announced_or_when_they_come(tmp_path, monkeypatch, announced):
+@pytest.mark.parametrize("announce_length", [True, False])
+def test_file_above_the_maximum_size_is_an_error(tmp_path, monkeypatch, announce_length):
     monkeypatch.setattr(transfer_module, "MAX_BYTES", 200_000)
-    told, part = [], tmp_path / "part"
-    text = r"bytes or more; expected at most 200,000\.$"
-    with serving(CONTENT, Answer(announce=announced)) as server, pytest.raises(OversizedFile, match=text):
-        transfer(server.address, part, patience=HASTY, progress=lambda *numbers: told.append(numbers))
-    assert bool(told) is not announced
+    calls, part = [], tmp_path / "part"
+    message = r"bytes or more; .* 200,000\.$"
+    with (
+        serving(CONTENT, Response(announce_length=announce_length)) as server,
+        pytest.raises(OversizedFile, match=message),
+    ):
+        transfer(server.address, part, patience=SHORT_PATIENCE, progress=lambda *numbers: calls.append(numbers))
+    assert bool(calls) is not announce_length
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("address", ["http://example.org/", "ftp://example.org/", "file:///etc/"])
-def test_only_https_is_asked(tmp_path, address):
+def test_address_without_https_is_an_error(tmp_path, address):
     with serving(CONTENT) as server:
         file = replace(server.file(), base=address)
-    with pytest.raises(UnsafeAddress, match=rf"^{address}numbers\.h5: expected an https address\.$"):
+    with pytest.raises(UnsafeAddress, match=rf"^{address}weights\.h5: .* https "):
         fetch(file, folder=tmp_path)
 
 
 @pytest.mark.parametrize("address", ["http://example.org/", "ftp://example.org/"])
-def test_only_https_is_followed(tmp_path, address):
-    astray = Answer(status=302, headers={"Location": address})
-    with serving(CONTENT, astray) as server, pytest.raises(UnsafeAddress, match=rf"^{address}: expected an https ad"):
+def test_redirection_without_https_is_an_error(tmp_path, address):
+    redirection = Response(status=302, headers={"Location": address})
+    with serving(CONTENT, redirection) as server, pytest.raises(UnsafeAddress, match=rf"^{address}: .* https "):
         fetch(server.file(), folder=tmp_path)
 
 
-def test_a_redirection_on_this_machine_is_followed_and_resumed(tmp_path):
-    with serving(CONTENT, Answer(send=100_000), Answer()) as files:
-        there = Answer(status=302, etag=None, headers={"Location": f"{files.address}elsewhere"})
-        with serving(CONTENT, there) as server:
-            assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
+def test_redirected_transfer_continues(tmp_path):
+    with serving(CONTENT, Response(send=100_000), Response()) as files:
+        redirection = Response(status=302, etag=None, headers={"Location": f"{files.address}elsewhere"})
+        with serving(CONTENT, redirection) as server:
+            assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
     assert files.ranges == [None, "bytes=100000-"]
 
 
-def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+def test_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "occupied").touch()
     with (
         serving(CONTENT) as server,
-        pytest.raises(CacheUnusable, match=r"occupied/models/numbers\.h5: .*KERAS_HO"),
+        pytest.raises(CacheUnusable, match=r"occupied/models/weights\.h5: .*KERAS_HO"),
     ):
         fetch(server.file(), folder=tmp_path / "occupied" / "models")
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write in every folder")
-def test_a_folder_one_may_not_write_in_gives_but_takes_not(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root can write to all folders")
+def test_files_of_a_read_only_folder_are_used(tmp_path):
     (tmp_path / "good.h5").write_bytes(CONTENT)
     tmp_path.chmod(0o500)
     with serving(CONTENT) as server:
         assert fetch(server.file("good.h5"), folder=tmp_path) == tmp_path / "good.h5"
-        with pytest.raises(CacheUnusable, match=r"numbers\.h5: .*Permission denied\. .*KERAS_HOME"):
+        with pytest.raises(CacheUnusable, match=r"weights\.h5: .*Permission denied\. .*KERAS_HOME"):
             fetch(server.file(), folder=tmp_path)
 
 
 @pytest.fixture
-def no_room():
-    """Files may grow to 50,000 bytes and no further, as on a disk that fills."""
-    resource = pytest.importorskip("resource", reason="only Unix limits the size of files")
+def full_disk():
+    """Limit files to 50,000 bytes, as on a full disk."""
+    resource = pytest.importorskip("resource", reason="file sizes can be limited on Unix only")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_disk_that_fills_is_one_error(tmp_path, no_room):
+def test_full_disk_is_an_error(tmp_path, full_disk):
     with (
         serving(CONTENT) as server,
-        pytest.raises(CacheUnusable, match=r"numbers\.h5: .*File too la"),
+        pytest.raises(CacheUnusable, match=r"weights\.h5: .*File too la"),
     ):
         fetch(server.file(), folder=tmp_path)
-    assert not (tmp_path / "numbers.h5").exists()
+    assert not (tmp_path / "weights.h5").exists()
 
 
 FETCH = """
@@ -321,55 +324,55 @@ print("fetched", path.stat().st_size)
 """
 
 
-def process_that_fetches(file, folder):
+def start_fetch(file, folder):
     command = [sys.executable, "-c", FETCH, file.name, file.base, file.digest, str(folder)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_of_two_processes_that_start_at_once_one_downloads(tmp_path):
-    with serving(CONTENT, Answer(send=100_000, stall=True), Answer()) as server:
-        processes = [process_that_fetches(server.file(), tmp_path) for _ in range(2)]
+def test_one_of_two_processes_downloads(tmp_path):
+    with serving(CONTENT, Response(send=100_000, stall=True), Response()) as server:
+        processes = [start_fetch(server.file(), tmp_path) for _ in range(2)]
         for process in processes:
             assert process.stdout.readline() == "ready\n"
-        server.released.set()  # the first connection ends; whoever had it goes on, and the other waits
+        server.released.set()  # the stalled process continues; the other one waits
         for process in processes:
             assert process.communicate(timeout=60)[0].endswith("fetched 300000\n")
     assert server.ranges == [None, "bytes=100000-"]
-    assert (tmp_path / "numbers.h5").read_bytes() == CONTENT
+    assert (tmp_path / "weights.h5").read_bytes() == CONTENT
 
 
-def test_a_killed_download_goes_on_in_the_next_process(tmp_path):
-    with serving(CONTENT, Answer(send=200_000, stall=True), Answer()) as server:
-        with process_that_fetches(server.file(), tmp_path) as process:
+def test_killed_download_continues_in_another_process(tmp_path):
+    with serving(CONTENT, Response(send=200_000, stall=True), Response()) as server:
+        with start_fetch(server.file(), tmp_path) as process:
             assert "200000\n" in iter(process.stdout.readline, "")
             process.kill()
-        kept = (tmp_path / "numbers.h5.part").stat().st_size
-        assert fetch(server.file(), folder=tmp_path, patience=HASTY).read_bytes() == CONTENT
-    assert kept > 100_000  # what lay in a buffer went with the process
-    assert server.ranges == [None, f"bytes={kept}-"]
+        size = (tmp_path / "weights.h5.part").stat().st_size
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
+    assert size > 100_000  # bytes in a buffer were lost
+    assert server.ranges == [None, f"bytes={size}-"]
 
 
-def test_progress_tells_the_bytes_there_and_in_all(tmp_path):
-    told = []
-    with serving(CONTENT, Answer(send=100_000), Answer()) as server:
+def test_progress_receives_transferred_and_total_bytes(tmp_path):
+    calls = []
+    with serving(CONTENT, Response(send=100_000), Response()) as server:
         transfer(
             server.file().address,
             tmp_path / "part",
-            patience=HASTY,
-            progress=lambda done, total: told.append((done, total)),
+            patience=SHORT_PATIENCE,
+            progress=lambda done, total: calls.append((done, total)),
         )
-    assert told[0] == (0, 300_000)
-    assert told[-1] == (300_000, 300_000)
-    assert told == sorted(told)
+    assert calls[0] == (0, 300_000)
+    assert calls[-1] == (300_000, 300_000)
+    assert calls == sorted(calls)
 
 
-def test_nothing_is_written_to_a_stream_that_is_no_terminal(tmp_path, capfd):
+def test_no_progress_bar_without_a_terminal(tmp_path, capfd):
     with serving(CONTENT) as server:
         fetch(server.file(), folder=tmp_path)
     assert capfd.readouterr() == ("", "")
 
 
-def test_downloading_needs_no_keras():
+def test_download_does_not_import_keras():
     code = "import sys, maskwright.weights.download; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert "maskwright.weights.download" in loaded

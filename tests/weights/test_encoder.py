@@ -1,4 +1,4 @@
-"""Encoders filled from published files, which a server on this machine publishes, and from files of the user's."""
+"""Loading of encoder weights from published files, served by this machine, and from local files."""
 
 import hashlib
 import os
@@ -22,16 +22,16 @@ from maskwright.weights.download import UnreachableWeights, WrongDigest
 from maskwright.weights.encoder import UnpublishedFirstUnit, load_encoder_weights, load_published
 from maskwright.weights.input_channels import adapt_kernel
 from maskwright.weights.keras_file import UnusableWeights
-from maskwright.weights.segmentation_models.fill import LayerMismatch
+from maskwright.weights.segmentation_models.load import LayerMismatch
 from tests.networks.randomise import difference, infer, randomise
 from tests.weights.keras2 import write_keras2
-from tests.weights.server import Answer, serving
+from tests.weights.server import Response, serving
 
 ROW = ("resnet18", "imagenet", False)
 
 
 def encoder(channels=3):
-    """Small, with what loading looks at: the normalised image, and the first unit's projection."""
+    """Return a small network with the layers that loading requires: normalisation and first projection."""
     image = keras.Input((None, None, channels), name="data")
     x = layers.BatchNormalization(scale=False, name="bn_data")(image)
     x = layers.Conv2D(4, 3, use_bias=False, name="conv0")(x)
@@ -52,7 +52,7 @@ def keras2_file(rgb, tmp_path_factory):
 
 @pytest.fixture
 def publish(tmp_path, monkeypatch):
-    """Makes rows of the catalogue lead to a server on this machine, and the cache to an empty folder."""
+    """Return a function that redirects a catalogue entry to a server; the cache is an empty folder."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
@@ -68,24 +68,24 @@ def kernel_of(network):
     return network.get_layer("conv0").kernel.numpy()
 
 
-def equal(network, other):
-    for ours, theirs in zip(network.weights, other.weights, strict=True):
-        assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
+def assert_equal_weights(network, expected):
+    for weight, expected_weight in zip(network.weights, expected.weights, strict=True):
+        assert_array_equal(weight.numpy(), expected_weight.numpy(), err_msg=weight.path)
 
 
-def test_imagenet_is_downloaded_once_also_over_a_connection_that_breaks(rgb, keras2_file, publish, tmp_path):
-    with serving(keras2_file.read_bytes(), Answer(send=1_000), Answer()) as server:
+def test_published_weights_are_downloaded_once(rgb, keras2_file, publish, tmp_path):
+    with serving(keras2_file.read_bytes(), Response(send=1_000), Response()) as server:
         publish(server, ROW)
         for _ in range(2):
             network = encoder()
             load_encoder_weights(network, "resnet18", "imagenet")
-            equal(network, rgb)
+            assert_equal_weights(network, rgb)
     assert server.ranges == [None, "bytes=1000-"]
     assert (tmp_path / "keras" / "models" / keras2_file.name).is_file()
 
 
 @pytest.mark.parametrize("channels", [1, 4])
-def test_imagenet_fills_encoders_of_other_channels(rgb, keras2_file, publish, channels):
+def test_published_weights_are_adapted_to_other_channels(rgb, keras2_file, publish, channels):
     with serving(keras2_file.read_bytes()) as server:
         publish(server, ROW)
         network = encoder(channels)
@@ -96,14 +96,14 @@ def test_imagenet_fills_encoders_of_other_channels(rgb, keras2_file, publish, ch
         assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
 
 
-def test_the_libraries_own_files_make_our_networks_answer_as_its_own(publish, tmp_path):
+def test_features_equal_those_of_the_published_library(publish, tmp_path):
     for module in ("classification_models", "tf_keras", "tensorflow"):
         if find_spec(module) is None:
-            pytest.skip(f"{module} is not installed: the library that published the weights cannot write a file")
+            pytest.skip(f"{module} is not installed")
     writer = Path(__file__).with_name("published_writer.py")
     environment = os.environ | {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": ""}
     subprocess.run([sys.executable, writer, tmp_path], env=environment, check=True, capture_output=True)
-    said = np.load(tmp_path / "answers.npz")
+    expected = np.load(tmp_path / "expected.npz")
 
     networks = {}
     for top, size in ((False, (64, 96, 3)), (True, (224, 224, 3))):
@@ -112,11 +112,11 @@ def test_the_libraries_own_files_make_our_networks_answer_as_its_own(publish, tm
             publish(server, key)
             networks[top] = ResNet18(first_unit="projection", include_top=top, input_shape=size)
             load_published(networks[top], "resnet18", "imagenet", include_top=top)
-    assert difference(infer(networks[False], said["images"]), said["features"]) < 1e-4
-    assert_array_equal(networks[True].get_layer("fc1").kernel.numpy(), said["fc1_kernel"])
+    assert difference(infer(networks[False], expected["images"]), expected["features"]) < 1e-4
+    assert_array_equal(networks[True].get_layer("fc1").kernel.numpy(), expected["fc1_kernel"])
 
 
-def test_torchvisions_file_is_checked_and_handed_to_its_reader(publish, rgb, tmp_path, monkeypatch):
+def test_torchvision_file_is_downloaded_and_read(publish, rgb, tmp_path, monkeypatch):
     read = []
     monkeypatch.setitem(encoder_module.READERS, ".pth", lambda *network, **named: read.append((*network, named)))
     with serving(b"tensors") as server:
@@ -127,32 +127,32 @@ def test_torchvisions_file_is_checked_and_handed_to_its_reader(publish, rgb, tmp
     assert path.read_bytes() == b"tensors"
 
 
-def test_a_file_of_keras_with_another_digest_is_named_and_not_kept(publish, tmp_path):
+def test_keras_file_with_a_wrong_digest_is_deleted(publish, tmp_path):
     key = ("vgg16", "imagenet", False)
-    with serving(b"what was published") as server:
+    with serving(b"published content") as server:
         publish(server, key)
         server.content = b"something else"
-        told = rf"^{server.address}vgg16_\w+\.h5: found the MD5 \w+; expected \w+\. "
-        with pytest.raises(WrongDigest, match=told):
+        message = rf"^{server.address}vgg16_\w+\.h5: found the MD5 \w+; expected \w+\. "
+        with pytest.raises(WrongDigest, match=message):
             load_encoder_weights(encoder(), "vgg16", "imagenet")
     assert not list(tmp_path.rglob("*.h5"))
 
 
-def test_without_a_network_the_place_of_a_file_of_keras_is_told(publish, tmp_path):
-    with serving(b"", Answer(status=404)) as server:
+def test_error_states_where_to_copy_a_keras_file(publish, tmp_path):
+    with serving(b"", Response(status=404)) as server:
         publish(server, ("mobilenet", "imagenet", False))
-        told = rf"404 .* copy the file to {tmp_path}/keras/models/mobilenet_1_0_224_tf_no_top\.h5"
-        with pytest.raises(UnreachableWeights, match=told):
+        message = rf"404 .* copy the file to {tmp_path}/keras/models/mobilenet_1_0_224_tf_no_top\.h5"
+        with pytest.raises(UnreachableWeights, match=message):
             load_encoder_weights(encoder(), "mobilenet", "imagenet")
 
 
 @pytest.mark.parametrize("load", [load_encoder_weights, load_published])
-def test_an_encoder_that_is_in_no_row_is_answered_with_the_nearest(load):
+def test_error_for_an_unknown_backbone_suggests_the_nearest(load):
     with pytest.raises(UnknownChoice, match=r"^name='resnet_18' is not known; .* Did you mean 'resnet18'\?$"):
         load(keras.Sequential(), "resnet_18", "imagenet")
 
 
-def test_published_weights_fit_the_projection_only():
+def test_published_weights_require_a_first_projection():
     network = build_resnet(units=(2, 2, 2, 2), include_top=False, input_shape=(64, 64, 3))
     with pytest.raises(
         UnpublishedFirstUnit,
@@ -161,27 +161,27 @@ def test_published_weights_fit_the_projection_only():
         load_encoder_weights(network, "resnet18", "imagenet")
 
 
-def test_bottlenecks_have_no_other_first_unit(publish, monkeypatch):
+def test_bottleneck_resnets_need_no_first_unit(publish, monkeypatch):
     network = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 1, name="stage1_unit1_sc")])
     monkeypatch.setattr(encoder_module, "fetch", lambda file: Path(file.name))
-    with pytest.raises(WrongArgument):  # beyond the check of the first unit, for the file that is not there
+    with pytest.raises(WrongArgument):  # raised after the check of the first unit, since the file does not exist
         load_published(network, "resnet50", "imagenet")
 
 
 @pytest.mark.parametrize(("top", "allowed"), [(False, "imagenet, imagenet11k"), (True, "imagenet, imagenet11k")])
-def test_a_data_set_without_weights_is_answered_with_those_there_are(top, allowed):
+def test_error_for_an_unknown_data_set_lists_the_published_ones(top, allowed):
     with pytest.raises(UnknownChoice, match=rf"^weights='imagenet21k' .* one of {allowed}\. Did you mean 'imagenet11k"):
         load_published(keras.Sequential(), "resnet152", "imagenet21k", include_top=top)
 
 
-def test_keras_own_encoders_have_no_published_classifier_here():
+def test_classifiers_of_keras_applications_are_not_published():
     with pytest.raises(UnknownChoice, match=r"^weights='imagenet' is not known"):
         load_published(keras.Sequential(), "vgg16", "imagenet", include_top=True)
 
 
-def test_keras_own_encoders_come_through_keras(rgb, publish, tmp_path, monkeypatch):
+def test_weights_of_keras_applications_are_loaded_by_keras(rgb, publish, tmp_path, monkeypatch):
     file = tmp_path / "keras" / "models" / PUBLISHED["mobilenetv2", "imagenet", False].name
-    monkeypatch.setattr(encoder_module, "published", lambda *asked: {("mobilenetv2", file): rgb}[asked])
+    monkeypatch.setattr(encoder_module, "published_encoder", lambda *arguments: {("mobilenetv2", file): rgb}[arguments])
     network = encoder(4)
     with serving(b"numbers") as server:
         publish(server, ("mobilenetv2", "imagenet", False))
@@ -192,7 +192,7 @@ def test_keras_own_encoders_come_through_keras(rgb, publish, tmp_path, monkeypat
 
 @pytest.mark.parametrize("name", ["encoder.weights.h5", "encoder.h5"])
 @pytest.mark.parametrize("channels", [3, 2])
-def test_a_file_of_ones_own_fills_an_encoder_with_or_without_a_name(rgb, tmp_path, name, channels):
+def test_local_file_is_loaded_and_adapted(rgb, tmp_path, name, channels):
     file = tmp_path / name
     rgb.save_weights(file) if name.endswith(".weights.h5") else write_keras2(rgb, file)
     network = encoder(channels)
@@ -202,16 +202,16 @@ def test_a_file_of_ones_own_fills_an_encoder_with_or_without_a_name(rgb, tmp_pat
     assert_array_equal(network.weights[-1].numpy(), rgb.weights[-1].numpy())
 
 
-def test_a_file_from_an_encoder_of_four_channels_fills_one_as_it_is(tmp_path):
+def test_weights_for_four_channels_are_not_adapted(tmp_path):
     four = randomise(encoder(4))
     four.save_weights(tmp_path / "four.weights.h5")
-    again = encoder(4)
-    load_encoder_weights(again, "resnet18", tmp_path / "four.weights.h5")
-    equal(again, four)
+    loaded = encoder(4)
+    load_encoder_weights(loaded, "resnet18", tmp_path / "four.weights.h5")
+    assert_equal_weights(loaded, four)
 
 
 @pytest.mark.parametrize("channels", [3, 4])
-def test_a_file_of_another_network_is_refused_in_the_words_of_the_users_own(tmp_path, channels):
+def test_error_for_a_file_of_another_network_names_the_encoder(tmp_path, channels):
     image = keras.Input((8, 8, 3))
     keras.Model(image, layers.Conv2D(5, 3)(image)).save_weights(tmp_path / "other.weights.h5")
     network = encoder(channels)
@@ -221,9 +221,9 @@ def test_a_file_of_another_network_is_refused_in_the_words_of_the_users_own(tmp_
         load_encoder_weights(network, "resnet18", tmp_path / "other.weights.h5")
 
 
-def test_a_misfit_is_told_in_the_channels_of_the_users_own_encoder(tmp_path):
+def test_mismatch_states_the_channels_of_the_encoder(tmp_path):
     write_keras2(encoder(5), tmp_path / "five.h5")
-    with pytest.raises(LayerMismatch, match=r"bn_data holds beta \(5\).* expects beta \(4\)"):
+    with pytest.raises(LayerMismatch, match=r"layer bn_data has beta \(5\).* resnet18 .* beta \(4\)"):
         load_encoder_weights(encoder(4), "resnet18", tmp_path / "five.h5")
 
 
@@ -245,6 +245,6 @@ def test_a_misfit_is_told_in_the_channels_of_the_users_own_encoder(tmp_path):
         (None, "imagenet", r"='imagenet': expected the path .* Published weights are for named backbones"),
     ],
 )
-def test_what_is_neither_a_data_set_nor_a_file_is_answered_with_what_there_is(name, weights, message):
+def test_error_lists_data_sets_and_file_suffixes(name, weights, message):
     with pytest.raises(WrongArgument, match=rf"^encoder_weights{message}|^encoder_weights='.*{message}"):
         load_encoder_weights(keras.Sequential(), name, weights)

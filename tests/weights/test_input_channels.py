@@ -1,4 +1,4 @@
-"""Numbers learnt on RGB for images of other channels."""
+"""Adaptation of RGB weights to other numbers of channels."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ KERNEL = np.array([[1.0, 10.0], [2.0, 20.0], [4.0, 40.0]]).reshape(1, 1, 3, 2)  
         (6, [0.5, 1.0, 2.0, 0.5, 1.0, 2.0], [5.0, 10.0, 20.0, 5.0, 10.0, 20.0]),
     ],
 )
-def test_a_kernel_is_summed_for_one_channel_and_cycled_and_rescaled_for_more(channels, first, second):
+def test_kernel_is_summed_or_repeated_and_scaled(channels, first, second):
     adapted = adapt_kernel(KERNEL, channels)
     assert adapted.shape == (1, 1, channels, 2)
     assert_allclose(adapted[0, 0, :, 0], first)
@@ -38,7 +38,7 @@ def test_a_kernel_is_summed_for_one_channel_and_cycled_and_rescaled_for_more(cha
 @pytest.mark.parametrize(
     ("channels", "expected"), [(1, [3.0]), (2, [1.0, 2.0]), (3, [1.0, 2.0, 6.0]), (4, [1.0, 2.0, 6.0, 1.0])]
 )
-def test_statistics_are_averaged_for_one_channel_and_cycled_unscaled_for_more(channels, expected):
+def test_statistics_are_averaged_or_repeated(channels, expected):
     assert_allclose(adapt_statistics(np.array([1.0, 2.0, 6.0]), channels), expected)
 
 
@@ -60,19 +60,19 @@ def adapted(rgb, channels, **options):
 PIXELS = np.random.default_rng(1).uniform(-2, 2, (2, 8, 12, 3)).astype("float32")
 
 
-def test_an_encoder_of_one_channel_answers_as_for_the_grey_image_repeated():
-    rgb, grey = randomise(encoder(3)), PIXELS[..., :1]
-    assert_allclose(infer(adapted(rgb, 1), grey), infer(rgb, np.repeat(grey, 3, axis=-1)), atol=1e-5)
+def test_one_channel_equals_three_equal_channels():
+    rgb, gray = randomise(encoder(3)), PIXELS[..., :1]
+    assert_allclose(infer(adapted(rgb, 1), gray), infer(rgb, np.repeat(gray, 3, axis=-1)), atol=1e-5)
 
 
 @pytest.mark.parametrize("normalised", [False, True])
-def test_an_encoder_of_six_channels_answers_to_rgb_twice_as_to_rgb(normalised):
+def test_six_channels_of_repeated_rgb_equal_rgb(normalised):
     rgb = randomise(encoder(3, normalised=normalised))
     six = adapted(rgb, 6, normalised=normalised)
     assert_allclose(infer(six, np.concatenate([PIXELS, PIXELS], axis=-1)), infer(rgb, PIXELS), atol=1e-5)
 
 
-def test_one_channel_is_normalised_by_the_means_over_rgb():
+def test_statistics_of_one_channel_are_the_means_over_rgb():
     rgb = randomise(encoder(3, normalised=True))
     ours = {weight.path: weight.numpy() for weight in adapted(rgb, 1, normalised=True).weights}
     for weight in rgb.weights:
@@ -83,19 +83,19 @@ def test_one_channel_is_normalised_by_the_means_over_rgb():
 
 
 @pytest.mark.parametrize("channels", [1, 4, 13])
-def test_a_twin_is_the_same_graph_for_three_channels(channels):
+def test_clone_has_the_same_layers_for_three_channels(channels):
     inner = keras.Sequential([keras.layers.Conv2D(2, 1, name="conv")], name="stem")
     image = keras.Input((8, None, channels))
     network = keras.Model(image, keras.layers.ReLU(name="relu")(inner(image)))
-    twin = clone_for_rgb(network)
-    assert image_channels(twin) == 3
-    assert [layer.name for layer in twin.layers[1:]] == [layer.name for layer in network.layers[1:]]
-    copy_adapted(randomise(twin), network)
-    assert_allclose(network.weights[0].numpy(), adapt_kernel(twin.weights[0].numpy(), channels), rtol=1e-6)
+    clone = clone_for_rgb(network)
+    assert image_channels(clone) == 3
+    assert [layer.name for layer in clone.layers[1:]] == [layer.name for layer in network.layers[1:]]
+    copy_adapted(randomise(clone), network)
+    assert_allclose(network.weights[0].numpy(), adapt_kernel(clone.weights[0].numpy(), channels), rtol=1e-6)
     assert image_channels(network) == channels
 
 
-def test_a_layer_whose_outputs_depend_on_the_channels_is_refused_and_nothing_is_changed():
+def test_layer_without_a_rule_is_an_error_and_nothing_is_changed():
     def network(channels):
         image = keras.Input((8, 8, channels))
         x = keras.layers.Conv2D(2, 1, name="first")(image)

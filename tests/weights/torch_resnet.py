@@ -1,4 +1,4 @@
-"""A post-activation ResNet of basic blocks in torch itself, its modules named as torchvision names them."""
+"""Post-activation ResNet of basic blocks in PyTorch, with the module names of torchvision."""
 
 import torch
 from torch import nn
@@ -47,7 +47,7 @@ class ResNet(nn.Module):
 
 
 def randomised_resnet(units=(1, 2, 1, 1), classes=7):
-    """Statistics that no layer's own images would give, so that a mistake in them shows."""
+    """Return a ResNet with random weights and statistics; defaults would hide errors in the statistics."""
     torch.manual_seed(3)
     network = ResNet(units, classes).eval()
     for module in network.modules():

@@ -77,7 +77,7 @@ _TORCH_ROWS: Final = (
 )
 
 _KERNELS: Final = "weights_tf_dim_ordering_tf_kernels"
-# By folder: model; its file without the classifier; the digest by which Keras knows it, MD5 or SHA-256, "" where none.
+# By folder: model; its file without the classifier; its MD5 or SHA-256 in Keras, "" if Keras has none.
 _KERAS_ROWS: Final = {
     "tensorflow/keras-applications/vgg16/": (
         ("vgg16", f"vgg16_{_KERNELS}_notop.h5", "6d6bbae143d832006294945121d1f1fc"),

@@ -1,7 +1,7 @@
 """Identify the encoder of a Keras 2 file of segmentation_models by the names and shapes of its layers.
 
-A PSPNet has the layers of its encoder only up to the feature map that it uses. If several encoders are equal up to
-there, they give the same network, and the first of them is returned.
+A PSPNet has the layers of its encoder only up to the feature map that it uses. Encoders that are equal up to this layer
+give the same network, and the first of them is returned.
 """
 
 import re

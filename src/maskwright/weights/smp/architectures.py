@@ -26,13 +26,13 @@ SupportedValues = Mapping[str, Sequence[object]]  # arguments of smp's classes -
 
 @dataclass(frozen=True)
 class Architecture:
-    """A class of smp and the function that builds the same network here.
+    """A class of smp and the function that builds the same network in this package.
 
     Attributes:
-        unique_tensor: Name of a tensor that no other class here has.
+        unique_tensor: Name of a tensor that no other supported class has.
         read_options: Infers arguments of smp's class from the shapes of tensors.
         build: Builds the network.
-        arguments: smp's names of the arguments that ``build`` takes, and their names there.
+        arguments: Names of arguments in smp -> names of the arguments of ``build``.
         supported: Supported values of smp's arguments.
         skips: Names of the layers for skip connections.
         output_stride: Output stride of the encoder.

@@ -1,4 +1,4 @@
-"""Identify a network of segmentation_models_pytorch (smp) from its state dict, and build it here."""
+"""Identify a network of segmentation_models_pytorch (smp) from its state dict, and build it in Keras."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from maskwright.networks.resnet_v1 import ResNet18V1, ResNet34V1, ResNet50V1, Re
 from maskwright.weights.smp.architectures import ARCHITECTURES, Options, Shapes, matched_numbers
 from maskwright.weights.torch.names import Source
 
-# Units per stage, and whether they are bottlenecks -> name of the encoder in smp, and its builder here.
+# Units per stage, and whether they are bottlenecks -> name of the encoder in smp, and its builder.
 ENCODERS: Final[Mapping[tuple[tuple[int, ...], bool], tuple[str, Callable[..., keras.Model]]]] = {
     ((2, 2, 2, 2), False): ("resnet18", ResNet18V1),
     ((3, 4, 6, 3), False): ("resnet34", ResNet34V1),

@@ -22,7 +22,7 @@ Read = Callable[[Path, Source], Tensors]
 PICKLED: Final = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES: Final = (".safetensors", *PICKLED)
 SUFFIXES_IN_WORDS: Final = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-MAX_BYTES: Final = 4 * 2**30  # several times the largest network here
+MAX_BYTES: Final = 4 * 2**30  # several times the largest supported network
 PREFIXES: Final = ("module.", "model.", "_orig_mod.")  # DataParallel, Lightning, torch.compile
 PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # the Lightning example of smp stores them beside the network
 WRAPPERS: Final = ("state_dict", "model_state_dict", "model")  # keys under which training loops store the state dict
@@ -117,7 +117,7 @@ def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
 
 def _read_safetensors(path: Path, source: Source) -> Tensors:
     try:
-        import ml_dtypes  # noqa: F401  with it NumPy knows bfloat16
+        import ml_dtypes  # noqa: F401  registers bfloat16 with NumPy
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
         raise _missing_reader("safetensors", source, error) from error
