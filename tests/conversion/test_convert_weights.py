@@ -1,4 +1,4 @@
-"""The convert command: old checkpoints to Keras 3 or to a run that predicts, runs to torch, refusals by name."""
+"""The convert-weights command: checkpoints to Keras 3 files and runs, runs to PyTorch, and errors."""
 
 import shutil
 
@@ -34,8 +34,8 @@ def photograph(tmp_path):
     return tmp_path / "photo.png", pixels
 
 
-def answer(network, pixels):
-    """What the network itself says, padded by reflection as predicting pads."""
+def predict(network, pixels):
+    """Predict with the network itself, with reflection padding as in inference."""
     padded = np.pad(pixels, ((0, 64 - 45), (0, 96 - 70), (0, 0)), mode="reflect").astype("float32")
     return network.predict_on_batch(padded[None])[0, :45, :70]
 
@@ -47,8 +47,8 @@ def test_keras_2_weights_become_a_keras_3_file(maskwright_command, two_classes, 
     )
     assert code == 0
     assert "new.keras" in out
-    again = keras.saving.load_model(tmp_path / "new.keras", compile=False)
-    np.testing.assert_array_equal(again.predict_on_batch(images), two_classes.predict_on_batch(images))
+    loaded = keras.saving.load_model(tmp_path / "new.keras", compile=False)
+    np.testing.assert_array_equal(loaded.predict_on_batch(images), two_classes.predict_on_batch(images))
 
 
 def test_keras_2_weights_become_a_run_that_predicts_and_scores(
@@ -59,8 +59,8 @@ def test_keras_2_weights_become_a_run_that_predicts_and_scores(
     options = ("--classes", "background,road", "--set", "activation=softmax")
     assert maskwright_command("convert-weights", old, "--out", run, *options)[0] == 0
     segmenter = Segmenter.load(run)
-    # The pre-activation ResNets take 0-255 as they are, so nothing stands between the pixels and the network.
-    np.testing.assert_allclose(segmenter.predict_probabilities(file), answer(two_classes, pixels), atol=1e-5)
+    # Pre-activation ResNets take pixels in 0-255, so there is no preprocessing.
+    np.testing.assert_allclose(segmenter.predict_probabilities(file), predict(two_classes, pixels), atol=1e-5)
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     file.rename(tmp_path / "images/photo.png")
@@ -74,7 +74,7 @@ def test_bgr_network_takes_rgb_images_in_its_run(maskwright_command, photograph,
     old = write_weights(tmp_path / "vgg.h5", layers_of(network))
     run = tmp_path / "run"
     assert maskwright_command("convert-weights", old, "--out", run, "--set", "activation=sigmoid")[0] == 0
-    expected = answer(network, get_preprocessing("vgg16")(pixels))
+    expected = predict(network, get_preprocessing("vgg16")(pixels))
     assert expected.std() > 0.001
     np.testing.assert_allclose(Segmenter.load(run).predict_probabilities(file), expected, atol=1e-4)
 
@@ -83,28 +83,28 @@ def test_network_survives_the_round_trip_to_torch(maskwright_command, tmp_path):
     images = np.random.default_rng(1).normal(size=(1, 64, 64, 3)).astype("float32")
     network = randomise(Unet("resnet18_v1", classes=3, activation="softmax"), seed=2)
     network.save(tmp_path / "ours.keras")
-    there, back = tmp_path / "there.safetensors", tmp_path / "back.keras"
-    assert maskwright_command("convert-weights", tmp_path / "ours.keras", "--to", "smp", "--out", there)[0] == 0
-    assert maskwright_command("convert-weights", there, "--out", back)[0] == 0
-    again = keras.saving.load_model(back, compile=False)
-    np.testing.assert_allclose(again.predict_on_batch(images), network.predict_on_batch(images), atol=1e-5)
+    torch_file, back = tmp_path / "torch.safetensors", tmp_path / "back.keras"
+    assert maskwright_command("convert-weights", tmp_path / "ours.keras", "--to", "smp", "--out", torch_file)[0] == 0
+    assert maskwright_command("convert-weights", torch_file, "--out", back)[0] == 0
+    loaded = keras.saving.load_model(back, compile=False)
+    np.testing.assert_allclose(loaded.predict_on_batch(images), network.predict_on_batch(images), atol=1e-5)
 
 
 def test_normalisation_survives_the_round_trip_to_torch(maskwright_command, photograph, tmp_path):
     file, pixels = photograph
     network = randomise(Unet("resnet18_v1", classes=1), seed=2)
-    there, back = tmp_path / "there.safetensors", tmp_path / "back"
-    save_smp(network, there)
+    torch_file, back = tmp_path / "torch.safetensors", tmp_path / "back"
+    save_smp(network, torch_file)
     statistics = ("--set", "mean=[0.1,0.2,0.3]", "--set", "std=0.5")
     code, out, _ = maskwright_command(
-        "convert-weights", there, "--out", back, "--set", "activation=sigmoid", *statistics
+        "convert-weights", torch_file, "--out", back, "--set", "activation=sigmoid", *statistics
     )
     assert code == 0
     assert "--set mean" not in out
-    expected = answer(network, np.float32((pixels / 255 - np.array([0.1, 0.2, 0.3])) / 0.5))
+    expected = predict(network, np.float32((pixels / 255 - np.array([0.1, 0.2, 0.3])) / 0.5))
     np.testing.assert_allclose(Segmenter.load(back).predict_probabilities(file), expected, atol=1e-4)
     code, out, _ = maskwright_command(
-        "convert-weights", there, "--out", tmp_path / "other", "--set", "activation=sigmoid"
+        "convert-weights", torch_file, "--out", tmp_path / "other", "--set", "activation=sigmoid"
     )
     assert code == 0
     assert "[0, 1] minus 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225" in out
@@ -193,8 +193,8 @@ def test_whole_model_of_fixed_size_becomes_a_run_for_any_size(maskwright_command
     assert maskwright_command("convert-weights", old, "--out", tmp_path / "run")[0] == 0
     open_network = Unet("resnet18", **SMALL)
     open_network.set_weights(network.get_weights())
-    again = Segmenter.load(tmp_path / "run").predict_probabilities(file)
-    np.testing.assert_allclose(again, answer(open_network, pixels), atol=1e-5)
+    found = Segmenter.load(tmp_path / "run").predict_probabilities(file)
+    np.testing.assert_allclose(found, predict(open_network, pixels), atol=1e-5)
 
 
 def test_torch_file_becomes_a_run_with_imagenet_normalisation(maskwright_command, photograph, tmp_path):
@@ -204,16 +204,16 @@ def test_torch_file_becomes_a_run_with_imagenet_normalisation(maskwright_command
     code, out, _ = maskwright_command("convert-weights", tmp_path / "a.safetensors", "--out", tmp_path / "run")
     assert code == 0
     assert "assumed sigmoid" in out
-    expected = answer(load_smp(tmp_path / "a.safetensors"), get_preprocessing("resnet34_v1")(pixels))
+    expected = predict(load_smp(tmp_path / "a.safetensors"), get_preprocessing("resnet34_v1")(pixels))
     np.testing.assert_allclose(Segmenter.load(tmp_path / "run").predict_probabilities(file), expected, atol=1e-4)
     code, out, _ = maskwright_command(
         "convert-weights", tmp_path / "run", "--to", "smp", "--out", tmp_path / "b.safetensors"
     )
     assert code == 0
     assert "[0, 1] minus 0.485, 0.456, 0.406, divided by 0.229, 0.224, 0.225" in out
-    again = load_smp(tmp_path / "b.safetensors")
-    for one, other in zip(again.weights, load_smp(tmp_path / "a.safetensors").weights, strict=True):
-        np.testing.assert_array_equal(one, other)
+    loaded = load_smp(tmp_path / "b.safetensors")
+    for weight, expected_weight in zip(loaded.weights, load_smp(tmp_path / "a.safetensors").weights, strict=True):
+        np.testing.assert_array_equal(weight, expected_weight)
 
 
 def test_run_is_replaced_only_with_overwrite(maskwright_command, trained, old, tmp_path):

@@ -153,4 +153,4 @@ def test_two_layers_with_the_same_current_name_are_an_error(tmp_path):
         "conv1_conv": kernel(3, 1, 1, 2, 2),
     }
     message = error_of(small_network(), write_weights(tmp_path / "old.h5", duplicates), DuplicateLayerName)
-    assert "conv1/conv and conv1_conv are both named conv1_conv" in message
+    assert "conv1/conv and conv1_conv both correspond to the layer conv1_conv;" in message

@@ -108,9 +108,9 @@ class _ExpressionTable:
 
 
 def _compared(operations: Iterator[Operation], *, is_shared: bool) -> list[Operation]:
-    """Return the operations to compare, without layer names and without Lambda layers, which have other counterparts.
+    """Return the operations to compare, without names of layers and without Lambda layers, which networks lack.
 
-    A layer in both graphs is compared by name, so only its activation is returned.
+    A layer in both graphs is represented by its name, so only its activation is returned.
     """
     anonymous = [operation._replace(layer="") for operation in operations if operation.kind != "Lambda"]
     return [operation for operation in anonymous[1:] if operation.kind == "Activation"] if is_shared else anonymous

@@ -76,7 +76,7 @@ class Operation(NamedTuple):
 def check_layers(network: keras.Model, description: Description, layer_configs: Collection[Mapping[str, Any]]) -> None:
     """Check that the layers of a whole model have the same types and settings as those of ``network``.
 
-    The weights alone do not determine the predictions: layers without weights and settings such as strides differ.
+    Weights determine neither the layers without weights nor settings such as strides.
 
     Args:
         network: The rebuilt network.

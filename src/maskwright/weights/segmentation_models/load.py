@@ -43,7 +43,7 @@ def load_legacy_weights(network: keras.Model, file: LegacyPath, *, argument: str
 
     Layers are matched by name. Layers that Keras named automatically (``conv2d_12``) are matched in the order of their
     creation, each with the next layer of ``network`` of the same type and shapes. Consecutive ones that are the slices
-    of a grouped convolution are concatenated. An optimizer state is not read.
+    of a grouped convolution are concatenated. An optimizer state is not read. After an error, ``network`` is unchanged.
 
     Args:
         network: A network with the layers that were saved.
@@ -55,7 +55,6 @@ def load_legacy_weights(network: keras.Model, file: LegacyPath, *, argument: str
         LayerMismatch: The shapes of a layer differ.
         DuplicateLayerName: Two layers of the file have the same name in this package.
         DifferentLayers: The file or the network has layers that the other lacks.
-            After any error, ``network`` is unchanged.
 
     >>> load_legacy_weights(keras.Sequential(), "missing.h5")
     Traceback (most recent call last):

@@ -24,7 +24,7 @@ FIRST_RELEASE_NAMES: Final = (
 class DuplicateLayerName(InputError):
     """Two layers of a file that have the same name in this package."""
 
-    text = "{file}: the layers {first} and {second} are both named {name} in Keras 3; expected only one of them."
+    text = "{file}: the layers {first} and {second} both correspond to the layer {name}; expected only one of them."
 
 
 def parse_auto_name(name: str) -> tuple[str, int] | None:
