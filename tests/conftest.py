@@ -1,4 +1,4 @@
-"""What several tests share: a drawn data set, a run trained on it for a moment, and the command line."""
+"""Shared fixtures: a drawn data set, a short training run on it, and the command line."""
 
 import signal
 import sys
@@ -25,7 +25,7 @@ def interrupted_by_sigint():
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory):
-    """The demo's data set, few and small: train, val and new, each with images and masks."""
+    """A small version of the demo's data set: train, val and new, each with images and masks."""
     from maskwright.data.demo import draw_demo
 
     folder = tmp_path_factory.mktemp("drawn")
@@ -35,7 +35,7 @@ def drawn(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained(drawn, tmp_path_factory):
-    """A complete run: two epochs of a small network."""
+    """The segmenter of a complete run: two epochs of a small network."""
     from maskwright.segmenter import Segmenter
 
     return Segmenter.train(

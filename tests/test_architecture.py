@@ -1,4 +1,4 @@
-"""The tree is the architecture: imports point one way, and predicting needs no training framework until it has one."""
+"""Imports between the parts of the package point one way, and prediction imports no training framework."""
 
 import ast
 import subprocess
@@ -11,7 +11,7 @@ import maskwright
 
 SOURCE = Path(maskwright.__file__).parent
 
-# What each part may import, beside itself. Doors stand outside all parts.
+# Parts that each part may import in addition to itself.
 ALLOWED = {
     "errors": set(),
     "framework": {"errors"},
@@ -59,12 +59,12 @@ def imported_parts(file):
         yield from (name.split(".")[1] for name in names if name.startswith("maskwright."))
 
 
-def test_every_part_has_its_place():
+def test_the_table_of_imports_lists_every_part():
     assert {part_of(file) for file in SOURCE.rglob("*.py")} == set(ALLOWED)
 
 
 @pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda file: str(file.relative_to(SOURCE)))
-def test_imports_point_one_way(file):
+def test_a_file_imports_only_the_parts_that_its_part_may_import(file):
     part = part_of(file)
     assert set(imported_parts(file)) - {part} <= ALLOWED[part]
 
@@ -87,14 +87,14 @@ def test_imports_point_one_way(file):
         "maskwright.weights.download",
     ],
 )
-def test_no_training_framework_is_loaded_by(module):
+def test_import_loads_no_training_framework(module):
     code = f"import sys, {module}; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert module in loaded
     assert not {"keras", "tensorflow", "jax", "torch"} & set(loaded)
 
 
-def test_every_public_name_is_there_and_documented():
+def test_every_public_name_exists_and_has_a_docstring():
     for name in maskwright.__all__:
         value = getattr(maskwright, name)
         assert name == "__version__" or value.__doc__

@@ -1,4 +1,4 @@
-"""Links of the guides lead somewhere."""
+"""Relative links of the README and the guides resolve."""
 
 import re
 from pathlib import Path

@@ -1,15 +1,15 @@
-"""Loading Keras: what it would load besides is left out, and nothing stays of having left it out."""
+"""`load_keras` leaves optional packages out, and they can be imported afterwards."""
 
 import subprocess
 import sys
 
 import pytest
 
-LOADS = """
+CODE = """
 import gc, os, sys
 from maskwright.framework import load_keras
 finders = [*sys.meta_path]
-load_keras(optional_packages={whole})
+load_keras(optional_packages={optional_packages})
 assert "keras" in sys.modules and gc.isenabled() and {{*finders}} >= {{*sys.meta_path[:1]}}
 print(*({{"matplotlib", "sklearn", "jax"}} & {{*sys.modules}}))
 import matplotlib.pyplot
@@ -17,23 +17,23 @@ print(*matplotlib.pyplot.figure().get_size_inches())
 """
 
 
-def loaded(*, whole, backend):
-    code = LOADS.format(whole=whole)
+def packages_loaded_with_keras(*, optional_packages, backend):
+    code = CODE.format(optional_packages=optional_packages)
     environment = {"KERAS_BACKEND": backend, "MPLBACKEND": "Agg", "PATH": "", "HOME": "/nowhere"}
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    beside, size = told.stdout.splitlines()
-    assert size == "6.4 4.8"  # it can be loaded afterwards
-    return set(beside.split())
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    packages, figure_size = done.stdout.splitlines()
+    assert figure_size == "6.4 4.8"  # matplotlib can be imported afterwards
+    return set(packages.split())
 
 
-def test_what_nothing_here_makes_use_of_stays_out():
-    assert loaded(whole=False, backend="tensorflow") == set()
+def test_optional_packages_are_not_loaded_by_default():
+    assert packages_loaded_with_keras(optional_packages=False, backend="tensorflow") == set()
 
 
-def test_a_users_own_code_finds_all_of_it():
-    assert "matplotlib" in loaded(whole=True, backend="tensorflow")
+def test_optional_packages_are_loaded_on_request():
+    assert "matplotlib" in packages_loaded_with_keras(optional_packages=True, backend="tensorflow")
 
 
-def test_jax_is_loaded_where_it_computes():
+def test_jax_is_loaded_if_it_is_the_backend():
     pytest.importorskip("jax")
-    assert loaded(whole=False, backend="jax") == {"jax"}
+    assert packages_loaded_with_keras(optional_packages=False, backend="jax") == {"jax"}

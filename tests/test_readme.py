@@ -1,4 +1,4 @@
-"""The README's own commands and code, run as they stand but for the time they would take."""
+"""Run the commands and the code of the README, with settings that shorten the trainings."""
 
 import re
 import shlex
@@ -21,16 +21,16 @@ QUICK_SALT = (
     "--set training.batch_size=4"
 )
 
-pytestmark = pytest.mark.skipif(not README.exists(), reason="installed without its README")
+pytestmark = pytest.mark.skipif(not README.exists(), reason="the README is not installed")
 
 
-def blocks(language):
+def code_blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 @pytest.fixture
 def folders(drawn, tmp_path, monkeypatch):
-    """The folders the README speaks of."""
+    """Make the folders that the README names, and change to their parent."""
     for name, source in {
         "data/images": "train/images",
         "data/masks": "train/masks",
@@ -48,8 +48,10 @@ def folders(drawn, tmp_path, monkeypatch):
     (drawn / "new/images/one.png").unlink()
 
 
-def test_the_commands_and_then_the_python_of_the_readme(folders, maskwright_command):
-    lines = [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ maskwright")]
+def test_commands_and_python_example_of_the_readme_run(folders, maskwright_command):
+    lines = [
+        line[2:] for block in code_blocks("console") for line in block.splitlines() if line.startswith("$ maskwright")
+    ]
     commands = [line.split()[1] for line in lines]
     assert commands == ["check", "train", "predict", "evaluate", "export", "predict", "predict", "train", "submit"]
     for line in lines:
@@ -58,28 +60,28 @@ def test_the_commands_and_then_the_python_of_the_readme(folders, maskwright_comm
         code, _, err = maskwright_command(*arguments)
         assert code == 0, (line, err)
     assert Path("run/report.html").is_file()
-    assert len(list(Path("masks").glob("*.overlay.png"))) == 2  # one.png is another name of 000.png
+    assert len(list(Path("masks").glob("*.overlay.png"))) == 2  # one.png is a link to 000.png
     assert len(list(Path("fast-masks").glob("*.png"))) == 2
     assert len(Path("submission.csv").read_text().splitlines()) == 1 + 2
     assert Image.open("section-mask.tif").size == Image.open("section.tif").size
 
-    (training,) = (block for block in blocks("python") if "Segmenter.train" in block)
+    (training,) = (block for block in code_blocks("python") if "Segmenter.train" in block)
     quick = 'epochs=1, overwrite=True, recipe={"training": {"patch_size": (64, 64), "batch_size": 4}}'
     names = {}
-    exec(training.replace('time_budget="20m"', quick), names)  # noqa: S102 - our own README
+    exec(training.replace('time_budget="20m"', quick), names)  # noqa: S102 - from the repository
     assert names["mask"].ndim == 2
     assert 0 <= names["scores"].mean_iou <= 1
 
 
-def test_the_keras_code_of_the_readme(tmp_path, monkeypatch):
-    (code,) = (block for block in blocks("python") if "mw.Unet" in block)
+def test_keras_example_of_the_readme_runs(tmp_path, monkeypatch):
+    (code,) = (block for block in code_blocks("python") if "mw.Unet" in block)
     names = {}
     network = Unet("resnet18", decoder_filters=(8, 8, 8, 8, 8))
     write_model(
         tmp_path / "old.h5", layers_of(network), layer_configs(network), output="sigmoid", inputs=inputs_of(network)
     )
     monkeypatch.chdir(tmp_path)
-    exec(code.replace('encoder_weights="imagenet"', "encoder_weights=None"), names)  # noqa: S102 - our own README
+    exec(code.replace('encoder_weights="imagenet"', "encoder_weights=None"), names)  # noqa: S102 - from the repository
     assert names["old"].count_params() == network.count_params()
     assert names["model"].output_shape == (None, None, None, 11)
     assert names["article"].output_shape == (None, 224, 224, 1)
