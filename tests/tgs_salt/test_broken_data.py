@@ -46,8 +46,10 @@ def explain(tmp_path, maskwright_command):
         before.update(digests(tmp_path))
         command = ["train", "--preset", "tgs-salt", "--data", data, "--out", tmp_path / "run", "--explain"]
         code, out, err = maskwright_command(*command, "--python", tmp_path / "mine.py")
-        told = [line for line in out.splitlines() if line.startswith(("warning: ", "fatal: ")) and USUAL not in line]
-        return code, told, err
+        warnings = [
+            line for line in out.splitlines() if line.startswith(("warning: ", "fatal: ")) and USUAL not in line
+        ]
+        return code, warnings, err
 
     yield run
     assert digests(tmp_path) == before
@@ -94,7 +96,7 @@ def all_of_another_size_and_no_train_csv(data, masks, name):
 
 
 def an_id_in_train_csv_only(data, masks, name):
-    write_train_csv(data, runs_of(masks) | {"stranger": "1 2"})
+    write_train_csv(data, runs_of(masks) | {"unknown_id": "1 2"})
 
 
 def an_image_missing_in_train_csv(data, masks, name):
@@ -173,13 +175,13 @@ def held_out_first(data, masks):
     return folds(list(masks), coverage, number=5, seed=0, strata=read_strata(data / "depths.csv"))[0]
 
 
-def cases(words):
-    return [pytest.param(damage, text, id=damage.__name__) for damage, text in words.items()]
+def cases(message):
+    return [pytest.param(damage, text, id=damage.__name__) for damage, text in message.items()]
 
 
-def is_said(text, words, data, name):
+def matches(text, message, data, name):
     """Whether a text matches a template with ``{data}``, ``{name}`` and ``...`` for any text."""
-    pattern = re.escape(words.format(data=data, name=name)).replace(re.escape("..."), r"[^\n]+")
+    pattern = re.escape(message.format(data=data, name=name)).replace(re.escape("..."), r"[^\n]+")
     return re.fullmatch(pattern, text) is not None
 
 
@@ -190,8 +192,7 @@ REFUSED = {
     "expected pixels up to 10201, 101 x 101.",
     overlapping_runs: "{data}/train.csv: {name}: found a run at 14 that starts before the end of the previous one; "
     "expected ordered runs without overlap.",
-    runs_not_numbers: "{data}/train.csv: {name}: found '5 ten'; "
-    "expected pairs of positive integers: start and length.",
+    runs_not_numbers: "{data}/train.csv: {name}: found '5 ten'; expected pairs of positive integers: start and length.",
     no_header: "{data}/train.csv: found the columns empty,; expected id,rle_mask.",
     a_mask_of_another_size: "{data}/train/masks/{name}.png: found a mask of 50 x 101; "
     "expected 101 x 101, the size of its image. Restore the original.",
@@ -205,7 +206,7 @@ REFUSED = {
 }
 
 WARNED = {
-    an_id_in_train_csv_only: "ids in {data}/train.csv without an image: 1, for example stranger",
+    an_id_in_train_csv_only: "ids in {data}/train.csv without an image: 1, for example unknown_id",
     an_image_missing_in_train_csv: "images without a row in {data}/train.csv: 1, for example {name}",
     an_image_missing_in_depths: "training images without a depth in {data}/depths.csv: 1, for example {name}",
     a_mask_that_is_not_its_run_lengths: "masks that differ from {data}/train.csv "
@@ -214,26 +215,27 @@ WARNED = {
 
 COLOURED = (
     "error: The data cannot be used for training:\n- 1 image with a different number of channels: found 3 "
-    "(RGB, not gray); expected 1, as in data.channels. Convert or remove this image. In {data}/train/images/{name}.png.\n"
+    "(RGB, not gray); expected 1, as in data.channels. Convert or remove this image. In "
+    "{data}/train/images/{name}.png.\n"
 )
 
 
-@pytest.mark.parametrize(("damage", "words"), cases(REFUSED))
-def test_unusable_data_gives_one_error_that_names_the_file(copied, explain, damage, words):
+@pytest.mark.parametrize(("damage", "message"), cases(REFUSED))
+def test_unusable_data_gives_one_error_that_names_the_file(copied, explain, damage, message):
     data, masks, name = copied
     damage(data, masks, name)
-    code, told, err = explain(data)
-    assert (code, told) == (1, [])
-    assert is_said(err, f"error: {words}\n", data, name), err
+    code, warnings, err = explain(data)
+    assert (code, warnings) == (1, [])
+    assert matches(err, f"error: {message}\n", data, name), err
 
 
-@pytest.mark.parametrize(("damage", "words"), cases(WARNED))
-def test_usable_data_gives_one_warning(copied, explain, damage, words):
+@pytest.mark.parametrize(("damage", "message"), cases(WARNED))
+def test_usable_data_gives_one_warning(copied, explain, damage, message):
     data, masks, name = copied
     damage(data, masks, name)
-    code, told, err = explain(data)
+    code, warnings, err = explain(data)
     assert (code, err) == (0, "")
-    assert told == [f"warning: {words.format(data=data, name=name)}"]
+    assert warnings == [f"warning: {message.format(data=data, name=name)}"]
 
 
 @pytest.mark.parametrize("damage", [nothing_missing, no_masks_folder, no_depths, all_of_another_size_and_no_train_csv])
@@ -247,9 +249,9 @@ def test_optional_files_may_be_missing_without_a_warning(copied, explain, damage
 def test_image_that_is_left_out_gives_one_warning(copied, explain, damage):
     data, masks, name = copied
     damage(data, masks, name)
-    code, told, err = explain(data)
+    code, warnings, err = explain(data)
     assert (code, err) == (0, "")
-    assert [name in line for line in told] == [True]
+    assert [name in line for line in warnings] == [True]
 
 
 @pytest.mark.parametrize("held_out", [True, False])
@@ -257,16 +259,16 @@ def test_image_with_other_channels_is_an_error(copied, explain, held_out):
     data, masks, _ = copied
     name = next(name for name in masks if (name in held_out_first(data, masks)) == held_out)
     colour(data / f"train/images/{name}.png")
-    code, told, err = explain(data)
-    assert (code, told) == (1, [])
-    assert is_said(err, COLOURED, data, name), err
+    code, warnings, err = explain(data)
+    assert (code, warnings) == (1, [])
+    assert matches(err, COLOURED, data, name), err
 
 
 def test_missing_header_gives_a_short_error(copied, explain):
     data, masks, name = copied
     no_header_and_salt_in_the_first_line(data, masks, name)
-    code, told, err = explain(data)
-    assert (code, told) == (1, [])
+    code, warnings, err = explain(data)
+    assert (code, warnings) == (1, [])
     assert err.startswith(f"error: {data}/train.csv: found the columns ")
     assert err.endswith("expected id,rle_mask.\n")
     assert len(err) < len(str(data)) + 200

@@ -119,14 +119,14 @@ def test_ensemble_is_kept_only_if_its_mean_gains(run, tmp_path):
 
 def mean_of(runs):
     """Mean IoU of the averaged networks on the validation images of the first run, computed independently."""
-    engines = [open_engine(one.folder) for one in runs]
+    engines = [open_engine(run.folder) for run in runs]
     plain, values = engines[0].bundle, parse_mask_values(runs[0].read_recipe().data.mask_values)
     total = 0
     for pair in runs[0].read_split()["validation"]:
         image = read_image(pair.image)
-        said = np.mean([predict_probabilities(engine, image) for engine in engines], axis=0)
+        probabilities = np.mean([predict_probabilities(engine, image) for engine in engines], axis=0)
         truth = values.encode(read_mask(pair.mask), file=pair.mask)
-        total = total + confusion_matrix(truth, plain.decide(said), classes=len(plain.labels), ignore=255)
+        total = total + confusion_matrix(truth, plain.decide(probabilities), classes=len(plain.labels), ignore=255)
     names = [label.name for label in plain.labels]
     return Scores.from_confusion(total, names, background=plain.background).mean_iou
 
@@ -190,14 +190,16 @@ def test_run_without_validation_images_is_an_error(run):
 
 def test_without_time_one_batch_per_network_is_predicted(run, monkeypatch):
     monkeypatch.setattr(held_out, "BATCH_SIZE", 1)
-    known, validated = held_out_images([NetworkOfRun(run.folder, run)], variants=1)
-    assert len(known) > 1
-    with HeldOutPredictions(known, (), 3, folder=run.folder) as answers:
-        places = [place for _, place, _ in predict_held_out(validated, answers, seconds=0.0, progress=lambda *_: None)]
-        assert len(places) == 1
-        assert answers.predicted_indices == places
-    with HeldOutPredictions(known, (), 3, folder=run.folder) as answers:
-        assert len(list(predict_held_out(validated, answers, progress=lambda *_: None))) == len(known)
+    images, validated = held_out_images([NetworkOfRun(run.folder, run)], variants=1)
+    assert len(images) > 1
+    with HeldOutPredictions(images, (), 3, folder=run.folder) as predictions:
+        indices = [
+            index for _, index, _ in predict_held_out(validated, predictions, seconds=0.0, progress=lambda *_: None)
+        ]
+        assert len(indices) == 1
+        assert predictions.predicted_indices == indices
+    with HeldOutPredictions(images, (), 3, folder=run.folder) as predictions:
+        assert len(list(predict_held_out(validated, predictions, progress=lambda *_: None))) == len(images)
 
 
 def test_storage_bound_limits_the_number_of_images(run, monkeypatch):
@@ -209,18 +211,18 @@ def test_storage_bound_limits_the_number_of_images(run, monkeypatch):
 
 def test_predictions_of_networks_are_averaged_by_transform(tmp_path):
     truths = [np.zeros((4, 5), np.uint8), np.zeros((6, 2), np.uint8)]
-    known = [HeldOutImage("a", truths[0], 0), HeldOutImage("b", truths[1], 20)]
+    images = [HeldOutImage("a", truths[0], 0), HeldOutImage("b", truths[1], 20)]
     rng = np.random.default_rng(0)
-    with HeldOutPredictions(known, ("mirrored", "smaller"), 2, folder=tmp_path) as answers:
-        said = [rng.random((3, *truth.shape, 2)).astype(np.float32) for truth in truths * 2]
-        for place, ways in zip((0, 1, 0, 1), said, strict=True):
-            for way, answer in enumerate(ways):
-                answers.add(place, way, answer)
-        assert answers.max_networks_per_image == 2
-        for place in (0, 1):
-            both = (said[place] + said[place + 2]) / 2
-            np.testing.assert_allclose(answers.mean(place), both[0], atol=1e-6)
-            np.testing.assert_allclose(answers.mean(place, ("smaller",)), both[[0, 2]].mean(axis=0), atol=1e-6)
+    with HeldOutPredictions(images, ("mirrored", "smaller"), 2, folder=tmp_path) as predictions:
+        probabilities = [rng.random((3, *truth.shape, 2)).astype(np.float32) for truth in truths * 2]
+        for index, variants in zip((0, 1, 0, 1), probabilities, strict=True):
+            for variant, prediction in enumerate(variants):
+                predictions.add(index, variant, prediction)
+        assert predictions.max_networks_per_image == 2
+        for index in (0, 1):
+            both = (probabilities[index] + probabilities[index + 2]) / 2
+            np.testing.assert_allclose(predictions.mean(index), both[0], atol=1e-6)
+            np.testing.assert_allclose(predictions.mean(index, ("smaller",)), both[[0, 2]].mean(axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -241,14 +243,14 @@ def test_tried_transforms_follow_the_augmentation(drawn, groups):
 
 
 def test_command_tunes_a_run_and_combines_two(run, tmp_path, drawn, maskwright_command):
-    code, told, err = maskwright_command("tune", run.folder)
+    code, output, err = maskwright_command("tune", run.folder)
     assert code == 0, err
-    assert "fill holes" in told
+    assert "fill holes" in output
     assert (run.folder / "tuning.html").is_file()
     twice = [run.folder, run.folder]
-    code, told, err = maskwright_command("ensemble", *twice, "--out", tmp_path / "both", "--tuned-by", run.folder)
+    code, output, err = maskwright_command("ensemble", *twice, "--out", tmp_path / "both", "--tuned-by", run.folder)
     assert code == 0, err
-    assert "(networks: 2)" in told
+    assert "(networks: 2)" in output
     for folder, masks in ((run.folder, tmp_path / "one"), (tmp_path / "both", tmp_path / "two")):
         code, _, err = maskwright_command("predict", folder, drawn / "new/images", "--out", masks)
         assert code == 0, err
@@ -264,10 +266,10 @@ def test_command_tunes_a_run_and_combines_two(run, tmp_path, drawn, maskwright_c
 
 def test_ensemble_command_prints_the_gain_of_the_mean(run, tmp_path, maskwright_command):
     command = ["ensemble", run.folder, run.folder, "--time-budget", "5m", "--out", tmp_path / "both"]
-    code, told, err = maskwright_command(*command)
+    code, output, err = maskwright_command(*command)
     assert code == 0, err
-    assert re.search(r"mean of the networks +0\.\d{4} +[+-]0\.0000 +off", told)
-    assert "(networks: 1)" in told
+    assert re.search(r"mean of the networks +0\.\d{4} +[+-]0\.0000 +off", output)
+    assert "(networks: 1)" in output
     assert (tmp_path / "both/tuning.html").is_file()
     code, _, err = maskwright_command(*command)
     assert (code, "--overwrite" in err) == (1, True)
@@ -277,15 +279,15 @@ def test_ensemble_command_prints_the_gain_of_the_mean(run, tmp_path, maskwright_
 
 
 def test_ensemble_takes_the_tuning_of_another_folder(run, tmp_path, maskwright_command):
-    decided = Bundle.read(run.folder).model_copy(update={"tta": ("mirrored",), "fill_holes": True})
+    tuned = Bundle.read(run.folder).model_copy(update={"tta": ("mirrored",), "fill_holes": True})
     shutil.copytree(run.folder, tmp_path / "folds")
-    decided.write(tmp_path / "folds")
+    tuned.write(tmp_path / "folds")
     command = ["ensemble", run.folder, run.folder, "--tuned-by", tmp_path / "folds", "--out", tmp_path / "both"]
     code, _, err = maskwright_command(*command)
     assert code == 0, err
-    assert Bundle.read(tmp_path / "both") == decided
-    labels = (*decided.labels[:-1], Label(name="other", value=9, colour=(1, 2, 3)))
-    decided.model_copy(update={"labels": labels}).write(tmp_path / "folds")
+    assert Bundle.read(tmp_path / "both") == tuned
+    labels = (*tuned.labels[:-1], Label(name="other", value=9, colour=(1, 2, 3)))
+    tuned.model_copy(update={"labels": labels}).write(tmp_path / "folds")
     code, _, err = maskwright_command(*command, "--overwrite")
     assert code == 1
     assert "bundle of other classes" in err
@@ -293,10 +295,10 @@ def test_ensemble_takes_the_tuning_of_another_folder(run, tmp_path, maskwright_c
 
 def test_gain_is_not_measured_without_held_out_images(run, tmp_path, maskwright_command):
     run.split.unlink()
-    code, told, err = maskwright_command("ensemble", run.folder, run.folder, "--out", tmp_path / "both")
+    code, output, err = maskwright_command("ensemble", run.folder, run.folder, "--out", tmp_path / "both")
     assert code == 0, err
-    assert "note: the gain was not measured" in told
-    assert "(networks: 2)" in told
+    assert "note: the gain was not measured" in output
+    assert "(networks: 2)" in output
 
 
 def test_one_network_is_in_memory_at_a_time(run, monkeypatch):
@@ -312,16 +314,16 @@ def test_one_network_is_in_memory_at_a_time(run, monkeypatch):
         return engine
 
     monkeypatch.setattr(held_out, "open_engine", opened)
-    known, validated = held_out_images([NetworkOfRun(run.folder, run)] * 3, variants=2)
-    gray = {place: gray_pair(run.folder, place, known) for place in range(len(known))}
-    validated = [replace(one, pairs=gray) for one in validated]
-    with HeldOutPredictions(known, ("mirrored",), 1, folder=run.folder) as answers:
-        assert len(list(predict_held_out(validated, answers, progress=lambda *_: None))) == 3 * len(known)
+    images, validated = held_out_images([NetworkOfRun(run.folder, run)] * 3, variants=2)
+    gray = {index: gray_pair(run.folder, index, images) for index in range(len(images))}
+    validated = [replace(network, pairs=gray) for network in validated]
+    with HeldOutPredictions(images, ("mirrored",), 1, folder=run.folder) as predictions:
+        assert len(list(predict_held_out(validated, predictions, progress=lambda *_: None))) == 3 * len(images)
 
 
-def gray_pair(folder, place, known):
-    file = folder / f"gray{place}.png"
-    Image.fromarray(np.full(known[place].truth.shape, 128, np.uint8)).save(file)
+def gray_pair(folder, index, images):
+    file = folder / f"gray{index}.png"
+    Image.fromarray(np.full(images[index].truth.shape, 128, np.uint8)).save(file)
     return Pair(file.stem, file, file)
 
 
@@ -351,32 +353,32 @@ class Scored:
         masks = [mask for _, mask in predictions]
         return sum(masks) / len(masks)
 
-    def mask(self, place):
-        return self.mean[place]
+    def mask(self, index):
+        return self.mean[index]
 
     def score_transforms(self, transforms):
         return self.score(self.mean.items())
 
 
 @pytest.mark.parametrize(
-    ("said", "mean", "max_networks_per_image", "same_images", "expected"),
+    ("masks", "mean", "max_networks_per_image", "same_images", "expected"),
     [
         ([{0: 0.5}], {0: 0.5}, 1, True, ([0.5], [True], [0])),
         ([{0: 0.5}, {1: 0.7}], {0: 0.5, 1: 0.7}, 1, False, ([0.6, None], [True, True], [0, 1])),
         ([{0: 0.5}, {0: 0.7}], {0: 0.8}, 2, True, ([0.7, 0.8], [True, True], [0, 1])),
         ([{0: 0.5}, {0: 0.7}], {0: 0.6}, 2, True, ([0.7, 0.6], [True, False], [1])),
-        ([{0: 0.5, 1: 0.1}, {0: 0.7}], {0: 0.6, 1: 0.9}, 2, True, ([0.7, 0.6], [True, False], [1])),  # fewer were asked
+        ([{0: 0.5, 1: 0.1}, {0: 0.7}], {0: 0.6, 1: 0.9}, 2, True, ([0.7, 0.6], [True, False], [1])),  # short time
         ([{0: 0.5, 1: 0.6}, {1: 0.1}], {0: 0.5, 1: 0.4}, 2, False, ([0.55, 0.45], [True, False], [0])),
         ([{0: 0.5, 1: 0.6}, {1: 0.1}, {2: 0.4}], {0: 0.5, 1: 0.3, 2: 0.4}, 2, False, ([0.5, 0.4], [True, 0], [0, 2])),
         ([{0: 0.5, 1: 0.6}, {1: 0.1, 2: 0.4}], {0: 0.5, 1: 0.3, 2: 0.4}, 2, False, ([0.5, 0.4], [True, True], [0, 1])),
     ],
 )  # fmt: skip
-def test_mean_is_kept_if_it_gains_or_is_not_measurable(said, mean, max_networks_per_image, same_images, expected):
-    options, kept = compare_networks(Scored(mean, max_networks_per_image), said, same_images=same_images)
-    scores, on, left = expected
-    assert [option.score for option in options] == [None if one is None else pytest.approx(one) for one in scores]
+def test_mean_is_kept_if_it_gains_or_is_not_measurable(masks, mean, max_networks_per_image, same_images, expected):
+    options, kept = compare_networks(Scored(mean, max_networks_per_image), masks, same_images=same_images)
+    scores, on, expected_networks = expected
+    assert [option.score for option in options] == [None if score is None else pytest.approx(score) for score in scores]
     assert [option.on for option in options] == on
-    assert kept == left
+    assert kept == expected_networks
 
 
 def test_new_ensemble_or_run_removes_old_tuning_files(run, tmp_path):
