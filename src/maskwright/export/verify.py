@@ -11,10 +11,10 @@ from maskwright.data.pairs import evenly_spaced
 from maskwright.errors import InputError
 from maskwright.images.read import read_image
 from maskwright.inference.engines.engine import Engine
-from maskwright.inference.engines.record import ExportBounds, EnginePrecision, ExportChecks
+from maskwright.inference.engines.record import EnginePrecision, ExportBounds, ExportChecks
 from maskwright.inference.predict_image import predict_indices
-from maskwright.training.evaluate import evaluate_pairs
 from maskwright.training.begin_or_resume import NothingToResume, check_unfinished
+from maskwright.training.evaluate import evaluate_pairs
 from maskwright.training.run import Run
 
 MAX_COMPARED_IMAGES: Final = 10
