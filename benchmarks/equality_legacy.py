@@ -42,7 +42,7 @@ ENCODERS = (
     *(f"efficientnetb{number}" for number in range(8)),
 )
 MAX_DIFFERENCE = 1e-4
-MIN_MASK_STD = 0.01  # nearly constant masks would agree whatever the weights are
+MIN_MASK_STD = 0.01  # nearly constant masks would agree for any weights
 HEADER = """| architecture | encoder | whole model | weights only | standard deviation of the masks | sizes |
 | --- | --- | --- | --- | --- | --- |"""
 

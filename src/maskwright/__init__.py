@@ -50,7 +50,7 @@ __all__ = [*_HOMES, "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version  # which is slow to import, and seldom asked for
+        from importlib.metadata import version  # slow to import and seldom needed
 
         return version("maskwright")
     if name not in _HOMES:

@@ -121,7 +121,7 @@ def test_95_percent_intervals_cover_the_true_score_in_90_to_98_percent():
     generator, covered = np.random.default_rng(4), 0
     for study in range(300):
         unions = generator.integers(500, 1500, 60)
-        true_positives = generator.binomial(unions, generator.beta(6, 4, 60))  # of mean 0.6, whatever the union
+        true_positives = generator.binomial(unions, generator.beta(6, 4, 60))  # of mean 0.6 for any union
         low, high = interval(
             bootstrap(one_class(true_positives, unions)[None], background=False, resamples=400, seed=study)[:, 0, 0]
         )

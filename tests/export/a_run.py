@@ -37,7 +37,7 @@ def build_network() -> keras.Model:
 
 
 def write_run(folder: Path, *, pairs: int = 12, network: keras.Model | None = None) -> Path:
-    """Write a run to ``folder / "run"`` and its pairs beside it. Mask stems end in ``_gt``; the value 255 is ignored.
+    """Write a run to ``folder / "run"`` and its pairs next to it. Mask stems end in ``_gt``; the value 255 is ignored.
 
     If ``network`` is given, its predictions are the masks, with uncertain pixels ignored, and four more images are the
     training images.

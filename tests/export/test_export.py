@@ -218,7 +218,7 @@ def test_engine_with_other_files_is_not_replaced(to, engines, tmp_path):
     for name in ("masks/0.png", "masks/bundle.json", "saved_model/notes/a.pb", "model.txt"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).write_text("mine")
-    text = r"engine: found masks/0\.png, masks/bundle\.json, model\.txt, saved_model/notes/a\.pb beside"
+    text = r"engine: found .*masks/0\.png, masks/bundle\.json, model\.txt, saved_model/notes/a\.pb;"
     with pytest.raises(OutputHoldsMore, match=text):
         check_output_folder(folder, overwrite=True)
     assert (folder / "masks/0.png").read_text() == "mine"

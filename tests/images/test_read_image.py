@@ -21,7 +21,8 @@ def test_gray_is_one_channel_and_exact(tmp_path, suffix):
     gray = noise(5, 7)
     path = saved(tmp_path / f"a{suffix}", gray, **({"lossless": True} if suffix == ".webp" else {}))
     pixels = read_image(path)
-    expected = np.repeat(gray[..., None], 3, axis=2) if suffix == ".webp" else gray[..., None]  # WebP knows no gray
+    channels = 3 if suffix == ".webp" else 1  # WebP has no gray format
+    expected = np.repeat(gray[..., None], channels, axis=2)
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, expected)
 

@@ -40,7 +40,7 @@ def logistic(x: np.ndarray) -> np.ndarray:
 
 
 def max_pool(x: np.ndarray) -> np.ndarray:
-    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # with zeros: what is pooled is never negative
+    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))  # with zeros, since the input is never negative
     return np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::2, ::2].max(axis=(-2, -1))
 
 

@@ -27,7 +27,7 @@ NEW = [
     *(f"resnet{depth}_v1" for depth in (18, 34, 50, 101, 152)),
 ]
 
-# One of each family that is not counted by hand below, a small one; and what one of a family does not tell of another.
+# A small encoder of each family whose parameters are not counted by hand below, and variants with another structure.
 OTHERS = [
     *("vgg16", "vgg19", "densenet121", "mobilenet", "mobilenetv2", "mobilenetv3small"),
     *("mobilenetv3large", "efficientnetb0", "efficientnetv2b0", "convnexttiny", "resnext50", "seresnet50"),

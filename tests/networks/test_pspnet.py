@@ -12,7 +12,7 @@ from tests.networks import numpy_decoders
 from tests.networks.randomise import difference, infer, randomise
 from tests.networks.tiny import decoder_layers, layer_outputs, noise, tiny_encoder, weights_of
 
-# The tapped map's size: multiples of six, as the reference library asks for; not; smaller than six.
+# Sides of the feature map: multiples of six, as segmentation_models requires; other sides; sides below six.
 CASES = {
     "six cells": ((48, 96), "eighth", 8, {}),
     "six cells, largest": ((96, 192), "sixteenth", 16, {"pooling_type": "max", "dropout": 0.5}),

@@ -30,7 +30,7 @@ def seeded_tensor(name, shape):
     are small and cancel, so the layer keeps the scale of its input and a wrong epsilon changes the output. The last
     normalisation of a residual unit halves its branch, so that deep encoders do not explode. Kernels of gates are
     small, because steep gates amplify rounding errors, and so are kernels before group normalisation, because a wrong
-    epsilon does not matter beside large variances. The first kernel of a channel gate is positive, because a ReLU
+    epsilon does not matter next to large variances. The first kernel of a channel gate is positive, because a ReLU
     follows, which may have one unit only and must not be zero.
     """
     kind = name.rpartition(".")[2]

@@ -106,9 +106,9 @@ def test_unet_keeps_only_the_layers_that_cannot_be_merged():
     assert remaining["UpSampling2D"] == remaining["Concatenate"] == 0
     assert remaining["Conv2DTranspose"] == 5
     assert remaining["Add"] == layer_classes(network)["Add"] + 4  # one for each skip
-    # Of the image, of the first layer of each unit, and of the last sum.
+    # Normalisations of the image, of the first layer of each unit, and of the last sum.
     assert remaining["BatchNormalization"] == 1 + 4 + 1
-    # Before a stride of two: at the first convolution, at the pooling and in three of the units.
+    # Paddings before a stride of two: at the first convolution, at the pooling and in three of the units.
     assert remaining["ZeroPadding2D"] == 2 + 3
 
 

@@ -98,7 +98,7 @@ def print_note(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print an error on standard error, whatever the verbosity."""
+    """Print an error on standard error, at any verbosity."""
     sys.stderr.write(f"error: {text}\n")
 
 

@@ -105,7 +105,7 @@ def _pixels_of(run: ScoredRun, images: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _check_masks(runs: Sequence[ScoredRun], shared: Sequence[str], pixels: NDArray[np.int64]) -> None:
-    """Check that masks of one name have the same number of pixels of each class: equal names do not prove it."""
+    """Check that masks of one name have the same number of pixels of each class: equal names do not ensure it."""
     truth = pixels[:, :, 1]
     differing = (truth != truth[0]).any(axis=2)  # (runs, images)
     for run, images in zip(runs, differing, strict=True):

@@ -18,7 +18,7 @@ CELL_RADIUS: Final = (12.0, 18.0)
 FIBRE_RADIUS: Final = (3.8, 5.4)
 """Smallest and largest half width, pixels."""
 
-# Every object has a random mixture of two stains, whatever its class, so colour does not separate cells from fibres.
+# The mixture of two stains is random and independent of the class, so colour does not separate cells from fibres.
 _STAINS: Final = np.array([[0.05, 0.62, 0.70], [0.86, 0.22, 0.62]])
 _BRIGHTNESS: Final = (0.45, 0.8)  # radiance of the dimmest and the brightest object
 _MIN_SIDE: Final = 16  # pixels

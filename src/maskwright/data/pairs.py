@@ -63,7 +63,7 @@ def evenly_spaced(items: Sequence[T], limit: int) -> list[T]:
 
 
 def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = "") -> Pairing:
-    """Pair every image with the mask of the same relative path, in subfolders too, whatever the file suffixes.
+    """Pair every image with the mask of the same relative path, in subfolders too; file suffixes may differ.
 
     Args:
         images: Folder of images.

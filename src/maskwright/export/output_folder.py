@@ -33,7 +33,7 @@ class OutputHoldsMore(InputError):
     """The output folder holds an engine and other files, which overwriting would delete."""
 
     text = (
-        "{folder}: found {found} beside the engine, which would be deleted; expected an engine only. "
+        "{folder}: found other files that would be deleted, {found}; expected an engine only. "
         "Move the files, or name another folder."
     )
 
@@ -43,7 +43,7 @@ def check_output_folder(folder: Path, *, overwrite: bool) -> None:
 
     Raises:
         OutputHoldsAnEngine: The folder holds an engine and ``overwrite`` is false.
-        OutputHoldsMore: The folder holds other files beside the engine.
+        OutputHoldsMore: The folder holds other files than those of the engine.
         OutputIsTaken: The folder holds other files and no engine, or is a file.
     """
     restore_former(folder, is_complete=is_exported)

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 @contextmanager
 def atomic_folder(path: Path, *, is_complete: Callable[[Path], bool] = Path.exists) -> Iterator[Path]:
-    """Yield a hidden, empty folder beside ``path`` that replaces ``path`` when the block succeeds.
+    """Yield a hidden, empty folder next to ``path`` that replaces ``path`` when the block succeeds.
 
     All files are flushed to disk before the folder is renamed. If the block or the replacement fails, the new folder is
     removed and ``path`` is unchanged. No system replaces one folder by another in one step, so the previous folder is

@@ -1,7 +1,7 @@
 """A lock between processes on a file; the operating system releases it when its process ends, even if it is killed.
 
 The package filelock is not used: it leaves the lock file behind, and where a network drive refuses locks (ENOLCK), its
-version 3.16 waits for a lock that nobody holds, and version 4.2 raises an error.
+version 3.16 waits for a lock that no process holds, and version 4.2 raises an error.
 """
 
 import errno
@@ -59,7 +59,7 @@ def _acquire(file: Path, busy: InputError | None, unsupported: Callable[[str], N
                 raise busy from None
             time.sleep(_POLL_SECONDS)
             continue
-        # The previous holder may have removed the file in between; a lock on a file without a name excludes nobody.
+        # The previous holder may have removed the file in between; a lock on a file without a name excludes no process.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 return descriptor

@@ -40,7 +40,7 @@ def write_submission(
 ) -> Submission:
     """Predict every image of a folder and write one row ``id,rle_mask`` per image, sorted by id.
 
-    Until the file is complete, masks are kept in a hidden folder beside ``out``, so an interrupted call continues. An
+    Until the file is complete, masks are kept in a hidden folder next to ``out``, so an interrupted call continues. An
     image that cannot be predicted has no row; its error is in ``failures``.
 
     Args:

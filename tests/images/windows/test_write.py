@@ -240,7 +240,7 @@ def test_memory_does_not_depend_on_the_size_of_the_result(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are POSIX's")
 @pytest.mark.parametrize(("writer", "name"), [("write_tiff", "a.tif"), ("write_zarr", "a.zarr")])
 def test_a_full_disk_is_an_error_that_leaves_no_file(tmp_path, writer, name):
-    """A limit on the file size stands for a full disk."""
+    """Simulate a full disk by a limit on the file size."""
     code = f"""
 import resource, sys
 import numpy as np
@@ -252,9 +252,9 @@ try:
 except OSError as error:
     print(error)
 """
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", code, tmp_path / name], capture_output=True, text=True, check=True
     ).stdout
-    assert "File too large" in told
-    assert repr(str(tmp_path / name)) in told
+    assert "File too large" in output
+    assert repr(str(tmp_path / name)) in output
     assert list(tmp_path.iterdir()) == []
