@@ -1,4 +1,4 @@
-"""What every command shares: help, version, exit codes and errors."""
+"""Common behaviour of all commands: help, version, exit codes and errors."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What ``train`` prints: a log of a whole training, the plan's width, and at most three files in a warning."""
+"""Output of ``train``: a log of a whole training, the plan's width, and at most three files in a warning."""
 
 import re
 

@@ -107,7 +107,7 @@ def predict(
 def _check_large_options(
     out: Path, inputs: Sequence[str], *, overlay: bool, workers: int | None, dask: str | None
 ) -> None:
-    """Check the options beside a result that is one file.
+    """Check the options of a result that is one file.
 
     Raises:
         UnusableOption: There are several images, or an option that a single file excludes.

@@ -47,7 +47,7 @@ _CONFLICTS: Final = (
     *((option, "--resume", "the same command again, which continues") for option in _SERIES_OPTIONS),
     *((option, "--overwrite", "a new folder as --out") for option in _SERIES_OPTIONS),
 )
-"""Options that exclude each other, and what is expected instead."""
+"""Options that exclude each other, and the expected combination."""
 _REQUIREMENTS: Final = (
     ("--preset", "--data", "the folder of the data set"),
     ("--data", "--preset", "both, or --images and --masks"),

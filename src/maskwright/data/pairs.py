@@ -69,7 +69,7 @@ def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = ""
         images: Folder of images.
         masks: Folder of masks. It may be inside ``images``, and it may be ``images`` itself if ``mask_suffix`` is
             given.
-        mask_suffix: What a mask's name has after its image's name: ``"_mask"`` pairs ``a.jpg`` with ``a_mask.png``.
+        mask_suffix: Suffix of a mask's name after its image's name: ``"_mask"`` pairs ``a.jpg`` with ``a_mask.png``.
 
     Raises:
         MissingFolder, NotAFolder, EmptyFolder: A folder cannot be read or contains no image.

@@ -61,7 +61,7 @@ class Patience:
 def transfer(address: str, part: Path, *, patience: Patience, progress: Progress) -> None:
     """Download the rest of the file at ``address`` to ``part``, or all of it if it changed on the server.
 
-    The transfer continues only if the ETag or the modification date is unchanged. It is stored beside ``part``, so
+    The transfer continues only if the ETag or the modification date is unchanged. It is stored next to ``part``, so
     another process can continue. The caller must verify the content.
 
     Raises:

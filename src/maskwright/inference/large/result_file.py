@@ -16,7 +16,7 @@ _ZARR: Final = ".zarr"
 
 
 def writes_zarr(out: Path) -> bool:
-    """Whether a result of this name is a Zarr array rather than a TIFF.
+    """Whether a result of this name is a Zarr array and not a TIFF.
 
     Raises:
         WrongArgument: The name has another suffix.

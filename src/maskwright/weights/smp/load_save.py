@@ -43,7 +43,7 @@ def load_smp(
     (n, height, width, classes) in float32.
 
     Interpolation, atrous rates and output stride are not stored in tensors; smp's defaults are assumed. If smp's
-    ``config.json`` is beside ``model.safetensors``, it is read, and unsupported values are errors.
+    ``config.json`` is next to ``model.safetensors``, it is read, and unsupported values are errors.
 
     Args:
         file: A state dict, see `read_tensors`, or a folder written by smp's ``save_pretrained``.
@@ -162,7 +162,7 @@ def _write(tensors: Tensors, path: Path) -> None:
 
 
 def _read_config(path: Path, description: SmpNetwork, *, source: Source) -> Mapping[str, Any]:
-    """Read and check ``config.json`` beside the weights at ``path``; empty if there is none."""
+    """Read and check ``config.json`` next to the weights at ``path``; empty if there is none."""
     config_file = path.with_name(HUB_CONFIG)
     if path.name != HUB_WEIGHTS or not config_file.is_file():
         return {}

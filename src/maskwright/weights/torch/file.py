@@ -24,7 +24,7 @@ SUFFIXES: Final = (".safetensors", *PICKLED)
 SUFFIXES_IN_WORDS: Final = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 MAX_BYTES: Final = 4 * 2**30  # several times the largest supported network
 PREFIXES: Final = ("module.", "model.", "_orig_mod.")  # DataParallel, Lightning, torch.compile
-PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # the Lightning example of smp stores them beside the network
+PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # the Lightning example of smp stores them with the network
 WRAPPERS: Final = ("state_dict", "model_state_dict", "model")  # keys under which training loops store the state dict
 
 
@@ -81,7 +81,7 @@ def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
 
     A state dict may be stored under ``state_dict``, ``model_state_dict`` or ``model``. The prefixes ``module.``,
     ``model.`` and ``_orig_mod.`` of wrappers are removed, and so are pixel statistics ``mean`` and ``std`` stored
-    beside them. Batch counters, ``num_batches_tracked``, are left out.
+    next to them. Batch counters, ``num_batches_tracked``, are left out.
 
     Args:
         file: A ``.safetensors`` file, read by safetensors, or a ``.pth``, ``.pt``, ``.bin`` or, as Lightning writes it,
