@@ -68,8 +68,9 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
     """Return the path of ``file``, after downloading it if ``folder`` does not hold it.
 
     An existing file with the published digest is used, also if another library downloaded it. The SHA-256 of the first
-    accepted file is stored next to it, and a different file is refused later. An interrupted download continues, also in
-    another process. Of several processes, one downloads and the others wait. A terminal shows a progress bar.
+    accepted file is stored next to it, and a different file is refused later. An interrupted download continues, also
+    in another process. If several processes need the file, one downloads it and the others wait. A terminal shows a
+    progress bar.
 
     Args:
         file: An entry of `PUBLISHED`.
