@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
+from maskwright.training.lr_schedule import learning_rate
+from maskwright.training.progressive_resize import patch_size
 from maskwright.training.recipe import ProgressiveResize
-from maskwright.training.schedule import StepSchedule, Stopwatch, TimeSchedule, learning_rate, patch_size
+from maskwright.training.schedule import StepSchedule, Stopwatch, TimeSchedule
 from tests.training.rig import Clock
 
 

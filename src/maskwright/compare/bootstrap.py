@@ -10,7 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.metrics.scores import iou_from_counts, mean_over_present
+from maskwright.metrics.absent_classes import mean_over_present
+from maskwright.metrics.scores import iou_from_counts
 
 RESAMPLES: Final = 2000
 PERCENT: Final = 95

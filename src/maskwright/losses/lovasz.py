@@ -11,10 +11,10 @@ from typing import final
 
 from keras import ops
 
+from maskwright.losses.absent_classes import present_classes, weighted_mean_over_present
 from maskwright.losses.arguments import ClassIndexes, ClassWeights
 from maskwright.losses.base import FunctionLoss, register
 from maskwright.losses.pixelwise import clip_probabilities
-from maskwright.losses.soft_counts import present_classes, weighted_mean_over_present
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 

@@ -14,17 +14,10 @@ from typing import TypeAlias, final
 
 from keras import ops
 
+from maskwright.losses.absent_classes import present_classes, weighted_mean_over_present
 from maskwright.losses.arguments import ClassIndexes, ClassWeights
 from maskwright.losses.base import FunctionLoss, register
-from maskwright.losses.soft_counts import (
-    SMOOTH,
-    SoftCounts,
-    f_score_index,
-    present_classes,
-    soft_counts,
-    tversky_index,
-    weighted_mean_over_present,
-)
+from maskwright.losses.soft_counts import SMOOTH, SoftCounts, f_score_index, soft_counts, tversky_index
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 Score: TypeAlias = Callable[[Pixels, SoftCounts], Tensor]

@@ -1,7 +1,4 @@
-"""Soft counts of true positives, false positives and false negatives, and means over the classes that are present.
-
-A class in neither truth nor hard prediction is absent and excluded; `maskwright.metrics` defines the rule.
-"""
+"""Soft counts of true positives, false positives and false negatives, and indices computed from them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -33,14 +30,6 @@ def soft_counts(pixels: Pixels, *, per_image: bool = False) -> SoftCounts:
     )
 
 
-def present_classes(pixels: Pixels, *, per_image: bool) -> Tensor:
-    """Return whether a class is in the truth or in the hard prediction: bool (images, classes), or (1, classes).
-
-    Probabilities cannot decide this: a softmax is positive everywhere, so every class would be present.
-    """
-    return sum_over_pixels(pixels.truth + pixels.hard_prediction, per_image=per_image) > 0
-
-
 def sum_over_pixels(maps: Tensor, *, per_image: bool) -> Tensor:
     """Sum (n, h, w, c) maps over pixels: (n, c) per image, (1, c) over the batch."""
     image_sums = ops.sum(maps, axis=(1, 2))
@@ -64,18 +53,6 @@ def f_score_index(counts: SoftCounts, *, beta: float, smooth: float) -> Tensor:
     return tversky_index(counts, alpha=1 / total, beta=beta**2 / total, smooth=smooth / total)
 
 
-def weighted_mean_over_present(
-    values: Tensor, present: Tensor, *, class_weights: Sequence[float] | None = None
-) -> tuple[Tensor, Tensor]:
-    """Return the mean of (images, classes) values where ``present`` and whether any is present: two scalars.
-
-    Each class is averaged over the images in which it is present and multiplied by its weight; the result is the mean
-    of the classes. A class therefore has the same weight however many images contain it. The mean of nothing is 0.
-    """
-    class_means, class_present = _masked_mean(values, present)
-    return _masked_mean(class_means * class_weight_tensor(class_weights, int(values.shape[-1])), class_present)
-
-
 def class_weight_tensor(class_weights: Sequence[float] | None, classes: int) -> Tensor:
     """Return one weight per class, float32 (classes,); all 1 for None.
 
@@ -87,8 +64,3 @@ def class_weight_tensor(class_weights: Sequence[float] | None, classes: int) -> 
     if len(class_weights) != classes:
         raise wrong_argument("class_weights", list(class_weights), expected=f"one weight for each of {classes} classes")
     return ops.convert_to_tensor([float(weight) for weight in class_weights], dtype="float32")
-
-
-def _masked_mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    count = ops.sum(ops.cast(mask, "float32"), axis=0)
-    return ops.sum(ops.where(mask, values, 0.0), axis=0) / ops.maximum(count, 1.0), count > 0

@@ -10,6 +10,7 @@ from typing import final
 
 from keras import ops
 
+from maskwright.losses.absent_classes import present_classes, weighted_mean_over_present
 from maskwright.losses.arguments import (
     ClassIndexes,
     ClassWeights,
@@ -19,15 +20,7 @@ from maskwright.losses.arguments import (
     check_non_negative,
 )
 from maskwright.losses.base import register
-from maskwright.losses.soft_counts import (
-    SMOOTH,
-    SoftCounts,
-    f_score_index,
-    present_classes,
-    soft_counts,
-    tversky_index,
-    weighted_mean_over_present,
-)
+from maskwright.losses.soft_counts import SMOOTH, SoftCounts, f_score_index, soft_counts, tversky_index
 from maskwright.losses.targets import Tensor, read_pixels
 from maskwright.metrics.keras_mean import MeanScoreMetric
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 
 from maskwright.errors import InputError, wrong_argument
+from maskwright.metrics.absent_classes import mean_over_present
 
 _MAX_LISTED_IDS = 8
 
@@ -91,16 +92,6 @@ def iou_from_counts(true_positives: ArrayLike, truth: ArrayLike, predicted: Arra
     """
     intersection = np.asarray(true_positives)
     return _ratio(intersection, np.asarray(truth) + np.asarray(predicted) - intersection)
-
-
-def mean_over_present(scores: ArrayLike) -> NDArray[np.float64]:
-    """Compute the mean over the last axis without absent classes, whose score is NaN; NaN if all are absent.
-
-    >>> mean_over_present([[0.5, np.nan, 0.25], [np.nan, np.nan, np.nan]])
-    array([0.375,   nan])
-    """
-    scores = np.asarray(scores)
-    return _ratio(np.nansum(scores, axis=-1), np.isfinite(scores).sum(axis=-1))
 
 
 class ClassScore(BaseModel, frozen=True, extra="forbid"):

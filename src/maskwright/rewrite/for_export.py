@@ -4,8 +4,8 @@ import keras
 
 from maskwright.errors import wrong_argument
 from maskwright.rewrite.fold_norms import fold_norms
+from maskwright.rewrite.merge_padding import merge_padding
 from maskwright.rewrite.merge_upsampling import merge_upsampling
-from maskwright.rewrite.padding import merge_padding
 from maskwright.rewrite.plain_groups import replace_grouped_convolutions
 
 

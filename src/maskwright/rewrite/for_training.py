@@ -5,7 +5,7 @@ import keras
 from maskwright.networks.auxiliary_outputs import MASK
 from maskwright.rewrite.fused_norm import fused_norm_replacements
 from maskwright.rewrite.graph import Replacement, remove_layer, replace_layers
-from maskwright.rewrite.padding import padding_replacements
+from maskwright.rewrite.merge_padding import padding_replacements
 
 
 def rewrite_for_training(network: keras.Model) -> keras.Model:

@@ -10,10 +10,10 @@ from maskwright.training.custom import NO_CUSTOM_PARTS, CustomParts, record_cust
 from maskwright.training.find_lr import DEFAULT_STEPS, LrCurve, lr_range_test
 from maskwright.training.network import training_targets
 from maskwright.training.prepare import ScanProgress
+from maskwright.training.progressive_resize import patch_size
 from maskwright.training.recipe import Recipe
 from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
-from maskwright.training.schedule import patch_size
 from maskwright.training.train_step import make_train_step
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from maskwright.data.fingerprint import Fingerprint
 from maskwright.data.grouping import Groups
 from maskwright.training.duration import format_duration
+from maskwright.training.progressive_resize import MULTIPLE
 from maskwright.training.recipe import ARCHITECTURE_OPTIONS, ProgressiveResize, Recipe
-from maskwright.training.schedule import MULTIPLE
 
 GIVEN: Final = "given"
 DEFAULT_SECONDS: Final = 30 * 60.0

@@ -14,12 +14,14 @@ from maskwright.training.checkpoint import Checkpoints, RestoredCheckpoint, is_f
 from maskwright.training.devices import on_one_device
 from maskwright.training.disk_full import WriteFile, WriteOrWarn, write_or_raise
 from maskwright.training.evaluate import Evaluation
+from maskwright.training.lr_schedule import cycles_ended, learning_rate
 from maskwright.training.missed_class_sampling import MissedClassSampling
 from maskwright.training.nan_recovery import LossNotFinite, NotFinite, recovered_state
 from maskwright.training.network import training_targets
+from maskwright.training.progressive_resize import patch_size
 from maskwright.training.reporter import Progress
 from maskwright.training.run_records import StopReason, write_history
-from maskwright.training.schedule import Schedule, cycles_ended, learning_rate, patch_size
+from maskwright.training.schedule import Schedule
 from maskwright.training.setup import TrainingSetup
 from maskwright.training.signals import stoppable
 from maskwright.training.state import State, validations_without_gain

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from maskwright.images.coord_channels import ramp
 from maskwright.images.windows.errors import UnreadableWindow
 from maskwright.inference.bundle import Bundle
+from maskwright.inference.tiling.padding import padded_coordinates, reflect_to_window
 
 Pixels = NDArray[np.generic]
 
@@ -67,7 +67,7 @@ def read_window(source: WindowSource, bundle: Bundle, *, rows: slice, columns: s
         valid = valid & ~transparent
     prepared = prepare_window(pixels, bundle, rows=rows, columns=columns, size=(source.height, source.width), file=file)
     if not valid.all():
-        valid = _reflect(valid, rows, columns)
+        valid = reflect_to_window(valid, rows, columns)
         prepared[~valid] = 0
     else:
         valid = np.ones(prepared.shape[:2], np.bool_)
@@ -92,8 +92,8 @@ def prepare_window(
     """
     coordinates = None
     if bundle.coord_channels:
-        coordinates = _coordinates(size[0], rows), _coordinates(size[1], columns)
-    return bundle.prepare(_reflect(pixels, rows, columns), file=file, coordinates=coordinates)
+        coordinates = padded_coordinates(size[0], rows), padded_coordinates(size[1], columns)
+    return bundle.prepare(reflect_to_window(pixels, rows, columns), file=file, coordinates=coordinates)
 
 
 def drops_alpha(channels: int, bundle: Bundle) -> bool:
@@ -104,18 +104,6 @@ def drops_alpha(channels: int, bundle: Bundle) -> bool:
 def opaque(dtype: np.dtype[Any]) -> Any:
     """Return the alpha value of an opaque pixel."""
     return dtype.type(np.iinfo(dtype).max if dtype.kind in "iu" else 1)
-
-
-def _reflect(inside: NDArray[Any], rows: slice, columns: slice) -> NDArray[Any]:
-    """Reflect an array at its lower and right ends up to the size of the window."""
-    below, right = rows.stop - rows.start - inside.shape[0], columns.stop - columns.start - inside.shape[1]
-    widths = ((0, below), (0, right), *((0, 0) for _ in inside.shape[2:]))
-    return np.pad(inside, widths, mode="reflect") if below or right else inside
-
-
-def _coordinates(length: int, span: slice) -> NDArray[np.float32]:
-    """Coordinates of a window's rows or columns, from -1 to 1 over the image and reflected beyond it."""
-    return np.pad(ramp(length), (0, max(0, span.stop - length)), mode="reflect")[span]
 
 
 def _read(

@@ -1,0 +1,36 @@
+"""The rule for absent classes in losses and Keras metrics: a class in neither truth nor hard prediction is excluded.
+
+`maskwright.metrics` describes the rule, and `maskwright.metrics.absent_classes` has it for NumPy.
+"""
+
+from collections.abc import Sequence
+
+from keras import ops
+
+from maskwright.losses.soft_counts import class_weight_tensor, sum_over_pixels
+from maskwright.losses.targets import Pixels, Tensor
+
+
+def present_classes(pixels: Pixels, *, per_image: bool) -> Tensor:
+    """Return whether a class is in the truth or in the hard prediction: bool (images, classes), or (1, classes).
+
+    Probabilities cannot decide this: a softmax is positive everywhere, so every class would be present.
+    """
+    return sum_over_pixels(pixels.truth + pixels.hard_prediction, per_image=per_image) > 0
+
+
+def weighted_mean_over_present(
+    values: Tensor, present: Tensor, *, class_weights: Sequence[float] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return the mean of (images, classes) values where ``present`` and whether any is present: two scalars.
+
+    Each class is averaged over the images in which it is present and multiplied by its weight; the result is the mean
+    of the classes. A class therefore has the same weight however many images contain it. The mean of nothing is 0.
+    """
+    class_means, class_present = _masked_mean(values, present)
+    return _masked_mean(class_means * class_weight_tensor(class_weights, int(values.shape[-1])), class_present)
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    count = ops.sum(ops.cast(mask, "float32"), axis=0)
+    return ops.sum(ops.where(mask, values, 0.0), axis=0) / ops.maximum(count, 1.0), count > 0

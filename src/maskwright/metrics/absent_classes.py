@@ -1,0 +1,16 @@
+"""The rule for absent classes: a class in neither truth nor prediction has no score and is left out of means."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+def mean_over_present(scores: ArrayLike) -> NDArray[np.float64]:
+    """Compute the mean over the last axis without absent classes, whose score is NaN; NaN if all are absent.
+
+    >>> mean_over_present([[0.5, np.nan, 0.25], [np.nan, np.nan, np.nan]])
+    array([0.375,   nan])
+    """
+    scores = np.asarray(scores)
+    present = np.isfinite(scores).sum(axis=-1)
+    total = np.nansum(scores, axis=-1)
+    return np.divide(total, present, out=np.full(np.shape(total), np.nan), where=present > 0)
