@@ -1,4 +1,4 @@
-"""Which runs can be compared, on which images, and their scores, differences and notes."""
+"""Comparisons: comparable runs, shared images, scores, differences and notes."""
 
 import json
 import re

@@ -24,7 +24,7 @@ _LOG_WIDTH: Final = 100
 
 
 class ExitCode(IntEnum):
-    """How a command ended."""
+    """Exit codes of the commands."""
 
     SUCCESS = 0
     FAILURE = 1
@@ -36,7 +36,7 @@ class ExitCode(IntEnum):
 
 
 class Verbosity(IntEnum):
-    """How much a command prints."""
+    """The amount of output of a command."""
 
     QUIET = 0
     """Errors alone."""
@@ -52,6 +52,11 @@ def set_verbosity(level: Verbosity) -> None:
     """Set how much is printed from now on."""
     global _verbosity
     _verbosity = level
+
+
+def is_quiet() -> bool:
+    """Return whether only errors are printed."""
+    return _verbosity == Verbosity.QUIET
 
 
 def is_verbose() -> bool:

@@ -37,7 +37,7 @@ class WrongPixels(InputError):
 
 
 class Bundle(JsonRecord):
-    """The settings of a network that predicting needs besides its weights."""
+    """The settings of a network that prediction needs in addition to its weights."""
 
     unreadable: ClassVar[type[InputError]] = UnreadableBundle
 

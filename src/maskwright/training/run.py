@@ -110,7 +110,7 @@ class Run:
 
     @property
     def facts(self) -> Path:
-        """How the training ran: versions, machine, time."""
+        """Record of the training: versions, machine, time."""
         return self.folder / "run.json"
 
     @property
