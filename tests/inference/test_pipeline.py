@@ -40,6 +40,35 @@ class TwoCalls(Brightness):
         return super().__call__(images)
 
 
+class LargeAndSmallCalls(Blur):
+    """Supports eight calls at once, and records how many calls on windows larger than a tile there were at once."""
+
+    calls = 8
+
+    def __init__(self, **changes):
+        super().__init__(**changes)
+        self.parallel = None
+        self.large, self.most_large, self.several = 0, 0, threading.Event()
+        self.counting = threading.Lock()
+
+    def for_parallel_calls(self):
+        self.parallel = LargeAndSmallCalls(tile=self.bundle.tile)
+        return self.parallel
+
+    def __call__(self, images):
+        if images.shape[1] * images.shape[2] <= self.bundle.tile**2:
+            return super().__call__(images)
+        with self.counting:
+            self.large += 1
+            self.most_large = max(self.most_large, self.large)
+            if self.large > 1:
+                self.several.set()
+        self.several.wait(0.05)  # a second large call has time to begin
+        with self.counting:
+            self.large -= 1
+        return super().__call__(images)
+
+
 class Counting(Blur):
     """Records the number and size of the images of each call, and its thread."""
 
@@ -109,6 +138,32 @@ def test_many_images_run_in_parallel_calls_and_keep_their_order(paint):
     assert [one.source for one in given] == files
     for one in given[::7]:
         np.testing.assert_array_equal(one.values, predict_probabilities(Brightness(), read_image(one.source.file)))
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_at_most_one_large_image_is_predicted_at_a_time(paint, probabilities):
+    # In each eight, one is a window of more pixels than a tile, and one is predicted in blocks.
+    files = paint([(32, 32), (60, 64), (32, 32), (20, 30), (32, 32), (32, 32), (70, 90), (5, 5)] * 8)
+    engine = LargeAndSmallCalls(tile=32)
+    found = predicted(engine, files, probabilities=probabilities)
+    plain = Blur(tile=32)
+    expected = {
+        number: one
+        for part in (files[:32], files[32:])  # too few for parallel calls
+        for number, one in predicted(plain, part, probabilities=probabilities).items()
+    }
+    assert engine.most_large == 1
+    assert engine.parallel.sizes
+    assert all(height * width <= 32 * 32 for height, width in engine.parallel.sizes)
+    assert found.keys() == expected.keys()
+    for number, one in expected.items():
+        np.testing.assert_array_equal(found[number].values, one.values)
+
+
+def test_large_images_keep_the_order_of_the_batches_in_parallel_calls(paint):
+    files = paint([*[(32, 32)] * 7, (60, 64)] * 8)
+    with closing(predictions(LargeAndSmallCalls(tile=32), files, probabilities=False)) as found:
+        assert [one.source for one in found] == files
 
 
 def test_few_images_run_without_parallel_calls(paint):

@@ -89,6 +89,10 @@ class _PreparedImage(_LoadedImage):
     prepared: NDArray[np.float32]
 
 
+_Batch = list[_PreparedImage] | _LoadedImage | FailedImage
+"""Images of one shape for one call, an image that does not fit one call, or a failure."""
+
+
 def predictions(
     engine: Engine | Ensemble, files: Sequence[NumberedFile], *, probabilities: bool, margin: int | None = None
 ) -> Generator[Prediction | FailedImage, None, None]:
@@ -99,7 +103,7 @@ def predictions(
 
     Args:
         engine: Called from the thread that iterates; for many files, an engine that supports parallel calls is called
-            from several threads.
+            from several threads, with at most one image at a time that does not fit one call.
         files: Images, which need not exist.
         probabilities: Whether to return probabilities of images predicted in blocks too, which takes memory for those
             of a whole image.
@@ -121,11 +125,20 @@ def predictions(
         if isinstance(engine, SupportsParallelCalls) and len(files) >= _MIN_FILES_FOR_PARALLEL_CALLS:
             parallel = engine.for_parallel_calls()
             calls = parallel.calls
+
+            def predict_in_thread(batch: _Batch) -> list[Prediction | FailedImage]:
+                if isinstance(batch, _LoadedImage):
+                    return predict(engine, batch)
+                return predict(parallel, batch, parallel_calls=calls)
+
+            def cost(batch: _Batch) -> int:
+                # Each window of a large image may take as much memory as several batches, so the pool holds at most
+                # one large image.
+                return calls + 1 if isinstance(batch, _LoadedImage) else 1
+
             # One batch waits for each that is computed, so no processor idles until this thread continues.
             with BoundedPool[list[Prediction | FailedImage]](limit=2 * calls, threads=calls) as computing:
-                for predicted in computing.ahead(
-                    partial(predict, parallel, parallel_calls=calls), batches, cost=lambda _: 1
-                ):
+                for predicted in computing.ahead(predict_in_thread, batches, cost=cost):
                     yield from predicted
         else:
             for batch in batches:
@@ -189,7 +202,7 @@ def _sum_of(total: Prediction | FailedImage | None, prediction: Prediction | Fai
 
 def _predict_batch(
     engine: Engine,
-    batch: list[_PreparedImage] | _LoadedImage | FailedImage,
+    batch: _Batch,
     *,
     probabilities: bool,
     margin: int | None,
@@ -234,9 +247,7 @@ def _load(bundle: Bundle, source: NumberedFile) -> _LoadedImage | FailedImage:
     return _LoadedImage(source, state, image) if prepared is None else _PreparedImage(source, state, image, prepared)
 
 
-def _batches(
-    bundle: Bundle, loaded: Iterable[_LoadedImage | FailedImage]
-) -> Iterator[list[_PreparedImage] | _LoadedImage | FailedImage]:
+def _batches(bundle: Bundle, loaded: Iterable[_LoadedImage | FailedImage]) -> Iterator[_Batch]:
     """Group images of one prepared shape into batches; if too many wait, the oldest group is yielded one by one."""
     waiting: dict[tuple[int, ...], list[_PreparedImage]] = {}
     held = 0
