@@ -28,17 +28,18 @@ class Seam(NamedTuple):
 def measure_seam(predictor: LocalBlockPredictor, store: BlockStore, *, layout: Layout) -> Seam:
     """Measure the fraction of pixels near inner borders whose class a wider margin changes.
 
-    Pixels within 128 of a border are compared at up to 8 seeded sites. The wider margin is more than twice the
-    layout's, but at most as wide as the window of a block allows.
+    At up to 8 seeded sites, pixels within half a result tile of a border are compared: at least the network's multiple,
+    at most 128. The wider margin is more than twice the layout's, but at most as wide as the window of a block allows.
     """
     changed = compared = 0
-    radius = min(_RADIUS, layout.result_tile // 2 // layout.multiple * layout.multiple)
+    # A result tile of one multiple has no half on the network's grid.
+    radius = min(_RADIUS, max(layout.multiple, layout.result_tile // 2 // layout.multiple * layout.multiple))
     for site in _sites(layout):
         rows, columns = (
             slice(max(0, middle - radius), min(middle + radius, end))
             for middle, end in zip(site, layout.size, strict=True)
         )
-        window = [_widened(middle, axis, layout) for axis, middle in enumerate(site)]
+        window = [_widened(middle, axis, layout, radius) for axis, middle in enumerate(site)]
         inside = tuple(
             slice(kept.start - read.start, kept.stop - read.start)
             for kept, read in zip((rows, columns), window, strict=True)
@@ -62,9 +63,12 @@ def _sites(layout: Layout) -> list[tuple[int, int]]:
     return [crossings[index] for index in sorted(chosen)]
 
 
-def _widened(middle: int, axis: int, layout: Layout) -> slice:
-    """The window around a border, on the network's grid; no larger than a block's, whose memory was reported."""
+def _widened(middle: int, axis: int, layout: Layout, radius: int) -> slice:
+    """The window around a border, on the network's grid.
+
+    It holds the compared pixels, and is otherwise no larger than a block's window, whose memory was reported.
+    """
     multiple, end = layout.multiple, layout.size[axis]
-    half = min(2 * (layout.margin + _RADIUS), layout.window[axis] // 2 // multiple * multiple)
+    half = max(radius, min(2 * (layout.margin + _RADIUS), layout.window[axis] // 2 // multiple * multiple))
     stop = min(middle + half, end)
     return slice(max(0, middle - half) // multiple * multiple, round_up(stop, multiple))
