@@ -171,7 +171,8 @@ def test_channels_that_cannot_be_made_equal_are_fatal(tmp_path, noise):
     report = check(data)
     severity, files, message = problem(report, "channels")
     assert (severity, files) == ("fatal", ["b.png"])
-    assert message.startswith("1 image with a different number of channels: found 4; expected 3, as in most images.")
+    found = "1 image with a different number of channels: found 4; expected 3, as in most images."
+    assert message == f"{found} Convert or remove this image."
     assert report.train.channels is None
 
 

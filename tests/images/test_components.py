@@ -52,6 +52,22 @@ def test_holes_and_small_components_of_one_class_match_scipy(seed):
     np.testing.assert_array_equal(result, expected)
 
 
+def test_a_spiral_is_one_component_and_encloses_no_hole():
+    spiral = np.zeros((61, 61), np.uint8)
+    row, column, step = 30, 30, (0, 1)
+    spiral[row, column] = 1
+    for turn in range(58):
+        for _ in range(turn // 2 * 2 + 2):  # each arm is two pixels longer than the one before the last
+            row, column = row + step[0], column + step[1]
+            spiral[row, column] = 1
+        step = step[1], -step[0]
+    size = int(spiral.sum())
+    np.testing.assert_array_equal(cleaned(spiral, min_component_sizes=(0, size), fill_holes=True), spiral)
+    assert not cleaned(spiral, min_component_sizes=(0, size + 1)).any()
+    spiral[0] = spiral[-1] = spiral[:, 0] = spiral[:, -1] = 1
+    assert cleaned(spiral, fill_holes=True).all()
+
+
 def test_a_hole_between_two_classes_is_not_filled():
     labels = np.array([[1, 1, 2, 2], [1, 0, 0, 2], [1, 1, 2, 2]], np.uint8)
     np.testing.assert_array_equal(cleaned(labels, fill_holes=True), labels)

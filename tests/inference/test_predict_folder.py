@@ -331,7 +331,7 @@ def test_a_full_disk_is_an_error_that_leaves_complete_files_only(tmp_path, monke
 def test_an_output_folder_that_cannot_be_created_is_an_error_at_once(images, tmp_path):
     (tmp_path / "file").write_text("a file")
     engine = Brightness()
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(NotADirectoryError, match=r"Not a directory: '.*file.out'"):
         predict_files(PredictionJob(engine, "x"), [images], tmp_path / "file/out")
     assert engine.sizes == []
 

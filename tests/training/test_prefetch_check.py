@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskwright.errors import InputError
+from maskwright.images.files import MissingFolder
 from maskwright.training import prefetch_check as module
 from maskwright.training.prefetch_check import prefetch_check
 from maskwright.training.prepare import check_data
@@ -76,7 +76,7 @@ def test_a_second_call_reads_the_data_again(data):
 
 def test_an_error_is_raised_by_the_call(tmp_path):
     missing = DataRecipe(images=tmp_path / "none", masks=tmp_path / "none")
-    with prefetch_check(missing) as check, pytest.raises(InputError, match="none"):
+    with prefetch_check(missing) as check, pytest.raises(MissingFolder, match=r"none: not found; "):
         check(missing)
 
 

@@ -1,5 +1,7 @@
 """Reading of Keras 2 files, and errors for damaged, unsafe and other files."""
 
+import re
+
 import h5py
 import keras
 import numpy as np
@@ -121,6 +123,7 @@ def test_error_for_a_nested_model_states_how_to_save_it(tmp_path):
     message = error_of(tmp_path / "old.h5", NestedNetwork)
     assert "the layer 'model_1' " in message
     assert "model.get_layer('model_1').save('inner.h5')" in message
+    assert re.search(r"Layers before it, .*, are not included; build them again\.$", message)
 
 
 @pytest.mark.parametrize("link", [h5py.ExternalLink("elsewhere.h5", "/secret"), h5py.SoftLink("/conv1")])
