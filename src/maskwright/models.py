@@ -77,7 +77,7 @@ def Unet(
         deep_supervision: Whether to add an output for each decoder block but the last, for training.
         classification_head: Whether to add an output ``"presence"`` (n, 1): the probability that the image contains any
             foreground.
-        dropout: Fraction of channels that spatial dropout drops before the head in training, in [0, 1).
+        dropout: Fraction of channels dropped by spatial dropout before the head in training, in [0, 1).
 
     Raises:
         UnknownChoice: The encoder, block type, activation or attention is unknown.
@@ -142,10 +142,11 @@ def FPN(
         encoder_features: Four encoder layers, as names or indices, at 1/16, 1/8, 1/4 and 1/2 of the image size, or the
             first three; ``"default"`` uses those of the encoder.
         pyramid_block_filters: Channels of the pyramid; the convolutions after it have half as many.
-        pyramid_use_batchnorm: Whether to normalise after the pyramid; if not, the convolutions there have a bias.
+        pyramid_use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a
+            bias.
         pyramid_aggregation: How to merge the levels of the pyramid: ``"concat"`` or ``"sum"``.
-        pyramid_dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1); None adds no
-            dropout.
+        pyramid_dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None
+            disables dropout.
 
     Raises:
         UnknownChoice: The encoder, aggregation or activation is unknown.
@@ -265,8 +266,9 @@ def PSPNet(
         downsample_factor: 4, 8 or 16: the pyramid pools the encoder layer at this fraction of the image size.
         psp_conv_filters: Filters of the convolution of each pooled grid and of the one that merges them.
         psp_pooling_type: ``"avg"`` or ``"max"``.
-        psp_use_batchnorm: Whether to normalise after the pyramid; if not, the convolutions there have a bias.
-        psp_dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1); None adds no
+        psp_use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a
+            bias.
+        psp_dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
             dropout.
 
     Raises:

@@ -41,13 +41,13 @@ class SegmentationLoss(keras.losses.Loss, ABC):
 
     @abstractmethod
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of a batch, a scalar."""
+        """Return the loss of a batch as a scalar."""
 
     def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """Return the loss of a batch, a scalar.
+        """Return the loss of a batch as a scalar.
 
         Raises:
-            WrongArgument: ``sample_weight`` is given.
+            WrongArgument: ``sample_weight`` is not None.
         """
         check_no_sample_weight(sample_weight)
         return super().__call__(y_true, y_pred)
@@ -86,7 +86,7 @@ class FunctionLoss(SegmentationLoss):
         self.from_logits = bool(self.options.get("from_logits", False))
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of a batch, a scalar."""
+        """Return the loss of a batch as a scalar."""
         return self._function(y_true, y_pred, **self.options)
 
     def get_config(self) -> dict[str, object]:
@@ -117,7 +117,7 @@ class SumOfLosses(SegmentationLoss):
         self.from_logits = bool(with_logits)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of a batch, a scalar."""
+        """Return the loss of a batch as a scalar."""
         return sum(loss.call(y_true, y_pred) for loss in self.losses)
 
     def get_config(self) -> dict[str, object]:
@@ -150,7 +150,7 @@ class ScaledLoss(SegmentationLoss):
         self.from_logits = loss.from_logits
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of a batch, a scalar."""
+        """Return the loss of a batch as a scalar."""
         return self.factor * self.loss.call(y_true, y_pred)
 
     def get_config(self) -> dict[str, object]:

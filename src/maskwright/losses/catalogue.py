@@ -86,7 +86,7 @@ def loss_from_names(
         class_weights: One weight per channel.
         pixel_weights: One weight per channel, used instead of ``class_weights`` by the losses that are means over
             pixels. Region losses balance the classes already.
-        ignore: Label id of pixels to exclude.
+        ignore: Label id of the pixels to exclude.
 
     Raises:
         UnknownChoice: A name is unknown.

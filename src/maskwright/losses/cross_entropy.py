@@ -23,15 +23,15 @@ def binary_cross_entropy(
     class_indexes: ClassIndexes = None,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute the cross entropy of independent channels, a scalar; `BinaryCELoss` is the Keras loss.
+    """Compute the cross entropy of independent channels as a scalar; the Keras class is `BinaryCELoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Sigmoid probabilities (n, h, w, c), or logits if ``from_logits``.
-        from_logits: Whether ``y_pred`` holds logits.
-        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
+        from_logits: Whether ``y_pred`` contains logits.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        ignore: Label id of the pixels to exclude, which have no cost and no gradient.
     """
     pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore)
     if from_logits:
@@ -52,15 +52,15 @@ def categorical_cross_entropy(
     class_indexes: ClassIndexes = None,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute the cross entropy of mutually exclusive classes, a scalar; `CategoricalCELoss` is the Keras loss.
+    """Compute the cross entropy of mutually exclusive classes as a scalar; the Keras class is `CategoricalCELoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Softmax probabilities (n, h, w, c), or logits if ``from_logits``.
-        from_logits: Whether ``y_pred`` holds logits.
-        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
-        class_indexes: Indices of the channels to include, at least two. All by default.
-        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Softmax probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
+        from_logits: Whether ``y_pred`` contains logits.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_indexes: Indices of at least two channels to include; all channels by default.
+        ignore: Label id of the pixels to exclude, which have no cost and no gradient.
 
     Raises:
         SingleChannel: Fewer than two classes are selected.
@@ -84,14 +84,14 @@ class BinaryCELoss(FunctionLoss):
     pixels and channels.
 
     Args:
-        from_logits: Whether ``y_pred`` holds logits instead of probabilities. Logits are numerically more stable.
-        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> round(float(BinaryCELoss()([[[1, 0]]], [[[[0.5], [0.2]]]])), 4)  # mean of -log(0.5) and -log(0.8)
     0.4581
@@ -127,14 +127,14 @@ class CategoricalCELoss(FunctionLoss):
     nothing.
 
     Args:
-        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
-        class_indexes: Indices of the channels to include, at least two. All by default.
-        from_logits: Whether ``y_pred`` holds logits instead of probabilities. Logits are numerically more stable.
-        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_indexes: Indices of at least two channels to include; all channels by default.
+        from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
+        ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
         SingleChannel: Fewer than two classes are selected (raised when the loss is called).
 
     >>> round(float(CategoricalCELoss()([[[1]]], [[[[0.2, 0.5, 0.3]]]])), 4)  # -log(0.5) / 3

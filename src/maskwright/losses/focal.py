@@ -25,17 +25,17 @@ def binary_focal(
     class_indexes: ClassIndexes = None,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute the focal loss of independent channels, a scalar; `BinaryFocalLoss` is the Keras loss.
+    """Compute the focal loss of independent channels as a scalar; the Keras class is `BinaryFocalLoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Sigmoid probabilities (n, h, w, c), or logits if ``from_logits``.
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
         alpha: Weight of the pixels of the class; all others have 1 - alpha.
         gamma: Focusing exponent; 0 gives weighted cross entropy.
-        from_logits: Whether ``y_pred`` holds logits.
-        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        from_logits: Whether ``y_pred`` contains logits.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        ignore: Label id of the pixels to exclude, which have no cost and no gradient.
     """
     pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore)
     if from_logits:
@@ -62,17 +62,18 @@ def categorical_focal(
     class_indexes: ClassIndexes = None,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute the focal loss of mutually exclusive classes, a scalar; `CategoricalFocalLoss` is the Keras loss.
+    """Compute the focal loss of mutually exclusive classes as a scalar; the Keras class is `CategoricalFocalLoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Softmax probabilities (n, h, w, c), or logits if ``from_logits``. The softmax includes all channels.
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Softmax probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true. The softmax includes
+            all channels.
         alpha: Factor of the loss.
         gamma: Focusing exponent; 0 gives cross entropy.
-        from_logits: Whether ``y_pred`` holds logits.
-        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
-        class_indexes: Indices of the channels to include, at least two. All by default.
-        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        from_logits: Whether ``y_pred`` contains logits.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_indexes: Indices of at least two channels to include; all channels by default.
+        ignore: Label id of the pixels to exclude, which have no cost and no gradient.
 
     Raises:
         SingleChannel: Fewer than two classes are selected.
@@ -104,14 +105,14 @@ class BinaryFocalLoss(FunctionLoss):
     Args:
         alpha: Weight of the pixels of the class; all others have 1 - alpha.
         gamma: Focusing exponent; 0 gives weighted cross entropy.
-        from_logits: Whether ``y_pred`` holds logits instead of probabilities. Logits are numerically more stable.
-        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> round(float(BinaryFocalLoss(alpha=0.25, gamma=2)([[[1]]], [[[[0.5]]]])), 4)  # 0.25 * 0.5^2 * log(2)
     0.0433
@@ -151,14 +152,14 @@ class CategoricalFocalLoss(FunctionLoss):
     Args:
         alpha: Factor of the loss.
         gamma: Focusing exponent; 0 gives cross entropy.
-        from_logits: Whether ``y_pred`` holds logits instead of probabilities. Logits are numerically more stable.
-        class_weights: One weight per selected class, multiplied with its costs. All 1 by default.
-        class_indexes: Indices of the channels to include, at least two. All by default.
-        ignore: Label id of pixels to exclude; they have no cost and no gradient.
+        from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_indexes: Indices of at least two channels to include; all channels by default.
+        ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
         SingleChannel: Fewer than two classes are selected (raised when the loss is called).
 
     >>> round(float(CategoricalFocalLoss(gamma=1)([[[1]]], [[[[0.5, 0.5]]]])), 4)  # 0.25 * 0.5 * log(2) / 2

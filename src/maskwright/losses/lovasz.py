@@ -3,8 +3,9 @@
 Pixel errors are sorted in descending order, and each is multiplied by the increase of the Jaccard loss when its pixel
 joins the misclassified ones. The truth is binarised at 0.5.
 
-Classes in neither truth nor hard prediction are excluded (see `maskwright.metrics`); if no class is left, the loss
-is 0. A class that is predicted but not in the truth costs its largest error, and only that pixel gets a gradient.
+Classes that occur in neither the truth nor the hard prediction are excluded (see `maskwright.metrics`); if no class is
+left, the loss is 0. A class that is predicted but not in the truth costs its largest error, and only that pixel gets a
+gradient.
 """
 
 from typing import final
@@ -28,16 +29,16 @@ def lovasz_hinge(
     per_image: bool = False,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute the Lovász extension over hinge errors, a scalar; `LovaszHingeLoss` is the Keras loss.
+    """Compute the Lovász extension over hinge errors as a scalar; the Keras class is `LovaszHingeLoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Sigmoid probabilities (n, h, w, c), or logits if ``from_logits``.
-        from_logits: Whether ``y_pred`` holds logits.
-        class_weights: One weight per selected class, multiplied with its loss. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to compute the loss of each image and average, instead of the batch as one large image.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
+        from_logits: Whether ``y_pred`` contains logits.
+        class_weights: Weight of each selected class, by which its loss is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the losses of the images instead of treating the batch as one large image.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
     """
     threshold = 0.0 if from_logits else 0.5
     pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore, threshold=threshold)
@@ -58,15 +59,15 @@ def lovasz_softmax(
     per_image: bool = False,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute the Lovász extension over errors of probabilities, a scalar; `LovaszSoftmaxLoss` is the Keras loss.
+    """Compute the Lovász extension over errors of probabilities as a scalar; the Keras class is `LovaszSoftmaxLoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Probabilities (n, h, w, c).
-        class_weights: One weight per selected class, multiplied with its loss. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to compute the loss of each image and average, instead of the batch as one large image.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Probabilities of shape (n, h, w, c).
+        class_weights: Weight of each selected class, by which its loss is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the losses of the images instead of treating the batch as one large image.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
     """
     pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore)
     errors = ops.abs(_binarise(pixels.truth) - pixels.prediction)
@@ -114,19 +115,19 @@ class LovaszHingeLoss(FunctionLoss):
     """Lovász hinge loss: errors are max(0, 1 - logit) for pixels of the class and max(0, 1 + logit) for all others.
 
     Use it with a sigmoid activation, or without activation and ``from_logits=True``. Several channels are scored
-    independently. Probabilities are converted to logits, which are then limited to about [-16, 16]. Classes in neither
-    truth nor hard prediction are excluded from the mean over classes.
+    independently. Probabilities are converted to logits, which are then limited to about [-16, 16]. Classes that occur
+    in neither the truth nor the hard prediction are excluded from the mean over classes.
 
     Args:
-        from_logits: Whether ``y_pred`` holds logits instead of probabilities.
-        class_weights: One weight per selected class, multiplied with its loss. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to compute the loss of each image and average, instead of the batch as one large image.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        from_logits: Whether ``y_pred`` contains logits instead of probabilities.
+        class_weights: Weight of each selected class, by which its loss is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the losses of the images instead of treating the batch as one large image.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> loss = LovaszHingeLoss(from_logits=True)
     >>> float(loss([[[1, 1, 0]]], [[[[2.0], [-1.0], [0.5]]]]))  # errors 0, 2, 1.5: 2 * 1/2 + 1.5 * 1/(3 * 2)
@@ -160,18 +161,18 @@ class LovaszSoftmaxLoss(FunctionLoss):
     """Lovász softmax loss: errors are 1 - p for pixels of the class and p for all others; the mean over classes.
 
     Use it with a softmax activation; it takes probabilities, not logits. The value is in [0, 1] for weights of 1, and
-    equals 1 - IoU if every probability is 0 or 1. Classes in neither truth nor hard prediction are excluded from the
-    mean over classes.
+    equals 1 - IoU if every probability is 0 or 1. Classes that occur in neither the truth nor the hard prediction are
+    excluded from the mean over classes.
 
     Args:
-        class_weights: One weight per selected class, multiplied with its loss. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to compute the loss of each image and average, instead of the batch as one large image.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        class_weights: Weight of each selected class, by which its loss is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the losses of the images instead of treating the batch as one large image.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> loss = LovaszSoftmaxLoss(class_indexes=1)
     >>> truth, prediction = [[[1, 1, 0]]], [[[[0, 1], [1, 0], [0.5, 0.5]]]]

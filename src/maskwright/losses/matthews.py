@@ -21,16 +21,16 @@ def mcc(
     smooth: float = SMOOTH,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute 1 - Matthews correlation coefficient with soft counts, a scalar; `MCCLoss` is the Keras loss.
+    """Compute 1 minus the Matthews correlation coefficient of soft counts as a scalar; the Keras class is `MCCLoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Probabilities (n, h, w, c).
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to each count.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Probabilities of shape (n, h, w, c).
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to each count.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
     """
 
     def score(pixels: Pixels, counts: SoftCounts) -> Tensor:
@@ -59,19 +59,19 @@ class MCCLoss(FunctionLoss):
 
     The counts are sums of probabilities (Abhishek and Hamarneh, 2021). A class that fills the truth or has no pixel in
     it has no correlation: there the coefficient is between 0 and 1/2 (0 for ``smooth=0``) and the gradient is small.
-    Add cross entropy if such batches are common. Classes in neither truth nor hard prediction are excluded from the
-    mean over classes. Takes probabilities, not logits.
+    Add cross entropy if such batches are common. Classes that occur in neither the truth nor the hard prediction are
+    excluded from the mean over classes. Takes probabilities, not logits.
 
     Args:
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to each count.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to each count.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> loss = MCCLoss(smooth=0)
     >>> truth, prediction = [[[1, 1, 1, 0, 0, 0]]], [[[[1.0], [1.0], [0.0], [1.0], [0.0], [0.0]]]]

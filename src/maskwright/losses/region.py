@@ -1,8 +1,8 @@
 """Jaccard and Dice loss, and the computation shared by all losses over regions.
 
 A region loss is 1 minus the mean over classes of a score times the class weight, as in segmentation_models. Class
-weights with mean 1 keep it within [0, 1]; others shift it by a constant. Classes in neither truth nor hard prediction
-are excluded (see `maskwright.metrics`); if no class is left, the loss is 0.
+weights with mean 1 keep it within [0, 1]; others shift it by a constant. Classes that occur in neither the truth nor
+the hard prediction are excluded (see `maskwright.metrics`); if no class is left, the loss is 0.
 
 Region losses take probabilities, never logits. On an image without the class, any false positive gives a loss near 1
 but almost no gradient: it is ``smooth`` divided by the square of the number of predicted pixels, and 0 once no pixel is
@@ -52,16 +52,16 @@ def jaccard(
     smooth: float = SMOOTH,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute 1 - IoU with soft counts, a scalar; `JaccardLoss` is the Keras loss.
+    """Compute 1 minus the IoU of soft counts as a scalar; the Keras class is `JaccardLoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Probabilities (n, h, w, c).
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Probabilities of shape (n, h, w, c).
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
     """
 
     def score(_: Pixels, counts: SoftCounts) -> Tensor:
@@ -89,17 +89,17 @@ def dice(
     smooth: float = SMOOTH,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute 1 - F-score with soft counts, a scalar; `DiceLoss` is the Keras loss.
+    """Compute 1 minus the F-score of soft counts as a scalar; the Keras class is `DiceLoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Probabilities (n, h, w, c).
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Probabilities of shape (n, h, w, c).
         beta: Weight of recall relative to precision; 1 gives the Dice score.
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
     """
 
     def score(_: Pixels, counts: SoftCounts) -> Tensor:
@@ -121,19 +121,19 @@ def dice(
 class JaccardLoss(FunctionLoss):
     """Jaccard loss: 1 - TP / (TP + FP + FN), the complement of IoU, with sums of probabilities as counts.
 
-    Classes in neither truth nor hard prediction are excluded from the mean over classes. Takes probabilities, not
-    logits.
+    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. Takes
+    probabilities, not logits.
 
     Args:
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> loss = JaccardLoss(smooth=0)
     >>> round(float(loss([[[1, 1, 0]]], [[[[1.0], [0.5], [0.5]]]])), 4)  # TP 1.5, FP 0.5, FN 0.5
@@ -166,20 +166,20 @@ class JaccardLoss(FunctionLoss):
 class DiceLoss(FunctionLoss):
     """Dice loss: 1 - F-score, with sums of probabilities as counts (Milletari et al., 2016, without their squares).
 
-    The score is (1 + beta²) TP / ((1 + beta²) TP + beta² FN + FP). Classes in neither truth nor hard prediction are
-    excluded from the mean over classes. Takes probabilities, not logits.
+    The score is (1 + beta²) TP / ((1 + beta²) TP + beta² FN + FP). Classes that occur in neither the truth nor the hard
+    prediction are excluded from the mean over classes. Takes probabilities, not logits.
 
     Args:
         beta: Weight of recall relative to precision; 1 gives the Dice score.
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> loss = DiceLoss(beta=2, smooth=0)
     >>> round(float(loss([[[1, 1, 0]]], [[[[1.0], [0.5], [0.0]]]])), 4)  # TP 1.5, FN 0.5: 1 - 7.5 / 9.5

@@ -9,7 +9,7 @@ from maskwright.errors import wrong_argument
 from maskwright.losses.targets import Pixels, Tensor
 
 SMOOTH = 1e-5
-"""Pixels added to numerator and denominator of every ratio of counts, as in segmentation_models."""
+"""Number of pixels added to the numerator and denominator of every ratio of counts, as in segmentation_models."""
 
 
 class SoftCounts(NamedTuple):

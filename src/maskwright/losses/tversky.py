@@ -27,18 +27,18 @@ def tversky(
     smooth: float = SMOOTH,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute 1 - Tversky index with soft counts, a scalar; `TverskyLoss` is the Keras loss.
+    """Compute 1 minus the Tversky index of soft counts as a scalar; the Keras class is `TverskyLoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Probabilities (n, h, w, c).
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Probabilities of shape (n, h, w, c).
         alpha: Weight of false positives.
         beta: Weight of false negatives.
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
     """
 
     def score(_: Pixels, counts: SoftCounts) -> Tensor:
@@ -68,19 +68,19 @@ def focal_tversky(
     smooth: float = SMOOTH,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute (1 - Tversky index) ** (1 / gamma) with soft counts, a scalar; `FocalTverskyLoss` is the Keras loss.
+    """Compute (1 - Tversky index) ** (1 / gamma) of soft counts as a scalar; the Keras class is `FocalTverskyLoss`.
 
     Args:
-        y_true: Label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c).
-        y_pred: Probabilities (n, h, w, c).
+        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_pred: Probabilities of shape (n, h, w, c).
         alpha: Weight of false positives.
         beta: Weight of false negatives.
         gamma: Inverse of the exponent, above 0.
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
     """
 
     def score(_: Pixels, counts: SoftCounts) -> Tensor:
@@ -106,21 +106,21 @@ class TverskyLoss(FunctionLoss):
     """Tversky loss: 1 - TP / (TP + alpha FP + beta FN), with sums of probabilities as counts (Salehi et al., 2017).
 
     ``alpha`` weights false positives and ``beta`` false negatives, as in that paper; Abraham and Khan (2018) swap the
-    letters. Classes in neither truth nor hard prediction are excluded from the mean over classes. Takes probabilities,
-    not logits.
+    letters. Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes.
+    Takes probabilities, not logits.
 
     Args:
         alpha: Weight of false positives.
         beta: Weight of false negatives.
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> loss = TverskyLoss(alpha=0.3, beta=0.7, smooth=0)
     >>> truth, prediction = [[[1, 1, 1, 0, 0]]], [[[[1.0], [0.0], [0.0], [1.0], [0.0]]]]
@@ -161,22 +161,22 @@ class FocalTverskyLoss(FunctionLoss):
     ``gamma`` is defined as in that paper, so the exponent is its inverse: ``gamma=4/3`` is the 0.75 of
     implementations that call the exponent gamma. Values above 1 put more weight on classes that are already predicted
     well. ``alpha`` weights false positives and ``beta`` false negatives, as in `TverskyLoss`; the paper swaps the two
-    letters. Classes are averaged, not summed. Classes in neither truth nor hard prediction are excluded from the mean.
-    Takes probabilities, not logits.
+    letters. Classes are averaged, not summed. Classes that occur in neither the truth nor the hard prediction are
+    excluded from the mean. Takes probabilities, not logits.
 
     Args:
         alpha: Weight of false positives.
         beta: Weight of false negatives.
         gamma: Inverse of the exponent, above 0.
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude; they have no effect and no gradient.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude, which have no effect and no gradient.
         name: Name of the loss.
 
     Raises:
-        WrongArgument: ``gamma`` is 0, or another argument cannot be used.
+        WrongArgument: ``gamma`` is 0, or another argument has an invalid value.
 
     >>> loss = FocalTverskyLoss(alpha=0.3, beta=0.7, gamma=2, smooth=0)
     >>> truth, prediction = [[[1, 1, 1, 0, 0]]], [[[[1.0], [0.0], [0.0], [1.0], [0.0]]]]

@@ -29,16 +29,16 @@ class BatchScore(MeanScoreMetric):
     """Base class of scores that are means over batches of a ratio of counts.
 
     Args:
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
         threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude.
         name: Name of the metric.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
     """
 
     default_name: str
@@ -78,7 +78,7 @@ class BatchScore(MeanScoreMetric):
         return ops.reshape(mean, (1,)), ops.reshape(defined, (1,))
 
     def get_config(self) -> dict[str, object]:
-        """Return the name and the arguments."""
+        """Return the configuration: the name and the arguments."""
         return {
             "name": self.name,
             "class_weights": self.class_weights,
@@ -95,19 +95,19 @@ class BatchScore(MeanScoreMetric):
 class IOUScore(BatchScore):
     """Intersection over union, TP / (TP + FP + FN), as a mean over batches.
 
-    Classes in neither truth nor hard prediction are excluded from the mean over classes.
+    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes.
 
     Args:
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
         threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude.
         name: Name of the metric, ``iou_score`` by default.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> round(float(IOUScore(threshold=0.5)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
     0.5
@@ -125,20 +125,20 @@ class IOUScore(BatchScore):
 class FScore(BatchScore):
     """F-score, (1 + beta²) TP / ((1 + beta²) TP + beta² FN + FP), as a mean over batches.
 
-    Classes in neither truth nor hard prediction are excluded from the mean over classes.
+    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes.
 
     Args:
         beta: Weight of recall relative to precision; 1 gives the Dice score.
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
         threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude.
         name: Name of the metric, ``f<beta>-score`` by default.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> round(float(FScore(beta=2, threshold=0.5)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)  # 5 / (5 + 4)
     0.5556
@@ -173,7 +173,7 @@ class FScore(BatchScore):
         return f_score_index(counts, beta=self.beta, smooth=self.smooth)
 
     def get_config(self) -> dict[str, object]:
-        """Return the name and the arguments."""
+        """Return the configuration: the name and the arguments."""
         return {**super().get_config(), "beta": self.beta}
 
 
@@ -182,20 +182,20 @@ class FScore(BatchScore):
 class Precision(BatchScore):
     """Precision, TP / (TP + FP), as a mean over batches.
 
-    Classes in neither truth nor hard prediction are excluded from the mean over classes. A class in the truth that is
-    not predicted anywhere has precision 1, because it has no false positive (`Scores` has None).
+    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. A class in
+    the truth that is not predicted anywhere has precision 1, because it has no false positive (`Scores` has None).
 
     Args:
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
         threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude.
         name: Name of the metric, ``precision`` by default.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> round(float(Precision(threshold=0.3)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
     0.5
@@ -213,20 +213,20 @@ class Precision(BatchScore):
 class Recall(BatchScore):
     """Recall, TP / (TP + FN), as a mean over batches.
 
-    Classes in neither truth nor hard prediction are excluded from the mean over classes. A class that is predicted but
-    not in the truth has recall 1, because it has no false negative (`Scores` has None).
+    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. A class
+    that is predicted but not in the truth has recall 1, because it has no false negative (`Scores` has None).
 
     Args:
-        class_weights: One weight per selected class, multiplied with its score. All 1 by default.
-        class_indexes: Index or indices of the channels to include. All by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_indexes: Index or indices of the channels to include; all channels by default.
         threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
-        per_image: Whether to score each image and average, instead of the batch as one large image.
-        smooth: Pixels added to numerator and denominator of each ratio.
-        ignore: Label id of pixels to exclude.
+        per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
+        smooth: Number of pixels added to the numerator and denominator of each ratio.
+        ignore: Label id of the pixels to exclude.
         name: Name of the metric, ``recall`` by default.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> round(float(Recall(threshold=0.1)([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
     1.0

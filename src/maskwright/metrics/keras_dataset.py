@@ -23,13 +23,13 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
     ``y_true`` and ``y_pred`` are those of `maskwright.losses.SegmentationLoss`; sample weights raise an error.
 
     Args:
-        classes: Number of classes, including background; a prediction with one channel has 2.
-        ignore: Label id of pixels to exclude. Pixels with an id that is not a class are excluded too.
+        classes: Number of classes, including background: 2 for a prediction with one channel.
+        ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
         threshold: A single channel above it is predicted as class 1, otherwise as class 0.
         name: Name of the metric.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
     """
 
     def __init__(self, classes: int, *, ignore: int | None, threshold: float, name: str) -> None:
@@ -71,7 +71,7 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
         """Return the score of a float32 confusion matrix; NaN if it is undefined."""
 
     def get_config(self) -> dict[str, object]:
-        """Return the name and the arguments."""
+        """Return the configuration: the name and the arguments."""
         return {"name": self.name, "classes": self.classes, "ignore": self.ignore, "threshold": self.threshold}
 
 
@@ -80,17 +80,17 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
 class MeanIoU(ConfusionMetric):
     """Mean over classes of the intersection over union, computed over the whole data set.
 
-    Classes in neither truth nor prediction are excluded. If no class is left, the value is NaN.
+    Classes that occur in neither the truth nor the prediction are excluded. If no class is left, the value is NaN.
 
     Args:
-        classes: Number of classes, including background; a prediction with one channel has 2.
-        ignore: Label id of pixels to exclude. Pixels with an id that is not a class are excluded too.
+        classes: Number of classes, including background: 2 for a prediction with one channel.
+        ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
         background: Whether class 0 is the background, which is excluded from the mean.
         threshold: A single channel above it is predicted as class 1, otherwise as class 0.
         name: Name of the metric.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> metric = MeanIoU(2, background=True)
     >>> round(float(metric([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)
@@ -117,7 +117,7 @@ class MeanIoU(ConfusionMetric):
         return ops.sum(ious) / ops.sum(ops.cast(union > 0, "float32"))
 
     def get_config(self) -> dict[str, object]:
-        """Return the name and the arguments."""
+        """Return the configuration: the name and the arguments."""
         return {**super().get_config(), "background": self.background}
 
 
@@ -127,13 +127,13 @@ class PixelAccuracy(ConfusionMetric):
     """Fraction of valid pixels with the correct class, computed over the whole data set; NaN without valid pixels.
 
     Args:
-        classes: Number of classes, including background; a prediction with one channel has 2.
-        ignore: Label id of pixels to exclude. Pixels with an id that is not a class are excluded too.
+        classes: Number of classes, including background: 2 for a prediction with one channel.
+        ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
         threshold: A single channel above it is predicted as class 1, otherwise as class 0.
         name: Name of the metric.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> metric = PixelAccuracy(2)
     >>> round(float(metric([[[1, 1, 0]]], [[[[0.9], [0.2], [0.4]]]])), 4)

@@ -28,16 +28,16 @@ class BoundaryFScore(MeanScoreMetric):
     image is excluded from that image.
 
     Args:
-        classes: Number of classes, including background; a prediction with one channel has 2.
+        classes: Number of classes, including background: 2 for a prediction with one channel.
         tolerance: Distance in pixels within which boundaries match. By default 0.75 % of the image diagonal, which
             requires a static height and width.
-        ignore: Label id of pixels to exclude. Pixels with an id that is not a class are excluded too.
+        ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
         background: Whether class 0 is the background, which is excluded from the mean.
         threshold: A single channel above it is predicted as class 1, otherwise as class 0.
         name: Name of the metric.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> metric = BoundaryFScore(2, tolerance=1)
     >>> round(float(metric([[[0, 0, 1, 1]]], [[[[0.1], [0.1], [0.1], [0.9]]]])), 4)
@@ -80,7 +80,7 @@ class BoundaryFScore(MeanScoreMetric):
         return ops.sum(f_scores, axis=0), ops.sum(_float32(present), axis=0)
 
     def get_config(self) -> dict[str, object]:
-        """Return the name and the arguments."""
+        """Return the configuration: the name and the arguments."""
         return {
             "name": self.name,
             "classes": self.classes,
@@ -97,12 +97,12 @@ class SaltScore(MeanScoreMetric):
     """`maskwright.metrics.salt_score` of a network with one output channel, as a mean over images.
 
     Args:
-        ignore: Label id of pixels to exclude.
+        ignore: Label id of the pixels to exclude.
         threshold: Probabilities above it are predicted as salt.
         name: Name of the metric.
 
     Raises:
-        WrongArgument: An argument cannot be used.
+        WrongArgument: An argument has an invalid value.
 
     >>> round(float(SaltScore()([[[1, 1, 1, 0]]], [[[[0.9], [0.8], [0.3], [0.2]]]])), 4)  # IoU 2/3 exceeds 4 of 10
     0.4
@@ -126,7 +126,7 @@ class SaltScore(MeanScoreMetric):
         return ops.reshape(ops.sum(image_scores), (1,)), ops.reshape(ops.sum(ops.ones_like(image_scores)), (1,))
 
     def get_config(self) -> dict[str, object]:
-        """Return the name and the arguments."""
+        """Return the configuration: the name and the arguments."""
         return {"name": self.name, "ignore": self.ignore, "threshold": self.threshold}
 
 

@@ -28,7 +28,7 @@ class MeanScoreMetric(keras.metrics.Metric, ABC):
         """Add the scores of a batch.
 
         Raises:
-            WrongArgument: ``sample_weight`` is given.
+            WrongArgument: ``sample_weight`` is not None.
         """
         check_no_sample_weight(sample_weight)
         total, count = self.batch_scores(y_true, y_pred)

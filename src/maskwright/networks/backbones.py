@@ -213,7 +213,7 @@ def build_backbone(name: str, *, input_shape: ImageShape = (None, None, 3), **op
 
     Raises:
         UnknownChoice: No encoder has this name, or ``first_unit`` is unknown.
-        WrongArgument: ``input_shape`` or an option cannot be used.
+        WrongArgument: ``input_shape`` or an option is invalid.
 
     >>> build_backbone("resnet18", input_shape=(64, 64, 3)).output_shape
     (None, 2, 2, 512)
@@ -276,7 +276,7 @@ def encoder_of(
 
     Raises:
         UnknownChoice: No encoder has this name.
-        WrongArgument: A pyramid level is not the output of a layer, or another argument cannot be used.
+        WrongArgument: A pyramid level is not the output of a layer, or another argument has an invalid value.
 
     >>> encoder_of("resnet18").skips[-1]
     'relu0'

@@ -99,11 +99,11 @@ def build_deeplabv3plus(
     """Build a DeepLabV3+ on any functional or built sequential Keras model whose output is a feature map.
 
     Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the backbone's stride divides height and width. A dilated backbone with an output stride of 16 is
+    height and width are multiples of the backbone's stride. A dilated backbone with an output stride of 16 is
     recommended (``output_stride=16`` of `build_resnet_v1`); one with a stride of 32 is upsampled by twice the factor.
 
     Args:
-        backbone: The encoder.
+        backbone: Encoder, as a Keras model.
         classes: Number of output channels.
         skip_connection_layers: One layer of the backbone in a list, by name or by index in ``backbone.layers``; in the
             paper, one at 1/4 of the image size.
@@ -111,13 +111,13 @@ def build_deeplabv3plus(
         atrous_rates: Dilation rates of the atrous convolutions, in pixels of the backbone's output.
         aspp_dropout: Fraction of values dropped after the atrous convolutions in training, in [0, 1).
         upsampling: Upsampling factor of the mask: the stride of the skip.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Whether to use normalisation in the decoder; if not, the 1x1 convolutions have a bias.
+        activation: Keras activation of the output, as a name or a function; None means linear.
+        use_batchnorm: Whether to use normalisation in the decoder; without it, the 1x1 convolutions have a bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:
         UnknownChoice: ``activation`` is unknown.
-        WrongArgument: Another argument cannot be used.
+        WrongArgument: Another argument has an invalid value.
 
     >>> from maskwright.networks.resnet_v1 import ResNet18V1
     >>> encoder = ResNet18V1(input_shape=(64, 96, 3), output_stride=16)

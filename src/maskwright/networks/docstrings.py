@@ -15,24 +15,25 @@ backbone_name: Name of an encoder, see `backbones()`; or a Keras model whose out
     keras-hub backbone, or an `Encoder`.""",
     "input_shape": "input_shape: Height, width and channels of the images; height and width may be None.",
     "classes": "classes: Number of output channels.",
-    "activation": "activation: Keras activation of the output, by name or as a function; None is linear.",
+    "activation": "activation: Keras activation of the output, as a name or a function; None means linear.",
     "weights": "weights: Weights file of the whole network.",
     "encoder_weights": """\
 encoder_weights: Pretrained weights of the encoder: the name of a data set, such as ``"imagenet"``, or a weights
     file saved from the model that `build_backbone` returns.""",
     "encoder_freeze": "encoder_freeze: Whether to freeze the encoder, except its batch normalisations.",
     "encoder_features": """\
-encoder_features: Encoder layers of the skip connections, as names or indices from deep to shallow;
-    ``"default"`` uses those of the encoder.""",
+encoder_features: Encoder layers whose outputs are the skip connections, as names or indices from deep to shallow;
+    ``"default"`` selects the standard layers of the encoder.""",
     "decoder_filters": "decoder_filters: Filters of each decoder block; their number is the number of blocks.",
     "decoder_use_batchnorm": """\
-decoder_use_batchnorm: Whether to use batch normalisation in the decoder; if not, its convolutions have a bias.""",
+decoder_use_batchnorm: Whether to use batch normalisation in the decoder; without it, the decoder's convolutions
+    have a bias.""",
     "attention": """\
 attention: ``"scse"`` adds channel and spatial attention to each decoder block; None adds nothing.""",
     "images_of_stride_32": """\
 Input: images (n, height, width, channels) with sides that are multiples of 32 pixels, preprocessed by the
 `get_preprocessing` of the encoder. Output: (n, height, width, classes), float32.""",
-    "WrongArgument": "WrongArgument: Another argument cannot be used.",
+    "WrongArgument": "WrongArgument: Another argument has an invalid value.",
     "SkipSizeMismatch": "SkipSizeMismatch: A layer of ``encoder_features`` has the wrong size.",
     "MissingWeights": "MissingWeights: A weights argument is neither a file nor the name of published weights.",
     "UnusableWeights": "UnusableWeights: A weights file does not match the network.",

@@ -49,10 +49,10 @@ def build_fpn(
     """Build an FPN on any functional or built sequential Keras model whose output is a feature map.
 
     Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the backbone halves five times and 32 divides height and width.
+    the backbone halves the size five times, and height and width are multiples of 32.
 
     Args:
-        backbone: The encoder, with an output of half the height and width of the first skip.
+        backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.
         classes: Number of output channels.
         skip_connection_layers: Four layers of the backbone, by name or by index in ``backbone.layers``, each twice as
             high and wide as the one before; the last has half the image size. For a backbone that starts with a stride
@@ -60,16 +60,16 @@ def build_fpn(
         pyramid_block_filters: Channels of the pyramid.
         segmentation_filters: Filters of the convolutions after the pyramid; None for half of its channels.
         pyramid_aggregation: How to merge the levels of the pyramid: ``"sum"`` or ``"concat"``.
-        dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1); None adds no
+        dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
             dropout.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Whether to use normalisation after the pyramid; if not, the convolutions there have a bias.
+        activation: Keras activation of the output, as a name or a function; None means linear.
+        use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:
         UnknownChoice: ``pyramid_aggregation`` or ``activation`` is unknown.
-        WrongArgument: Another argument cannot be used.
-        SkipSizeMismatch: The known size of a skip is not twice that of the deeper feature map.
+        WrongArgument: Another argument has an invalid value.
+        SkipSizeMismatch: The known size of a skip connection is not twice that of the deeper feature map.
 
     >>> from maskwright.networks import ResNet18
     >>> encoder = ResNet18(include_top=False, input_shape=(64, 96, 3))

@@ -43,7 +43,7 @@ def mask_head(
     Args:
         x: Feature map (n, h, w, c).
         classes: Number of output channels.
-        activation: Keras activation of the output, by name or as a function; None is linear.
+        activation: Keras activation of the output, as a name or a function; None means linear.
         size: Height and width of the kernel.
         upsampling: Layer between convolution and activation, with ``dtype="float32"``.
         name: Name of the convolution.

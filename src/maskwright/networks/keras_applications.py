@@ -100,7 +100,7 @@ def build_application(name: str, *, input_shape: ImageShape = (None, None, 3)) -
 
     Raises:
         UnknownChoice: No application has this name.
-        WrongArgument: ``input_shape`` cannot be used, or Keras is set to channels first.
+        WrongArgument: ``input_shape`` is invalid, or Keras is set to channels first.
 
     >>> build_application("mobilenet", input_shape=(64, 96, 4)).output_shape
     (None, 2, 3, 1024)

@@ -74,11 +74,11 @@ def build_linknet(
     """Build a LinkNet on any functional or built sequential Keras model whose output is a feature map.
 
     Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the blocks are as many as the backbone's halvings and these divide height and width.
+    there is one block for each halving by the backbone, and height and width are multiples of its stride.
 
     Args:
-        backbone: The encoder. One that ends in a max pooling, such as a VGG, is followed by two convolutions with 512
-            filters.
+        backbone: Encoder, as a Keras model. If its last layer is max pooling, as in a VGG, it is followed by two
+            convolutions with 512 filters.
         classes: Number of output channels.
         skip_connection_layers: Names of the backbone's layers, or their indices in ``backbone.layers``, from deep
             to shallow; there may be fewer layers than blocks.
@@ -87,14 +87,14 @@ def build_linknet(
         n_upsample_blocks: Number of blocks; longer ``decoder_filters`` are truncated.
         block_type: ``"upsampling"`` (nearest neighbour, then a convolution) or ``"transpose"`` (a 4x4 transposed
             convolution).
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Whether to use normalisation in the decoder; if not, its convolutions have a bias.
+        activation: Keras activation of the output, as a name or a function; None means linear.
+        use_batchnorm: Whether to use normalisation in the decoder; without it, the decoder's convolutions have a bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:
         UnknownChoice: ``block_type`` or ``activation`` is unknown.
-        WrongArgument: Another argument cannot be used.
-        SkipSizeMismatch: The known size of a skip is not that of its block.
+        WrongArgument: Another argument has an invalid value.
+        SkipSizeMismatch: The known size of a skip connection differs from that of its decoder block.
 
     >>> from maskwright.networks import ResNet18
     >>> encoder = ResNet18(include_top=False, input_shape=(64, 96, 3))

@@ -49,21 +49,21 @@ def build_pspnet(
     the output of ``psp_layer`` has 1/``final_upsampling_factor`` of the image size.
 
     Args:
-        backbone: The encoder.
+        backbone: Encoder, as a Keras model.
         classes: Number of output channels.
         psp_layer: The layer whose output is pooled, by name or by index in ``backbone.layers``.
         pooling_type: ``"avg"`` or ``"max"``.
         conv_filters: Filters of the convolution of each pooled grid and of the one that merges them.
         final_upsampling_factor: Bilinear upsampling factor of the mask.
-        dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1); None adds no
+        dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
             dropout.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Whether to use normalisation after the pyramid; if not, the convolutions there have a bias.
+        activation: Keras activation of the output, as a name or a function; None means linear.
+        use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:
         UnknownChoice: ``pooling_type`` or ``activation`` is unknown.
-        WrongArgument: Another argument cannot be used.
+        WrongArgument: Another argument has an invalid value.
 
     >>> from maskwright.networks import ResNet18
     >>> encoder = ResNet18(include_top=False, input_shape=(96, 144, 3))

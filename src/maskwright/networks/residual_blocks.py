@@ -153,7 +153,7 @@ def check_resnet_arguments(
     ``argument`` is the name of ``input_shape`` in error messages.
 
     Raises:
-        WrongArgument: ``units``, ``input_shape`` or ``classes`` cannot be used.
+        WrongArgument: ``units``, ``input_shape`` or ``classes`` is invalid.
     """
     if not are_positive_integers(units) or len(units) != len(STAGE_FILTERS):
         raise wrong_argument("units", units, expected="four integers of at least 1, one per stage")

@@ -122,7 +122,7 @@ def build_resnet(
 
     Raises:
         UnknownChoice: ``block`` or ``first_unit`` is unknown.
-        WrongArgument: ``units``, ``input_shape``, ``input_tensor`` or ``classes`` cannot be used.
+        WrongArgument: ``units``, ``input_shape``, ``input_tensor`` or ``classes`` is invalid.
 
     >>> encoder = build_resnet(units=(1, 1, 1, 1), include_top=False, input_shape=(64, 96, 3))
     >>> encoder.output_shape

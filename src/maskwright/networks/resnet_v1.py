@@ -84,7 +84,7 @@ def build_resnet_v1(
 
     Raises:
         UnknownChoice: ``block`` is unknown.
-        WrongArgument: ``units``, ``input_shape``, ``output_stride`` or ``classes`` cannot be used.
+        WrongArgument: ``units``, ``input_shape``, ``output_stride`` or ``classes`` is invalid.
 
     >>> encoder = build_resnet_v1(units=(1, 1, 1, 1), output_stride=16, input_shape=(64, 96, 3))
     >>> encoder.output_shape

@@ -59,7 +59,7 @@ def build_resnext(
         name: Name of the model.
 
     Raises:
-        WrongArgument: ``units``, ``input_shape`` or ``classes`` cannot be used.
+        WrongArgument: ``units``, ``input_shape`` or ``classes`` is invalid.
 
     >>> build_resnext(units=(1, 1, 1, 1), input_shape=(64, 96, 3)).output_shape
     (None, 2, 3, 2048)

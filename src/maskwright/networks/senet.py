@@ -96,7 +96,7 @@ def build_senet(
 
     Raises:
         UnknownChoice: ``family`` is unknown.
-        WrongArgument: ``units``, ``input_shape`` or ``classes`` cannot be used.
+        WrongArgument: ``units``, ``input_shape`` or ``classes`` is invalid.
 
     >>> build_senet(units=(1, 1, 1, 1), family="resnext", input_shape=(64, 96, 3)).output_shape
     (None, 2, 3, 2048)

@@ -32,7 +32,7 @@ def skip_tensors(
     """Return the outputs of the layers ``skips``, each a name or an index in ``backbone.layers``.
 
     Args:
-        backbone: The encoder.
+        backbone: Encoder, as a Keras model.
         skips: Layers from deep to shallow.
         argument: Name of the argument ``skips`` in error messages.
         most: Decoder blocks there are to take a skip.

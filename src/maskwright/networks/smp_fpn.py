@@ -64,24 +64,24 @@ def build_smp_fpn(
     """Build an FPN on any functional or built sequential Keras model whose output is a feature map.
 
     Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the backbone halves five times and 32 divides height and width.
+    the backbone halves the size five times, and height and width are multiples of 32.
 
     Args:
-        backbone: The encoder, with an output of half the height and width of the first skip.
+        backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.
         classes: Number of output channels.
         skip_connection_layers: Three layers of the backbone, by name or by index in ``backbone.layers``, each twice as
             high and wide as the one before.
         pyramid_channels: Channels of the pyramid.
         segmentation_channels: Filters of the convolutions after the pyramid, a multiple of the 32 normalisation groups.
         merge_policy: How to merge the levels of the pyramid: ``"add"`` or ``"cat"`` (concatenate).
-        dropout: Fraction of the merged channels that spatial dropout drops in training, in [0, 1).
+        dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1).
         upsampling: Upsampling factor of the mask: the stride of the last skip.
-        activation: Keras activation of the output, by name or as a function; None is linear.
+        activation: Keras activation of the output, as a name or a function; None means linear.
 
     Raises:
         UnknownChoice: ``merge_policy`` or ``activation`` is unknown.
-        WrongArgument: Another argument cannot be used.
-        SkipSizeMismatch: The known size of a skip is not twice that of the deeper feature map.
+        WrongArgument: Another argument has an invalid value.
+        SkipSizeMismatch: The known size of a skip connection is not twice that of the deeper feature map.
 
     >>> from maskwright.networks.resnet_v1 import RESNET_V1_SKIPS, ResNet18V1
     >>> encoder = ResNet18V1(input_shape=(64, 96, 3))

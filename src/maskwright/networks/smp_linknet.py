@@ -43,23 +43,23 @@ def build_smp_linknet(
     """Build a LinkNet on any functional or built sequential Keras model whose output is a feature map.
 
     Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the backbone halves ``n_upsample_blocks`` times and its stride divides height and width.
+    the backbone halves the size ``n_upsample_blocks`` times, and height and width are multiples of its stride.
 
     Args:
-        backbone: The encoder, with an output of half the height and width of the first skip.
+        backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.
         classes: Number of output channels.
         skip_connection_layers: Layers of the backbone, by name or by index in ``backbone.layers``, each twice as high
             and wide as the one before; the block that adds a layer has its number of channels.
         n_upsample_blocks: Number of decoder blocks, each of which doubles the size.
         prefinal_channels: Channels of the blocks without a skip.
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Whether to use normalisation in the decoder; if not, every convolution has a bias.
+        activation: Keras activation of the output, as a name or a function; None means linear.
+        use_batchnorm: Whether to use normalisation in the decoder; without it, every convolution has a bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:
         UnknownChoice: ``activation`` is unknown.
-        WrongArgument: Another argument cannot be used.
-        SkipSizeMismatch: The known size of a skip is not twice that of the deeper feature map.
+        WrongArgument: Another argument has an invalid value.
+        SkipSizeMismatch: The known size of a skip connection is not twice that of the deeper feature map.
 
     >>> from maskwright.networks.resnet_v1 import RESNET_V1_SKIPS, ResNet18V1
     >>> encoder = ResNet18V1(input_shape=(64, 96, 3))

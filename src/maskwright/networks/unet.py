@@ -50,11 +50,11 @@ def build_unet(
     """Build a U-Net on any functional or built sequential Keras model whose output is a feature map.
 
     Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the rates undo the backbone's strides and these divide height and width.
+    the upsampling rates match the backbone's strides, and height and width are multiples of its total stride.
 
     Args:
-        backbone: The encoder. One that ends in a max pooling, such as a VGG, is followed by two convolutions with 512
-            filters.
+        backbone: Encoder, as a Keras model. If its last layer is max pooling, as in a VGG, it is followed by two
+            convolutions with 512 filters.
         classes: Number of output channels.
         skip_connection_layers: Names of the backbone's layers, or their indices in ``backbone.layers``, from deep
             to shallow; there may be fewer layers than blocks.
@@ -63,8 +63,8 @@ def build_unet(
         n_upsample_blocks: Number of blocks; longer ``decoder_filters`` and ``upsample_rates`` are truncated.
         block_type: ``"upsampling"`` (nearest neighbour, then two convolutions) or ``"transpose"`` (a 4x4 transposed
             convolution, then one convolution).
-        activation: Keras activation of the output, by name or as a function; None is linear.
-        use_batchnorm: Whether to use normalisation in the decoder; if not, its convolutions have a bias.
+        activation: Keras activation of the output, as a name or a function; None means linear.
+        use_batchnorm: Whether to use normalisation in the decoder; without it, the decoder's convolutions have a bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``; `torch_batch_norm` is that of torch.
         attention: ``"scse"`` adds channel and spatial attention to every block, after the concatenation with the skip
             and at the end of the block, see `scse`; None adds nothing.
@@ -74,7 +74,7 @@ def build_unet(
             ``"mask_stage0"`` for the deepest block, and so on.
         classification_head: Whether to add an output ``"presence"`` (n, 1) for training: the probability that the image
             contains any foreground, computed from the encoder's features.
-        dropout: Fraction of channels that spatial dropout drops before the head in training, in [0, 1).
+        dropout: Fraction of channels dropped by spatial dropout before the head in training, in [0, 1).
 
     With ``deep_supervision`` or ``classification_head``, the output is a dictionary with the mask as ``"mask"``, so
     ``compile`` takes a loss for each name: ``loss={"mask": ..., "presence": ...}``. `mask_only` removes the other
@@ -82,8 +82,8 @@ def build_unet(
 
     Raises:
         UnknownChoice: ``block_type``, ``activation`` or ``attention`` is unknown.
-        WrongArgument: Another argument cannot be used.
-        SkipSizeMismatch: The known size of a skip is not that of its block.
+        WrongArgument: Another argument has an invalid value.
+        SkipSizeMismatch: The known size of a skip connection differs from that of its decoder block.
 
     >>> from maskwright.networks import ResNet18
     >>> encoder = ResNet18(include_top=False, input_shape=(64, 96, 3))
