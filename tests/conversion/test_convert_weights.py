@@ -179,7 +179,7 @@ def test_existing_file_needs_overwrite(maskwright_command, old, tmp_path):
     arguments = ("convert-weights", old, "--out", tmp_path / "new.keras", "--set", "activation=softmax")
     code, _, err = maskwright_command(*arguments)
     assert code == 1
-    assert "new.keras: exists" in err
+    assert "new.keras: exists; add --overwrite" in err
     assert (tmp_path / "new.keras").read_text() == "precious"
     assert maskwright_command(*arguments, "--overwrite")[0] == 0
 
@@ -220,7 +220,9 @@ def test_run_is_replaced_only_with_overwrite(maskwright_command, trained, old, t
     run = tmp_path / "run"
     shutil.copytree(trained.folder, run)
     arguments = ("convert-weights", old, "--out", run, "--set", "activation=softmax")
-    assert maskwright_command(*arguments)[0] == 1
+    code, _, err = maskwright_command(*arguments)
+    assert code == 1
+    assert "run: holds a run; add --overwrite" in err
     assert maskwright_command(*arguments, "--overwrite")[0] == 0
     assert not (run / "recipe.yaml").exists()
     assert not (run / "report.html").exists()
@@ -228,7 +230,30 @@ def test_run_is_replaced_only_with_overwrite(maskwright_command, trained, old, t
     (tmp_path / "mine/notes.txt").write_text("precious")
     code, _, err = maskwright_command("convert-weights", old, "--out", tmp_path / "mine", "--overwrite")
     assert code == 1
-    assert "and holds no run" in err
+    assert "mine: is not empty and does not hold a run (it has notes.txt)" in err
+    (tmp_path / "file").write_text("precious")
+    code, _, err = maskwright_command("convert-weights", old, "--out", tmp_path / "file", "--overwrite")
+    assert code == 1
+    assert "a file of that name" in err
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+def test_torch_folder_is_replaced_only_with_overwrite(maskwright_command, tmp_path):
+    Unet("resnet18_v1", classes=1).save(tmp_path / "a.keras")
+    arguments = ("convert-weights", tmp_path / "a.keras", "--to", "smp", "--out", tmp_path / "torch")
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/notes.txt").write_text("precious")
+    code, _, err = maskwright_command(*arguments, "--overwrite")
+    assert code == 1
+    assert "does not hold a network of segmentation_models_pytorch (it has notes.txt)" in err
+    (tmp_path / "torch/notes.txt").unlink()
+    assert maskwright_command(*arguments)[0] == 0
+    (tmp_path / "torch/notes.txt").write_text("precious")
+    code, _, err = maskwright_command(*arguments)
+    assert code == 1
+    assert "torch: holds a network of segmentation_models_pytorch; add --overwrite" in err
+    assert maskwright_command(*arguments, "--overwrite")[0] == 0
+    assert (tmp_path / "torch/notes.txt").read_text() == "precious"
 
 
 def test_exported_run_predicts_the_same(maskwright_command, trained, drawn, tmp_path):
@@ -243,7 +268,7 @@ def test_exported_run_predicts_the_same(maskwright_command, trained, drawn, tmp_
         assert np.mean(mask != trained.predict(image)) < 1e-3
     code, _, err = maskwright_command("export", trained.folder, "--out", tmp_path / "engine")
     assert code == 1
-    assert "engine: holds an engine. Add --overwrite" in err
+    assert "engine: holds an engine; add --overwrite" in err
 
 
 def test_backbones_lists_parameters_and_weights(maskwright_command):

@@ -11,15 +11,11 @@ import pytest
 from maskwright.errors import MissingPackage, UnknownChoice
 from maskwright.export import to_openvino
 from maskwright.export.export import export_run
-from maskwright.export.output_folder import (
-    OutputHoldsAnEngine,
-    OutputHoldsMore,
-    OutputIsTaken,
-    check_output_folder,
-)
+from maskwright.export.output_folder import OutputHoldsOtherFiles, check_engine_folder
 from maskwright.export.trace import NeedsTensorFlow
 from maskwright.export.verify import EngineDisagrees, UnscoredRun
 from maskwright.images.atomic_folder import atomic_folder
+from maskwright.images.output_folder import OutputExists, OutputNotEmpty
 from maskwright.inference.engines.engine import NotARun, open_engine, weights_digest
 from maskwright.segmenter import Segmenter
 from maskwright.training.run_records import write_facts
@@ -197,7 +193,7 @@ def test_engine_with_another_score_is_refused(run, tmp_path):
 
 def test_engine_is_replaced_only_with_overwrite(run, engines, tmp_path):
     folder = shutil.copytree(engines("onnx"), tmp_path / "engine")
-    with pytest.raises(OutputHoldsAnEngine, match=r"engine: .* --overwrite"):
+    with pytest.raises(OutputExists, match=r"engine: holds an engine; add --overwrite"):
         export_run(run, folder)
     export_run(run, folder, overwrite=True)
     assert sorted(path.name for path in folder.iterdir()) == ["bundle.json", "engine.json", "model.bin", "model.xml"]
@@ -205,23 +201,30 @@ def test_engine_is_replaced_only_with_overwrite(run, engines, tmp_path):
 
 
 def test_folder_with_other_files_is_refused(run):
-    with pytest.raises(OutputIsTaken, match=r"run: found bundle\.json, .*; expected"):
+    with pytest.raises(OutputNotEmpty, match=r"run: .* does not hold an engine \(it has bundle\.json, "):
         export_run(run, run, overwrite=True)
-    with pytest.raises(OutputIsTaken, match=r"recipe\.yaml: found a file; expected"):
+    with pytest.raises(OutputNotEmpty, match=r"recipe\.yaml: .*a file of that name"):
         export_run(run, run / "recipe.yaml")
 
 
 @pytest.mark.parametrize("to", ["openvino", "onnx", "litert", "saved_model"])
 def test_engine_with_other_files_is_not_replaced(to, engines, tmp_path):
     folder = shutil.copytree(engines(to), tmp_path / "engine")
-    check_output_folder(folder, overwrite=True)
+    check_engine_folder(folder, overwrite=True)
     for name in ("masks/0.png", "masks/bundle.json", "saved_model/notes/a.pb", "model.txt"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).write_text("mine")
-    text = r"engine: found .*masks/0\.png, masks/bundle\.json, model\.txt, saved_model/notes/a\.pb;"
-    with pytest.raises(OutputHoldsMore, match=text):
-        check_output_folder(folder, overwrite=True)
+    text = r"engine: has masks/0\.png, masks/bundle\.json, model\.txt, saved_model/notes/a\.pb, which .* deleted"
+    with pytest.raises(OutputHoldsOtherFiles, match=text):
+        check_engine_folder(folder, overwrite=True)
     assert (folder / "masks/0.png").read_text() == "mine"
+
+
+def test_hidden_files_are_not_deleted_by_an_export(tmp_path):
+    (tmp_path / "engine").mkdir()
+    (tmp_path / "engine/.notes").write_text("mine")
+    with pytest.raises(OutputHoldsOtherFiles, match=r"engine: has \.notes, which"):
+        check_engine_folder(tmp_path / "engine", overwrite=True)
 
 
 KILLED = """
@@ -256,8 +259,8 @@ def test_engine_is_restored_after_a_kill_between_renames(renames, expected, mean
     assert folder.exists() == (renames == 2)
     if meanwhile == "an empty folder":
         folder.mkdir(exist_ok=True)
-    with pytest.raises(OutputHoldsAnEngine):
-        check_output_folder(folder, overwrite=False)
+    with pytest.raises(OutputExists):
+        check_engine_folder(folder, overwrite=False)
     assert (folder / "engine.json").read_text() == expected
     assert not (tmp_path / ".engine.former").exists()
 
@@ -266,8 +269,8 @@ def test_leftovers_of_a_killed_export_are_kept_beside_other_files(tmp_path):
     for name in (".engine.former/engine.json", "engine/mine"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("kept")
-    with pytest.raises(OutputIsTaken):
-        check_output_folder(tmp_path / "engine", overwrite=True)
+    with pytest.raises(OutputNotEmpty, match="it has mine"):
+        check_engine_folder(tmp_path / "engine", overwrite=True)
     assert (tmp_path / ".engine.former/engine.json").exists()
 
 

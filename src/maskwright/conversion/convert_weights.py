@@ -13,6 +13,7 @@ from maskwright.conversion.load_legacy import load_legacy
 from maskwright.data.mask_values import MaskValues, parse_mask_values
 from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
 from maskwright.images.normalise import Normalisation
+from maskwright.images.output_folder import OutputExists, check_output_folder
 from maskwright.images.write import atomic_path
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engines.engine import NETWORK_FILE, open_engine
@@ -43,10 +44,10 @@ class NotConvertible(InputError):
     )
 
 
-class OutputExists(InputError):
-    """A file or folder that the conversion would overwrite."""
+class OutputFileExists(OutputExists):
+    """A file that the conversion would overwrite."""
 
-    text = "{out}: exists{found}. Give another output{remedy}."
+    text = "{file}: exists; add --overwrite to replace it, or name another file."
 
 
 class NotAConvertibleRun(InputError):
@@ -97,7 +98,8 @@ def convert(
 
     Raises:
         NotConvertible: ``source`` is not a supported network.
-        OutputExists: ``out`` exists and ``overwrite`` is false, or it is a folder without a run.
+        OutputExists: ``out`` exists and ``overwrite`` is false.
+        OutputNotEmpty: ``out`` is a folder of other files, or a file where the result is a folder.
         NotAConvertibleRun: ``out`` is a folder, and the preprocessing is unknown or the outputs do not fit a run.
         WrongArgument: ``out`` has the suffix of another format, or an option for runs is given for another format.
         InputError: The network cannot be read, or the format cannot represent it.
@@ -130,10 +132,15 @@ def _check_out(out: Path, *, to: Format, is_run: bool, overwrite: bool) -> None:
     suffix = ".safetensors" if to == "smp" else ".keras"
     if out.suffix in {*_LEGACY, *SUFFIXES, ".keras", ".onnx", ".pb", ".json"} - {suffix}:
         raise wrong_argument("out", str(out), expected=f"a file that ends in {suffix}, or a folder")
-    if out.is_dir() and any(out.iterdir()) and is_run and not (out / BUNDLE_FILE).is_file():
-        raise OutputExists(out=out, found=" and holds no run", remedy="")
-    if (out.is_file() or (out.is_dir() and any(out.iterdir()))) and not overwrite:
-        raise OutputExists(out=out, found="", remedy=", or add --overwrite to replace it")
+    if is_run:
+        kind, content = "a run", BUNDLE_FILE
+    elif out.suffix:
+        if out.exists() and not overwrite:
+            raise OutputFileExists(file=out)
+        return
+    else:
+        kind, content = "a network of segmentation_models_pytorch", HUB_WEIGHTS
+    check_output_folder(out, kind=kind, is_kind=lambda folder: (folder / content).is_file(), overwrite=overwrite)
 
 
 def _load(source: Path, options: Mapping[str, Any], *, any_size: bool) -> LoadedNetwork:

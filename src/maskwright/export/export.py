@@ -12,7 +12,7 @@ import keras
 
 from maskwright.errors import missing_package, one_of
 from maskwright.export.calibrate import calibration_patches
-from maskwright.export.output_folder import check_output_folder
+from maskwright.export.output_folder import check_engine_folder
 from maskwright.export.trace import check_backend
 from maskwright.export.verify import BOUNDS, EngineDisagrees, check_engine, exceeded_bounds, require_score
 from maskwright.images.atomic_folder import atomic_folder
@@ -95,7 +95,7 @@ def export_run(
 
     Raises:
         NotARun, UnscoredRun: ``run`` is not a complete run, or its network was converted and has no scores.
-        OutputHoldsAnEngine, OutputIsTaken: ``out`` cannot be used.
+        OutputExists, OutputNotEmpty, OutputHoldsOtherFiles: ``out`` cannot be used.
         UnknownChoice: The runtime or the precision is unknown.
         NeedsTensorFlow, MissingPackage: The backend or a package that writes the engine is missing.
         EngineDisagrees: The engine exceeds a bound of `BOUNDS`.
@@ -105,7 +105,7 @@ def export_run(
     precisions = one_of("to", to, TARGETS)
     target = one_of(f"precision of {to}", precision, precisions)
     check_backend()
-    check_output_folder(out, overwrite=overwrite)
+    check_engine_folder(out, overwrite=overwrite)
     try:
         exporter, versions = import_module(f"maskwright.export.{target.module}"), _versions(target)
     except ImportError as error:
