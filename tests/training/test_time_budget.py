@@ -79,3 +79,10 @@ def test_a_training_that_just_began_is_refused_if_the_final_check_takes_too_long
         budget.check_feasible(State(step=5))
     budget.check_feasible(State(step=6))
     budget.check_feasible(State(step=5, nan_recoveries=["a NaN"]))
+
+
+def test_a_short_budget_is_answered_with_a_longer_one():
+    clock = Clock()
+    clock.seconds = 25.0
+    error = time_budget(clock, [100], budget=40.0).too_short(State())
+    assert error.fields["minimum"] == "50 s"

@@ -22,6 +22,8 @@ _CLOSING_SECONDS: Final = 15.0  # for saving, loading and the report after the l
 _CHECK_FACTOR_MIXED: Final = 2.0
 _CHECK_FACTOR_FLOAT32: Final = 1.1
 
+_MIN_INCREASE: Final = 1.25  # of a budget that was too short, for the one that the error suggests
+
 
 class BudgetTooShort(InputError):
     """A time budget that ends before the first step, or before the final check can end."""
@@ -118,11 +120,12 @@ class TimeBudget:
             raise self.too_short(state)
 
     def too_short(self, state: State) -> BudgetTooShort:
-        """Return the error for a budget that leaves no time to train."""
-        cost = self._check_cost()
-        minimum = self._stopwatch.seconds() + _CLOSING_SECONDS + self._intermediate_cost(state) + cost
+        """Return the error for a budget that leaves no time to train, with a budget that is estimated to be enough."""
+        cost, budget = self._check_cost(), self.budget or 0.0
+        estimate = self._stopwatch.seconds() + _CLOSING_SECONDS + self._intermediate_cost(state) + cost
+        minimum = max(estimate, _MIN_INCREASE * budget)  # before the first validation, its cost is not yet known
         return BudgetTooShort(
-            budget=self.budget or 0.0,
+            budget=budget,
             taken=state.first_step_ended or self._stopwatch.seconds(),
             images=self.images,
             check=f"about {cost:.0f} s" if cost else "further time",
