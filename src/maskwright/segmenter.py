@@ -20,7 +20,7 @@ from maskwright.inference.load_predictor import Predictor, load_predictor, predi
 from maskwright.inference.predict_folder import FileResult, PredictionJob, predict_files
 from maskwright.inference.predict_image import predict_indices, predict_probabilities
 
-if TYPE_CHECKING:  # these load Keras, which an exported engine does not need
+if TYPE_CHECKING:  # these modules import Keras, which an exported engine does not need
     import keras
 
     from maskwright.data.check import CheckReport
@@ -35,16 +35,19 @@ if TYPE_CHECKING:  # these load Keras, which an exported engine does not need
     from maskwright.training.recipe import Recipe
     from maskwright.training.reporter import Reporter
 
-_REPORT_PACKAGES = ("jinja2", "matplotlib")  # loaded after the training, checked before it
+_REPORT_PACKAGES = ("jinja2", "matplotlib")  # imported after training, but checked before it
 
 ImageInput = str | Path | NDArray[np.generic]
 
 
 @final
 class Segmenter:
-    """A trained network with everything needed to use it. Made by `train` or `load`.
+    """A trained network with everything needed to use it, created by `train` or `load`.
 
-    ``engine`` is opened when it is first used.
+    The inference engine is opened when it is first used.
+
+    Args:
+        folder: Folder of a run, an ensemble or an exported engine.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -52,7 +55,7 @@ class Segmenter:
 
     @cached_property
     def engine(self) -> Predictor:
-        """The engine in the folder."""
+        """Inference engine opened from the folder."""
         return load_predictor(self.folder)
 
     @classmethod
@@ -83,28 +86,29 @@ class Segmenter:
         Args:
             images: Folder of images.
             masks: Folder of masks, paired with the images by file stem.
-            out: Folder of the run, new or empty. An unfinished run of the same arguments is resumed.
+            out: Folder of the run, new or empty. An unfinished run with the same arguments is resumed.
             val_images: Folder of validation images. If absent, a fifth of the pairs is held out.
-            val_masks: Folder of validation masks.
-            classes: Number of classes, or their names in order of mask value. If absent, they are found from the masks.
+            val_masks: Folder of validation masks, paired with the validation images by file stem.
+            classes: Number of classes, or their names in order of mask value. If absent, they are found in the masks.
             ignore: Mask value of pixels that are excluded from the loss and the scores.
             mask_values: Meaning of each mask value: a class name, ``background`` or ``ignored``. Replaces ``classes``
                 and ``ignore``.
             mask_suffix: Suffix of mask file stems after the image's stem, such as ``"_mask"``.
-            time_budget: Time for the whole call: seconds, or text such as ``"20m"``.
-            epochs: Number of epochs, instead of ``time_budget``.
-            recipe: Other fields of the recipe, by section: ``{"training": {"batch_size": 4}}``.
-            augmentation: ``callable(image=..., mask=...)`` that replaces the recipe's, see `CallableAugmentation`.
-            loss: ``loss(y_true, y_pred)`` that replaces the recipe's: returns a scalar, from label indices (n, h, w),
-                255 for ignored pixels, and probabilities (n, h, w, classes).
-            network: ``network(channels, classes, activation)`` that replaces the recipe's: returns a functional Keras
-                model of Keras layers, for images of any size divisible by 32.
-            callback: Called with each row of the history, a mapping from column to number.
-            overwrite: Replace an existing run.
-            reporter: Receives the progress; nothing is shown if absent.
+            time_budget: Time for the whole call, as a number of seconds or text such as ``"20m"``.
+            epochs: Number of epochs, as an alternative to ``time_budget``.
+            recipe: Other fields of the recipe, by section, such as ``{"training": {"batch_size": 4}}``.
+            augmentation: Function ``augmentation(image=..., mask=...)`` that replaces the augmentation of the recipe,
+                see `CallableAugmentation`.
+            loss: Function ``loss(y_true, y_pred)`` that replaces the loss of the recipe. It computes a scalar from
+                label indices (n, h, w), which are 255 for ignored pixels, and probabilities (n, h, w, classes).
+            network: Function ``network(channels, classes, activation)`` that replaces the network of the recipe. It
+                returns a functional Keras model of Keras layers for images of any size divisible by 32.
+            callback: Function called with each row of the history, a mapping from column name to number.
+            overwrite: Whether to replace an existing run.
+            reporter: Object that receives the progress. If absent, nothing is shown.
 
         Raises:
-            InputError: The folders, the recipe or ``out`` cannot be used.
+            InputError: A folder of images or masks, the recipe or ``out`` is invalid.
         """
         from maskwright.training.custom import CustomParts
         from maskwright.training.recipe import Recipe
@@ -139,9 +143,9 @@ class Segmenter:
         started: float | None = None,
         check: DataCheck | None = None,
     ) -> Segmenter:
-        """Train with ``recipe``, or resume the run in ``out`` if it is None, and write the report.
+        """Train with ``recipe`` and write the report; if ``recipe`` is None, resume the run in ``out``.
 
-        Arguments and errors are those of `maskwright.training.train.train`.
+        The other arguments and the errors are those of `maskwright.training.train.train`.
         """
         from maskwright.training.custom import NO_CUSTOM_PARTS
         from maskwright.training.prepare import check_data
@@ -182,7 +186,7 @@ class Segmenter:
         """Resume the interrupted run in ``out`` with its own recipe; see `train` for the other arguments.
 
         Raises:
-            NothingToResume: There is no run, or it is complete.
+            NothingToResume: There is no run in ``out``, or the run is complete.
             OtherRecipe: The run was started with other functions.
         """
         from maskwright.training.custom import CustomParts
@@ -192,10 +196,15 @@ class Segmenter:
 
     @staticmethod
     def check(images: str | Path, masks: str | Path, **data: object) -> CheckReport:
-        """Check a data set for problems; ``data`` are further fields of the recipe's data section.
+        """Check a data set for problems.
+
+        Args:
+            images: Folder of images.
+            masks: Folder of masks, paired with the images by file stem.
+            data: Other fields of the recipe's data section.
 
         Raises:
-            InputError: The folders cannot be paired, or a field is wrong.
+            InputError: The images and masks cannot be paired, or a field of ``data`` is invalid.
         """
         from maskwright.training.prepare import check_data
         from maskwright.training.recipe import Recipe
@@ -205,10 +214,10 @@ class Segmenter:
 
     @classmethod
     def load(cls, folder: str | Path) -> Segmenter:
-        """Open a run, an ensemble, or an engine exported from a run, which needs no Keras.
+        """Open a run, an ensemble or an exported engine; an exported engine does not need Keras.
 
         Raises:
-            NotARun, UnreadableBundle, UnreadableNetwork, UnreadableEngine: The folder cannot be used.
+            NotARun, UnreadableBundle, UnreadableNetwork, UnreadableEngine: The folder contains no usable network.
             MissingPackage: The framework or runtime of the network is not installed.
         """
         segmenter = cls(Path(folder))
@@ -216,22 +225,22 @@ class Segmenter:
         return segmenter
 
     def predict(self, image: ImageInput) -> NDArray[np.integer]:
-        """Return the mask of an image of any size: (h, w), with the values of the training masks.
+        """Predict the mask (h, w) of an image of any size, with the values of the training masks.
 
         Args:
-            image: A file, or pixels (h, w) or (h, w, c) of the training images' dtype.
+            image: Image file, or pixels (h, w) or (h, w, c) of the same dtype as the training images.
 
         Raises:
-            ImageFault: The file cannot be read.
-            WrongPixels, WrongChannels: The image's type or channels differ from those of the training images.
+            ImageFault: The image file cannot be read.
+            WrongPixels, WrongChannels: The dtype or the channels of the image differ from those of the training images.
         """
         pixels, name = _pixels(image)
         return self.engine.bundle.values(predict_indices(self.engine, pixels, file=name))
 
     def predict_probabilities(self, image: ImageInput) -> NDArray[np.float32]:
-        """Return the probabilities (h, w, classes) in [0, 1] of an image of any size; one channel for one class.
+        """Predict the probabilities (h, w, classes), in [0, 1], of an image of any size.
 
-        Raises as `predict` does.
+        With a single class, the probabilities have one channel. Arguments and errors are those of `predict`.
         """
         pixels, name = _pixels(image)
         return predict_probabilities(self.engine, pixels, file=name)
@@ -247,7 +256,10 @@ class Segmenter:
         overwrite: bool = False,
         done: Callable[[int, int, FileResult], None] = lambda number, total, result: None,
     ) -> list[FileResult]:
-        """Predict files, folders and globs into ``out``; see `maskwright.inference.predict_folder.predict_files`."""
+        """Predict the masks of image files, folders and glob patterns, and write them to the folder ``out``.
+
+        The arguments are described in `maskwright.inference.predict_folder.predict_files`.
+        """
         digest = predictor_digest(self.folder)
         job = PredictionJob(self.engine, digest, output=output, overlay=overlay, margin=margin)
         return predict_files(job, inputs, Path(out), overwrite=overwrite, done=done)
@@ -267,20 +279,21 @@ class Segmenter:
     ) -> LargePredictionResult:
         """Predict an image of any size in overlapping windows, and write the mask to a TIFF or Zarr file.
 
-        A repeated call resumes an interrupted one.
+        If the call is interrupted, the same call resumes the prediction. Errors are those of
+        `maskwright.inference.large.predict_large.predict_large`.
 
         Args:
-            image: TIFF, GeoTIFF, Zarr, NumPy ``.npy``, or any other image.
+            image: Image file: TIFF, GeoTIFF, Zarr, NumPy ``.npy`` or any other supported format.
             out: File or folder to write, with the suffix .tif, .tiff or .zarr.
-            output: ``"ids"`` for mask values, ``"probabilities"`` for one float32 band a class.
-            margin: Pixels that a window adds on each side; measured on the image if absent.
-            polygons: GeoJSON file to write the outlines of the classes to.
-            overwrite: Replace a result of another image, engine or setting.
-            cluster: Dask workers, see `maskwright.inference.large.dask_cluster`; this process if absent.
-            progress: Called with the numbers of finished blocks and of all blocks.
-            report: Called with messages for the user.
-
-        Raises as `maskwright.inference.large.predict_large.predict_large` does.
+            output: ``"ids"`` for mask values, or ``"probabilities"`` for one float32 band per class.
+            margin: Width in pixels of the margin added to each side of a window. If absent, it is measured on the
+                image.
+            polygons: GeoJSON file to which the outlines of the classes are written.
+            overwrite: Whether to replace the result of another image, engine or setting.
+            cluster: Dask workers that predict the windows, see `maskwright.inference.large.dask_cluster`. If absent,
+                this process predicts them.
+            progress: Function called with the number of finished blocks and the total.
+            report: Function called with each message (str) for the user.
         """
         from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
 
@@ -300,16 +313,19 @@ class Segmenter:
         mask_suffix: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Evaluation:
-        """Score the predictions for a folder of images against their masks, which have the values of training masks.
+        """Score the predictions for a folder of images against their masks.
+
+        The masks must have the same values as the training masks.
 
         Args:
             images: Folder of images.
             masks: Folder of masks, paired with the images by file stem.
-            mask_suffix: Suffix of mask file stems after the image's stem; as in training if absent.
-            progress: Called after each image with the numbers of finished images and of all images.
+            mask_suffix: Suffix of mask file stems after the image's stem. If absent, the suffix of the training masks
+                is used.
+            progress: Function called after each image with the number of finished images and the total.
 
         Raises:
-            InputError: The folders cannot be paired, or a file cannot be read or used.
+            InputError: The images and masks cannot be paired, or a file is unreadable or invalid.
         """
         from maskwright.data.mask_values import parse_mask_values
         from maskwright.data.pairs import pair_folders
@@ -339,7 +355,10 @@ class Segmenter:
         overwrite: bool = False,
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Segmenter:
-        """Export the run to an inference engine in the folder ``out``, and open it; see `export_run`."""
+        """Export the run to an inference engine in the folder ``out``, and open the engine.
+
+        The arguments are described in `maskwright.export.export.export_run`.
+        """
         from maskwright.export.export import export_run
 
         export_run(
@@ -349,7 +368,7 @@ class Segmenter:
 
 
 def _training_masks(folder: Path, bundle: Bundle) -> tuple[Mapping[Any, str], str]:
-    """Return the meaning of each value of the training masks, and the suffix of their file stems."""
+    """Return the meaning of each value of the training masks, and the suffix of the mask file stems."""
     from maskwright.training.run import Run
 
     if is_ensemble(folder):
@@ -360,11 +379,11 @@ def _training_masks(folder: Path, bundle: Bundle) -> tuple[Mapping[Any, str], st
     if run := Run.holding(folder):
         data = run.read_recipe().data
         return data.mask_values or {}, data.mask_suffix
-    return {label.value: label.name for label in bundle.labels}, ""  # converted from another format
+    return {label.value: label.name for label in bundle.labels}, ""  # the network was converted from another format
 
 
 def _pixels(image: ImageInput) -> tuple[NDArray[np.generic], str]:
-    """Return the pixels (h, w, c) of an image, and its name for error messages."""
+    """Return the pixels (h, w, c) of an image, and the image's name for error messages."""
     if not isinstance(image, np.ndarray):
         return read_image(image), str(image)
     if image.ndim not in (2, 3) or not image.size:

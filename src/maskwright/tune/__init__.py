@@ -1,1 +1,1 @@
-"""Tuning on held-out images: test-time augmentation, threshold, hole filling and minimum component sizes."""
+"""Tune test-time augmentation, threshold, hole filling and minimum component sizes on held-out images."""

@@ -1,4 +1,4 @@
-"""Whether the mean of several networks scores better than fewer of them."""
+"""Decide whether the mean of several networks scores better than fewer networks."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ from maskwright.tune.scoring import MaskScorer, MasksOfNetwork
 def compare_networks(
     scorer: MaskScorer, masks: Sequence[MasksOfNetwork], *, same_images: bool
 ) -> tuple[list[TriedOption], list[int]]:
-    """Score several networks with and without averaging, and choose which of them to average.
+    """Score several networks with and without averaging, and choose the networks to average.
 
-    If all networks have the same held-out images, the best network is compared with the mean. If they share some
-    images, each image's first network is compared with the mean. If each image was held out for one network only, the
-    gain of the mean cannot be measured, and all networks are kept.
+    If all networks have the same held-out images, the best network is compared with the mean. If they share only some
+    images, the mean is compared with the first network of each image. If each image was held out for one network only,
+    the gain from averaging cannot be measured, and all networks are averaged.
 
     Args:
-        scorer: Scores masks of the held-out images.
-        masks: Masks of each network.
+        scorer: Scorer of masks of the held-out images.
+        masks: Predicted masks of each network.
         same_images: Whether all networks have the same held-out images.
 
     Returns:
@@ -32,7 +32,7 @@ def compare_networks(
     if scorer.predicted.max_networks_per_image == 1:
         single = TriedOption("each image by one network", scorer.score_transforms(()), None, on=True)
         return [single, TriedOption("mean of all networks", None, None, on=True)], all_networks
-    if same_images:  # with little time, some images were predicted by some of the networks only
+    if same_images:  # if time was short, some images were predicted by only some of the networks
         indices = sorted(set.intersection(*map(set, masks)))
         scores = [scorer.score((index, masks_of_network[index]) for index in indices) for masks_of_network in masks]
         fewer, score, name = [int(np.argmax(scores))], max(scores), "best single network"

@@ -1,4 +1,4 @@
-"""Predictions of networks on their held-out images, with and without test-time augmentation, stored on disk."""
+"""Predict held-out images with and without test-time augmentation, and store the probabilities on disk."""
 
 import gc
 import math
@@ -32,14 +32,14 @@ class NothingHeldOut(InputError):
     """A run without validation images."""
 
     text = (
-        "{run}: found no validation images in split.csv; expected the validation images of the training. "
+        "{run}: found no validation images in split.csv; expected the validation images of the run. "
         "Train again with a validation set."
     )
 
 
 @dataclass(frozen=True)
 class HeldOutImage:
-    """A held-out image: its truth, (h, w) label indices, and the offset of its pixels among those of all images."""
+    """A held-out image, its true label indices (h, w), and the offset of its pixels in the stored probabilities."""
 
     name: str
     truth: NDArray[np.uint8]
@@ -48,16 +48,16 @@ class HeldOutImage:
 
 @final
 class HeldOutPredictions:
-    """Probabilities of held-out images, plain and for each transform of the test-time augmentation.
+    """Probabilities of held-out images, without and with each transform of the test-time augmentation.
 
-    If several networks were validated on an image, their mean is stored. The values are in a temporary file, which
-    `close` or the end of the ``with`` block deletes.
+    If several networks were validated on an image, the mean of their probabilities is stored. The values are stored in
+    a temporary file, which is deleted by `close` or at the end of the ``with`` block.
 
     Args:
-        images: The held-out images.
-        transforms: The transforms.
-        outputs: Number of output channels.
-        folder: An existing folder on the disk that holds the temporary file.
+        images: Held-out images.
+        transforms: Transforms of the test-time augmentation.
+        outputs: Number of output channels of the networks.
+        folder: Existing folder in which the temporary file is created.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class HeldOutPredictions:
         self._outputs = outputs
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  closed by `close`
         values = max(1, sum(image.truth.size for image in images) * outputs * (1 + len(self.transforms)))
-        if hasattr(os, "posix_fallocate"):  # raises OSError if the disk is full; a later write would raise SIGBUS
+        if hasattr(os, "posix_fallocate"):  # raises OSError if the disk is full; a later write would cause SIGBUS
             os.posix_fallocate(self._file.fileno(), 0, 4 * values)
         self._values = np.memmap(self._file, np.float32, "w+", shape=(values,))
         self._network_counts = np.zeros((len(images), 1 + len(self.transforms)), int)
@@ -85,31 +85,31 @@ class HeldOutPredictions:
         self._file.close()
 
     def add(self, index: int, variant: int, probabilities: NDArray[np.float32]) -> None:
-        """Add one network's probabilities (h, w, outputs) of an image.
+        """Add the probabilities of an image predicted by one network.
 
         Args:
             index: Index of the image.
-            variant: 0 for the plain image, otherwise 1 + the index of the transform.
-            probabilities: The probabilities.
+            variant: 0 for the image without a transform, otherwise 1 plus the index of the transform.
+            probabilities: Predicted probabilities of the image, (h, w, outputs).
         """
         self._network_counts[index, variant] += 1
         mean = self._of_image(index)[variant]
         mean += (probabilities - mean) / self._network_counts[index, variant]
 
     def mean(self, index: int, transforms: Sequence[TtaTransform] = ()) -> NDArray[np.float32]:
-        """Return the mean of the plain probabilities and those of ``transforms``, (h, w, outputs)."""
+        """Return the mean probabilities (h, w, outputs) over the image without a transform and ``transforms``."""
         stored = self._of_image(index)
         variants = [0, *(1 + self.transforms.index(transform) for transform in transforms)]
         return np.mean([np.asarray(stored[variant], np.float32) for variant in variants], axis=0)
 
     @property
     def max_networks_per_image(self) -> int:
-        """The largest number of networks that predicted one image."""
+        """Largest number of networks that predicted the same image."""
         return int(self._network_counts[:, 0].max())
 
     @property
     def predicted_indices(self) -> list[int]:
-        """Indices of the images with a prediction."""
+        """Indices of the images with stored predictions."""
         return np.flatnonzero(self._network_counts[:, 0]).tolist()
 
     def _of_image(self, index: int) -> NDArray[np.float32]:
@@ -121,20 +121,24 @@ class HeldOutPredictions:
 
 @dataclass(frozen=True)
 class NetworkOfRun:
-    """The folder of a network and the run it was trained in, whose validation images were held out."""
+    """Folder of a network, and the run in which the network was trained."""
 
     folder: Path
     run: Run
 
 
 def networks_of_runs(members: Sequence[Path]) -> list[NetworkOfRun] | None:
-    """Find the networks of runs, snapshots and ensembles, and the run of each.
+    """Find the networks of runs, snapshots and ensembles, and the run of each network.
+
+    Args:
+        members: Folders of runs, snapshots, ensembles or exported engines.
 
     Returns:
-        None if one belongs to no run, such as an engine, or if its validation images are missing.
+        The networks, or None if a network belongs to no run (as an exported engine) or its validation images are
+        missing.
 
     Raises:
-        WrongEnsemble: A member is not a network.
+        WrongEnsemble: A member is not the folder of a network.
     """
     folders = network_folders(members)
     networks = [
@@ -151,7 +155,7 @@ def _has_validation_files(run: Run) -> bool:
 
 @dataclass(frozen=True)
 class ValidatedNetwork:
-    """The folder of a network, and its validation pairs by index of the image."""
+    """Folder of a network, and the network's validation pairs by index of the image."""
 
     folder: Path
     pairs: Mapping[int, Pair]
@@ -160,9 +164,13 @@ class ValidatedNetwork:
 def held_out_images(
     networks: Sequence[NetworkOfRun], *, variants: int
 ) -> tuple[list[HeldOutImage], list[ValidatedNetwork]]:
-    """Collect the validation images of all networks, each once, and the images of each network.
+    """Collect the distinct validation images of all networks, and the validation pairs of each network.
 
-    If the probabilities of all images in ``variants`` variants exceed the storage bound, evenly spaced images are used.
+    If the probabilities of all images would exceed the storage limit, a subset of evenly spaced images is used.
+
+    Args:
+        networks: Networks and their runs.
+        variants: Number of stored predictions per image: 1 plus the number of transforms.
 
     Raises:
         NothingHeldOut: No network has a validation image.
@@ -201,23 +209,23 @@ def predict_held_out(
     seconds: float | None = None,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Predict the images of each network, with one network at a time in memory.
+    """Predict the validation images of each network, with one network at a time in memory.
 
     Args:
-        networks: The networks and their images.
-        predicted: Stores the probabilities.
-        seconds: Time for all networks, shared equally. Each predicts as many images as it can, in random order, and one
-            batch at least. All images if None.
-        progress: Called with the number of predicted images and the total.
+        networks: Networks and their validation pairs.
+        predicted: Storage to which the probabilities are added.
+        seconds: Time limit in seconds, shared equally among the networks. Each network predicts as many images as
+            possible within its share, in random order, and at least one batch. If None, all images are predicted.
+        progress: Function called with the number of predicted images and the total.
 
     Yields:
-        The index of the network, the index of the image, and the plain probabilities (h, w, outputs).
+        The index of the network, the index of the image, and the probabilities (h, w, outputs) without a transform.
 
     Raises:
         InputError: A network or an image cannot be read.
     """
     total, done, start = sum(len(network.pairs) for network in networks), 0, time.monotonic()
-    order = np.random.default_rng(0).permutation(len(predicted.images)).tolist()  # the same images for all networks
+    order = np.random.default_rng(0).permutation(len(predicted.images)).tolist()  # all networks use the same order
     for number, network in enumerate(networks):
         deadline = math.inf if seconds is None else start + seconds * (number + 1) / len(networks)
         indices = [index for index in order if index in network.pairs]
@@ -231,7 +239,11 @@ def predict_held_out(
 def _predict_network(
     network: ValidatedNetwork, indices: Sequence[int], predicted: HeldOutPredictions, *, deadline: float
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Load one network and predict its images in this order; yield each index and the plain probabilities."""
+    """Load a network and predict images in the order of ``indices``.
+
+    Yields:
+        The index of each image and its probabilities (h, w, outputs) without a transform.
+    """
     engine = open_engine(network.folder)
     variants: list[Engine] = [engine, *(_TransformedEngine(engine, transform) for transform in predicted.transforms)]
     for start in range(0, len(indices), BATCH_SIZE):
@@ -247,7 +259,7 @@ def _predict_network(
 
 @final
 class _TransformedEngine:
-    """An engine that predicts under a single transform of the test-time augmentation."""
+    """An engine that applies a single transform of the test-time augmentation."""
 
     def __init__(self, engine: Engine, transform: TtaTransform) -> None:
         self.bundle = engine.bundle

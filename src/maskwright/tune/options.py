@@ -1,4 +1,4 @@
-"""The options that tuning tries, one after the other, each in addition to the options that are on."""
+"""Options tried in tuning, one after the other, each in addition to the options that are already on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from maskwright.tune.scoring import MaskScorer
 from maskwright.tune.search import ThresholdSearch, min_sizes_to_try, search_min_size, search_thresholds
 
 MIN_GAIN: Final = 1e-4
-"""An option is on if it gains more than this, in units of the score."""
-_MIN_ZOOM_FOR_SCALES: Final = 0.25  # zoom augmentation from which on scaled images are tried
-_MIN_ROTATION_FOR_QUARTER_TURNS: Final = 90.0  # rotation augmentation, degrees, from which on quarter turns are tried
+"""Increase of the score above which an option is turned on."""
+_MIN_ZOOM_FOR_SCALES: Final = 0.25  # smallest zoom augmentation for which scaled images are tried
+_MIN_ROTATION_FOR_QUARTER_TURNS: Final = 90.0  # smallest rotation augmentation, in degrees, to try quarter turns
 
 
 def transforms_to_try(recipe: Recipe) -> dict[str, tuple[TtaTransform, ...]]:
-    """Return the transforms that resemble the augmentation of the training, by name of the option.
+    """Return the transforms that resemble the augmentation used in training, by name of the option.
 
     >>> transforms_to_try(Recipe.from_dict({"data": {"images": "i", "masks": "m"}}))
     {'flips': ('mirrored',), 'scales': ('smaller', 'larger')}
@@ -39,7 +39,7 @@ def transforms_to_try(recipe: Recipe) -> dict[str, tuple[TtaTransform, ...]]:
 
 
 def common_transforms(recipes: Sequence[Recipe]) -> dict[str, tuple[TtaTransform, ...]]:
-    """Return the options of `transforms_to_try` that all recipes have in common."""
+    """Return the options from `transforms_to_try` that are the same for all recipes."""
     options = [transforms_to_try(recipe) for recipe in recipes]
     return {
         name: transforms
@@ -51,12 +51,12 @@ def common_transforms(recipes: Sequence[Recipe]) -> dict[str, tuple[TtaTransform
 def tune_options(
     scorer: MaskScorer, transforms_by_option: Mapping[str, tuple[TtaTransform, ...]], tried: Sequence[TriedOption]
 ) -> TuningResult:
-    """Try test-time augmentation, hole filling, threshold and minimum component sizes.
+    """Tune test-time augmentation, hole filling, the threshold and the minimum component sizes.
 
     Args:
-        scorer: Scores masks of the held-out images.
+        scorer: Scorer of masks of the held-out images.
         transforms_by_option: Transforms of the test-time augmentation, by name of the option.
-        tried: Options that were tried before.
+        tried: Options that were tried before, listed first in the result.
     """
     tuning = _Tuning(scorer, list(tried), scorer.score_transforms(()))
     for name, transforms in transforms_by_option.items():
@@ -72,7 +72,7 @@ def tune_options(
 
 @dataclass
 class _Tuning:
-    """The options that are on so far, and their score."""
+    """Options that are on so far, and the best score."""
 
     scorer: MaskScorer
     tried: list[TriedOption]
@@ -84,17 +84,17 @@ class _Tuning:
     min_component_sizes: dict[str, int] | None = None
 
     def try_transforms(self, name: str, transforms: tuple[TtaTransform, ...]) -> None:
-        """Try more transforms of the test-time augmentation."""
+        """Try adding transforms to the test-time augmentation."""
         combined = tuple(dict.fromkeys((*self.transforms, *transforms)))
         if self._try(name, self.scorer.score_transforms(combined)):
             self.transforms = combined
 
     def try_hole_filling(self) -> None:
-        """Try to fill the holes of each class."""
+        """Try filling the holes of each class."""
         self.fill_holes = self._try("fill holes", self.scorer.score_transforms(self.transforms, fill_holes=True))
 
     def search_threshold(self) -> None:
-        """Search the threshold and the minimum component size of one class."""
+        """Search for the best threshold and minimum component size of a single class."""
         scorer = self.scorer
         self.search = search_thresholds(
             ((scorer.truth(index), scorer.predicted.mean(index, self.transforms)[..., 0]) for index in scorer.indices),
@@ -111,7 +111,7 @@ class _Tuning:
                 self._set_min_sizes([0, min_size])
 
     def search_min_sizes(self) -> None:
-        """Search the minimum component size of each of several classes, first each alone, then all together."""
+        """Search for the best minimum component size of each class separately, and then try all sizes together."""
         scorer, labels = self.scorer, self.scorer.bundle.labels
         masks = {index: scorer.mask(index, self.transforms, fill_holes=self.fill_holes) for index in scorer.indices}
         to_try = min_sizes_to_try([scorer.truth(index).shape for index in masks])
@@ -143,7 +143,7 @@ class _Tuning:
         )
 
     def _try(self, name: str, score: float, *, possible: bool = True) -> bool:
-        """Record an option, and keep its score if it gains."""
+        """Record an option, and update the best score if the option raises it; return whether it does."""
         is_on = possible and score > self.best + MIN_GAIN
         self.tried.append(TriedOption(name, score, score - self.best, is_on))
         if is_on:

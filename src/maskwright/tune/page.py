@@ -1,4 +1,4 @@
-"""The report of a tuning as one self-contained HTML page."""
+"""Write the report of tuning as one self-contained HTML page."""
 
 from pathlib import Path
 from typing import Final
@@ -14,18 +14,18 @@ SCORE_NAMES: Final[dict[Monitor, str]] = {
     "mean_iou": "mean IoU",
     "mean_precision": "mean precision at IoU 0.5 to 0.95",
 }
-"""Name of each score for people."""
+"""Display name of each monitored score."""
 
 
 def write_page(result: TuningResult, folder: Path) -> Path:
-    """Write ``tuning.html`` into ``folder``. Images are embedded; nothing is loaded and no script runs."""
+    """Write ``tuning.html`` to ``folder``; images are embedded, and there are no scripts or external resources."""
     file = folder / TUNING_PAGE
     write_text(file, render(result, title=folder.resolve().name))
     return file
 
 
 def render(result: TuningResult, *, title: str) -> str:
-    """Return the page as HTML."""
+    """Return the tuning report as HTML."""
     score_name = SCORE_NAMES[result.monitor]
     return template("tuning.html.j2", folder=Path(__file__).parent).render(
         title=title,

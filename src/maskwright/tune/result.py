@@ -1,4 +1,4 @@
-"""The result of a tuning: every option that was tried, with its score and gain."""
+"""Result of tuning: every option that was tried, with its score and gain."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ from maskwright.tune.search import Monitor, ThresholdSearch
 
 @dataclass(frozen=True)
 class TriedOption:
-    """An option, its score, its gain over the options before it, and whether it is on.
+    """An option that was tried, its score, and whether it is on.
 
-    ``score`` and ``gain`` are None where they cannot be measured.
+    ``gain`` is the increase of the score over the options that were on before. ``score`` and ``gain`` are None if they
+    cannot be measured.
     """
 
     name: str
@@ -24,18 +25,18 @@ class TriedOption:
 
 @dataclass(frozen=True)
 class TuningResult:
-    """The tuned bundle, its score, and how it was chosen.
+    """The tuned bundle, its score, and the options that were tried.
 
     Attributes:
         used_images: Number of held-out images that were predicted.
-        held_out_images: Number of held-out images.
-        monitor: The score that was maximised.
+        held_out_images: Total number of held-out images.
+        monitor: Name of the score that was maximised.
         options: All options, in the order in which they were tried.
-        score: The score with all options that are on.
-        bundle: The bundle with the tuned values.
-        search: Scores by threshold and minimum component size; None with several classes.
-        min_component_sizes: Minimum component size by class, pixels; None if it was not tuned.
-        networks: The networks whose probabilities are averaged.
+        score: Score with all options that are on.
+        bundle: Bundle with the tuned values.
+        search: Scores by threshold and minimum component size; None for a network with several classes.
+        min_component_sizes: Minimum component size of each class, in pixels; None if the sizes were not tuned.
+        networks: Networks whose probabilities are averaged.
     """
 
     used_images: int

@@ -1,4 +1,4 @@
-"""Scores of masks that are made from stored predictions."""
+"""Score masks computed from stored predictions."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,12 +17,12 @@ Mask = NDArray[np.uint8]
 
 
 class MaskScorer:
-    """Computes the monitored score of masks of held-out images.
+    """Compute the monitored score of masks of held-out images.
 
     Args:
-        predicted: Probabilities of the images.
-        bundle: The untuned bundle, which turns probabilities into label indices.
-        monitor: The score.
+        predicted: Stored probabilities of the held-out images.
+        bundle: Untuned bundle, which converts probabilities to label indices.
+        monitor: Name of the score to compute.
     """
 
     def __init__(self, predicted: HeldOutPredictions, bundle: Bundle, monitor: Monitor) -> None:
@@ -31,7 +31,7 @@ class MaskScorer:
         self.monitor = monitor
 
     def score(self, masks: Iterable[tuple[int, Mask]]) -> float:
-        """Score masks, each given with the index of its image."""
+        """Return the score of masks, each given as a tuple of the index of its image and the mask."""
         images = self.predicted.images
         matrices = [
             confusion_matrix(images[index].truth, mask, classes=len(self.bundle.labels), ignore=IGNORED)
@@ -45,22 +45,22 @@ class MaskScorer:
         return Scores.from_confusion(np.sum(matrices, axis=0), names, background=self.bundle.background).mean_iou or 0.0
 
     def score_transforms(self, transforms: Sequence[TtaTransform], *, fill_holes: bool = False) -> float:
-        """Score the masks of all predicted images under the transforms ``transforms``."""
+        """Return the score of all predicted images with test-time augmentation by ``transforms``."""
         return self.score((index, self.mask(index, transforms, fill_holes=fill_holes)) for index in self.indices)
 
     def mask(self, index: int, transforms: Sequence[TtaTransform] = (), *, fill_holes: bool = False) -> Mask:
-        """Return the label indices of an image at the threshold 0.5, or of the most probable class."""
+        """Return the predicted label indices of an image: thresholded at 0.5, or the most probable class."""
         return cleaned(self.bundle.decide(self.predicted.mean(index, transforms)), fill_holes=fill_holes)
 
     def truth(self, index: int) -> Mask:
-        """Return the label indices of the truth of an image."""
+        """Return the true label indices of an image."""
         return self.predicted.images[index].truth
 
     @property
     def indices(self) -> list[int]:
-        """Indices of the predicted images."""
+        """Indices of the images with stored predictions."""
         return self.predicted.predicted_indices
 
 
 MasksOfNetwork = Mapping[int, Mask]
-"""Masks of one network, by index of the image."""
+"""Predicted masks of one network, by index of the image."""

@@ -15,9 +15,9 @@ from maskwright.metrics.scores import iou_from_counts
 Monitor = Literal["mean_iou", "mean_precision"]
 
 THRESHOLDS: Final = tuple(round(0.05 * step, 2) for step in range(2, 19))
-"""Thresholds of a sigmoid output that are tried: 0.1 to 0.9."""
+"""Thresholds tried for a sigmoid output, from 0.1 to 0.9."""
 _MIN_SIZES: Final = (0, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)  # pixels
-_MAX_SIZE_FRACTION: Final = 0.02  # largest minimum component size that is tried, as a fraction of the median image
+_MAX_SIZE_FRACTION: Final = 0.02  # largest minimum component size to try, as a fraction of the median image area
 _DEFAULT_THRESHOLD: Final = 0.5
 
 
@@ -31,14 +31,14 @@ class ThresholdSearch:
 
     @property
     def untuned(self) -> float:
-        """Score at the threshold 0.5 without a minimum component size."""
+        """Score at a threshold of 0.5 without a minimum component size."""
         return float(self.scores[self.thresholds.index(_DEFAULT_THRESHOLD), 0])
 
     @property
     def best(self) -> tuple[float, int, float]:
-        """Threshold, minimum component size and score of the best pair.
+        """Best threshold and minimum component size, with their score.
 
-        Among equal scores, the threshold nearest to 0.5 and then the smallest size is taken.
+        Among equal scores, the threshold nearest to 0.5 is chosen, and then the smallest size.
         """
         ranked = [
             (-round(float(score), 6), abs(threshold - _DEFAULT_THRESHOLD), min_size, threshold)
@@ -66,11 +66,11 @@ def search_thresholds(
     """Score every pair of threshold and minimum component size on images of one class.
 
     Args:
-        images: Truth (h, w) of label indices 0, 1 or `IGNORED`, and probabilities (h, w).
-        min_sizes: Minimum component sizes to try, pixels.
-        fill_holes: Fill holes before small components are removed.
-        monitor: ``mean_iou``, the IoU over all pixels, or ``mean_precision``, see `salt_score`.
-        thresholds: Thresholds to try; 0.5 is one of them.
+        images: True mask (h, w) of label indices 0, 1 or `IGNORED`, and probabilities (h, w), of each image.
+        min_sizes: Minimum component sizes to try, in pixels.
+        fill_holes: Whether to fill holes before small components are removed.
+        monitor: Score to compute: ``mean_iou``, the IoU over all pixels, or ``mean_precision``, see `salt_score`.
+        thresholds: Thresholds to try, which must include 0.5.
     """
     true_positives, predicted, truths = [], [], []
     for truth, probabilities in images:
@@ -96,12 +96,12 @@ def search_min_size(
     """Find the minimum component size with the best IoU of one class among several.
 
     Args:
-        images: Truth and prediction, label indices (h, w) each.
-        label: Index of the class.
-        min_sizes: Minimum component sizes to try, pixels; the first one is 0.
+        images: True and predicted label indices of each image, (h, w) each.
+        label: Label index of the class.
+        min_sizes: Minimum component sizes to try, in pixels. The first size must be 0.
 
     Returns:
-        The best size, its IoU, and the IoU without a minimum size.
+        The best size in pixels, the IoU with this size, and the IoU without a minimum size.
     """
     counts, truth_pixels = [], 0
     for truth, prediction in images:
@@ -116,7 +116,7 @@ def search_min_size(
 def score_counts(
     true_positives: NDArray[np.int64], truth: NDArray[np.int64], predicted: NDArray[np.int64], *, monitor: Monitor
 ) -> NDArray[np.float64]:
-    """Score pixel counts of one class; the last axis is that of the images."""
+    """Compute the score of one class from pixel counts whose last axis is the image."""
     if monitor == "mean_precision":
         truth = np.broadcast_to(truth, true_positives.shape)
         return salt_score_from_counts(true_positives, truth, predicted).mean(axis=-1)
@@ -127,9 +127,9 @@ def score_counts(
 def _count_pixels(
     mask: NDArray[np.bool_], truth: NDArray[np.uint8], *, min_sizes: Sequence[int], fill_holes: bool, label: int = 1
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count true positives and predicted pixels of ``label`` for each minimum component size, (sizes,) each.
+    """Count the true positives and the predicted pixels of ``label`` for each minimum component size.
 
-    Ignored pixels are not counted.
+    Both counts have the shape (sizes,). Ignored pixels are not counted.
     """
     if fill_holes:
         mask = cleaned(mask.astype(np.uint8), fill_holes=True) == 1

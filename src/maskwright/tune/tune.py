@@ -30,11 +30,11 @@ Progress = Callable[[int, int], None]
 
 
 def _no_progress(done: int, total: int) -> None:
-    """Ignore the progress."""
+    """Ignore the progress of prediction."""
 
 
 class NothingToTune(InputError):
-    """A folder without a finished training."""
+    """A folder without a finished run."""
 
     text = (
         "{folder}: found {found}; expected a finished run, or a folder of finished runs as `train --folds` writes it."
@@ -42,21 +42,22 @@ class NothingToTune(InputError):
 
 
 def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress = _no_progress) -> TuningResult:
-    """Tune the run in ``folder``, or make an ensemble of the runs in it and tune that.
+    """Tune the run in ``folder``, or combine the runs in ``folder`` into an ensemble and tune the ensemble.
 
-    Each image is predicted by the networks that were validated on it and by no other. An option that gains nothing is
-    off. The bundle of a run gets the tuned values, and its scores, validation masks and report are written again. A
-    folder of runs becomes an ensemble with a bundle of its own. ``tuning.json`` holds every score.
+    Each image is predicted only by the networks that were validated on it. An option that does not raise the score is
+    off. For a single run, the tuned values are stored in the run's bundle, and the scores, validation masks and report
+    are written again. A folder of runs becomes an ensemble with a separate bundle. All scores are written to
+    ``tuning.json``.
 
     Args:
-        folder: A finished run, or a folder of finished runs.
-        seconds: Time for predicting the held-out images; if it is too short for all, some of them are used. No limit
-            if None.
-        progress: Called with the number of predicted images and the total.
+        folder: Folder of a finished run, or folder of several finished runs.
+        seconds: Time limit, in seconds, for predicting the held-out images. If it is too short for all images, only
+            some of them are used. If None, there is no limit.
+        progress: Function called with the number of predicted images and the total.
 
     Raises:
-        NothingToTune, NothingHeldOut: There is no finished run, or it has no validation images.
-        WrongEnsemble: The runs differ in classes, channels or pixels.
+        NothingToTune, NothingHeldOut: There is no finished run, or the run has no validation images.
+        WrongEnsemble: The runs differ in classes, channels or pixel type.
         InputError: An image or a mask cannot be read.
     """
     folder = Path(folder)
@@ -65,7 +66,7 @@ def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress
         return tune_ensemble(networks, folder, seconds=seconds, progress=progress)
     result = _tune_networks(networks, folder, seconds=seconds, progress=progress)
     for name in (TUNING_FILE, TUNING_PAGE):
-        (folder / name).unlink(missing_ok=True)  # they describe the previous bundle
+        (folder / name).unlink(missing_ok=True)  # both files describe the previous bundle
     result.bundle.write(folder)
     _update_scores(networks[0].run)
     write_json(folder / TUNING_FILE, result.to_json())
@@ -75,16 +76,16 @@ def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress
 def tune_ensemble(
     networks: Sequence[NetworkOfRun], out: Path, *, seconds: float | None = None, progress: Progress = _no_progress
 ) -> TuningResult:
-    """Write an ensemble of the networks whose mean gains, and tune it.
+    """Write an ensemble of the networks whose mean raises the score, and tune the ensemble.
 
     Args:
         networks: Networks of any runs.
-        out: Folder for the ensemble.
-        seconds: See `tune`.
-        progress: See `tune`.
+        out: Folder to which the ensemble is written.
+        seconds: Time limit, in seconds, for predicting the held-out images, see `tune`.
+        progress: Function called with the number of predicted images and the total.
 
     Raises:
-        NothingHeldOut, WrongEnsemble, InputError: See `tune`.
+        NothingHeldOut, WrongEnsemble, InputError: Raised under the same conditions as in `tune`.
     """
     check_compatible(out, [network.folder for network in networks])
     disk = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.is_dir())
@@ -102,13 +103,13 @@ def _tune_networks(
     progress: Progress,
     tried: Sequence[TriedOption] = (),
 ) -> TuningResult:
-    """Tune the mean of the networks, or of fewer networks if these score as well.
+    """Tune the mean of all networks, or the mean of fewer networks if it scores equally well.
 
     Args:
-        networks: The networks.
-        disk: A folder on the disk that stores the predictions.
-        seconds: Time for predicting.
-        progress: Called with the number of predicted images and the total.
+        networks: Networks to average.
+        disk: Existing folder on the disk where the predictions are stored.
+        seconds: Time limit, in seconds, for predicting the held-out images.
+        progress: Function called with the number of predicted images and the total.
         tried: Options that were tried before and led to these networks.
     """
     start, first_run = time.monotonic(), networks[0].run
@@ -117,7 +118,7 @@ def _tune_networks(
     transforms = tuple(dict.fromkeys(chain.from_iterable(transforms_by_option.values())))
     images, validated = held_out_images(networks, variants=1 + len(transforms))
     are_shared = sum(len(network.pairs) for network in validated) > len(images)
-    # If networks share images, some may turn out to be left out; the rest are then predicted again.
+    # If networks share images, some networks may be left out; the remaining networks then predict again.
     seconds_now = seconds / 2 if seconds and are_shared else seconds
     with HeldOutPredictions(images, transforms, bundle.outputs, folder=disk) as predicted:
         scorer = MaskScorer(predicted, bundle, first_run.read_recipe().training.monitor)
@@ -154,12 +155,12 @@ def _finished_runs(folder: Path) -> list[Run]:
 
 
 def _untuned(bundle: Bundle) -> Bundle:
-    """Return the bundle as training wrote it."""
+    """Return the bundle with the values it had after training, before any tuning."""
     return bundle.model_copy(update={"tta": (), "min_component_sizes": (), "fill_holes": False, "threshold": 0.5})
 
 
 def _update_scores(run: Run) -> None:
-    """Write the scores, validation masks and report of a run again, with its tuned bundle."""
+    """Write the scores, validation masks and report of a run again, using the tuned bundle."""
     predictor = load_predictor(run.folder)
     mask_values = parse_mask_values(run.read_recipe().data.mask_values or {})
 
