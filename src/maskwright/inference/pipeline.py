@@ -103,7 +103,7 @@ def predictions(
 
     Args:
         engine: Called from the thread that iterates; for many files, an engine that supports parallel calls is called
-            from several threads, with at most one image at a time that does not fit one call.
+            from several threads. Images that do not fit one call are predicted one at a time.
         files: Images, which need not exist.
         probabilities: Whether to return probabilities of images predicted in blocks too, which takes memory for those
             of a whole image.
@@ -132,8 +132,8 @@ def predictions(
                 return predict(parallel, batch, parallel_calls=calls)
 
             def cost(batch: _Batch) -> int:
-                # Each window of a large image may take as much memory as several batches, so the pool holds at most
-                # one large image.
+                # A window of a large image may take as much memory as several batches, so the pool holds at most one
+                # large image.
                 return calls + 1 if isinstance(batch, _LoadedImage) else 1
 
             # One batch waits for each that is computed, so no processor idles until this thread continues.
