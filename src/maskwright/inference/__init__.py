@@ -1,1 +1,1 @@
-"""A run to masks: the bundle, engines, tiles; imports no training framework until a Keras engine is opened."""
+"""Prediction of masks with a trained network; imports no training framework until a Keras engine is opened."""

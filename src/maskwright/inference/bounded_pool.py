@@ -1,4 +1,4 @@
-"""A thread pool with a limit on what it holds, whose results arrive in the order of submission."""
+"""A thread pool with bounded memory that returns its results in the order of submission."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -15,11 +15,11 @@ _MAX_THREADS: Final = 8
 
 @final
 class BoundedPool(Generic[R]):
-    """A few threads with a limit on the total cost of items that wait, are worked on, or are finished and not taken.
+    """A thread pool with a limit on the total cost of its waiting, running and finished but not yet returned items.
 
-    The unit of costs is the caller's. An item that costs more than the limit is held alone. An exception in a thread is
-    raised where its result is taken. Leaving the ``with`` block cancels items that no thread has begun and waits for
-    the others.
+    The caller chooses the unit of cost. An item that costs more than the limit is processed alone. An exception in a
+    thread is raised when its result is requested. Leaving the ``with`` block cancels the items that no thread has
+    started and waits for the others.
 
     >>> with BoundedPool(limit=3) as pool:
     ...     list(pool.ahead(len, ["one", "three", ""], cost=len))
@@ -39,24 +39,24 @@ class BoundedPool(Generic[R]):
         self._pool.shutdown(cancel_futures=True)
 
     def ahead(self, work: Callable[[T], R], items: Iterable[T], *, cost: Callable[[T], int]) -> Iterator[R]:
-        """Yield ``work`` of every item, in order, begun for as many items ahead as the limit allows."""
+        """Yield ``work(item)`` for every item, in order, computing as many results ahead as the limit allows."""
         for item in items:
             yield from self.make_room(cost(item))
             self.submit(cost(item), work, item)
         yield from self.rest()
 
     def submit(self, cost: int, work: Callable[[T], R], item: T) -> None:
-        """Begin ``work(item)``; call `make_room` before."""
+        """Start ``work(item)`` in a thread; call `make_room` first."""
         self._submitted.append((cost, self._pool.submit(work, item)))
         self._held += cost
 
     def make_room(self, cost: int) -> Iterator[R]:
-        """Yield the oldest results, waiting for them, until ``cost`` more stays within the limit."""
+        """Yield the oldest results, waiting for them, until an item of cost ``cost`` fits within the limit."""
         while self._submitted and self._held + cost > self._limit:
             yield self._take()
 
     def finished(self) -> Iterator[R]:
-        """Yield the oldest results that are finished, without waiting."""
+        """Yield the finished results that precede the first unfinished one, without waiting."""
         while self._submitted and self._submitted[0][1].done():
             yield self._take()
 

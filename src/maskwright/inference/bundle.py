@@ -1,4 +1,4 @@
-"""The bundle: a JSON file next to a network with the settings that predicting needs."""
+"""The bundle: a JSON file, stored next to a network, with the settings needed for prediction."""
 
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -18,16 +18,16 @@ from maskwright.inference.json_record import JsonRecord
 BUNDLE_FILE = "bundle.json"
 
 TtaTransform = Literal["mirrored", "upside_down", "turned_left", "turned_round", "turned_right", "smaller", "larger"]
-"""A transform of test-time augmentation: flips, turns by quarters, and 4/5 and 5/4 of the size."""
+"""A transform of test-time augmentation: a flip, a rotation by a multiple of 90°, or a scale of 4/5 or 5/4."""
 
 OutputKind = Literal["ids", "probabilities"]
-"""Content of a written prediction: mask values, or a float32 probability for each output of the network."""
+"""Content of a prediction file: mask values, or a float32 probability for each output of the network."""
 
 
 class UnreadableBundle(InputError):
-    """A ``bundle.json`` that this version cannot use."""
+    """A ``bundle.json`` file that this version cannot read."""
 
-    text = "{file}: not a bundle this version can read ({found}); expected a file written by a training or an export."
+    text = "{file}: not a bundle this version can read ({found}); expected a file written by training or export."
 
 
 class WrongPixels(InputError):
@@ -37,35 +37,35 @@ class WrongPixels(InputError):
 
 
 class Bundle(JsonRecord):
-    """The settings of a network that prediction needs in addition to its weights."""
+    """The settings that prediction requires in addition to the weights of the network."""
 
     unreadable: ClassVar[type[InputError]] = UnreadableBundle
 
     format: Literal[1] = 1
-    channels: int = Field(ge=1, description="Channels of an input image.")
+    channels: int = Field(ge=1, description="Number of channels of an input image.")
     pixels: tuple[str, ...] = Field(min_length=1, description="Data types of the training images.")
     normalisation: Normalisation
     labels: tuple[Label, ...] = Field(
         min_length=1,
         max_length=IGNORED,  # label indices are bytes, the last of which marks ignored pixels
-        description="Meaning of each label index; the background, if any, comes first.",
+        description="Class of each label index; the background, if any, comes first.",
     )
     activation: Literal["sigmoid", "softmax"]
-    threshold: float = Field(0.5, ge=0, le=1, description="With a sigmoid: pixels above it belong to the class.")
-    multiple: int = Field(32, ge=1, description="The network takes heights and widths that are multiples of this.")
+    threshold: float = Field(0.5, ge=0, le=1, description="Sigmoid output above which a pixel belongs to the class.")
+    multiple: int = Field(32, ge=1, description="Divisor of the heights and widths that the network accepts.")
     scale: float = Field(
-        1.0, gt=0, le=8, description="Images are resized by this factor for the network, and its output back."
+        1.0, gt=0, le=8, description="Factor by which images are resized for the network; its output is resized back."
     )
-    coord_channels: tuple[CoordChannel, ...] = Field((), description="Coordinate channels added to the image's own.")
+    coord_channels: tuple[CoordChannel, ...] = Field((), description="Coordinate channels that are added to the image.")
     tta: tuple[TtaTransform, ...] = Field(
-        (), max_length=7, description="Test-time augmentation: transforms whose probabilities are averaged."
+        (), max_length=7, description="Transforms of test-time augmentation, whose probabilities are averaged."
     )
     min_component_sizes: tuple[NonNegativeInt, ...] = Field(
-        (), description="Per label, in pixels: smaller connected components become background."
+        (), description="Minimum size in pixels for each label; smaller connected components become background."
     )
-    fill_holes: bool = Field(False, description="Background that one class surrounds becomes that class.")
+    fill_holes: bool = Field(False, description="Whether background that one class encloses is assigned to that class.")
     tile: int = Field(
-        1024, gt=0, description="Images of more than tile x tile pixels are predicted in blocks of about this side."
+        1024, gt=0, description="Approximate side of the blocks into which images of more than tile x tile pixels are cut."
     )
 
     @model_validator(mode="after")
@@ -75,7 +75,7 @@ class Bundle(JsonRecord):
         if (self.min_component_sizes or self.fill_holes) and not self.labels[0].background:
             raise ValueError("min_component_sizes and fill_holes need a background")
         if len(self.min_component_sizes) not in (0, len(self.labels)):
-            raise ValueError("min_component_sizes must be as many as labels")
+            raise ValueError("min_component_sizes must have one entry for each label")
         if self.tile % self.multiple:
             raise ValueError("tile must be a multiple of `multiple`")
         return self
@@ -102,13 +102,16 @@ class Bundle(JsonRecord):
         file: str | Path = "image",
         coordinates: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
     ) -> NDArray[np.float32]:
-        """Convert an image (h, w, c) as read to the network's channels and normalise it, (h, w, inputs) float32.
+        """Convert an image to the channels of the network and normalise it.
 
         Args:
-            image: Pixels.
-            file: Their file, for errors.
-            coordinates: Coordinates of its rows and columns in the whole image, from -1 to 1; by default the image is
-                the whole.
+            image: Pixels (h, w, c) as read from a file.
+            file: Path of the image, for error messages.
+            coordinates: Coordinates of the rows and columns in the whole image, from -1 to 1; by default, ``image`` is
+                the whole image.
+
+        Returns:
+            Prepared pixels (h, w, inputs), float32.
 
         Raises:
             WrongPixels: The network was not trained on this data type.
@@ -121,7 +124,7 @@ class Bundle(JsonRecord):
         return add_coord_channels(normalised, self.coord_channels, rows[:, None], columns)
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Label indices (..., h, w) of probabilities (..., h, w, outputs); ties go to the first label."""
+        """Return the label indices (..., h, w) of probabilities (..., h, w, outputs); ties go to the first label."""
         if self.activation == "sigmoid":
             return (probabilities[..., 0] > self.threshold).astype(np.uint8)
         return probabilities.argmax(axis=-1).astype(np.uint8)
@@ -133,7 +136,7 @@ class Bundle(JsonRecord):
         return cleaned(indices, min_component_sizes=self.min_component_sizes, fill_holes=self.fill_holes)
 
     def values(self, indices: NDArray[np.uint8]) -> NDArray[np.integer]:
-        """Mask values, as in the training masks, of label indices of any shape."""
+        """Convert label indices of any shape to the values of the training masks."""
         table = np.array([label.value for label in self.labels])
         smallest = np.result_type(np.min_scalar_type(table.min()), np.min_scalar_type(table.max()))
         return table.astype(smallest).take(indices)
@@ -147,6 +150,6 @@ class Bundle(JsonRecord):
         """Read the bundle in ``folder``.
 
         Raises:
-            UnreadableBundle: The file is damaged, or of a later format.
+            UnreadableBundle: The file is missing, is damaged or has a later format.
         """
         return cls.read_file(folder / BUNDLE_FILE)

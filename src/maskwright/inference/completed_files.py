@@ -1,4 +1,4 @@
-"""Record which results of a folder are complete: a line for each in a hidden file, appended after the result."""
+"""Record the complete results of a folder in a hidden file, which receives one line after each result."""
 
 import json
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ FileState = tuple[int, int]
 
 
 def file_state(file: Path) -> FileState | None:
-    """Return a file's size in bytes and modification time in nanoseconds; None if there is no file."""
+    """Return the size of a file in bytes and its modification time in nanoseconds; None if the file does not exist."""
     try:
         status = file.stat()
     except (OSError, ValueError):  # ValueError: the name contains a NUL
@@ -24,9 +24,9 @@ def file_state(file: Path) -> FileState | None:
 
 @final
 class CompletedFiles:
-    """The results below a folder that one job has completed, with the states of the images and results at that time.
+    """The results that one job has completed in a folder, with the states of the images and results at that time.
 
-    A process that is killed leaves at worst a result without its line, or a truncated last line; that result counts as
+    At worst, a killed process leaves a result without a line or with a truncated line; that result counts as
     incomplete. Several threads, and several processes of the same job, may add results at the same time.
     """
 
@@ -39,13 +39,13 @@ class CompletedFiles:
 
     @classmethod
     def start(cls, out: Path, job: str) -> Self:
-        """Begin with no completed results, replacing the file."""
+        """Start a record without completed results, replacing the file."""
         write_text(out / COMPLETED_FILE, _line({"job": job}))
         return cls(out)
 
     @classmethod
     def read_or_start(cls, out: Path, job: str) -> Self:
-        """Read the completed results of ``job``; begin with none if there is no file, or one of another job."""
+        """Read the completed results of ``job``; start without any if the file is missing or of another job."""
         file = out / COMPLETED_FILE
         if not file.exists():
             return cls.start(out, job)
@@ -55,16 +55,16 @@ class CompletedFiles:
             return cls.start(out, job)
         completed = cls(out, lines)
         if lines[-1:] != [b""]:
-            completed._append("\n")  # ends a truncated line, which would otherwise damage the next one
+            completed._append("\n")  # terminates a truncated line, which would otherwise damage the next one
         return completed
 
     def holds(self, source: Path, results: Sequence[Path]) -> bool:
-        """Whether ``results`` were made from ``source``, and neither has changed since."""
+        """Return whether ``results`` were made from ``source`` and neither has changed since."""
         record = self._record(source, file_state(source), results)
         return None not in record["states"] and self._records.get(record["result"]) == record
 
     def add(self, source: Path, state: FileState, results: Sequence[Path]) -> None:
-        """Record that ``results`` were written, from ``source`` as it was in ``state``."""
+        """Record that ``results`` were made from ``source`` while the file had the given ``state``."""
         record = self._record(source, state, results)
         self._append(_line(record))
         self._records[record["result"]] = record
@@ -85,7 +85,7 @@ class CompletedFiles:
 
 @lru_cache(maxsize=64)
 def _resolved(folder: Path) -> Path:
-    """Resolve the folder of many images once, since resolving reads every part of the path."""
+    """Resolve the path of a folder, cached because resolving reads every part of the path."""
     return folder.resolve()
 
 

@@ -1,4 +1,4 @@
-"""Ensembles: the probabilities of several networks are averaged, with one network in memory at a time."""
+"""Ensembles, which average the probabilities of several networks with one network in memory at a time."""
 
 import gc
 import os
@@ -19,34 +19,34 @@ from maskwright.inference.test_time_augmentation import with_test_time_augmentat
 
 ENSEMBLE_FILE: Final = "ensemble.json"
 TUNING_FILE: Final = "tuning.json"
-"""The result of tuning the ensemble, if it was tuned, with every score."""
+"""Name of the file with the result and every score of tuning, present only if the ensemble was tuned."""
 TUNING_PAGE: Final = "tuning.html"
-"""The same as a page."""
+"""Name of the HTML page with the result of tuning."""
 _FILES: Final = frozenset({ENSEMBLE_FILE, BUNDLE_FILE, TUNING_FILE, TUNING_PAGE})
 
 T = TypeVar("T")
 
 
 class WrongEnsemble(InputError):
-    """Networks that cannot be averaged, or a damaged record of an ensemble."""
+    """Networks that cannot be averaged, or an ensemble with a damaged record."""
 
     text = "{folder}: not a usable ensemble: {found}; expected {expected}."
 
 
 class UnreadableEnsemble(WrongEnsemble):
-    """An ``ensemble.json`` that this version cannot use."""
+    """An ``ensemble.json`` file that this version cannot read."""
 
-    text = "{file}: not an ensemble this version can read ({found}); expected a file that `maskwright ensemble` wrote."
+    text = "{file}: not an ensemble this version can read ({found}); expected a file written by `maskwright ensemble`."
 
 
 class EnsembleByWindows(InputError):
-    """An ensemble and an image that is predicted by windows."""
+    """An ensemble requested for prediction by windows, which requires a single network."""
 
     text = "{folder}: an ensemble predicts whole images; give a folder as --out, or one of its members instead."
 
 
 class EnsembleRecord(JsonRecord):
-    """``ensemble.json``: the members' folders, relative to the ensemble's."""
+    """The contents of ``ensemble.json``: the folders of the members, relative to the folder of the ensemble."""
 
     unreadable: ClassVar[type[InputError]] = UnreadableEnsemble
 
@@ -56,7 +56,7 @@ class EnsembleRecord(JsonRecord):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Networks of the same classes and kind of image; ``bundle`` holds the settings for their mean."""
+    """Networks for the same classes and kind of image; ``bundle`` contains the settings for their mean."""
 
     bundle: Bundle
     members: tuple[Path, ...]
@@ -72,7 +72,7 @@ class Ensemble:
 
 
 def is_ensemble(folder: str | Path) -> bool:
-    """Whether a folder holds the record of an ensemble."""
+    """Return whether a folder contains the record of an ensemble."""
     return Path(folder, ENSEMBLE_FILE).is_file()
 
 
@@ -80,7 +80,8 @@ def check_ensemble_folder(folder: Path, *, overwrite: bool) -> None:
     """Check that an ensemble may be written to a folder.
 
     Raises:
-        OutputExists, OutputNotEmpty: The folder holds an ensemble, and ``overwrite`` is false; or other files.
+        OutputExists: The folder contains an ensemble, and ``overwrite`` is false.
+        OutputNotEmpty: The folder contains files that do not belong to an ensemble.
     """
     check_output_folder(folder, kind="an ensemble", is_kind=_holds_ensemble_only, overwrite=overwrite)
 
@@ -93,8 +94,8 @@ def read_ensemble(folder: Path) -> Ensemble:
     """Read the ensemble in ``folder``.
 
     Raises:
-        WrongEnsemble: Its record is damaged, or a member is missing.
-        UnreadableBundle: Its bundle is damaged.
+        WrongEnsemble: The record of the ensemble is damaged, or a member is missing.
+        UnreadableBundle: The bundle of the ensemble is damaged.
     """
     record = EnsembleRecord.read_file(folder / ENSEMBLE_FILE)
     members = tuple(Path(os.path.normpath(folder / member)) for member in record.members)
@@ -105,11 +106,11 @@ def read_ensemble(folder: Path) -> Ensemble:
 
 
 def check_compatible(folder: Path, members: Sequence[Path]) -> list[Bundle]:
-    """Check that networks can form the ensemble ``folder``, and return their bundles.
+    """Check that networks can form the ensemble ``folder`` and return their bundles.
 
     Raises:
-        WrongEnsemble: They differ in classes, channels or pixels.
-        UnreadableBundle: The bundle of one is damaged.
+        WrongEnsemble: The networks differ in their classes, activations, channels or pixel data types.
+        UnreadableBundle: The bundle of a network is damaged.
     """
     bundles = [Bundle.read(member) for member in members]
     for member, bundle in zip(members, bundles, strict=True):
@@ -121,16 +122,16 @@ def check_compatible(folder: Path, members: Sequence[Path]) -> list[Bundle]:
 
 
 def network_folders(members: Sequence[Path]) -> list[Path]:
-    """Return the folders of the networks of runs, engines and ensembles.
+    """Return the network folders of the given runs, engines and ensembles.
 
     Raises:
-        WrongEnsemble: A member is none of these.
+        WrongEnsemble: A member is neither a run nor an engine nor an ensemble.
     """
     return [network for member in members for network in _network_folders(member)]
 
 
 def _network_folders(member: Path) -> Sequence[Path]:
-    """Return the folders of an ensemble's members, or the folder of another member itself."""
+    """Return the member folders of an ensemble, or the given folder if it is a run or an engine."""
     if is_ensemble(member):
         return read_ensemble(member).members
     if not (is_exported(member) or (member / NETWORK_FILE).is_file()):
@@ -139,11 +140,11 @@ def _network_folders(member: Path) -> Sequence[Path]:
 
 
 def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None = None) -> Ensemble:
-    """Write an ensemble of runs or engines to ``folder``, by default with the bundle of the first.
+    """Write an ensemble of runs or engines to ``folder``, by default with the bundle of the first member.
 
     Raises:
-        WrongEnsemble: They differ in classes, channels or pixels.
-        UnreadableBundle: The bundle of one is damaged.
+        WrongEnsemble: The networks differ in their classes, activations, channels or pixel data types.
+        UnreadableBundle: The bundle of a network is damaged.
     """
     members = network_folders(members)
     bundles = check_compatible(folder, members)
@@ -152,7 +153,7 @@ def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None 
     record = EnsembleRecord(members=tuple(Path(os.path.relpath(member, folder)).as_posix() for member in members))
     bundle = bundle or bundles[0]
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (TUNING_FILE, TUNING_PAGE):  # of an earlier ensemble
+    for name in (TUNING_FILE, TUNING_PAGE):  # files of an earlier ensemble
         (folder / name).unlink(missing_ok=True)
     bundle.write(folder)
     record.write_file(folder / ENSEMBLE_FILE)  # last, because it marks the folder as an ensemble

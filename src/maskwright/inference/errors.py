@@ -1,9 +1,9 @@
-"""Errors of both folder and large-image prediction."""
+"""Errors common to the prediction of folders and of large images."""
 
 from maskwright.errors import InputError
 
 
 class ImageChanged(InputError):
-    """An image whose file was written while it was read."""
+    """An image whose file was modified while it was being read."""
 
-    text = "{file}: changed while it was read, so nothing of it is kept; predict it again once it is written."
+    text = "{file}: changed while it was read, so its result was discarded; predict it again once it is complete."

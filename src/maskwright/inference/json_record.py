@@ -10,29 +10,30 @@ from maskwright.images.write import write_text
 
 
 class UnreadableRecord(InputError):
-    """A JSON file that is missing, damaged, or of a later format."""
+    """A JSON file that is missing, is damaged or has a later format."""
 
     text = "{file}: cannot be read ({found})."
 
 
 class JsonRecord(BaseModel):
-    """A record without unknown fields; subclasses name the error that a damaged file raises."""
+    """A record that rejects unknown fields; subclasses specify the error raised for a damaged file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     unreadable: ClassVar[type[InputError]] = UnreadableRecord
-    """Error class with the fields ``file`` and ``found``."""
+    """Class of the error raised for an unreadable file; its text has the fields ``file`` and ``found``."""
 
     def write_file(self, file: Path) -> None:
-        """Write a JSON file atomically."""
+        """Write the record to a JSON file atomically."""
         write_text(file, self.model_dump_json(indent=2) + "\n")
 
     @classmethod
     def read_file(cls, file: Path) -> Self:
-        """Read and validate a JSON file.
+        """Read and validate the record in a JSON file.
 
         Raises:
-            UnreadableRecord: The file is missing, damaged, or of a later format; or another class, ``unreadable``.
+            UnreadableRecord: The file is missing, is damaged or has a later format; subclasses raise their
+                ``unreadable``.
         """
         try:
             return cls.model_validate_json(file.read_bytes())

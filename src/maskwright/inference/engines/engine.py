@@ -1,4 +1,4 @@
-"""The engine protocol, and opening the engine of a run or an export."""
+"""The engine protocol, and functions that open the engine of a run or an export."""
 
 import hashlib
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _RUNTIMES: Final[Mapping[Runtime, tuple[str, str, str]]] = {
 
 
 class Engine(Protocol):
-    """A network on any runtime; several threads may share it."""
+    """A network on any runtime, which several threads may share."""
 
     bundle: Bundle
 
@@ -42,36 +42,36 @@ class SupportsParallelCalls(Protocol):
     """An engine that can divide the processors among several calls at once, which is faster for many images."""
 
     def for_parallel_calls(self) -> "ParallelEngine":
-        """Return the same network, for several calls at once."""
+        """Return an engine of the same network that computes several calls at once."""
         ...
 
 
 class ParallelEngine(Engine, Protocol):
-    """An engine that computes several calls at once, one on each calling thread."""
+    """An engine that computes several calls at once, one for each calling thread."""
 
     calls: int
-    """Number of calls at once."""
+    """Number of calls that are computed at once."""
 
 
 class NotARun(InputError):
     """A folder that is neither a run nor an export."""
 
-    text = "{folder}: not a run: {found}; expected a folder that `maskwright train --out` wrote, with {expected}."
+    text = "{folder}: not a run: {found}; expected a folder written by `maskwright train --out`, with {expected}."
 
 
 def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
-    """Open the engine of a run, which requires Keras, or of an export, which requires its runtime only.
+    """Open the engine of a run, which requires Keras, or of an export, which requires only its runtime.
 
     Args:
-        folder: The folder of the run or the export.
-        threads: Most threads of an OpenVINO, ONNX Runtime or LiteRT engine; None, and other engines, use all
-            processors.
+        folder: Folder of the run or the export.
+        threads: Maximum number of threads of an OpenVINO, ONNX Runtime or LiteRT engine, all processors by default;
+            other engines ignore it.
 
     Raises:
-        NotARun: The folder does not exist, or lacks a bundle or a network.
+        NotARun: The folder does not exist, or it contains no bundle or no network.
         UnreadableBundle: The bundle is damaged.
-        UnreadableEngine, UnreadableNetwork: The network is damaged, or does not fit the bundle.
-        MissingPackage: The runtime, or Keras, is not installed.
+        UnreadableEngine, UnreadableNetwork: The network is damaged or does not match the bundle.
+        MissingPackage: The runtime of the export, or Keras, is not installed.
     """
     folder = Path(folder)
     exported = is_exported(folder)
@@ -88,10 +88,10 @@ def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
 
 
 def needs_framework(folder: str | Path) -> bool:
-    """Whether opening the engine in ``folder`` loads a training framework, which takes seconds.
+    """Return whether opening the engine in ``folder`` loads a training framework, which takes seconds.
 
     Raises:
-        UnreadableEngine: The engine's record is damaged.
+        UnreadableEngine: The record of the engine is damaged.
     """
     return not is_exported(folder) or EngineRecord.read(Path(folder)).runtime == "saved_model"
 

@@ -14,9 +14,9 @@ from maskwright.networks import aligned_upsampling, bilinear_upsampling, cell_po
 
 
 class UnreadableNetwork(InputError):
-    """A ``model.keras`` that cannot be loaded safely."""
+    """A ``model.keras`` file that cannot be loaded safely."""
 
-    text = "{file}: cannot be loaded as a Keras network ({found}); expected a file written by a training."
+    text = "{file}: cannot be loaded as a Keras network ({found}); expected a file written by training."
 
 
 @final
@@ -26,7 +26,7 @@ class KerasEngine:
     def __init__(self, network: keras.Model, bundle: Bundle) -> None:
         self.network = network
         self.bundle = bundle
-        self._call_lock = Lock()  # a model holds the state of one call; on JAX also its weights
+        self._call_lock = Lock()  # a model stores the state of one call, and on JAX its weights during that call
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs)."""
@@ -36,14 +36,14 @@ class KerasEngine:
 
 
 def load_network(file: Path) -> keras.Model:
-    """Load the network of a ``.keras`` file in safe mode, without running code in the file.
+    """Load the network of a ``.keras`` file in safe mode, without running code from the file.
 
     Raises:
-        UnreadableNetwork: The file is damaged, or contains code.
+        UnreadableNetwork: The file is damaged or contains code.
     """
     try:
         return keras.saving.load_model(file, compile=False, safe_mode=True)
-    except Exception as error:  # damaged files make Keras raise many classes
+    except Exception as error:  # Keras raises many classes of errors for damaged files
         raise UnreadableNetwork(file=file, found=" ".join(str(error).split())[:200]) from None
 
 
@@ -51,7 +51,7 @@ def load_keras_engine(file: Path, bundle: Bundle) -> KerasEngine:
     """Load the engine of a ``.keras`` file.
 
     Raises:
-        UnreadableNetwork: The file is damaged, contains code, or does not fit the bundle.
+        UnreadableNetwork: The file is damaged, contains code or does not match the bundle.
     """
     network = load_network(file)
     channels, expected = (network.input_shape[-1], network.output_shape[-1]), (bundle.inputs, bundle.outputs)

@@ -1,4 +1,4 @@
-"""An engine for LiteRT models, a small runtime for phones, boards and CPUs."""
+"""An engine for LiteRT, a small runtime for phones, single-board computers and CPUs."""
 
 from pathlib import Path
 from threading import Lock
@@ -15,14 +15,14 @@ from maskwright.inference.usable_cpus import usable_cpus
 
 @final
 class LiteRTEngine:
-    """A LiteRT interpreter as an `Engine`; a batch of another size takes another allocation of its tensors."""
+    """A LiteRT interpreter as an `Engine`; a change of the batch size reallocates its tensors."""
 
     def __init__(self, interpreter: Any, bundle: Bundle) -> None:
         self._interpreter = interpreter
         self._input = interpreter.get_input_details()[0]["index"]
         self._output = interpreter.get_output_details()[0]["index"]
         self._allocated: tuple[int, ...] | None = None
-        self._call_lock = Lock()  # an interpreter holds the tensors of one call
+        self._call_lock = Lock()  # an interpreter stores the tensors of one call
         self.bundle = bundle
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -38,10 +38,10 @@ class LiteRTEngine:
 
 
 def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> LiteRTEngine:
-    """Open an exported engine.
+    """Open an exported LiteRT engine.
 
     Raises:
-        UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
+        UnreadableEngine: The model is missing, is damaged or does not match the bundle.
     """
     file = folder / record.model
     try:

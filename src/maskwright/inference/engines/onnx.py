@@ -1,4 +1,4 @@
-"""An engine for ONNX models, computed by ONNX Runtime on the CPU."""
+"""An engine for ONNX models, which ONNX Runtime runs on the CPU."""
 
 from pathlib import Path
 from typing import final
@@ -26,16 +26,16 @@ class OnnxEngine:
 
 
 def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> OnnxEngine:
-    """Open an exported engine.
+    """Open an exported ONNX engine.
 
     Raises:
-        UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
+        UnreadableEngine: The model is missing, is damaged or does not match the bundle.
     """
     file, options = folder / record.model, onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0  # 0 means all processors
     try:
         session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its dozen error classes share no base class
+    except Exception as error:  # the error classes of ONNX Runtime share no base class
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
     channels = session.get_inputs()[0].shape[-1], session.get_outputs()[0].shape[-1]
     check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))

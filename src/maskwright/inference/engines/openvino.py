@@ -1,4 +1,4 @@
-"""An engine for OpenVINO models, the fastest runtime on a CPU; it starts without a training framework."""
+"""An engine for OpenVINO, the fastest runtime on a CPU, which needs no training framework."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ _ONE_CALL: Final = {"PERFORMANCE_HINT": "LATENCY"}  # all processors for one cal
 _SEVERAL: Final = {"PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": "8"}  # several calls at once
 
 _Compile = Callable[[Mapping[str, str]], Any]
-"""Compiles the model with the engine's options and the given ones."""
+"""Function that compiles the model with the options of the engine and the given options."""
 
 
 @final
@@ -46,18 +46,18 @@ class OpenVinoEngine:
             self._idle.put(request)
 
     def for_parallel_calls(self) -> "OpenVinoEngine":
-        """Compile the same network for several calls at once, each on its own processors.
+        """Compile the network for several calls at once, each on processors of its own.
 
-        A call on all processors waits for the slowest of its threads, which other work on the machine delays.
+        A call on all processors waits for its slowest thread, which other work on the machine may delay.
         """
         return OpenVinoEngine(self._compile, self.bundle, _SEVERAL)
 
 
 def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> OpenVinoEngine:
-    """Open an exported engine: compile its model, or load it from the cache of compiled models.
+    """Open an exported OpenVINO engine: compile its model or load it from the cache of compiled models.
 
     Raises:
-        UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
+        UnreadableEngine: The model is missing, is damaged or does not match the bundle.
     """
     file = folder / record.model
     try:
@@ -73,14 +73,14 @@ def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads
 
 
 def compile_options(precision: EnginePrecision) -> dict[str, str]:
-    """Return the OpenVINO options for computing in ``precision``; f32 on a processor without bf16.
+    """Return the OpenVINO options for computing in ``precision``, or in f32 on a processor without bf16.
 
-    f32 needs an option too, because OpenVINO uses bf16 by default where the processor has it. The model itself marks
-    its int8 layers; the options apply to the others.
+    An option is needed for f32 too, because OpenVINO uses bf16 by default where the processor supports it. The int8
+    layers are marked in the model itself; the options apply to the other layers.
     """
     has_bf16 = "BF16" in core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
     precise = {"INFERENCE_PRECISION_HINT": "bf16" if precision != "f32" and has_bf16 else "f32"}
-    # Pinning would put the single threads of several processes on the first processor.
+    # With pinning, the single threads of several processes would all run on the first processor.
     return precise | {"ENABLE_CPU_PINNING": "NO"}
 
 
@@ -90,7 +90,7 @@ def _channels(port: Any) -> int | None:
 
 
 def _cache(weights: str) -> dict[str, str]:
-    """Return the option for a cache of compiled models, one folder per network; none if it cannot be written."""
+    """Return the option for the network's folder in the cache of compiled models; no option if it is not writable."""
     folder = _cache_root() / "maskwright" / "openvino" / weights[:16]
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def _cache(weights: str) -> dict[str, str]:
 
 
 def _cache_root() -> Path:
-    """Return the cache folder of this system's user."""
+    """Return the user's cache folder on this system."""
     if folder := os.environ.get("XDG_CACHE_HOME"):
         return Path(folder)
     if platform.system() == "Windows":

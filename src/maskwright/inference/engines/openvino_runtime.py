@@ -1,4 +1,4 @@
-"""Import OpenVINO's runtime without its converter, which is slow to import and reports the import over the network."""
+"""Import the OpenVINO runtime without its converter, which is slow to import and sends usage data when imported."""
 
 import sys
 from functools import cache
@@ -11,7 +11,7 @@ _CONVERTER: Final = "openvino.tools.ovc"
 
 
 def _import_runtime() -> Any:
-    """Return the module `openvino`, whose `convert_model` imports the converter at its first call."""
+    """Return the `openvino` module with a `convert_model` that imports the converter on its first call."""
     if "openvino" in sys.modules or _CONVERTER in sys.modules:
         import openvino
 
@@ -33,11 +33,11 @@ _core_lock = Lock()
 
 
 def core() -> Any:
-    """Return the process's single core, which is never released.
+    """Return the single OpenVINO core of the process, which is never released.
 
-    Compiling the first network gives the calling thread a new signal stack. If the last core or network is released on
-    another thread, for example by garbage collection, OpenVINO 2026.4 frees that stack while it is in use, and the next
-    Ctrl-C crashes the process.
+    Compiling the first network installs a new signal stack in the calling thread. If the last core or network is
+    released on another thread, for example by garbage collection, OpenVINO 2026.4 frees that stack while it is in use,
+    and the next Ctrl-C crashes the process.
     """
     with _core_lock:
         return _core()

@@ -1,4 +1,4 @@
-"""The record of an exported engine: its runtime, its precision and the checks at export, in one JSON file."""
+"""The record of an exported engine: a JSON file with its runtime, its precision and the checks made at export."""
 
 import hashlib
 from pathlib import Path
@@ -16,70 +16,70 @@ EnginePrecision = Literal["f32", "bf16", "int8"]
 
 
 class UnreadableEngine(InputError):
-    """A file of an engine that cannot be used."""
+    """A missing or invalid file of an engine."""
 
     text = "{file}: cannot be opened as an engine ({found}); export the run again."
 
 
 class ExportBounds(JsonRecord):
-    """The largest allowed differences between an engine and the network it was exported from."""
+    """The largest allowed differences between an engine and the network from which it was exported."""
 
     largest_difference: float
-    """Between two probabilities of a pixel."""
+    """Largest difference between the two probabilities of a pixel, in [0, 1]."""
     changed_pixels: float
-    """Fraction, in [0, 1], of the pixels whose class differs."""
+    """Fraction of the pixels whose class differs, in [0, 1]."""
     score: float
-    """Difference of the mean IoU over the validation pairs, in [0, 1]."""
+    """Difference in mean IoU over the validation pairs, in [0, 1]."""
     may_rise: bool = False
-    """Whether the bound on the mean IoU applies to a decrease only."""
+    """Whether the bound on the mean IoU applies only to a decrease."""
 
 
 class ExportChecks(JsonRecord):
-    """Measurements at export, on the run's own validation pairs."""
+    """Measurements made at export on the validation pairs of the run."""
 
     compared_images: int
-    """Images that both the network and the engine predicted."""
+    """Number of images that both the network and the engine predicted."""
     compared_pixels: int
-    """Pixels of these images, padding included."""
+    """Number of pixels of these images, including padding."""
     largest_difference: float
-    """Between two probabilities of a pixel."""
+    """Largest difference between the two probabilities of a pixel, in [0, 1]."""
     changed_pixels: float
-    """Fraction, in [0, 1], of the pixels whose class differs."""
+    """Fraction of the pixels whose class differs, in [0, 1]."""
     scored_pairs: int
-    """All validation pairs of the run."""
+    """Number of validation pairs of the run."""
     run_mean_iou: float | None
-    """Mean IoU of the run's network over these pairs, at the end of its training."""
+    """Mean IoU of the network over these pairs at the end of training."""
     engine_mean_iou: float | None
-    """Mean IoU of the engine, opened from its folder."""
+    """Mean IoU of the exported engine over the same pairs."""
     bounds: ExportBounds
     """The bounds that were applied."""
 
 
 class EngineRecord(JsonRecord):
-    """The ``engine.json`` of an exported engine."""
+    """The contents of the ``engine.json`` file of an exported engine."""
 
     unreadable: ClassVar[type[InputError]] = UnreadableEngine
 
     format: Literal[1] = 1
     runtime: Runtime
     precision: EnginePrecision
-    """bf16 falls back to f32 on a processor without it; the layers that int8 excludes compute in bf16 or f32."""
+    """Numeric precision; bf16 falls back to f32 on processors without it, as do layers excluded from int8."""
     model: str = Field(pattern=r"^\w+(\.\w+)?$")
-    """The file or folder, next to the record, that the runtime opens."""
+    """Name of the file or folder next to the record that the runtime opens."""
     weights: str = Field(pattern=r"^[0-9a-f]{64}$")
-    """SHA-256 of the model's files."""
+    """SHA-256 digest of the model files."""
     rewritten: bool
-    """Whether the graph was rewritten for speed, which changes results by rounding only."""
+    """Whether the graph was rewritten for speed, which changes only the rounding of results."""
     reverted: tuple[str, ...] = ()
-    """Layers that int8 would have changed too much, largest change first; they compute in bf16 or f32."""
+    """Layers excluded from int8 because it would have changed them too much, largest change first."""
     mask_values: dict[str, str]
-    """Meaning of the training masks' values."""
+    """Meaning of the values in the training masks."""
     mask_suffix: str
-    """Suffix of the training masks' stems, in addition to the image's."""
+    """Suffix that the file stems of the training masks add to those of the images."""
     versions: dict[str, str]
-    """Versions of the packages that exported it."""
+    """Versions of the packages used for the export."""
     checks: ExportChecks | None = None
-    """Written after the engine has passed them."""
+    """Checks that the engine passed at export."""
 
     def write(self, folder: Path) -> None:
         """Write ``folder/engine.json``."""
@@ -90,13 +90,13 @@ class EngineRecord(JsonRecord):
         """Read the record in ``folder``.
 
         Raises:
-            UnreadableEngine: The file is damaged, or of a later format.
+            UnreadableEngine: The file is missing, is damaged or has a later format.
         """
         return cls.read_file(folder / ENGINE_FILE)
 
 
 def model_digest(folder: Path, model: str) -> str:
-    """Return the SHA-256 of the names and contents of a model's files in ``folder``: its stem with any suffix."""
+    """Return the SHA-256 digest of the names and contents of all files in ``folder`` with the stem of ``model``."""
     name, digest = Path(model).stem, hashlib.sha256()
     files = (path for start in folder.glob(f"{name}*") if start.stem == name for path in (start, *start.rglob("*")))
     for path in sorted(path for path in files if path.is_file()):
@@ -107,15 +107,15 @@ def model_digest(folder: Path, model: str) -> str:
 
 
 def is_exported(folder: str | Path) -> bool:
-    """Whether ``folder`` holds an exported engine."""
+    """Return whether ``folder`` contains an exported engine."""
     return (Path(folder) / ENGINE_FILE).is_file()
 
 
 def check_channels(file: Path, *, found: tuple[object, object], expected: tuple[int, int]) -> None:
-    """Check a model's numbers of input and output channels against its bundle; a dynamic number passes.
+    """Check the numbers of input and output channels of a model against its bundle; dynamic numbers are accepted.
 
     Raises:
-        UnreadableEngine: They differ.
+        UnreadableEngine: The numbers of channels differ.
     """
     if any(isinstance(has, int) and has != wanted for has, wanted in zip(found, expected, strict=True)):
         text = f"it has {found[0]} input and {found[1]} output channels, its bundle {expected[0]} and {expected[1]}"

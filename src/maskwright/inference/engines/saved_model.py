@@ -16,7 +16,7 @@ class SavedModelEngine:
     """The serving signature of a SavedModel as an `Engine`, for batches of any size."""
 
     def __init__(self, loaded: Any, bundle: Bundle) -> None:
-        self._loaded = loaded  # owns the variables, to which the signature holds weak references
+        self._loaded = loaded  # owns the variables, to which the signature has only weak references
         self._predict = loaded.signatures["serving_default"]
         self.bundle = bundle
 
@@ -28,10 +28,10 @@ class SavedModelEngine:
 def open_exported(
     folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None
 ) -> SavedModelEngine:
-    """Open an exported engine.
+    """Open an exported SavedModel engine.
 
     Raises:
-        UnreadableEngine: The model is missing or damaged, or does not fit the bundle.
+        UnreadableEngine: The model is missing, is damaged or does not match the bundle.
     """
     file = folder / record.model
     try:
@@ -39,7 +39,7 @@ def open_exported(
         signature = loaded.signatures["serving_default"]
         found = signature.structured_input_signature[1]["images"].shape[-1]
         channels = found, signature.structured_outputs["probabilities"].shape[-1]
-    except Exception as error:  # damaged files make TensorFlow raise many classes
+    except Exception as error:  # TensorFlow raises many classes of errors for damaged files
         raise UnreadableEngine(file=file, found=" ".join(str(error).split())[:200]) from None
     check_channels(file, found=channels, expected=(bundle.inputs, bundle.outputs))
     return SavedModelEngine(loaded, bundle)
