@@ -1,7 +1,7 @@
 """Complete networks with the names and arguments of segmentation_models.
 
-Two defaults differ from segmentation_models 1.0.1 in every function: the encoder, there a VGG16, and
-``encoder_weights``, there ``"imagenet"``, which would download a file.
+In every function, two defaults differ from segmentation_models 1.0.1: its default encoder is a VGG16, and its
+``encoder_weights`` is ``"imagenet"``, which would download a file.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -67,16 +67,16 @@ def Unet(
         {encoder_weights}
         {encoder_freeze}
         {encoder_features}
-        decoder_block_type: ``"upsampling"`` (nearest neighbour, then two convolutions) or ``"transpose"`` (a 4x4
-            transposed convolution, then one convolution).
+        decoder_block_type: Type of the decoder blocks: ``"upsampling"`` (nearest neighbour, then two convolutions) or
+            ``"transpose"`` (a 4x4 transposed convolution, then one convolution).
         {decoder_filters}
         {decoder_use_batchnorm}
         {attention}
-        hypercolumn: Whether the head takes the feature maps of all decoder blocks, upsampled bilinearly, instead of
-            the last one only.
-        deep_supervision: Whether to add an output for each decoder block but the last, for training.
-        classification_head: Whether to add an output ``"presence"`` (n, 1): the probability that the image contains any
-            foreground.
+        hypercolumn: Whether the head receives the bilinearly upsampled feature maps of all decoder blocks instead of
+            only the last one.
+        deep_supervision: Whether to add a training output for each decoder block except the last.
+        classification_head: Whether to add a training output ``"presence"`` (n, 1): the probability that the image
+            contains any foreground.
         dropout: Fraction of channels dropped by spatial dropout before the head in training, in [0, 1).
 
     Raises:
@@ -139,9 +139,9 @@ def FPN(
         {weights}
         {encoder_weights}
         {encoder_freeze}
-        encoder_features: Four encoder layers, as names or indices, at 1/16, 1/8, 1/4 and 1/2 of the image size, or the
-            first three; ``"default"`` uses those of the encoder.
-        pyramid_block_filters: Channels of the pyramid; the convolutions after it have half as many.
+        encoder_features: Encoder layers at 1/16, 1/8, 1/4 and 1/2 of the image size, or the first three of them, as
+            names or indices; ``"default"`` selects the standard layers of the encoder.
+        pyramid_block_filters: Number of channels of the pyramid; the convolutions after it have half as many.
         pyramid_use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a
             bias.
         pyramid_aggregation: How to merge the levels of the pyramid: ``"concat"`` or ``"sum"``.
@@ -201,10 +201,10 @@ def Linknet(
         {encoder_weights}
         {encoder_freeze}
         {encoder_features}
-        decoder_block_type: ``"upsampling"`` (nearest neighbour, then a convolution) or ``"transpose"`` (a 4x4
-            transposed convolution).
-        decoder_filters: Filters of each decoder block; their number is the number of blocks. A block with a skip
-            connection has the channels of the skip and ignores its entry, which may be None.
+        decoder_block_type: Type of the decoder blocks: ``"upsampling"`` (nearest neighbour, then a convolution) or
+            ``"transpose"`` (a 4x4 transposed convolution).
+        decoder_filters: Number of filters of each decoder block, in a list with one entry per block. A block with a
+            skip connection has as many channels as the skip connection and ignores its entry, which may be None.
         {decoder_use_batchnorm}
 
     Raises:
@@ -263,9 +263,9 @@ def PSPNet(
         {weights}
         {encoder_weights}
         {encoder_freeze}
-        downsample_factor: 4, 8 or 16: the pyramid pools the encoder layer at this fraction of the image size.
-        psp_conv_filters: Filters of the convolution of each pooled grid and of the one that merges them.
-        psp_pooling_type: ``"avg"`` or ``"max"``.
+        downsample_factor: Ratio of the image size to the size of the encoder layer that the pyramid pools: 4, 8 or 16.
+        psp_conv_filters: Number of filters of the convolution of each pooled grid and of the one that merges the grids.
+        psp_pooling_type: Type of pooling: ``"avg"`` or ``"max"``.
         psp_use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a
             bias.
         psp_dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
@@ -321,7 +321,7 @@ def UnetPlusPlus(
 
     {images_of_stride_32}
 
-    The graph is that of segmentation_models_pytorch, whose weights fit an encoder with a name that ends in ``_v1``.
+    The graph is that of segmentation_models_pytorch, whose weights fit an encoder whose name ends in ``_v1``.
 
     Args:
         {backbone_name}
@@ -379,10 +379,9 @@ def DeepLabV3Plus(
 ) -> keras.Model:
     """Build a DeepLabV3+ (Chen et al., 2018): atrous spatial pyramid pooling and one skip connection at 1/4.
 
-    Input: images (n, height, width, channels) with sides that are multiples of 32 pixels (of 16 for an encoder with a
-    name that ends in ``_v1``), preprocessed by the `get_preprocessing` of the encoder. Output: (n, height, width,
-    classes), float32. The graph is that of segmentation_models_pytorch, whose weights fit an encoder with a name that
-    ends in ``_v1``.
+    Input: images (n, height, width, channels) with sides that are multiples of 32 pixels (of 16 for an encoder whose
+    name ends in ``_v1``), preprocessed by the `get_preprocessing` of the encoder. Output: (n, height, width, classes),
+    float32. The graph is that of segmentation_models_pytorch, whose weights fit an encoder whose name ends in ``_v1``.
 
     Args:
         {backbone_name}
@@ -392,9 +391,10 @@ def DeepLabV3Plus(
         {weights}
         {encoder_weights}
         {encoder_freeze}
-        encoder_output_stride: 16 or 32. With 16, the last stage of an encoder with a name that ends in ``_v1`` is
-            dilated instead of strided; all other encoders keep a stride of 32.
-        decoder_filters: Filters of the decoder's convolutions.
+        encoder_output_stride: Ratio of the image size to the size of the encoder's output: 16 or 32. With 16, the last
+            stage of an encoder whose name ends in ``_v1`` is dilated instead of strided; all other encoders have a
+            stride of 32.
+        decoder_filters: Number of filters of the decoder's convolutions.
         decoder_atrous_rates: Dilation rates of the atrous convolutions, in pixels of the encoder's output.
         decoder_dropout: Fraction of values dropped after the atrous convolutions in training, in [0, 1).
         {decoder_use_batchnorm}
@@ -456,7 +456,7 @@ def _encoder(
     multiple: int = ENCODER_STRIDE,
     **options: object,
 ) -> Encoder:
-    """Return the encoder with its weights; for a named one, check that known sides are multiples of ``multiple``."""
+    """Return the encoder with its weights; check that the known sides of a named one are multiples of ``multiple``."""
     name = backbone if isinstance(backbone, str) else None
     if name is not None:
         check_input_shape(input_shape, argument="input_shape")
@@ -470,19 +470,19 @@ def _encoder(
 
 
 def _features(encoder: Encoder, features: Features, *, max_count: int = DEFAULT_SKIPS) -> Sequence[Skip]:
-    """Return the layers of the skip connections; the default ones are at most ``max_count``."""
+    """Return the layers of the skip connections, with at most ``max_count`` default layers."""
     use_default = isinstance(features, str) and features == "default"
     return encoder.skips[: min(max_count, DEFAULT_SKIPS)] if use_default else features
 
 
 def _check_filters(filters: object) -> None:
-    """Check that filters are a list, whose length is the number of blocks; the builder checks the values."""
+    """Check that ``filters`` is a list with one entry per block; the builder checks the values."""
     if not isinstance(filters, Sequence) or not filters:
         raise wrong_argument("decoder_filters", filters, expected="a list with one integer of at least 1 per block")
 
 
 def _with_weights(network: keras.Model, weights: WeightsFile | None) -> keras.Model:
-    """Return the network after loading the weights, if any."""
+    """Load the weights, if there are any, and return the network."""
     if weights is not None:
         load_weights(network, weights, argument="weights")
     return network
@@ -490,7 +490,7 @@ def _with_weights(network: keras.Model, weights: WeightsFile | None) -> keras.Mo
 
 @contextmanager
 def _with_argument_names(**names: str) -> Iterator[None]:
-    """Replace a builder's argument names in its errors by those of the calling function."""
+    """Replace the argument names in a builder's errors with those of the calling function."""
     try:
         yield
     except InputError as error:

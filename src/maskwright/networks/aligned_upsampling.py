@@ -1,7 +1,7 @@
-"""Bilinear upsampling with aligned corner pixels, like torch with ``align_corners=True``.
+"""Bilinear upsampling with aligned corner pixels, as in torch with ``align_corners=True``.
 
-`keras.layers.UpSampling2D` and `keras.ops.image.resize` align the outer edges of the pixels instead; the results differ
-everywhere but in the middle of the feature map.
+`keras.layers.UpSampling2D` and `keras.ops.image.resize` align the outer edges of the pixels instead, so the results
+differ everywhere except in the middle of the feature map.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ from maskwright.networks.bilinear_upsampling import BilinearUpsampling2D
 
 @keras.saving.register_keras_serializable("maskwright")
 class AlignedUpsampling2D(BilinearUpsampling2D):
-    """Upsample (n, h, w, c) to (n, factor * h, factor * w, c) for any h and w, like ``torch.nn.UpsamplingBilinear2d``.
+    """Equivalent of ``torch.nn.UpsamplingBilinear2d``: (n, h, w, c) to (n, factor * h, factor * w, c) for any h and w.
 
     Args:
-        factor: Upsampling factor of both sides.
+        factor: Upsampling factor of height and width.
 
     Raises:
         WrongArgument: ``factor`` is not a positive integer.
@@ -30,8 +30,8 @@ class AlignedUpsampling2D(BilinearUpsampling2D):
 
     def call(self, x: Any) -> Any:
         """Upsample ``x``."""
-        # Two matrix products instead of gathered neighbours: their gradients are matrix products too, which train three
-        # times as fast on a CPU and are deterministic on a GPU.
+        # Matrix products are used instead of gathered neighbours because their gradients, which are matrix products
+        # too, are three times as fast on a CPU and deterministic on a GPU.
         n, h, w, c = ops.shape(x)
         rows = ops.matmul(self._weights(h, x.dtype), ops.reshape(x, (n, h, w * c)))
         rows = ops.reshape(rows, (n, self.factor * h, w, c))

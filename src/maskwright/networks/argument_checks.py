@@ -18,7 +18,7 @@ def is_feature_map(value: object) -> bool:
 
 
 def is_positive_integer(value: object) -> bool:
-    """Return whether ``value`` is a Python or NumPy integer of at least 1; booleans are not."""
+    """Return whether ``value`` is a Python or NumPy integer of at least 1; booleans are excluded."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= 1)
 
 
@@ -39,10 +39,10 @@ def check_image_format() -> None:
 
 
 def check_input_shape(shape: ImageShape, *, argument: str) -> None:
-    """Check that a shape is (height, width, channels), where height and width may be None.
+    """Check that a shape has the form (height, width, channels), where height and width may be None.
 
     Raises:
-        WrongArgument: ``shape`` has another length, or a size is not a positive integer.
+        WrongArgument: ``shape`` does not have three entries, or an entry is not a positive integer.
     """
     if isinstance(shape, Sequence) and len(shape) == 3:
         *sides, channels = shape
@@ -56,7 +56,7 @@ def check_static_sides(shape: ImageShape, *, minimum: int, argument: str) -> Non
     """Check that height and width are known and at least ``minimum`` pixels, as a classifier requires.
 
     Raises:
-        WrongArgument: Height or width is None or too small.
+        WrongArgument: The height or width is None or less than ``minimum``.
     """
     if any(side is None or side < minimum for side in shape[:2]):
         expected = f"a known height and width of at least {minimum} pixels when include_top=True"
@@ -64,7 +64,7 @@ def check_static_sides(shape: ImageShape, *, minimum: int, argument: str) -> Non
 
 
 def check_divisible_sides(shape: ImageShape, *, by: int) -> None:
-    """Check that a known height or width is a multiple of ``by`` pixels, so that downsampling can be reversed.
+    """Check that every known side is a multiple of ``by`` pixels, so that downsampling can be reversed.
 
     Raises:
         WrongArgument: A known side is not a multiple of ``by``.
@@ -85,7 +85,7 @@ def check_at_least_one(argument: str, value: int) -> None:
 
 
 def check_classes(classes: int) -> None:
-    """Check the number of classes.
+    """Check that the number of classes is a positive integer.
 
     Raises:
         WrongArgument: ``classes`` is not a positive integer.
@@ -97,7 +97,7 @@ def check_dropout(argument: str, rate: float | None) -> None:
     """Check that a dropout rate is in [0, 1) or None.
 
     Raises:
-        WrongArgument: ``rate`` is something else.
+        WrongArgument: ``rate`` is neither a number in [0, 1) nor None.
     """
     if rate is not None and not (isinstance(rate, int | float | np.number) and 0 <= rate < 1):
         raise wrong_argument(argument, rate, expected="a number of at least 0 and below 1, or None")

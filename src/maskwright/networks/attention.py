@@ -20,7 +20,7 @@ REDUCTION: Final = 16
 
 
 def scse(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Scale ``x`` (n, h, w, c) by a gate per channel and by a gate per pixel, and add both results.
+    """Scale ``x`` (n, h, w, c) by a gate per channel and by a gate per pixel, and return the sum of both results.
 
     The channel gates are computed from the channel means, through a hidden layer of ``max(1, c // 16)`` units. The gate
     of a pixel is computed from its channels. All gates are in (0, 1). Layers with weights are ``{name}_se_reduce``,
@@ -39,9 +39,9 @@ ATTENTIONS: Final[Mapping[str, Attention]] = {"scse": scse}
 
 
 def attention_by_name(attention: AttentionName | None) -> Attention:
-    """Return the attention with a name; None is `no_attention`.
+    """Return the attention function of this name, or `no_attention` for None.
 
     Raises:
-        UnknownChoice: The name is unknown.
+        UnknownChoice: ``attention`` is not a known name.
     """
     return no_attention if attention is None else one_of("attention", attention, ATTENTIONS)

@@ -1,4 +1,4 @@
-"""Hypercolumns and auxiliary outputs of a decoder for training: deep supervision and image-level presence.
+"""Hypercolumns and the auxiliary training outputs of a decoder: deep supervision and image-level presence.
 
 Sources: Hariharan et al., "Hypercolumns for Object Segmentation and Fine-grained Localization", CVPR 2015;
 Lee et al., "Deeply-Supervised Nets", AISTATS 2015. The best entries of the TGS salt competition (2018) combined both
@@ -20,7 +20,7 @@ PRESENCE: Final = "presence"
 
 
 def hypercolumn_features(feature_maps: Sequence[keras.KerasTensor], *, scales: Sequence[int]) -> keras.KerasTensor:
-    """Upsample each feature map bilinearly by its scale, to the size of the last, and concatenate them."""
+    """Upsample each feature map bilinearly by its scale to the size of the last one, and concatenate all of them."""
     upsampled = [
         x if scale == 1 else BilinearUpsampling2D(scale, name=f"hypercolumn_upsampling{level}")(x)
         for level, (x, scale) in enumerate(zip(feature_maps, scales, strict=True))
@@ -31,7 +31,7 @@ def hypercolumn_features(feature_maps: Sequence[keras.KerasTensor], *, scales: S
 def deep_supervision_masks(
     feature_maps: Sequence[keras.KerasTensor], *, scales: Sequence[int], classes: int, activation: Activation
 ) -> dict[str, keras.KerasTensor]:
-    """Create an output of each feature map: a 1x1 convolution, bilinear upsampling by its scale, and the activation.
+    """Create an output from each feature map: a 1x1 convolution, bilinear upsampling by its scale, and the activation.
 
     The i-th output has the name ``mask_stage{i}``; it and its logits are float32.
     """
@@ -46,18 +46,18 @@ def deep_supervision_masks(
 
 
 def presence_head(features: keras.KerasTensor) -> keras.KerasTensor:
-    """Compute the probability (n, 1), float32, that an image has any foreground, from the means of its features."""
+    """Compute the probability (n, 1), float32, that an image contains any foreground, from its channel means."""
     x = layers.GlobalAveragePooling2D(name=f"{PRESENCE}_pool")(features)
     return layers.Dense(1, activation="sigmoid", dtype="float32", name=PRESENCE)(x)
 
 
 def mask_only(network: keras.Model) -> keras.Model:
-    """Return the model without auxiliary outputs, for inference; it shares its weights with ``network``.
+    """Return a model for inference without auxiliary outputs, which shares its weights with ``network``.
 
     A network whose output is not a dictionary is returned unchanged.
 
     Raises:
-        WrongArgument: The outputs are a dictionary without ``"mask"``.
+        WrongArgument: The output is a dictionary without the key ``"mask"``.
 
     >>> from maskwright.networks import ResNet18, build_unet
     >>> encoder = ResNet18(include_top=False, input_shape=(64, 96, 3))

@@ -1,4 +1,4 @@
-"""The table of encoders: builder, skip connections, preprocessing, size and published weights of each."""
+"""Table of encoders, with the builder, skip connections, preprocessing, size and published weights of each."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -33,16 +33,16 @@ class Backbone:
     """Description of an encoder.
 
     Attributes:
-        build: Builder, called as ``build(input_shape=(height, width, channels), **options)``; height and width may be
-            None; returns the encoder without a classifier, with random weights.
-        skips: Layers of the skip connections from deep to shallow, at 1/16, 1/8, 1/4 and 1/2 of the image size. The
-            VGGs also have one at full size; those of the ConvNeXts end at 1/4.
-        preprocessing: Preprocessing of RGB images in 0-255.
-        parameters: Number of parameters, trainable or not, for three input channels.
-        weights: Data sets with published weights.
-        options: Further arguments of ``build``: ``"first_unit"`` (see `build_resnet`) or ``"output_stride"`` (see
-            `build_resnet_v1`).
-        norm: Normalisation of a decoder on this encoder.
+        build: Function that builds the encoder without a classifier and with random weights. It is called as
+            ``build(input_shape=(height, width, channels), **options)``; height and width may be None.
+        skips: Layers of the skip connections from deep to shallow, at 1/16, 1/8, 1/4 and 1/2 of the image size. A VGG
+            also has one at full size; a ConvNeXt has none at 1/2.
+        preprocessing: Preprocessing of RGB images with values in 0-255.
+        parameters: Number of trainable and non-trainable parameters for three input channels.
+        weights: Names of the data sets for which weights are published.
+        options: Names of further arguments of ``build``: ``"first_unit"`` (see `build_resnet`) or ``"output_stride"``
+            (see `build_resnet_v1`).
+        norm: Factory of the normalisation layers of a decoder on this encoder.
     """
 
     build: Build
@@ -56,7 +56,7 @@ class Backbone:
 
 @final
 class BackboneTable(Mapping[str, Backbone]):
-    """Encoders by name; its ``repr`` is a table of names, parameters and data sets with published weights."""
+    """Mapping from names to encoders, whose ``repr`` is a table of names, parameters and data sets with weights."""
 
     def __init__(self, rows: Mapping[str, Backbone]) -> None:
         self._rows = dict(rows)
@@ -89,7 +89,7 @@ def _torch(build: Build, parameters: int) -> Backbone:
 
 
 def _of_keras(skips: tuple[str, ...], preprocessing: Preprocessing, **parameters: int) -> dict[str, Backbone]:
-    """Return a row for each name of `APPLICATIONS`, given its number of parameters."""
+    """Return a table row for each encoder of `APPLICATIONS`, given its number of parameters."""
     return {
         name: Backbone(partial(build_application, name), skips, preprocessing, number)
         for name, number in parameters.items()
@@ -175,7 +175,7 @@ BACKBONES: Final = BackboneTable(
 
 
 def backbones() -> BackboneTable:
-    """Return the table of encoders, which prints as names, parameters and data sets with published weights.
+    """Return the table of encoders, which prints names, numbers of parameters and data sets with published weights.
 
     No network is built.
 
@@ -190,7 +190,7 @@ def backbones() -> BackboneTable:
 
 
 def get_preprocessing(name: str) -> Preprocessing:
-    """Return the preprocessing of the encoder ``name`` for RGB images in 0-255.
+    """Return the preprocessing of the encoder ``name`` for RGB images with values in 0-255.
 
     Raises:
         UnknownChoice: No encoder has this name.
@@ -203,13 +203,13 @@ def get_preprocessing(name: str) -> Preprocessing:
 
 
 def build_backbone(name: str, *, input_shape: ImageShape = (None, None, 3), **options: object) -> keras.Model:
-    """Build the encoder ``name`` without a classifier: preprocessed images to features at 1/32 of their size.
+    """Build the encoder ``name`` without a classifier, from preprocessed images to features at 1/32 of their size.
 
     Args:
-        name: Name of an encoder, see `backbones()`.
-        input_shape: Height, width and channels; height and width may be None.
-        **options: ``first_unit`` of the pre-activation ResNets (``"projection"`` by default, see `build_resnet`), or
-            ``output_stride`` of the encoders with a name that ends in ``_v1`` (32 or 16).
+        name: Name of an encoder in the table `backbones()`.
+        input_shape: Height, width and number of channels of the images; height and width may be None.
+        **options: Options of the encoder: ``first_unit`` for a pre-activation ResNet (``"projection"`` by default, see
+            `build_resnet`), or ``output_stride`` (32 or 16) for an encoder whose name ends in ``_v1``.
 
     Raises:
         UnknownChoice: No encoder has this name, or ``first_unit`` is unknown.
@@ -224,7 +224,7 @@ def build_backbone(name: str, *, input_shape: ImageShape = (None, None, 3), **op
 
 
 def freeze_encoder(encoder: keras.Model) -> None:
-    """Freeze every layer of ``encoder`` except batch normalisations, which adapt to the new images.
+    """Freeze all layers of ``encoder`` except batch normalisation, which adapts to the new images.
 
     >>> encoder = build_backbone("resnet18", input_shape=(64, 64, 3))
     >>> freeze_encoder(encoder)
@@ -238,12 +238,13 @@ def freeze_encoder(encoder: keras.Model) -> None:
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder to build a decoder on.
+    """An encoder, with the information that is needed to build a decoder on it.
 
     Attributes:
-        model: Network with a feature map as its output.
-        known_skips: Layers of the skip connections from deep to shallow; None finds them with `skips_by_stride`.
-        norm: Normalisation of a decoder on this encoder.
+        model: Keras model whose output is a feature map.
+        known_skips: Names of the layers of the skip connections, from deep to shallow. If None, the layers are found by
+            `skips_by_stride`.
+        norm: Factory of the normalisation layers of a decoder on this encoder.
     """
 
     model: keras.Model
@@ -263,16 +264,16 @@ def encoder_of(
     argument: str = "backbone_name",
     **options: object,
 ) -> Encoder:
-    """Return the `Encoder` of a name or a network.
+    """Return the `Encoder` for the name of an encoder or for a network.
 
     Args:
-        backbone: Name of an encoder, see `backbones()`; a Keras model whose output is a feature map; or a keras-hub
-            backbone with ``pyramid_outputs``, of which P5, or the deepest level, is the output and the levels before it
-            are the skip connections. A network keeps its weights and shares them with networks built on it. An
-            `Encoder` is returned unchanged.
-        input_shape: Height, width and channels for a named encoder; a network has its own.
+        backbone: Name of an encoder in the table `backbones()`, a Keras model whose output is a feature map, or a
+            keras-hub backbone with ``pyramid_outputs``. Of the pyramid levels, P5 or else the deepest level is the
+            output, and the levels before it are the skip connections. The weights of a network are shared with all
+            networks built on it. An `Encoder` is returned unchanged.
+        input_shape: Height, width and number of channels of the images for a named encoder; ignored for a network.
         argument: Name of the argument ``backbone`` in error messages.
-        **options: Options of a named encoder, see `build_backbone`.
+        **options: Options of a named encoder, as for `build_backbone`.
 
     Raises:
         UnknownChoice: No encoder has this name.

@@ -1,7 +1,7 @@
 """Bilinear upsampling of feature maps of variable size.
 
 `keras.layers.UpSampling2D` and `keras.ops.image.resize` of Keras 3.15 compare the new size with zero. On TensorFlow,
-this fails in every graph of variable size: when predicting a second size, and on export.
+this comparison fails in every graph of variable size: when a second size is predicted, and on export.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class BilinearUpsampling2D(keras.layers.Layer):
     """Upsample (n, h, w, c) to (n, factor * h, factor * w, c) bilinearly, for any h and w.
 
     Args:
-        factor: Upsampling factor of both sides.
+        factor: Upsampling factor of height and width.
 
     Raises:
         WrongArgument: ``factor`` is not a positive integer.

@@ -20,7 +20,7 @@ torch_batch_norm: Final[Norm] = partial(layers.BatchNormalization, momentum=0.9,
 
 
 class SkipSizeMismatch(InputError):
-    """A skip connection that has not the height and width of its decoder block."""
+    """A skip connection whose height or width differs from that of its decoder block."""
 
     text = (
         "the skip connection of {block} has {found} pixels, but the feature map of the block has {expected}. "
@@ -30,20 +30,20 @@ class SkipSizeMismatch(InputError):
 
 
 class Attention(Protocol):
-    """Scales a feature map and keeps its shape."""
+    """Function that scales a feature map without changing its shape."""
 
     def __call__(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-        """Apply the attention to ``x``; the names of its layers start with ``name``."""
+        """Apply the attention to ``x``, in layers whose names start with ``name``."""
         ...
 
 
 def no_attention(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Return ``x``."""
+    """Return ``x`` unchanged."""
     return x
 
 
 class DecoderBlock(Protocol):
-    """Upsamples a feature map and merges it with a skip connection."""
+    """Function that upsamples a feature map and merges it with a skip connection."""
 
     def __call__(
         self,
@@ -61,7 +61,7 @@ class DecoderBlock(Protocol):
 
 
 def norm_relu(x: keras.KerasTensor, *, norm: Norm | None, name: str) -> keras.KerasTensor:
-    """Apply the normalisation, unless it is None, and ReLU."""
+    """Apply the normalisation, unless ``norm`` is None, and then ReLU."""
     if norm is not None:
         x = norm(name=f"{name}_bn")(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)
@@ -70,7 +70,7 @@ def norm_relu(x: keras.KerasTensor, *, norm: Norm | None, name: str) -> keras.Ke
 def conv_bn_relu(
     x: keras.KerasTensor, filters: int, *, size: int = 3, norm: Norm | None, name: str
 ) -> keras.KerasTensor:
-    """Apply a convolution with same padding, normalisation and ReLU; it has a bias only without normalisation."""
+    """Apply a convolution with same padding, normalisation and ReLU; the bias is used only without normalisation."""
     conv = layers.Conv2D(
         filters,
         size,
@@ -86,7 +86,7 @@ def check_skip_size(x: keras.KerasTensor, skip: keras.KerasTensor, *, name: str)
     """Check that ``skip`` has the height and width of ``x``, the feature map of the block ``name``.
 
     Raises:
-        SkipSizeMismatch: Both sizes are known and differ.
+        SkipSizeMismatch: The sizes of ``x`` and ``skip`` are known and differ.
     """
     sides = list(zip(x.shape[1:3], skip.shape[1:3], strict=True))
     if any(None not in pair and len(set(pair)) > 1 for pair in sides):
@@ -97,10 +97,10 @@ def check_skip_size(x: keras.KerasTensor, skip: keras.KerasTensor, *, name: str)
 def concatenate_skip(
     x: keras.KerasTensor, skip: keras.KerasTensor | None, *, name: str, attention: Attention = no_attention
 ) -> keras.KerasTensor:
-    """Concatenate ``x`` and ``skip`` and apply the attention; without a skip, return ``x``.
+    """Concatenate ``x`` and ``skip`` and apply the attention, or return ``x`` if ``skip`` is None.
 
     Raises:
-        SkipSizeMismatch: Both sizes are known and differ.
+        SkipSizeMismatch: The sizes of ``x`` and ``skip`` are known and differ.
     """
     if skip is None:
         return x
@@ -118,7 +118,7 @@ def upsampling_block(
     name: str,
     attention: Attention = no_attention,
 ) -> keras.KerasTensor:
-    """Upsample by nearest neighbour, concatenate the skip and convolve twice."""
+    """Upsample by nearest neighbour, concatenate the skip connection and convolve twice."""
     x = layers.UpSampling2D(rate, interpolation="nearest", name=f"{name}_upsampling")(x)
     x = concatenate_skip(x, skip, attention=attention, name=name)
     x = conv_bn_relu(x, filters, norm=norm, name=f"{name}a")
@@ -136,7 +136,7 @@ def transpose_block(
     name: str,
     attention: Attention = no_attention,
 ) -> keras.KerasTensor:
-    """Upsample by a 4x4 transposed convolution, concatenate the skip and convolve once."""
+    """Upsample by a 4x4 transposed convolution, concatenate the skip connection and convolve once."""
     transpose = layers.Conv2DTranspose(
         filters, 4, strides=rate, padding="same", use_bias=norm is None, name=f"{name}a_transpose"
     )

@@ -18,14 +18,14 @@ POOLINGS: Final[Mapping[str, Callable[..., Any]]] = {"avg": ops.mean, "max": ops
 
 @keras.saving.register_keras_serializable("maskwright")
 class CellPooling(keras.layers.Layer):
-    """Adaptive pooling to a grid: (n, h, w, c) to (n, cells, cells, c) for any h and w, like that of torch.
+    """Adaptive pooling to a grid: (n, h, w, c) to (n, cells, cells, c) for any h and w, as in torch.
 
-    Cell i of a side covers pixels floor(i * side / cells) up to ceil((i + 1) * side / cells). If ``cells`` does not
-    divide a side, neighbouring cells overlap by a pixel.
+    Along a side, cell i covers the pixels from floor(i * side / cells) up to, but excluding, ceil((i + 1) * side /
+    cells). If ``cells`` does not divide a side, neighbouring cells overlap by a pixel.
 
     Args:
         cells: Number of cells per side.
-        pooling_type: ``"avg"`` or ``"max"``.
+        pooling_type: Type of pooling: ``"avg"`` or ``"max"``.
 
     Raises:
         UnknownChoice: ``pooling_type`` is unknown.
@@ -78,6 +78,6 @@ class ResizeLike(keras.layers.Layer):
         return resize_bilinear(x, height=height, width=width)
 
     def compute_output_shape(self, shapes: Sequence[Sequence[int | None]]) -> tuple[int | None, ...]:
-        """Return the shape with the height and width of the second and the channels of the first."""
+        """Return the output shape: height and width of the second feature map, and channels of the first."""
         x, reference = shapes
         return x[0], reference[1], reference[2], x[3]

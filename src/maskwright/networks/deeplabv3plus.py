@@ -3,10 +3,10 @@
 Sources: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018;
 arguments and graph of segmentation_models_pytorch 0.6.0.
 
-With a `torch_batch_norm` the weights of that library's ``DeepLabV3Plus`` fit. Its tensors are mapped by one rule:
-a convolution followed by its normalisation, ``{path}.0`` and ``{path}.1``, is ``{path}_conv`` and ``{path}_bn`` with
-``_`` for ``.`` in the path. Where the convolution is separable, ``{path}.0.0`` is ``{path}_depthwise`` and
-``{path}.0.1`` is ``{path}_conv``. In addition:
+With `torch_batch_norm`, the weights fit that are stored by that library's ``DeepLabV3Plus`` fit. Its tensors are mapped
+by one rule: a convolution followed by its normalisation, ``{path}.0`` and ``{path}.1``, is ``{path}_conv`` and
+``{path}_bn`` with ``_`` for ``.`` in the path. Where the convolution is separable, ``{path}.0.0`` is
+``{path}_depthwise`` and ``{path}.0.1`` is ``{path}_conv``. In addition:
 
 - ``decoder.aspp.0.convs.4.1`` and ``.2``, after a pooling: ``decoder_aspp_0_convs_4_conv`` and ``_bn``;
 - ``decoder.aspp.1.0``, ``decoder.aspp.1.1`` and ``decoder.aspp.2``: ``decoder_aspp_1_depthwise``, ``_conv``, ``_bn``;
@@ -55,7 +55,7 @@ def separable_conv(
 def atrous_pyramid(
     x: keras.KerasTensor, filters: int, *, rates: Sequence[int], dropout: float, norm: Norm | None, name: str
 ) -> keras.KerasTensor:
-    """Merge a 1x1 convolution, atrous convolutions at ``rates`` and the global mean of ``x`` to (n, h, w, filters)."""
+    """Merge a 1x1 convolution, atrous convolutions and the global mean of ``x`` into (n, h, w, filters)."""
     branches = [conv_bn_relu(x, filters, size=1, norm=norm, name=f"{name}_convs_0")]
     for index, rate in enumerate(rates, start=1):
         branches.append(separable_conv(x, filters, rate=rate, norm=norm, name=f"{name}_convs_{index}"))
@@ -70,7 +70,7 @@ def atrous_pyramid(
 
 
 def upsampling_factor(backbone: keras.Model, *, target: keras.KerasTensor) -> int:
-    """Return the ratio of the sides of the feature map ``target`` and of the output of ``backbone``.
+    """Return the ratio between the sides of the feature map ``target`` and those of the output of ``backbone``.
 
     Raises:
         WrongArgument: The ratio is not an integer.
@@ -105,12 +105,12 @@ def build_deeplabv3plus(
     Args:
         backbone: Encoder, as a Keras model.
         classes: Number of output channels.
-        skip_connection_layers: One layer of the backbone in a list, by name or by index in ``backbone.layers``; in the
-            paper, one at 1/4 of the image size.
-        decoder_channels: Filters of the decoder's convolutions.
+        skip_connection_layers: List of one layer of the backbone, by name or by index in ``backbone.layers``; the paper
+            uses one at 1/4 of the image size.
+        decoder_channels: Number of filters of the decoder's convolutions.
         atrous_rates: Dilation rates of the atrous convolutions, in pixels of the backbone's output.
         aspp_dropout: Fraction of values dropped after the atrous convolutions in training, in [0, 1).
-        upsampling: Upsampling factor of the mask: the stride of the skip.
+        upsampling: Upsampling factor of the mask, equal to the stride of the skip connection.
         activation: Keras activation of the output, as a name or a function; None means linear.
         use_batchnorm: Whether to use normalisation in the decoder; without it, the 1x1 convolutions have a bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.

@@ -11,40 +11,40 @@ PLACEHOLDER: Final = re.compile(r"^( *)\{(\w+)\}$", re.MULTILINE)
 
 MODEL_TEXTS: Final[Mapping[str, str]] = {
     "backbone_name": """\
-backbone_name: Name of an encoder, see `backbones()`; or a Keras model whose output is a feature map, a
+backbone_name: Name of an encoder in the table `backbones()`, a Keras model whose output is a feature map, a
     keras-hub backbone, or an `Encoder`.""",
-    "input_shape": "input_shape: Height, width and channels of the images; height and width may be None.",
+    "input_shape": "input_shape: Height, width and number of channels of the images; height and width may be None.",
     "classes": "classes: Number of output channels.",
     "activation": "activation: Keras activation of the output, as a name or a function; None means linear.",
-    "weights": "weights: Weights file of the whole network.",
+    "weights": "weights: Path of a weights file of the whole network; None for random weights.",
     "encoder_weights": """\
 encoder_weights: Pretrained weights of the encoder: the name of a data set, such as ``"imagenet"``, or a weights
     file saved from the model that `build_backbone` returns.""",
-    "encoder_freeze": "encoder_freeze: Whether to freeze the encoder, except its batch normalisations.",
+    "encoder_freeze": "encoder_freeze: Whether to freeze the encoder except for its batch normalisation layers.",
     "encoder_features": """\
 encoder_features: Encoder layers whose outputs are the skip connections, as names or indices from deep to shallow;
     ``"default"`` selects the standard layers of the encoder.""",
-    "decoder_filters": "decoder_filters: Filters of each decoder block; their number is the number of blocks.",
+    "decoder_filters": "decoder_filters: Number of filters of each decoder block, in a list with one entry per block.",
     "decoder_use_batchnorm": """\
 decoder_use_batchnorm: Whether to use batch normalisation in the decoder; without it, the decoder's convolutions
     have a bias.""",
     "attention": """\
-attention: ``"scse"`` adds channel and spatial attention to each decoder block; None adds nothing.""",
+attention: ``"scse"`` adds channel and spatial attention to each decoder block; None adds no attention.""",
     "images_of_stride_32": """\
 Input: images (n, height, width, channels) with sides that are multiples of 32 pixels, preprocessed by the
 `get_preprocessing` of the encoder. Output: (n, height, width, classes), float32.""",
     "WrongArgument": "WrongArgument: Another argument has an invalid value.",
-    "SkipSizeMismatch": "SkipSizeMismatch: A layer of ``encoder_features`` has the wrong size.",
+    "SkipSizeMismatch": "SkipSizeMismatch: A layer of ``encoder_features`` differs in size from its decoder block.",
     "MissingWeights": "MissingWeights: A weights argument is neither a file nor the name of published weights.",
-    "UnusableWeights": "UnusableWeights: A weights file does not match the network.",
+    "UnusableWeights": "UnusableWeights: A weights file cannot be read or does not match the network.",
 }
 """Texts of the functions in `maskwright.models`."""
 
 
 def fill_docstring(texts: Mapping[str, str]) -> Callable[[F], F]:
-    """Return a decorator that replaces each line ``{name}`` of a docstring by the text of that name.
+    """Return a decorator that replaces each line ``{name}`` of a docstring with the text of that name.
 
-    A text of several lines is indented like its placeholder. A name without a text raises KeyError at import.
+    A text of several lines is indented like its placeholder. A name without a text raises a KeyError at import.
 
     >>> @fill_docstring({"size": "size: Pixels per side."})
     ... def square(size):
@@ -58,7 +58,7 @@ def fill_docstring(texts: Mapping[str, str]) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        if function.__doc__ is not None:  # it is with python -OO
+        if function.__doc__ is not None:  # docstrings are None under python -OO
             function.__doc__ = PLACEHOLDER.sub(lambda match: indent(texts[match[2]], match[1]), function.__doc__)
         return function
 

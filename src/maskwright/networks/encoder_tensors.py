@@ -1,4 +1,4 @@
-"""The tensors of a backbone that a decoder is connected to: its images and its deepest feature map."""
+"""Tensors of a backbone to which a decoder is connected: the input images and the deepest feature map."""
 
 import keras
 from keras import layers
@@ -20,14 +20,14 @@ def input_and_features(backbone: keras.Model) -> tuple[keras.KerasTensor, keras.
         expected = f"a functional or built sequential Keras model with one output, a feature map {FEATURE_MAP_SHAPE}"
         raise wrong_argument("backbone", backbone, expected=expected, hint="Build it with include_top=False.")
     check_image_format()
-    # A Sequential model has no `input` and `output` before it is called.
+    # A Sequential model has neither `input` nor `output` before it is called.
     return (backbone.inputs[0] if isinstance(backbone, keras.Sequential) else backbone.input), outputs[0]
 
 
 def center_block(backbone: keras.Model, x: keras.KerasTensor, *, norm: Norm | None) -> keras.KerasTensor:
-    """Apply two convolutions with 512 filters to ``x`` if ``backbone`` ends in a max pooling, else return ``x``.
+    """Apply two convolutions with 512 filters to ``x`` if ``backbone`` ends in max pooling, else return ``x``.
 
-    A VGG ends in a max pooling; the convolutions replace those of a deeper stage.
+    A VGG ends in max pooling, and the convolutions replace those of a deeper stage.
     """
     if isinstance(backbone.layers[-1], layers.MaxPooling2D):
         x = conv_bn_relu(x, 512, norm=norm, name="center_block1")

@@ -1,4 +1,4 @@
-"""FPN: a top-down pyramid with one level per encoder resolution; its levels are upsampled to one size and merged.
+"""FPN: a top-down pyramid with one level per encoder resolution, whose levels are upsampled to one size and merged.
 
 Sources: Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017; Kirillov et al., "Panoptic Feature
 Pyramid Networks", CVPR 2019; arguments and layer names of segmentation_models 1.0.1.
@@ -56,9 +56,9 @@ def build_fpn(
         classes: Number of output channels.
         skip_connection_layers: Four layers of the backbone, by name or by index in ``backbone.layers``, each twice as
             high and wide as the one before; the last has half the image size. For a backbone that starts with a stride
-            of 4, three layers, of which the last has a quarter of the image size.
-        pyramid_block_filters: Channels of the pyramid.
-        segmentation_filters: Filters of the convolutions after the pyramid; None for half of its channels.
+            of 4, pass three layers, the last with a quarter of the image size.
+        pyramid_block_filters: Number of channels of the pyramid.
+        segmentation_filters: Number of filters of the convolutions after the pyramid; None means half of its channels.
         pyramid_aggregation: How to merge the levels of the pyramid: ``"sum"`` or ``"concat"``.
         dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
             dropout.

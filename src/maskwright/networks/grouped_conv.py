@@ -1,13 +1,13 @@
-"""A grouped convolution that trains fast on a CPU."""
+"""Grouped convolution that is fast to train on a CPU."""
 
 from typing import Any, Final
 
 import keras
 from keras import ops
 
-# These backends compute a grouped convolution with XLA, whose gradient on a CPU takes about a hundred times as long as
-# that of split convolutions. Milliseconds per training step of one layer with 32 groups on 4 feature maps of
-# 56 x 56 x 128 and two cores, whole and in 32 splits: TensorFlow 4200 and 24, JAX 3900 and 94, but torch 120 and 630.
+# These backends compute a grouped convolution with XLA; on a CPU, its gradient takes about a hundred times as long as
+# that of split convolutions. Milliseconds per training step of one layer with 32 groups on 4 feature maps of 56 x 56 x
+# 128 and two cores, whole and in 32 splits: TensorFlow 4200 and 24, JAX 3900 and 94, but torch 120 and 630.
 SPLIT_BACKENDS: Final = ("tensorflow", "jax")
 MAX_SPLITS: Final = 8  # as fast as one split per group, and a network compiles in half the time
 
@@ -17,8 +17,8 @@ class GroupedConv2D(keras.layers.Conv2D):
     """``Conv2D(groups=...)`` that splits the computation on backends with a slow gradient.
 
     Arguments, weights and outputs are those of `keras.layers.Conv2D` with channels last: images (n, height, width,
-    channels) and a kernel (size, size, channels / groups, filters). A split is a few groups, computed as an ordinary
-    convolution with a block-diagonal kernel.
+    channels) and a kernel (size, size, channels / groups, filters). Each split consists of a few groups, which are
+    computed as an ordinary convolution with a block-diagonal kernel.
 
     >>> layer = GroupedConv2D(8, 3, groups=4)
     >>> tuple(layer(ops.ones((1, 5, 5, 8))).shape), tuple(layer.kernel.shape)
@@ -26,7 +26,7 @@ class GroupedConv2D(keras.layers.Conv2D):
     """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        """Convolve each group of channels with its part of the kernel, in splits if that is faster."""
+        """Convolve each group of channels with its part of the kernel, using splits where they are faster."""
         if not splitting_is_faster():
             return super().convolution_op(inputs, kernel)
         count = MAX_SPLITS if self.groups % MAX_SPLITS == 0 else self.groups
@@ -37,7 +37,7 @@ class GroupedConv2D(keras.layers.Conv2D):
 
 
 def block_diagonal(kernel: Any, *, groups: int) -> Any:
-    """Return the kernel (size, size, channels, filters) of the ordinary convolution equal to a grouped one.
+    """Return the kernel (size, size, channels, filters) of the ordinary convolution that equals a grouped one.
 
     >>> kernel = ops.reshape(ops.convert_to_tensor([1, 2, 3, 4]), (1, 1, 2, 2))
     >>> ops.convert_to_numpy(block_diagonal(kernel, groups=2))[0, 0].tolist()

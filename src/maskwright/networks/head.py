@@ -38,19 +38,19 @@ def mask_head(
     name: str = "final_conv",
     output_name: str | None = None,
 ) -> keras.KerasTensor:
-    """Apply a convolution to ``classes`` channels and the activation, in float32 for any precision policy.
+    """Apply a convolution to ``classes`` channels and the activation, in float32 under any precision policy.
 
     Args:
         x: Feature map (n, h, w, c).
         classes: Number of output channels.
         activation: Keras activation of the output, as a name or a function; None means linear.
         size: Height and width of the kernel.
-        upsampling: Layer between convolution and activation, with ``dtype="float32"``.
+        upsampling: Upsampling layer with ``dtype="float32"`` between convolution and activation; None omits it.
         name: Name of the convolution.
-        output_name: Name of the activation layer; by default that of the activation.
+        output_name: Name of the activation layer; by default, the name of the activation.
 
     Raises:
-        UnknownChoice: Keras has no such activation.
+        UnknownChoice: ``activation`` is not the name of a Keras activation.
         WrongArgument: ``classes`` is not a positive integer.
 
     >>> features = keras.Input((16, 24, 8))

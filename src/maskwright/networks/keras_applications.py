@@ -1,8 +1,8 @@
 """Encoders from `keras.applications`, adapted to match those of segmentation_models 1.0.1.
 
-Each encoder accepts any number of input channels. Preprocessing layers are removed, because images are preprocessed
-(see `get_preprocessing`). The Inceptions use same padding everywhere, so that sides halve exactly. Layer names do not
-depend on the networks that were built before in the session.
+Each encoder accepts any number of input channels. Preprocessing layers are removed because the images are already
+preprocessed (see `get_preprocessing`). The Inception networks use same padding everywhere, so that sides are halved
+exactly. Layer names do not depend on the networks that were built earlier in the session.
 """
 
 import re
@@ -32,7 +32,7 @@ class PublishedLayerMismatch(InputError):
 
 
 class UnreadablePublishedFile(InputError):
-    """A file in the cache that does not contain the weights published by Keras."""
+    """A cached file that does not contain the weights published by Keras."""
 
     text = (
         "{file}: found {found}, expected the weights published by Keras for {encoder}. Remove the file and "
@@ -50,7 +50,7 @@ class ApplicationBuilder(Protocol):
 
 @dataclass(frozen=True)
 class Application:
-    """A network of Keras, and whether segmentation_models uses same padding where Keras does not."""
+    """Builder of a Keras network, and whether segmentation_models uses same padding where Keras does not."""
 
     build: ApplicationBuilder
     pad_everywhere: bool = False
@@ -92,11 +92,11 @@ def build_application(name: str, *, input_shape: ImageShape = (None, None, 3)) -
     """Build the encoder ``name`` of `APPLICATIONS` without a classifier, with random weights.
 
     Input: preprocessed images (n, height, width, channels). Output: features (n, height / 32, width / 32, filters).
-    Layers have the names that Keras uses in a new session.
+    Layers have the names that Keras assigns in a new session.
 
     Args:
-        name: A key of `APPLICATIONS`.
-        input_shape: Height, width and any number of channels; height and width may be None.
+        name: Name of the encoder, a key of `APPLICATIONS`.
+        input_shape: Height, width and number of channels of the images; height and width may be None.
 
     Raises:
         UnknownChoice: No application has this name.
@@ -109,9 +109,10 @@ def build_application(name: str, *, input_shape: ImageShape = (None, None, 3)) -
     check_image_format()
     check_input_shape(input_shape, argument="input_shape")
     images = keras.Input(input_shape, name="data")
-    # Without same padding, an Inception cannot be built for small images, so it is built for a variable size first.
+    # Without same padding, an Inception network cannot be built for small images, so it is first built for a variable
+    # size.
     source = keras.Input((None, None, input_shape[2]), name="data") if application.pad_everywhere else images
-    # A tensor instead of a shape, because Keras warns about shapes without one or three channels.
+    # A tensor is passed instead of a shape because Keras warns about shapes that do not have one or three channels.
     network = application.build(weights=None, include_top=False, input_tensor=source)
     named = keras.Model(source, network.outputs[0], name=name)
     return _standardise(named, images, pad_everywhere=application.pad_everywhere)
@@ -125,7 +126,7 @@ def published_encoder(name: str, file: Path) -> keras.Model:
     Raises:
         UnknownChoice: No application has this name.
         UnreadablePublishedFile: ``file`` is damaged or belongs to another network.
-        PublishedLayerMismatch: A published layer is not in the encoder, or has other shapes.
+        PublishedLayerMismatch: A published layer is not in the encoder, or its weights have other shapes.
     """
     application = one_of("name", name, APPLICATIONS)
     source = application.build(weights=None, include_top=False, input_shape=(224, 224, 3))
@@ -142,7 +143,7 @@ def copy_layers(source: keras.Model, encoder: keras.Model) -> None:
     """Copy the weights of ``source``, a network of `keras.applications`, to the layers of ``encoder`` by name.
 
     Raises:
-        PublishedLayerMismatch: A layer with weights is missing in one of the networks, or has other shapes.
+        PublishedLayerMismatch: A layer is missing in one of the networks, or its weights have other shapes.
     """
     names = _numbered_names(source.operations)
     weights = {
@@ -164,7 +165,7 @@ def _standardise(network: keras.Model, images: keras.KerasTensor, *, pad_everywh
     """Copy ``network`` to the input ``images`` with new weights, adapted as the module docstring describes."""
     names = _numbered_names(network.operations)
     if not names:
-        return network  # every network that needs changes has a layer with a number in its name
+        return network  # every network that needs changes contains a layer with a number in its name
 
     def copy(op: keras.Operation) -> keras.Operation:
         config = op.get_config() | {"name": names.get(op.name, op.name)}
@@ -176,7 +177,7 @@ def _standardise(network: keras.Model, images: keras.KerasTensor, *, pad_everywh
         if isinstance(op, PREPROCESSING_LAYERS):
             return args[0]
         if not isinstance(op, keras.Layer) and all(isinstance(arg, keras.KerasTensor) for arg in args):
-            return layers.Add(name=op.name)(list(args))  # an operation cannot be a skip connection
+            return layers.Add(name=op.name)(list(args))  # only a layer, not an operation, can be a skip connection
         return op(*args, **kwargs)
 
     return keras.models.clone_model(network, images, clone_function=copy, call_function=call)
@@ -185,8 +186,8 @@ def _standardise(network: keras.Model, images: keras.KerasTensor, *, pad_everywh
 def _numbered_names(operations: Iterable[keras.Operation]) -> dict[str, str]:
     """Map the names of operations that Keras named by class and number to their names in a new session.
 
-    Padding layers are excluded: they are not used as skip connections, and copying a DenseNet only to rename them would
-    take as long as building it.
+    Padding layers are excluded because they are not used as skip connections, and copying a DenseNet only to rename
+    them would take as long as building it.
     """
     by_class: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
     for operation in operations:

@@ -18,12 +18,12 @@ from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 from maskwright.networks.unet import BlockType
 
-# Computes (n, 2h, 2w, c) from (n, h, w, c), with keyword arguments norm and name.
+# Function that computes (n, 2h, 2w, c) from (n, h, w, c), with the keyword arguments norm and name.
 Upsample = Callable[..., keras.KerasTensor]
 
 
 def nearest_upsampling(x: keras.KerasTensor, *, norm: Norm | None, name: str) -> keras.KerasTensor:
-    """Upsample by nearest neighbour and convolve."""
+    """Upsample by nearest neighbour and apply a convolution."""
     x = layers.UpSampling2D(2, name=f"{name}_upsampling")(x)
     return conv_bn_relu(x, x.shape[-1], norm=norm, name=f"{name}b")
 
@@ -82,11 +82,12 @@ def build_linknet(
         classes: Number of output channels.
         skip_connection_layers: Names of the backbone's layers, or their indices in ``backbone.layers``, from deep
             to shallow; there may be fewer layers than blocks.
-        decoder_filters: Filters of each decoder block. A block with a skip has the channels of the skip and ignores its
-            entry. None gives half of the previous block's filters, except in the last block.
-        n_upsample_blocks: Number of blocks; longer ``decoder_filters`` are truncated.
-        block_type: ``"upsampling"`` (nearest neighbour, then a convolution) or ``"transpose"`` (a 4x4 transposed
-            convolution).
+        decoder_filters: Number of filters of each decoder block. A block with a skip connection has as many channels as
+            the skip connection and ignores its entry. None means half of the filters of the previous block; it is not
+            allowed for the last block.
+        n_upsample_blocks: Number of decoder blocks; further entries of ``decoder_filters`` are ignored.
+        block_type: Type of the decoder blocks: ``"upsampling"`` (nearest neighbour, then a convolution) or
+            ``"transpose"`` (a 4x4 transposed convolution).
         activation: Keras activation of the output, as a name or a function; None means linear.
         use_batchnorm: Whether to use normalisation in the decoder; without it, the decoder's convolutions have a bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.
@@ -120,7 +121,7 @@ def build_linknet(
 
 
 def _per_block(values: Sequence[int | None], *, blocks: int, skips: Sequence[keras.KerasTensor]) -> list[int]:
-    """Return the filters of each block: the skip's channels, the given value, or half of the previous block's."""
+    """Return the filters of each block: the channels of its skip, the given value, or half of the previous value."""
     if isinstance(values, Sequence) and len(values) >= blocks:
         ignored, free = values[: len(skips)], values[len(skips) : blocks]
         valid = all(value is None or is_positive_integer(value) for value in (*ignored, *free[:-1]))

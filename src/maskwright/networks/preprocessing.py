@@ -41,14 +41,14 @@ class Preprocessing:
         return tuple(std / (255 * self.scale) for std in self.std)
 
     def __call__(self, pixels: ArrayLike) -> NDArray[np.float32]:
-        """Preprocess images; returns a float32 array of the same shape.
+        """Return preprocessed images as a float32 array of the same shape.
 
         Args:
-            pixels: RGB images (..., channels) in 0-255, of any dtype. Three channels, or any number if all channels are
-                treated alike.
+            pixels: RGB images (..., channels) in 0-255, of any dtype. The number of channels is three, or any number if
+                all channels are treated alike.
 
         Raises:
-            WrongArgument: The images have not three channels, and the channels are treated differently.
+            WrongArgument: The channels are treated differently, and the images do not have three channels.
         """
         pixels = np.asarray(pixels, dtype=np.float32)
         needs_rgb = self.channels == "BGR" or max(len(self.mean), len(self.std)) > 1
@@ -66,6 +66,6 @@ def _float32(values: Sequence[float]) -> NDArray[np.float32]:
 RAW: Final = Preprocessing()
 MINUS_ONE_TO_ONE: Final = Preprocessing(scale=1 / 127.5, mean=(1.0,))
 MINUS_ONE_TO_ALMOST_ONE: Final = Preprocessing(scale=1 / 128, mean=(1.0,))
-# Mean and standard deviation of ImageNet in [0, 1], and the mean for the VGGs in 0-255.
+# Mean and standard deviation of ImageNet pixels in [0, 1], and the mean of pixels in 0-255 used by the VGG networks.
 IMAGENET: Final = Preprocessing(scale=1 / 255, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 BGR_MEANS: Final = Preprocessing(channels="BGR", mean=(103.939, 116.779, 123.68))

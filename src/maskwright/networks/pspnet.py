@@ -1,7 +1,8 @@
-"""PSPNet: context from pooling one encoder feature map to four grids.
+"""PSPNet: one encoder feature map is pooled to four grids, which add context.
 
 Sources: Zhao et al., "Pyramid Scene Parsing Network", CVPR 2017; arguments and layer names of
-segmentation_models 1.0.1. For the sizes that it accepts, multiples of six cells, both networks are equal.
+segmentation_models 1.0.1. For the image sizes that segmentation_models accepts, multiples of six cells, both networks
+are equal.
 """
 
 from typing import Final
@@ -51,9 +52,9 @@ def build_pspnet(
     Args:
         backbone: Encoder, as a Keras model.
         classes: Number of output channels.
-        psp_layer: The layer whose output is pooled, by name or by index in ``backbone.layers``.
-        pooling_type: ``"avg"`` or ``"max"``.
-        conv_filters: Filters of the convolution of each pooled grid and of the one that merges them.
+        psp_layer: Layer whose output is pooled, by name or by index in ``backbone.layers``.
+        pooling_type: Type of pooling: ``"avg"`` or ``"max"``.
+        conv_filters: Number of filters of the convolution of each pooled grid and of the one that merges the grids.
         final_upsampling_factor: Bilinear upsampling factor of the mask.
         dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
             dropout.

@@ -40,7 +40,7 @@ def bn_relu(x: keras.KerasTensor, number: int, *, prefix: str = "") -> keras.Ker
 
 
 class Branch(Protocol):
-    """Applies the convolutions of a unit, from its first ReLU to its addition."""
+    """Function that applies the convolutions of a unit, from its first ReLU to its addition."""
 
     def __call__(self, x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
         """Apply the branch to ``x``."""
@@ -54,14 +54,14 @@ def basic_branch(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str
 
 
 def bottleneck_branch(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
-    """Apply a 1x1, a 3x3 with the unit's stride, and a 1x1 convolution to four times the filters."""
+    """Apply a 1x1, a strided 3x3 and a 1x1 convolution, the last with four times the filters."""
     x = conv(x, ConvSpec(filters, 1), name=f"{prefix}conv1")
     x = conv(bn_relu(x, 2, prefix=prefix), ConvSpec(filters, 3, stride), name=f"{prefix}conv2")
     return conv(bn_relu(x, 3, prefix=prefix), ConvSpec(4 * filters, 1), name=f"{prefix}conv3")
 
 
 class UnitType(NamedTuple):
-    """The branch of a residual unit, and the ratio of its output channels to its filters."""
+    """Branch of a residual unit, and the ratio of its output channels to its filters."""
 
     branch: Branch
     expansion: int
@@ -76,11 +76,11 @@ BLOCKS: Final[Mapping[str, UnitType]] = {
 def residual_unit(
     x: keras.KerasTensor, filters: int, *, unit_type: UnitType, stride: int, project: bool, squeeze: bool, prefix: str
 ) -> keras.KerasTensor:
-    """Apply batch normalisation, ReLU and the branch, and add the shortcut, projected if the shape changes."""
+    """Apply batch normalisation, ReLU and the branch, and add the shortcut, which is projected if the shape changes."""
     shortcut, x = x, bn_relu(x, 1, prefix=prefix)
     width = filters * unit_type.expansion
     if project or stride > 1 or shortcut.shape[-1] != width:
-        # The projection takes the normalised tensor, as in the training of the published weights.
+        # The projection is applied to the normalised tensor, as in the network of the published weights.
         shortcut = conv(x, ConvSpec(width, 1, stride), name=f"{prefix}sc")
     x = unit_type.branch(x, filters, stride=stride, prefix=prefix)
     if squeeze:
@@ -102,20 +102,21 @@ def build_resnet(
 ) -> keras.Model:
     """Build a pre-activation ResNet of four stages with 64, 128, 256 and 512 filters.
 
-    Input: images (n, height, width, channels) with values 0-255, which the first layer normalises. Output: with the
-    top, probabilities (n, classes); without it, features (n, ceil(height / 32), ceil(width / 32), 512), with four times
-    as many channels for bottlenecks.
+    Input: images (n, height, width, channels) with values 0-255, which the first layer normalises. Output with
+    ``include_top``: probabilities (n, classes). Output without it: features (n, ceil(height / 32), ceil(width / 32),
+    512), with four times as many channels for bottlenecks.
 
     Args:
-        units: Number of residual units of each stage, at least 1.
-        block: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
+        units: Number of residual units of each of the four stages, at least 1.
+        block: Type of the residual units: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
         first_unit: Shortcut of the first unit: ``"identity"``, or ``"projection"`` by a 1x1 convolution, as in the
-            published ImageNet weights. Bottlenecks always have a projection.
-        squeeze_excitation: Whether to scale the channels of each branch by gates before the addition (reduction 16).
-        input_shape: Height, width and channels. With the top, height and width are at least 197 pixels; without it,
-            they may be None.
-        input_tensor: Tensor to build on. The inputs of the model are then the source inputs of this tensor, and
-            ``input_shape`` is ignored.
+            published ImageNet weights. Bottleneck networks always have a projection.
+        squeeze_excitation: Whether to scale the channels of each branch by gates, with a reduction of 16, before the
+            addition.
+        input_shape: Height, width and number of channels of the images. Height and width must be at least 197 pixels if
+            ``include_top`` is true, and may be None otherwise.
+        input_tensor: Symbolic tensor (n, height, width, channels) to build the network on. The inputs of the model are
+            then the source inputs of this tensor, and ``input_shape`` is ignored.
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.
         name: Name of the model.
@@ -157,7 +158,7 @@ def build_resnet(
 
 def _image_shape(tensor: keras.KerasTensor) -> ImageShape:
     if not is_feature_map(tensor):
-        given = tensor if isinstance(tensor, keras.KerasTensor) else type(tensor)  # the values of an array are no help
+        given = tensor if isinstance(tensor, keras.KerasTensor) else type(tensor)  # the values of an array would not help
         raise wrong_argument("input_tensor", given, expected=f"a symbolic Keras tensor {FEATURE_MAP_SHAPE}")
     shape: ImageShape = tensor.shape[1:]
     return shape

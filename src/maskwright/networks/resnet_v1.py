@@ -35,7 +35,7 @@ LAST_STAGE: Final[Mapping[int, tuple[int, int]]] = {32: (2, 1), 16: (1, 2)}  # o
 
 
 class UnitConvs(Protocol):
-    """Returns the convolutions of a unit."""
+    """Function that returns the convolutions of a unit."""
 
     def __call__(self, filters: int, *, stride: int, dilation: int) -> list[ConvSpec]:
         """Return the convolutions from the unit's input to its addition."""
@@ -48,7 +48,7 @@ def basic(filters: int, *, stride: int, dilation: int) -> list[ConvSpec]:
 
 
 def bottleneck(filters: int, *, stride: int, dilation: int) -> list[ConvSpec]:
-    """Return a 1x1, a 3x3 with the unit's stride, and a 1x1 convolution to four times the filters."""
+    """Return a 1x1, a strided 3x3 and a 1x1 convolution, the last with four times the filters."""
     return [ConvSpec(filters, 1), ConvSpec(filters, 3, stride, dilation), ConvSpec(4 * filters, 1)]
 
 
@@ -70,14 +70,15 @@ def build_resnet_v1(
     Input: images (n, height, width, channels); for published weights RGB in [0, 1], minus the mean 0.485, 0.456, 0.406
     and divided by the standard deviation 0.229, 0.224, 0.225. Output: features
     (n, ceil(height / output_stride), ceil(width / output_stride), 512), with four times as many channels for
-    bottlenecks; with the top, probabilities (n, classes).
+    bottlenecks. Output with ``include_top``: probabilities (n, classes).
 
     Args:
-        units: Number of residual units of each stage, at least 1.
-        block: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
-        input_shape: Height, width and channels; height and width may be None.
-        output_stride: 32 or 16. With 16, the last stage has stride 1 and a dilation of 2 in every 3x3 convolution,
-            including the first unit, as in segmentation_models_pytorch (torchvision does not dilate that unit).
+        units: Number of residual units of each of the four stages, at least 1.
+        block: Type of the residual units: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
+        input_shape: Height, width and number of channels of the images; height and width may be None.
+        output_stride: Ratio of the image size to the output size, 32 or 16. With 16, the last stage has stride 1 and a
+            dilation of 2 in every 3x3 convolution, including the first unit, as in segmentation_models_pytorch
+            (torchvision does not dilate that unit).
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.
         name: Name of the model.

@@ -27,9 +27,9 @@ GROUPS: Final = 32
 
 
 def unit(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
-    """Apply a 1x1 and a grouped 3x3 convolution to twice ``filters``, and a 1x1 convolution to four times as many."""
+    """Apply a 1x1 and a grouped 3x3 convolution of twice ``filters``, and a 1x1 convolution of four times ``filters``."""
     glorot = "glorot_uniform"
-    # LeCun's bound equals Glorot's of a single group, which Keras would compute over all groups.
+    # LeCun's bound equals Glorot's bound for a single group; Keras would compute the latter over all groups.
     specs = [
         ConvSpec(2 * filters, 1, initializer=glorot),
         ConvSpec(2 * filters, 3, stride, groups=GROUPS, initializer="lecun_uniform"),
@@ -48,12 +48,12 @@ def build_resnext(
 ) -> keras.Model:
     """Build a ResNeXt of four stages with 256, 512, 1024 and 2048 channels, in 32 groups.
 
-    Input: images (n, height, width, channels) with values 0-255, which the first layer normalises. Output: features
-    (n, ceil(height / 32), ceil(width / 32), 2048); with the top, probabilities (n, classes).
+    Input: images (n, height, width, channels) with values 0-255, which the first layer normalises. Output: features (n,
+    ceil(height / 32), ceil(width / 32), 2048). Output with ``include_top``: probabilities (n, classes).
 
     Args:
-        units: Number of residual units of each stage, at least 1.
-        input_shape: Height, width and channels; height and width may be None.
+        units: Number of residual units of each of the four stages, at least 1.
+        input_shape: Height, width and number of channels of the images; height and width may be None.
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.
         name: Name of the model.

@@ -35,7 +35,7 @@ batch_norm: Final[Norm] = partial(layers.BatchNormalization, epsilon=1e-5)
 
 
 class Family(NamedTuple):
-    """The stem, the convolutions of a unit, the projection size of a unit with stride, and the dropout rate."""
+    """Stem, convolutions of a unit, projection size of a strided unit, and dropout rate of a family of networks."""
 
     stem: list[ConvSpec]
     unit_convs: Callable[[int, int], list[ConvSpec]]
@@ -81,15 +81,15 @@ def build_senet(
     """Build a network of squeeze-and-excitation bottlenecks (reduction 16) with 256, 512, 1024 and 2048 channels.
 
     Input: images (n, height, width, channels); for published weights RGB in [0, 1], minus the mean 0.485, 0.456, 0.406
-    and divided by the standard deviation 0.229, 0.224, 0.225. Output: features
-    (n, ceil(height / 32), ceil(width / 32), 2048); with the top, probabilities (n, classes).
+    and divided by the standard deviation 0.229, 0.224, 0.225. Output: features (n, ceil(height / 32), ceil(width / 32),
+    2048). Output with ``include_top``: probabilities (n, classes).
 
     Args:
-        units: Number of residual units of each stage, at least 1.
-        family: ``"resnet"``: a 7x7 stem, strides in 1x1 convolutions; ``"resnext"``: the same stem, strides in 3x3
-            convolutions with 32 groups; ``"senet"``: a stem of three 3x3 convolutions, 64 groups, 3x3 projections, and
-            a dropout of 0.2 before the classifier.
-        input_shape: Height, width and channels; height and width may be None.
+        units: Number of residual units of each of the four stages, at least 1.
+        family: Family of the network. ``"resnet"`` has a 7x7 stem and strides in 1x1 convolutions. ``"resnext"`` has
+            the same stem and strides in 3x3 convolutions with 32 groups. ``"senet"`` has a stem of three 3x3
+            convolutions, 64 groups, 3x3 projections, and a dropout of 0.2 before the classifier.
+        input_shape: Height, width and number of channels of the images; height and width may be None.
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.
         name: Name of the model.

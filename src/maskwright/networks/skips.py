@@ -1,4 +1,4 @@
-"""Encoder layers of the skip connections, by name, by index, or found by their stride."""
+"""Encoder layers of the skip connections, given by name or index, or found by their stride."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -16,7 +16,8 @@ from maskwright.networks.encoder_tensors import input_and_features
 Skip = str | int
 
 ASSUMED_SIDE: Final = 256  # pixels, for a side of variable size; it can be halved eight times
-# The layers of a nested model are in another graph, images are not features, and padding gives no integer stride.
+# Excluded layers: those of a nested model are in another graph, images are not features, and padding has no integer
+# stride.
 NO_SKIP_LAYERS: Final = (keras.Model, layers.InputLayer, layers.ZeroPadding2D)
 ACTIVATIONS: Final = (
     layers.ReLU,
@@ -33,9 +34,9 @@ def skip_tensors(
 
     Args:
         backbone: Encoder, as a Keras model.
-        skips: Layers from deep to shallow.
+        skips: Names or indices of the layers, from deep to shallow.
         argument: Name of the argument ``skips`` in error messages.
-        most: Decoder blocks there are to take a skip.
+        max_count: Maximum number of layers, which is the number of decoder blocks.
 
     Raises:
         WrongArgument: No layer has this name (the nearest is suggested) or index, ``skips`` is not a list or has more
@@ -62,23 +63,25 @@ def _output(backbone: keras.Model, skip: Skip, *, argument: str) -> keras.KerasT
 
 
 def skips_by_stride(model: keras.Model) -> tuple[str, ...]:
-    """Find the layers of the skip connections, deep to shallow: the last activation before each downsampling by 2.
+    """Find the layers of the skip connections, deep to shallow: the last activation before each downsampling by two.
 
     An activation is a ReLU or another activation layer, or a layer with an activation, such as a convolution of a VGG.
-    "Last" refers to the order of ``model.layers``. For a stride without an activation, the last layer is returned; at
-    full resolution, only an activation is. Layers inside a nested model cannot be skip connections.
+    "Last" refers to the order of ``model.layers``. If a stride has no activation, the last layer of that stride is
+    returned, except at full resolution. Layers inside a nested model cannot be skip connections.
 
-    For the encoders of segmentation_models, this finds the layers of its table or others of equal stride: in bottleneck
-    ResNets the ReLU after the first convolution of a unit (there, the one before it), in DenseNets the ReLU before the
-    convolution of a transition (there, the convolution), in Inceptions one inside the last block (there, its output).
+    For the encoders of segmentation_models, this function finds the layers in its table or other layers of equal
+    stride. In bottleneck ResNets, it finds the ReLU after the first convolution of a unit (the table has the one before
+    it); in DenseNets, the ReLU before the convolution of a transition (the table has the convolution); and in Inception
+    networks, a layer inside the last block (the table has the output of the block).
 
     Args:
-        model: A functional or built sequential model with a feature map as its only output. Unknown sides count as 256
-            pixels; only shapes are computed.
+        model: A functional or built sequential model with a feature map as its only output. Unknown sides are assumed
+            to be 256 pixels; only shapes are computed.
 
     Raises:
-        WrongArgument: ``model`` has another output, or the sides of two consecutive resolutions differ by a factor
-            other than 2, so that a decoder that doubles the sides has no skip connection of equal size.
+        WrongArgument: The output of ``model`` is not a single feature map, or the sides of two consecutive resolutions
+            differ by a factor other than 2, so that a decoder that doubles the sides has no skip connection of equal
+            size.
 
     >>> from keras import Input, Sequential, layers
     >>> first, second = (layers.Conv2D(8, 3, strides=2, padding="same", activation="relu") for _ in range(2))
@@ -103,7 +106,7 @@ def skip_with_stride(model: keras.Model, skips: Sequence[Skip], *, stride: int, 
     """Return the skip connection at 1/``stride`` of the image size.
 
     Raises:
-        WrongArgument: There is none; ``argument`` is the name of ``model`` in the message.
+        WrongArgument: ``model`` has no such skip connection; ``argument`` is its name in the message.
     """
     feature_maps = skip_tensors(model, skips, argument=argument, max_count=len(skips))
     found = {at: skip for skip, at in zip(skips, strides_of(model, feature_maps), strict=True)}
@@ -139,7 +142,7 @@ def strides_of(model: keras.Model, feature_maps: Sequence[keras.KerasTensor]) ->
 
 
 def _stride(image: tuple[int, int], feature_map: tuple[int, int]) -> int:
-    """Return the ratio of the sides of image and feature map; 0 if it differs between the axes or is not an integer."""
+    """Return the ratio of image size to feature map size, or 0 if it differs between the axes or is not an integer."""
     (rows, row_rest), (columns, column_rest) = (
         divmod(large, small) for large, small in zip(image, feature_map, strict=True)
     )

@@ -1,4 +1,4 @@
-"""FPN of segmentation_models_pytorch: group normalisation, and bilinear upsampling with aligned corners.
+"""FPN of segmentation_models_pytorch, with group normalisation and bilinear upsampling with aligned corners.
 
 Sources: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019; arguments and graph of
 segmentation_models_pytorch 0.6.0, whose weights fit. Its tensors are mapped by one rule:
@@ -40,7 +40,7 @@ def pyramid_level(x: keras.KerasTensor, skip: keras.KerasTensor, *, name: str) -
 
 
 def segmentation_branch(x: keras.KerasTensor, filters: int, *, doublings: int, name: str) -> keras.KerasTensor:
-    """Convolve and double the size ``doublings`` times; for 0, convolve once."""
+    """Apply a convolution and double the size ``doublings`` times, or apply one convolution if ``doublings`` is 0."""
     for step in range(max(doublings, 1)):
         block = f"{name}_block_{step}"
         x = conv_bn_relu(x, filters, norm=group_norm, name=block)
@@ -71,11 +71,12 @@ def build_smp_fpn(
         classes: Number of output channels.
         skip_connection_layers: Three layers of the backbone, by name or by index in ``backbone.layers``, each twice as
             high and wide as the one before.
-        pyramid_channels: Channels of the pyramid.
-        segmentation_channels: Filters of the convolutions after the pyramid, a multiple of the 32 normalisation groups.
+        pyramid_channels: Number of channels of the pyramid.
+        segmentation_channels: Number of filters of the convolutions after the pyramid, a multiple of 32, the number of
+            normalisation groups.
         merge_policy: How to merge the levels of the pyramid: ``"add"`` or ``"cat"`` (concatenate).
         dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1).
-        upsampling: Upsampling factor of the mask: the stride of the last skip.
+        upsampling: Upsampling factor of the mask, equal to the stride of the last skip connection.
         activation: Keras activation of the output, as a name or a function; None means linear.
 
     Raises:

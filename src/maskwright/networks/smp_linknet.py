@@ -1,9 +1,10 @@
-"""LinkNet of segmentation_models_pytorch: transposed convolutions with bias, and a 1x1 head on 32 channels.
+"""LinkNet of segmentation_models_pytorch, with biased transposed convolutions and a 1x1 head on 32 channels.
 
 Sources: Chaurasia and Culurciello, "LinkNet: Exploiting Encoder Representations for Efficient Semantic
 Segmentation", VCIP 2017; graph of segmentation_models_pytorch 0.6.0.
 
-With a `torch_batch_norm` the weights of that library's ``Linknet`` fit. Its tensors are mapped by one rule:
+With `torch_batch_norm`, the weights fit that are stored by that library's ``Linknet`` fit. Its tensors are mapped by
+one rule:
 
 - ``decoder.blocks.{stage}.block.{i}.0`` and ``.1``: ``decoder_stage{stage}{half}_conv`` and ``_bn``, where i = 0, 1, 2
   is half a, b, c; the convolution of half b is transposed and called ``_transpose``;
@@ -24,7 +25,7 @@ from maskwright.networks.skips import Skip, skip_tensors
 
 
 def biased_transpose(x: keras.KerasTensor, *, norm: Norm | None, name: str) -> keras.KerasTensor:
-    """Upsample by a 4x4 transposed convolution with a bias, also with normalisation."""
+    """Upsample by a 4x4 transposed convolution that has a bias even if it is normalised."""
     x = layers.Conv2DTranspose(x.shape[-1], 4, strides=2, padding="same", name=f"{name}b_transpose")(x)
     return norm_relu(x, norm=norm, name=f"{name}b")
 
@@ -49,9 +50,9 @@ def build_smp_linknet(
         backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.
         classes: Number of output channels.
         skip_connection_layers: Layers of the backbone, by name or by index in ``backbone.layers``, each twice as high
-            and wide as the one before; the block that adds a layer has its number of channels.
+            and wide as the one before; a decoder block has as many channels as the layer that it adds.
         n_upsample_blocks: Number of decoder blocks, each of which doubles the size.
-        prefinal_channels: Channels of the blocks without a skip.
+        prefinal_channels: Number of channels of the decoder blocks without a skip connection.
         activation: Keras activation of the output, as a name or a function; None means linear.
         use_batchnorm: Whether to use normalisation in the decoder; without it, every convolution has a bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.

@@ -58,26 +58,28 @@ def build_unet(
         classes: Number of output channels.
         skip_connection_layers: Names of the backbone's layers, or their indices in ``backbone.layers``, from deep
             to shallow; there may be fewer layers than blocks.
-        decoder_filters: Filters of each decoder block.
-        upsample_rates: Upsampling factor of each block.
-        n_upsample_blocks: Number of blocks; longer ``decoder_filters`` and ``upsample_rates`` are truncated.
-        block_type: ``"upsampling"`` (nearest neighbour, then two convolutions) or ``"transpose"`` (a 4x4 transposed
-            convolution, then one convolution).
+        decoder_filters: Number of filters of each decoder block.
+        upsample_rates: Upsampling factor of each decoder block.
+        n_upsample_blocks: Number of decoder blocks; further entries of ``decoder_filters`` and ``upsample_rates`` are
+            ignored.
+        block_type: Type of the decoder blocks: ``"upsampling"`` (nearest neighbour, then two convolutions) or
+            ``"transpose"`` (a 4x4 transposed convolution, then one convolution).
         activation: Keras activation of the output, as a name or a function; None means linear.
         use_batchnorm: Whether to use normalisation in the decoder; without it, the decoder's convolutions have a bias.
-        norm: Factory of normalisation layers, called as ``norm(name=...)``; `torch_batch_norm` is that of torch.
-        attention: ``"scse"`` adds channel and spatial attention to every block, after the concatenation with the skip
-            and at the end of the block, see `scse`; None adds nothing.
-        hypercolumn: Whether the head takes the feature maps of all blocks, upsampled bilinearly, instead of the last
-            one only.
-        deep_supervision: Whether to add an output of full size for each block but the last, for training:
+        norm: Factory of normalisation layers, called as ``norm(name=...)``; `torch_batch_norm` has the settings of
+            torch.
+        attention: ``"scse"`` adds channel and spatial attention (see `scse`) to every block, after the concatenation
+            with the skip connection and at the end of the block; None adds no attention.
+        hypercolumn: Whether the head receives the bilinearly upsampled feature maps of all decoder blocks instead of
+            only the last one.
+        deep_supervision: Whether to add a full-size training output for each decoder block except the last:
             ``"mask_stage0"`` for the deepest block, and so on.
-        classification_head: Whether to add an output ``"presence"`` (n, 1) for training: the probability that the image
+        classification_head: Whether to add a training output ``"presence"`` (n, 1): the probability that the image
             contains any foreground, computed from the encoder's features.
         dropout: Fraction of channels dropped by spatial dropout before the head in training, in [0, 1).
 
     With ``deep_supervision`` or ``classification_head``, the output is a dictionary with the mask as ``"mask"``, so
-    ``compile`` takes a loss for each name: ``loss={"mask": ..., "presence": ...}``. `mask_only` removes the other
+    ``compile`` accepts a loss for each name: ``loss={"mask": ..., "presence": ...}``. `mask_only` removes the other
     outputs.
 
     Raises:
