@@ -1,4 +1,4 @@
-"""Comparison of runs: scores on the same images, their uncertainty, and costs. Loads no Keras."""
+"""Compare runs by their scores on the same images, the uncertainty of these scores, and costs, without Keras."""
 
 from maskwright.compare.comparison import Comparison, compare_runs
 

@@ -1,7 +1,8 @@
-"""Bootstrap intervals of scores over images: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993).
+"""Compute bootstrap intervals of scores over images.
 
-A resample has as many images as the set, drawn with replacement. All runs are scored on the same resamples, so that the
-difficulty of an image, which is common to all runs, cancels in their differences.
+A resample has as many images as the original set, drawn with replacement. All runs are scored on the same resamples, so
+that the difficulty of an image, which is common to all runs, cancels in their differences. See Efron and Tibshirani,
+"An Introduction to the Bootstrap" (1993).
 """
 
 from collections.abc import Iterator
@@ -15,19 +16,21 @@ from maskwright.metrics.scores import iou_from_counts
 
 RESAMPLES: Final = 2000
 PERCENT: Final = 95
-"""Confidence level of the intervals."""
+"""Confidence level of the intervals, in percent."""
 
-_RESAMPLES_PER_BLOCK: Final = 100  # bounds the memory of their weights
+_RESAMPLES_PER_BLOCK: Final = 100  # limits the memory used by the resampling weights
 
 Floats = NDArray[np.float64]
 
 
 def mean_and_class_ious(pixels: NDArray[np.number], *, background: bool) -> Floats:
-    """Return the mean IoU, then the IoU of each class, (..., 1 + classes); NaN by the rule of `maskwright.metrics`.
+    """Return the mean IoU followed by the IoU of each class, (..., 1 + classes).
+
+    The IoU of an absent class is NaN, as defined in `maskwright.metrics`.
 
     Args:
-        pixels: True positives, pixels in the truth and predicted pixels of each class, (..., 3, classes).
-        background: Whether class 0 is the background and left out of the mean.
+        pixels: Numbers of true positive, true and predicted pixels of each class, (..., 3, classes).
+        background: Whether class 0 is the background, which is excluded from the mean.
 
     >>> mean_and_class_ious(np.array([[90, 5, 0], [92, 8, 0], [93, 7, 0]]), background=True).round(4)
     array([0.5   , 0.9474, 0.5   ,    nan])
@@ -38,16 +41,16 @@ def mean_and_class_ious(pixels: NDArray[np.number], *, background: bool) -> Floa
 
 
 def bootstrap(pixels: NDArray[np.integer], *, background: bool, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
-    """Return `mean_and_class_ious` of resampled image sets, (resamples, runs, 1 + classes).
+    """Return the result of `mean_and_class_ious` for resampled image sets, (resamples, runs, 1 + classes).
 
-    A single image is not resampled, since the result would not vary; the first axis then has length 0.
+    A single image is not resampled, since the result would not vary, and the first axis then has length 0.
 
     Args:
-        pixels: True positives, pixels in the truth and predicted pixels of each run, image and class,
+        pixels: Numbers of true positive, true and predicted pixels of each run, image and class,
             (runs, images, 3, classes).
-        background: Whether class 0 is the background and left out of the mean.
-        resamples: Number of resampled sets.
-        seed: Seed of the resampling, which depends on the seed and on the number of images only.
+        background: Whether class 0 is the background, which is excluded from the mean.
+        resamples: Number of resampled image sets.
+        seed: Seed of the resampling. The resamples depend only on the seed and on the number of images.
     """
     runs, images, _, classes = pixels.shape
     if images < 2:
@@ -59,7 +62,7 @@ def bootstrap(pixels: NDArray[np.integer], *, background: bool, resamples: int =
 
 
 def resampling_weights(images: int, *, resamples: int, seed: int) -> Iterator[Floats]:
-    """Yield how often each image is in each resampled set, in blocks of shape (block, images)."""
+    """Yield the number of times that each image is drawn in each resample, in blocks of shape (block, images)."""
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, _RESAMPLES_PER_BLOCK):
         block = min(_RESAMPLES_PER_BLOCK, resamples - start)
@@ -67,9 +70,10 @@ def resampling_weights(images: int, *, resamples: int, seed: int) -> Iterator[Fl
 
 
 def interval(scores: Floats) -> tuple[float, float] | None:
-    """Return the percentile interval of resampled scores (resamples,): their middle 95 %.
+    """Return the 95 % percentile interval of resampled scores (resamples,).
 
-    Resamples without the score, because no image in them has the class, are left out; None if no resample has it.
+    A resample has no score for a class that is absent from all its images. Such resamples are left out; if no resample
+    has a score, None is returned.
 
     >>> interval(np.linspace(0, 1, 201))
     (0.025, 0.975)

@@ -1,4 +1,4 @@
-"""Compare two or more runs on the validation images they share: scores, intervals and differences from the first."""
+"""Compare scores of two or more runs on the validation images they share, with intervals and differences."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from maskwright.compare.errors import ClassesDiffer, MasksDiffer, NoSharedImages
 from maskwright.compare.runs import ScoredRun, read_run
 
 MIN_IMAGES: Final = 20
-"""With fewer images, percentile intervals are too narrow."""
+"""Number of images below which percentile intervals are too narrow."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score or a difference of scores with its interval; None where the score or the interval does not exist."""
+    """A score or a difference of scores, with its interval; a missing score or interval is None."""
 
     value: float | None
     interval: tuple[float, float] | None
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the whole interval lies on one side of zero."""
+        """Whether the interval exists and does not contain zero."""
         return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """The score of one run; ``difference`` is from the first run, and None for the first run itself."""
+    """Score of one run, and its difference from the score of the first run (None for the first run itself)."""
 
     run: str
     score: Estimate
@@ -40,7 +40,7 @@ class RunEstimate:
 
 @dataclass(frozen=True)
 class Measure:
-    """The mean IoU, or the IoU of one class, of every run."""
+    """Mean IoU, or IoU of one class, of every run."""
 
     name: str
     runs: tuple[RunEstimate, ...]
@@ -48,7 +48,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs and their scores on the validation images that all of them share."""
+    """Runs, and their scores on the validation images that all runs share."""
 
     runs: tuple[ScoredRun, ...]
     names: tuple[str, ...]
@@ -56,29 +56,30 @@ class Comparison:
     shared: tuple[str, ...]
     """Names of the shared images, in the order of the first run."""
     measures: tuple[Measure, ...]
-    """The mean IoU, then the IoU of each class."""
+    """Mean IoU, followed by the IoU of each class."""
 
     def milliseconds(self, run: ScoredRun) -> float:
-        """Return the median prediction time of a shared image."""
+        """Return the median prediction time of a shared image in ``run``, in milliseconds."""
         seconds = dict(zip(run.images, run.seconds, strict=True))
         return 1000 * float(np.median([seconds[name] for name in self.shared]))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on the validity of the numbers, a sentence each."""
+        """Notes on the validity of the scores and times, each of one or two sentences."""
         return tuple(_notes(self))
 
 
 def compare_runs(folders: Sequence[str | Path]) -> Comparison:
-    """Read runs and compare their scores on the validation images they share, each with the first run.
+    """Read runs, and compare the scores of each run with those of the first run on the validation images they share.
 
     Args:
         folders: Folders of two or more finished runs with the same classes.
 
     Raises:
-        TooFewRuns: There are fewer than two runs, or one is given twice.
+        TooFewRuns: Fewer than two runs are given, or a run is given twice.
         ClassesDiffer, NoSharedImages, MasksDiffer: The runs were scored on different classes, images or masks.
-        NotARun, UnfinishedRun, DamagedRunFile, WrongRecipe, UnreadableBundle: A run cannot be used; see `read_run`.
+        NotARun, UnfinishedRun, DamagedRunFile, WrongRecipe, UnreadableBundle: A run is unfinished or damaged, see
+            `read_run`.
     """
     paths = [Path(folder) for folder in folders]
     if len({path.resolve() for path in paths}) < max(len(paths), 2):
@@ -105,7 +106,7 @@ def _pixels_of(run: ScoredRun, images: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _check_masks(runs: Sequence[ScoredRun], shared: Sequence[str], pixels: NDArray[np.int64]) -> None:
-    """Check that masks of one name have the same number of pixels of each class: equal names do not ensure it."""
+    """Check that masks of the same name have the same number of pixels of each class in all runs."""
     truth = pixels[:, :, 1]
     differing = (truth != truth[0]).any(axis=2)  # (runs, images)
     for run, images in zip(runs, differing, strict=True):
@@ -144,7 +145,7 @@ def _estimate(value: float, resampled: NDArray[np.float64]) -> Estimate:
 
 
 def _display_names(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Return folder names if they are distinct, else paths."""
+    """Return the names of the folders if they are distinct, otherwise the paths."""
     short = tuple(folder.resolve().name for folder in folders)
     return short if len(set(short)) == len(short) else tuple(map(str, folders))
 

@@ -1,4 +1,4 @@
-"""Errors of a comparison."""
+"""Errors raised when runs are compared."""
 
 from maskwright.errors import InputError
 
@@ -19,7 +19,7 @@ class UnfinishedRun(InputError):
 
 
 class ClassesDiffer(InputError):
-    """Runs with different classes."""
+    """Runs whose classes differ, so that they cannot be compared."""
 
     text = "{folder}: classes are {found}, but those of {first} are {expected}; expected the same in the same order."
 

@@ -1,4 +1,4 @@
-"""Write a comparison as one self-contained HTML page, in the style of a run's report."""
+"""Write a comparison as one self-contained HTML page in the style of the report of a run."""
 
 from collections.abc import Sequence
 from itertools import cycle
@@ -18,12 +18,12 @@ _LINE_STYLES = [(colour, style) for style in ("-", "--", ":") for colour in _COL
 
 
 def write_page(comparison: Comparison, file: str | Path) -> None:
-    """Write the page; images are embedded, and it uses no scripts and no external resources."""
+    """Write the page of a comparison to an HTML file with embedded images, without scripts or external resources."""
     write_text(file, render(comparison))
 
 
 def render(comparison: Comparison) -> str:
-    """Return the page as HTML."""
+    """Return the page of a comparison as HTML."""
     return template("comparison.html.j2", folder=Path(__file__).parent).render(
         title=", ".join(comparison.names),
         comparison=comparison,
@@ -40,14 +40,18 @@ def render(comparison: Comparison) -> str:
 
 
 def validation_curves(comparison: Comparison) -> str | None:
-    """Return a plot of the validation mean IoU of every run over minutes, as an image source; None without scores."""
+    """Plot the validation mean IoU of every run against minutes, and return the plot as a data URI.
+
+    Returns:
+        The data URI, or None if no run has a validation in its history.
+    """
     curves = [(name, _validations(run.history)) for name, run in zip(comparison.names, comparison.runs, strict=True)]
     if not any(points for _, points in curves):
         return None
     with drawing(width=8.8, height=3.6) as (figure, axes):
         for (name, points), (colour, style) in zip(curves, cycle(_LINE_STYLES), strict=False):
             if points:
-                # Matplotlib omits labels that start with _ from the legend, and reads $ as the start of mathematics.
+                # Matplotlib omits labels that start with _ from the legend, and interprets $ as the start of a formula.
                 label = "\u200b" + name.replace("$", r"\$")
                 axes.plot(*zip(*points, strict=True), style, color=colour, marker="o", label=label)
         axes.set_xlabel("minutes")
@@ -59,5 +63,5 @@ def validation_curves(comparison: Comparison) -> str | None:
 
 
 def _validations(history: Sequence[Epoch]) -> list[tuple[float, float]]:
-    """Return the minutes and the score of each validation."""
+    """Return the time in minutes and the mean IoU of each validation."""
     return [(epoch.seconds / 60, epoch.val_mean_iou) for epoch in history if epoch.val_mean_iou is not None]

@@ -1,4 +1,4 @@
-"""Read a finished run for a comparison: the pixel counts of every validation image, history and cost."""
+"""Read the pixel counts of all validation images, the history and the costs of a finished run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,22 +22,22 @@ class ScoredRun:
     """Whether the first class is the background."""
     images: tuple[str, ...]
     pixels: NDArray[np.int64]
-    """True positives, pixels in the truth and predicted pixels of each image and class, (images, 3, classes)."""
+    """Numbers of true positive, true and predicted pixels of each image and class, (images, 3, classes)."""
     seconds: tuple[float, ...]
-    """Prediction time of each image."""
+    """Prediction time of each image, in seconds."""
     history: tuple[Epoch, ...]
     facts: RunFacts
     recipe: Recipe
     file_bytes: int
-    """Size of the saved network."""
+    """Size of the file of the saved network, in bytes."""
 
 
 def read_run(folder: str | Path) -> ScoredRun:
     """Read the finished run in ``folder``.
 
     Raises:
-        NotARun: The folder is missing or holds no recipe.
-        UnfinishedRun: The run ended before its images were scored.
+        NotARun: The folder is missing or contains no recipe.
+        UnfinishedRun: The run ended before its validation images were scored.
         DamagedRunFile, WrongRecipe, UnreadableBundle: A file of the run is damaged.
     """
     contents = read_run_contents(folder)

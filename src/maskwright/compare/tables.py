@@ -1,4 +1,4 @@
-"""Comparison tables for a terminal."""
+"""Build tables of a comparison for the terminal."""
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -12,13 +12,16 @@ from maskwright.report.formatting import score
 
 
 def comparison_tables(comparison: Comparison) -> Group:
-    """Return the notes, the scores and the costs; a difference whose interval excludes zero is bold."""
+    """Return the notes, the score table and the cost table of a comparison."""
     notes = [Text(note) for note in comparison.notes]
     return Group(*notes, score_table(comparison), cost_table(comparison), Text(HOW_TO_READ))
 
 
 def score_table(comparison: Comparison) -> Table:
-    """Return a table of the mean IoU and the IoU of each class, with a row for each run."""
+    """Return a table of the mean IoU and the IoU of each class, with one row per run.
+
+    A difference is bold if its interval excludes zero.
+    """
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("IoU", "run"):
         table.add_column(name, overflow="fold")

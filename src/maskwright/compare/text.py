@@ -1,4 +1,4 @@
-"""Texts of a comparison, shared by the terminal tables and the page."""
+"""Text of a comparison that is used in both the terminal tables and the page."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -17,7 +17,7 @@ HOW_TO_READ: Final = (
 
 
 def format_interval(estimate: Estimate, *, signed: bool = False) -> str:
-    """Format an interval.
+    """Format an interval, with explicit signs if ``signed`` is true.
 
     >>> format_interval(Estimate(0.51, (0.4861, 0.5329)))
     '[0.486, 0.533]'
@@ -30,7 +30,7 @@ def format_interval(estimate: Estimate, *, signed: bool = False) -> str:
 
 
 def difference(value: float | None) -> str:
-    """Format a difference with its sign; one that rounds to zero has no sign.
+    """Format a difference with its sign; a difference that rounds to zero has no sign.
 
     >>> difference(0.0314), difference(-0.2), difference(-0.0001)
     ('+0.031', '−0.200', '0.000')
@@ -41,7 +41,7 @@ def difference(value: float | None) -> str:
 
 
 def costs(comparison: Comparison) -> Iterator[tuple[str, ...]]:
-    """Yield the name of each run and its costs, in the order of `COSTS`."""
+    """Yield a table row for each run, with the name of the run and its costs in the order of `COSTS`."""
     for name, run in zip(comparison.names, comparison.runs, strict=True):
         facts = run.facts
         yield (
@@ -56,7 +56,7 @@ def costs(comparison: Comparison) -> Iterator[tuple[str, ...]]:
 
 
 def differing_settings(comparison: Comparison) -> list[tuple[str, tuple[str, ...]]]:
-    """Return the recipe fields that differ between the runs, with the value in each run."""
+    """Return the names of recipe fields that differ between the runs, each with its value in every run."""
     recipes = [dict(_fields(run.recipe.model_dump(mode="json"))) for run in comparison.runs]
     values = {name: tuple(str(recipe[name]) for recipe in recipes) for name in recipes[0]}
     return [(name, found) for name, found in values.items() if len(set(found)) > 1]

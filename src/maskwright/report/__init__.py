@@ -1,4 +1,4 @@
-"""HTML report of a run: scores, curves and overlays on one page. Loads no Keras."""
+"""Write the HTML report of a run, with scores, curves and overlays on one page, without importing Keras."""
 
 from maskwright.report.page import write_report
 

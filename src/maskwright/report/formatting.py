@@ -1,4 +1,4 @@
-"""Format numbers for pages and tables; a missing value is a dash, never NaN."""
+"""Format numbers for pages and tables; a missing or non-finite value is shown as a dash."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -37,7 +37,7 @@ def duration(seconds: float | None) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """Format a number with its noun.
+    """Format a number with its noun, in the singular or plural.
 
     >>> plural(1, "image"), plural(1200, "image")
     ('1 image', '1\u2009200 images')
@@ -46,7 +46,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def rows(facts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield the rows of a table of names and values; a nested mapping becomes one row for each of its entries.
+    """Yield table rows of a name and a formatted value; a nested mapping yields one row per entry.
 
     >>> list(rows({"stopped_by": "schedule", "seconds": 61.2, "versions": {"keras": "3.15.1"}}))
     [('stopped by', 'schedule'), ('seconds', '61.2'), ('keras', '3.15.1')]

@@ -9,7 +9,13 @@ from maskwright.training.find_lr import LrCurve
 
 
 def plot_lr_curve(curve: LrCurve, suggested: float | None, file: Path) -> None:
-    """Plot loss over learning rate, with the suggested learning rate if there is one, to the PNG ``file``."""
+    """Plot the loss against the learning rate, and write the plot to a PNG file.
+
+    Args:
+        curve: Losses measured by a learning-rate range test.
+        suggested: Suggested learning rate, which is marked in the plot; None if there is none.
+        file: PNG file to write.
+    """
     figure = Figure(figsize=(6.4, 4), dpi=120, layout="constrained")
     axes = figure.subplots()
     smoothed = curve.smoothed_losses

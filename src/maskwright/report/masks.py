@@ -14,10 +14,16 @@ IdMask = NDArray[np.uint8]
 
 
 def read_truth_and_prediction(pair: Pair, *, run: Run, recipe: Recipe, bundle: Bundle) -> tuple[IdMask, IdMask]:
-    """Read the label indices of a validation pair's mask and of the run's prediction, (h, w) each.
+    """Read the true and the predicted label indices of a validation pair, (h, w) each.
+
+    Args:
+        pair: Validation image and its mask.
+        run: Run that contains the predicted mask.
+        recipe: Recipe of the run, which defines the values of the true mask.
+        bundle: Bundle of the run, which defines the values of the predicted mask.
 
     Raises:
-        ImageFault: A file is missing or unreadable, or holds values without a meaning.
+        ImageFault: A mask is missing or unreadable, or contains undefined values.
     """
     mask_values = parse_mask_values(recipe.data.mask_values or {})
     predicted_values = MaskValues(classes_by_value={label.value: label.name for label in bundle.labels})

@@ -16,22 +16,25 @@ from maskwright.training.run_records import ImageScore
 
 @dataclass(frozen=True)
 class ConfusionCell:
-    """Pixels of one class of the truth (the row) that were predicted as one class (the column)."""
+    """Number of pixels of one true class (the row) that were predicted as a given class (the column)."""
 
     pixels: int
     fraction: float | None
-    """Fraction of the row's pixels; None in a row without pixels."""
+    """Fraction of the pixels in the row; None if the row has no pixels."""
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write ``report.html`` into a run's folder and return its path.
+    """Write ``report.html`` to the folder of a run and return the path of the report.
 
-    The page is a single file: images are embedded, and it uses no scripts and no external resources. Where a file of
-    the run is missing, a sentence replaces its section. The validation images and masks are read again from their paths
-    in ``split.csv``. Keras is not loaded.
+    The page is a single file with embedded images, without scripts or external resources. If a file of the run is
+    missing, the corresponding section is replaced by a sentence. The validation images and masks are read again from
+    the paths in ``split.csv``. Keras is not imported.
+
+    Args:
+        folder: Folder of the run.
 
     Raises:
-        NotARun: The folder is missing or holds no recipe.
+        NotARun: The folder is missing or contains no recipe.
         WrongRecipe, UnreadableBundle, DamagedRunFile: A file of the run is damaged.
         ImageFault: The contact sheet cannot be read.
     """
@@ -41,7 +44,7 @@ def write_report(folder: str | Path) -> Path:
 
 
 def render(contents: RunContents) -> str:
-    """Return the page as HTML."""
+    """Return the report as HTML."""
     run, scores = contents.run, contents.scores
     worst, best = _panels(contents)
     facts = contents.facts.model_dump(exclude_defaults=True) if contents.facts else {}
@@ -66,7 +69,7 @@ def render(contents: RunContents) -> str:
 
 
 def _curves(contents: RunContents) -> list[tuple[str, str]]:
-    """Return the caption and the image source of each curve with at least one point."""
+    """Return the caption and the image source (a data URI) of each curve with at least one point."""
     history = contents.history or ()
     monitors_iou = contents.recipe.training.monitor == "mean_iou"
     curves = []
@@ -83,7 +86,7 @@ def _curves(contents: RunContents) -> list[tuple[str, str]]:
 
 
 def _confusion(contents: RunContents) -> list[tuple[str, list[ConfusionCell]]]:
-    """Return the name of each class of the truth with its row of cells."""
+    """Return the name of each true class and the cells of its row in the confusion matrix."""
     if contents.scores is None:
         return []
     scores = contents.scores.scores
@@ -94,7 +97,7 @@ def _confusion(contents: RunContents) -> list[tuple[str, list[ConfusionCell]]]:
 
 
 def _worst_first(images: Sequence[ImageScore]) -> list[ImageScore]:
-    """Sort by mean IoU, images without a score last."""
+    """Sort images by increasing mean IoU, with images without a score last."""
     return sorted(images, key=lambda image: (image.mean_iou is None, image.mean_iou or 0.0, image.name))
 
 

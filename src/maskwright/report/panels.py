@@ -1,4 +1,4 @@
-"""Images of a report: panels of the worst and best validation images, and other pictures as embedded sources."""
+"""Create the embedded images of a report, such as panels of the worst and best validation images."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ _WEBP_QUALITY: Final = 88  # from 0 to 100
 
 @dataclass(frozen=True)
 class ImagePanel:
-    """A validation image on the page: its panel as an image source, or the reason why it cannot be shown."""
+    """Panel of a validation image as an image source (a data URI), or the reason why it cannot be shown."""
 
     score: ImageScore
     source: str | None
@@ -40,8 +40,9 @@ class ImagePanel:
 def worst_and_best(images: Sequence[ImageScore]) -> tuple[list[ImageScore], list[ImageScore]]:
     """Return the images with the lowest mean IoU, worst first, and those with the highest, best first.
 
-    There are at most `MAX_WORST` and `MAX_BEST`, and no image is in both lists. With fewer than nine images, a third of
-    them (but one of two) are in the second. Images without a score are left out; equal scores are sorted by name.
+    The lists have at most `MAX_WORST` and `MAX_BEST` images, and no image is in both. With fewer than nine images, a
+    third of them, but at least one of two, is in the list of the best images. Images without a score are omitted, and
+    images with equal scores are sorted by name.
     """
     scored = [(image.mean_iou, image.name, image) for image in images if image.mean_iou is not None]
     ranked = [image for _, _, image in sorted(scored, key=lambda entry: entry[:2])]
@@ -55,8 +56,15 @@ def image_panels(
 ) -> list[ImagePanel]:
     """Return a panel of image, truth, prediction and errors for each of ``images``.
 
-    Images and masks are read from their paths in the run's ``split.csv``. If one cannot be read, its panel holds the
-    reason; nothing is raised.
+    Images and masks are read from the paths in ``split.csv``. If a file cannot be read, no error is raised, and the
+    panel contains the reason.
+
+    Args:
+        images: Scores of the validation images to show.
+        run: Run that contains the predicted masks.
+        recipe: Recipe of the run.
+        bundle: Bundle of the run.
+        pairs: Validation pairs of the run.
     """
     pair_of = {pair.name: pair for pair in pairs}
     shown = []
@@ -76,16 +84,16 @@ def image_panels(
 
 
 def file_source(file: Path) -> str:
-    """Return an image file as an image source, reduced if it is large.
+    """Read an image file and return it as an image source (a data URI), scaled down if it is large.
 
     Raises:
-        ImageFault: The file cannot be read.
+        ImageFault: The image file cannot be read.
     """
     return picture_source(to_display(read_image(file)))
 
 
 def picture_source(picture: np.ndarray) -> str:
-    """Return an (h, w, 3) uint8 picture as an image source: WebP in base64, at most 1960 pixels a side."""
+    """Return a uint8 picture (h, w, 3) as a data URI of a WebP image with sides of at most 1960 pixels."""
     image = Image.fromarray(picture)
     image.thumbnail((_MAX_SIDE_PIXELS, _MAX_SIDE_PIXELS), Image.Resampling.LANCZOS)
     webp = BytesIO()

@@ -1,6 +1,6 @@
 """Plot training curves as SVG.
 
-Uses matplotlib figures directly, without pyplot; the style is set only while a figure is drawn.
+Matplotlib figures are used directly, without pyplot, and the style is set only while a figure is drawn.
 """
 
 from base64 import b64encode
@@ -27,8 +27,8 @@ _STYLE = {
     "grid.color": "#e4e7eb",
     "lines.linewidth": 1.8,
     "lines.markersize": 3.5,
-    "svg.fonttype": "none",  # text stays text instead of becoming paths
-    "svg.hashsalt": "maskwright",  # equal curves give equal bytes
+    "svg.fonttype": "none",  # text is stored as text, not as paths
+    "svg.hashsalt": "maskwright",  # equal curves produce equal bytes
     "text.color": _INK,
     "xtick.color": _MUTED,
     "xtick.labelcolor": _INK,
@@ -39,22 +39,22 @@ _MAX_MARKERS = 60  # with more points, markers overlap
 
 
 def loss_curve(history: Sequence[Epoch]) -> str:
-    """Plot the mean training loss of each epoch over steps, as an image source."""
+    """Plot the mean training loss of each epoch against the step, and return the plot as a data URI."""
     return _curve([(epoch.step, epoch.loss) for epoch in history], "training loss")
 
 
 def lr_curve(history: Sequence[Epoch]) -> str:
-    """Plot the learning rate at the end of each epoch over steps, as an image source."""
+    """Plot the learning rate at the end of each epoch against the step, and return the plot as a data URI."""
     return _curve([(epoch.step, epoch.learning_rate) for epoch in history], "learning rate")
 
 
 def mean_iou_curve(history: Sequence[Epoch], *, mark_best: bool = True) -> str:
-    """Plot the validation mean IoU over steps, as an image source; optionally mark the best."""
+    """Plot the validation mean IoU against the step, optionally mark the best, and return a data URI."""
     return _curve([(epoch.step, epoch.val_mean_iou) for epoch in history], "validation mean IoU", mark_best=mark_best)
 
 
 def mean_precision_curve(history: Sequence[Epoch]) -> str:
-    """Plot the validation mean precision over steps, as an image source, and mark the best."""
+    """Plot the validation mean precision against the step, mark the best, and return a data URI."""
     points = [(epoch.step, epoch.val_mean_precision) for epoch in history]
     return _curve(points, "validation mean precision", mark_best=True)
 
@@ -88,14 +88,14 @@ def _curve(points: Sequence[tuple[int, float | None]], label: str, *, mark_best:
 
 @contextmanager
 def drawing(*, width: float = 4.4, height: float = 2.8) -> Iterator[tuple[Figure, Axes]]:
-    """Yield a figure in the style of the pages, and its axes; sides in inches."""
+    """Yield a figure of ``width`` by ``height`` inches in the style of the report, and its axes."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots()
 
 
 def svg_source(figure: Figure) -> str:
-    """Return a figure as an SVG image source; called within `drawing`, it has the style of the pages."""
+    """Return a figure as a data URI of an SVG image; it must be called within `drawing` to apply the style."""
     svg = BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{b64encode(svg.getvalue()).decode()}"

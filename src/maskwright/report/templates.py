@@ -1,4 +1,4 @@
-"""Load page templates, with the common style and number formats."""
+"""Load page templates with the common style and number formats."""
 
 from pathlib import Path
 
@@ -8,9 +8,13 @@ from maskwright.report import formatting
 
 
 def template(name: str, *, folder: Path | None = None) -> Template:
-    """Return a template of this folder or of ``folder``, which may extend ``base.html.j2``.
+    """Load a page template, which may extend ``base.html.j2``.
 
     Values are escaped as text, and an undefined name is an error.
+
+    Args:
+        name: File name of the template.
+        folder: Folder that is searched for the template before the folder of this module.
     """
     here = Path(__file__).parent
     environment = Environment(

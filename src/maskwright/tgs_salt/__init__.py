@@ -1,1 +1,1 @@
-"""The TGS salt identification challenge: data layout, recipe preset and submission file."""
+"""Data layout, recipe preset and submission file of the TGS salt identification challenge."""

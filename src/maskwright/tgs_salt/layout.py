@@ -1,9 +1,9 @@
 """Read and check the folder layout of the TGS salt identification challenge.
 
-The layout is ``train/images/*.png``, ``train/masks/*.png``, ``train.csv`` with ``id,rle_mask``, ``depths.csv`` with
-``id,z``, and ``test/images/*.png``. Either the masks or ``train.csv`` may be missing, and so may the depths and the
-test images. In the original data set, images are 101 x 101 pixels with three equal channels. Empty masks are 8-bit
-PNGs; other masks are 16-bit PNGs of 0 and 65535.
+The layout consists of ``train/images/*.png``, ``train/masks/*.png``, ``train.csv`` with the columns ``id,rle_mask``,
+``depths.csv`` with the columns ``id,z``, and ``test/images/*.png``. Either the masks or ``train.csv`` may be missing,
+and the depths and the test images are optional. In the original data set, images have 101 x 101 pixels and three equal
+channels. Empty masks are 8-bit PNG files, and other masks are 16-bit PNG files with the values 0 and 65535.
 """
 
 from collections import Counter
@@ -26,14 +26,14 @@ SALT_VALUE = 255
 
 
 class WrongLayout(InputError):
-    """A folder without the layout of the challenge, or with files that do not fit together."""
+    """A folder without the layout of the challenge, or with inconsistent files."""
 
     text = "{file}: found {found}; expected {expected}. {remedy}"
 
 
 @dataclass(frozen=True)
 class SaltData:
-    """Paths of a checked data set, its image size (h, w), and warnings, one sentence each."""
+    """Paths of a checked data set, the size (h, w) of its images in pixels, and warnings (one sentence each)."""
 
     images: Path
     masks: Path
@@ -43,14 +43,18 @@ class SaltData:
 
 
 def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
-    """Read the challenge's data set in ``folder``.
+    """Read and check the data set of the challenge.
 
-    Masks are read from the PNG files. If one is missing, it is decoded from its run-lengths, and all masks are written
-    to ``masks_into`` with the values 0 and 255. Otherwise that folder is not touched.
+    Masks are read from the PNG files. If a PNG file is missing, the mask is decoded from its run-lengths, and all masks
+    are written to ``masks_into`` with the values 0 and 255. If no PNG file is missing, nothing is written.
+
+    Args:
+        folder: Folder of the data set.
+        masks_into: Folder outside the data set to which decoded masks are written.
 
     Raises:
         WrongLayout: The images or all masks are missing, or the sizes of images and masks differ.
-        WrongRunLengths: ``train.csv`` cannot be read, or its run-lengths are not valid.
+        WrongRunLengths: ``train.csv`` cannot be read, or its run-lengths are invalid.
         WrongStrata: ``depths.csv`` cannot be read.
         ImageFault: A mask or the header of an image cannot be read.
     """
@@ -139,7 +143,7 @@ def _mask(file: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _write_masks(folder: Path, masks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Write the masks that are missing or different; equal files keep their modification time."""
+    """Write masks whose files are missing or different, so that the modification times of equal files are kept."""
     for name, mask in masks.items():
         file = folder / f"{name}.png"
         if not (file.is_file() and np.array_equal(read_mask(file) != 0, mask)):

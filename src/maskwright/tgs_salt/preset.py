@@ -1,4 +1,4 @@
-"""The recipe preset of the TGS salt identification challenge."""
+"""Define the recipe preset of the TGS salt identification challenge."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,14 +25,18 @@ class Preset(NamedTuple):
 
 
 def tgs_salt(data: Path, *, masks_into: Path) -> PresetFields:
-    """Return the recipe fields for the challenge's data set, as its winners published them.
+    """Return recipe fields for the data set of the challenge, which follow the published winning solutions.
 
     The network is trained from scratch with scSE attention (Roy et al., 2018), hypercolumns and coordinate channels.
-    The loss is binary cross-entropy and Dice, and finally the Lovász hinge (Berman et al., 2018). Weights are averaged
-    at the end. The best network is chosen by the score of the challenge.
+    The loss is the sum of binary cross-entropy and Dice loss, followed by the Lovász hinge (Berman et al., 2018) in the
+    last part of training. Weights are averaged at the end. The best network is selected by the score of the challenge.
+
+    Args:
+        data: Folder of the data set.
+        masks_into: Folder outside the data set to which decoded masks are written.
 
     Raises:
-        InputError: See `read_salt`.
+        InputError: The data set is incomplete, inconsistent or unreadable, see `read_salt`.
     """
     data_set = read_salt(data, masks_into=masks_into)
     fields: dict[str, dict[str, Any]] = {
@@ -61,4 +65,4 @@ def tgs_salt(data: Path, *, masks_into: Path) -> PresetFields:
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({"tgs-salt": Preset(tgs_salt, folds=5)})
-"""Presets by the name that ``--preset`` takes."""
+"""Presets by the name accepted by ``--preset``."""

@@ -1,4 +1,4 @@
-"""Predict a folder of images into one CSV file of run-lengths."""
+"""Predict masks for a folder of images, and write them to one CSV file as run-lengths."""
 
 import shutil
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from maskwright.inference.predict_folder import OutputsExist, PredictionJob, pre
 
 
 class UnusableSubmission(InputError):
-    """A file name, network or image from which no submission can be made."""
+    """A file name, network or image from which no submission can be created."""
 
     text = "{file}: {found}; expected {expected}."
 
 
 @dataclass(frozen=True)
 class Submission:
-    """Number of written masks, number of empty ones, and the errors of failed images."""
+    """Number of written masks, number of empty masks among them, and errors of images that failed."""
 
     written: int
     empty: int
@@ -38,23 +38,23 @@ def write_submission(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Submission:
-    """Predict every image of a folder and write one row ``id,rle_mask`` per image, sorted by id.
+    """Predict every image of a folder, and write a CSV file with one row ``id,rle_mask`` per image, sorted by id.
 
-    Until the file is complete, masks are kept in a hidden folder next to ``out``, so an interrupted call continues. An
-    image that cannot be predicted has no row; its error is in ``failures``.
+    Until the CSV file is complete, masks are stored in a hidden folder next to it, so that an interrupted call can be
+    resumed. An image that cannot be predicted has no row, and the error is added to ``failures`` of the result.
 
     Args:
-        job: The engine, for a network of one class.
-        images: Folder of images, including subfolders; the id of an image is its stem.
-        out: The CSV file.
-        overwrite: Replace an existing file, and the masks of another network.
-        progress: Called with the number of images done and the total.
+        job: Prediction job with the engine of a network of one class.
+        images: Folder of images, searched with its subfolders. The id of an image is its file stem.
+        out: CSV file to write.
+        overwrite: Whether to replace an existing CSV file, and stored masks of another network.
+        progress: Function called with the number of finished images and the total.
 
     Raises:
         UnusableSubmission: ``out`` exists or is not a .csv name, the network has several classes, or two images have
-            the same stem.
-        MissingInputs, EmptyFolder: There is no image.
-        OutputsExist: The masks of an interrupted call are from another network.
+            the same file stem.
+        MissingInputs, EmptyFolder: The folder is missing or contains no image.
+        OutputsExist: The stored masks of an interrupted call are from another network.
     """
     out, bundle = Path(out), job.engine.bundle
     if out.suffix.lower() != ".csv" or out.is_dir() or (out.exists() and not overwrite):
@@ -88,6 +88,6 @@ def write_submission(
     }
     write_run_lengths(out, sorted(masks.items()))
     failures = tuple(result.error for result in results if result.error is not None)
-    if not failures:  # otherwise the next call predicts the failed images only
+    if not failures:  # the masks are kept after failures, so that the next call predicts only the failed images
         shutil.rmtree(masks_folder)
     return Submission(len(masks), sum(not runs for runs in masks.values()), failures)
