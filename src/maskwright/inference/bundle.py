@@ -65,7 +65,7 @@ class Bundle(JsonRecord):
     )
     fill_holes: bool = Field(False, description="Whether background that one class encloses is assigned to that class.")
     tile: int = Field(
-        1024, gt=0, description="Approximate side of the blocks into which images of more than tile x tile pixels are cut."
+        1024, gt=0, description="Approximate side of a block, in pixels, for images of more than tile x tile pixels."
     )
 
     @model_validator(mode="after")

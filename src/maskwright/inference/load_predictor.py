@@ -13,12 +13,13 @@ def load_predictor(folder: str | Path, *, threads: int | None = None) -> Predict
     """Load the predictor in a folder, with the test-time augmentation of its bundle.
 
     Args:
-        folder: The folder of a run, an engine or an ensemble.
-        threads: As of `open_engine`; an ensemble opens its engines later, with all processors.
+        folder: Folder of a run, an exported engine or an ensemble.
+        threads: Maximum number of threads, see `open_engine`; an ensemble opens its engines later and uses all
+            processors.
 
     Raises:
-        WrongEnsemble: The ensemble cannot be used.
-        InputError: As `open_engine` raises.
+        WrongEnsemble: The record of the ensemble is damaged, or a member is missing.
+        InputError: The engine cannot be opened; see `open_engine`.
     """
     if is_ensemble(folder):
         return read_ensemble(Path(folder))
@@ -27,13 +28,13 @@ def load_predictor(folder: str | Path, *, threads: int | None = None) -> Predict
 
 
 def loads_framework(folder: str | Path) -> bool:
-    """Whether predicting with the predictor in ``folder`` loads a training framework, which takes seconds."""
+    """Return whether prediction with the predictor in ``folder`` loads a training framework, which takes seconds."""
     members = read_ensemble(Path(folder)).members if is_ensemble(folder) else [Path(folder)]
     return any(map(needs_framework, members))
 
 
 def predictor_digest(folder: Path) -> str:
-    """Return a digest of the predictor's weights, which identifies the networks that made a result."""
+    """Return a digest of the predictor weights, which identifies the networks that produced a result."""
     if not is_ensemble(folder):
         return weights_digest(folder)
     return " ".join(map(weights_digest, read_ensemble(folder).members))

@@ -1,4 +1,4 @@
-"""Predict many files: threads decode images ahead, the engine runs on batches of one size."""
+"""Predict many files in batches of images of equal size, which threads decode in advance."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -30,13 +30,13 @@ from maskwright.inference.predict_image import (
 from maskwright.inference.tiling.window import Pixels
 
 MAX_HELD: Final = 2**25
-"""Most float32 numbers, 128 MiB, in each stage: decoded images, images that wait for a batch, unwritten results."""
+"""Maximum number of float32 values (128 MiB) held in each stage: decoding, waiting for a batch, writing."""
 
 BATCH_SIZE: Final = 8
-"""Most images in one call of the engine; more gain nothing on a CPU."""
-_MAX_HEADERS_AHEAD: Final = 64  # files whose headers are read ahead
-_MAX_HELD_BY_ENSEMBLE: Final = 4 * MAX_HELD  # numbers that wait for the next network of an ensemble
-_MIN_FILES_FOR_PARALLEL_CALLS: Final = 8 * BATCH_SIZE  # fewer are not worth compiling the engine a second time
+"""Maximum number of images in one call of the engine; larger batches are no faster on a CPU."""
+_MAX_HEADERS_AHEAD: Final = 64  # maximum number of files whose headers are read ahead
+_MAX_HELD_BY_ENSEMBLE: Final = 4 * MAX_HELD  # values held for the next network of an ensemble
+_MIN_FILES_FOR_PARALLEL_CALLS: Final = 8 * BATCH_SIZE  # for fewer files, compiling the engine again saves no time
 
 
 class NumberedFile(NamedTuple):
@@ -54,11 +54,11 @@ class Prediction:
     state: FileState
     """State of the file when it was read."""
     image: Pixels
-    """As read, (h, w, c)."""
+    """Pixels as read, (h, w, c)."""
     values: NDArray[Any]
-    """Probabilities, float32 (h, w, outputs); or final label indices, uint8 (h, w), of images predicted in blocks."""
+    """Probabilities, float32 (h, w, outputs), or final label indices, uint8 (h, w), of an image predicted in blocks."""
     seconds: float = 0.0
-    """Its part of the time of the engine's calls; for the first image of a size that is mostly compilation."""
+    """Share of the engine's computing time in seconds, mostly compilation for the first image of a size."""
 
     def indices(self, bundle: Bundle) -> NDArray[np.uint8]:
         """Return the label indices (h, w), decided and cleaned as ``bundle`` specifies."""
@@ -75,7 +75,7 @@ class FailedImage:
 
 @dataclass(frozen=True)
 class _LoadedImage:
-    """An image that is predicted in blocks, which are prepared one at a time."""
+    """A decoded image that is predicted in blocks, which are prepared one at a time."""
 
     source: NumberedFile
     state: FileState
@@ -84,30 +84,32 @@ class _LoadedImage:
 
 @dataclass(frozen=True)
 class _PreparedImage(_LoadedImage):
-    """An image that is predicted in one call."""
+    """A decoded and prepared image that is predicted in one call."""
 
     prepared: NDArray[np.float32]
 
 
 _Batch = list[_PreparedImage] | _LoadedImage | FailedImage
-"""Images of one shape for one call, an image that does not fit one call, or a failure."""
+"""Images of one shape for one call, an image that is too large for one call, or a failed image."""
 
 
 def predictions(
     engine: Engine | Ensemble, files: Sequence[NumberedFile], *, probabilities: bool, margin: int | None = None
 ) -> Generator[Prediction | FailedImage, None, None]:
-    """Predict every file, in batches of images of one padded size and otherwise in the given order.
+    """Predict every file in batches of images of equal padded size, and otherwise in the given order.
 
-    The batches depend on the files alone. Full batches run in one call and the remaining images of a size one by one,
-    so an engine gets at most two batch sizes per image size. Closing or exhausting the iterator ends its threads.
+    The batches depend only on the files. Full batches run in one call and the remaining images of a size one by one, so
+    an engine receives at most two batch sizes per image size. Closing or exhausting the iterator terminates its
+    threads.
 
     Args:
-        engine: Called from the thread that iterates; for many files, an engine that supports parallel calls is called
-            from several threads. Images that do not fit one call are predicted one at a time.
-        files: Images, which need not exist.
-        probabilities: Whether to return probabilities of images predicted in blocks too, which takes memory for those
-            of a whole image.
-        margin: As of `maskwright.inference.predict_image.predict_probabilities`.
+        engine: Engine or ensemble, called in the thread of the iteration; for many files, an engine that supports
+            parallel calls is called in several threads. Images that are too large for one call are predicted one at a
+            time.
+        files: Numbered image files; missing files are yielded as failed images.
+        probabilities: Whether to return probabilities also for images predicted in blocks, which requires memory for
+            the probabilities of a whole image.
+        margin: Margin in pixels, see `maskwright.inference.predict_image.predict_probabilities`.
     """
     if isinstance(engine, Ensemble):
         for portion in _portions(engine.bundle, files):
@@ -132,11 +134,11 @@ def predictions(
                 return predict(parallel, batch, parallel_calls=calls)
 
             def cost(batch: _Batch) -> int:
-                # A window of a large image may take as much memory as several batches, so the pool holds at most one
+                # A window of a large image may take as much memory as several batches, so the pool accepts only one
                 # large image.
                 return calls + 1 if isinstance(batch, _LoadedImage) else 1
 
-            # One batch waits for each that is computed, so no processor idles until this thread continues.
+            # One batch is queued for each running batch, so no processor is idle until this thread continues.
             with BoundedPool[list[Prediction | FailedImage]](limit=2 * calls, threads=calls) as computing:
                 for predicted in computing.ahead(predict_in_thread, batches, cost=cost):
                     yield from predicted
@@ -146,7 +148,7 @@ def predictions(
 
 
 def _portions(bundle: Bundle, files: Sequence[NumberedFile]) -> Iterator[list[NumberedFile]]:
-    """Split the files into portions whose probabilities can be held until the last network of an ensemble."""
+    """Split the files into portions whose probabilities fit in memory until the last network of an ensemble."""
     portion: list[NumberedFile] = []
     held = 0
     for file in files:
@@ -161,7 +163,7 @@ def _portions(bundle: Bundle, files: Sequence[NumberedFile]) -> Iterator[list[Nu
 
 
 def _held_by_ensemble(bundle: Bundle, source: NumberedFile) -> int:
-    """Count the numbers that hold an image and its probabilities."""
+    """Return the number of float32 values that an image and its probabilities occupy."""
     try:
         height, width = image_size(source.file)
     except (InputError, OSError):
@@ -172,7 +174,7 @@ def _held_by_ensemble(bundle: Bundle, source: NumberedFile) -> int:
 def _predict_by_ensemble(
     ensemble: Ensemble, files: list[NumberedFile], margin: int | None
 ) -> Iterator[Prediction | FailedImage]:
-    """Average the probabilities of an ensemble's networks, in the order of the files."""
+    """Average the probabilities of the networks of an ensemble, in the order of the files."""
     found: dict[int, Prediction | FailedImage] = {}
 
     def add_network(engine: Engine) -> None:
@@ -221,7 +223,7 @@ def _predict_batch(
 
 
 def _measure(bundle: Bundle, source: NumberedFile) -> tuple[NumberedFile, int]:
-    """Count the numbers of the prepared image; 0 if its header is invalid, an error that reading it reports."""
+    """Return the file and the number of values of the prepared image; 0 if the header is invalid, as reported later."""
     try:
         height, width = image_size(source.file)
     except (InputError, OSError):
@@ -248,7 +250,7 @@ def _load(bundle: Bundle, source: NumberedFile) -> _LoadedImage | FailedImage:
 
 
 def _batches(bundle: Bundle, loaded: Iterable[_LoadedImage | FailedImage]) -> Iterator[_Batch]:
-    """Group images of one prepared shape into batches; if too many wait, the oldest group is yielded one by one."""
+    """Group images of equal prepared shape into batches; if too many wait, yield the oldest group one by one."""
     waiting: dict[tuple[int, ...], list[_PreparedImage]] = {}
     held = 0
     for image in loaded:

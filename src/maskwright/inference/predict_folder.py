@@ -1,4 +1,4 @@
-"""Predict many files into a folder: one mask each, with failures collected; a second call resumes the first."""
+"""Predict one mask for each of many files into a folder, collecting failures; a repeated call resumes the job."""
 
 import hashlib
 import json
@@ -22,42 +22,42 @@ from maskwright.inference.tiling.margin import check_margin
 
 MANIFEST: Final = ".maskwright.json"
 OVERWRITING: Final = ".maskwright.overwriting"
-"""Holds the job's digest while a call with ``overwrite`` is unfinished."""
+"""Name of the file that contains the digest of the job while a call with ``overwrite`` is unfinished."""
 _SUFFIXES: Final[dict[OutputKind, str]] = {"ids": ".png", "probabilities": ".tif"}
 
 
 class OutputsExist(InputError):
-    """The output folder holds files that this command did not write."""
+    """An output folder that contains files not written by this job."""
 
     text = "{folder}: {found}; name another folder, or add --overwrite to replace them."
 
 
 class OutputIsInput(InputError):
-    """A result would replace one of the input images."""
+    """A result whose file would replace an input image."""
 
     text = "{file}: its mask would replace an input image; name another output folder."
 
 
 class OnlyResults(InputError):
-    """Inputs that hold nothing but the files of the output folder."""
+    """Inputs that contain only files in the output folder."""
 
-    text = "{folder}: all inputs lie in this output folder; expected images. Check the folder name."
+    text = "{folder}: all inputs are in this output folder; expected images. Check the folder name."
 
 
 @dataclass(frozen=True)
 class PredictionJob:
-    """The settings that apply to every file."""
+    """The settings of a prediction job, which apply to every file."""
 
     engine: Predictor
     engine_id: str
-    """Digest of the engine's weights; results of another engine are never reused."""
+    """Digest of the engine weights; results of another engine are never reused."""
     output: OutputKind = "ids"
     overlay: bool = False
     margin: int | None = None
-    """For images predicted in blocks: as of `maskwright.inference.predict_image.predict_probabilities`."""
+    """Margin of blocks in pixels, see `maskwright.inference.predict_image.predict_probabilities`."""
 
     def key(self) -> dict[str, object]:
-        """Return everything besides the image that determines a result."""
+        """Return all settings that, together with the image, determine a result."""
         bundle = hashlib.sha256(self.engine.bundle.model_dump_json().encode()).hexdigest()
         settings = {"output": self.output, "overlay": self.overlay, "margin": self.margin}
         return {"engine": self.engine_id, "bundle": bundle, **settings}
@@ -69,7 +69,7 @@ class PredictionJob:
 
 @dataclass(frozen=True)
 class FileResult:
-    """The result of one file: written, already complete, or failed with an error."""
+    """The outcome for one file: written, already complete, or failed with an error."""
 
     source: Path
     written: Path | None = None
@@ -85,30 +85,32 @@ def predict_files(
     overwrite: bool = False,
     done: Callable[[int, int, FileResult], None] = lambda number, total, result: None,
 ) -> list[FileResult]:
-    """Predict files, folders and globs into ``out``: a PNG of mask values, or a TIFF of probabilities, for each image.
+    """Predict images and write a PNG of mask values or a TIFF of probabilities for each of them to ``out``.
 
-    Images are read, predicted in batches of one size, and written at the same time; memory does not grow with their
-    number. A file that fails is reported in its result, and the others are still predicted. Results of an earlier call
-    with the same engine and settings are kept where neither they nor their images have changed. ``out`` may lie in a
-    folder of ``inputs``; its files are then no inputs.
+    Reading, prediction in batches of equal size and writing run concurrently, and memory use does not grow with the
+    number of images. An image that fails is reported in its result, and the others are still predicted. Results of an
+    earlier call with the same engine and settings are kept if neither they nor their images have changed. ``out`` may
+    be inside a folder of ``inputs``; its files are then excluded from the inputs.
 
     Args:
-        job: The engine and settings.
-        inputs: Images, folders and globs; folders are searched recursively, and ``out`` repeats their subfolders.
+        job: Engine and settings.
+        inputs: Image files, folders and globs. Folders are searched recursively, and their subfolders are recreated in
+            ``out``.
         out: Folder for the results, created if missing.
-        overwrite: Replace existing results. If an earlier call with it, of the same engine and settings, was
-            interrupted, this call resumes it and keeps the results it has replaced.
-        done: Called in this thread after each file, with the number of finished files, the total and the result.
+        overwrite: Whether to replace existing results. If an earlier call with ``overwrite`` and the same engine and
+            settings was interrupted, this call resumes it and keeps the results that it replaced.
+        done: Function called in this thread after each file with the number of finished files, the total and the
+            result.
 
     Returns:
         A result for each file, in the order of ``inputs``.
 
     Raises:
         WrongArgument: The margin is out of range.
-        MissingInputs, EmptyFolder, OnlyResults: There is nothing to predict.
+        MissingInputs, EmptyFolder, OnlyResults: The inputs contain no image to predict.
         SameOutput: Two images have the same output file.
-        OutputsExist: ``out`` holds results of another engine or other settings, or files of the same names.
-        OutputIsInput: An image would be replaced.
+        OutputsExist: ``out`` contains results of another engine or other settings, or other files of the same names.
+        OutputIsInput: A result would replace an input image.
         OSError: A result cannot be written; earlier results are complete and kept.
     """
     check_margin(job.margin)
@@ -151,7 +153,7 @@ def overlay_path(target: Path) -> Path:
 
 
 def _targets(job: PredictionJob, inputs: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
-    """Pair each image with the result that is written for it."""
+    """Return pairs of each image and the path of its result."""
     listed = expand_inputs(inputs)
     files = [(source, relative) for source, relative in listed if not _is_result(source, relative, out)]
     if listed and not files:
@@ -169,7 +171,7 @@ def _targets(job: PredictionJob, inputs: Iterable[str | Path], out: Path) -> lis
 
 
 def _is_result(source: Path, relative: Path, out: Path) -> bool:
-    """Whether ``source`` lies in ``out``, and ``out`` below the folder that was searched."""
+    """Return whether ``source`` is inside ``out`` and ``out`` is inside the folder that was searched."""
     searched, out = source.parents[len(relative.parts) - 1].resolve(), out.resolve()
     return searched in out.parents and out in source.resolve().parents
 
@@ -177,7 +179,7 @@ def _is_result(source: Path, relative: Path, out: Path) -> bool:
 def _write(
     job: PredictionJob, completed: CompletedFiles, targets: Sequence[Path], prediction: Prediction
 ) -> tuple[int, FileResult]:
-    """Decide the classes and write a prediction; in a pool's thread, so the engine does not wait for it."""
+    """Decide the classes and write a prediction, in a thread of a pool so that the engine need not wait."""
     bundle, (number, source), target = job.engine.bundle, prediction.source, targets[prediction.source.number]
     indices = prediction.indices(bundle)
     if job.overlay:
@@ -193,7 +195,7 @@ def _write(
 
 
 def _claim(out: Path, job: PredictionJob, targets: Sequence[tuple[Path, Path]], *, overwrite: bool) -> CompletedFiles:
-    """Mark ``out`` as this job's, and return the results that an earlier call of the same job has completed."""
+    """Claim ``out`` for this job and return the results that an earlier call of the same job has completed."""
     manifest, key = out / MANIFEST, job.key()
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
     earlier, overwriting = _read_manifest(manifest), out / OVERWRITING

@@ -1,4 +1,4 @@
-"""Predict one image of any size: resize to the network's scale, pad, cut into blocks where it is large, and back."""
+"""Predict one image of any size: resize it to the scale of the network, pad it, and cut it into blocks if large."""
 
 from functools import partial
 from pathlib import Path
@@ -21,14 +21,14 @@ from maskwright.inference.tiling.window_predictor import WindowPredictor
 def predict_probabilities(
     engine: Engine | Ensemble, image: Pixels, *, margin: int | None = None, file: str | Path = "image"
 ) -> NDArray[np.float32]:
-    """Predict the probabilities (h, w, outputs) in [0, 1] of an image (h, w, c) as read, from 1 x 1 pixels up.
+    """Predict the probabilities (h, w, outputs), in [0, 1], of an image (h, w, c) of at least 1 x 1 pixels.
 
     Args:
-        engine: An engine or an ensemble, whose members' probabilities are averaged.
-        image: Pixels as read.
-        margin: Pixels that a window adds on each side where the image is predicted in blocks, rounded up to the
-            network's multiple; None: measured, see `maskwright.inference.tiling.margin.choose_layout`.
-        file: The image's name, for errors.
+        engine: Engine, or ensemble whose networks' probabilities are averaged.
+        image: Pixels (h, w, c) as read from a file.
+        margin: Width in pixels added to each side of a block, rounded up to the multiple of the network; measured by
+            default, see `maskwright.inference.tiling.margin.choose_layout`.
+        file: Path of the image, for error messages.
 
     Raises:
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
@@ -48,11 +48,10 @@ def predict_probabilities(
 def predict_indices(
     engine: Engine | Ensemble, image: Pixels, *, margin: int | None = None, file: str | Path = "image"
 ) -> NDArray[np.uint8]:
-    """Predict the label indices (h, w) of an image as read, with holes and small components removed as configured.
+    """Predict the label indices (h, w) of an image, with holes and small components removed as the bundle specifies.
 
-    At the image's own scale each block is decided at once, so a large image's probabilities are never held whole.
-
-    Arguments and errors are those of `predict_probabilities`.
+    If the image is not resized, the classes of each block are decided immediately, so the probabilities of a whole
+    large image are never in memory. For arguments and errors, see `predict_probabilities`.
     """
     bundle = engine.bundle
     if isinstance(engine, Ensemble) or scaled_size(bundle, image.shape[:2]) != image.shape[:2]:
@@ -65,24 +64,24 @@ def predict_indices(
 
 
 def scaled_size(bundle: Bundle, size: tuple[int, ...]) -> tuple[int, int]:
-    """Height and width, at the network's scale, of an image of (height, width) pixels."""
+    """Return the height and width, at the scale of the network, of an image of (height, width) pixels."""
     height, width = (max(1, round(side * bundle.scale)) for side in size)
     return height, width
 
 
 def padded_size(bundle: Bundle, size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the network's input for an image of (height, width) pixels that is predicted in one call."""
+    """Return the (height, width) of the network input for an image of (height, width) pixels predicted in one call."""
     height, width = (round_up(side, bundle.multiple) for side in scaled_size(bundle, size))
     return height, width
 
 
 def predicts_in_one_call(bundle: Bundle, size: tuple[int, ...]) -> bool:
-    """Whether an image of (height, width) pixels is predicted in one call, batched with others of its size."""
+    """Return whether an image of (height, width) pixels is predicted in one call, batched with others of its size."""
     return fits_one_call(bundle, *scaled_size(bundle, size))
 
 
 def prepare_image(bundle: Bundle, image: Pixels, *, file: str | Path = "image") -> NDArray[np.float32]:
-    """Prepare an image (h, w, c) as read for one call of the network, (h', w', inputs).
+    """Convert an image (h, w, c) as read to the input (h', w', inputs) of one call of the network.
 
     Raises:
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
@@ -93,7 +92,7 @@ def prepare_image(bundle: Bundle, image: Pixels, *, file: str | Path = "image") 
 
 
 def restore_size(probabilities: NDArray[np.float32], bundle: Bundle, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Crop and resize the network's output for an image from `prepare_image` to the image's (height, width)."""
+    """Crop and resize the network output for an image from `prepare_image` to the (height, width) of the image."""
     height, width = scaled_size(bundle, size)
     return resized(probabilities[:height, :width], size)
 
@@ -101,6 +100,6 @@ def restore_size(probabilities: NDArray[np.float32], bundle: Bundle, size: tuple
 def _window_predictor(engine: Engine, image: Pixels, file: str | Path) -> WindowPredictor:
     scaled = resized(image, scaled_size(engine.bundle, image.shape[:2]))
     if drops_alpha(image.shape[-1], engine.bundle):
-        # A mask has no value for transparent pixels, so these are an error here and invalid only in large results.
+        # A mask has no value for transparent pixels, so they raise an error here; in large results they are nodata.
         scaled = to_channels(scaled, image.shape[-1] - 1, file=file)
     return WindowPredictor(engine, ArraySource(scaled), file)

@@ -43,7 +43,7 @@ _SCALES: Final[Mapping[TtaTransform, float]] = MappingProxyType({"smaller": 0.8,
 
 @final
 class AugmentedEngine:
-    """An engine that averages the probabilities of the plain image and of each of the ``transforms``."""
+    """An engine that averages the probabilities of the original image and of each of the ``transforms``."""
 
     def __init__(self, engine: Engine, transforms: Sequence[TtaTransform]) -> None:
         self.engine = engine
@@ -59,23 +59,23 @@ class AugmentedEngine:
         return (total / (1 + len(self.transforms))).astype(np.float32)
 
     def for_parallel_calls(self) -> "AugmentedEngine":
-        """Return the same network for several calls at once, if its engine supports them."""
+        """Return an engine of the same network for several calls at once, if the runtime supports them."""
         engine = self.engine.for_parallel_calls() if isinstance(self.engine, SupportsParallelCalls) else self.engine
         return AugmentedEngine(engine, self.transforms)
 
 
 def with_test_time_augmentation(engine: Engine, transforms: Sequence[TtaTransform]) -> Engine:
-    """Return an engine that averages over ``transforms``; the engine itself if there are none."""
+    """Return an engine that averages over ``transforms``, or the engine itself if there are none."""
     return AugmentedEngine(engine, transforms) if transforms else engine
 
 
 def predict_transformed(engine: Engine, images: NDArray[np.float32], transform: TtaTransform) -> NDArray[np.float32]:
-    """Predict transformed images and undo the transform on their probabilities.
+    """Predict transformed images and undo the transform in the probabilities.
 
     Args:
-        engine: The engine.
+        engine: Engine that predicts the images.
         images: Prepared images, (n, h, w, inputs).
-        transform: A flip, a rotation or a scale.
+        transform: Flip, rotation or scale.
 
     Returns:
         Probabilities (n, h, w, outputs).

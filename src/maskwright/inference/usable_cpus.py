@@ -1,4 +1,4 @@
-"""Count the CPUs available to this process, fewer than the machine's in a container or a batch job."""
+"""Count the CPUs available to this process, which a container or a batch job may limit."""
 
 import os
 

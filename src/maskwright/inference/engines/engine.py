@@ -97,7 +97,7 @@ def needs_framework(folder: str | Path) -> bool:
 
 
 def weights_digest(folder: Path) -> str:
-    """Return a digest of the weights of a run or an export, which identifies the network that made a result."""
+    """Return a digest of the weights of a run or an export, which identifies the network that produced a result."""
     if is_exported(folder):
         return EngineRecord.read(folder).weights
     return hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Predict the blocks of a large image into the pixels of its result."""
+"""Predict the blocks of a large image and encode them as pixels of the result."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ class BlockResult(NamedTuple):
     """A predicted block."""
 
     values: Values
-    """The kept pixels, (h, w, bands), as the result stores them."""
+    """The kept pixels, (h, w, bands), encoded as in the result."""
     failures: tuple[WindowFailure, ...] = ()
-    """Parts of its window that could not be read; their pixels hold the encoding's nodata value."""
+    """Parts of the window that could not be read; their pixels have the nodata value of the encoding."""
 
 
 class BlockPredictor(Protocol):
-    """Predicts blocks, in this process or on other machines."""
+    """An object that predicts blocks, in this process or on other machines."""
 
     @property
     def workers(self) -> int:
@@ -31,18 +31,18 @@ class BlockPredictor(Protocol):
         ...
 
     def peak_memory(self) -> int | None:
-        """Peak memory of one process, in bytes; None where it is unknown."""
+        """Return the peak memory of one process in bytes; None if it is unknown."""
         ...
 
     def predict_blocks(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, BlockResult]]:
-        """Predict all blocks, each once, in any order."""
+        """Yield each block once with its result, in any order."""
         ...
 
 
 @final
 @dataclass(frozen=True)
 class LocalBlockPredictor:
-    """Predicts the blocks of one image in this process; every process makes its own."""
+    """A predictor of the blocks of one image in this process; every process creates its own."""
 
     windows: WindowPredictor
     encoding: Encoding
@@ -57,12 +57,12 @@ class LocalBlockPredictor:
         return self._predict(block, self.windows.read(*block.window))
 
     def predict_blocks(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, BlockResult]]:
-        """Predict blocks in order, reading the next one while the engine computes; raises as `predict_block` does."""
+        """Yield predicted blocks in order, reading ahead while the engine runs; errors are those of `predict_block`."""
         for block, window in self.windows.read_ahead(blocks):
             yield block, self._predict(block, window)
 
     def peak_memory(self) -> int | None:
-        """Peak memory of this process, in bytes."""
+        """Return the peak memory of this process in bytes."""
         return peak_memory()
 
     def _predict(self, block: ImageBlock, window: Window) -> BlockResult:

@@ -1,4 +1,4 @@
-"""Store the finished blocks of an unfinished result, one file each, so an interrupted job repeats none of them."""
+"""Storage of finished blocks, one file each, so that an interrupted job repeats none of them when it resumes."""
 
 import json
 import struct
@@ -19,7 +19,7 @@ from maskwright.inference.tiling.window import WindowFailure
 
 _SUFFIX: Final = ".zip"
 BLOCK_FILES: Final = f"[0-9]*-[0-9]*{_SUFFIX}"
-"""Glob pattern of the blocks' files."""
+"""Glob pattern of the block files."""
 _FAILURES: Final = "failures.json"
 # The errors that `zipfile` raises for a damaged byte: a wrong checksum, method, offset, version, name or flag.
 _DAMAGED: Final = (
@@ -36,7 +36,7 @@ _DEFLATE_LEVEL: Final = 1  # fast, because a block is written while the engine c
 
 
 class BlockStore:
-    """A folder of blocks, each a ZIP of the result's tiles in it; the checksums of a ZIP reveal a truncated one."""
+    """A folder of blocks, each a ZIP file of result tiles, whose checksums reveal truncated or damaged blocks."""
 
     def __init__(self, folder: Path, layout: Layout, encoding: Encoding) -> None:
         self._folder = folder
@@ -45,7 +45,7 @@ class BlockStore:
         self._starts = [[span.first for span in layout.spans(axis)] for axis in (0, 1)]
 
     def store(self, block: ImageBlock, result: BlockResult) -> tuple[WindowFailure, ...]:
-        """Store a block, flushed to disk, and return the parts of its window that could not be read."""
+        """Store a block, flush it to disk, and return the parts of its window that could not be read."""
         with (
             atomic_path(self._file(block.rows.first, block.columns.first)) as temporary,
             zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=_DEFLATE_LEVEL) as archive,
@@ -71,7 +71,7 @@ class BlockStore:
         return None
 
     def tiles(self) -> Iterator[Values]:
-        """Yield the tiles of the whole result, (h, w, bands), row by row; those at its ends are smaller."""
+        """Yield the tiles (h, w, bands) of the whole result, row by row; the last of a row or column may be smaller."""
         down, across = self._layout.result_tiles()
         for row, column in product(range(down), range(across)):
             yield self._tile(row * self._layout.result_tile, column * self._layout.result_tile)
@@ -87,7 +87,7 @@ class BlockStore:
         return np.concatenate(tiles)[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
     def _sizes(self, block: ImageBlock) -> dict[str, int]:
-        """Bytes of each tile of a block, by its name in the archive."""
+        """Return the size in bytes of each tile of a block, keyed by its name in the archive."""
         pixel = self._encoding.bands * self._encoding.dtype.itemsize
         return {
             _tile_name(block, top, left): pixel * rows * columns
@@ -95,7 +95,7 @@ class BlockStore:
         }
 
     def _cut(self, length: int) -> Iterator[tuple[int, int]]:
-        """Start and length of each tile along a block's side."""
+        """Yield the start and length of each tile along a side of a block."""
         side = self._layout.result_tile
         return ((start, min(side, length - start)) for start in range(0, length, side))
 
@@ -115,5 +115,5 @@ class BlockStore:
 
 
 def _tile_name(block: ImageBlock, top: int, left: int) -> str:
-    """Name of a tile in its block's archive: its first row and column in the result."""
+    """Return the name of a tile in the archive of its block: its first row and column in the result."""
     return f"{block.rows.first + top}-{block.columns.first + left}"

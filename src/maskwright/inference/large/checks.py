@@ -1,4 +1,4 @@
-"""Check a job before any work: names that would cost the user a file, and images that cannot be predicted."""
+"""Checks before a job starts: whether its files would replace others and whether the image can be predicted."""
 
 from math import ceil
 from pathlib import Path
@@ -17,7 +17,7 @@ _MAX_BLOCKS: Final = 10**6  # about 10^12 pixels
 
 
 class WholeImagesOnly(InputError):
-    """An image to predict by windows, and a network that needs the whole image."""
+    """A request to predict an image by windows with a network that needs the whole image."""
 
     text = "{file}: this network needs the whole image ({found}); give a folder as --out to predict it whole."
 
@@ -26,7 +26,7 @@ def check_names(journal: Journal, *, image: Path, polygons: Path | None) -> None
     """Check that no result replaces the image or another result.
 
     Raises:
-        WrongArgument: Two of the names are equal, or one lies inside the other.
+        WrongArgument: Two of the paths are equal, or one is inside the other.
     """
     if _overlap(journal.out, image):
         expected = "another file than the image, neither inside it nor around it"
@@ -39,8 +39,8 @@ def check_outlines(polygons: Path, record: CompletionRecord | None, *, overwrite
     """Check that a file of outlines that would be replaced was made from the finished result.
 
     Raises:
-        UnknownResult: It was not, and ``overwrite`` is false.
-        ForeignFolder: It is a folder.
+        UnknownResult: The file was made from another result, and ``overwrite`` is false.
+        ForeignFolder: The path of the outlines is a folder.
     """
     if polygons.is_dir():
         raise ForeignFolder(file=polygons)
@@ -52,7 +52,7 @@ def check_size(file: Path, source: Source, tile: int) -> None:
     """Check that an image has at most a million blocks of ``tile`` x ``tile`` pixels.
 
     Raises:
-        ImageTooLarge: It has more.
+        ImageTooLarge: The image has more than a million blocks.
     """
     if ceil(source.height / tile) * ceil(source.width / tile) > _MAX_BLOCKS:
         raise ImageTooLarge(
@@ -64,10 +64,12 @@ def check_size(file: Path, source: Source, tile: int) -> None:
 
 
 def check_kind(bundle: Bundle, source: Source, file: Path) -> None:
-    """Check that the network takes the image's pixels and channels, and windows of it.
+    """Check that the network accepts the data type and channels of the image and can predict it by windows.
 
     Raises:
-        WrongPixels, WrongChannels, WholeImagesOnly: It does not.
+        WrongPixels: The network was not trained on the data type of the image.
+        WrongChannels: The channels of the image cannot be converted without loss.
+        WholeImagesOnly: The network needs the whole image.
     """
     if bundle.scale != 1 or bundle.coord_channels:
         found = "it uses coordinate channels" if bundle.coord_channels else f"it resizes images by {bundle.scale:g}"
@@ -77,6 +79,6 @@ def check_kind(bundle: Bundle, source: Source, file: Path) -> None:
 
 
 def _overlap(one: Path, other: Path) -> bool:
-    """Whether two paths are one file, or one lies inside the other."""
+    """Return whether two paths are equal or one is inside the other."""
     one, other = one.resolve(), other.resolve()
     return one.is_relative_to(other) or other.is_relative_to(one)

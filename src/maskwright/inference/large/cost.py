@@ -1,4 +1,4 @@
-"""Estimate the time and memory of a large result from one of its blocks."""
+"""Estimates of the time and memory that a large result requires, based on one of its blocks."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def time_call(work: Callable[[], T], *, twice: bool) -> tuple[T, float]:
-    """Return the result of ``work`` and its seconds; of a second call, without compilation, if ``twice``."""
+    """Return the result of ``work`` and its time in seconds; if ``twice``, time a second call, without compilation."""
     for _ in range(1 + twice):
         started = time.perf_counter()
         result = work()
@@ -21,7 +21,7 @@ def time_call(work: Callable[[], T], *, twice: bool) -> tuple[T, float]:
 
 
 def describe_cost(seconds: float, *, memory: int | None, workers: int) -> str:
-    """Describe the remaining seconds and a worker's peak memory in bytes, which further blocks do not raise.
+    """Describe the remaining time, in seconds, and the peak memory of a worker, in bytes.
 
     >>> describe_cost(90, memory=1_234_567_890, workers=2)
     'about 0:01:30 and 1.2 GB of memory for each of 2 workers'

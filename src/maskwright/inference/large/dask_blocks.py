@@ -1,4 +1,4 @@
-"""Distribute the blocks of an image over Dask workers, a few at a time, while workers come and go."""
+"""Distribute the blocks of an image over Dask workers, which may connect and disconnect at any time."""
 
 import pickle
 import time
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _BLOCKS_PER_THREAD: Final = 2  # one being predicted, and one queued behind it
-_POLL_SECONDS: Final = 1.0  # between two counts of the workers
+_POLL_SECONDS: Final = 1.0  # interval between two counts of the workers
 
 
 class WorkersGone(InputError):
-    """No worker has been connected to the scheduler for too long."""
+    """A scheduler to which no worker has been connected for too long."""
 
     text = (
         "{scheduler}: no worker has been connected for {seconds:g} s. Finished blocks are kept: start workers with "
@@ -32,13 +32,13 @@ class WorkersGone(InputError):
 
 
 class SchedulerGone(InputError):
-    """The connection to the scheduler has ended."""
+    """A scheduler to which the connection was lost."""
 
     text = "{scheduler}: lost the connection to the scheduler. Finished blocks are kept: give the same command again."
 
 
 class BlockEndsWorkers(InputError):
-    """A block during which several workers ended."""
+    """A block during whose prediction several workers terminated."""
 
     text = (
         "The block at row {row}, column {column}: {found} workers ended while they predicted it, the last of them "
@@ -47,14 +47,14 @@ class BlockEndsWorkers(InputError):
 
 
 class WorkerUnfit(InputError):
-    """A worker without this package, or with another version of it."""
+    """A worker on which this package is missing or has another version."""
 
     text = "{scheduler}: a worker cannot predict ({found}); install the packages of this machine on all: {expected}."
 
 
 @final
 class DaskBlocks:
-    """Predicts the blocks of one image on the workers of one scheduler; blocks arrive in any order."""
+    """A predictor of the blocks of one image on the workers of one scheduler, which returns them in any order."""
 
     def __init__(
         self, client: "Client", task: BlockTask, *, worker_timeout: float, report: Callable[[str], None]
@@ -71,20 +71,20 @@ class DaskBlocks:
 
     @property
     def workers(self) -> int:
-        """Number of workers that are connected now."""
+        """Number of workers that are currently connected."""
         return len(self._worker_threads())
 
     def peak_memory(self) -> int | None:
-        """Peak memory of one worker, in bytes, of those that have returned blocks."""
+        """Return the largest peak memory, in bytes, among the workers that have returned blocks."""
         return self._peak
 
     def predict_blocks(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, BlockResult]]:
-        """Predict all blocks, each once; the blocks of a worker that ends go to others.
+        """Yield each block once with its result; the blocks of a terminated worker are assigned to others.
 
         Raises:
             WorkersGone: No worker was connected for longer than the timeout.
-            SchedulerGone: The connection to the scheduler has ended.
-            BlockEndsWorkers: Four workers ended during the same block.
+            SchedulerGone: The connection to the scheduler was lost.
+            BlockEndsWorkers: Four workers terminated during the same block.
             WorkerCannotRead, WorkerFilesDiffer, WorkerUnfit: A worker lacks a file or a package.
             WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
         """
@@ -116,7 +116,7 @@ class DaskBlocks:
         return result.block
 
     def _result(self, future: "Future", block: ImageBlock, seconds: float) -> WorkerResult:
-        """Return a worker's result; raises `TimeoutError` if it is pending, as when the worker has just ended."""
+        """Return the result of a worker, or raise `TimeoutError` if it is pending, for example after a worker's end."""
         from distributed import CancelledError, KilledWorker
 
         scheduler = self._scheduler
@@ -133,7 +133,7 @@ class DaskBlocks:
             raise WorkerUnfit(scheduler=scheduler, found=error, expected=expected) from None
 
     def _retry(self, attempt: Callable[[float], T]) -> T:
-        """Repeat an attempt of so many seconds until it succeeds, as long as there are workers."""
+        """Repeat an attempt with a time limit until it succeeds, as long as workers are connected."""
         last_worker_at = time.monotonic()
         while True:
             try:
@@ -150,7 +150,7 @@ class DaskBlocks:
         self._counted_at = time.monotonic()
 
     def _worker_threads(self) -> dict[str, int]:
-        """Number of threads of each worker."""
+        """Return the number of threads of each worker."""
         try:
             return dict(self._client.nthreads())
         except OSError:

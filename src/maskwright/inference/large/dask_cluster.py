@@ -1,4 +1,4 @@
-"""Connect to Dask workers of a running scheduler, or start workers on this machine."""
+"""Connect to the Dask workers of a running scheduler, or start workers on this machine."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ WORKER_TIMEOUT: Final = 60.0
 
 
 class NoScheduler(InputError):
-    """An address at which no scheduler answers."""
+    """An address at which no Dask scheduler answers."""
 
     text = "{address}: no Dask scheduler answers ({found}); expected the address that `dask scheduler` prints."
 
@@ -31,14 +31,14 @@ class NoScheduler(InputError):
 @final
 @dataclass(frozen=True)
 class Cluster:
-    """Workers that predict blocks of images; each opens the engine and the image by path."""
+    """Workers that predict blocks of images; each worker opens the engine and the image by their paths."""
 
     client: "distributed.Client"
     worker_timeout: float
     report: Callable[[str], None]
 
     def blocks(self, engine: Path, image: Path, key: ResultKey) -> DaskBlocks:
-        """Predict the blocks of an image on the workers, which check that their files give the same ``key``."""
+        """Return a predictor of image blocks on the workers, which check that their files have the same ``key``."""
         task = BlockTask(engine.resolve(), image.resolve(), key)
         return DaskBlocks(self.client, task, worker_timeout=self.worker_timeout, report=self.report)
 
@@ -51,27 +51,27 @@ def connect(
     worker_timeout: float = WORKER_TIMEOUT,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Cluster]:
-    """Use the workers of the scheduler at ``address``, as many as are connected at each moment.
+    """Connect to the scheduler at ``address`` and use all workers that are connected to it at any time.
 
-    Dask executes any code it receives: connect over trusted networks only, or with TLS.
+    Dask executes any code it receives, so connect only over trusted networks or with TLS.
 
     Args:
-        address: As ``dask scheduler`` prints it, such as ``tcp://10.0.0.1:8786``.
-        timeout: Seconds in which the scheduler has to answer.
+        address: Address that ``dask scheduler`` prints, such as ``tcp://10.0.0.1:8786``.
+        timeout: Seconds to wait for an answer from the scheduler.
         worker_timeout: Seconds to wait for a worker while none is connected, at the start or later.
-        report: Called with lines for the user.
+        report: Function called with each message (str) for the user.
 
     Raises:
         MissingPackage: The extra ``cluster`` is not installed.
-        NoScheduler: No scheduler answers, or the address is invalid.
+        NoScheduler: No scheduler answers at the address, or the address is invalid.
     """
     distributed = _import_distributed()
     try:
-        with ThreadPoolExecutor(1) as thread:  # this thread may run an event loop already, as in notebooks
+        with ThreadPoolExecutor(1) as thread:  # the calling thread may already run an event loop, as in notebooks
             thread.submit(asyncio.run, _check_scheduler(address, timeout)).result()
     except TimeoutError:
         raise NoScheduler(address=address, found=f"nothing for {timeout:g} s") from None
-    except Exception as error:  # other servers send answers on which Dask fails in any way
+    except Exception as error:  # the answers of other servers can make Dask raise any error
         raise NoScheduler(address=address, found=" ".join(str(error).split())) from None
     with distributed.Client(address, timeout=timeout, set_as_default=False) as client:
         yield Cluster(client, worker_timeout, report)
@@ -81,12 +81,12 @@ def connect(
 def start_workers(
     workers: int, *, worker_timeout: float = WORKER_TIMEOUT, report: Callable[[str], None] = lambda line: None
 ) -> Iterator[Cluster]:
-    """Start single-threaded worker processes on this machine, which end with the block.
+    """Start single-threaded worker processes on this machine, which terminate at the end of the ``with`` block.
 
-    They communicate with this process over TLS with temporary keys, because Dask executes any code it receives and
-    other users of the machine can connect to its ports.
+    The workers communicate with this process over TLS with temporary keys, because Dask executes any code it receives
+    and other users of the machine can connect to its ports.
 
-    In a script, call it under ``if __name__ == "__main__":``, as the module multiprocessing requires.
+    In a script, call this function under ``if __name__ == "__main__":``, as the ``multiprocessing`` module requires.
 
     Raises:
         MissingPackage: The extra ``cluster`` is not installed.
@@ -104,8 +104,8 @@ def start_workers(
             security=security,
             n_workers=workers,
             threads_per_worker=1,
-            memory_limit=0,  # Dask would pause a worker that exceeds its fraction of the memory, without end
-            dashboard_address="127.0.0.1:0",  # any free port, since Dask cannot switch the dashboard off
+            memory_limit=0,  # otherwise, Dask would pause a worker that exceeds its share of the memory forever
+            dashboard_address="127.0.0.1:0",  # any free port, since the dashboard of Dask cannot be disabled
             silence_logs=logging.ERROR,
             preload=[dask_setup.__module__],
         ) as local,
@@ -115,7 +115,7 @@ def start_workers(
 
 
 async def _check_scheduler(address: str, timeout: float) -> None:
-    """Check that a scheduler answers, since a failed `Client` logs errors long after it has failed."""
+    """Check that a scheduler answers, because a failed `Client` continues to log errors long after its failure."""
     from distributed import Security
     from distributed.core import rpc
 

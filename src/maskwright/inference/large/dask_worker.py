@@ -1,4 +1,4 @@
-"""Predict a block on a Dask worker, with an engine that is opened once in each process."""
+"""Predict a block on a Dask worker with an engine that is opened once in each process."""
 
 import pickle
 import signal
@@ -35,35 +35,35 @@ class WorkerCannotRead(InputError):
 
 
 class WorkerFilesDiffer(InputError):
-    """A worker with another engine, or another state of the image, under the same path."""
+    """A worker on which the path of the engine or the image leads to a different file."""
 
     text = "Worker {worker} has {found}, but {expected} is expected; give all machines the same files."
 
 
 class BlockTask(NamedTuple):
-    """The files a worker predicts with; the same for all blocks."""
+    """The files with which a worker predicts, which are the same for all blocks."""
 
     engine: Path
     image: Path
     key: ResultKey
-    """Everything that determines the result; the worker's files must give the same key."""
+    """Key of everything that determines the result; the files of the worker must have the same key."""
 
 
 class WorkerResult(NamedTuple):
-    """A predicted block, and the worker that predicted it."""
+    """A predicted block and the worker that predicted it."""
 
     block: BlockResult
     worker: str
     versions: dict[str, str]
     """Versions of the packages that affect results."""
     peak_memory: int | None
-    """Peak memory of the worker, in bytes."""
+    """Peak memory of the worker in bytes."""
 
 
 @final
 @dataclass(frozen=True)
 class _PickledCall:
-    """A call of `predict_block` that unpickling executes; the unpickled object is its result."""
+    """A call of `predict_block` that is executed by unpickling; the unpickled object is its result."""
 
     task: BlockTask
     block: ImageBlock
@@ -73,18 +73,18 @@ class _PickledCall:
 
 
 def pickled_call(task: BlockTask, block: ImageBlock) -> bytes:
-    """Return bytes for which ``pickle.loads`` on a worker calls `predict_block`.
+    """Return a pickled call of `predict_block`, which ``pickle.loads`` executes on a worker.
 
-    Dask transports bytes only: the scheduler does not need this package, and a worker without it raises an error,
-    whereas a message that it cannot unpickle would end it.
+    Dask transports only bytes, so the scheduler does not need this package. A worker without it raises an error,
+    whereas a message that it cannot unpickle would terminate it.
     """
     return pickle.dumps(_PickledCall(task, block))
 
 
 def dask_setup(_: object) -> None:
-    """Ignore SIGINT in a worker; Dask calls this when a worker loads the module at its start.
+    """Ignore SIGINT in a worker; Dask calls this function when a worker loads the module at startup.
 
-    An interrupt from the keyboard reaches all processes of a command. The command itself then ends its workers.
+    A keyboard interrupt reaches all processes of a command, and the main process then terminates its workers.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
@@ -93,7 +93,8 @@ def predict_block(task: BlockTask, block: ImageBlock) -> WorkerResult:
     """Predict a block in a thread of a Dask worker.
 
     Raises:
-        WorkerCannotRead, WorkerFilesDiffer: The engine or the image is missing, or differs.
+        WorkerCannotRead: The engine or the image cannot be opened or read.
+        WorkerFilesDiffer: The engine or the image differs from that of the main process.
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
     """
     from distributed import get_worker
@@ -110,7 +111,7 @@ def predict_block(task: BlockTask, block: ImageBlock) -> WorkerResult:
 
 @lru_cache(maxsize=1)
 def package_versions() -> dict[str, str]:
-    """Versions of the installed packages that affect results."""
+    """Return the versions of the installed packages that affect results."""
     found = {}
     for package in _PACKAGES:
         with suppress(PackageNotFoundError):

@@ -1,4 +1,4 @@
-"""Pixel formats of large results: mask values, or a probability for each class, with a nodata value."""
+"""Pixel formats of large results: mask values or class probabilities, with a nodata value."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, final
@@ -12,25 +12,25 @@ Values = NDArray[Any]
 
 
 class Encoding(Protocol):
-    """Converts probabilities to the pixels of a result, (h, w, bands)."""
+    """A conversion of probabilities to the pixels of a result, (h, w, bands)."""
 
     bands: int
     dtype: np.dtype[Any]
     nodata: float
-    """The value of invalid pixels: outside the picture, or unreadable."""
+    """Value of invalid pixels, which are nodata in the image or unreadable."""
 
     def encode(self, probabilities: NDArray[np.float32], *, is_whole_image: bool = False) -> Values:
-        """Pixels of the result, (h, w, bands), from (h, w, outputs)."""
+        """Convert probabilities (h, w, outputs) to pixels of the result (h, w, bands)."""
         ...
 
     def classes(self, values: Values) -> Values:
-        """The class of each pixel, (h, w), as any unique number, from (h, w, bands)."""
+        """Return a unique number for the class of each pixel, (h, w), from pixels of the result (h, w, bands)."""
         ...
 
 
 @final
 class Ids:
-    """One band of mask values, as in the training masks; nodata is 255, or the next lower value without a class."""
+    """One band of mask values, as in the training masks; nodata is the highest value up to 255 without a class."""
 
     bands = 1
 
@@ -42,20 +42,20 @@ class Ids:
         self._bundle = bundle
 
     def encode(self, probabilities: NDArray[np.float32], *, is_whole_image: bool = False) -> Values:
-        """Mask values of the decided classes; in a whole image holes and small components are removed as configured."""
+        """Return mask values; in a whole image, holes and small components are removed as the bundle specifies."""
         indices = self._bundle.decide(probabilities)
         if is_whole_image:
             indices = self._bundle.finish(indices)
         return self._bundle.values(indices).astype(self.dtype)[..., None]
 
     def classes(self, values: Values) -> Values:
-        """Mask values."""
+        """Return the mask values (h, w)."""
         return values[..., 0]
 
 
 @final
 class Probabilities:
-    """A float32 band for each output of the network; nodata is NaN."""
+    """One float32 band of probabilities for each output of the network; nodata is NaN."""
 
     dtype = np.dtype(np.float32)
     nodata = float("nan")
@@ -65,11 +65,11 @@ class Probabilities:
         self._bundle = bundle
 
     def encode(self, probabilities: NDArray[np.float32], *, is_whole_image: bool = False) -> Values:
-        """The probabilities unchanged."""
+        """Return the probabilities unchanged."""
         return probabilities
 
     def classes(self, values: Values) -> Values:
-        """Label indices."""
+        """Return the label indices (h, w)."""
         return self._bundle.decide(values)
 
 

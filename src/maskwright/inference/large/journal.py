@@ -1,4 +1,4 @@
-"""Record the settings and progress of a result: a claim among its blocks, and a record next to the finished result."""
+"""Records of a large result: a claim in the folder of its blocks, and a file next to the finished result."""
 
 import hashlib
 import os
@@ -18,45 +18,45 @@ from maskwright.inference.tiling.window import WindowFailure
 
 _CLAIM: Final = "job.json"
 _REPLACED: Final = "replaced"
-_TEMPORARY: Final = "." + "[0-9a-f]" * 32 + "*"  # the files of `atomic_path` in a process that was killed
+_TEMPORARY: Final = "." + "[0-9a-f]" * 32 + "*"  # temporary files that `atomic_path` leaves if the process is killed
 
 
 class OtherJob(InputError):
-    """Blocks, or a result, of another network, image or setting than the requested one."""
+    """Existing blocks or an existing result of another network, another image or other settings."""
 
     text = "{file}: was made with {found}, but {expected} is requested; name another file, or add --overwrite."
 
 
 class UnknownResult(InputError):
-    """A file with the result's name that this command did not write."""
+    """An existing file with the name of the result that this command did not write."""
 
     text = "{file}: exists and was not written by this command; name another file, or add --overwrite to replace it."
 
 
 class ForeignFolder(InputError):
-    """A folder with a result's name that this command did not write; it is never removed."""
+    """A folder with the name of a result that this command did not write and therefore never removes."""
 
     text = "{file}: is a folder that this command did not write, and is kept; name another file, or remove it."
 
 
 class ResultKey(JsonRecord):
-    """Everything that determines a result."""
+    """Values that together determine a result."""
 
     format: Literal[1] = 1
     engine: str
-    """Digest of the network's weights."""
+    """Digest of the network weights."""
     bundle: str
     """Digest of the bundle."""
     image: str
-    """The image's name, and the state of its file."""
+    """Name of the image and state of its file."""
     path: str
-    """Path of the image on this machine; other machines may use another."""
+    """Path of the image on this machine; other machines may use another path."""
     output: OutputKind
     margin: int | None
-    """As given; None if it is measured."""
+    """Margin given by the user, in pixels; None if it is measured."""
 
     def differences(self, other: "ResultKey") -> tuple[str, str]:
-        """Describe the fields that differ, first as in this key and then as in the other."""
+        """Return descriptions of the differing fields in this key and in the other key."""
         ours, theirs = self.model_dump(), other.model_dump()
         differing = [name for name in ours if ours[name] != theirs[name]]
         here, there = (", ".join(f"{name} {key[name]}" for name in differing) for key in (ours, theirs))
@@ -64,27 +64,27 @@ class ResultKey(JsonRecord):
 
 
 class JobClaim(JsonRecord):
-    """The ``job.json`` of a folder of blocks."""
+    """The contents of the ``job.json`` file in a folder of blocks."""
 
     key: ResultKey
     layout: Layout
 
 
 class CompletionRecord(JsonRecord):
-    """The JSON file next to a result."""
+    """The contents of the JSON file next to a result."""
 
     key: ResultKey
     result: str
-    """Digest of the result's bytes, which identifies the result that the record belongs to."""
+    """Digest of the bytes of the result, which identifies the result that the record belongs to."""
     outlines: str | None = None
-    """Digest of the GeoJSON made from the result; None if none was made."""
+    """Digest of the GeoJSON file made from the result; None if no such file was made."""
     layout: Layout
     nodata: float | None
-    """The value of invalid pixels; None for NaN."""
+    """Value of invalid pixels; None for NaN."""
     seam_fraction: float | None
-    """Fraction of the pixels along inner borders whose class a wider margin changed; None for one block."""
+    """Fraction of the pixels along inner borders whose class changed with a wider margin; None for one block."""
     seam_pixels: int
-    """Number of pixels along inner borders that were compared."""
+    """Number of compared pixels along inner borders."""
     failures: tuple[WindowFailure, ...] = Field(description="Parts of the image that could not be read.")
 
 
@@ -92,7 +92,7 @@ RecordType = TypeVar("RecordType", bound=JsonRecord)
 
 
 class Journal:
-    """The files next to a result: ``OUT.parts/`` while it is unfinished, ``OUT.json`` from then on."""
+    """The files next to a result: ``OUT.parts/`` until the result is finished, then ``OUT.json``."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -102,25 +102,26 @@ class Journal:
 
     @property
     def files(self) -> tuple[Path, Path, Path]:
-        """The result, its record and the folder of its blocks."""
+        """Paths of the result, its record and the folder of its blocks."""
         return self.out, self._record, self.blocks
 
     def existing(self) -> CompletionRecord | None:
-        """Read the record of the existing result; None if there is no result whose bytes are as recorded."""
+        """Read the record of the existing result; None if the result is missing or does not match its record."""
         record = _read(self._record, CompletionRecord) if self.out.exists() else None
         return record if record and record.result == content_digest(self.out) else None
 
     def completed(self, key: ResultKey) -> CompletionRecord | None:
-        """Read the record of the existing result if it has this key."""
+        """Read the record of the existing result; None if the result is missing or has another key."""
         record = self.existing()
         return record if record and record.key == key else None
 
     def resume(self, key: ResultKey, *, overwrite: bool) -> JobClaim | None:
-        """Return the claim of the interrupted job with this key; None if the job is new, with its files removed.
+        """Return the claim of the interrupted job with this key; for a new job, remove existing files and return None.
 
         Raises:
             OtherJob: The blocks or the result have another key, and ``overwrite`` is false.
-            UnknownResult: The result, its record or its blocks are not this command's, and ``overwrite`` is false.
+            UnknownResult: The result, its record or its blocks were not written by this command, and ``overwrite`` is
+                false.
             ForeignFolder: The result is a folder that this command did not write.
         """
         for temporary in self.blocks.glob(_TEMPORARY):
@@ -147,17 +148,17 @@ class Journal:
             raise UnknownResult(file=self.blocks)
 
     def claim(self, claim: JobClaim) -> None:
-        """Begin a job."""
+        """Create the folder of blocks and write the claim of a new job to it."""
         claim.write_file(self.blocks / _CLAIM)
 
     def unfinished_path(self) -> Path:
-        """Return the path at which to write the result, after removing an earlier attempt."""
+        """Return the path at which to write the result, after removing the file of an earlier attempt."""
         if self._unfinished.exists():
             _remove(self._unfinished)
         return self._unfinished
 
     def finish(self, written: Path, record: CompletionRecord) -> None:
-        """Move a result from `unfinished_path` to its name.
+        """Move a finished result from `unfinished_path` to its final path.
 
         The record is written first: until the move, a file with the result's name does not match its digest.
         """
@@ -175,16 +176,16 @@ class Journal:
         record.write_file(self._record)
 
     def discard(self) -> None:
-        """Remove the blocks, and the claim last, so that no block is ever attributed to another claim."""
+        """Remove the blocks and then the claim, so that no block is ever attributed to another claim."""
         for pattern in (_TEMPORARY, BLOCK_FILES, self._unfinished.name, _REPLACED, _CLAIM):
             for path in self.blocks.glob(pattern):
                 _remove(path)
-        with suppress(OSError):  # fails if the user has files in the folder, which are kept
+        with suppress(OSError):  # fails if the folder contains files of the user, which are kept
             self.blocks.rmdir()
 
 
 def content_digest(result: Path) -> str:
-    """Return the SHA-256 of a file, or of the names and contents of all files in a folder."""
+    """Return the SHA-256 digest of a file, or of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
     names = sorted(Path(folder, name) for folder, _, names in os.walk(result) for name in names)
     for file in names if result.is_dir() else [result]:
@@ -214,7 +215,7 @@ def _remove(path: Path) -> None:
 
 
 def _flush_names(folder: Path) -> None:
-    """Flush a folder's entries, so that a power failure cannot keep the removal of the blocks alone."""
+    """Flush the entries of a folder to disk, so that a power failure cannot lose both the blocks and the result."""
     with suppress(OSError):  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:

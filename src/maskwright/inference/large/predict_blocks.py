@@ -1,4 +1,4 @@
-"""Predict all blocks that a result still lacks; one is written while the next is computed."""
+"""Predict all missing blocks of a result, writing each block while the next is computed."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,7 +10,7 @@ from maskwright.inference.large.cost import describe_cost, time_call
 from maskwright.inference.tiling.layout import Layout
 from maskwright.inference.tiling.window import WindowFailure
 
-_MIN_BLOCKS_TO_TIME_TWICE: Final = 50  # predicting one block twice, for a better estimate, costs little then
+_MIN_BLOCKS_TO_TIME_TWICE: Final = 50  # with so many blocks, predicting one twice for a better estimate costs little
 
 
 def predict_missing_blocks(
@@ -21,17 +21,17 @@ def predict_missing_blocks(
     progress: Callable[[int, int], None],
     report: Callable[[str], None],
 ) -> tuple[WindowFailure, ...]:
-    """Predict the blocks that ``store`` lacks, after reporting the expected time and memory.
+    """Predict the blocks missing from ``store`` after reporting the expected time and memory.
 
     Args:
-        predictor: Predicts the blocks.
-        store: Holds the blocks that are finished, and receives the others.
-        layout: The blocks.
-        progress: Called with the number of finished blocks and of all.
-        report: Called with lines for the user.
+        predictor: Predictor of the blocks.
+        store: Store that contains the finished blocks and receives the others.
+        layout: Layout of the blocks in the image.
+        progress: Function called with the number of finished blocks and the total.
+        report: Function called with each message (str) for the user.
 
     Returns:
-        The parts of the image that could not be read, in order.
+        Parts of the image that could not be read, in order.
     """
     blocks = layout.blocks()
     stored = {block: store.failures_of(block) for block in blocks}

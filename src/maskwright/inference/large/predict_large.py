@@ -1,4 +1,4 @@
-"""Predict an image of any size: lay it out, predict block by block, measure the seam, and assemble the result."""
+"""Predict an image of any size: cut it into blocks, predict them, measure the seam and assemble the result."""
 
 import hashlib
 import time
@@ -35,20 +35,20 @@ from maskwright.inference.tiling.window_predictor import WindowPredictor
 
 @dataclass(frozen=True)
 class LargePredictionJob:
-    """An image and everything that determines its result."""
+    """An image and all settings that determine its result."""
 
     engine: Engine
     engine_id: str
-    """Digest of the engine's weights; blocks of another engine are never reused."""
+    """Digest of the engine weights; blocks of another engine are never reused."""
     image: Path
     output: OutputKind = "ids"
     margin: int | None = None
-    """Pixels that a window adds on each side, rounded up to the network's multiple; None: measured."""
+    """Width in pixels added to a window on each side, rounded up to the multiple of the network; None: measured."""
     polygons: Path | None = None
-    """A GeoJSON file for the outlines of the classes, made from ids in a TIFF."""
+    """Path of a GeoJSON file for the class outlines, which requires a TIFF of ids as the result."""
 
     def key(self) -> ResultKey:
-        """Return everything that determines the result, including the state of the image's file."""
+        """Return the key of everything that determines the result, including the state of the image file."""
         return ResultKey(
             engine=self.engine_id,
             bundle=hashlib.sha256(self.engine.bundle.model_dump_json().encode()).hexdigest(),
@@ -61,16 +61,16 @@ class LargePredictionJob:
 
 @dataclass(frozen=True)
 class LargePredictionResult:
-    """A finished large prediction."""
+    """Summary of a finished large prediction."""
 
     written: Path
     pixels: int
     """Number of pixels of the image."""
     margin: int
     seam_fraction: float | None
-    """Fraction of the compared pixels along inner borders whose class a wider margin changes; None for one block."""
+    """Fraction of the compared pixels whose class changes with a wider margin; None for one block."""
     failed_windows: tuple[WindowFailure, ...]
-    """Parts of the image that could not be read; the result holds nodata there."""
+    """Parts of the image that could not be read, which are nodata in the result."""
     seconds: float
     already_done: bool = False
 
@@ -84,22 +84,25 @@ def predict_large(
     progress: Callable[[int, int], None] = lambda done, total: None,
     report: Callable[[str], None] = lambda line: None,
 ) -> LargePredictionResult:
-    """Predict an image of any size in overlapping windows, into a tiled TIFF or a Zarr array.
+    """Predict an image of any size in overlapping windows and write a tiled TIFF or a Zarr array.
 
     Memory is bounded by the size of a window. Finished blocks are stored in ``OUT.parts/``; after an interruption the
     same call resumes, and its result is identical byte for byte to that of an uninterrupted one. ``OUT.json`` records
     how the result was made. Classes are those of `maskwright.inference.predict_image.predict_indices`, which uses the
-    same windows; but in an image of several blocks holes and small components are kept.
+    same windows, except that holes and small components are kept in an image of several blocks.
 
     Args:
         job: The image and its settings.
-        out: The result, .tif, .tiff or .zarr. Pixels that are nodata in the image, or cannot be read, are nodata in
-            it: 255 for ids, or the next lower value without a class; NaN for probabilities.
-        overwrite: Replace a result, or blocks, of another job.
-        distribute: Returns a predictor of the blocks on other machines, given the key of the result; see
-            `maskwright.inference.large.dask_cluster`. The margin and the seam are measured in this process.
-        progress: Called with the number of finished blocks and of all.
-        report: Called with lines for the user: the margin, time and memory, the seam.
+        out: Path of the result, which ends in .tif, .tiff or .zarr. Pixels that are nodata in the image or cannot be
+            read are nodata in the result: NaN for probabilities and, for ids, the highest value up to 255 without a
+            class.
+        overwrite: Whether to replace a result or blocks of another job.
+        distribute: Function that receives the key of the result and returns a predictor of the blocks on other
+            machines; see `maskwright.inference.large.dask_cluster`. The margin and the seam are measured in this
+            process.
+        progress: Function called with the number of finished blocks and the total.
+        report: Function called with each message (str) for the user, about the margin, the time and memory, and the
+            seam.
 
     Raises:
         WrongArgument, UnknownChoice: The job or the name of ``out`` is invalid.
@@ -108,9 +111,9 @@ def predict_large(
         WholeImagesOnly: The network needs the whole image.
         MissingPackage: A package that writes the result is not installed.
         ImageTooLarge: The image has more than a million blocks.
-        OtherJob, UnknownResult, ForeignFolder: The name of the result is taken.
-        BeingPredicted: Another process is making this result.
-        ImageChanged: The image was written in the meantime.
+        OtherJob, UnknownResult, ForeignFolder: The path of the result is already in use.
+        BeingPredicted: Another process is writing this result.
+        ImageChanged: The image file was modified during prediction.
         OSError: A file cannot be written, for example because the disk is full; finished blocks are kept.
     """
     out, started = Path(out), time.perf_counter()
@@ -159,7 +162,7 @@ def _predict(
     progress: Callable[[int, int], None],
     report: Callable[[str], None],
 ) -> CompletionRecord:
-    """Predict the missing blocks and write the result under its name."""
+    """Predict the missing blocks and write the result to its path."""
     layout, encoding = claim.layout, predictor.encoding
     store = BlockStore(journal.blocks, layout, encoding)
     failures = predict_missing_blocks(blocks_by, store, layout=layout, progress=progress, report=report)
@@ -186,11 +189,11 @@ def _predict(
 
 
 def _write_outlines(job: LargePredictionJob, polygons: Path, journal: Journal, record: CompletionRecord) -> None:
-    """Write the outlines of the result's classes; their digest is recorded before they take their name."""
+    """Write the class outlines of the result, recording their digest before the file is moved to its path."""
     from maskwright.images.windows.polygons import write_polygons
 
     with atomic_path(polygons) as temporary:
-        # The background is the area between the outlines.
+        # The background has no outlines: it is the area between those of the other classes.
         write_polygons(journal.out, temporary, [label for label in job.engine.bundle.labels if not label.background])
         journal.record(record.model_copy(update={"outlines": content_digest(temporary)}))
 
@@ -219,7 +222,7 @@ def _choose_layout(job: LargePredictionJob, windows: WindowPredictor, report: Ca
 
 
 def _image_state(file: Path) -> str:
-    """Return the image's name and the present state of its file."""
+    """Return the name of the image and the current state of its file."""
     try:
         return f"{file.name} {identity(file)}"
     except OSError as error:

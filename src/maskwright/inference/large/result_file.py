@@ -1,4 +1,4 @@
-"""Write the file of a large result tile by tile, in the format of its name."""
+"""Write the file of a large result tile by tile, in the format given by its suffix."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -16,10 +16,10 @@ _ZARR: Final = ".zarr"
 
 
 def writes_zarr(out: Path) -> bool:
-    """Whether a result of this name is a Zarr array and not a TIFF.
+    """Return whether the suffix of a result specifies a Zarr array rather than a TIFF.
 
     Raises:
-        WrongArgument: The name has another suffix.
+        WrongArgument: The suffix is neither .tif, .tiff nor .zarr.
     """
     suffix = out.suffix.lower()
     if suffix not in (*_TIFF, _ZARR):
@@ -28,10 +28,10 @@ def writes_zarr(out: Path) -> bool:
 
 
 def check_packages(out: Path, polygons: Path | None) -> None:
-    """Check that the packages that write these files are installed.
+    """Check that the packages required to write the result and the outlines are installed.
 
     Raises:
-        MissingPackage: One is not.
+        MissingPackage: A required package is not installed.
     """
     if writes_zarr(out) and find_spec("zarr") is None:
         raise missing_package(str(out), "zarr", install="maskwright[zarr]")
@@ -40,7 +40,7 @@ def check_packages(out: Path, polygons: Path | None) -> None:
 
 
 def report_lost_georeference(out: Path, source: Source, report: Callable[[str], None]) -> None:
-    """Report a coordinate system of the image that the result's format cannot store."""
+    """Report that the format of the result cannot store the coordinate system of the image."""
     if source.georeference and writes_zarr(out):
         report(f"{out}: Zarr cannot store the image's coordinate system; name a .tif to keep it.")
 
@@ -48,9 +48,9 @@ def report_lost_georeference(out: Path, source: Source, report: Callable[[str], 
 def write_result(
     path: Path, store: BlockStore, *, layout: Layout, encoding: Encoding, source: Source, name: str
 ) -> None:
-    """Assemble a result from its blocks, with the image's georeference or pixel size.
+    """Assemble a result from its blocks, with the georeference or pixel size of the image.
 
-    ``name`` is stored as the title, where the format has one.
+    ``name`` is stored as the title if the format supports titles.
 
     Raises:
         OSError: The disk is full; the error names ``path``.

@@ -1,4 +1,4 @@
-"""Let one process at a time make a result."""
+"""A lock that allows only one process at a time to write a result."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,14 +9,14 @@ from maskwright.images.file_lock import locked
 
 
 class BeingPredicted(InputError):
-    """A result that another process is making."""
+    """A result that another process is writing."""
 
     text = "{out}: another process is predicting into it; wait until it ends, or name another file."
 
 
 @contextmanager
 def result_lock(out: Path, *, report: Callable[[str], None] = lambda line: None) -> Iterator[None]:
-    """Lock the result ``out`` while the block runs; where the file system has no locks, report that and continue.
+    """Lock the result ``out`` during the ``with`` block; if the file system does not support locks, only report that.
 
     Raises:
         BeingPredicted: Another process holds the lock.

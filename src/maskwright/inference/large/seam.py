@@ -1,4 +1,4 @@
-"""Measure how much the borders between blocks change a finished result, by predicting pixels along them again."""
+"""Measure the effect of block borders on a finished result by predicting the pixels along them again."""
 
 from itertools import product
 from typing import Final, NamedTuple
@@ -10,29 +10,30 @@ from maskwright.inference.large.block_predictor import LocalBlockPredictor
 from maskwright.inference.large.block_store import BlockStore
 from maskwright.inference.tiling.layout import Layout
 
-_RADIUS: Final = 128  # pixels compared on each side of a border
-_MIN_SITES: Final = 2  # sites compared, if there are as many
+_RADIUS: Final = 128  # distance in pixels compared on each side of a border
+_MIN_SITES: Final = 2  # minimum number of compared sites, if the layout has as many
 _MAX_SITES: Final = 8
 _BLOCKS_PER_SITE: Final = 16
 
 
 class Seam(NamedTuple):
-    """Difference of a result along its inner borders from one with a wider margin."""
+    """Difference between a result and one with a wider margin along the inner borders."""
 
     changed_fraction: float | None
     """Fraction in [0, 1] of the compared pixels whose class differs; None if no pixels were compared."""
     pixels: int
-    """Number of compared pixels."""
+    """Total number of compared pixels."""
 
 
 def measure_seam(predictor: LocalBlockPredictor, store: BlockStore, *, layout: Layout) -> Seam:
-    """Measure the fraction of pixels near inner borders whose class a wider margin changes.
+    """Measure the fraction of pixels near inner borders whose class changes with a wider margin.
 
-    At up to 8 seeded sites, pixels within half a result tile of a border are compared: at least the network's multiple,
-    at most 128. The wider margin is more than twice the layout's, but at most as wide as the window of a block allows.
+    At up to 8 sites chosen with a fixed seed, pixels within half a result tile of a border are compared, at least the
+    multiple of the network and at most 128 pixels. The wider margin is more than twice the margin of the layout, but no
+    wider than the window of a block allows.
     """
     changed = compared = 0
-    # A result tile of one multiple has no half on the network's grid.
+    # Half of a result tile whose side is one multiple is not on the grid of the network.
     radius = min(_RADIUS, max(layout.multiple, layout.result_tile // 2 // layout.multiple * layout.multiple))
     for site in _sites(layout):
         rows, columns = (
@@ -53,7 +54,7 @@ def measure_seam(predictor: LocalBlockPredictor, store: BlockStore, *, layout: L
 
 
 def _sites(layout: Layout) -> list[tuple[int, int]]:
-    """Crossings of inner borders, or the middles of borders that no other border crosses."""
+    """Return the crossings of inner borders, or the midpoints of borders that no other border crosses."""
     borders = [[span.first for span in layout.spans(axis)[1:]] for axis in (0, 1)]
     if not any(borders):
         return []
@@ -64,9 +65,9 @@ def _sites(layout: Layout) -> list[tuple[int, int]]:
 
 
 def _widened(middle: int, axis: int, layout: Layout, radius: int) -> slice:
-    """The window around a border, on the network's grid.
+    """Return the window around a border, aligned to the grid of the network.
 
-    It holds the compared pixels, and is otherwise no larger than a block's window, whose memory was reported.
+    The window contains the compared pixels and is otherwise no larger than that of a block, whose memory was reported.
     """
     multiple, end = layout.multiple, layout.size[axis]
     half = max(radius, min(2 * (layout.margin + _RADIUS), layout.window[axis] // 2 // multiple * multiple))

@@ -1,1 +1,1 @@
-"""One tiling rule for every image that does not fit a single call: layout, windows and the receptive margin."""
+"""Tiling of images that are too large for a single call: layout, windows and the receptive margin."""

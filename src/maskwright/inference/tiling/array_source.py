@@ -1,4 +1,4 @@
-"""An image in memory, read by window like a file."""
+"""An image in memory that is read window by window, like a file."""
 
 from typing import Any, final
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 @final
 class ArraySource:
-    """Windows of an array (h, w, c); all of its pixels are valid."""
+    """A source that reads windows of an array (h, w, c), all of whose pixels are valid."""
 
     nodata: float | None = None
 
@@ -23,5 +23,5 @@ class ArraySource:
         return self._pixels[rows, columns]
 
     def valid(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
-        """Return True for every pixel (h, w) of a window."""
+        """Return an array (h, w) that is true for every pixel of a window."""
         return np.ones((rows.stop - rows.start, columns.stop - columns.start), np.bool_)

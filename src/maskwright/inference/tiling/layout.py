@@ -1,4 +1,4 @@
-"""Cut an image into blocks on one grid from its origin; pure arithmetic."""
+"""Compute the blocks of an image on a grid that starts at its origin."""
 
 from itertools import product
 from math import ceil, lcm
@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict
 
 from maskwright.images.round_up import round_up
 
-_RESULT_TILE: Final = 256  # pixels; the tile side that viewers of large images expect
-_TIFF_UNIT: Final = 16  # pixels; the sides of a TIFF's tiles are multiples of it
+_RESULT_TILE: Final = 256  # tile side in pixels that viewers of large images expect
+_TIFF_UNIT: Final = 16  # pixels of which the sides of TIFF tiles are multiples
 
 
 class Span(NamedTuple):
-    """One block along one axis: pixels [start, stop) are predicted, of which [first, last) are kept."""
+    """A block along one axis: pixels [start, stop) are predicted, of which [first, last) are kept."""
 
     start: int
     stop: int
@@ -22,14 +22,14 @@ class Span(NamedTuple):
 
 
 class ImageBlock(NamedTuple):
-    """A window that is predicted in one call, and the pixels of it that are kept."""
+    """A window that is predicted in one call and the part of it that is kept."""
 
     rows: Span
     columns: Span
 
     @property
     def name(self) -> str:
-        """First kept row and column, as used in file names."""
+        """First kept row and column, in the form used in file names."""
         return f"{self.rows.first}-{self.columns.first}"
 
     @property
@@ -39,23 +39,23 @@ class ImageBlock(NamedTuple):
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Rows and columns that are predicted, in the image."""
+        """Rows and columns of the image that are predicted."""
         return slice(self.rows.start, self.rows.stop), slice(self.columns.start, self.columns.stop)
 
     @property
     def kept(self) -> tuple[slice, slice]:
-        """Rows and columns that are kept, in the image."""
+        """Rows and columns of the image that are kept."""
         return slice(self.rows.first, self.rows.last), slice(self.columns.first, self.columns.last)
 
     @property
     def kept_in_window(self) -> tuple[slice, slice]:
-        """Rows and columns that are kept, in the window."""
+        """Rows and columns of the window that are kept."""
         rows, columns = (slice(span.first - span.start, span.last - span.start) for span in self)
         return rows, columns
 
 
 class Layout(BaseModel):
-    """The blocks of an image; a function of its size, the network's multiple, the tile side and the margin.
+    """The blocks of an image, which depend on its size, the multiple of the network, the tile side and the margin.
 
     >>> layout = lay_out(3000, 1000, multiple=32, margin=64, tile=1024)
     >>> [block.rows for block in layout.blocks()]
@@ -68,17 +68,17 @@ class Layout(BaseModel):
     size: tuple[int, int]
     """Height and width of the image."""
     multiple: int
-    """Windows start at multiples of this, so the network's strides fall on the same pixels in every window."""
+    """Multiple at which windows start, so that the strides of the network fall on the same pixels in every window."""
     margin: int
-    """Pixels that a window adds to those it keeps, on each side that is not a border of the image."""
+    """Width in pixels by which a window exceeds its kept part on each side that is not an image border."""
     result_tile: int
-    """Side of the result's tiles; a block keeps whole tiles, except at the image's lower and right borders."""
+    """Side of the result tiles in pixels; blocks keep whole tiles, except at the lower and right image borders."""
     kept: tuple[int, int]
-    """Rows and columns that a block keeps; the last block keeps fewer, or more by up to the margin."""
+    """Number of rows and columns kept by a block; the last block keeps fewer, or more by up to the margin."""
 
     @property
     def window(self) -> tuple[int, int]:
-        """Rows and columns of every window."""
+        """Number of rows and columns of every window."""
         height, width = (
             min(round_up(length, self.multiple), kept + 2 * self.margin)
             for length, kept in zip(self.size, self.kept, strict=True)
@@ -86,11 +86,11 @@ class Layout(BaseModel):
         return height, width
 
     def blocks(self) -> list[ImageBlock]:
-        """All blocks, row by row; each pixel of the image is kept by exactly one."""
+        """Return all blocks, row by row; each pixel of the image is kept by exactly one block."""
         return [ImageBlock(*spans) for spans in product(self.spans(0), self.spans(1))]
 
     def spans(self, axis: int) -> list[Span]:
-        """The blocks along one axis; starts and stops include the reflected pixels beyond the image."""
+        """Return the blocks along one axis; their starts and stops include reflected pixels beyond the image."""
         length, kept, window = self.size[axis], self.kept[axis], self.window[axis]
         padded = round_up(length, self.multiple)
         firsts = range(0, max(padded - self.margin, 1), kept) if window < padded else range(1)
@@ -99,14 +99,14 @@ class Layout(BaseModel):
         return [Span(start, start + window, *ends) for start, *ends in zip(starts, firsts, lasts, strict=True)]
 
     def result_tiles(self) -> tuple[int, int]:
-        """Number of tiles down and across the result."""
+        """Number of tile rows and tile columns of the result."""
         return ceil(self.size[0] / self.result_tile), ceil(self.size[1] / self.result_tile)
 
 
 def lay_out(height: int, width: int, *, multiple: int, margin: int, tile: int) -> Layout:
     """Cut an image into as few blocks as keep about ``tile`` x ``tile`` pixels each, all of equal size.
 
-    An axis of at most ``tile + 2 * margin`` pixels is not cut. ``margin`` is a multiple of ``multiple``.
+    An axis of at most ``tile + 2 * margin`` pixels is not cut. ``margin`` must be a multiple of ``multiple``.
     """
     result_tile = _result_tile(multiple, tile)
     kept = tuple(
@@ -134,5 +134,5 @@ def _result_tile(multiple: int, tile: int) -> int:
 def _kept(padded: int, *, tile: int, result_tile: int, margin: int) -> int:
     if padded <= tile + 2 * margin:
         return round_up(padded, result_tile)
-    inner = padded - margin  # the last block needs no margin beyond the image and keeps that many pixels more
+    inner = padded - margin  # the last block needs no margin beyond the image and can keep that many more pixels
     return round_up(ceil(inner / ceil(inner / tile)), result_tile)

@@ -1,4 +1,4 @@
-"""Choose the layout of an image: one call where it fits, else blocks with a receptive margin measured on the image."""
+"""Choose the layout of an image: a single call if possible, otherwise blocks with a margin measured on the image."""
 
 from itertools import product
 from typing import Final, NamedTuple
@@ -17,16 +17,16 @@ from maskwright.inference.tiling.window_predictor import WindowPredictor
 MIN_MARGIN: Final = 32
 """Smallest receptive margin, in pixels."""
 MAX_GIVEN_MARGIN: Final = 1024
-"""Largest margin that may be given, in pixels."""
+"""Largest margin that a user may specify, in pixels."""
 MAX_CHANGED_FRACTION: Final = 1e-4
-"""Fraction of a result's pixels whose class may differ from that of the widest margin."""
+"""Largest fraction of pixels whose class may differ from the result with the widest margin."""
 
-_CANDIDATES: Final = 16  # random positions, of which the most textured one is measured
-_TEXTURE_RADIUS: Final = 64  # pixels around a cut whose texture is compared
+_CANDIDATES: Final = 16  # number of random positions, the most textured of which is measured
+_TEXTURE_RADIUS: Final = 64  # distance in pixels from a cut within which texture is compared
 
 
 class Strips(NamedTuple):
-    """Two strips along one axis: the longer one continues beyond the cut at one end of the shorter one."""
+    """Two strips along one axis, the longer of which continues beyond the cut at one end of the shorter."""
 
     longer: slice
     shorter: slice
@@ -34,34 +34,36 @@ class Strips(NamedTuple):
 
 
 def fits_one_call(bundle: Bundle, height: int, width: int) -> bool:
-    """Whether an image of this size, at the network's scale, is predicted in one call, batched with others."""
+    """Return whether an image of this size, at the scale of the network, is predicted in one call, in a batch."""
     return height * width <= bundle.tile**2
 
 
 def max_margin(bundle: Bundle) -> int:
-    """Return the widest margin that is measured: half a tile, so a window has at most twice a tile's side."""
+    """Return the widest margin that is measured: half a tile, so that a window has at most twice the side of a tile."""
     return round_up(bundle.tile // 2, bundle.multiple)
 
 
 def check_margin(margin: int | None) -> None:
-    """Check a margin that was given.
+    """Check a margin specified by the user.
 
     Raises:
-        WrongArgument: It is negative, or above 1024 pixels.
+        WrongArgument: ``margin`` is negative or above 1024 pixels.
     """
     if margin is not None and not 0 <= margin <= MAX_GIVEN_MARGIN:
         raise wrong_argument("margin", margin, expected=f"0 to {MAX_GIVEN_MARGIN} pixels")
 
 
 def choose_layout(predictor: WindowPredictor, margin: int | None = None) -> Layout:
-    """Lay out an image; the layout depends on the image, the engine and ``margin`` alone.
+    """Lay out an image; the layout depends only on the image, the engine and ``margin``.
 
-    An image of at most ``bundle.tile`` ** 2 pixels is one block. Without ``margin``, so is one that a window of twice
-    a tile's side holds, since the widest margin would need such windows anyway; for others the margin is measured.
+    An image of at most ``bundle.tile`` ** 2 pixels is one block. Without ``margin``, so is an image that fits a window
+    of twice the side of a tile, since the widest margin would require such windows anyway; for larger images, the
+    margin is measured.
 
     Args:
-        predictor: The image and the engine.
-        margin: Pixels that a window adds on each side, rounded up to the network's multiple.
+        predictor: Predictor of windows, with the image and the engine.
+        margin: Width in pixels added to each side of a block, rounded up to the multiple of the network; None:
+            measured.
 
     Raises:
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
@@ -79,11 +81,11 @@ def measure_margin(predictor: WindowPredictor) -> int:
     """Measure the receptive margin: the distance from a window's border beyond which few classes change.
 
     Along each axis that may be cut, two strips where the image is most textured are predicted twice: cut at one end,
-    and continued there by the widest margin. Where both agree, the cut has no effect. At most 1 of 10,000 kept pixels
-    may differ.
+        and extended there by the widest margin. Where both predictions agree, the cut has no effect. At most 1 of
+        10,000 kept pixels may differ.
 
     Returns:
-        A multiple of the network's ``multiple``, from 32 pixels to half a tile, 512 by default.
+        Margin in pixels, a multiple of the network's ``multiple``, from 32 to half a tile (512 by default).
 
     Raises:
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
@@ -103,7 +105,7 @@ def measure_margin(predictor: WindowPredictor) -> int:
 
 
 def _changed_by_distance(predictor: WindowPredictor, axis: int, *, at_end: bool) -> NDArray[np.float64]:
-    """Fraction of pixels that a cut changes, by their distance from it, up to three quarters of a tile."""
+    """Return the fraction of pixels that a cut changes at each distance from it, up to three quarters of a tile."""
     strips = _textured_strips(predictor, axis, at_end=at_end)
     continued, cut = (_classes(predictor, axis, along, strips.across) for along in (strips.longer, strips.shorter))
     offset = strips.shorter.start - strips.longer.start
@@ -112,14 +114,14 @@ def _changed_by_distance(predictor: WindowPredictor, axis: int, *, at_end: bool)
 
 
 def _classes(predictor: WindowPredictor, axis: int, along: slice, across: slice) -> NDArray[np.uint8]:
-    """Label indices of a strip, (along, across)."""
+    """Return the label indices of a strip, (along, across)."""
     window = predictor.read(*((across, along) if axis else (along, across)))
     indices = predictor.engine.bundle.decide(predictor.probabilities(window))
     return indices.T if axis else indices
 
 
 def _textured_strips(predictor: WindowPredictor, axis: int, *, at_end: bool) -> Strips:
-    """Choose strips whose cut meets the most texture, of seeded random positions."""
+    """Choose strips with the most texture at their cut, among random positions drawn with a fixed seed."""
     source, bundle = predictor.source, predictor.engine.bundle
     size = (source.width, source.height) if axis else (source.height, source.width)
     lengths = *size, bundle.tile // 2, 3 * bundle.tile // 4, bundle.tile // 4
@@ -139,7 +141,7 @@ def _textured_strips(predictor: WindowPredictor, axis: int, *, at_end: bool) -> 
 
 
 def _texture(source: WindowSource, rows: slice, columns: slice) -> float:
-    """Mean standard deviation of the channels of some pixels; 0 where they cannot be read."""
+    """Return the mean standard deviation of the channels of a window, or 0 if the window cannot be read."""
     inside = slice(rows.start, min(rows.stop, source.height)), slice(columns.start, min(columns.stop, source.width))
     try:
         pixels = source.read(*inside).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Pad windows to the multiple that the network needs, by reflection at the lower and right borders of the image."""
+"""Pad windows to a multiple that the network accepts, by reflection at the lower and right borders of the image."""
 
 from typing import Any
 
@@ -16,5 +16,5 @@ def reflect_to_window(inside: NDArray[Any], rows: slice, columns: slice) -> NDAr
 
 
 def padded_coordinates(length: int, span: slice) -> NDArray[np.float32]:
-    """Coordinates of a window's rows or columns, from -1 to 1 over the image and reflected beyond it."""
+    """Return the coordinates of the rows or columns of a window, from -1 to 1 in the image and reflected beyond it."""
     return np.pad(ramp(length), (0, max(0, span.stop - length)), mode="reflect")[span]

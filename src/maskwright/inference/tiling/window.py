@@ -15,7 +15,7 @@ Pixels = NDArray[np.generic]
 
 
 class WindowSource(Protocol):
-    """The part of `maskwright.images.windows.Source` that predicting needs."""
+    """The part of the `maskwright.images.windows.Source` protocol that prediction requires."""
 
     height: int
     width: int
@@ -25,16 +25,16 @@ class WindowSource(Protocol):
     block: tuple[int, int]
 
     def read(self, rows: slice, columns: slice) -> NDArray[Any]:
-        """Pixels (h, w, channels) of a window inside the image; raises `UnreadableWindow`."""
+        """Return the pixels (h, w, channels) of a window inside the image; may raise `UnreadableWindow`."""
         ...
 
     def valid(self, rows: slice, columns: slice) -> NDArray[np.bool_]:
-        """Valid pixels (h, w) of a window inside the image; raises `UnreadableWindow`."""
+        """Return which pixels (h, w) of a window inside the image are valid; may raise `UnreadableWindow`."""
         ...
 
 
 class WindowFailure(NamedTuple):
-    """A part of an image that cannot be read: half-open ranges of rows and columns, and the reason."""
+    """A part of an image that cannot be read, with half-open ranges of rows and columns and the reason."""
 
     rows: tuple[int, int]
     columns: tuple[int, int]
@@ -42,19 +42,19 @@ class WindowFailure(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A window ready for an engine."""
+    """A window that is prepared for an engine."""
 
     images: NDArray[np.float32]
-    """A batch of one, (1, h, w, c); invalid pixels hold the mean pixel of the training images."""
+    """Batch of one window, (1, h, w, c), whose invalid pixels are set to the mean pixel of the training images."""
     valid: NDArray[np.bool_]
-    """Valid pixels, (h, w): neither nodata nor transparent nor unreadable."""
+    """Mask (h, w) of valid pixels, which are neither nodata nor transparent nor unreadable."""
     failures: tuple[WindowFailure, ...]
 
 
 def read_window(source: WindowSource, bundle: Bundle, *, rows: slice, columns: slice, file: str | Path) -> Window:
     """Read a window, which may extend beyond the image's lower and right borders by less than a multiple.
 
-    Where the network takes no alpha channel and the image has one, pixels of alpha 0 are invalid.
+    If the image has an alpha channel and the network does not accept one, pixels with an alpha of 0 are invalid.
 
     Raises:
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
@@ -80,12 +80,12 @@ def prepare_window(
     """Reflect the pixels of a window beyond the image's borders and prepare them for the network, (h, w, inputs).
 
     Args:
-        pixels: The part of the window that lies inside the image, (h, w, c).
-        bundle: The network's.
-        rows: Rows of the window, up to the network's next multiple beyond the image.
-        columns: Its columns.
-        size: Height and width of the image, in which coordinate channels count.
-        file: Named in errors.
+        pixels: Pixels (h, w, c) of the part of the window that is inside the image.
+        bundle: Bundle of the network.
+        rows: Row range of the window, which may extend to the next multiple of the network beyond the image.
+        columns: Column range of the window, which may extend to the next multiple of the network beyond the image.
+        size: Height and width of the image in pixels, to which the coordinate channels refer.
+        file: Path of the image, for error messages.
 
     Raises:
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
@@ -97,7 +97,7 @@ def prepare_window(
 
 
 def drops_alpha(channels: int, bundle: Bundle) -> bool:
-    """Whether images of ``channels`` channels have an alpha channel that the network does not take."""
+    """Return whether images of ``channels`` channels have an alpha channel that the network does not accept."""
     return channels in (2, 4) and bundle.channels < channels
 
 
@@ -119,9 +119,9 @@ def _read(
 def _read_by_tiles(
     source: WindowSource, rows: slice, columns: slice
 ) -> tuple[NDArray[Any], NDArray[np.bool_], tuple[WindowFailure, ...]]:
-    """Read a window by the file's own tiles, so that an unreadable tile does not affect the others."""
+    """Read a window tile by tile of the file, so that an unreadable tile does not affect the others."""
     shape = rows.stop - rows.start, columns.stop - columns.start
-    # Unreadable pixels are opaque, since partly transparent images are rejected.
+    # Unreadable pixels are marked as opaque, since partly transparent images are rejected.
     pixels = np.full((*shape, source.channels), opaque(source.dtype), source.dtype)
     valid, failures = np.zeros(shape, np.bool_), []
     for tile_rows in _tile_spans(rows, source.block[0]):

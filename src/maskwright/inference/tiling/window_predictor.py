@@ -1,4 +1,4 @@
-"""Predict windows of one image; each result depends on the image, the engine and the window alone."""
+"""Predict windows of one image; each result depends only on the image, the engine and the window."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ from maskwright.inference.tiling.window import Window, WindowSource, read_window
 @final
 @dataclass(frozen=True)
 class WindowPredictor:
-    """An engine and an image that is read by window; every process makes its own."""
+    """An engine and an image that is read window by window; every process creates its own predictor."""
 
     engine: Engine
     source: WindowSource
     file: str | Path
-    """The image's name, for errors."""
+    """Path of the image, for error messages."""
 
     def read(self, rows: slice, columns: slice) -> Window:
-        """Read a window, prepared for the engine.
+        """Read a window and prepare it for the engine.
 
         Raises:
             WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
@@ -33,7 +33,7 @@ class WindowPredictor:
         return read_window(self.source, self.engine.bundle, rows=rows, columns=columns, file=self.file)
 
     def read_ahead(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, Window]]:
-        """Yield each block with its window, in order; the next window is read while the caller computes."""
+        """Yield each block with its window, in order, reading the next window while the caller computes."""
         with BoundedPool[Window](limit=2) as reader:
             windows = reader.ahead(lambda block: self.read(*block.window), blocks, cost=lambda _: 1)
             yield from zip(blocks, windows, strict=True)
