@@ -37,7 +37,7 @@ ALLOWED = {
     "segmenter": {"errors", "images", "inference", "data", "training", "report", "export"},
     "cli": {
         *("errors", "framework", "images", "data", "networks", "inference", "metrics", "training", "export"),
-        *("conversion", "segmenter", "compare", "report", "tune", "tgs_salt"),
+        *("conversion", "segmenter", "compare", "report", "tune", "tgs_salt", "weights"),
     },
     "__init__": {"conversion", "errors", "losses", "metrics", "networks", "weights", "models", "segmenter"},
 }

@@ -6,7 +6,10 @@ from importlib.metadata import version
 
 import pytest
 
+from maskwright.errors import InputError
+from maskwright.weights.download import fetch
 from tests.cli.pairs import folders, paint
+from tests.weights.server import serving
 
 COMMANDS = (
     *("train", "find-lr", "evaluate", "compare", "tune", "ensemble", "submit", "predict", "check", "export"),
@@ -37,6 +40,13 @@ def test_every_command_has_verbose_and_quiet(command, maskwright_command):
     assert "--quiet" in out
 
 
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_help_lists_what_is_accepted_as_a_run(command, maskwright_command):
+    _, out, _ = maskwright_command(command, "--help")
+    line = next(line for line in out.splitlines() if " run " in line and "Folder of" in line)
+    assert all(kind in line for kind in ("a run", "an engine", "an ensemble"))
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("predict", "--help"), ("--version",)])
 def test_help_loads_no_framework_or_numpy(arguments):
     code = "import sys\nfrom maskwright.cli import main\ntry: main()\nfinally: print(*sys.modules, file=sys.stderr)"
@@ -53,6 +63,8 @@ def test_help_loads_no_framework_or_numpy(arguments):
         ("check",),
         ("--quiet", "--verbose", "backbones"),
         ("backbones", "--quiet", "--verbose"),
+        ("--quiet", "train", "--verbose", "--out", "run"),
+        ("--verbose", "backbones", "--quiet"),
         ("train", *DATA, "--out", "run", "--resume", "--explain"),
         ("predict", "run", "a.png", "b.png", "--out", "mask.tif"),
     ],
@@ -61,6 +73,62 @@ def test_wrong_usage_gives_code_2(arguments, maskwright_command):
     code, out, err = maskwright_command(*arguments)
     assert (code, out) == (2, "")
     assert err
+
+
+@pytest.mark.parametrize("arguments", [("--quiet", "backbones", "--quiet"), ("--verbose", "backbones", "--verbose")])
+def test_verbosity_can_be_repeated(arguments, maskwright_command):
+    assert maskwright_command(*arguments)[0] == 0
+
+
+OUTPUT_FILES = {
+    "compare": ("compare", "a", "b", "--out", "page.html"),
+    "find-lr": ("find-lr", *DATA, "--out", "rates.png"),
+    "submit": ("submit", "run", "--images", "images", "--out", "submission.csv"),
+    "convert-weights": ("convert-weights", "old.h5", "--out", "new.keras"),
+}
+
+
+@pytest.mark.parametrize("command", OUTPUT_FILES)
+def test_an_existing_output_file_gives_code_1(command, tmp_path, monkeypatch, maskwright_command):
+    monkeypatch.chdir(tmp_path)
+    *_, name = OUTPUT_FILES[command]
+    (tmp_path / name).write_text("mine")
+    code, _, err = maskwright_command(*OUTPUT_FILES[command])
+    assert code == 1
+    assert name in err
+    assert "--overwrite" in err
+    assert (tmp_path / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("exists", [False, True])
+@pytest.mark.parametrize("command", [*OUTPUT_FILES, "predict"])
+def test_a_wrong_suffix_of_the_output_gives_code_2(command, exists, tmp_path, monkeypatch, maskwright_command):
+    monkeypatch.chdir(tmp_path)
+    *arguments, _ = OUTPUT_FILES.get(command, ("predict", "run", "a.png", "--out", "masks"))
+    name = "mask.png" if command == "predict" else "wrong.onnx"
+    if exists:
+        (tmp_path / name).write_text("mine")
+    code, out, err = maskwright_command(*arguments, name)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"error: --out {name} ")
+    assert [path.name for path in tmp_path.iterdir()] == [name] * exists
+
+
+@pytest.mark.parametrize("quiet", [[], ["--quiet"]])
+def test_quiet_hides_the_bar_of_a_download(quiet, pairs, tmp_path, monkeypatch, maskwright_command):
+    def download(*_, **__):
+        fetch(server.file(), folder=tmp_path)
+        raise InputError(message="downloaded")
+
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich draws as on a terminal
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("maskwright.training.prepare.check_data", download)
+    with serving(b"weights") as server:
+        code, _, err = maskwright_command(*quiet, "check", *folders(pairs))
+    assert code == 1
+    assert (tmp_path / "weights.h5").read_bytes() == b"weights"
+    assert ("Downloading weights.h5" in err) is not bool(quiet)
+    assert "error: downloaded" in err
 
 
 @pytest.mark.parametrize("command", ["evaluate", "check"])

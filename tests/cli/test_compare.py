@@ -36,11 +36,11 @@ def test_an_existing_page_is_replaced_only_with_overwrite(runs, tmp_path, maskwr
     assert page.read_text(encoding="utf-8") != "mine"
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("page", "(none)"), ("scores.json", ".json")])
+@pytest.mark.parametrize(("name", "suffix"), [("page", "no suffix"), ("scores.json", "the suffix .json")])
 def test_a_page_requires_the_suffix_html(runs, tmp_path, maskwright_command, name, suffix):
     code, _, err = maskwright_command("compare", *runs, "--out", tmp_path / name)
-    assert code == 1
-    assert f"{name}: found the suffix {suffix}; expected a name in .html" in err
+    assert code == 2
+    assert f"--out {tmp_path / name} has {suffix}; expected a name in .html" in err
     assert not (tmp_path / name).exists()
 
 

@@ -14,6 +14,7 @@ from maskwright import segmenter
 from maskwright.data.scan import scan
 from maskwright.training import prepare
 from tests.cli.pairs import folders, paint
+from tests.tgs_salt.drawn_salt import draw_salt
 
 SMALL = ("--set", "network.backbone=resnet18", "--set", "network.decoder_filters=[16, 16, 8, 8, 8]")
 
@@ -143,6 +144,26 @@ def test_a_preset_requires_its_data(tmp_path, maskwright_command):
         assert code == 2
         assert err.startswith("error: --preset ")
         assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("options", [[], ["--explain"]])
+def test_a_preset_excludes_validation_images(options, tmp_path, maskwright_command):
+    draw_salt(tmp_path / "data")
+    arguments = ["--preset", "tgs-salt", "--data", tmp_path / "data", "--val-images", tmp_path / "val", *options]
+    code, _, err = maskwright_command("train", *arguments, "--out", tmp_path / "out")
+    assert code == 2
+    assert err.startswith("error: --preset without --seeds cannot be combined with --val-images; ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_preset_with_seeds_accepts_validation_images(tmp_path, monkeypatch, maskwright_command):
+    draw_salt(tmp_path / "data")
+    trained = []
+    monkeypatch.setattr("maskwright.cli.train._train_series", lambda recipe, *_, **options: trained.append(options))
+    folders = ["--data", tmp_path / "data", "--val-images", tmp_path / "val", "--val-masks", tmp_path / "val"]
+    arguments = ["--preset", "tgs-salt", *folders, "--seeds", "2", "--out", tmp_path / "out"]
+    assert maskwright_command("train", *arguments)[0] == 0
+    assert trained == [{"folds": None, "seeds": 2}]
 
 
 def test_data_is_read_once_and_not_by_a_resume_that_fails(pairs, tmp_path, monkeypatch, maskwright_command):

@@ -100,7 +100,7 @@ def test_submission_decodes_to_the_predicted_masks(trained_preset, maskwright_co
     assert not list(folder.glob(".submission*"))
     code, _, err = maskwright_command("submit", folder / "run", "--images", images, "--out", out)
     assert code == 1
-    assert re.search(r"submission\.csv: .*exists.* --overwrite", err)
+    assert re.search(r"submission\.csv: .*existing.* --overwrite", err)
 
 
 def test_unreadable_image_is_named_and_the_others_are_submitted(trained_preset, tmp_path, maskwright_command):

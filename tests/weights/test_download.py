@@ -1,5 +1,6 @@
 """Downloads over failing connections, from a server on this machine."""
 
+import errno
 import hashlib
 import os
 import subprocess
@@ -19,6 +20,7 @@ from maskwright.weights.download import (
     WrongDigest,
     cache_folder,
     fetch,
+    hidden_bars,
 )
 from maskwright.weights.http_transfer import OversizedFile, Patience, UnsafeAddress, transfer
 from tests.weights.server import SHORT_PATIENCE, Response, serving
@@ -352,6 +354,33 @@ def test_killed_download_continues_in_another_process(tmp_path):
     assert server.ranges == [None, f"bytes={size}-"]
 
 
+@pytest.fixture
+def no_locks(monkeypatch):
+    """Refuse locks, as some network drives do."""
+
+    def refuse(descriptor):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("maskwright.images.file_lock._lock", refuse)
+
+
+def test_without_locks_the_partial_file_of_another_process_is_not_used(tmp_path, no_locks):
+    others = {"weights.h5.part": b"partial", "weights.h5.part.etag": b'"first"'}
+    for name, content in others.items():
+        (tmp_path / name).write_bytes(content)
+    with serving(CONTENT, Response(send=100_000), Response()) as server:
+        assert fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE).read_bytes() == CONTENT
+    assert server.ranges == [None, "bytes=100000-"]
+    assert {name: (tmp_path / name).read_bytes() for name in others} == others
+    assert {path.name for path in tmp_path.iterdir()} == {"weights.h5", "weights.h5.sha256", *others}
+
+
+def test_without_locks_a_failed_download_leaves_no_files(tmp_path, no_locks):
+    with serving(CONTENT, Response(send=1000, ranges=False)) as server, pytest.raises(UnreachableWeights):
+        fetch(server.file(), folder=tmp_path, patience=SHORT_PATIENCE)
+    assert not list(tmp_path.iterdir())
+
+
 def test_progress_receives_transferred_and_total_bytes(tmp_path):
     calls = []
     with serving(CONTENT, Response(send=100_000), Response()) as server:
@@ -370,6 +399,16 @@ def test_no_progress_bar_without_a_terminal(tmp_path, capfd):
     with serving(CONTENT) as server:
         fetch(server.file(), folder=tmp_path)
     assert capfd.readouterr() == ("", "")
+
+
+def test_hidden_bars_are_not_drawn_on_a_terminal(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("FORCE_COLOR", "1")  # Rich draws as on a terminal
+    with serving(CONTENT) as server:
+        with hidden_bars():
+            fetch(server.file("a.h5"), folder=tmp_path)
+        assert capfd.readouterr() == ("", "")
+        fetch(server.file("b.h5"), folder=tmp_path)
+        assert "Downloading b.h5" in capfd.readouterr().err
 
 
 def test_download_does_not_import_keras():

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from maskwright.cli.console import print_line, print_note
-from maskwright.cli.options import NO_DEFAULT, Classes, MaskValuesOption, Overwrite, split_names
+from maskwright.cli.options import NO_DEFAULT, Classes, MaskValuesOption, Overwrite, UnusableOption, split_names
 
 
 def convert_weights(
@@ -46,10 +46,13 @@ def convert_weights(
     from maskwright.framework import load_keras
 
     load_keras()
-    from maskwright.conversion.convert_weights import convert, named_values
+    from maskwright.conversion.convert_weights import convert, mismatched_suffix, named_values
     from maskwright.data.mask_values import parse_mask_values
     from maskwright.training.recipe_text import parse_assignments
 
+    if (suffix := mismatched_suffix(out, to=to)) is not None:
+        expected = f"a file that ends in {suffix}, or a folder"
+        raise UnusableOption(option="--out", problem=f"{out} has the suffix {out.suffix}", expected=expected)
     values = parse_mask_values(mask_values) if mask_values is not None else named_values(split_names(classes))
     options = parse_assignments(settings or [])
     converted = convert(source, out, to=to, mask_values=values, overwrite=overwrite, options=options)

@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from maskwright.cli.console import Verbosity, interruptible, set_verbosity
+from maskwright.cli.console import Verbosity, interruptible, is_quiet, is_verbose, set_verbosity
 from maskwright.errors import InputError
 
 # Fields of the recipe have no default here: a field that is not given is chosen from the data.
@@ -66,20 +67,22 @@ PythonFile = Annotated[
         **NO_DEFAULT,
     ),
 ]
-Run = Annotated[Path, typer.Argument(help="Folder of a run, or of an engine exported from one.", show_default=False)]
+Run = Annotated[
+    Path, typer.Argument(help="Folder of a run, of an engine exported from one, or of an ensemble.", show_default=False)
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Print every file that a warning is about.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
 
 class UnusableOption(InputError):
-    """An option that cannot be combined with the others, or that requires another one; exit code 2."""
+    """An option that excludes or requires another one, or an ``--out`` with the wrong suffix; exit code 2."""
 
     text = "{option} {problem}; expected {expected}."
 
 
 class UnusableOutput(InputError):
-    """A name that a command cannot write its result to."""
+    """An existing file or folder that a command must not replace; exit code 1."""
 
     text = "--out {file}: found {found}; expected {expected}."
 
@@ -88,10 +91,12 @@ def check_output_file(file: Path, *, suffix: str, overwrite: bool) -> None:
     """Check the name of a result that is a file.
 
     Raises:
-        UnusableOutput: The name has another suffix, or exists and must not be replaced.
+        UnusableOption: The name has another suffix.
+        UnusableOutput: The name exists and must not be replaced.
     """
     if file.suffix.lower() != suffix:
-        raise UnusableOutput(file=file, found=f"the suffix {file.suffix or '(none)'}", expected=f"a name in {suffix}")
+        problem = f"{file} has {f'the suffix {file.suffix}' if file.suffix else 'no suffix'}"
+        raise UnusableOption(option="--out", problem=problem, expected=f"a name in {suffix}")
     if file.is_dir():
         raise UnusableOutput(file=file, found="a folder of that name", expected=f"a new name in {suffix}")
     if file.exists() and not overwrite:
@@ -135,9 +140,9 @@ def choose_verbosity(*, verbose: bool, quiet: bool) -> None:
     """Set the verbosity that a command or the application was given; neither leaves it as it is.
 
     Raises:
-        UnusableOption: Both were given.
+        UnusableOption: Both were given, together or one before and one after the name of the command.
     """
-    if verbose and quiet:
+    if (verbose or is_verbose()) and (quiet or is_quiet()):
         raise UnusableOption(option="--quiet", problem="cannot be combined with --verbose", expected="one of them")
     if verbose or quiet:
         set_verbosity(Verbosity.VERBOSE if verbose else Verbosity.QUIET)
@@ -152,13 +157,22 @@ def unwrap_paragraphs(docstring: str) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in docstring.split("\n\n"))
 
 
+def _hide_bars_if_quiet() -> AbstractContextManager[None]:
+    """Return a context that hides the progress bars of downloads if only errors are printed."""
+    if not is_quiet():
+        return nullcontext()
+    from maskwright.weights.download import hidden_bars
+
+    return hidden_bars()
+
+
 def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
     """Add ``--verbose`` and ``--quiet`` to a command, and end it with exit code 130 on Ctrl-C."""
 
     @wraps(command)
     def wrapped(*args: Any, verbose: bool = False, quiet: bool = False, **options: Any) -> None:
         choose_verbosity(verbose=verbose, quiet=quiet)
-        with interruptible("Run the same command again to repeat it."):
+        with interruptible("Run the same command again to repeat it."), _hide_bars_if_quiet():
             command(*args, **options)
 
     # Typer reads the options of a command from its signature and annotations.

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from maskwright.cli.console import counter, exit_if_failed, interruptible, load_framework_for, print_line
-from maskwright.cli.options import NO_DEFAULT, Overwrite
+from maskwright.cli.options import NO_DEFAULT, Overwrite, check_output_file
 
 
 def submit(
@@ -23,6 +23,7 @@ def submit(
     from maskwright.inference.predict_folder import PredictionJob
     from maskwright.tgs_salt.submission import write_submission
 
+    check_output_file(out, suffix=".csv", overwrite=overwrite)
     load_framework_for(run)
     job = PredictionJob(load_predictor(run), predictor_digest(run))
     with interruptible(), counter("Predicting") as count:

@@ -157,6 +157,10 @@ def _check_options(given: Mapping[str, object]) -> None:
     for option, required, expected in _REQUIREMENTS:
         if given[option] and not given[required]:
             raise UnusableOption(option=option, problem=f"requires {required}", expected=expected)
+    if given["--preset"] and given["--val-images"] and not given["--seeds"]:
+        # A preset trains folds by default, and each fold holds out its own images.
+        problem = "without --seeds cannot be combined with --val-images"
+        raise UnusableOption(option="--preset", problem=problem, expected="one of them, or --seeds as well")
 
 
 def train_run(

@@ -128,9 +128,18 @@ def convert(
     return Converted(out, loaded.notes)
 
 
-def _check_out(out: Path, *, to: Format, is_run: bool, overwrite: bool) -> None:
+def mismatched_suffix(out: Path, *, to: Format) -> str | None:
+    """Return the suffix of files in the format ``to`` if ``out`` has the suffix of another format, otherwise None.
+
+    >>> mismatched_suffix(Path("a.onnx"), to="keras"), mismatched_suffix(Path("folder"), to="keras")
+    ('.keras', None)
+    """
     suffix = ".safetensors" if to == "smp" else ".keras"
-    if out.suffix in {*_LEGACY, *SUFFIXES, ".keras", ".onnx", ".pb", ".json"} - {suffix}:
+    return suffix if out.suffix in {*_LEGACY, *SUFFIXES, ".keras", ".onnx", ".pb", ".json"} - {suffix} else None
+
+
+def _check_out(out: Path, *, to: Format, is_run: bool, overwrite: bool) -> None:
+    if (suffix := mismatched_suffix(out, to=to)) is not None:
         raise wrong_argument("out", str(out), expected=f"a file that ends in {suffix}, or a folder")
     if is_run:
         kind, content = "a run", BUNDLE_FILE

@@ -2,11 +2,11 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from os import PathLike
 from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Final
 
 from rich.console import Console
@@ -19,6 +19,8 @@ from maskwright.weights.catalogue import PublishedFile
 from maskwright.weights.http_transfer import Patience, Progress, Unreachable, discard, transfer
 
 CHUNK_BYTES: Final = 2**20
+
+_bars_are_hidden = False
 
 
 class UnreachableWeights(InputError):
@@ -60,7 +62,7 @@ def cache_folder() -> Path:
     if home := os.environ.get("KERAS_HOME"):
         return Path(home) / "models"
     # The same fallback as in Keras, so files that Keras downloaded are found.
-    base = Path.home() if os.access(Path.home(), os.W_OK) else Path(tempfile.gettempdir())
+    base = Path.home() if os.access(Path.home(), os.W_OK) else Path(gettempdir())
     return base / ".keras" / "models"
 
 
@@ -69,8 +71,9 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
 
     An existing file with the published digest is used, also if another library downloaded it. The SHA-256 of the first
     accepted file is stored next to it, and a different file is refused later. An interrupted download continues, also
-    in another process. If several processes need the file, one downloads it and the others wait. A terminal shows a
-    progress bar.
+    in another process. If several processes need the file, one downloads it and the others wait. On a file system
+    without locks, each process downloads the file, and another call does not continue an interrupted download. A
+    terminal shows a progress bar, except within `hidden_bars`.
 
     Args:
         file: An entry of `PUBLISHED`.
@@ -89,16 +92,38 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
     try:
         if not _is_published(target, file, target=target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            with _bar(file.name) as progress, locked(target.with_name(f"{target.name}.lock"), busy=None):
+            with _bar(file.name) as progress, _partial_file(target) as part:
                 if not _is_published(target, file, target=target):  # another process may have downloaded it meanwhile
-                    _download(file, target, patience=patience, progress=progress)
+                    _download(file, target, part, patience=patience, progress=progress)
     except OSError as error:
         raise CacheUnusable(path=target, reason=error.strerror or error) from error
     return target
 
 
-def _download(file: PublishedFile, target: Path, *, patience: Patience, progress: Progress) -> None:
-    part = target.with_name(f"{target.name}.part")
+@contextmanager
+def hidden_bars() -> Iterator[None]:
+    """Show no progress bars of downloads while the block runs, in any thread."""
+    global _bars_are_hidden
+    before, _bars_are_hidden = _bars_are_hidden, True
+    try:
+        yield
+    finally:
+        _bars_are_hidden = before
+
+
+@contextmanager
+def _partial_file(target: Path) -> Iterator[Path]:
+    """Yield the path of the partial download, which no other process writes while the block runs."""
+    reasons: list[str] = []
+    with locked(target.with_name(f"{target.name}.lock"), busy=None, unsupported=reasons.append):
+        if not reasons:
+            yield target.with_name(f"{target.name}.part")
+            return
+        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+            yield Path(folder, f"{target.name}.part")
+
+
+def _download(file: PublishedFile, target: Path, part: Path, *, patience: Patience, progress: Progress) -> None:
     found = ""
     for _ in range(1 + part.exists()):  # an earlier partial download may be damaged: then start again once
         try:
@@ -158,6 +183,7 @@ def _algorithm_name(file: PublishedFile) -> str:
 @contextmanager
 def _bar(name: str) -> Iterator[Progress]:
     console = Console(stderr=True)
+    is_hidden = _bars_are_hidden or not console.is_terminal
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -165,6 +191,6 @@ def _bar(name: str) -> Iterator[Progress]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with ProgressBar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with ProgressBar(*columns, console=console, transient=True, disable=is_hidden) as bar:
         task = bar.add_task(f"Downloading {name}", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
