@@ -1,5 +1,6 @@
 """The synthetic data set: deterministic, labelled exactly, and not separable by colour."""
 
+import time
 from itertools import product
 from pathlib import Path
 
@@ -167,6 +168,21 @@ def test_a_wrong_number_is_an_error_before_anything_is_drawn(tmp_path, argument,
     with pytest.raises(WrongArgument, match=message):
         draw_demo(tmp_path, **argument)
     assert not drawn(tmp_path)
+
+
+def test_the_time_budget_of_the_demo_begins_after_drawing(tmp_path, monkeypatch, maskwright_command):
+    class Begun(Exception):
+        """The training begins."""
+
+    def train_run(*_, started, **__):
+        assert started >= drawn_at[0]
+        raise Begun
+
+    drawn_at = []
+    monkeypatch.setattr("maskwright.data.demo.draw_demo", lambda folder: drawn_at.append(time.monotonic()))
+    monkeypatch.setattr("maskwright.cli.demo.train_run", train_run)
+    with pytest.raises(Begun):
+        maskwright_command("demo", "--out", tmp_path / "demo")
 
 
 def test_the_demo_runs_from_drawing_to_overlays(tmp_path, maskwright_command):

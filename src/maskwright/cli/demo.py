@@ -25,7 +25,6 @@ def demo(
     from maskwright.training.recipe_fields import recipe_fields
     from maskwright.training.run import Run
 
-    started = time.monotonic()
     data, run = out / "data", out / "run"
     fields = recipe_fields(
         images=data / "train/images",
@@ -39,7 +38,7 @@ def demo(
     recipe = Recipe.from_dict(fields)
     is_resumed(Run(run), recipe, overwrite=overwrite)  # an error about the output comes before the data is drawn
     draw_demo(data)
-    train_run(recipe, run, None, started=started, overwrite=overwrite)
+    train_run(recipe, run, None, started=time.monotonic(), overwrite=overwrite)
     evaluate(run, data / "new/images", data / "new/masks", json_file=out / "new.json")
     predict(run, [str(data / "new/images")], out / "masks", overlay=True, overwrite=overwrite)
     print_line(f"Open {run / 'report.html'} in a browser. Masks and overlays of the new images: {out / 'masks'}")
