@@ -34,6 +34,17 @@ def test_a_full_disk_causes_one_warning_until_a_write_succeeds(tmp_path):
     assert len(warnings) == 2
 
 
+def test_a_limit_on_the_file_size_is_raised_with_the_name_of_the_file(tmp_path):
+    def exceed():
+        raise OSError(errno.EFBIG, "File too large")
+
+    warnings = []
+    with pytest.raises(OSError, match=r"a\.npz") as caught:
+        WriteOrWarn(warnings.append)(tmp_path / "a.npz", exceed)
+    assert caught.value.errno == errno.EFBIG
+    assert warnings == []
+
+
 def test_other_errors_are_raised(tmp_path):
     def forbidden():
         raise PermissionError(errno.EACCES, "Permission denied", "a.npz")

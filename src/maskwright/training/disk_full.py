@@ -1,5 +1,6 @@
 """Write files of a training on a disk that may be full."""
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -31,11 +32,16 @@ class WriteOrWarn:
         self._has_warned = False
 
     def __call__(self, file: Path, write: Callable[[], None]) -> bool:
-        """Call ``write`` and return whether the disk had room for ``file``; other errors are raised."""
+        """Call ``write`` and return whether the disk had room for ``file``.
+
+        Raises:
+            OSError: Another error, such as a limit on the size of a file.
+        """
         try:
             write_or_raise(file, write)
         except OSError as error:
-            if not is_disk_full(error):
+            # A later attempt exceeds a limit on the size of a file as well.
+            if not is_disk_full(error) or error.errno == errno.EFBIG:
                 raise
             if not self._has_warned:
                 folder = next(parent for parent in file.absolute().parents if parent.exists())
