@@ -12,6 +12,7 @@ from maskwright.training.begin_or_resume import (
     is_resumed,
 )
 from maskwright.training.custom import CustomParts
+from maskwright.training.recipe import Recipe
 from maskwright.training.recipe_fields import recipe_fields
 from maskwright.training.run import Run
 from maskwright.training.run_records import write_facts
@@ -88,6 +89,76 @@ def test_settings_given_with_resume_must_be_those_of_the_run(tmp_path):
         check_same_settings(run.folder, recipe_fields(epochs=4))
     with pytest.raises(OtherRecipe, match=r"training\.progressive_resize=None is not \{'until': 0\.7"):
         check_same_settings(run.folder, recipe_fields(settings=["training.progressive_resize=null"]))
+
+
+PLANNED = (
+    RECIPE.changed("data", mask_values={0: "background", 255: "cell"})
+    .changed("network", backbone="resnet18")
+    .changed(
+        "training",
+        **{
+            "epochs": None,
+            "time_budget": 1800.0,
+            "patch_size": (64, 64),
+            "batch_size": 4,
+            "class_weights": {"cell": 2.0},
+        },
+        progressive_resize=None,
+    )
+)
+
+
+@pytest.fixture
+def planned_run(tmp_path):
+    """A run that was requested without any settings, and whose fields were planned."""
+    requested = Recipe.from_dict({"data": {"images": "i", "masks": "m", "classes": 2}})
+    run = begun_run(tmp_path / "run")
+    run.begin(PLANNED.to_yaml(), requested=requested.to_yaml())
+    run.write_split(train=[], validation=[])
+    run.bundle.write_text("{}")
+    return run
+
+
+def test_the_recipe_that_started_a_run_is_accepted_with_resume(planned_run):
+    check_same_settings(planned_run.folder, recipe_fields(recipe=planned_run.requested))
+    check_same_settings(planned_run.folder, recipe_fields(recipe=planned_run.recipe))
+
+
+@pytest.mark.parametrize(
+    "field", ["data.mask_values", "training.time_budget", "training.patch_size", "training.class_weights"]
+)
+def test_a_null_of_a_planned_field_is_accepted_with_resume(planned_run, field):
+    check_same_settings(planned_run.folder, recipe_fields(settings=[f"{field}=null"]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.batch_size=8", r"training\.batch_size=8 is not 4"),
+        ("training.patch_size=[96, 96]", r"training\.patch_size=\(96, 96\) is not \(64, 64\)"),
+        ("training.patience=5", r"training\.patience=5 is not None"),
+        ("training.progressive_resize.scale=0.5", r"training\.progressive_resize=\{.*'scale': 0\.5\} is not None"),
+    ],
+)
+def test_a_setting_that_differs_from_the_plan_is_refused_with_resume(planned_run, setting, message):
+    with pytest.raises(OtherRecipe, match=message):
+        check_same_settings(planned_run.folder, recipe_fields(settings=[setting]))
+
+
+def test_a_recipe_with_one_other_setting_is_refused_with_resume(planned_run):
+    fields = recipe_fields(recipe=planned_run.requested, settings=["training.seed=7"])
+    with pytest.raises(OtherRecipe, match=r"training\.seed=7 is not 0"):
+        check_same_settings(planned_run.folder, fields)
+
+
+def test_a_null_of_a_given_field_is_refused_with_resume(tmp_path):
+    run = begun_run(tmp_path / "run")
+    recipe = RECIPE.changed("training", patience=5)
+    run.begin(recipe.to_yaml(), requested=recipe.to_yaml())
+    run.write_split(train=[], validation=[])
+    run.bundle.write_text("{}")
+    with pytest.raises(OtherRecipe, match=r"training\.patience=None is not 5"):
+        check_same_settings(run.folder, recipe_fields(settings=["training.patience=null"]))
 
 
 def mean(truth, prediction):

@@ -137,6 +137,35 @@ def test_a_null_setting_overrides_a_preset_and_an_absent_argument_does_not():
     assert (recipe.training.epochs, recipe.training.time_budget) == (None, 300)
 
 
+def test_epochs_and_a_time_budget_in_two_settings_are_an_error():
+    settings = ["training.epochs=3", "training.time_budget=20m"]
+    for given in (settings, settings[::-1]):
+        with pytest.raises(WrongRecipe, match="give time_budget or epochs, not both"):
+            Recipe.from_dict(recipe_fields(images="/i", masks="/m", settings=given))
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"recipe": {"training": {"epochs": 2}}, "settings": ["training.time_budget=5m"]}, (None, 300)),
+        (
+            {"recipe": {"training": {"time_budget": 60}}, "settings": ["training.seed=1", "training.epochs=3"]},
+            (3, None),
+        ),
+        ({"settings": ["training.time_budget=5m"], "epochs": 3}, (3, None)),
+    ],
+)
+def test_a_training_length_replaces_that_of_an_earlier_source(sources, expected):
+    training = Recipe.from_dict(recipe_fields(images="/i", masks="/m", **sources)).training
+    assert (training.epochs, training.time_budget) == expected
+
+
+def test_a_null_in_a_field_that_requires_a_value_is_an_error():
+    fields = recipe_fields(images="/i", masks="/m", settings=["training.batch_size=null"])
+    with pytest.raises(WrongRecipe, match=r"training\.batch_size=None: "):
+        Recipe.from_dict(fields)
+
+
 def test_an_empty_section_of_a_file_has_no_fields():
     assert Recipe.from_dict(recipe_fields(images="/i", masks="/m", recipe={"training": None})).training.batch_size == 8
 
@@ -149,7 +178,8 @@ def test_a_loss_without_terms_is_an_error():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("training.batch_size", r"expected section\.field=value"),
+        ("training.batch_size", r"expected section\.field=value\.$"),
+        ("batch_size", r"Did you mean training\.batch_size=\?"),
         ("batch_size=4", r"Did you mean training\.batch_size=4\?"),
         ("training.loss={", "as YAML"),
     ],

@@ -8,6 +8,7 @@ from maskwright.errors import InputError
 from maskwright.images.output_folder import check_output_folder
 from maskwright.training.recipe import Recipe
 from maskwright.training.recipe_fields import merge_fields
+from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import Run
 
 if TYPE_CHECKING:  # Keras is not loaded before the settings are checked
@@ -73,6 +74,9 @@ def check_unfinished(run: Run) -> None:
 def check_same_settings(out: Path, settings: Mapping[str, Any]) -> None:
     """Check that settings given with ``--resume`` are those of the run.
 
+    The settings that the run was requested with are accepted as a whole. Otherwise each setting must have its value in
+    the complete recipe; a null that the run was also requested with may have been replaced by a planned value.
+
     Args:
         out: The folder of the run.
         settings: Nested fields of a recipe, see `maskwright.training.recipe_fields.recipe_fields`.
@@ -83,7 +87,10 @@ def check_same_settings(out: Path, settings: Mapping[str, Any]) -> None:
     """
     run = Run(out)
     check_unfinished(run)
+    if _is_requested_recipe(run, settings):
+        return
     before = run.read_recipe().model_dump()
+    requested = Recipe.load(run.requested).model_dump() if run.requested.is_file() else before
     now = Recipe.from_dict(merge_fields(before, settings), source="options").model_dump()
     # The recipe of a run replaces classes and the ignored value by the meaning of each mask value.
     derived = (("data", "classes"), ("data", "ignore"))
@@ -91,10 +98,20 @@ def check_same_settings(out: Path, settings: Mapping[str, Any]) -> None:
         f"{section}.{name}={now[section][name]} is not {value}"
         for section, fields in before.items()
         for name, value in fields.items()
-        if now[section][name] != value and (section, name) not in derived
+        if now[section][name] != value
+        and (section, name) not in derived
+        and not (now[section][name] is None and requested[section][name] is None)
     ]
     if changed:
         raise OtherRecipe(folder=out, found="; ".join(changed))
+
+
+def _is_requested_recipe(run: Run, settings: Mapping[str, Any]) -> bool:
+    """Return whether ``settings`` are the complete recipe that the run began with."""
+    try:
+        return run.began_with(Recipe.from_dict(settings))
+    except WrongRecipe:  # a field is missing
+        return False
 
 
 def check_same_custom_parts(folder: Path, recipe: Recipe, custom: "CustomParts") -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel
 
@@ -10,6 +10,8 @@ from maskwright.training.recipe import Recipe
 from maskwright.training.recipe_text import WrongRecipe, field_paths, nested_section, parse_value, read_yaml
 
 Fields = Mapping[str, Any]
+
+_LENGTH_FIELDS: Final = ("epochs", "time_budget")  # of the training section; a recipe has at most one of them
 
 
 def recipe_fields(
@@ -32,6 +34,7 @@ def recipe_fields(
 
     Later sources override earlier ones: ``preset``, ``recipe``, ``settings``, then the named arguments. An argument
     that is None is not given. A null in ``recipe`` or ``settings`` is a value: it turns an optional section off.
+    Settings are one source: both ``epochs`` and ``time_budget`` among them are kept, and are an error of the recipe.
 
     Args:
         images: See `maskwright.training.recipe.DataRecipe`, also for the arguments up to ``mask_suffix``.
@@ -67,7 +70,9 @@ def recipe_fields(
     training = {"time_budget": time_budget, "epochs": epochs}
     arguments = {name: given for name, given in (("data", _given(data)), ("training", _given(training))) if given}
     file_fields = read_yaml(recipe) if isinstance(recipe, Path) else recipe
-    return merge_fields(preset or {}, file_fields or {}, *map(parse_setting, settings), arguments)
+    merged = merge_fields(preset or {}, file_fields or {})
+    merged = _merge_source(merged, [parse_setting(setting) for setting in settings])
+    return merge_fields(merged, arguments)
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
@@ -82,7 +87,8 @@ def parse_setting(setting: str) -> dict[str, Any]:
     path, equals, value = setting.partition("=")
     *sections, name = path.strip().split(".")
     if not equals or not sections:
-        near = [known for known in field_paths(Recipe) if known.endswith(f".{name}")]
+        known = field_paths(Recipe)
+        near = [] if path.strip() in known else [field for field in known if field.endswith(f".{name}")]
         hint = f" Did you mean {near[0]}={value}?" if near else ""
         raise WrongRecipe(source=f"--set {setting}", problems=f"expected section.field=value.{hint}")
     fields: dict[str, Any] = {name: parse_value(setting, value)}
@@ -94,23 +100,36 @@ def parse_setting(setting: str) -> dict[str, Any]:
 def merge_fields(*sources: Fields) -> dict[str, Any]:
     """Merge nested fields section by section; later sources override earlier ones.
 
-    Mappings that are not sections, such as a loss, are replaced whole. ``epochs`` and ``time_budget`` replace each
-    other.
+    Mappings that are not sections, such as a loss, are replaced whole. ``epochs`` or ``time_budget`` of a source
+    replaces both of earlier ones.
 
     >>> merge_fields({"training": {"epochs": 3, "loss": {"dice": 1}}}, {"training": {"loss": {"focal": 1}}})
     {'training': {'epochs': 3, 'loss': {'focal': 1}}}
     """
     merged: dict[str, Any] = {}
     for fields in sources:
+        merged = _merge_source(merged, [fields])
+    return merged
+
+
+def _merge_source(earlier: Fields, parts: Sequence[Fields]) -> dict[str, Any]:
+    """Merge the parts of one source, in order; a training length in any of them replaces the earlier length."""
+    merged = dict(earlier)
+    training = merged.get("training")
+    if isinstance(training, Mapping) and any(map(_has_length, parts)):
+        merged["training"] = {name: value for name, value in training.items() if name not in _LENGTH_FIELDS}
+    for fields in parts:
         merged = _merged(merged, fields, Recipe)
     return merged
 
 
+def _has_length(fields: Fields) -> bool:
+    training = fields.get("training")
+    return isinstance(training, Mapping) and any(training.get(name) is not None for name in _LENGTH_FIELDS)
+
+
 def _merged(earlier: Fields, later: Fields, model: type[BaseModel]) -> dict[str, Any]:
     merged = dict(earlier)
-    if any(later.get(name) is not None for name in ("epochs", "time_budget")):
-        merged.pop("epochs", None)
-        merged.pop("time_budget", None)
     for name, value in later.items():
         field = model.model_fields.get(name)
         section = None if field is None else nested_section(field.annotation)
