@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import keras
 
@@ -104,7 +105,15 @@ def validation_set(prepared: Prepared) -> ValidationSet:
     return ValidationSet(prepared.validation, sizes, prepared.mask_values)
 
 
-def plan_of(run: Run, prepared: Prepared, networks: Networks, patches: Patches, report: CheckReport | None) -> Plan:
+def plan_of(
+    run: Run,
+    prepared: Prepared,
+    networks: Networks,
+    patches: Patches,
+    report: CheckReport | None,
+    *,
+    warnings_file: Path | None,
+) -> Plan:
     """Return the settings of a training and its expected cost on this machine.
 
     Args:
@@ -113,13 +122,13 @@ def plan_of(run: Run, prepared: Prepared, networks: Networks, patches: Patches, 
         networks: The network in training.
         patches: Its batches.
         report: Result of the data check; None if the run is resumed.
+        warnings_file: File that lists the warnings of ``report``, if it was written.
     """
     training = prepared.recipe.training
     cost = estimate_cost(
         networks.training, patch=patches.patch_size, batch_size=training.batch_size, cache_bytes=prepared.cache_bytes
     )
     steps = None if training.epochs is None else training.epochs * patches.steps_per_epoch
-    warnings_file = run.data_warnings if run.data_warnings.is_file() else None
     return Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run, warnings_file=warnings_file)
 
 

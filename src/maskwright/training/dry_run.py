@@ -37,7 +37,8 @@ def explain(
     """
     prepared, report = prepare_data(record_custom_parts(recipe, custom), progress=progress)
     networks = build_networks(prepared, custom, pretrained=False)
-    return plan_of(Run(Path(out)), prepared, networks, build_patches(prepared, custom), report)
+    patches = build_patches(prepared, custom)
+    return plan_of(Run(Path(out)), prepared, networks, patches, report, warnings_file=None)
 
 
 def find_lr(

@@ -140,7 +140,8 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
     run.report.unlink(missing_ok=True)  # its presence marks a complete run
     patches = build_patches(prepared, session.custom)
     _write_contact_sheet(run.contact_sheet, patches, prepared.bundle)
-    reporter.plan(plan_of(run, prepared, networks, patches, report))
+    warnings_file = run.data_warnings if run.data_warnings.is_file() else None
+    reporter.plan(plan_of(run, prepared, networks, patches, report, warnings_file=warnings_file))
     setup = TrainingSetup(
         run=run,
         recipe=recipe.training,
