@@ -6,7 +6,7 @@ import yaml
 from maskwright.data.fingerprint import Fingerprint
 from maskwright.data.grouping import Groups
 from maskwright.training.plan import DEFAULT_SECONDS, GIVEN, RULES, decisions_of_run, plan_recipe, split_decision
-from maskwright.training.recipe import Recipe
+from maskwright.training.recipe import ProgressiveResize, Recipe
 
 
 def data(**changed):
@@ -123,6 +123,23 @@ def test_a_patch_covers_the_median_image_or_the_context_of_objects(sizes, object
     value, text = planned("training.patch_size", data(sizes=(sizes,) * 9, object_width=objects))
     assert value == patch
     assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("width", "given", "expected", "is_given"),
+    [
+        (19, {"scale": 0.5}, None, False),
+        (20, {"scale": 0.5}, ProgressiveResize(scale=0.5), False),
+        (19, {"until": 0.5}, ProgressiveResize(until=0.5), True),
+        (20, None, None, True),
+    ],
+)
+def test_progressive_resizing_is_given_by_null_or_its_end_not_by_its_scale(width, given, expected, is_given):
+    value, reason = planned(
+        "training.progressive_resize", data(object_width=width), training={"progressive_resize": given}
+    )
+    assert value == expected
+    assert (reason == GIVEN) == is_given
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,10 @@ def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH_PIXELS) ->
 
 
 def choose_progressive_resize(data: Fingerprint, recipe: Recipe) -> tuple[ProgressiveResize | None, str]:
-    """Choose the recipe's progressive resizing, or none if reduced images would lose thin objects."""
+    """Choose the recipe's progressive resizing, or none if reduced images would lose thin objects.
+
+    The resizing is given, and this rule not applied, if it is null or has ``until``.
+    """
     if _is_thin(data):
         return None, f"objects {data.object_width:.0f} pixels wide would be lost"
     return recipe.training.progressive_resize, "more and faster steps with smaller patches"
@@ -304,9 +307,13 @@ _REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # a given field on the r
 
 def _is_given(recipe: Recipe, field: str) -> bool:
     section, _, name = field.partition(".")
-    fields = getattr(recipe, section)
+    fields, value = getattr(recipe, section), _value(recipe, field)
+    if name not in fields.model_fields_set:
+        return False
+    if isinstance(value, ProgressiveResize):  # `scale` alone does not turn the resizing on for thin objects
+        return "until" in value.model_fields_set
     is_null_a_value = type(fields).model_fields[name].default is not None
-    return name in fields.model_fields_set and (is_null_a_value or _value(recipe, field) is not None)
+    return is_null_a_value or value is not None
 
 
 def _value(recipe: Recipe, field: str) -> Any:
