@@ -14,10 +14,17 @@ def recovered(current, saved):
 
 def test_the_step_is_the_checkpoints_and_the_results_are_the_current_ones():
     results = {"first_step_ended": 3.0, "best": 0.7, "best_step": 8, "best_sample": [0.7]}
-    results |= {"validation_images": 32, "snapshots": 2}
+    results |= {"validation_images": 32, "snapshots": 2, "reserved_seconds": 7.0}
     current = State(step=9, **results, history=[{"step": 4}, {"step": 8}], losses=[0.1])
     saved = State(
-        step=4, first_step_ended=1.0, best=0.2, best_step=4, best_sample=[0.2], snapshots=1, history=[{"step": 4}]
+        step=4,
+        first_step_ended=1.0,
+        best=0.2,
+        best_step=4,
+        best_sample=[0.2],
+        snapshots=1,
+        reserved_seconds=5.0,
+        history=[{"step": 4}],
     )
     state = recovered(current, saved)
     (sentence,) = state.nan_recoveries

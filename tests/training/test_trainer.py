@@ -154,6 +154,28 @@ def test_the_final_loss_replaces_the_loss_from_its_start(tmp_path, monkeypatch):
     assert any("final loss" in line and "step 10" in line for line in rig.messages)
 
 
+def test_a_return_to_a_checkpoint_before_the_final_loss_restores_the_loss(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_CHECKPOINT_SECONDS", 3.5)
+    clock, compiled, faults = Clock(), [], iter([True])
+    rig = Rig(
+        tmp_path,
+        clock,
+        before=ticking(clock, 1.0),
+        epochs=3,
+        loss={"cross_entropy": 1},
+        final_loss=FinalLoss(loss={"dice": 1}, start=0.75),
+    )
+
+    def make_train_step(network, *, fuse_loss):
+        compiled.append((rig.trainer.state.step, "dice" in network.loss.get_config()["name"]))
+        return lambda images, masks: np.nan if rig.trainer.state.step == 10 and next(faults, False) else 0.5
+
+    monkeypatch.setattr(training_steps, "make_train_step", make_train_step)
+    rig.fit()
+    assert [line.split(":")[0] for line in rig.messages if "nan" in line] == ["The loss became nan at step 10"]
+    assert compiled == [(9, True), (8, False), (9, True)]
+
+
 NAN_BATCH = np.full((2, 8, 8, 1), np.nan, np.float32)
 
 

@@ -135,10 +135,10 @@ class Trainer:
         self._missed_classes.apply(self.state)
         with closing(self._batches(schedule)) as batches:
             while (reason := self._stop_reason(schedule, stop_requested)) is None:
-                batch = next(batches)
-                self._maybe_snapshot(schedule.progress(self.state.step))
-                self._step(batch, schedule)
-                progress = schedule.progress(self.state.step)
+                batch, progress = next(batches), schedule.progress(self.state.step)
+                if self._maybe_snapshot(progress):  # which takes time
+                    progress = schedule.progress(self.state.step)
+                progress = self._step(batch, schedule, progress)
                 self._maybe_validate(schedule, progress)
                 self._maybe_checkpoint(progress)
         self._check_finite()
@@ -163,12 +163,16 @@ class Trainer:
             return "patience"
         return "interrupt" if stop_requested() else None
 
-    def _maybe_snapshot(self, progress: float) -> None:
-        """Save the network at the end of a learning-rate cycle, before the rate returns to its peak."""
+    def _maybe_snapshot(self, progress: float) -> bool:
+        """Save the network at the end of a learning-rate cycle, before the rate returns to its peak.
+
+        Returns:
+            Whether a cycle has ended.
+        """
         cycles = self.recipe.lr_cycles
         ended = cycles_ended(progress, warmup=self.recipe.warmup, cycles=cycles)
         if not self.state.snapshots < ended < cycles:
-            return
+            return False
         if not self._is_validated:  # which also computes the statistics of batch normalisation
             self._end_epoch(self._write_or_warn, validate=True)
         self.state.snapshots = ended
@@ -181,12 +185,21 @@ class Trainer:
 
         with self.average.applied():
             self._write_or_warn(folder, write)
+        return True
 
-    def _step(self, batch: tuple[Any, Any], schedule: Schedule) -> None:
-        """Train on a batch, and update the state, the averaged weights and the time budget."""
-        progress = schedule.progress(self.state.step)
+    def _step(self, batch: tuple[Any, Any], schedule: Schedule, progress: float) -> float:
+        """Train on a batch, and update the state, the averaged weights and the time budget.
+
+        Args:
+            batch: Images and masks.
+            schedule: Schedule of this session.
+            progress: Progress before the step.
+
+        Returns:
+            The progress after the step.
+        """
         self._set_learning_rates(progress)
-        if self._steps.begin_final_loss(progress):
+        if self._steps.select_loss(progress):
             self.reporter.report(f"The final loss replaces the loss from step {self.state.step + 1} on.")
         images, masks = map(self.shard.of, batch)
         loss = self._steps(images, training_targets(self.network, masks))
@@ -199,6 +212,7 @@ class Trainer:
         self._budget.after_step(schedule, self.state, work=math.prod(batch[1].shape[1:3]))
         step, progress = self.state.step, schedule.progress(self.state.step)
         self.reporter.step(Progress(step=step, fraction=progress, seconds_left=schedule.seconds_left(step), loss=loss))
+        return progress
 
     def _set_learning_rates(self, progress: float) -> None:
         recipe, optimizer = self.recipe, self.network.optimizer

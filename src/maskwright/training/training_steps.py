@@ -1,5 +1,6 @@
-"""Training steps whose loss changes to the final loss towards the end of a run."""
+"""Training steps with the loss that is due at each point of a run."""
 
+from collections.abc import Mapping
 from typing import Any, final
 
 import keras
@@ -26,20 +27,29 @@ class TrainingSteps:
         self._recipe = recipe
         self._bundle = bundle
         self._final_loss = None if recipe.custom_loss else recipe.final_loss
-        # XLA is slow to compile losses that sort.
-        fuse = recipe.custom_loss is None and not SORTING_LOSSES & recipe.loss.keys()
-        self._step = make_train_step(network, fuse_loss=fuse)
+        self._is_final = False
+        self._step = make_train_step(network, fuse_loss=recipe.custom_loss is None and _can_fuse(recipe.loss))
 
     def __call__(self, images: Any, targets: Any) -> float:
         """Take a step on images (n, h, w, c) and their targets; return the loss before the update."""
         return self._step(images, targets)
 
-    def begin_final_loss(self, progress: float) -> bool:
-        """Change to the final loss if it is due at ``progress`` in [0, 1]; return whether it changed."""
-        if self._final_loss is None or progress < self._final_loss.start:
+    def select_loss(self, progress: float) -> bool:
+        """Use the loss that is due at ``progress`` in [0, 1], which may be lower than in the step before.
+
+        Returns:
+            Whether the final loss has replaced the normal one.
+        """
+        if self._final_loss is None or (progress >= self._final_loss.start) == self._is_final:
             return False
-        loss, self._final_loss = self._final_loss.loss, None
+        self._is_final = not self._is_final
+        loss = self._final_loss.loss if self._is_final else self._recipe.loss
         recipe = self._recipe.model_copy(update={"loss": loss})
         compile_for_training(self._network, recipe, self._bundle, optimizer=self._network.optimizer)
-        self._step = make_train_step(self._network, fuse_loss=not SORTING_LOSSES & loss.keys())
-        return True
+        self._step = make_train_step(self._network, fuse_loss=_can_fuse(loss))
+        return self._is_final
+
+
+def _can_fuse(loss: Mapping[str, float]) -> bool:
+    """Return whether XLA compiles the loss quickly, which it does not if a loss sorts."""
+    return not SORTING_LOSSES & loss.keys()
