@@ -109,6 +109,19 @@ def test_monitoring_mean_precision_of_two_classes_is_an_error(videos):
         prepare(recipe)
 
 
+def test_a_plan_does_not_name_the_warnings_file_of_an_existing_run(videos, tmp_path):
+    run = Run(tmp_path / "run")
+    run.begin("")
+    run.data_warnings.write_text("warnings of another training")
+    recipe = Recipe.from_dict(
+        {
+            "data": {"images": videos / "images", "masks": videos / "masks"},
+            "network": {"backbone": "resnet18", "decoder_filters": [8, 8, 8, 8, 8]},
+        }
+    )
+    assert explain(recipe, run.folder).warnings_file is None
+
+
 def test_an_unknown_final_loss_is_an_error_before_the_training(videos, tmp_path):
     recipe = Recipe.from_dict(
         {

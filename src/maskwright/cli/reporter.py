@@ -2,20 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from maskwright.cli.console import ProgressDisplay, is_verbose, print_line, print_table, print_warning
 from maskwright.cli.tables import decisions_table, plan_table, score_table
-from maskwright.data.pixel_values import joined
+from maskwright.data.problems import MAX_NAMED_FILES, with_file_names
 from maskwright.training.duration import format_duration
 
 if TYPE_CHECKING:
     from maskwright.data.check import CheckReport
     from maskwright.metrics.scores import Scores
     from maskwright.training.reporter import Plan, Progress
-
-MAX_NAMED_FILES: Final = 3
-"""File names in one warning or error."""
 
 
 class ConsoleReporter:
@@ -102,12 +99,8 @@ def print_file_warning(message: str, files: Sequence[Path]) -> None:
 
 
 def _with_files(message: str, files: Sequence[Path], listed_in: Path | None) -> str:
-    """Add the names of up to three files that the message lacks, and where all are listed if there are more."""
-    unnamed = [file for file in files if str(file) not in message]
-    if unnamed and len(files) <= MAX_NAMED_FILES:
-        message = f"{message} {'Files' if len(unnamed) == len(files) else 'Also'}: {joined(unnamed)}."
-    elif files and len(unnamed) == len(files):
-        message = f"{message} Files: {joined(files, limit=MAX_NAMED_FILES)}."
+    """Add the names of up to three files to the message, and where all are listed if there are more."""
+    message = with_file_names(message, files)
     if len(files) <= MAX_NAMED_FILES or is_verbose():
         return message
     return f"{message} {f'{listed_in} lists' if listed_in else '--verbose prints'} all {len(files)} files."

@@ -28,6 +28,8 @@ ProblemKind = Literal[
     "duplicates",
     "leak",
 ]
+MAX_NAMED_FILES: Final = 3
+"""File names in the message of one problem."""
 _MAX_EXPLAINED_FILES: Final = 3
 _MAX_PNG_VALUE: Final = 65535
 
@@ -43,6 +45,21 @@ class Problem:
     severity: Literal["fatal", "warning"]
     files: tuple[Path, ...]
     message: str
+
+
+def with_file_names(message: str, files: Collection[Path]) -> str:
+    """Return a message about files with up to three of their names in all, those that it already has included.
+
+    >>> with_file_names("2 masks without an image.", [Path("a.png"), Path("b.png")])
+    '2 masks without an image. Files: a.png, b.png.'
+    >>> with_file_names("a.png is damaged.", [Path("a.png"), Path("b.png"), Path("c.png"), Path("d.png")])
+    'a.png is damaged. Also: b.png, c.png and 1 more.'
+    """
+    unnamed = [file for file in files if str(file) not in message]
+    limit = MAX_NAMED_FILES - (len(files) - len(unnamed))
+    if not unnamed or limit <= 0:
+        return message
+    return f"{message} {'Files' if len(unnamed) == len(files) else 'Also'}: {joined(unnamed, limit=limit)}."
 
 
 def unpaired(pairing: Pairing) -> Iterator[Problem]:

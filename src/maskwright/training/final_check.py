@@ -9,15 +9,13 @@ from typing import Final
 
 import keras
 import numpy as np
-from numpy.typing import NDArray
 
-from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
-from maskwright.images.write import write_mask
 from maskwright.inference.engines.engine import open_engine
 from maskwright.metrics.scores import Scores
 from maskwright.training.devices import on_one_device
-from maskwright.training.run_records import RunFacts, write_scores
+from maskwright.training.run_records import RunFacts
+from maskwright.training.score_run import score_run
 from maskwright.training.setup import TrainingSetup
 from maskwright.training.trainer import Outcome
 from maskwright.training.validation import sampled
@@ -50,14 +48,7 @@ def check_saved_network(setup: TrainingSetup, outcome: Outcome) -> Scores:
         difference = float(np.abs(np.subtract(sample, outcome.state.best_sample)).max())
         if not difference <= _MAX_DIFFERENCE:
             raise SavedIsNotTrained(run=run.folder, difference=difference)
-
-        def write_prediction(pair: Pair, indices: NDArray[np.uint8] | None) -> None:
-            if indices is not None:
-                write_mask(run.validation / f"{pair.name}.png", engine.bundle.values(indices))
-
-        evaluation = setup.validation_set.evaluate(engine, progress=setup.reporter.validating, on_pair=write_prediction)
-    write_scores(run.scores, evaluation.record())
-    return evaluation.scores
+        return score_run(run, engine, progress=setup.reporter.validating)
 
 
 def run_facts(setup: TrainingSetup, outcome: Outcome, scores: Scores) -> RunFacts:

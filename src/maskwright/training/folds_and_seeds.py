@@ -76,7 +76,9 @@ def by_fold(recipe: Recipe, number: int) -> list[Member]:
         WrongRecipe: The recipe has validation folders.
     """
     shared = _with_shared_time(recipe, number, tuning=True)
-    return [Member(f"fold{fold}", _validated(shared.changed("data", fold=(fold, number)))) for fold in _from_1(number)]
+    return [
+        Member(f"fold{fold}", _validated(shared.changed("data", fold=(fold, number)))) for fold in range(1, number + 1)
+    ]
 
 
 def by_seed(recipe: Recipe, number: int) -> list[Member]:
@@ -185,7 +187,3 @@ def _with_shared_time(recipe: Recipe, number: int, *, tuning: bool) -> Recipe:
 def _validated(recipe: Recipe) -> Recipe:
     """Return the recipe after validation, which checks that changed fields fit the others; unset fields stay unset."""
     return Recipe.from_dict(recipe.model_dump(exclude_unset=True), source="each of the trainings")
-
-
-def _from_1(number: int) -> range:
-    return range(1, number + 1)

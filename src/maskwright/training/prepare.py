@@ -15,8 +15,7 @@ from maskwright.data.fingerprint import fingerprint
 from maskwright.data.grouping import Groups, identical_groups, infer_groups
 from maskwright.data.mask_values import MaskValues, parse_mask_values
 from maskwright.data.pairs import Pair, pair_folders
-from maskwright.data.pixel_values import joined
-from maskwright.data.problems import Problem
+from maskwright.data.problems import with_file_names
 from maskwright.data.scan import ScannedPair, scan
 from maskwright.data.split import folds, mask_coverage, split
 from maskwright.data.strata import read_strata
@@ -35,7 +34,6 @@ _MAX_NORMALISATION_IMAGES: Final = 200
 _MAX_READ_AHEAD_PIXELS: Final = 2**22  # a larger image is held alone
 _MAX_CACHE_FRACTION: Final = 0.25  # of the memory
 _FALLBACK_MEMORY_BYTES: Final = 8 * 2**30
-_MAX_NAMED_FILES: Final = 3  # in the message of one problem
 
 ScanProgress = Callable[[int, int], None]
 """Called with the number of pairs read and the total."""
@@ -111,7 +109,9 @@ def prepare(
     """
     report, train, validation = check(recipe.data, progress=progress)
     if report.fatal or report.mask_values is None or report.train.channels is None:
-        raise UnusableData(problems="\n".join(f"- {_message_with_files(problem)}" for problem in report.fatal))
+        raise UnusableData(
+            problems="\n".join(f"- {with_file_names(problem.message, problem.files)}" for problem in report.fatal)
+        )
     values = report.mask_values
     if validation is not None:
         sides = tuple(train.scanned), tuple(validation.scanned)
@@ -169,13 +169,6 @@ def new_images(run: Run, data: DataRecipe) -> list[Path]:
     except InputError:  # training reports missing files when it reads them
         return []
     return [pair.image for pairing in pairings for pair in pairing.pairs if pair.image not in known]
-
-
-def _message_with_files(problem: Problem) -> str:
-    """Return the problem's message, with up to three names of its files in all."""
-    unnamed = [str(file) for file in problem.files if str(file) not in problem.message]
-    limit = _MAX_NAMED_FILES - (len(problem.files) - len(unnamed))
-    return f"{problem.message} In {joined(unnamed, limit=limit)}." if unnamed and limit > 0 else problem.message
 
 
 def _scan_folders(images: Path, masks: Path, mask_suffix: str, progress: ScanProgress | None) -> ScannedSet:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from itertools import count
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from maskwright.data.mask_values import MaskValues
 from maskwright.data.pairs import Pair, evenly_spaced
@@ -20,9 +18,6 @@ from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.reporter import Reporter
 from maskwright.training.run import Run
 from maskwright.training.schedule import Stopwatch
-
-OnPair = Callable[[Pair, NDArray[np.uint8] | None], None]
-"""Called with each pair and its predicted label indices (h, w)."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +45,24 @@ class ValidationSet:
     def evaluate(
         self,
         engine: Predictor,
-        images: int | None = None,
+        images: int,
         *,
         progress: Callable[[int, int], None],
-        on_pair: OnPair = lambda pair, indices: None,
     ) -> Evaluation:
-        """Score an engine on ``images`` evenly spaced pairs; on all if absent.
+        """Score an engine on ``images`` evenly spaced pairs.
 
         Args:
             engine: Engine to score.
             images: Number of pairs.
             progress: Called with the numbers of scored pairs and of all pairs.
-            on_pair: Called with each pair and its prediction.
 
         Raises:
             InputError: A file cannot be used; all were checked, so it changed since then.
         """
-        pairs = self.pairs if images is None else evenly_spaced(self.pairs, images)
+        pairs = evenly_spaced(self.pairs, images)
         numbers = count(1)
 
-        def finish(pair: Pair, indices: NDArray[np.uint8] | None) -> None:
-            on_pair(pair, indices)
+        def finish(*_: object) -> None:
             progress(next(numbers), len(pairs))
 
         evaluation = evaluate_pairs(engine, pairs, mask_values=self.mask_values, on_pair=finish)

@@ -263,10 +263,10 @@ class _TransformedEngine:
 
     def __init__(self, engine: Engine, transform: TtaTransform) -> None:
         self.bundle = engine.bundle
-        self._engine, self._view = engine, transform
+        self._engine, self._transform = engine, transform
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return predict_transformed(self._engine, images, self._view)
+        return predict_transformed(self._engine, images, self._transform)
 
 
 def _probabilities(engine: Engine, files: Mapping[int, Path]) -> Iterator[tuple[int, NDArray[np.float32]]]:

@@ -5,21 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from maskwright.data.mask_values import parse_mask_values
 from maskwright.errors import InputError
-from maskwright.images.write import write_json, write_mask
+from maskwright.images.write import write_json
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE, check_compatible, write_ensemble
 from maskwright.inference.load_predictor import load_predictor
 from maskwright.report.page import write_report
-from maskwright.training.evaluate import evaluate_pairs
 from maskwright.training.run import Run
-from maskwright.training.run_records import write_scores
+from maskwright.training.score_run import score_run
 from maskwright.tune.compare_networks import compare_networks
 from maskwright.tune.held_out import HeldOutPredictions, NetworkOfRun, held_out_images, predict_held_out
 from maskwright.tune.options import common_transforms, tune_options
@@ -142,11 +136,11 @@ def _count_held_out(networks: Sequence[NetworkOfRun]) -> int:
 
 def _finished_runs(folder: Path) -> list[Run]:
     """Return the run in ``folder``, or the finished runs directly below it."""
-    if Run(folder).recipe.is_file():
+    if Run(folder).exists:
         runs = [Run(folder)]
     else:
         below = sorted(folder.iterdir()) if folder.is_dir() else []
-        runs = [Run(path) for path in below if Run(path).recipe.is_file()]
+        runs = [run for run in map(Run, below) if run.exists]
     if not runs:
         raise NothingToTune(folder=folder, found="no run")
     if unfinished := [run.folder.name for run in runs if not run.is_complete]:
@@ -161,16 +155,5 @@ def _untuned(bundle: Bundle) -> Bundle:
 
 def _update_scores(run: Run) -> None:
     """Write the scores, validation masks and report of a run again, using the tuned bundle."""
-    predictor = load_predictor(run.folder)
-    mask_values = parse_mask_values(run.read_recipe().data.mask_values or {})
-
-    def save_mask(pair: Any, indices: NDArray[np.uint8] | None) -> None:
-        if indices is not None:
-            write_mask(run.validation / f"{pair.name}.png", predictor.bundle.values(indices))
-
-    pairs = run.read_split()["validation"]
-    evaluation = evaluate_pairs(predictor, pairs, mask_values=mask_values, on_pair=save_mask)
-    for failure in evaluation.failures:
-        raise failure
-    write_scores(run.scores, evaluation.record())
+    score_run(run, load_predictor(run.folder))
     write_report(run.folder)
