@@ -91,8 +91,8 @@ class Segmenter:
             val_masks: Folder of validation masks, paired with the validation images by file stem.
             classes: Number of classes, or their names in order of mask value. If absent, they are found in the masks.
             ignore: Mask value of pixels that are excluded from the loss and the scores.
-            mask_values: Meaning of each mask value: a class name, ``background`` or ``ignored``. Replaces ``classes``
-                and ``ignore``.
+            mask_values: Meaning of each mask value: a class name, ``background`` or ``ignored``. Cannot be combined
+                with ``classes`` or ``ignore``.
             mask_suffix: Suffix of mask file stems after the image's stem, such as ``"_mask"``.
             time_budget: Time for the whole call, as a number of seconds or text such as ``"20m"``.
             epochs: Number of epochs, as an alternative to ``time_budget``.

@@ -62,6 +62,7 @@ def test_each_class_has_a_row_of_scores_and_pixels(page):
 
 def test_an_absent_class_is_named(page):
     assert f"{GHOST} – – – – 0 0" in page.text
+    assert "absent from both the masks and the predictions has no score and is not included in the mean" in page.text
     assert f"Absent classes: {GHOST} ." in page.text
 
 

@@ -55,7 +55,7 @@ def test_tuned_run_predicts_and_scores_with_the_tuned_bundle(run):
     names = [option["name"] for option in stored["options"]]
     assert names[0] == "as trained"
     assert stored["options"][0]["score"] == pytest.approx(before, abs=1e-6)
-    assert [name for name in names if " alone, minimum component size " in name], "each class has a option of its own"
+    assert [name for name in names if " alone, minimum component size " in name], "each class has an option of its own"
     for option in stored["options"][1:]:
         assert option["on"] == (option["gain"] > 1e-4)
     bundle = Bundle.read(run.folder)
@@ -183,7 +183,7 @@ def test_missing_or_unfinished_run_is_an_error(run, tmp_path, found):
 
 def test_run_without_validation_images_is_an_error(run):
     split = run.split.read_text().splitlines()
-    run.split.write_text("\n".join(option for option in split if ",validation," not in option) + "\n")
+    run.split.write_text("\n".join(line for line in split if ",validation," not in line) + "\n")
     with pytest.raises(NothingHeldOut, match="found no validation images"):
         tune(run.folder)
 

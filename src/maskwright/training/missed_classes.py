@@ -6,7 +6,7 @@ from typing import Final
 from maskwright.metrics.scores import Scores
 
 OVERSAMPLED_FRACTION: Final = 0.33
-"""Fraction of patches that are centred on a missed class, in images that have it."""
+"""Fraction of the patches placed to contain a random pixel of a missed class, in images that have it."""
 _MIN_VALIDATIONS: Final = 2
 _MIN_PROGRESS: Final = 0.1  # of the run; earlier, a network may well predict no pixel of a class
 
@@ -40,8 +40,10 @@ def missed_classes_message(names: Sequence[str]) -> str:
     """Return the message about newly missed classes.
 
     >>> missed_classes_message(["pole"])
-    'No pixel of pole was predicted correctly so far; in images with it, a third of the patches is now centred on it.'
+    'No pixel of pole was predicted correctly so far; in images with it, a third of the patches now contain it.'
+    >>> missed_classes_message(["a", "b"])
+    'No pixel of a or b was predicted correctly so far; in images with them, a third of the patches now contain one.'
     """
-    pronoun = "it" if len(names) == 1 else "them"
+    pronoun, contained = ("it", "it") if len(names) == 1 else ("them", "one")
     found = f"No pixel of {' or '.join(names)} was predicted correctly so far"
-    return f"{found}; in images with {pronoun}, a third of the patches is now centred on {pronoun}."
+    return f"{found}; in images with {pronoun}, a third of the patches now contain {contained}."

@@ -55,7 +55,8 @@ class DataRecipe(Section):
     ignore: MaskValue | None = None
     """Mask value (or "#rrggbb") of pixels that are excluded from the loss and the scores."""
     mask_values: dict[MaskValue, str] | None = None
-    """Meaning of each mask value (or "#rrggbb"): a class name, `background` or `ignored`. Overrides `classes`."""
+    """Meaning of each mask value (or "#rrggbb"): a class name, `background` or `ignored`. Cannot be combined with
+    `classes` or `ignore`."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Fraction of the pairs that is held out without validation folders, stratified by mask coverage."""
     fold: tuple[PositiveInt, Annotated[int, Field(ge=2)]] | None = None
@@ -199,8 +200,8 @@ class TrainingRecipe(Section):
     progressive_resize: ProgressiveResize | None = ProgressiveResize()
     """Train on patches of size `scale` until the fraction `until` of the run. null: full size throughout."""
     foreground_oversampling: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Fraction of the patches centred on a pixel that is not of the image's most frequent class. Other patches are
-    placed at random."""
+    """Fraction of the patches placed to contain a random pixel that is not of the image's most frequent class. Other
+    patches are placed at random."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """`adamw`, or `muon`: orthogonalised updates for large convolution kernels and AdamW for other weights."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3

@@ -40,7 +40,11 @@ class Progress:
 
 
 class Reporter(Protocol):
-    """Receive the events of a training, in this order."""
+    """Receive the events of a training.
+
+    `reading` and `plan` are called first, then `step`, `validating` and `epoch` in turn, and `verified` last. `report`
+    is called at any time.
+    """
 
     def reading(self, done: int, total: int) -> None:
         """Receive the numbers of pairs read and of all pairs while the data is read."""
