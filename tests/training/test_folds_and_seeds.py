@@ -45,7 +45,7 @@ def test_folds_are_held_out_in_turn_and_share_the_time():
     assert [(one.name, one.recipe.data.fold, one.recipe.training.time_budget) for one in members] == [
         ("fold1", (1, 3), 185), ("fold2", (2, 3), 185), ("fold3", (3, 3), 185),
     ]  # fmt: skip
-    with pytest.raises(BudgetForTooMany, match=r"60 s .* 5 trainings: .* 30 s .* 75 s\. Give 225 s"):
+    with pytest.raises(BudgetForTooMany, match=r"60 s .* 5 training runs: .* 30 s .* 75 s\. Give 225 s"):
         by_fold(recipe(epochs=None, time_budget=60), 5)
 
 
@@ -88,7 +88,7 @@ def test_an_interrupted_series_has_no_summary(tmp_path):
 def test_other_trainings_and_other_files_are_not_changed(tmp_path):
     trained = []
     train_series(by_fold(recipe(), 2), tmp_path, train=pretend((80, 40), trained), report=lambda line: None)
-    with pytest.raises(OtherSeries, match=r"other trainings \(fold1, fold2\)"):
+    with pytest.raises(OtherSeries, match=r"other training runs \(fold1, fold2\)"):
         train_series(by_fold(recipe(epochs=4), 2), tmp_path, train=pretend((), trained), report=lambda line: None)
     with pytest.raises(OutputNotEmpty, match="fold1, fold2"):
         train_series(by_seed(recipe(), 2), tmp_path, train=pretend((), trained), report=lambda line: None)

@@ -1,4 +1,4 @@
-"""Build the networks and the patches of a training from its prepared data and recipe."""
+"""Build the networks and the patches for training from the prepared data and the recipe."""
 
 from dataclasses import replace
 from functools import partial
@@ -34,7 +34,10 @@ from maskwright.training.setup import Networks, ValidationSet
 def prepare_data(
     recipe: Recipe, *, progress: ScanProgress | None = None, check: DataCheck = check_data
 ) -> tuple[Prepared, CheckReport]:
-    """Prepare the data, and take the encoder's normalisation if the recipe does; raises as `prepare` does."""
+    """Prepare the data, with the normalisation of the encoder if the recipe requests it.
+
+    The arguments and the errors are those of `prepare`.
+    """
     prepared, report = prepare(recipe, progress=progress, check=check)
     if prepared.recipe.data.normalisation == "encoder":
         prepared = replace(prepared, bundle=with_encoder_normalisation(prepared.recipe.network, prepared.bundle))
@@ -43,12 +46,17 @@ def prepare_data(
 
 @no_gc()
 def build_networks(prepared: Prepared, custom: CustomParts, *, pretrained: bool = True) -> Networks:
-    """Build and compile the network in training; without ``pretrained``, its encoder weights are random.
+    """Build and compile the network in training.
+
+    Args:
+        prepared: Prepared data and recipe.
+        custom: Functions that replace parts of the recipe.
+        pretrained: Whether to load pretrained encoder weights if the recipe names them.
 
     Raises:
         UnknownChoice: The recipe names a backbone, a decoder block or a loss that does not exist.
         WrongNetwork: The custom network does not fit the data.
-        InputError: The encoder's weights cannot be downloaded or read.
+        InputError: The pretrained weights of the encoder cannot be downloaded or read.
     """
     training, network, bundle = prepared.recipe.training, prepared.recipe.network, prepared.bundle
     if not pretrained:
@@ -75,7 +83,7 @@ def build_networks(prepared: Prepared, custom: CustomParts, *, pretrained: bool 
 
 
 def build_patches(prepared: Prepared, custom: CustomParts) -> Patches:
-    """Build the batches of training patches, with the recipe's augmentation or a custom one."""
+    """Build the batches of training patches, with the augmentation of the recipe or a custom augmentation."""
     training, bundle = prepared.recipe.training, prepared.bundle
     geometry, augmentation = _augmentations(prepared.recipe.augmentation, custom)
     reader = PairReader(
@@ -100,7 +108,7 @@ def build_patches(prepared: Prepared, custom: CustomParts) -> Patches:
 
 
 def validation_set(prepared: Prepared) -> ValidationSet:
-    """Return the validation pairs with the sizes that the network receives."""
+    """Return the validation pairs with the sizes of the images as the network receives them."""
     sizes = [padded_size(prepared.bundle, size) for size in prepared.validation_sizes]
     return ValidationSet(prepared.validation, sizes, prepared.mask_values)
 
@@ -114,13 +122,13 @@ def plan_of(
     *,
     warnings_file: Path | None,
 ) -> Plan:
-    """Return the settings of a training and its expected cost on this machine.
+    """Return the settings of a training run and its expected cost on this machine.
 
     Args:
-        run: The run, which need not exist.
-        prepared: Data and recipe.
-        networks: The network in training.
-        patches: Its batches.
+        run: Run to describe, which need not exist yet.
+        prepared: Prepared data and recipe.
+        networks: Networks used in training.
+        patches: Batches of training patches.
         report: Result of the data check; None if the run is resumed.
         warnings_file: File that lists the warnings of ``report``, if it was written.
     """
@@ -133,7 +141,7 @@ def plan_of(
 
 
 def _augmentations(recipe: AugmentationRecipe, custom: CustomParts) -> tuple[GeometricAugmentation, Augmentation]:
-    """Return the changes of a patch's window and of its pixels; a custom augmentation replaces both."""
+    """Return the geometric and the photometric augmentation of the recipe; a custom augmentation replaces both."""
     augmentation = custom.batch_augmentation()
     if augmentation is not None:
         return GeometricAugmentation(), augmentation

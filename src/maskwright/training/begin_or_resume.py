@@ -1,4 +1,4 @@
-"""Decide whether a training begins a new run or resumes an interrupted one."""
+"""Decide whether training begins a new run or resumes an interrupted run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,38 +11,38 @@ from maskwright.training.recipe_fields import merge_fields
 from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import Run
 
-if TYPE_CHECKING:  # Keras is not loaded before the settings are checked
+if TYPE_CHECKING:  # Keras is not imported before the settings are checked
     from maskwright.training.custom import CustomParts
 
 _EXISTING_RUN_OPTIONS = "add --resume to continue it, --overwrite to replace it"
 
 
 class NothingToResume(InputError):
-    """A run that was to be resumed does not exist, is complete or has not begun."""
+    """A run that cannot be resumed because it does not exist, is complete or has not begun."""
 
     text = "{folder}: nothing to resume, {found}; start a new run without --resume (and --overwrite to replace it)."
 
 
 class OtherRecipe(InputError):
-    """A run that was to be resumed has other settings or custom parts."""
+    """A run that cannot be resumed because it has other settings or custom parts."""
 
     text = "{folder}: cannot resume with other settings ({found}); leave them out, or start a run in another folder."
 
 
 def is_resumed(run: Run, recipe: Recipe, *, overwrite: bool = False) -> bool:
-    """Decide whether a training in the folder of ``run`` resumes that run (True) or begins a new one (False).
+    """Decide whether training in the folder of ``run`` resumes that run (True) or begins a new run (False).
 
     An unfinished run is resumed if it began with the same recipe and ``overwrite`` is false. A run that was
     interrupted before its data was prepared begins again. Nothing is written.
 
     Args:
-        run: The run, which may not exist yet.
-        recipe: The recipe as given to the command.
+        run: Run to check, which may not exist yet.
+        recipe: Recipe as given to the command.
         overwrite: Whether an existing run may be replaced.
 
     Raises:
-        OutputExists: There is a run with another recipe or a complete one, and ``overwrite`` is false.
-        OutputNotEmpty: The folder is a file or holds files that no training wrote.
+        OutputExists: The folder contains a complete run or a run with another recipe, and ``overwrite`` is false.
+        OutputNotEmpty: The folder is a file, or contains files that were not written by training.
     """
     is_same = not overwrite and run.began_with(recipe) and not run.is_complete
     if is_same and run.is_begun:
@@ -74,16 +74,17 @@ def check_unfinished(run: Run) -> None:
 def check_same_settings(out: Path, settings: Mapping[str, Any]) -> None:
     """Check that settings given with ``--resume`` are those of the run.
 
-    The settings that the run was requested with are accepted as a whole. Otherwise each setting must have its value in
-    the complete recipe; a null that the run was also requested with may have been replaced by a planned value.
+    The settings are accepted if they are exactly those with which the run was requested. Otherwise each setting must
+    equal its value in the complete recipe, except for a null that was also requested for the run and has been replaced
+    by a planned value.
 
     Args:
-        out: The folder of the run.
+        out: Folder of the run.
         settings: Nested fields of a recipe, see `maskwright.training.recipe_fields.recipe_fields`.
 
     Raises:
-        NothingToResume: There is no unfinished run.
-        OtherRecipe: A setting differs from the run's.
+        NothingToResume: There is no unfinished run in ``out``.
+        OtherRecipe: A setting differs from the setting of the run.
     """
     run = Run(out)
     check_unfinished(run)
@@ -92,7 +93,7 @@ def check_same_settings(out: Path, settings: Mapping[str, Any]) -> None:
     before = run.read_recipe().model_dump()
     requested = Recipe.load(run.requested).model_dump() if run.requested.is_file() else before
     now = Recipe.from_dict(merge_fields(before, settings), source="options").model_dump()
-    # The recipe of a run replaces classes and the ignored value by the meaning of each mask value.
+    # In the recipe of a run, classes and the ignored value are replaced by the meaning of each mask value.
     derived = (("data", "classes"), ("data", "ignore"))
     changed = [
         f"{section}.{name}={now[section][name]} is not {value}"

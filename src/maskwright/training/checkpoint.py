@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a training in one file, written atomically and read without unpickling."""
+"""Store the state of training in checkpoint files, which are written atomically and read without unpickling."""
 
 import hashlib
 import json
@@ -30,23 +30,23 @@ class UnreadableCheckpoint(InputError):
 
 
 class DamagedCheckpoint(UnreadableCheckpoint):
-    """A checkpoint whose content differs from what was written."""
+    """A checkpoint that is truncated or whose content has changed since it was written."""
 
 
 class RestoredCheckpoint(NamedTuple):
-    """A restored checkpoint: the state and weight average of the training; weights are already in the network."""
+    """State and weight average from a checkpoint whose weights have been assigned to the network."""
 
     state: dict[str, Any]
     file: Path
     damaged: Path | None
-    """A newer checkpoint that is damaged, if any."""
+    """Newer checkpoint that is damaged; None if there is none."""
     average: dict[str, NDArray[Any]]
-    """Arrays of a `WeightAverage`."""
+    """Arrays from `WeightAverage.to_arrays`."""
 
 
 @final
 class Checkpoints:
-    """A run's newest checkpoint and the previous one, which is kept in case the newest is damaged.
+    """Newest checkpoint of a run, and the previous checkpoint, which is used if the newest is damaged.
 
     Args:
         newest: File of the newest checkpoint.
@@ -61,9 +61,14 @@ class Checkpoints:
     def save(
         self, network: keras.Model, state: Mapping[str, Any], *, average: Mapping[str, NDArray[Any]] = _NO_ARRAYS
     ) -> None:
-        """Store the variables of the network and its optimizer, ``state`` (as JSON) and a digest of them all.
+        """Write a new checkpoint with a digest of its content, and keep the newest one as the previous checkpoint.
 
-        At any time at least one complete checkpoint exists under its name.
+        If saving is interrupted, at least one complete checkpoint remains.
+
+        Args:
+            network: Network whose variables, including those of its optimizer, are stored.
+            state: State of training, which must be serialisable to JSON.
+            average: Arrays from `WeightAverage.to_arrays`.
         """
         with atomic_path(self.newest) as temporary:
             _write(temporary, network, state, average)
@@ -76,7 +81,7 @@ class Checkpoints:
         """Restore the newest checkpoint, or the previous one if the newest is damaged.
 
         Raises:
-            UnreadableCheckpoint: Both are damaged, or they belong to another network.
+            UnreadableCheckpoint: Both checkpoints are damaged, or they belong to another network.
         """
         damaged = None
         if self.newest.exists() or not self.previous.exists():
@@ -96,8 +101,8 @@ def _restore(file: Path, network: keras.Model, *, damaged: Path | None) -> Resto
     """Restore a checkpoint into ``network`` and its optimizer.
 
     Raises:
-        DamagedCheckpoint: The file is truncated or altered.
-        UnreadableCheckpoint: Its variables belong to another network.
+        DamagedCheckpoint: The file is truncated, or its content has changed.
+        UnreadableCheckpoint: The variables in the file belong to another network.
     """
     try:
         if not _has_valid_digest(file):
@@ -118,7 +123,7 @@ def _restore(file: Path, network: keras.Model, *, damaged: Path | None) -> Resto
 
 
 def is_finite(network: keras.Model) -> bool:
-    """Whether all variables of the network and its optimizer are finite."""
+    """Return whether all variables of the network and its optimizer are finite."""
     return all(np.isfinite(keras.ops.convert_to_numpy(variable)).all() for variable in _variables(network).values())
 
 
@@ -131,11 +136,11 @@ def _write(file: Path, network: keras.Model, state: Mapping[str, Any], average: 
         written.seek(0, 2)
         written.write(digest)  # readers of zip archives ignore trailing bytes
         written.flush()
-        os.fsync(written.fileno())  # before it replaces an older checkpoint
+        os.fsync(written.fileno())  # the content must be on disk before the file replaces an older checkpoint
 
 
 def _has_valid_digest(file: Path) -> bool:
-    """Whether a file ends in the digest of its preceding bytes."""
+    """Return whether the file ends with the digest of the preceding bytes."""
     digest, left = hashlib.new(_DIGEST), file.stat().st_size - _DIGEST_BYTES
     with file.open("rb") as stored:
         while left > 0:

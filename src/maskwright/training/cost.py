@@ -1,4 +1,4 @@
-"""Estimate time and memory of a training on this machine before it starts."""
+"""Estimate the time and the memory needed for training on this machine before training starts."""
 
 import math
 import time
@@ -12,28 +12,35 @@ from maskwright.rewrite.graph import Shape, layer_shapes
 
 _BENCHMARK_SIDE: Final = 1536
 _STEP_EFFICIENCY: Final = 0.6  # speed of a training step relative to a large matrix product
-_FORWARD_AND_BACKWARD: Final = 3  # products, since the backward pass computes two for each one of the forward pass
+_FORWARD_AND_BACKWARD: Final = 3  # relative cost, since the backward pass computes two products per product of the forward pass
 _COPIES_OF_WEIGHTS: Final = 4  # weights, gradients and at most two optimizer variables, float32
 _FRAMEWORK_BYTES: Final = 1.0e9
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimated cost of a training step."""
+    """Estimated cost of a training step, and number of parameters."""
 
     parameters: int
     multiply_adds: int
-    """Multiply-adds of the forward pass of a batch."""
+    """Number of multiply-adds in the forward pass of a batch."""
     step_seconds: float
     memory_bytes: float
     """Peak memory of the whole process."""
 
 
 def estimate_cost(network: keras.Model, *, patch: tuple[int, int], batch_size: int, cache_bytes: int) -> Cost:
-    """Estimate the cost of a training step of a network on patches of (height, width) pixels.
+    """Estimate the cost of a training step of a network.
 
-    The time is the number of multiply-adds of all convolutions over the speed of a matrix product, which is measured in
-    the network's precision. The memory is the sum of layer outputs, weights, optimizer variables and cached images.
+    The time is the number of multiply-adds of all convolutions divided by the speed of a matrix product, which is
+    measured in the precision of the network. The memory is the sum of layer outputs, weights, optimizer variables and
+    cached images.
+
+    Args:
+        network: Network in training.
+        patch: Height and width of the training patches, in pixels.
+        batch_size: Number of patches per batch.
+        cache_bytes: Size of the cache of images, in bytes.
     """
     compute = keras.dtype_policies.get(network.layers[1].dtype_policy).compute_dtype
     shapes = layer_shapes(network, (*patch, network.input_shape[-1]))
@@ -52,7 +59,7 @@ def estimate_cost(network: keras.Model, *, patch: tuple[int, int], batch_size: i
 
 
 def _multiply_adds(layer: keras.layers.Layer, input_shape: Shape, output_shape: Shape) -> int:
-    """Return the multiply-adds of a convolution for one image; those of other layers are negligible."""
+    """Return the number of multiply-adds of a convolution for one image, or 0 for any other layer."""
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return math.prod(input_shape[1:3]) * math.prod(layer.kernel.shape)
     if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
@@ -61,7 +68,7 @@ def _multiply_adds(layer: keras.layers.Layer, input_shape: Shape, output_shape: 
 
 
 def _measure_speed(dtype: str) -> float:
-    """Return the multiply-adds per second of a large matrix product on this machine: the best of three."""
+    """Return the best of three measurements of the multiply-adds per second of a large matrix product."""
     matrix = keras.ops.cast(np.random.default_rng(0).random((_BENCHMARK_SIDE, _BENCHMARK_SIDE), np.float32), dtype)
     seconds = []
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""Custom parts of a training: a loss, a network, an augmentation or a callback written by the user in Python."""
+"""Use custom parts in training: a loss, a network, an augmentation or a callback written by the user in Python."""
 
 import hashlib
 import importlib.util
@@ -18,14 +18,14 @@ from maskwright.losses.base import SegmentationLoss
 from maskwright.losses.targets import Tensor
 from maskwright.training.recipe import CUSTOM_PART_FIELDS, Recipe
 
-_DIGEST_DIGITS: Final = 12  # of a file's SHA-256, in the recipe
+_DIGEST_DIGITS: Final = 12  # number of hexadecimal digits of a file's SHA-256 digest in the recipe
 _ENCODER_OPTIONS: Final = MappingProxyType(
     {
         "network": ("encoder_weights", "encoder_freeze", "first_unit"),
         "training": ("encoder_lr_multiplier", "freeze_encoder_until"),
     }
 )
-_LAYER_MODULES: Final = ("keras.", "maskwright.")  # whose layers any command can load
+_LAYER_MODULES: Final = ("keras.", "maskwright.")  # modules whose layers any command can load
 
 
 class UnusableFile(InputError):
@@ -35,7 +35,7 @@ class UnusableFile(InputError):
 
 
 class FunctionMissing(InputError):
-    """A recipe that records a custom part, without that part."""
+    """A recipe that names a custom part, while another part or none is given."""
 
     text = "{field}: the recipe was trained with {expected}, but {found} was given; give that file with --python."
 
@@ -56,14 +56,14 @@ class NoEncoder(InputError):
 class CustomParts:
     """Functions that replace parts of the recipe.
 
-    - ``loss(y_true, y_pred)``: a scalar, from label indices (n, h, w), 255 for ignored pixels, and probabilities
-      (n, h, w, c).
-    - ``network(channels, classes, activation)``: a functional Keras model of Keras layers, from images
+    - ``loss(y_true, y_pred)`` returns a scalar, computed from label indices (n, h, w), which are 255 for ignored
+      pixels, and probabilities (n, h, w, c).
+    - ``network(channels, classes, activation)`` returns a functional Keras model of Keras layers, from images
       (n, h, w, channels) of any size divisible by 32 to float32 probabilities (n, h, w, classes).
-    - ``augmentation(image=, mask=)``: see `CallableAugmentation`.
-    - ``callback(row)``: called with each row of the history, a mapping from column to number.
+    - ``augmentation(image=..., mask=...)`` is described in `CallableAugmentation`.
+    - ``callback(row)`` is called with each row of the history, a mapping from column name to number.
 
-    ``names`` maps a part to its name in the recipe; other parts are recorded by their ``__qualname__``.
+    ``names`` maps a part to its name in the recipe. The name of any other part is its ``__qualname__``.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
@@ -73,25 +73,25 @@ class CustomParts:
     names: Mapping[str, str] = field(default_factory=dict)
 
     def name(self, part: str) -> str | None:
-        """Return the name that the recipe records for ``part``; None if it is not given."""
+        """Return the name of a custom part in the recipe, or None if the part is not given."""
         given = getattr(self, part)
         if given is None:
             return None
         return self.names.get(part) or getattr(given, "__qualname__", type(given).__name__)
 
     def batch_augmentation(self) -> Augmentation | None:
-        """Return the augmentation as a function of batches; None if none is given."""
+        """Return the custom augmentation as a function of batches, or None if none is given."""
         return None if self.augmentation is None else CallableAugmentation(self.augmentation)
 
     def loss_object(self) -> "CustomLoss | None":
-        """Return the loss as a Keras loss; None if none is given."""
+        """Return the custom loss as a Keras loss, or None if none is given."""
         return None if self.loss is None else CustomLoss(self.loss)
 
     def build_network(self, bundle: Bundle) -> keras.Model:
         """Build the custom network for the channels, classes and activation of ``bundle``.
 
         Raises:
-            WrongNetwork: It is not a functional Keras model, or has other inputs, outputs or layers.
+            WrongNetwork: The network is not a functional Keras model, or has unexpected inputs, outputs or layers.
         """
         built = self.network(bundle.inputs, bundle.outputs, bundle.activation) if self.network else None
         images, masks = f"images (n, h, w, {bundle.inputs})", f"float32 probabilities (n, h, w, {bundle.outputs})"
@@ -119,11 +119,11 @@ _PART_NAMES: Final = tuple(part.name for part in fields(CustomParts) if part.nam
 
 
 def record_custom_parts(recipe: Recipe, custom: CustomParts) -> Recipe:
-    """Return the recipe with the names of the custom parts.
+    """Return the recipe with the names of the custom parts added.
 
     Raises:
-        FunctionMissing: The recipe records a custom part that is not given.
-        NoEncoder: It sets an encoder option, and the network is custom.
+        FunctionMissing: The recipe names a custom part that is not given.
+        NoEncoder: The recipe sets an encoder option, and the network is custom.
     """
     if custom.network is not None:
         check_encoder_options(recipe)
@@ -140,7 +140,7 @@ def check_encoder_options(recipe: Recipe) -> None:
     """Check that a recipe with a custom network sets no encoder option.
 
     Raises:
-        NoEncoder: It sets one.
+        NoEncoder: The recipe sets an encoder option.
     """
     for section, names in _ENCODER_OPTIONS.items():
         given = getattr(recipe, section)
@@ -151,29 +151,34 @@ def check_encoder_options(recipe: Recipe) -> None:
 
 
 class CustomLoss(SegmentationLoss):
-    """Wrap a custom function as a loss of this library."""
+    """Wrap a custom function as a segmentation loss.
+
+    Args:
+        function: Function ``function(y_true, y_pred)`` that returns a scalar.
+        name: Name of the loss.
+    """
 
     def __init__(self, function: Callable[[Tensor, Tensor], Tensor], *, name: str = "custom") -> None:
         super().__init__(name=name)
         self.function = function
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the value of the function."""
+        """Compute the loss by calling the custom function."""
         return self.function(y_true, y_pred)
 
     def get_config(self) -> dict[str, object]:
-        """Return the name; the function is not saved."""
+        """Return the configuration, which contains the name but not the function."""
         return {"name": self.name}
 
 
 def load_custom_parts(file: Path) -> CustomParts:
-    """Run a Python file and return its functions that are named as fields of `CustomParts`.
+    """Run a Python file, and return the functions in it that have the names of fields of `CustomParts`.
 
-    A recipe records them with the file's digest, so that a run is resumed with the same functions or not at all. A
-    recipe or a run never causes a file to be run.
+    The names of the functions and the digest of the file are stored in the recipe, so that a run can only be resumed
+    with the same functions. Reading a recipe or a run never executes a Python file.
 
     Raises:
-        UnusableFile: The file cannot be read or run, or defines none of them.
+        UnusableFile: The file cannot be read or run, or defines no custom part.
     """
     expected = ", ".join(_PART_NAMES)
     try:

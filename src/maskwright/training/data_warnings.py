@@ -8,7 +8,7 @@ from maskwright.images.write import write_text
 
 
 def write_data_warnings(file: Path, warnings: Sequence[Problem]) -> None:
-    """Write every warning with all files it concerns, atomically; without warnings, write nothing."""
+    """Write every warning and the files it concerns to a text file; without warnings, no file is written."""
     if warnings:
         write_text(file, "\n".join(_described(warning) for warning in warnings))
 

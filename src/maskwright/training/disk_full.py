@@ -1,4 +1,4 @@
-"""Write files of a training on a disk that may be full."""
+"""Write files during training on a disk that may be full."""
 
 import errno
 import shutil
@@ -9,11 +9,19 @@ from typing import final
 from maskwright.images.disk_full import is_disk_full, naming_full_disk
 
 WriteFile = Callable[[Path, Callable[[], None]], bool]
-"""Call a function that writes a file; return whether the disk had room for it."""
+"""Function that is given a file and a function that writes it, and returns whether there was enough disk space."""
 
 
 def write_or_raise(file: Path, write: Callable[[], None]) -> bool:
-    """Call ``write``, which writes ``file``, and return True; on a full disk raise an error that names the file."""
+    """Write a file and return True; if the disk is full, raise an error that names the file.
+
+    Args:
+        file: File to write.
+        write: Function that writes the file.
+
+    Raises:
+        OSError: The disk is full, or the file cannot be written.
+    """
     with naming_full_disk(file):
         write()
     return True
@@ -21,10 +29,10 @@ def write_or_raise(file: Path, write: Callable[[], None]) -> bool:
 
 @final
 class WriteOrWarn:
-    """Write files that can also be written later: a full disk causes one warning until there is room again.
+    """Write files that can also be written later, with a single warning as long as the disk is full.
 
     Args:
-        report: Called with the warning.
+        report: Function called with the warning (str).
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -32,15 +40,19 @@ class WriteOrWarn:
         self._has_warned = False
 
     def __call__(self, file: Path, write: Callable[[], None]) -> bool:
-        """Call ``write`` and return whether the disk had room for ``file``.
+        """Write a file, and return whether there was enough disk space.
+
+        Args:
+            file: File to write.
+            write: Function that writes the file.
 
         Raises:
-            OSError: Another error, such as a limit on the size of a file.
+            OSError: The file cannot be written for another reason, such as a limit on the size of a file.
         """
         try:
             write_or_raise(file, write)
         except OSError as error:
-            # A later attempt exceeds a limit on the size of a file as well.
+            # A limit on the size of a file would be exceeded by a later attempt as well.
             if not is_disk_full(error) or error.errno == errno.EFBIG:
                 raise
             if not self._has_warned:

@@ -1,4 +1,4 @@
-"""Inspect a training without running it: its plan, and the loss at rising learning rates."""
+"""Inspect a training run without starting it: return its plan, or measure the loss at increasing learning rates."""
 
 from collections.abc import Callable
 from contextlib import closing
@@ -24,13 +24,15 @@ def explain(
     custom: CustomParts = NO_CUSTOM_PARTS,
     progress: ScanProgress | None = None,
 ) -> Plan:
-    """Return the plan of a training: its settings, their reasons and its cost. Nothing is written or downloaded.
+    """Return the plan of a training run: its settings, the reasons for them, and its expected cost.
+
+    Nothing is written or downloaded.
 
     Args:
-        recipe: See `maskwright.training.train.train`.
-        out: Folder that the plan names; it is not read.
-        custom: See `maskwright.training.train.train`.
-        progress: Called with the numbers of pairs read and of all pairs.
+        recipe: Settings for training.
+        out: Folder of the run, which is named in the plan but not read.
+        custom: Functions that replace parts of the recipe.
+        progress: Function called with the number of pairs read and the total.
 
     Raises:
         UnusableData: The data has a fatal problem.
@@ -49,14 +51,14 @@ def find_lr(
     reading: ScanProgress | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LrCurve:
-    """Return the loss at rising learning rates in the training that ``recipe`` describes. Nothing is written.
+    """Train with ``recipe`` at increasing learning rates, and return the loss at each rate. Nothing is written.
 
     Args:
-        recipe: See `maskwright.training.train.train`; patches have the size of the first step.
-        custom: See `maskwright.training.train.train`.
-        steps: Largest number of steps.
-        reading: Called with the numbers of pairs read and of all pairs.
-        progress: Called with the numbers of steps taken and of all steps.
+        recipe: Settings for training. The size of the patches is that of the first step.
+        custom: Functions that replace parts of the recipe.
+        steps: Maximum number of steps.
+        reading: Function called with the number of pairs read and the total.
+        progress: Function called with the number of steps taken and the total.
 
     Raises:
         UnusableData: The data has a fatal problem.

@@ -2,7 +2,7 @@
 
 
 def format_duration(seconds: float) -> str:
-    """Format a duration in its two largest units, without a unit that is zero.
+    """Format a duration in its two largest units, and omit a unit whose value is zero.
 
     >>> format_duration(8.4), format_duration(118), format_duration(5400), format_duration(7200)
     ('8 s', '1 min 58 s', '1 h 30 min', '2 h')

@@ -1,4 +1,4 @@
-"""Verify that the saved network predicts as the trained network did, and score it on the validation images."""
+"""Verify that predictions of the saved network equal those of the trained network, and score the saved network."""
 
 import os
 import platform
@@ -20,8 +20,8 @@ from maskwright.training.setup import TrainingSetup
 from maskwright.training.trainer import Outcome
 from maskwright.training.validation import sampled
 
-# Two float32 evaluations of one network agree to rounding; a larger difference means another network.
-_MAX_DIFFERENCE: Final = 1e-3  # of a probability
+# Two float32 evaluations of one network agree up to rounding errors; a larger difference indicates another network.
+_MAX_DIFFERENCE: Final = 1e-3  # largest accepted difference of a probability
 
 
 class SavedIsNotTrained(InputError):
@@ -34,9 +34,13 @@ class SavedIsNotTrained(InputError):
 
 
 def check_saved_network(setup: TrainingSetup, outcome: Outcome) -> Scores:
-    """Open the run as any later command does, and return its scores on all validation images.
+    """Open the saved network as any later command does, and return its scores on all validation images.
 
-    Writes the predicted validation masks and ``scores.json``.
+    The predicted validation masks and ``scores.json`` are written.
+
+    Args:
+        setup: Setup of the training run.
+        outcome: Outcome of training, with some probabilities predicted by the trained network.
 
     Raises:
         SavedIsNotTrained: The saved network's predictions differ from those of the trained network.
@@ -52,7 +56,7 @@ def check_saved_network(setup: TrainingSetup, outcome: Outcome) -> Scores:
 
 
 def run_facts(setup: TrainingSetup, outcome: Outcome, scores: Scores) -> RunFacts:
-    """Return the content of ``run.json``."""
+    """Return the facts about a run that are written to ``run.json``."""
     state, backend = outcome.state, keras.backend.backend()
     images, all_images = state.validation_images, len(setup.validation_set.pairs)
     return RunFacts(

@@ -1,4 +1,4 @@
-"""Lock a run, so that only one process trains in its folder at a time."""
+"""Lock the folder of a run, so that only one process trains in it at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,17 +11,20 @@ from maskwright.images.file_lock import locked
 class RunInUse(InputError):
     """A folder in which another process is training."""
 
-    text = "{folder}: another training is writing this run; wait for its end, or name another folder."
+    text = "{folder}: another process is training in this folder; wait until it has finished, or name another folder."
 
 
 @contextmanager
 def run_lock(folder: Path) -> Iterator[None]:
-    """Lock ``folder``, which is made if missing, until the block or the process ends.
+    """Lock a folder until the ``with`` block or the process ends.
 
-    On a file system without locks, the block runs unlocked.
+    On a file system without locks, the block runs without a lock.
+
+    Args:
+        folder: Folder to lock. If it does not exist, it is created.
 
     Raises:
-        RunInUse: Another process holds the lock.
+        RunInUse: Another process has locked the folder.
     """
     with locked(folder / ".lock", busy=RunInUse(folder=folder)):
         yield

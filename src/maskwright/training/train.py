@@ -33,7 +33,7 @@ from maskwright.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class _Session:
-    """One process's contribution to a training: custom parts, reporter, stopwatch and its shard of each batch."""
+    """Custom parts, reporter, stopwatch and shard of each batch of one process that takes part in training."""
 
     custom: CustomParts
     reporter: Reporter
@@ -51,23 +51,25 @@ def train(
     started: float | None = None,
     check: DataCheck = check_data,
 ) -> Run:
-    """Train with ``recipe`` and write the run to the folder ``out``; an unfinished run of the same recipe is resumed.
+    """Train with ``recipe`` and write the run to the folder ``out``.
 
-    Nothing is written before the data was checked.
+    An unfinished run with the same recipe is resumed. Nothing is written before the data has been checked.
 
     Args:
-        recipe: The settings of the training.
+        recipe: Settings for training.
         out: Folder of the run, new or empty.
-        overwrite: Replace an existing run.
+        overwrite: Whether to replace an existing run.
         custom: Functions that replace parts of the recipe.
-        reporter: Receives the progress.
-        started: Start of the command on the clock of `time.monotonic`, from which a time budget counts; now if absent.
-        check: Reads and checks the data.
+        reporter: Object that receives the progress. If absent, nothing is shown.
+        started: Time at which the time budget starts, on the clock of `time.monotonic`. If absent, it starts with the
+            call.
+        check: Function that reads and checks the data.
 
     Raises:
-        OutputExists, OutputNotEmpty, RunInUse: ``out`` cannot be used.
+        OutputExists, OutputNotEmpty, RunInUse: ``out`` contains another run or other files, or is used by another
+            process.
         UnusableData: The data has a fatal problem.
-        LossNotFinite: The training diverged, also at lower learning rates.
+        LossNotFinite: Training diverged, even at lower learning rates.
         BudgetTooShort: The time budget leaves no time to train.
         NoEncoder, FunctionMissing: ``custom`` does not fit the recipe.
         SavedIsNotTrained: The saved network's predictions differ from those of the trained network.
@@ -90,14 +92,14 @@ def resume(
     reporter: Reporter | None = None,
     started: float | None = None,
 ) -> Run:
-    """Resume the run in ``out`` from its last checkpoint, with its own recipe; see `train` for the arguments.
+    """Resume the run in ``out`` from its last checkpoint, with its own recipe; see `train` for the other arguments.
 
     Raises:
-        NothingToResume: There is no run, or it is complete.
+        NothingToResume: There is no run in ``out``, or the run is complete.
         OtherRecipe: The run was started with other custom parts.
         RunInUse: Another process is training in the folder.
-        UnreadableCheckpoint: The last checkpoint and the one before it are damaged.
-        LossNotFinite, SavedIsNotTrained: See `train`.
+        UnreadableCheckpoint: The last checkpoint and the previous one are both damaged.
+        LossNotFinite, SavedIsNotTrained: Raised under the same conditions as in `train`.
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     run = Run(Path(out))
@@ -111,7 +113,7 @@ def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, chec
     prepared, report = prepare_data(recipe, progress=session.reporter.reading, check=check)
     networks = build_networks(prepared, session.custom)
     with run_lock(run.folder):
-        # Another process may have trained here while the data was read; an unfinished run of it is replaced.
+        # Another process may have trained in the folder while the data was read; its unfinished run is replaced.
         is_resumed(run, recipe, overwrite=overwrite)
         reasons = {decision.field: decision.reason for decision in prepared.decisions}
         run.begin(prepared.recipe.to_yaml(reasons=reasons), requested=recipe.to_yaml())
@@ -126,7 +128,7 @@ def _resume(run: Run, session: _Session) -> Run:
     prepared = prepare_resumed(run)
     check_same_custom_parts(run.folder, prepared.recipe, session.custom)
     with run_lock(run.folder):
-        # A checkpoint holds all weights, so the pretrained ones need not be available any more.
+        # A checkpoint contains all weights, so the pretrained weights need not be available any more.
         networks = build_networks(prepared, session.custom, pretrained=not run.has_checkpoint)
         return _train(run, prepared, networks, session, report=None)
 
@@ -168,7 +170,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
 
 
 def _report_new_images(run: Run, recipe: Recipe, reporter: Reporter) -> None:
-    """Report images that were added to the folders since the run began, which a resumed run does not use."""
+    """Report images that were added to the folders since the run began and are not used in the resumed run."""
     if added := new_images(run, recipe.data):
         images = "1 image that was" if len(added) == 1 else f"{len(added)} images that were"
         reporter.report(
@@ -178,7 +180,7 @@ def _report_new_images(run: Run, recipe: Recipe, reporter: Reporter) -> None:
 
 
 def _write_contact_sheet(file: Path, patches: Patches, bundle: Bundle) -> None:
-    """Draw the first batch as the network receives it, which reveals a wrong pairing or a shifted mask."""
+    """Write the first batch, as the network receives it, to an image that reveals wrong pairs or shifted masks."""
     images, masks = patches.augmented(0)
     shown = np.stack([to_display((image * 255).round().astype(np.uint8)) for image in images])
     write_image(file, contact_sheet(shown, masks, bundle.labels), effort=1)

@@ -1,4 +1,4 @@
-"""The training loop: steps, snapshots, validations and checkpoints until the schedule ends."""
+"""Run the training loop, with steps, snapshots, validations and checkpoints, until the schedule ends."""
 
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -30,15 +30,15 @@ from maskwright.training.training_steps import TrainingSteps
 from maskwright.training.validation import Validation
 from maskwright.training.weight_averaging import AVERAGING_INTERVAL, WeightAverage
 
-_CHECKPOINT_SECONDS: Final = 60.0  # at least, between two checkpoints, which hold some 300 MB
+_CHECKPOINT_SECONDS: Final = 60.0  # minimum time between two checkpoints, whose size is about 300 MB
 
 OnEpoch = Callable[[Mapping[str, Any]], None]
-"""Called with each row of the history."""
+"""Function called with each row of the history, a mapping from column name to value."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Final state of a training, and why it ended: ``schedule``, ``patience`` or ``interrupt``."""
+    """Final state of training, and the reason why training ended: ``schedule``, ``patience`` or ``interrupt``."""
 
     state: State
     stopped_by: StopReason
@@ -46,7 +46,11 @@ class Outcome:
 
 @final
 class Trainer:
-    """Train the network of a setup and write the files of its run."""
+    """Train the network of a setup, and write the files of its run.
+
+    Args:
+        setup: Networks, data and settings used in training.
+    """
 
     def __init__(self, setup: TrainingSetup) -> None:
         self.run = setup.run
@@ -76,10 +80,10 @@ class Trainer:
         self._checkpoint_time = self.stopwatch.seconds()
 
     def resume(self) -> None:
-        """Restore the run's checkpoint; without a checkpoint, do nothing.
+        """Restore the last checkpoint of the run, if there is one.
 
         Raises:
-            UnreadableCheckpoint: No checkpoint can be used.
+            UnreadableCheckpoint: All checkpoints are damaged, or they belong to another network.
         """
         if not self.run.has_checkpoint:
             return
@@ -98,20 +102,20 @@ class Trainer:
     def fit(self, on_epoch: Sequence[OnEpoch] = ()) -> Outcome:
         """Train until the schedule ends, the score stops improving, or SIGINT (Ctrl-C) or SIGTERM is received.
 
-        After a NaN or infinite loss, training returns to the last checkpoint at half the learning rate.
+        After a NaN or infinite loss, training returns to the last checkpoint and halves the learning rate.
 
         Args:
-            on_epoch: Functions that are called with each row of the history.
+            on_epoch: Functions called with each row of the history.
 
         Raises:
             BudgetTooShort: The time budget ends before the first step, or will end before the final check.
-            LossNotFinite: Three returns to one checkpoint in a row did not help.
-            KeyboardInterrupt: A signal came before the first step, or for the second time.
-            OSError: The disk is full, and the result cannot be saved.
+            LossNotFinite: The loss was NaN or infinite again after three consecutive returns to the same checkpoint.
+            KeyboardInterrupt: A signal was received before the first step, or a second signal was received.
+            OSError: The disk is full, so that the result cannot be saved.
         """
         self._on_epoch = on_epoch
         with stoppable() as stop_requested:
-            if not self.run.has_checkpoint:  # a NaN in the first steps returns to it
+            if not self.run.has_checkpoint:  # training returns to it after a NaN in the first steps
                 self._save_checkpoint(self._write_or_warn)
             stopped_by: StopReason | None = None
             while stopped_by is None:
@@ -126,7 +130,7 @@ class Trainer:
         return Outcome(self.state, stopped_by)
 
     def _run_training(self, stop_requested: Callable[[], bool]) -> StopReason:
-        """Take steps until there is a reason to stop; return the reason.
+        """Take training steps until there is a reason to stop, and return the reason.
 
         Raises:
             NotFinite: The loss or a weight became NaN or infinite.
@@ -136,7 +140,7 @@ class Trainer:
         with closing(self._batches(schedule)) as batches:
             while (reason := self._stop_reason(schedule, stop_requested)) is None:
                 batch, progress = next(batches), schedule.progress(self.state.step)
-                if self._maybe_snapshot(progress):  # which takes time
+                if self._maybe_snapshot(progress):  # writing a snapshot takes time
                     progress = schedule.progress(self.state.step)
                 progress = self._step(batch, schedule, progress)
                 self._maybe_validate(schedule, progress)
@@ -164,7 +168,7 @@ class Trainer:
         return "interrupt" if stop_requested() else None
 
     def _maybe_snapshot(self, progress: float) -> bool:
-        """Save the network at the end of a learning-rate cycle, before the rate returns to its peak.
+        """Save a snapshot if a learning-rate cycle has ended, before the learning rate returns to its peak.
 
         Returns:
             Whether a cycle has ended.
@@ -173,7 +177,7 @@ class Trainer:
         ended = cycles_ended(progress, warmup=self.recipe.warmup, cycles=cycles)
         if not self.state.snapshots < ended < cycles:
             return False
-        if not self._is_validated:  # which also computes the statistics of batch normalisation
+        if not self._is_validated:  # validation also computes the statistics of batch normalisation
             self._end_epoch(self._write_or_warn, validate=True)
         self.state.snapshots = ended
         folder = self.run.snapshot(ended)
@@ -191,9 +195,9 @@ class Trainer:
         """Train on a batch, and update the state, the averaged weights and the time budget.
 
         Args:
-            batch: Images and masks.
+            batch: Images (n, h, w, c) and masks (n, h, w) of the batch.
             schedule: Schedule of this session.
-            progress: Progress before the step.
+            progress: Progress of the run before the step, in [0, 1].
 
         Returns:
             The progress after the step.
@@ -222,7 +226,7 @@ class Trainer:
         optimizer.encoder_lr_multiplier.assign(0.0 if is_frozen else recipe.encoder_lr_multiplier)
 
     def _maybe_validate(self, schedule: Schedule, progress: float) -> None:
-        """End an epoch, with a validation if one is due; the last epoch ends in `_finish`."""
+        """End an epoch, with a validation if one is due; the last epoch is ended by `_finish`."""
         is_measurement = self._budget.needs_measurement(schedule)
         is_epoch = self.state.step % self.patches.steps_per_epoch == 0 and progress < 1
         if not (is_measurement or is_epoch):
@@ -238,7 +242,7 @@ class Trainer:
             self._save_checkpoint(self._write_or_warn)
 
     def _check_finite(self) -> None:
-        """Check the weights, which a step can spoil after its loss was computed.
+        """Check that all weights are finite, since an update may make them NaN or infinite after a finite loss.
 
         Raises:
             NotFinite: A weight is NaN or infinite.
@@ -253,7 +257,7 @@ class Trainer:
         self._save_checkpoint(self._write_or_warn)
 
     def _restore_checkpoint(self) -> RestoredCheckpoint:
-        """Restore the weights, the optimizer and the average; report a damaged file."""
+        """Restore the weights, the optimizer and the weight average, and report a damaged checkpoint."""
         restored = self.checkpoints.load(self.network)
         if restored.damaged is not None:
             self.reporter.report(f"{restored.damaged} is damaged; the previous checkpoint is used, {restored.file}.")
@@ -261,9 +265,9 @@ class Trainer:
         return restored
 
     def _score_network_after(self, checkpoint: Path) -> None:
-        """Score a network that was saved after the checkpoint, by a training that was killed in between.
+        """Score the saved network if it is newer than the checkpoint, because training was killed in between.
 
-        Without a time budget, the resumed training reaches the same network again.
+        This is only needed with a time budget: otherwise, resumed training reaches the same network again.
         """
         file = self.run.network
         if not file.exists() or file.stat().st_mtime <= checkpoint.stat().st_mtime:
@@ -275,7 +279,7 @@ class Trainer:
         self.state.best_sample = self.validation.sample(engine.network)
 
     def _save_for_resume(self) -> None:
-        """Save a checkpoint to resume from, and a best network if there is none yet."""
+        """Save a checkpoint for resuming, and a network if none has been saved yet."""
         if not self.state.step:
             raise KeyboardInterrupt
         self.reporter.report("Stopping after this step and saving a checkpoint. Press Ctrl-C again to quit now.")
@@ -285,11 +289,11 @@ class Trainer:
             rows = [*self.state.history, row]
             self._write_or_warn(self.run.history, lambda: write_history(self.run.history, rows))
             self._report_epoch(row)
-        if not (is_saved and had_best):  # no later write can replace this one
+        if not (is_saved and had_best):  # there is no later attempt to write the checkpoint
             self._save_checkpoint(write_or_raise)
 
     def _finish(self) -> None:
-        """Validate a last time, and write the last checkpoint and the last network."""
+        """Validate one last time, and write the last checkpoint and the last network."""
         if not self.state.step and self.state.best is None:
             if self.state.nan_recoveries:
                 raise LossNotFinite(
@@ -309,12 +313,12 @@ class Trainer:
 
     @property
     def _is_validated(self) -> bool:
-        """Whether the last row of the history has the scores of the current weights."""
+        """Whether the last row of the history contains the scores of the current weights."""
         last = self.state.history[-1] if self.state.history else {}
         return last.get("step") == self.state.step and last["val_pixel_accuracy"] is not None
 
     def _end_epoch(self, write_file: WriteFile, *, validate: bool) -> Evaluation | None:
-        """Add a row to the history; return the evaluation if there was one."""
+        """Add a row to the history, and return the evaluation if the network was validated."""
         row, evaluation = self._history_row(write_file, validate=validate)
         self.state.history.append(row)
         self.state.losses.clear()
@@ -359,7 +363,7 @@ class Trainer:
         return evaluation
 
     def _save_checkpoint(self, write_file: WriteFile) -> bool:
-        """Write a checkpoint; return whether the disk had room for it."""
+        """Write a checkpoint, and return whether there was enough disk space for it."""
         self.state.seconds = self.stopwatch.seconds()
         average = self.average.to_arrays()
         saved = write_file(

@@ -1,4 +1,4 @@
-"""Training steps with the loss that is due at each point of a run."""
+"""Take training steps with the loss that is scheduled for each part of a run."""
 
 from collections.abc import Mapping
 from typing import Any, final
@@ -14,12 +14,14 @@ from maskwright.training.train_step import make_train_step
 
 @final
 class TrainingSteps:
-    """Steps of a compiled network; a custom loss is used to the end of the run.
+    """Take training steps of a compiled network, first with the normal loss and then with the final loss.
+
+    A custom loss is used for the whole run.
 
     Args:
-        network: The network in training, compiled with the recipe's loss.
-        recipe: The losses, and when the final one begins.
-        bundle: Description of the network's outputs.
+        network: Network in training, compiled with the loss of the recipe.
+        recipe: Training settings, which define the losses and the start of the final loss.
+        bundle: Bundle of the network, which describes the outputs.
     """
 
     def __init__(self, network: keras.Model, recipe: TrainingRecipe, bundle: Bundle) -> None:
@@ -31,14 +33,14 @@ class TrainingSteps:
         self._step = make_train_step(network, fuse_loss=recipe.custom_loss is None and _can_fuse(recipe.loss))
 
     def __call__(self, images: Any, targets: Any) -> float:
-        """Take a step on images (n, h, w, c) and their targets; return the loss before the update."""
+        """Take a step on images (n, h, w, c) and their targets, and return the loss before the update."""
         return self._step(images, targets)
 
     def select_loss(self, progress: float) -> bool:
-        """Use the loss that is due at ``progress`` in [0, 1], which may be lower than in the step before.
+        """Select the loss that is scheduled at ``progress`` in [0, 1], which may be lower than at the previous step.
 
         Returns:
-            Whether the final loss has replaced the normal one.
+            Whether the final loss has just replaced the normal loss.
         """
         if self._final_loss is None or (progress >= self._final_loss.start) == self._is_final:
             return False
@@ -51,5 +53,5 @@ class TrainingSteps:
 
 
 def _can_fuse(loss: Mapping[str, float]) -> bool:
-    """Return whether XLA compiles the loss quickly, which it does not if a loss sorts."""
+    """Return whether XLA compiles the loss quickly, which is not the case for losses that sort."""
     return not SORTING_LOSSES & loss.keys()
