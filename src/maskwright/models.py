@@ -321,7 +321,8 @@ def UnetPlusPlus(
 
     {images_of_stride_32}
 
-    The graph is that of segmentation_models_pytorch, whose weights fit an encoder whose name ends in ``_v1``.
+    The graph is that of segmentation_models_pytorch, whose weights can be loaded if the name of the encoder ends in
+    ``_v1``.
 
     Args:
         {backbone_name}
@@ -381,7 +382,8 @@ def DeepLabV3Plus(
 
     Input: images (n, height, width, channels) with sides that are multiples of 32 pixels (of 16 for an encoder whose
     name ends in ``_v1``), preprocessed by the `get_preprocessing` of the encoder. Output: (n, height, width, classes),
-    float32. The graph is that of segmentation_models_pytorch, whose weights fit an encoder whose name ends in ``_v1``.
+    float32. The graph is that of segmentation_models_pytorch, whose weights can be loaded if the name of the encoder
+    ends in ``_v1``.
 
     Args:
         {backbone_name}

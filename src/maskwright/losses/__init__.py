@@ -1,8 +1,8 @@
-"""Segmentation losses: pure functions, and Keras losses that add, scale and serialise.
+"""Segmentation losses, as pure functions and as Keras losses that can be added, scaled and serialised.
 
 ``0.5 * CategoricalCELoss(ignore=255) + DiceLoss(ignore=255)`` is a Keras loss. Cross entropy, focal and Lovász hinge
-losses take probabilities, or logits with ``from_logits=True``. All other losses take probabilities only, so a sum that
-contains one of them takes probabilities.
+losses accept probabilities, or logits with ``from_logits=True``. All other losses accept only probabilities, and so
+does a sum that contains one of them.
 """
 
 from maskwright.losses.base import LogitsMixedWithProbabilities, ScaledLoss, SegmentationLoss, SumOfLosses

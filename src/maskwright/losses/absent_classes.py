@@ -1,6 +1,6 @@
-"""The rule for absent classes in losses and Keras metrics: a class in neither truth nor hard prediction is excluded.
+"""Rule for absent classes in losses and Keras metrics: a class in neither truth nor hard prediction is excluded.
 
-`maskwright.metrics` describes the rule, and `maskwright.metrics.absent_classes` has it for NumPy.
+The rule is described in `maskwright.metrics` and implemented for NumPy in `maskwright.metrics.absent_classes`.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from maskwright.losses.targets import Pixels, Tensor
 
 
 def present_classes(pixels: Pixels, *, per_image: bool) -> Tensor:
-    """Return whether a class is in the truth or in the hard prediction: bool (images, classes), or (1, classes).
+    """Return whether each class is in the truth or the hard prediction, as bool (images, classes) or (1, classes).
 
     Probabilities cannot decide this: a softmax is positive everywhere, so every class would be present.
     """
@@ -22,10 +22,11 @@ def present_classes(pixels: Pixels, *, per_image: bool) -> Tensor:
 def weighted_mean_over_present(
     values: Tensor, present: Tensor, *, class_weights: Sequence[float] | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return the mean of (images, classes) values where ``present`` and whether any is present: two scalars.
+    """Return the mean of the (images, classes) values of present classes, and whether any class is present, as scalars.
 
     Each class is averaged over the images in which it is present and multiplied by its weight; the result is the mean
-    of the classes. A class therefore has the same weight however many images contain it. The mean of nothing is 0.
+    over the classes. The influence of a class therefore does not depend on how many images contain it. Without any
+    present class, the mean is 0.
     """
     class_means, class_present = _masked_mean(values, present)
     return _masked_mean(class_means * class_weight_tensor(class_weights, int(values.shape[-1])), class_present)

@@ -1,4 +1,4 @@
-"""Arguments shared by losses and metrics: types, checks and conversion to plain values."""
+"""Types, checks and conversion to plain values of the arguments shared by losses and metrics."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +15,7 @@ Option: TypeAlias = float | Sequence[float] | None
 
 
 def check_no_sample_weight(sample_weight: object) -> None:
-    """Reject sample weights.
+    """Check that no sample weights are passed.
 
     Raises:
         WrongArgument: ``sample_weight`` is not None.
@@ -30,7 +30,7 @@ def check_no_sample_weight(sample_weight: object) -> None:
 
 
 def check_class_weights(class_weights: object) -> list[float] | None:
-    """Return class weights as a list of floats, or None.
+    """Return the class weights as a list of floats, or None for None.
 
     Raises:
         WrongArgument: ``class_weights`` is not iterable, or a weight is negative or not finite.
@@ -43,10 +43,10 @@ def check_class_weights(class_weights: object) -> list[float] | None:
 
 
 def check_class_indexes(class_indexes: object) -> list[int] | None:
-    """Return channel indices as a list of ints, or None; a single int is one channel.
+    """Return the channel indices as a list of ints, or None for None; a single int selects one channel.
 
     Raises:
-        WrongArgument: There is no index, a duplicate or a negative one.
+        WrongArgument: ``class_indexes`` is empty, or contains duplicate or negative indices.
     """
     if class_indexes is None:
         return None
@@ -58,7 +58,7 @@ def check_class_indexes(class_indexes: object) -> list[int] | None:
 
 
 def check_ignore(ignore: object) -> int | None:
-    """Return the ignored label id as an int, or None.
+    """Return the label id to ignore as an int, or None for None.
 
     Raises:
         WrongArgument: ``ignore`` is not an integer.
@@ -100,4 +100,4 @@ CHECKS: Mapping[str, Callable[[object], Option]] = MappingProxyType(
         **{argument: partial(check_non_negative, argument) for argument in ("alpha", "beta", "gamma", "smooth")},
     }
 )
-"""Check of each argument; each returns the plain number, list or bool that a Keras configuration stores."""
+"""Check of each argument, which returns the plain number, list or bool that is stored in a Keras configuration."""

@@ -1,4 +1,4 @@
-"""Base classes of the losses: Keras losses that add, scale and serialise."""
+"""Base classes of the losses: Keras losses that can be added, scaled and serialised."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ register = keras.saving.register_keras_serializable(package="maskwright")
 
 
 class LogitsMixedWithProbabilities(InputError):
-    """A sum of a loss on logits and a loss on probabilities, which would read the same ``y_pred`` in two ways."""
+    """A sum of a loss on logits and a loss on probabilities, which would interpret ``y_pred`` in two ways."""
 
     text = (
         "{with_logits} has from_logits=True, but {without_logits} takes probabilities, and both would get the same "
@@ -26,12 +26,12 @@ class LogitsMixedWithProbabilities(InputError):
 
 
 class SegmentationLoss(keras.losses.Loss, ABC):
-    """Base class of losses over a batch of masks; the value is a float32 scalar.
+    """Base class of losses over a batch of masks, whose value is a float32 scalar.
 
-    ``y_true`` holds label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c). ``y_pred`` holds
-    probabilities (n, h, w, c), or logits if ``from_logits`` is true. Losses support ``+`` with each other and ``*``
-    with a number; the result is a `SegmentationLoss` whose configuration contains the whole expression. Sample weights
-    raise an error because a batch is scored as a whole.
+    ``y_true`` contains label ids, (n, h, w) or (n, h, w, 1), or one-hot masks (n, h, w, c). ``y_pred`` contains
+    probabilities (n, h, w, c), or logits if ``from_logits`` is true. Losses can be added with ``+`` and multiplied by a
+    number with ``*``; the result is a `SegmentationLoss` whose configuration contains the whole expression. Sample
+    weights are rejected because a batch is scored as a whole.
     """
 
     from_logits: bool = False
@@ -62,7 +62,7 @@ class SegmentationLoss(keras.losses.Loss, ABC):
         return SumOfLosses([*_terms(self), *_terms(other)])
 
     def __radd__(self, other: object) -> SegmentationLoss:
-        return self if isinstance(other, int) and other == 0 else NotImplemented  # the start value of sum()
+        return self if isinstance(other, int) and other == 0 else NotImplemented  # 0 is the start value of sum()
 
     def __mul__(self, factor: float) -> SegmentationLoss:
         return ScaledLoss(self, factor=factor) if isinstance(factor, Real) else NotImplemented
@@ -74,9 +74,9 @@ class FunctionLoss(SegmentationLoss):
     """Base class of losses that apply a function with fixed options.
 
     Args:
-        function: Called as ``function(y_true, y_pred, **options)``; returns a scalar.
+        function: Function that is called as ``function(y_true, y_pred, **options)`` and returns a scalar.
         name: Name of the loss.
-        **options: Options of the function, each checked and stored in the configuration.
+        **options: Options of the function, which are checked and stored in the configuration.
     """
 
     def __init__(self, function: Callable[..., Tensor], *, name: str, **options: object) -> None:
@@ -90,7 +90,7 @@ class FunctionLoss(SegmentationLoss):
         return self._function(y_true, y_pred, **self.options)
 
     def get_config(self) -> dict[str, object]:
-        """Return the name and the options."""
+        """Return the configuration: the name and the options."""
         return {"name": self.name, **self.options}
 
 
@@ -100,8 +100,8 @@ class SumOfLosses(SegmentationLoss):
     """Sum of several losses, as created by ``a + b``.
 
     Args:
-        losses: The terms. All take probabilities, or all take logits.
-        name: Name of the loss; by default the names of the terms joined by ``_plus_``.
+        losses: Terms of the sum. All of them must accept probabilities, or all of them logits.
+        name: Name of the loss; by default, the names of the terms joined by ``_plus_``.
 
     Raises:
         LogitsMixedWithProbabilities: Some terms have ``from_logits=True`` and others do not.
@@ -121,12 +121,12 @@ class SumOfLosses(SegmentationLoss):
         return sum(loss.call(y_true, y_pred) for loss in self.losses)
 
     def get_config(self) -> dict[str, object]:
-        """Return the name and the serialised terms."""
+        """Return the configuration: the name and the serialised terms."""
         return {"name": self.name, "losses": [keras.saving.serialize_keras_object(loss) for loss in self.losses]}
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> SumOfLosses:
-        """Create a sum from its configuration."""
+        """Create a sum of losses from its configuration."""
         return cls(map(keras.saving.deserialize_keras_object, config["losses"]), name=config["name"])
 
 
@@ -136,9 +136,9 @@ class ScaledLoss(SegmentationLoss):
     """Product of a loss and a number, as created by ``0.5 * a``.
 
     Args:
-        loss: The loss to scale.
-        factor: Number to multiply by, finite and at least 0.
-        name: Name of the loss; by default ``<factor>_times_<name>``.
+        loss: Loss to multiply.
+        factor: Finite number of at least 0 by which the loss is multiplied.
+        name: Name of the loss; by default, ``<factor>_times_<name>``.
 
     Raises:
         WrongArgument: ``factor`` is negative or not finite.
@@ -154,7 +154,7 @@ class ScaledLoss(SegmentationLoss):
         return self.factor * self.loss.call(y_true, y_pred)
 
     def get_config(self) -> dict[str, object]:
-        """Return the name, the factor and the serialised loss."""
+        """Return the configuration: the name, the factor and the serialised loss."""
         return {"name": self.name, "factor": self.factor, "loss": keras.saving.serialize_keras_object(self.loss)}
 
     @classmethod

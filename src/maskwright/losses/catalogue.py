@@ -1,4 +1,4 @@
-"""Loss instances with the names of segmentation_models, and losses by their names in a recipe."""
+"""Loss instances with the names that segmentation_models uses, and losses by their names in a recipe."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -33,20 +33,20 @@ categorical_focal_jaccard_loss = categorical_focal_loss + jaccard_loss
 
 
 class NamedLoss(NamedTuple):
-    """Loss class of one name for each output activation."""
+    """Loss classes with the same name, one for each output activation."""
 
     sigmoid: Callable[..., SegmentationLoss]
     softmax: Callable[..., SegmentationLoss]
     mean_over_pixels: bool = False
-    """Whether the loss is a mean over pixels; for a softmax it is then also divided by the number of classes."""
+    """Whether the loss is a mean over pixels; if so, it is also divided by the number of classes for a softmax."""
 
     def build(
         self, channels: int, *, class_weights: Sequence[float] | None = None, ignore: int | None = None
     ) -> SegmentationLoss:
-        """Create the loss for an output with this many channels: a sigmoid for one, a softmax for several.
+        """Create the loss for an output with ``channels`` channels: a sigmoid for one channel, a softmax for several.
 
-        A loss that is a mean over pixels and classes is multiplied by the number of classes, so that a pixel has the
-        same cost for any number of classes.
+        A loss that is a mean over pixels and classes is multiplied by the number of classes, so that the cost of a
+        pixel does not depend on the number of classes.
         """
         loss = (self.sigmoid if channels == 1 else self.softmax)(class_weights=class_weights, ignore=ignore)
         return loss * channels if self.mean_over_pixels and channels > 1 else loss
@@ -67,7 +67,7 @@ LOSSES_BY_NAME: Mapping[str, NamedLoss] = MappingProxyType(
 """Losses by their names in a recipe."""
 
 SORTING_LOSSES: Final = frozenset({"lovasz"})
-"""Names of the losses that sort pixels, which XLA compiles to slow code."""
+"""Names of the losses that sort pixels, an operation that XLA compiles to slow code."""
 
 
 def loss_from_names(
@@ -78,18 +78,18 @@ def loss_from_names(
     pixel_weights: Sequence[float] | None = None,
     ignore: int | None = None,
 ) -> SegmentationLoss:
-    """Create the weighted sum of losses of `LOSSES_BY_NAME`.
+    """Create a weighted sum of losses from `LOSSES_BY_NAME`.
 
     Args:
-        weights: Weight of each loss by name, at least one.
-        channels: Output channels of the network: a sigmoid for one, a softmax for several.
-        class_weights: One weight per channel.
-        pixel_weights: One weight per channel, used instead of ``class_weights`` by the losses that are means over
-            pixels. Region losses balance the classes already.
+        weights: Mapping from the name of each loss to its weight, with at least one entry.
+        channels: Number of output channels of the network: one for a sigmoid, several for a softmax.
+        class_weights: List of one weight per channel.
+        pixel_weights: List of one weight per channel, used instead of ``class_weights`` by the losses that are means
+            over pixels. Region losses already balance the classes.
         ignore: Label id of the pixels to exclude.
 
     Raises:
-        UnknownChoice: A name is unknown.
+        UnknownChoice: The name of a loss is unknown.
         WrongArgument: A weight is negative or not finite.
 
     >>> loss_from_names({"dice": 1, "lovasz": 0.5}, channels=1).name

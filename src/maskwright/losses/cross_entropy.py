@@ -1,7 +1,7 @@
 """Binary and categorical cross entropy.
 
-Both are means over valid pixels and selected classes of a cost times the class weight, and 0 without a valid pixel.
-Probabilities are clipped to [1e-7, 1 - 1e-7]; logits are not clipped.
+Both losses are means over valid pixels and selected classes of a cost times the class weight, or 0 without valid
+pixels. Probabilities are clipped to [1e-7, 1 - 1e-7]; logits are not clipped.
 """
 
 from typing import final
@@ -80,7 +80,7 @@ def categorical_cross_entropy(
 class BinaryCELoss(FunctionLoss):
     """Binary cross entropy: -log(p) for pixels of the class and -log(1 - p) for all others.
 
-    Use it with a sigmoid activation. With several channels, classes may overlap. The loss is the mean over valid
+    Use this loss with a sigmoid activation. With several channels, classes may overlap. The loss is the mean over valid
     pixels and channels.
 
     Args:
@@ -121,10 +121,10 @@ class BinaryCELoss(FunctionLoss):
 class CategoricalCELoss(FunctionLoss):
     """Categorical cross entropy: -log(p) of the true class.
 
-    Use it with a softmax activation. Probabilities are first divided by their sum over the selected classes. The loss
-    is the mean over valid pixels and classes, as in segmentation_models: 1/c of `keras.losses.CategoricalCrossentropy`
-    for c classes. With ``class_indexes``, only the selected classes compete, and a pixel of another class costs
-    nothing.
+    Use this loss with a softmax activation. Probabilities are first divided by their sum over the selected classes. The
+    loss is the mean over valid pixels and classes, as in segmentation_models: for c classes, it is 1/c of
+    `keras.losses.CategoricalCrossentropy`. With ``class_indexes``, only the selected classes compete, and a pixel of
+    another class costs nothing.
 
     Args:
         class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.

@@ -1,7 +1,7 @@
 """Binary and categorical focal loss (Lin et al., 2017).
 
-Both are means over valid pixels and selected classes of a cost times the class weight, and 0 without a valid pixel.
-Probabilities are clipped to [1e-7, 1 - 1e-7]; logits are not clipped.
+Both losses are means over valid pixels and selected classes of a cost times the class weight, or 0 without valid
+pixels. Probabilities are clipped to [1e-7, 1 - 1e-7]; logits are not clipped.
 """
 
 from typing import final
@@ -30,8 +30,8 @@ def binary_focal(
     Args:
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
-        alpha: Weight of the pixels of the class; all others have 1 - alpha.
-        gamma: Focusing exponent; 0 gives weighted cross entropy.
+        alpha: Weight of the pixels of the class; all other pixels have the weight 1 - alpha.
+        gamma: Focusing exponent, at least 0; with 0, the loss is weighted cross entropy.
         from_logits: Whether ``y_pred`` contains logits.
         class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
@@ -68,8 +68,8 @@ def categorical_focal(
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Softmax probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true. The softmax includes
             all channels.
-        alpha: Factor of the loss.
-        gamma: Focusing exponent; 0 gives cross entropy.
+        alpha: Factor by which the loss is multiplied, at least 0.
+        gamma: Focusing exponent, at least 0; with 0, the loss is cross entropy.
         from_logits: Whether ``y_pred`` contains logits.
         class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
         class_indexes: Indices of at least two channels to include; all channels by default.
@@ -97,14 +97,14 @@ def categorical_focal(
 @final
 @register
 class BinaryFocalLoss(FunctionLoss):
-    """Focal loss for a sigmoid activation: cross entropy with less weight on well classified pixels (Lin et al., 2017).
+    """Focal loss for a sigmoid activation: cross entropy with less weight on well-classified pixels (Lin et al., 2017).
 
-    A pixel of the class costs -alpha (1 - p)^gamma log(p), any other -(1 - alpha) p^gamma log(1 - p). The loss is the
-    mean over valid pixels and channels.
+    The cost of a pixel of the class is -alpha (1 - p)^gamma log(p), and that of any other pixel -(1 - alpha) p^gamma
+    log(1 - p). The loss is the mean over valid pixels and channels.
 
     Args:
-        alpha: Weight of the pixels of the class; all others have 1 - alpha.
-        gamma: Focusing exponent; 0 gives weighted cross entropy.
+        alpha: Weight of the pixels of the class; all other pixels have the weight 1 - alpha.
+        gamma: Focusing exponent, at least 0; with 0, the loss is weighted cross entropy.
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
         class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
@@ -144,14 +144,14 @@ class BinaryFocalLoss(FunctionLoss):
 @final
 @register
 class CategoricalFocalLoss(FunctionLoss):
-    """Focal loss for a softmax activation: -alpha (1 - p)^gamma log(p) of the true class (after Lin et al., 2017).
+    """Focal loss for a softmax activation: -alpha (1 - p)^gamma log(p) of the true class (adapted from Lin et al., 2017).
 
     The loss is the mean over valid pixels and classes. Unlike `CategoricalCELoss`, it does not renormalise the
     probabilities over the selected classes.
 
     Args:
-        alpha: Factor of the loss.
-        gamma: Focusing exponent; 0 gives cross entropy.
+        alpha: Factor by which the loss is multiplied, at least 0.
+        gamma: Focusing exponent, at least 0; with 0, the loss is cross entropy.
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
         class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
         class_indexes: Indices of at least two channels to include; all channels by default.

@@ -1,7 +1,7 @@
 """Lovász extension of the Jaccard loss: a surrogate of IoU with a useful gradient (Berman et al., 2018).
 
-Pixel errors are sorted in descending order, and each is multiplied by the increase of the Jaccard loss when its pixel
-joins the misclassified ones. The truth is binarised at 0.5.
+Pixel errors are sorted in descending order, and each error is multiplied by the increase in the Jaccard loss when its
+pixel is added to the misclassified pixels. The truth is binarised at 0.5.
 
 Classes that occur in neither the truth nor the hard prediction are excluded (see `maskwright.metrics`); if no class is
 left, the loss is 0. A class that is predicted but not in the truth costs its largest error, and only that pixel gets a
@@ -92,11 +92,11 @@ def _mean_extension(errors: Tensor, pixels: Pixels, *, class_weights: ClassWeigh
 
 
 def _jaccard_increments(positives: Tensor, negatives: Tensor) -> Tensor:
-    """Return the increase of 1 - IoU at each pixel in turn, in closed form; a difference of sums loses precision.
+    """Return the increase of 1 - IoU at each pixel in turn, in closed form because a difference of sums is imprecise.
 
-    With I pixels of the class still correct and U pixels in the union, a false negative adds 1 / U. A false positive,
-    which increases the union to U, adds I / (U (U - 1)); the first one of an empty class adds 1. Both maps are
-    (rows, pixels, classes); an ignored pixel is 0 in both and adds nothing.
+    With I correct pixels of the class left and U pixels in the union, a false negative adds 1 / U. A false positive,
+    which increases the union to U, adds I / (U (U - 1)); the first false positive of an empty class adds 1. Both maps
+    are (rows, pixels, classes); an ignored pixel is 0 in both and adds nothing.
     """
     correct = ops.sum(positives, axis=1, keepdims=True) - ops.cumsum(positives, axis=1)
     union = ops.sum(positives, axis=1, keepdims=True) + ops.cumsum(negatives, axis=1)
@@ -114,7 +114,7 @@ def _binarise(truth: Tensor) -> Tensor:
 class LovaszHingeLoss(FunctionLoss):
     """Lovász hinge loss: errors are max(0, 1 - logit) for pixels of the class and max(0, 1 + logit) for all others.
 
-    Use it with a sigmoid activation, or without activation and ``from_logits=True``. Several channels are scored
+    Use this loss with a sigmoid activation, or without an activation and with ``from_logits=True``. Channels are scored
     independently. Probabilities are converted to logits, which are then limited to about [-16, 16]. Classes that occur
     in neither the truth nor the hard prediction are excluded from the mean over classes.
 
@@ -158,11 +158,11 @@ class LovaszHingeLoss(FunctionLoss):
 @final
 @register
 class LovaszSoftmaxLoss(FunctionLoss):
-    """Lovász softmax loss: errors are 1 - p for pixels of the class and p for all others; the mean over classes.
+    """Lovász softmax loss: errors are 1 - p for pixels of the class and p for all others.
 
-    Use it with a softmax activation; it takes probabilities, not logits. The value is in [0, 1] for weights of 1, and
-    equals 1 - IoU if every probability is 0 or 1. Classes that occur in neither the truth nor the hard prediction are
-    excluded from the mean over classes.
+    Use this loss with a softmax activation; it accepts probabilities, not logits. The value is in [0, 1] for weights of
+    1, and equals 1 - IoU if every probability is 0 or 1. Classes that occur in neither the truth nor the hard
+    prediction are excluded from the mean over classes.
 
     Args:
         class_weights: Weight of each selected class, by which its loss is multiplied; all are 1 by default.

@@ -1,4 +1,4 @@
-"""Loss from the Matthews correlation coefficient, which also counts true negatives."""
+"""Loss based on the Matthews correlation coefficient, which also counts true negatives."""
 
 from typing import final
 
@@ -57,10 +57,10 @@ def mcc(
 class MCCLoss(FunctionLoss):
     """Matthews loss: 1 - (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN)), in [0, 2].
 
-    The counts are sums of probabilities (Abhishek and Hamarneh, 2021). A class that fills the truth or has no pixel in
-    it has no correlation: there the coefficient is between 0 and 1/2 (0 for ``smooth=0``) and the gradient is small.
-    Add cross entropy if such batches are common. Classes that occur in neither the truth nor the hard prediction are
-    excluded from the mean over classes. Takes probabilities, not logits.
+    The counts are sums of probabilities (Abhishek and Hamarneh, 2021). For a class that fills the truth or has no pixel
+    in it, the correlation is undefined: the coefficient is then between 0 and 1/2 (0 for ``smooth=0``), and the
+    gradient is small. Add cross entropy if such batches are common. Classes that occur in neither the truth nor the
+    hard prediction are excluded from the mean over classes. The loss accepts probabilities, not logits.
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.

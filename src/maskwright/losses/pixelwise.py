@@ -8,11 +8,11 @@ from maskwright.losses.soft_counts import class_weight_tensor
 from maskwright.losses.targets import Pixels, Tensor
 
 EPSILON = 1e-7
-"""Distance that probabilities keep from 0 and 1, so that their logarithms and gradients are finite."""
+"""Minimum distance of probabilities from 0 and 1, which keeps their logarithms and gradients finite."""
 
 
 class SingleChannel(InputError):
-    """A loss over mutually exclusive classes applied to one channel: predicting 1 everywhere would cost nothing."""
+    """A loss over mutually exclusive classes that is applied to one channel, where predicting 1 costs nothing."""
 
     text = "{loss} needs at least two channels but got one; use {instead}."
 
@@ -23,7 +23,7 @@ def clip_probabilities(probabilities: Tensor) -> Tensor:
 
 
 def mean_over_pixels(costs: Tensor, pixels: Pixels, class_weights: ClassWeights) -> Tensor:
-    """Return the weighted mean of (n, h, w, c) costs over valid pixels and classes; 0 without valid pixels."""
+    """Return the weighted mean of (n, h, w, c) costs over valid pixels and classes, or 0 without valid pixels."""
     classes = int(costs.shape[-1])
     count = ops.sum(pixels.valid) * classes
     return ops.sum(costs * pixels.valid * class_weight_tensor(class_weights, classes)) / ops.maximum(count, 1.0)
@@ -33,7 +33,7 @@ def check_several_channels(prediction: Tensor, *, loss: str, instead: str) -> No
     """Check that a prediction has at least two channels.
 
     Raises:
-        SingleChannel: It has one.
+        SingleChannel: The prediction has one channel.
     """
     if prediction.shape[-1] == 1:
         raise SingleChannel(loss=loss, instead=instead)

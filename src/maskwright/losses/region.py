@@ -1,10 +1,10 @@
-"""Jaccard and Dice loss, and the computation shared by all losses over regions.
+"""Jaccard and Dice losses, and the computation shared by all region losses.
 
-A region loss is 1 minus the mean over classes of a score times the class weight, as in segmentation_models. Class
-weights with mean 1 keep it within [0, 1]; others shift it by a constant. Classes that occur in neither the truth nor
-the hard prediction are excluded (see `maskwright.metrics`); if no class is left, the loss is 0.
+A region loss is 1 minus the mean over classes of a score times the class weight, as in segmentation_models. With class
+weights whose mean is 1, the loss is in [0, 1]; other weights shift it by a constant. Classes that occur in neither the
+truth nor the hard prediction are excluded (see `maskwright.metrics`); if no class is left, the loss is 0.
 
-Region losses take probabilities, never logits. On an image without the class, any false positive gives a loss near 1
+Region losses accept probabilities, never logits. On an image without the class, any false positive gives a loss near 1
 but almost no gradient: it is ``smooth`` divided by the square of the number of predicted pixels, and 0 once no pixel is
 predicted. Add cross entropy if such images are common.
 """
@@ -21,7 +21,7 @@ from maskwright.losses.soft_counts import SMOOTH, SoftCounts, f_score_index, sof
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 Score: TypeAlias = Callable[[Pixels, SoftCounts], Tensor]
-"""Computes a score per image and class, at most 1, from pixels and their counts."""
+"""Function that computes a score of at most 1 per image and class from pixels and their counts."""
 
 
 def region_loss(
@@ -34,7 +34,7 @@ def region_loss(
     per_image: bool,
     ignore: int | None,
 ) -> Tensor:
-    """Return 1 minus the weighted mean of a score over the present classes, a scalar; 0 if no class is present."""
+    """Return 1 minus the weighted mean of a score over the present classes, or 0 if none is present."""
     pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore)
     scores = score(pixels, soft_counts(pixels, per_image=per_image))
     present = present_classes(pixels, per_image=per_image)
@@ -94,7 +94,7 @@ def dice(
     Args:
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Probabilities of shape (n, h, w, c).
-        beta: Weight of recall relative to precision; 1 gives the Dice score.
+        beta: Weight of recall relative to precision; with 1, the score is the Dice score.
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
@@ -121,8 +121,8 @@ def dice(
 class JaccardLoss(FunctionLoss):
     """Jaccard loss: 1 - TP / (TP + FP + FN), the complement of IoU, with sums of probabilities as counts.
 
-    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. Takes
-    probabilities, not logits.
+    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. The loss
+    accepts probabilities, not logits.
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
@@ -167,10 +167,10 @@ class DiceLoss(FunctionLoss):
     """Dice loss: 1 - F-score, with sums of probabilities as counts (Milletari et al., 2016, without their squares).
 
     The score is (1 + beta²) TP / ((1 + beta²) TP + beta² FN + FP). Classes that occur in neither the truth nor the hard
-    prediction are excluded from the mean over classes. Takes probabilities, not logits.
+    prediction are excluded from the mean over classes. The loss accepts probabilities, not logits.
 
     Args:
-        beta: Weight of recall relative to precision; 1 gives the Dice score.
+        beta: Weight of recall relative to precision; with 1, the score is the Dice score.
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.

@@ -13,7 +13,7 @@ SMOOTH = 1e-5
 
 
 class SoftCounts(NamedTuple):
-    """Sums of probabilities over pixels, each (images, classes); one row if counted over the whole batch."""
+    """Sums of probabilities over pixels, each (images, classes), or (1, classes) over the whole batch."""
 
     true_positives: Tensor
     false_positives: Tensor
@@ -21,7 +21,7 @@ class SoftCounts(NamedTuple):
 
 
 def soft_counts(pixels: Pixels, *, per_image: bool = False) -> SoftCounts:
-    """Count each class over the batch, or per image, with probabilities as fractions of a pixel."""
+    """Count the pixels of each class over the batch or per image, with probabilities as fractions of a pixel."""
     truth, prediction = pixels.truth, pixels.prediction
     return SoftCounts(
         true_positives=sum_over_pixels(truth * prediction, per_image=per_image),
@@ -31,16 +31,16 @@ def soft_counts(pixels: Pixels, *, per_image: bool = False) -> SoftCounts:
 
 
 def sum_over_pixels(maps: Tensor, *, per_image: bool) -> Tensor:
-    """Sum (n, h, w, c) maps over pixels: (n, c) per image, (1, c) over the batch."""
+    """Return the sums of (n, h, w, c) maps over pixels: (n, c) per image, or (1, c) over the batch."""
     image_sums = ops.sum(maps, axis=(1, 2))
     return image_sums if per_image else ops.sum(image_sums, axis=0, keepdims=True)
 
 
 def tversky_index(counts: SoftCounts, *, alpha: float, beta: float, smooth: float) -> Tensor:
-    """Return TP / (TP + alpha FP + beta FN), of the shape of the counts, in [0, 1].
+    """Return TP / (TP + alpha FP + beta FN), in [0, 1], in the shape of the counts.
 
     IoU, F-score, precision and recall are Tversky indices with different ``alpha`` and ``beta``. Where the denominator
-    is 0 the index is 1, its limit for ``smooth`` -> 0.
+    is 0, the index is 1, which is its limit as ``smooth`` approaches 0.
     """
     denominator = counts.true_positives + alpha * counts.false_positives + beta * counts.false_negatives + smooth
     is_zero = ops.equal(denominator, 0.0)
@@ -54,10 +54,10 @@ def f_score_index(counts: SoftCounts, *, beta: float, smooth: float) -> Tensor:
 
 
 def class_weight_tensor(class_weights: Sequence[float] | None, classes: int) -> Tensor:
-    """Return one weight per class, float32 (classes,); all 1 for None.
+    """Return one weight per class as float32 (classes,); for None, all weights are 1.
 
     Raises:
-        WrongArgument: The number of weights is not the number of (selected) classes.
+        WrongArgument: The number of weights differs from the number of selected classes.
     """
     if class_weights is None:
         return ops.ones((classes,), dtype="float32")

@@ -1,4 +1,4 @@
-"""Shared input handling of losses and Keras metrics: array layouts, ignored pixels and selected classes."""
+"""Input handling shared by losses and Keras metrics: array layouts, ignored pixels and selected classes."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -18,18 +18,18 @@ class WrongPredictionShape(InputError):
 
 
 class WrongTruthShape(InputError):
-    """A truth that is neither one-hot masks nor label ids of the prediction's shape."""
+    """A truth that contains neither one-hot masks nor label ids in the shape of the prediction."""
 
     text = "y_true has shape {found}; expected {expected} for a prediction of shape {prediction}. {remedy}"
 
 
 class Pixels(NamedTuple):
-    """Float32 input of every loss; ``truth`` and ``prediction`` are 0 at pixels that are not valid."""
+    """Float32 input of every loss, in which ``truth`` and ``prediction`` are 0 at invalid pixels."""
 
     truth: Tensor  # (n, h, w, c): one-hot, or soft values in [0, 1]
     prediction: Tensor  # (n, h, w, c): probabilities or logits
-    valid: Tensor  # (n, h, w, 1): 1, or 0 where the truth is ignored
-    hard_prediction: Tensor  # (n, h, w, c): 1 for the argmax, or for a single channel above the threshold
+    valid: Tensor  # (n, h, w, 1): 0 where the truth is ignored, 1 elsewhere
+    hard_prediction: Tensor  # (n, h, w, c): 1 for the argmax, or for a single channel where it exceeds the threshold
 
 
 def read_pixels(
@@ -44,20 +44,21 @@ def read_pixels(
 
     Args:
         y_true: One-hot masks (n, h, w, c) if c > 1; otherwise label ids, (n, h, w) or (n, h, w, 1), of any dtype.
-            With one channel the ids are 0 and 1, or soft values in between; larger values are clipped to 1, so a mask
-            of 0 and 255 works. With several channels, an id that is not a class belongs to no class: every prediction
-            there is a false positive.
-        y_pred: Probabilities or logits, (n, h, w, c), of any float dtype; converted to float32.
-        ignore: Label id of the pixels to mask. In one-hot truth, these are the pixels whose channel ``ignore`` is set
-            or, if there is no such channel, the pixels without a set channel (one-hot encoding gives these for an id
-            beyond the classes).
-        class_indexes: Channels to keep, in this order; None keeps all. The hard prediction uses all channels.
-        threshold: A single channel above this value is predicted as positive.
+            With one channel, the ids are 0 and 1, or soft values in between; larger values are clipped to 1, so masks
+            of 0 and 255 are accepted. With several channels, a pixel whose id is not a class belongs to no class, and
+            every prediction there is a false positive.
+        y_pred: Probabilities or logits of shape (n, h, w, c) and any float dtype, which are converted to float32.
+        ignore: Label id of the pixels to mask. In one-hot masks, these are the pixels whose channel ``ignore`` is set
+            or, if there is no such channel, the pixels without a set channel, as one-hot encoding produces for an id
+            beyond the classes.
+        class_indexes: Indices of the channels to select, in this order; None selects all channels. The hard prediction
+            is computed from all channels.
+        threshold: Value above which a single channel is predicted as positive.
 
     Raises:
-        WrongPredictionShape: ``y_pred`` is not four-dimensional or its number of channels is not static.
+        WrongPredictionShape: ``y_pred`` is not four-dimensional, or its number of channels is not static.
         WrongTruthShape: ``y_true`` has neither layout.
-        WrongArgument: ``class_indexes`` has an index out of range.
+        WrongArgument: An index in ``class_indexes`` is out of range.
 
     >>> pixels = read_pixels([[[0, 2, 255]]], [[[[0.7, 0.2, 0.1]] * 3]], ignore=255, class_indexes=[2])
     >>> ops.convert_to_numpy(pixels.truth).ravel().tolist(), ops.convert_to_numpy(pixels.valid).ravel().tolist()
@@ -83,10 +84,10 @@ def read_pixels(
 
 
 def select_classes(pixels: Pixels, class_indexes: ClassIndexes) -> Pixels:
-    """Return only the given channels, in the given order; None returns all.
+    """Return only the given channels, in the given order, or all channels for None.
 
     Raises:
-        WrongArgument: An index is out of range, or there are duplicates.
+        WrongArgument: An index in ``class_indexes`` is out of range or a duplicate.
     """
     indexes = check_class_indexes(class_indexes)
     if indexes is None:
@@ -135,5 +136,5 @@ def _float32(values: Tensor) -> Tensor:
 def _static_shape(tensor: Tensor) -> tuple[int | None, ...] | None:
     try:
         return tuple(tensor.shape)
-    except ValueError:  # TensorFlow raises it for a tensor of unknown rank
+    except ValueError:  # TensorFlow raises this error for a tensor of unknown rank
         return None

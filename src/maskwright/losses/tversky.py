@@ -1,6 +1,6 @@
 """Tversky loss (Salehi et al., 2017) and focal Tversky loss (Abraham and Khan, 2018).
 
-`maskwright.losses.region` describes the mean over classes and the gradient on images without the class.
+The mean over classes and the gradient on images without the class are described in `maskwright.losses.region`.
 """
 
 from typing import final
@@ -75,7 +75,7 @@ def focal_tversky(
         y_pred: Probabilities of shape (n, h, w, c).
         alpha: Weight of false positives.
         beta: Weight of false negatives.
-        gamma: Inverse of the exponent, above 0.
+        gamma: Inverse of the exponent, greater than 0.
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
@@ -107,7 +107,7 @@ class TverskyLoss(FunctionLoss):
 
     ``alpha`` weights false positives and ``beta`` false negatives, as in that paper; Abraham and Khan (2018) swap the
     letters. Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes.
-    Takes probabilities, not logits.
+    The loss accepts probabilities, not logits.
 
     Args:
         alpha: Weight of false positives.
@@ -158,16 +158,16 @@ class TverskyLoss(FunctionLoss):
 class FocalTverskyLoss(FunctionLoss):
     """Focal Tversky loss: (1 - Tversky index) ** (1 / gamma) of each class (Abraham and Khan, 2018).
 
-    ``gamma`` is defined as in that paper, so the exponent is its inverse: ``gamma=4/3`` is the 0.75 of
-    implementations that call the exponent gamma. Values above 1 put more weight on classes that are already predicted
+    ``gamma`` is defined as in that paper, so the exponent is its inverse: ``gamma=4/3`` corresponds to 0.75 in
+    implementations that call the exponent gamma. Values above 1 give more weight to classes that are already predicted
     well. ``alpha`` weights false positives and ``beta`` false negatives, as in `TverskyLoss`; the paper swaps the two
     letters. Classes are averaged, not summed. Classes that occur in neither the truth nor the hard prediction are
-    excluded from the mean. Takes probabilities, not logits.
+    excluded from the mean. The loss accepts probabilities, not logits.
 
     Args:
         alpha: Weight of false positives.
         beta: Weight of false negatives.
-        gamma: Inverse of the exponent, above 0.
+        gamma: Inverse of the exponent, greater than 0.
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
@@ -176,7 +176,7 @@ class FocalTverskyLoss(FunctionLoss):
         name: Name of the loss.
 
     Raises:
-        WrongArgument: ``gamma`` is 0, or another argument has an invalid value.
+        WrongArgument: ``gamma`` is not greater than 0, or another argument has an invalid value.
 
     >>> loss = FocalTverskyLoss(alpha=0.3, beta=0.7, gamma=2, smooth=0)
     >>> truth, prediction = [[[1, 1, 1, 0, 0]]], [[[[1.0], [0.0], [0.0], [1.0], [0.0]]]]

@@ -1,4 +1,4 @@
-"""F-score of class boundaries in NumPy and SciPy."""
+"""F-score of class boundaries, computed with NumPy and SciPy."""
 
 import math
 
@@ -9,7 +9,7 @@ from maskwright.errors import wrong_argument
 from maskwright.metrics.scores import MaskShapesDiffer
 
 DEFAULT_TOLERANCE = 0.0075
-"""Tolerance of Csurka et al. (2013), as a fraction of the image diagonal."""
+"""Tolerance used by Csurka et al. (2013), as a fraction of the image diagonal."""
 
 
 def boundary_f_score(
@@ -22,18 +22,19 @@ def boundary_f_score(
 ) -> NDArray[np.float64]:
     """Compute the boundary F-score of each class in one image, (classes,), in [0, 1] (Csurka et al., 2013).
 
-    Precision is the fraction of predicted boundary pixels within the tolerance of a true boundary pixel, recall the
-    fraction of true boundary pixels within the tolerance of a predicted one. The score is their harmonic mean, or 0 if
-    only one mask has a boundary. If neither has one, it is NaN. For a data set, take the mean over images without NaN.
+    Precision is the fraction of predicted boundary pixels within the tolerance of a true boundary pixel, and recall is
+    the fraction of true boundary pixels within the tolerance of a predicted one. The score is their harmonic mean, or 0
+    if only one mask has a boundary. If neither has one, it is NaN. For a data set, compute the mean over images,
+    excluding NaN.
 
     A boundary pixel is a pixel of the class with a 4-neighbour of another class. Image borders and ignored pixels are
     not boundaries.
 
     Args:
-        truth: Label ids, (h, w).
-        prediction: Label ids, (h, w).
+        truth: Label ids of shape (h, w).
+        prediction: Label ids of shape (h, w).
         classes: Number of classes, including background.
-        tolerance: Distance in pixels within which boundaries match; 0.75 % of the image diagonal by default.
+        tolerance: Distance in pixels within which boundaries match; by default, 0.75 % of the image diagonal.
         ignore: Label id in ``truth`` of the pixels to exclude from both masks.
 
     Raises:
@@ -84,7 +85,7 @@ def _f_score(
 
 
 def _boundary(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy.ndimage import binary_dilation  # SciPy is in the training extra only
+    from scipy.ndimage import binary_dilation  # only the training extra installs SciPy
 
     near_another_class: NDArray[np.bool_] = binary_dilation(~mask & valid)
     return mask & valid & near_another_class

@@ -1,8 +1,8 @@
-"""Keras metrics with the names of segmentation_models: IoU, F-score, precision and recall as means over batches.
+"""Keras metrics named as in segmentation_models: IoU, F-score, precision and recall as means over batches.
 
-The value is the mean of the scores of the batches, so it depends on the batch size. Report
-`maskwright.metrics.MeanIoU`, which counts the whole data set, instead. Without a threshold, the counts are sums of
-probabilities. A batch in which every class is absent by the rule of `maskwright.metrics` is excluded.
+The value is the mean of the scores of the batches, so it depends on the batch size. Report `maskwright.metrics.MeanIoU`
+instead, which is computed over the whole data set. Without a threshold, the counts are sums of probabilities. A batch
+in which every class is absent by the rule of `maskwright.metrics` is excluded.
 """
 
 from abc import abstractmethod
@@ -26,12 +26,12 @@ from maskwright.metrics.keras_mean import MeanScoreMetric
 
 
 class BatchScore(MeanScoreMetric):
-    """Base class of scores that are means over batches of a ratio of counts.
+    """Base class of scores that are ratios of counts, averaged over batches.
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.
@@ -67,7 +67,7 @@ class BatchScore(MeanScoreMetric):
         """Return the score of each image and class."""
 
     def batch_scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the score of a batch, (1,), and whether it is defined, (1,)."""
+        """Return the score of a batch and whether it is defined, both of shape (1,)."""
         pixels = read_pixels(y_true, y_pred, ignore=self.ignore, class_indexes=self.class_indexes)
         if self.threshold is not None:
             hard = ops.cast(pixels.prediction > self.threshold, "float32")
@@ -100,7 +100,7 @@ class IOUScore(BatchScore):
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.
@@ -128,10 +128,10 @@ class FScore(BatchScore):
     Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes.
 
     Args:
-        beta: Weight of recall relative to precision; 1 gives the Dice score.
+        beta: Weight of recall relative to precision; with 1, the score is the Dice score.
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.
@@ -183,12 +183,13 @@ class Precision(BatchScore):
     """Precision, TP / (TP + FP), as a mean over batches.
 
     Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. A class in
-    the truth that is not predicted anywhere has precision 1, because it has no false positive (`Scores` has None).
+    the truth that is not predicted anywhere has precision 1, because it has no false positive (in `Scores`, it is
+    None).
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.
@@ -214,12 +215,12 @@ class Recall(BatchScore):
     """Recall, TP / (TP + FN), as a mean over batches.
 
     Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. A class
-    that is predicted but not in the truth has recall 1, because it has no false negative (`Scores` has None).
+    that is predicted but not in the truth has recall 1, because it has no false negative (in `Scores`, it is None).
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Probabilities above it count as 1 and all others as 0. By default, probabilities are not thresholded.
+        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.
@@ -239,7 +240,7 @@ class Recall(BatchScore):
         return tversky_index(counts, alpha=0.0, beta=1.0, smooth=self.smooth)
 
 
-# Each instance has one state. Two networks that are evaluated alternately need separate metrics.
+# Each instance has one state, so two networks that are evaluated alternately need separate instances.
 iou_score = IOUScore()
 f1_score = FScore(beta=1)
 f2_score = FScore(beta=2)

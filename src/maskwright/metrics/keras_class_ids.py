@@ -9,7 +9,7 @@ from maskwright.losses.targets import Tensor, read_pixels
 
 
 class LabelIds(NamedTuple):
-    """Label ids of truth and prediction, each (n, h, w); both are 0 at pixels that are not valid."""
+    """Label ids of truth and prediction, each of shape (n, h, w) and 0 at invalid pixels."""
 
     truth: Tensor  # int32
     prediction: Tensor  # int32
@@ -17,14 +17,14 @@ class LabelIds(NamedTuple):
 
 
 def read_label_ids(y_true: Tensor, y_pred: Tensor, *, classes: int, ignore: int | None, threshold: float) -> LabelIds:
-    """Convert a batch to label ids.
+    """Convert the truth and the prediction of a batch to label ids.
 
     Args:
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Probabilities (n, h, w, c), where c is ``classes``, or 1 for a single class and its background.
+        y_pred: Probabilities of shape (n, h, w, c), where c is ``classes``, or 1 for a single class and its background.
         classes: Number of classes, including background.
-        ignore: Label id of truth pixels that are not valid. Pixels with an id that is not a class are not valid either.
-        threshold: A single channel above it is class 1, otherwise class 0.
+        ignore: Label id of the truth pixels that are invalid. Pixels whose id is not a class are also invalid.
+        threshold: Value above which a single channel is class 1; otherwise, it is class 0.
 
     Raises:
         WrongArgument: ``classes`` does not match the number of channels.

@@ -1,4 +1,4 @@
-"""Keras metrics of a whole data set, from one exact confusion matrix over all batches."""
+"""Keras metrics of a whole data set, computed from one exact confusion matrix over all batches."""
 
 from abc import ABC, abstractmethod
 from typing import final
@@ -14,18 +14,19 @@ from maskwright.losses.targets import Tensor
 from maskwright.metrics.keras_class_ids import read_label_ids
 
 DIGIT_BASE = 2**30
-"""Counts are stored as two int32 digits of this base: every backend has int32, and two digits do not overflow."""
+"""Base of the two int32 digits in which counts are stored, since every backend has int32 and they do not overflow."""
 
 
 class ConfusionMetric(keras.metrics.Metric, ABC):
-    """Base class of scores of the confusion matrix of all batches so far.
+    """Base class of scores computed from the confusion matrix of all batches so far.
 
-    ``y_true`` and ``y_pred`` are those of `maskwright.losses.SegmentationLoss`; sample weights raise an error.
+    ``y_true`` and ``y_pred`` have the same format as in `maskwright.losses.SegmentationLoss`; sample weights are
+    rejected.
 
     Args:
         classes: Number of classes, including background: 2 for a prediction with one channel.
         ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
-        threshold: A single channel above it is predicted as class 1, otherwise as class 0.
+        threshold: Value above which a single channel is predicted as class 1; otherwise, it is class 0.
         name: Name of the metric.
 
     Raises:
@@ -57,18 +58,18 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
         self.digits.assign(ops.stack([high + low // DIGIT_BASE, low % DIGIT_BASE]))
 
     def confusion(self) -> NDArray[np.int64]:
-        """Return pixels by true class (rows) and predicted class (columns), as `Scores.from_confusion` takes them."""
+        """Return the pixel counts by true class (rows) and predicted class (columns) for `Scores.from_confusion`."""
         high, low = ops.convert_to_numpy(self.digits).astype(np.int64)
         return high * DIGIT_BASE + low
 
     def result(self) -> Tensor:
-        """Return the score so far, a scalar."""
+        """Return the score of all batches so far as a scalar."""
         high, low = (ops.cast(self.digits[digit], "float32") for digit in (0, 1))
         return self.score(high * float(DIGIT_BASE) + low)
 
     @abstractmethod
     def score(self, confusion: Tensor) -> Tensor:
-        """Return the score of a float32 confusion matrix; NaN if it is undefined."""
+        """Return the score of a float32 confusion matrix, or NaN if the score is undefined."""
 
     def get_config(self) -> dict[str, object]:
         """Return the configuration: the name and the arguments."""
@@ -86,7 +87,7 @@ class MeanIoU(ConfusionMetric):
         classes: Number of classes, including background: 2 for a prediction with one channel.
         ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
         background: Whether class 0 is the background, which is excluded from the mean.
-        threshold: A single channel above it is predicted as class 1, otherwise as class 0.
+        threshold: Value above which a single channel is predicted as class 1; otherwise, it is class 0.
         name: Name of the metric.
 
     Raises:
@@ -124,12 +125,12 @@ class MeanIoU(ConfusionMetric):
 @final
 @register
 class PixelAccuracy(ConfusionMetric):
-    """Fraction of valid pixels with the correct class, computed over the whole data set; NaN without valid pixels.
+    """Fraction of valid pixels with the correct class over the whole data set, or NaN without valid pixels.
 
     Args:
         classes: Number of classes, including background: 2 for a prediction with one channel.
         ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
-        threshold: A single channel above it is predicted as class 1, otherwise as class 0.
+        threshold: Value above which a single channel is predicted as class 1; otherwise, it is class 0.
         name: Name of the metric.
 
     Raises:

@@ -22,18 +22,18 @@ FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.float32)
 @final
 @register
 class BoundaryFScore(MeanScoreMetric):
-    """Boundary F-score: the mean over classes of each class's mean over images (Csurka et al., 2013).
+    """Boundary F-score (Csurka et al., 2013), averaged for each class over images and then over classes.
 
-    `maskwright.metrics.boundary_f_score` defines the score. A class without a boundary in truth and prediction of an
-    image is excluded from that image.
+    The score is defined in `maskwright.metrics.boundary_f_score`. For an image, a class that has no boundary in truth
+    and prediction is excluded.
 
     Args:
         classes: Number of classes, including background: 2 for a prediction with one channel.
-        tolerance: Distance in pixels within which boundaries match. By default 0.75 % of the image diagonal, which
-            requires a static height and width.
+        tolerance: Distance in pixels within which boundaries match. By default, it is 0.75 % of the image diagonal,
+            which requires a static height and width.
         ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
         background: Whether class 0 is the background, which is excluded from the mean.
-        threshold: A single channel above it is predicted as class 1, otherwise as class 0.
+        threshold: Value above which a single channel is predicted as class 1; otherwise, it is class 0.
         name: Name of the metric.
 
     Raises:
@@ -60,7 +60,7 @@ class BoundaryFScore(MeanScoreMetric):
         self.background, self.threshold = background, check_non_negative("threshold", threshold)
 
     def batch_scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum and the number of the scores of a batch, each (classes without background,)."""
+        """Return the sum and the number of the scores of a batch, each of shape (classes without background,)."""
         truth, prediction, valid = read_label_ids(
             y_true, y_pred, classes=self.classes, ignore=self.ignore, threshold=self.threshold
         )
@@ -98,7 +98,7 @@ class SaltScore(MeanScoreMetric):
 
     Args:
         ignore: Label id of the pixels to exclude.
-        threshold: Probabilities above it are predicted as salt.
+        threshold: Value above which a probability is predicted as salt.
         name: Name of the metric.
 
     Raises:
@@ -113,7 +113,7 @@ class SaltScore(MeanScoreMetric):
         self.ignore, self.threshold = check_ignore(ignore), check_non_negative("threshold", threshold)
 
     def batch_scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum of the scores of a batch, (1,), and its number of images, (1,)."""
+        """Return the sum of the scores of a batch and its number of images, both of shape (1,)."""
         truth, prediction, _ = read_label_ids(y_true, y_pred, classes=2, ignore=self.ignore, threshold=self.threshold)
         truth, prediction = truth > 0, prediction > 0
         true_positives, union = (
@@ -131,7 +131,7 @@ class SaltScore(MeanScoreMetric):
 
 
 def _disk(radius: float) -> NDArray[np.float32]:
-    """Return a (k, k) kernel that is 1 at offsets within the radius."""
+    """Return a (k, k) kernel that is 1 at offsets within the radius and 0 elsewhere."""
     half = math.floor(radius)
     rows, columns = np.mgrid[-half : half + 1, -half : half + 1]
     return (np.hypot(rows, columns) <= radius).astype(np.float32)
@@ -142,13 +142,13 @@ def _boundary(masks: Tensor, valid: Tensor) -> Tensor:
 
 
 def _dilate(masks: Tensor, kernel: NDArray[np.float32]) -> Tensor:
-    """Dilate binary (n, h, w, c) masks, as a convolution."""
+    """Dilate binary (n, h, w, c) masks by a convolution."""
     kernels = np.tile(kernel[..., None, None], (1, 1, masks.shape[-1], 1))
     return _float32(ops.depthwise_conv(masks, kernels, padding="same", data_format="channels_last") > 0.5)
 
 
 def _covered_fraction(pixels: Tensor, cover: Tensor) -> Tensor:
-    """Return the fraction of the pixels inside the cover, (n, c); 0 without pixels."""
+    """Return the fraction (n, c) of the pixels that are inside the cover, or 0 without pixels."""
     return ops.sum(pixels * cover, axis=(1, 2)) / ops.maximum(ops.sum(pixels, axis=(1, 2)), 1.0)
 
 

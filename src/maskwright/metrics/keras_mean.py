@@ -1,4 +1,4 @@
-"""Base class of Keras metrics that are means of scores with undefined scores excluded."""
+"""Base class of Keras metrics that are means of the defined scores."""
 
 from abc import ABC, abstractmethod
 
@@ -10,9 +10,10 @@ from maskwright.losses.targets import Tensor
 
 
 class MeanScoreMetric(keras.metrics.Metric, ABC):
-    """Mean over classes of each class's mean score so far; NaN before the first score.
+    """Mean over classes of the mean score of each class so far, or NaN before the first score.
 
-    ``y_true`` and ``y_pred`` are those of `maskwright.losses.SegmentationLoss`; sample weights raise an error.
+    ``y_true`` and ``y_pred`` have the same format as in `maskwright.losses.SegmentationLoss`; sample weights are
+    rejected.
     """
 
     def __init__(self, *, name: str, classes: int = 1) -> None:
@@ -22,10 +23,10 @@ class MeanScoreMetric(keras.metrics.Metric, ABC):
 
     @abstractmethod
     def batch_scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum and the number of the scores of a batch, each (classes,)."""
+        """Return the sum and the number of the scores of a batch, each of shape (classes,)."""
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
-        """Add the scores of a batch.
+        """Add the scores of a batch to the mean.
 
         Raises:
             WrongArgument: ``sample_weight`` is not None.
@@ -36,7 +37,7 @@ class MeanScoreMetric(keras.metrics.Metric, ABC):
         self.count.assign_add(ops.cast(count, "float32"))
 
     def result(self) -> Tensor:
-        """Return the mean so far, a scalar."""
+        """Return the mean over all batches so far as a scalar."""
         scored = self.count > 0
         means = ops.where(scored, self.total / ops.maximum(self.count, 1.0), 0.0)
         return ops.sum(means) / ops.sum(ops.cast(scored, "float32"))

@@ -1,4 +1,4 @@
-"""Score of the TGS salt identification challenge in NumPy."""
+"""Score of the TGS salt identification challenge, computed with NumPy."""
 
 from collections.abc import Iterable
 
@@ -8,22 +8,22 @@ from numpy.typing import ArrayLike, NDArray
 from maskwright.metrics.scores import MaskShapesDiffer
 
 THRESHOLDS_IN_TWENTIETHS = range(10, 20)
-"""IoU thresholds 0.50, 0.55, ..., 0.95 in units of 1/20: integers make the comparison exact."""
+"""IoU thresholds 0.50, 0.55, ..., 0.95 in units of 1/20, since integers make the comparison exact."""
 
 
 def salt_score(truths: Iterable[NDArray], predictions: Iterable[NDArray]) -> float:
-    """Compute the fraction of IoU thresholds 0.50, 0.55, ..., 0.95 that each image exceeds; return the mean, in [0, 1].
+    """Return the mean over images of the fraction of IoU thresholds 0.50, 0.55, ..., 0.95 that is exceeded, in [0, 1].
 
-    The comparison is strict: an IoU of 0.5 exceeds no threshold, an IoU of 1 exceeds all ten. An image that is empty in
-    truth and prediction scores 1, and one that is empty in only one of them 0. Unlike in other scores, an empty image
-    is not excluded. The score of no images is NaN.
+    The comparison is strict: an IoU of 0.5 exceeds no threshold, and an IoU of 1 exceeds all ten. The score of an image
+    is 1 if it is empty in both truth and prediction, and 0 if it is empty in only one of them. Unlike in other scores,
+    an empty image is not excluded. Without images, the score is NaN.
 
     Args:
-        truths: Binary masks, each (h, w); any value but 0 is salt.
-        predictions: Binary masks, one per truth and of its shape.
+        truths: Binary masks, each of shape (h, w), in which any value except 0 is salt.
+        predictions: Binary masks, one per truth and with the same shape.
 
     Raises:
-        MaskShapesDiffer: A prediction has another shape than its truth.
+        MaskShapesDiffer: The shape of a prediction differs from that of its truth.
         ValueError: The numbers of truths and predictions differ.
 
     >>> salt_score([np.array([[1, 1, 1, 0]]), np.zeros((2, 2))], [np.array([[1, 1, 0, 0]]), np.zeros((2, 2))])
@@ -39,12 +39,12 @@ def salt_score(truths: Iterable[NDArray], predictions: Iterable[NDArray]) -> flo
 def salt_score_from_counts(
     true_positives: ArrayLike, truth_pixels: ArrayLike, predicted_pixels: ArrayLike
 ) -> NDArray[np.float64]:
-    """Compute the `salt_score` of each image from its pixel counts; arrays of any one shape.
+    """Compute the `salt_score` of each image from arrays of pixel counts of the same shape.
 
     Args:
-        true_positives: Pixels that are salt in truth and prediction.
-        truth_pixels: Pixels that are salt in the truth.
-        predicted_pixels: Pixels that are salt in the prediction.
+        true_positives: Numbers of pixels that are salt in both truth and prediction.
+        truth_pixels: Numbers of pixels that are salt in the truth.
+        predicted_pixels: Numbers of pixels that are salt in the prediction.
 
     >>> salt_score_from_counts([2, 0, 0], [3, 0, 4], [2, 0, 0]).tolist()
     [0.4, 1.0, 0.0]

@@ -1,4 +1,4 @@
-"""Scores of a whole data set from its confusion matrix; NumPy and pydantic only."""
+"""Scores of a whole data set from its confusion matrix, computed with NumPy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class NotClassIds(InputError):
 def confusion_matrix(
     truth: NDArray[np.integer], prediction: NDArray[np.integer], *, classes: int, ignore: int | None = None
 ) -> NDArray[np.int64]:
-    """Count pixels by true class (rows) and predicted class (columns): int64 (classes, classes).
+    """Count pixels by true class (rows) and predicted class (columns), as int64 (classes, classes).
 
     The matrix of a data set is the sum of the matrices of its images.
 
@@ -41,7 +41,7 @@ def confusion_matrix(
 
     Raises:
         MaskShapesDiffer: The masks have different shapes.
-        NotClassIds: A mask has no integer dtype, or contains an id out of range.
+        NotClassIds: A mask does not have an integer dtype, or contains an id that is out of range.
 
     >>> confusion_matrix(np.array([0, 0, 1, 9]), np.array([0, 1, 1, 0]), classes=2, ignore=9)
     array([[1, 1],
@@ -61,7 +61,7 @@ def confusion_matrix(
 def iou(
     truth: NDArray[np.integer], prediction: NDArray[np.integer], *, classes: int, ignore: int | None = None
 ) -> NDArray[np.float64]:
-    """Compute the intersection over union of each class, (classes,), in [0, 1]; NaN for a class in neither mask.
+    """Compute the intersection over union of each class in [0, 1], shape (classes,); NaN for a class in neither mask.
 
     Args:
         truth: Label ids from 0 to ``classes`` - 1, of any shape and integer dtype.
@@ -71,7 +71,7 @@ def iou(
 
     Raises:
         MaskShapesDiffer: The masks have different shapes.
-        NotClassIds: A mask has no integer dtype, or contains an id out of range.
+        NotClassIds: A mask does not have an integer dtype, or contains an id that is out of range.
 
     >>> iou(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), classes=3, ignore=2)
     array([0.5, 0.5, nan])
@@ -80,12 +80,12 @@ def iou(
 
 
 def iou_from_counts(true_positives: ArrayLike, truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
-    """Compute the intersection over union from pixel counts; NaN where truth and prediction are empty.
+    """Compute the intersection over union from pixel counts, or NaN where truth and prediction are empty.
 
     Args:
-        true_positives: Pixels of the class in both masks, an array of any shape.
-        truth: Pixels of the class in the truth, of a shape that broadcasts.
-        predicted: Pixels of the class in the prediction, of a shape that broadcasts.
+        true_positives: Numbers of pixels of the class in both masks, as an array of any shape.
+        truth: Numbers of pixels of the class in the truth, in a shape that broadcasts with ``true_positives``.
+        predicted: Numbers of pixels of the class in the prediction, in a shape that broadcasts with ``true_positives``.
 
     >>> iou_from_counts([90, 5, 0], [92, 8, 0], [93, 7, 0]).round(4)
     array([0.9474, 0.5   ,    nan])
@@ -95,7 +95,7 @@ def iou_from_counts(true_positives: ArrayLike, truth: ArrayLike, predicted: Arra
 
 
 class ClassScore(BaseModel, frozen=True, extra="forbid"):
-    """Scores of one class, each in [0, 1]; None where the denominator is 0."""
+    """Scores of one class, each in [0, 1], or None where the denominator is 0."""
 
     name: str
     iou: float | None
@@ -107,16 +107,17 @@ class ClassScore(BaseModel, frozen=True, extra="forbid"):
 
 
 class Scores(BaseModel, frozen=True, extra="forbid"):
-    """Scores of a data set over all valid pixels; serialisable to JSON.
+    """Scores of a data set over all valid pixels, which can be serialised to JSON.
 
-    An absent class, by the rule of `maskwright.metrics`, has no IoU and no F-score and is excluded from ``mean_iou``.
+    A class that is absent by the rule of `maskwright.metrics` has no IoU and no F-score and is excluded from
+    ``mean_iou``.
     """
 
     classes: tuple[ClassScore, ...]
     mean_iou: float | None
     """Mean IoU of the present classes, without the background if there is one."""
     pixel_accuracy: float | None
-    """Fraction of valid pixels, including background, with the correct class; None without valid pixels."""
+    """Fraction of valid pixels, including background, with the correct class, or None without valid pixels."""
     absent: tuple[str, ...]
     """Names of the classes in neither truth nor prediction, which are excluded from the mean."""
     background: bool
@@ -127,15 +128,16 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
     def from_confusion(
         cls, confusion: NDArray[np.integer], names: Sequence[str], *, background: bool = False
     ) -> Scores:
-        """Compute the scores of a `confusion_matrix`.
+        """Compute the scores of a data set from its `confusion_matrix`.
 
         Args:
-            confusion: (classes, classes), truth in rows.
-            names: Class names, one per row.
-            background: Whether row 0 is the background, which has its own `ClassScore` but is not in the mean.
+            confusion: Pixel counts of shape (classes, classes), with true classes in rows and predicted classes in
+                columns.
+            names: Names of the classes, one per row of ``confusion``.
+            background: Whether row 0 is the background, which has its own `ClassScore` but is excluded from the mean.
 
         Raises:
-            WrongArgument: The matrix is not square, or the number of names is not the number of rows.
+            WrongArgument: The matrix is not square, or the number of names differs from the number of rows.
 
         >>> scores = Scores.from_confusion([[90, 2], [3, 5]], ["background", "cell"], background=True)
         >>> scores.mean_iou, scores.classes[1].precision, scores.pixel_accuracy
@@ -171,12 +173,12 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
 
 
 def _class_counts(matrix: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
-    """Return true positives, pixels in the truth and pixels in the prediction, each (classes,)."""
+    """Return the true positives, truth pixels and predicted pixels of each class, each of shape (classes,)."""
     return matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
 
 
 def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
-    """Divide; the result is NaN where the denominator is 0."""
+    """Return the ratio of two arrays, which is NaN where the denominator is 0."""
     undefined = np.full(np.shape(denominator), np.nan)
     return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
 

@@ -3,7 +3,7 @@
 Sources: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018;
 arguments and graph of segmentation_models_pytorch 0.6.0.
 
-With `torch_batch_norm`, the weights fit that are stored by that library's ``DeepLabV3Plus`` fit. Its tensors are mapped
+With `torch_batch_norm`, weights of that library's ``DeepLabV3Plus`` can be loaded. Its tensors are mapped
 by one rule: a convolution followed by its normalisation, ``{path}.0`` and ``{path}.1``, is ``{path}_conv`` and
 ``{path}_bn`` with ``_`` for ``.`` in the path. Where the convolution is separable, ``{path}.0.0`` is
 ``{path}_depthwise`` and ``{path}.0.1`` is ``{path}_conv``. In addition:

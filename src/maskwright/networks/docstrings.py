@@ -16,7 +16,7 @@ backbone_name: Name of an encoder in the table `backbones()`, a Keras model whos
     "input_shape": "input_shape: Height, width and number of channels of the images; height and width may be None.",
     "classes": "classes: Number of output channels.",
     "activation": "activation: Keras activation of the output, as a name or a function; None means linear.",
-    "weights": "weights: Path of a weights file of the whole network; None for random weights.",
+    "weights": "weights: Path of a weights file of the whole network; None loads no file.",
     "encoder_weights": """\
 encoder_weights: Pretrained weights of the encoder: the name of a data set, such as ``"imagenet"``, or a weights
     file saved from the model that `build_backbone` returns.""",

@@ -158,7 +158,7 @@ def build_resnet(
 
 def _image_shape(tensor: keras.KerasTensor) -> ImageShape:
     if not is_feature_map(tensor):
-        given = tensor if isinstance(tensor, keras.KerasTensor) else type(tensor)  # the values of an array would not help
+        given = tensor if isinstance(tensor, keras.KerasTensor) else type(tensor)  # array values would not help
         raise wrong_argument("input_tensor", given, expected=f"a symbolic Keras tensor {FEATURE_MAP_SHAPE}")
     shape: ImageShape = tensor.shape[1:]
     return shape

@@ -27,7 +27,7 @@ GROUPS: Final = 32
 
 
 def unit(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
-    """Apply a 1x1 and a grouped 3x3 convolution of twice ``filters``, and a 1x1 convolution of four times ``filters``."""
+    """Apply a 1x1 and a grouped 3x3 convolution with ``2 * filters``, and a 1x1 convolution with ``4 * filters``."""
     glorot = "glorot_uniform"
     # LeCun's bound equals Glorot's bound for a single group; Keras would compute the latter over all groups.
     specs = [
