@@ -1,1 +1,1 @@
-"""Read and write images and masks. Needs neither Keras nor a network."""
+"""Reading and writing of images and masks, which requires neither Keras nor a network."""

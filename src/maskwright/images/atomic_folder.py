@@ -1,4 +1,4 @@
-"""Replace a folder so that it is complete or absent, and the folder it replaces is never lost."""
+"""Replace a folder atomically: the new folder is complete or absent, and the previous folder is never lost."""
 
 import os
 import shutil
@@ -10,16 +10,16 @@ from uuid import uuid4
 
 @contextmanager
 def atomic_folder(path: Path, *, is_complete: Callable[[Path], bool] = Path.exists) -> Iterator[Path]:
-    """Yield a hidden, empty folder next to ``path`` that replaces ``path`` when the block succeeds.
+    """Yield a hidden, empty folder next to ``path`` that replaces ``path`` when the ``with`` block succeeds.
 
     All files are flushed to disk before the folder is renamed. If the block or the replacement fails, the new folder is
-    removed and ``path`` is unchanged. No system replaces one folder by another in one step, so the previous folder is
-    first renamed to ``.NAME.former``. A process killed between the two steps leaves it there, complete, and the next
-    `restore_former` or `atomic_folder` restores it.
+    removed and ``path`` is unchanged. Operating systems cannot replace one folder with another in a single step, so the
+    previous folder is first renamed to ``.NAME.former``. If the process is killed between the two steps, that folder
+    remains complete, and the next `restore_former` or `atomic_folder` restores it.
 
     Args:
-        path: The folder to write; missing parents are created, a symbolic link is followed.
-        is_complete: See `restore_former`.
+        path: Folder to write. Missing parents are created, and symbolic links are followed.
+        is_complete: Function that returns whether a folder is a complete result, see `restore_former`.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as parent:
@@ -45,10 +45,10 @@ def atomic_folder(path: Path, *, is_complete: Callable[[Path], bool] = Path.exis
 
 
 def restore_former(path: Path, *, is_complete: Callable[[Path], bool] = Path.exists) -> None:
-    """Finish or undo a replacement of the folder ``path`` that `atomic_folder` was interrupted in.
+    """Finish or undo an interrupted replacement of the folder ``path`` by `atomic_folder`.
 
-    The former folder is restored where ``path`` is missing or an empty folder. It is removed where ``path`` is the new
-    folder, by ``is_complete(path)``. It stays where ``path`` holds anything else.
+    The former folder is restored if ``path`` is missing or an empty folder. It is removed if ``path`` is the new
+    folder, as determined by ``is_complete(path)``. It is kept if ``path`` contains anything else.
     """
     path = path.resolve()
     former = _former(path)
@@ -56,7 +56,7 @@ def restore_former(path: Path, *, is_complete: Callable[[Path], bool] = Path.exi
         return
     if path.is_dir():
         with suppress(OSError):
-            path.rmdir()  # succeeds for an empty folder only
+            path.rmdir()  # succeeds only for an empty folder
     if not path.exists():
         former.rename(path)
     elif is_complete(path):

@@ -14,10 +14,10 @@ def to_channels(image: np.ndarray, channels: int, *, file: str | Path) -> np.nda
     """Convert ``image`` (h, w, c) to ``channels`` channels, (h, w, channels), without changing its values.
 
     Gray becomes RGB by repetition, RGB with three equal channels becomes gray, and an alpha channel that is opaque
-    everywhere is removed. ``file`` is named in the error.
+    everywhere is removed. ``file`` is the path of the image, for the error message.
 
     Raises:
-        WrongChannels: Any other conversion.
+        WrongChannels: The conversion is none of these.
 
     >>> to_channels(np.array([[[7]]], "uint8"), 3, file="cell.png").tolist()
     [[[7, 7, 7]]]

@@ -13,7 +13,7 @@ def components(mask: NDArray[np.bool_], *, diagonal: bool) -> tuple[NDArray[np.i
     """Label the connected components of the true pixels of a mask (h, w).
 
     Args:
-        mask: Foreground pixels.
+        mask: Boolean array (h, w) that is true for foreground pixels.
         diagonal: Whether pixels that touch only at a corner are connected.
 
     Returns:
@@ -24,7 +24,7 @@ def components(mask: NDArray[np.bool_], *, diagonal: bool) -> tuple[NDArray[np.i
     >>> indices.tolist(), sizes.tolist()
     ([[1, 0, 2], [0, 3, 0]], [3, 1, 1, 1])
     """
-    from scipy.ndimage import label  # imported here since it takes longer to import than NumPy
+    from scipy.ndimage import label  # imported here because the import takes longer than that of NumPy
 
     indices, count = label(mask, np.ones((3, 3), int) if diagonal else None)
     return indices, np.bincount(indices.ravel(), minlength=count + 1)
@@ -33,11 +33,11 @@ def components(mask: NDArray[np.bool_], *, diagonal: bool) -> tuple[NDArray[np.i
 def cleaned(
     labels: NDArray[np.uint8], *, min_component_sizes: Sequence[int] = (), fill_holes: bool = False
 ) -> NDArray[np.uint8]:
-    """Return label indices (h, w), 0 the background, with holes filled and small components removed.
+    """Return label indices (h, w), with 0 as the background, after filling holes and removing small components.
 
-    A hole is a background component that does not touch the image border and has a single class around it; it becomes
-    that class. Then every component of a class with fewer pixels than ``min_component_sizes[label]`` becomes
-    background. Foreground is connected diagonally, background is not.
+    A hole is a background component that does not touch the image border and is surrounded by a single class; it is
+    assigned to that class. Then every component of a class with fewer pixels than ``min_component_sizes[label]``
+    becomes background. Foreground pixels are connected diagonally, background pixels are not.
 
     >>> ring = np.array([[0, 1, 1, 1, 0, 0], [0, 1, 0, 1, 0, 1], [0, 1, 1, 1, 0, 0]], np.uint8)
     >>> cleaned(ring, min_component_sizes=[0, 2], fill_holes=True).tolist()
@@ -55,7 +55,7 @@ def cleaned(
 
 def _fill_holes(labels: NDArray[np.uint8]) -> None:
     indices, sizes = components(labels == _BACKGROUND, diagonal=False)
-    lowest, highest = np.full(len(sizes), 255), np.zeros(len(sizes), np.int64)  # of the labels around each component
+    lowest, highest = np.full(len(sizes), 255), np.zeros(len(sizes), np.int64)  # of the labels around a component
     horizontal = (slice(None), slice(1, None)), (slice(None), slice(None, -1))
     vertical = (slice(1, None), slice(None)), (slice(None, -1), slice(None))
     for first, second in (horizontal, vertical):

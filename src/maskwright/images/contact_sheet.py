@@ -1,4 +1,4 @@
-"""Arrange many small images and their mask overlays on one sheet, for visual inspection."""
+"""Arrange small images and their mask overlays on one sheet for visual inspection."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,13 +14,13 @@ _PAPER: Final = 255
 
 
 def contact_sheet(images: np.ndarray, masks: np.ndarray, labels: Sequence[Label], *, columns: int = 4) -> np.ndarray:
-    """Return (height, width, 3) uint8 with each image next to its mask overlay, ``columns`` such pairs in a row.
+    """Return a sheet, (height, width, 3) uint8, of images next to their mask overlays, with ``columns`` pairs in a row.
 
     Args:
-        images: (n, h, w, 3) uint8, see `to_display`.
-        masks: (n, h, w) indices into ``labels``, or ``IGNORED``.
-        labels: The labels of the indices; background is not drawn.
-        columns: Pairs in a row, at least 1; the sheet is narrower if there are fewer pairs.
+        images: Images for display, (n, h, w, 3) uint8, see `to_display`.
+        masks: Masks (n, h, w) of indices into ``labels`` or ``IGNORED``.
+        labels: Labels that the mask indices refer to; background is not drawn.
+        columns: Number of pairs in a row, at least 1; the sheet is narrower if there are fewer pairs.
 
     Raises:
         WrongArgument: There is no image, shapes differ, an index has no label, or ``columns`` is below 1.

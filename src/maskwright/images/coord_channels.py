@@ -1,7 +1,7 @@
 """Append coordinate channels to images, for data whose appearance depends on the position in the image.
 
-Liu et al., "An intriguing failing of convolutional neural networks and the CoordConv solution" (2018). The row channel
-and its product with the image are the channels that winners of the TGS salt challenge used.
+Liu et al., "An intriguing failing of convolutional neural networks and the CoordConv solution" (2018). Winners of the
+TGS salt challenge used the row channel and its product with the image.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ def add_coord_channels(
     """Append coordinate channels to images (..., h, w, c).
 
     Args:
-        images: Normalised pixels.
-        kinds: Channels to append, in this order.
-        rows: Row coordinate of each pixel, of a shape that broadcasts to (..., h, w).
-        columns: Column coordinate of each pixel, likewise.
+        images: Normalised pixels (..., h, w, c).
+        kinds: Kinds of coordinate channels to append, in order.
+        rows: Row coordinate of each pixel, from -1 to 1, with a shape that broadcasts to (..., h, w).
+        columns: Column coordinate of each pixel, from -1 to 1, with a shape that broadcasts to (..., h, w).
     """
     if not kinds:
         return images

@@ -1,4 +1,4 @@
-"""Recognise a full disk, and name the file that could not be written."""
+"""Recognise errors caused by a full disk and add the name of the file that could not be written."""
 
 import errno
 import os
@@ -11,9 +11,9 @@ _FULL_DISK_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Return whether the disk is full, a quota is exhausted or the file exceeds the file system's size limit.
+    """Return whether an error means a full disk, an exhausted quota or a file above the size limit of the file system.
 
-    HDF5 raises such errors without an error number, so its message is compared as well.
+    HDF5 raises such errors without an error number, so the message is examined as well.
 
     >>> is_disk_full(OSError(errno.EDQUOT, "Disk quota exceeded")), is_disk_full(PermissionError(13, "Denied"))
     (True, False)
@@ -23,7 +23,7 @@ def is_disk_full(error: OSError) -> bool:
 
 @contextmanager
 def naming_full_disk(file: Path) -> Iterator[None]:
-    """Add the name of ``file`` to an error about a full disk; NumPy and HDF5 raise it without one.
+    """Add the name of ``file`` to errors about a full disk, which NumPy and HDF5 raise without a file name.
 
     >>> with naming_full_disk(Path("a.npz")):
     ...     raise OSError("write failed: errno = 28, error message = 'No space left on device'")

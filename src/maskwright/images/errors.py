@@ -4,17 +4,17 @@ from maskwright.errors import InputError
 
 
 class ImageFault(InputError):
-    """A file, or its pixels, that cannot be used."""
+    """An invalid image file or one with invalid pixels."""
 
     text = "{file}: found {found}; expected {expected}. {remedy}"
 
 
 class NotAnImage(ImageFault):
-    """A folder without an image, an empty file or a file of an unsupported format."""
+    """A path that is a folder, an empty file or a file in an unsupported format."""
 
 
 class UnreadableImage(ImageFault):
-    """A file that does not exist or may not be read."""
+    """A file that does not exist or cannot be read."""
 
 
 class DamagedImage(ImageFault):
@@ -22,19 +22,19 @@ class DamagedImage(ImageFault):
 
 
 class ImageTooLarge(ImageFault):
-    """An image with more pixels than can be read at once, and that cannot be read window by window."""
+    """An image with too many pixels to be read at once that cannot be read window by window."""
 
 
 class StackedImage(ImageFault):
-    """A file of several images: pages, a time series or a volume."""
+    """A file that contains several images, such as pages, a time series or a volume."""
 
 
 class UnsupportedPixels(ImageFault):
-    """Pixels that cannot be represented as 8-bit, 16-bit or finite 32-bit float values."""
+    """Pixels that cannot be represented as 8-bit integers, 16-bit integers or finite 32-bit floats."""
 
 
 class WrongMask(ImageFault):
-    """Pixels that are neither class ids nor class colours."""
+    """A mask whose pixels are neither class ids nor class colours."""
 
 
 class WrongChannels(ImageFault):

@@ -1,6 +1,6 @@
-"""A lock between processes on a file; the operating system releases it when its process ends, even if it is killed.
+"""A file lock between processes, which the operating system releases when a process terminates or is killed.
 
-The package filelock is not used: it leaves the lock file behind, and where a network drive refuses locks (ENOLCK), its
+The filelock package is not used because it leaves the lock file behind. On a network drive that refuses locks (ENOLCK),
 version 3.16 waits for a lock that no process holds, and version 4.2 raises an error.
 """
 
@@ -23,12 +23,13 @@ _POLL_SECONDS: Final = 0.1
 def locked(
     file: Path, *, busy: InputError | None, unsupported: Callable[[str], None] = lambda reason: None
 ) -> Iterator[None]:
-    """Lock ``file`` while the block runs, and remove it afterwards.
+    """Lock ``file`` during the ``with`` block and remove it afterwards.
 
     Args:
-        file: The lock file; missing parent folders are created.
-        busy: Raised if another process holds the lock; None waits for that process.
-        unsupported: Called with the reason if the file system does not support locks; the block then runs unlocked.
+        file: Path of the lock file; missing parent folders are created.
+        busy: Error that is raised if another process holds the lock; None: wait for that process.
+        unsupported: Function called with the reason (str) if the file system does not support locks; the block then
+            runs without a lock.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder, locked(Path(folder, ".lock"), busy=InputError(message="busy")):
@@ -59,7 +60,7 @@ def _acquire(file: Path, busy: InputError | None, unsupported: Callable[[str], N
                 raise busy from None
             time.sleep(_POLL_SECONDS)
             continue
-        # The previous holder may have removed the file in between; a lock on a file without a name excludes no process.
+        # The previous holder may have removed the file in the meantime; a lock on a removed file excludes no process.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 return descriptor

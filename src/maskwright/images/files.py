@@ -1,4 +1,4 @@
-"""Find the images of a folder and expand the files, folders and globs of a command line."""
+"""Find the images in a folder, and expand the files, folders and globs given on a command line."""
 
 import os
 from collections import Counter
@@ -15,7 +15,7 @@ _SUFFIX_LIST: Final = ", ".join(sorted(IMAGE_SUFFIXES))
 _MAX_LISTED: Final = 10
 
 WINDOWED_REMEDY: Final = "Predict arrays one at a time, with a file as the output: --out mask.tif."
-"""Remedy for Zarr folders and .npy files, which are only read window by window."""
+"""Remedy for Zarr folders and .npy files, which can only be read window by window."""
 
 
 class MissingFolder(InputError):
@@ -25,7 +25,7 @@ class MissingFolder(InputError):
 
 
 class NotAFolder(InputError):
-    """A file instead of a folder."""
+    """A path of a file where a folder is expected."""
 
     text = "{file}: found a file; expected a folder of images, such as {parent}."
 
@@ -37,7 +37,7 @@ class EmptyFolder(InputError):
 
 
 class MissingInputs(InputError):
-    """Inputs that do not exist or match nothing."""
+    """Inputs that do not exist or globs that match nothing."""
 
     text = "{found}: no such file or folder, and no match; expected images. Check {count}."
 
@@ -59,8 +59,8 @@ def image_files(folder: str | Path) -> list[Path]:
 
     Raises:
         MissingFolder: The folder does not exist.
-        NotAFolder: It is a file.
-        EmptyFolder: It contains no image; the message counts its other files by suffix.
+        NotAFolder: ``folder`` is a file.
+        EmptyFolder: The folder contains no image; the message counts its other files by suffix.
     """
     folder = Path(folder)
     if not _exists(folder):
@@ -77,19 +77,19 @@ def image_files(folder: str | Path) -> list[Path]:
 
 
 def is_zarr(folder: str | Path) -> bool:
-    """Return whether a folder is a Zarr array or group, by its metadata files."""
+    """Return whether a folder is a Zarr array or group, as indicated by its metadata files."""
     return any(os.path.isfile(os.path.join(folder, name)) for name in ZARR_METADATA)  # noqa: PTH113, PTH118
 
 
 def expand_inputs(inputs: Iterable[str | Path]) -> list[tuple[Path, Path]]:
-    """Expand files, folders and globs to pairs (image file, path relative to its input), in the given order.
+    """Expand files, folders and globs into pairs (image file, path relative to its input), in the given order.
 
-    The relative path is the output path below an output folder, except for its suffix. It is a file's name, or its path
-    relative to the folder or to the fixed part of the glob. ``**`` in a glob matches any number of folders. A file that
-    is given twice is returned once.
+    The relative path, with another suffix, is the path of the result inside an output folder. It is the name of a given
+    file, or the path relative to a given folder or to the fixed part of a glob. ``**`` in a glob matches any number of
+    folders. A file that is given twice is returned once.
 
     Raises:
-        MissingInputs: Inputs do not exist or match nothing; the message lists them.
+        MissingInputs: An input does not exist or matches nothing; the message lists all such inputs.
         SameOutput: Two different files have the same relative path without suffix.
         EmptyFolder: A folder contains no image.
     """
@@ -123,7 +123,7 @@ def _expanded(given: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _matches(pattern: Path) -> list[Path]:
-    # Unlike Path.glob, this skips hidden files, and a final ** matches files.
+    # Unlike Path.glob, glob.glob skips hidden files, and its final ** matches files.
     found = (Path(match) for match in glob(str(pattern), recursive=True))  # noqa: PTH207
     return sorted((path for path in found if _is_image(path) and path.is_file()), key=Path.as_posix)
 
@@ -133,7 +133,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _exists(path: Path) -> bool:
-    # Unlike Path.exists, this returns False for invalid names, such as those with a NUL.
+    # Unlike Path.exists, os.path.exists returns False for invalid names, such as those with a NUL.
     return os.path.exists(path)  # noqa: PTH110
 
 

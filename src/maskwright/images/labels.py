@@ -10,11 +10,11 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Channel, Channel, Channel]
 
 IGNORED: Final = 255
-"""Label index, in memory, of pixels that are excluded from loss and scores."""
+"""Label index that marks pixels excluded from loss and scores in memory."""
 
 BACKGROUND_COLOUR: Final[Colour] = (0, 0, 0)
 
-# Okabe and Ito (2008), "Color universal design": colours that are distinguishable with all common colour vision types.
+# Okabe and Ito (2008), "Color universal design": colours distinguishable with all common types of colour vision.
 _OKABE_ITO: Final[tuple[Colour, ...]] = (
     (230, 159, 0),
     (86, 180, 233),
@@ -52,24 +52,24 @@ _TO_OKLAB: Final = np.array(
 
 
 class Label(BaseModel, frozen=True, extra="forbid"):
-    """One class of a segmentation.
+    """The name, mask value and colour of one class.
 
     >>> Label(name="road", value=3, colour=(128, 64, 128)).background
     False
     """
 
     name: str = Field(min_length=1, description="Class name.")
-    value: int = Field(description="Pixel value in id masks.")
-    colour: Colour = Field(description="Red, green and blue, 0 to 255, in overlays and colour masks.")
-    background: bool = Field(default=False, description="Whether this is the background.")
+    value: int = Field(description="Pixel value of the class in id masks.")
+    colour: Colour = Field(description="Red, green and blue, 0 to 255, of the class in overlays and colour masks.")
+    background: bool = Field(default=False, description="Whether the label is the background.")
 
 
 def distinct_colours(n: int) -> tuple[Colour, ...]:
     """Return the first ``n`` colours of a fixed sequence, for classes without colours of their own (``0 <= n <= 254``).
 
-    All colours are different, and none is black, which is the background's. The first seven are those of Okabe and Ito.
-    Each further one is neither dark, pale nor gray, and has the largest distance in Oklab from all previous colours,
-    where the distance is the smallest under normal, protanopic and deuteranopic vision.
+    All colours are different, and none is black, the colour of the background. The first seven are those of Okabe and
+    Ito. Each further colour is neither dark, pale nor gray and has the largest Oklab distance from all previous
+    colours, where the distance is the minimum over normal, protanopic and deuteranopic vision.
 
     >>> distinct_colours(2)
     ((230, 159, 0), (86, 180, 233))

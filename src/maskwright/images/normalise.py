@@ -1,4 +1,4 @@
-"""Normalise stored pixels to network inputs: first to the unit scale, then to zero mean and unit variance."""
+"""Normalise stored pixels for the network: first to the unit scale, then to zero mean and unit variance."""
 
 from collections.abc import Iterable
 from typing import Annotated, Final, Self
@@ -10,15 +10,15 @@ from maskwright.errors import InputError, wrong_argument
 
 PositiveFloat = Annotated[FiniteFloat, Field(gt=0)]
 
-# Standard deviation below which a channel counts as constant: far below half a step of a 16-bit image (7.6e-6).
+# Standard deviation below which a channel counts as constant, far below half a step of a 16-bit image (7.6e-6).
 _MAX_CONSTANT_STD: Final = 1e-7
-# Pixels, in whole rows, that are processed at once while measuring.
+# Number of pixels, in whole rows, that are measured at once.
 _PIXELS_AT_ONCE: Final = 2**20
 _SQUARE_DTYPES: Final = {"uint8": np.uint16, "uint16": np.uint32}
 
 
 class MixedPixels(InputError):
-    """Images without a common scale or number of channels."""
+    """Images without a common intensity scale or number of channels."""
 
     text = "images: found {found}; expected {expected}. {remedy}"
 
@@ -32,10 +32,10 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
     """
 
     low: FiniteFloat = Field(
-        default=0.0, description="Float pixel value that becomes 0; integers use the range of their type."
+        default=0.0, description="Float pixel value that is mapped to 0; integers use the range of their type."
     )
-    high: FiniteFloat = Field(default=1.0, description="Float pixel value that becomes 1.")
-    mean: tuple[FiniteFloat, ...] = Field(min_length=1, description="Mean of each channel, unit scale.")
+    high: FiniteFloat = Field(default=1.0, description="Float pixel value that is mapped to 1.")
+    mean: tuple[FiniteFloat, ...] = Field(min_length=1, description="Mean of each channel in the unit scale.")
     std: tuple[PositiveFloat, ...] = Field(min_length=1, description="Standard deviation of each channel, unit scale.")
 
     @model_validator(mode="after")
@@ -50,7 +50,7 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def channels(self) -> int:
-        """Number of channels."""
+        """Number of image channels."""
         return len(self.mean)
 
     def to_unit(self, image: np.ndarray) -> np.ndarray:
@@ -59,7 +59,7 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
         Floats outside low..high are not clipped.
 
         Raises:
-            WrongArgument: The pixels are of another type.
+            WrongArgument: The pixels are neither uint8, uint16 nor floats.
         """
         if image.dtype in (np.uint8, np.uint16):
             unit = image.astype(np.float32)
@@ -73,7 +73,7 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
         """Return ``(unit - mean) / std`` of an image or a batch, (..., channels), as float32.
 
         Raises:
-            WrongArgument: The number of channels or the pixel type is wrong.
+            WrongArgument: The number of channels or the data type of the pixels is invalid.
         """
         if image.ndim < 1 or image.shape[-1] != self.channels:
             raise wrong_argument(
@@ -83,8 +83,8 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
         return self.standardise(unit, out=unit)
 
     def standardise(self, unit: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-        """Compute ``(unit - mean) / std`` of pixels in the unit scale (..., channels); float32, in ``out`` if given."""
-        # Operations on whole rows take a fifth of the time of those that broadcast over a short channel axis.
+        """Return ``(unit - mean) / std`` of pixels (..., channels) in the unit scale, float32, in ``out`` if given."""
+        # Operations on whole rows are five times as fast as operations that broadcast over a short channel axis.
         width = unit.shape[-2] if unit.ndim > 1 else 1
         rows = unit.reshape(*unit.shape[:-2], width * self.channels)
         standardised = np.subtract(
@@ -95,14 +95,14 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def measure(cls, images: Iterable[np.ndarray]) -> Self:
-        """Measure the normalisation of images (h, w, c) in one pass.
+        """Measure the normalisation of images (h, w, c) in a single pass.
 
-        Mean and population standard deviation are over the pixels of all images, so larger images weigh more. For
-        float images, low and high are the minimum and maximum. A constant channel gets a standard deviation of 1, so
-        that it is normalised to 0.
+        The mean and the population standard deviation are computed over the pixels of all images, so larger images have
+        more weight. For float images, low and high are the minimum and maximum. A constant channel gets a standard
+        deviation of 1, so that it is normalised to 0.
 
         Raises:
-            MixedPixels: There is no image, numbers of channels differ, or float and integer images are mixed.
+            MixedPixels: There is no image, the numbers of channels differ, or float and integer images are mixed.
 
         >>> Normalisation.measure([np.zeros((1, 3, 1), "uint8"), np.full((1, 1, 1), 255, "uint8")]).mean
         (0.25,)
@@ -154,16 +154,16 @@ def _measured(images: Iterable[np.ndarray]) -> dict[str, object]:
 
 
 def _float_moments(rows: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the number of pixels of (h, w, c), their mean and the sum of squared deviations from it, per channel."""
+    """Return the number of pixels and, per channel, the mean and the sum of squared deviations of floats (h, w, c)."""
     pixels = rows.reshape(-1, rows.shape[-1]).astype(np.float64)
     return len(pixels), pixels.mean(axis=0), pixels.var(axis=0) * len(pixels)
 
 
 def _integer_moments(rows: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the same for integers in the unit scale, from exact integer sums, in a tenth of the time."""
+    """Return the same as `_float_moments` for integers in the unit scale, ten times as fast, by exact integer sums."""
     height, width, channels = rows.shape
     size, largest = height * width, int(np.iinfo(rows.dtype).max)
-    flat = rows.reshape(height, width * channels)  # NumPy is slow at sums that keep a short last axis
+    flat = rows.reshape(height, width * channels)  # NumPy sums that keep a short last axis are slow
 
     def channel_sums(values: np.ndarray) -> list[int]:
         sums: list[int] = values.sum(axis=0, dtype=np.uint64).reshape(width, channels).sum(axis=0).tolist()

@@ -6,7 +6,7 @@ import numpy as np
 
 ORIENTATION_TAG: Final = 274
 
-# Orientation: whether to swap the axes, then to reverse rows, then columns.
+# For each orientation: whether to swap the axes, then to reverse the rows, then the columns.
 _TRANSFORMS: Final = {
     1: (False, False, False),
     2: (False, False, True),
@@ -36,5 +36,5 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
-    """Return the (height, width) after `upright`."""
+    """Return the (height, width) of an image after it is rotated by `upright`."""
     return (width, height) if _TRANSFORMS[orientation][0] else (height, width)

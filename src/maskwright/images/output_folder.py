@@ -6,17 +6,17 @@ from typing import Final
 
 from maskwright.errors import InputError
 
-_MAX_NAMES: Final = 5  # of files that an error lists
+_MAX_NAMES: Final = 5  # maximum number of files listed in an error
 
 
 class OutputExists(InputError):
-    """The output folder already holds results of the same kind."""
+    """An output folder that already contains results of the same kind."""
 
     text = "{folder}: holds {kind}; {options}, or name another folder."
 
 
 class OutputNotEmpty(InputError):
-    """The output folder is a file, or holds files that the command did not write."""
+    """An output folder that is a file or contains files that the command did not write."""
 
     text = "{folder}: is not empty and does not hold {kind} (it has {found}); name a new folder, nothing was changed."
 
@@ -29,20 +29,20 @@ def check_output_folder(
     overwrite: bool,
     options: str = "add --overwrite to replace it",
 ) -> None:
-    """Check that results may be written to ``folder``: it is missing, empty, or holds results that may be replaced.
+    """Check that results may be written to ``folder``, which must be missing, empty or contain replaceable results.
 
-    Nothing is written. Hidden files do not count.
+    The check writes nothing and ignores hidden files.
 
     Args:
-        folder: The output folder.
-        kind: The kind of results, for the message: ``"a run"``.
-        is_kind: Whether a folder holds results of this kind.
+        folder: Output folder.
+        kind: Kind of results for the error message, such as ``"a run"``.
+        is_kind: Function that returns whether a folder contains results of this kind.
         overwrite: Whether earlier results of this kind may be replaced.
-        options: The command's options for a folder with earlier results, for the message.
+        options: Options of the command for a folder with earlier results, for the error message.
 
     Raises:
-        OutputExists: The folder holds results of this kind, and ``overwrite`` is false.
-        OutputNotEmpty: The folder is a file or holds other files; ``overwrite`` does not change this.
+        OutputExists: The folder contains results of this kind, and ``overwrite`` is false.
+        OutputNotEmpty: The folder is a file or contains other files, regardless of ``overwrite``.
     """
     names = visible_names(folder, kind=kind)
     if not names:
@@ -54,7 +54,7 @@ def check_output_folder(
 
 
 def visible_names(folder: Path, *, kind: str) -> list[str]:
-    """Return the names of the files in an output folder that are not hidden, sorted; none if it does not exist.
+    """Return the sorted names of the visible files in an output folder, or an empty list if it does not exist.
 
     Raises:
         OutputNotEmpty: ``folder`` is a file; the message names ``kind``.

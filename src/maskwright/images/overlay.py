@@ -14,11 +14,11 @@ _HATCH_PERIOD, _HATCH_WIDTH = 8, 2  # pixels
 
 
 def to_display(image: np.ndarray, normalisation: Normalisation | None = None) -> np.ndarray:
-    """Convert any image (h, w, c) to (h, w, 3) uint8: repeat gray, drop alpha, keep the first three channels.
+    """Convert any image (h, w, c) to RGB, (h, w, 3) uint8: repeat gray, drop alpha, use the first three channels.
 
-    8-bit values are kept. Others are stretched from three standard deviations below the mean of ``normalisation`` to
-    three above, so that images of one set are comparable; without it, between the 0.5th and 99.5th percentile of the
-    image.
+    8-bit values are kept. Other values are scaled so that the range of three standard deviations around the mean of
+    ``normalisation`` fills 0 to 255, which makes the images of a set comparable. Without ``normalisation``, the range
+    is from the 0.5th to the 99.5th percentile of the image.
 
     >>> to_display(np.array([[[9]]], "uint8")).tolist()
     [[[9, 9, 9]]]
@@ -40,7 +40,7 @@ def to_display(image: np.ndarray, normalisation: Normalisation | None = None) ->
 def overlay(
     image: np.ndarray, indices: np.ndarray, *, labels: Sequence[Label], alpha: float = 0.45, outline: bool = True
 ) -> np.ndarray:
-    """Draw the classes of ``indices`` over an RGB image; returns (h, w, 3) uint8.
+    """Return an RGB image, (h, w, 3) uint8, with the classes of ``indices`` drawn over it.
 
     ``image`` is (h, w, 3) uint8; ``indices`` (h, w) are indices into ``labels``, or ``IGNORED``. ``alpha`` is the
     opacity of the class colours, 0 to 1. Outlines are one pixel wide and opaque. Background is not drawn; ignored
@@ -67,13 +67,13 @@ def overlay(
 
 
 def class_pixels(indices: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
-    """Return where ``indices`` (h, w) are a class other than background, and not ignored."""
+    """Return a mask (h, w) of the pixels in ``indices`` that are neither background nor ignored."""
     background = [index for index, label in enumerate(labels) if label.background]
     return ~np.isin(indices, [*background, IGNORED])
 
 
 def blended(image: np.ndarray, colours: np.ndarray, *, where: np.ndarray, alpha: float) -> np.ndarray:
-    """Blend ``colours``, (h, w, 3) or (3,), into a copy of ``image`` (h, w, 3) with opacity ``alpha`` at ``where``."""
+    """Blend ``colours``, (h, w, 3) or (3,), into a copy of ``image`` (h, w, 3) with opacity ``alpha`` in ``where``."""
     colours = np.broadcast_to(colours, image.shape)
     picture = image.copy()
     picture[where] = ((1 - alpha) * image[where] + alpha * colours[where]).round().astype(np.uint8)
@@ -81,7 +81,7 @@ def blended(image: np.ndarray, colours: np.ndarray, *, where: np.ndarray, alpha:
 
 
 def hatched(image: np.ndarray, *, where: np.ndarray) -> np.ndarray:
-    """Draw thin gray diagonals into a copy of ``image`` (h, w, 3) at ``where`` (h, w)."""
+    """Draw thin gray diagonals into a copy of ``image`` (h, w, 3) in the mask ``where`` (h, w)."""
     diagonal = np.add.outer(*map(np.arange, where.shape))
     picture = image.copy()
     picture[where & (diagonal % _HATCH_PERIOD < _HATCH_WIDTH)] = HATCH
@@ -89,7 +89,7 @@ def hatched(image: np.ndarray, *, where: np.ndarray) -> np.ndarray:
 
 
 def _edges(classes: np.ndarray) -> np.ndarray:
-    """Return pixels with a 4-neighbour of a lower index, so that borders between classes are one pixel wide."""
+    """Return a mask of the pixels with a 4-neighbour of a lower index, so that class borders are one pixel wide."""
     padded = np.pad(classes, 1, mode="edge")
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     return classes > np.minimum.reduce(neighbours)

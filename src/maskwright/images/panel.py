@@ -1,4 +1,4 @@
-"""Draw image, truth, prediction and errors side by side."""
+"""Draw the image, truth, prediction and errors side by side."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
@@ -15,7 +15,7 @@ FALSE_POSITIVE: Final[Colour] = (224, 58, 42)
 FALSE_NEGATIVE: Final[Colour] = (38, 104, 224)
 CONFUSED: Final[Colour] = (246, 190, 34)
 
-_MIN_TILE_SIDE, _MAX_TILE_SIDE = 300, 600  # pixels of a tile's longer side
+_MIN_TILE_SIDE, _MAX_TILE_SIDE = 300, 600  # length in pixels of the longer side of a tile
 _GAP, _LINE_HEIGHT, _SWATCH, _CAPTION_WIDTH = 10, 22, 11, 90  # pixels
 _PAPER, _INK = (255, 255, 255), (40, 44, 52)
 
@@ -27,8 +27,8 @@ def panel(image: np.ndarray, truth: np.ndarray, *, prediction: np.ndarray, label
 
     ``image`` is (h, w, 3) uint8, see `to_display`; ``truth`` and ``prediction`` (h, w) are indices into ``labels``, or
     ``IGNORED``. Errors are false positives (a class instead of background), false negatives (background instead of a
-    class) and confused classes (one class instead of another); pixels with an ignored ``truth`` are no errors. Small
-    images are enlarged by an integer factor, large ones reduced.
+    class) and confused classes (one class instead of another); pixels with an ignored ``truth`` are not errors. Small
+    images are enlarged by an integer factor, and large images are reduced.
 
     Raises:
         WrongArgument: Shapes differ, or an index has no label.
@@ -48,7 +48,7 @@ def panel(image: np.ndarray, truth: np.ndarray, *, prediction: np.ndarray, label
 def _errors(
     image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, labels: Sequence[Label]
 ) -> tuple[np.ndarray, list[Entry]]:
-    """Return the errors over a pale gray copy of the image, and a legend of the kinds that occur."""
+    """Return the errors drawn over a pale gray copy of the image and a legend of the kinds of errors that occur."""
     wrong = (truth != prediction) & (truth != IGNORED)
     is_class, is_predicted = class_pixels(truth, labels), class_pixels(prediction, labels)
     kinds = {
@@ -64,7 +64,7 @@ def _errors(
 
 
 def _resized(image: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Resize all three to the size of a tile, before drawing, so that outlines stay one pixel wide."""
+    """Resize the image and both masks to the size of a tile before drawing, so that outlines stay one pixel wide."""
     side = max(image.shape[:2])
     factor = ceil(_MIN_TILE_SIDE / side) if side < _MIN_TILE_SIDE else min(1.0, _MAX_TILE_SIDE / side)
     height, width = (max(1, round(length * factor)) for length in image.shape[:2])
@@ -101,7 +101,7 @@ def _page(tiles: Sequence[np.ndarray], captions: Sequence[str], legend: Iterable
 def _placed_entries(
     legend: Iterable[Entry], font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
 ) -> Iterator[tuple[int, int, Entry]]:
-    """Yield (line, left, entry) of every legend entry, wrapped to the width of the page."""
+    """Yield the (line, left, entry) of every legend entry, with lines wrapped to the width of the page."""
     line, left = 0, _GAP
     for name, colour in legend:
         needed = _SWATCH + 6 + round(font.getlength(name)) + 2 * _GAP

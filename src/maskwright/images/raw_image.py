@@ -1,4 +1,4 @@
-"""Pixels as a file stores them, with size limits and errors that all decoders share."""
+"""Pixels as stored in a file, with size limits and errors shared by all decoders."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,23 +20,23 @@ _MAX_SAMPLES: Final = 4 * MAX_PIXELS
 
 @dataclass(frozen=True)
 class RawImage:
-    """Pixels as a file stores them, before scaling, palette lookup and rotation."""
+    """Pixels as stored in a file, before scaling, palette lookup and rotation."""
 
     samples: np.ndarray
-    """(h, w, c); with a palette, indices of shape (h, w, 1)."""
+    """Samples (h, w, c), or palette indices (h, w, 1)."""
     bits: int
-    """Bits of each sample in the file; 1, 2 and 4 bits are unpacked to uint8 without scaling."""
+    """Number of bits per sample in the file; 1, 2 and 4 bits are unpacked to uint8 without scaling."""
     orientation: int
     """EXIF orientation, 1 to 8."""
     palette: np.ndarray | None = None
-    """Colours of the indices, (k, 3 or 4) uint8, or None."""
+    """Palette colours, (k, 3 or 4) uint8, or None if the file has no palette."""
 
 
 def check_size(file: Path, *, height: int, width: int, channels: int) -> None:
-    """Check the size in a header before pixels are decoded or memory is allocated.
+    """Check the image size in a file header before pixels are decoded or memory is allocated.
 
     Raises:
-        ImageTooLarge: There are more pixels than ``MAX_PIXELS``, or more than four times as many samples.
+        ImageTooLarge: The number of pixels exceeds ``MAX_PIXELS``, or the number of samples exceeds four times that.
     """
     if height * width > MAX_PIXELS or height * width * channels > _MAX_SAMPLES:
         raise too_large(file, f"{height} x {width} pixels of {channels} channels")
@@ -54,13 +54,14 @@ def too_large(file: Path, found: str) -> ImageTooLarge:
 
 @contextmanager
 def decoding(file: Path) -> Iterator[None]:
-    """Convert all errors of a decoder to an error that names the file.
+    """Convert any error raised by a decoder to an error that names the file.
 
-    Decoders may raise any exception for damaged data, so all are caught except `InputError` and `MemoryError`.
+    Decoders may raise any exception for damaged data, so all exceptions except `InputError` and `MemoryError` are
+    caught.
 
     Raises:
-        DamagedImage: The decoder failed.
-        ImageTooLarge: The decoder rejected the size.
+        DamagedImage: The file cannot be decoded.
+        ImageTooLarge: The decoder rejects the size of the image.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Read the pixels of images, the values of masks, and the size of either."""
+"""Read the pixels of images, the values of masks, and the sizes of both."""
 
 import os
 from pathlib import Path
@@ -28,17 +28,16 @@ def read_image(path: str | Path) -> np.ndarray:
     """Read a PNG, JPEG, BMP, WebP, GIF or TIFF file as (h, w, c) uint8, uint16 or float32.
 
     The format is detected from the content, not from the name. The EXIF orientation is applied. Gray has 1 channel,
-    gray with alpha 2, RGB 3 and RGB with alpha 4; a TIFF may have any number. Samples of 1, 2 or 4 bits are scaled to
-    0 to 255, palettes are converted to RGB (RGBA if they are partly transparent), and CMYK JPEGs to RGB. Floats are
-    converted to float32; so are signed and wide integers if this is exact. Only the first frame of an animation is
-    read.
+    gray with alpha 2, RGB 3 and RGB with alpha 4; a TIFF may have any number. Samples of 1, 2 or 4 bits are scaled to 0
+    to 255. Palettes are converted to RGB, or to RGBA if they are partly transparent, and CMYK JPEGs to RGB. Floats are
+    converted to float32, as are signed and wide integers if the conversion is exact. Only the first frame of an
+    animation is read.
 
     Raises:
         UnreadableImage, NotAnImage, DamagedImage: The file is missing or cannot be decoded.
-        ImageTooLarge: The image has more than ``MAX_PIXELS`` pixels, by its header.
+        ImageTooLarge: The image has more than ``MAX_PIXELS`` pixels according to its header.
         StackedImage: A TIFF contains several images, or axes of depth or time.
-        UnsupportedPixels: The pixel type or colour space cannot be converted exactly.
-        UnsupportedPixels: There are NaN or infinite pixels.
+        UnsupportedPixels: The pixel type or colour space cannot be converted exactly, or a pixel is NaN or infinite.
     """
     file = Path(path)
     raw = _read_raw(file)
@@ -48,14 +47,14 @@ def read_image(path: str | Path) -> np.ndarray:
 def read_mask(path: str | Path) -> np.ndarray:
     """Read the values of a mask: (h, w) uint8, uint16 or int32, or (h, w, 3) uint8 colours.
 
-    Values are not scaled: they are the indices of a palette, 0 and 1 in 1-bit files, and 0 to 15 in 4-bit files.
-    Integral floats and other integers are converted to int32. If three channels are equal everywhere, one is returned.
-    An opaque alpha channel is removed. The EXIF orientation is applied.
+    Values are not scaled: they are palette indices, 0 and 1 in 1-bit files, and 0 to 15 in 4-bit files. Integral floats
+    and other integers are converted to int32. If three channels are equal everywhere, only one is returned. An opaque
+    alpha channel is removed. The EXIF orientation is applied.
 
     Raises:
-        WrongMask: There are fractions, transparency, 16-bit colours, values beyond 32 bits, or another number of
-            channels.
-        ImageFault: The file cannot be read, see `read_image`.
+        WrongMask: The mask has fractional values, transparency, 16-bit colours, values beyond 32 bits, or a number of
+            channels other than these.
+        ImageFault: The file cannot be read; see `read_image`.
     """
     return read_mask_and_palette(path)[0]
 
@@ -63,10 +62,10 @@ def read_mask(path: str | Path) -> np.ndarray:
 def read_mask_and_palette(path: str | Path) -> tuple[np.ndarray, np.ndarray | None]:
     """Read the values of a mask as `read_mask` does, and the palette colours of indices 0 to k - 1, (k, 3) uint8.
 
-    The palette is None for a file without one.
+    For a file without a palette, the colours are None.
 
     Raises:
-        WrongMask, ImageFault: See `read_mask`.
+        WrongMask, ImageFault: The mask is invalid or cannot be read; see `read_mask`.
     """
     file = Path(path)
     raw = _read_raw(file)
@@ -100,7 +99,8 @@ def first_bytes(file: Path) -> bytes:
     """Return the first four bytes of a file, which identify its format.
 
     Raises:
-        UnreadableImage, NotAnImage: The file is missing, unreadable, empty or a folder.
+        UnreadableImage: The file is missing or unreadable.
+        NotAnImage: The file is empty, or the path is a folder.
     """
     expected = "an image file"
     if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for invalid names
@@ -124,10 +124,10 @@ def first_bytes(file: Path) -> bytes:
 
 
 def to_pixels(file: Path, raw: RawImage) -> np.ndarray:
-    """Convert stored samples to the pixels of `read_image`, before orientation; ``file`` is named in errors.
+    """Convert stored samples to the pixels of `read_image`, before orientation; ``file`` is used in error messages.
 
     Raises:
-        UnsupportedPixels: See `read_image`.
+        UnsupportedPixels: The samples cannot be converted exactly; see `read_image`.
     """
     samples, bits = raw.samples, raw.bits
     if raw.palette is not None:
@@ -173,7 +173,7 @@ def _floats(file: Path, samples: np.ndarray) -> np.ndarray:
 
 
 def _opaque(file: Path, values: np.ndarray) -> np.ndarray:
-    """Remove an opaque alpha channel, the last of two or four."""
+    """Remove an opaque alpha channel, which is the last of two or four channels."""
     if values.shape[2] not in (2, 4):
         return values
     opaque = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1

@@ -1,7 +1,7 @@
-"""Encode and decode masks as run lengths, such as "3 2 9 1" for pixels 3, 4 and 9.
+"""Encode masks as run lengths and decode them, such as "3 2 9 1" for pixels 3, 4 and 9.
 
-Pixels are numbered from 1 in column-major order; a run is its first pixel and its length. This is the format of
-Kaggle's TGS salt identification challenge, in a CSV file with a line for each image.
+Pixels are numbered from 1 in column-major order, and a run consists of its first pixel and its length. The TGS salt
+identification challenge on Kaggle uses this format, in a CSV file with one line for each image.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,13 +15,13 @@ from maskwright.errors import InputError
 from maskwright.images.write import atomic_path
 
 HEADER: Final = ("id", "rle_mask")
-"""Columns of the CSV file."""
+"""Names of the columns of the CSV file."""
 
 _MAX_BYTES: Final = 2**30
 
 
 class WrongRunLengths(InputError):
-    """Invalid run lengths, or run lengths of a mask of another size."""
+    """Invalid run lengths or run lengths of a mask of another size."""
 
     text = "{source}: found {found}; expected {expected}."
 
@@ -39,16 +39,16 @@ def encode_runs(mask: NDArray[np.generic]) -> str:
 
 
 def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run lengths") -> NDArray[np.bool_]:
-    """Decode run lengths to a mask (height, width).
+    """Decode run lengths to a boolean mask (height, width).
 
     Args:
-        text: Run lengths.
-        size: Height and width in pixels.
-        source: Origin of the text, named in the error.
+        text: Run lengths separated by spaces.
+        size: Height and width of the mask in pixels.
+        source: Origin of the text, for the error message.
 
     Raises:
-        WrongRunLengths: The text is not pairs of positive integers, or a run exceeds the mask or overlaps the previous
-            one.
+        WrongRunLengths: The text does not consist of pairs of positive integers, or a run exceeds the mask or overlaps
+            the previous run.
 
     >>> decode_runs("2 4", (3, 2)).astype(int).tolist()
     [[0, 1], [1, 1], [1, 0]]
@@ -57,7 +57,7 @@ def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run l
     tokens = text.split()
     try:
         numbers = np.array([int(token) for token in tokens if token.isascii() and token.isdecimal()], np.int64)
-    except (OverflowError, ValueError):  # more digits than Python converts
+    except (OverflowError, ValueError):  # raised for more digits than Python converts
         numbers = np.zeros(0, np.int64)
     if len(numbers) != len(tokens) or len(tokens) % 2 or (numbers < 1).any():
         raise WrongRunLengths(
@@ -82,10 +82,10 @@ def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run l
 
 
 def read_run_lengths(file: str | Path) -> dict[str, str]:
-    """Read the run lengths, as text, of every id in a CSV file with the columns ``id`` and ``rle_mask``.
+    """Read the run lengths (str) of every id in a CSV file with the columns ``id`` and ``rle_mask``.
 
     Raises:
-        WrongRunLengths: The file is missing, too large or not text, has other columns or a repeated id.
+        WrongRunLengths: The file is missing, is too large, is not text, or has other columns or a repeated id.
     """
     masks: dict[str, str] = {}
     for number, (name, *others) in enumerate(_rows(Path(file)), start=1):
@@ -105,7 +105,7 @@ def read_run_lengths(file: str | Path) -> dict[str, str]:
 
 
 def write_run_lengths(file: str | Path, masks: Iterable[tuple[str, str]]) -> None:
-    """Write ids and their run lengths to such a CSV file atomically, in the given order."""
+    """Write ids and their run lengths to a CSV file atomically, in the given order."""
     with atomic_path(file) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as text:
         text.write(",".join(HEADER) + "\n")
         text.writelines(f"{name},{runs}\n" for name, runs in masks)

@@ -1,4 +1,4 @@
-"""Read TIFF: integers and floats of 1 to 64 bits, any number of channels, strips or tiles, common compressions."""
+"""Read TIFF files with integers or floats of 1 to 64 bits, any number of channels, and common compressions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,38 +18,39 @@ _JPEG: Final = (6, 7)  # compressions whose decoder converts YCbCr to RGB
 
 
 def tiff_size(file: Path) -> tuple[int, int]:
-    """Return the (height, width) after orientation, from the header."""
+    """Return the (height, width) of the oriented image from the file header."""
     with _opened(file) as series:
         lengths = axis_lengths(series)
         return upright_size(lengths["Y"], lengths["X"], orientation_of(series))
 
 
 def read_tiff(file: Path) -> RawImage:
-    """Read the only image of a file, channels last, from interleaved or planar samples.
+    """Read the only image of a TIFF with interleaved or planar samples, and return it with the channels last.
 
     Raises:
-        StackedImage: There are several images, or axes of depth or time.
-        UnsupportedPixels: The colour space, such as CMYK or Lab, needs a conversion.
-        ImageTooLarge, DamagedImage: See `check_size` and `decoding`.
+        StackedImage: The file contains several images, or axes of depth or time.
+        UnsupportedPixels: The colour space, such as CMYK or Lab, requires a conversion.
+        ImageTooLarge: The image has too many pixels, see `check_size`.
+        DamagedImage: The file cannot be decoded, see `decoding`.
     """
     with _opened(file) as series:
         samples = series.asarray()
-        if samples.shape != series.shape:  # tifffile returns as much as it could decode
+        if samples.shape != series.shape:  # tifffile returns only the pixels that it could decode
             raise damaged(file, f"pixels of shape {samples.shape}", f"shape {series.shape}, from its header")
         samples = np.moveaxis(samples, _channel_axis(series), -1) if samples.ndim == 3 else samples[..., None]
         return to_raw_image(samples, series)
 
 
 def image_series(tiff: Any) -> list[Any]:
-    """Return the series of an open tifffile that are images: no thumbnails, pyramid levels or masks."""
+    """Return the image series of an open tifffile, without thumbnails, pyramid levels and masks."""
     return [series for series in tiff.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
 
 
 def single_series(file: Path, found: list[Any]) -> Any:
-    """Return the only series of ``found`` after a check of its axes and samples, but not of its size.
+    """Return the only series of ``found`` after checking its axes and samples, but not its size.
 
     Raises:
-        DamagedImage, StackedImage, UnsupportedPixels: See `read_tiff`.
+        DamagedImage, StackedImage, UnsupportedPixels: The series is not a single valid image; see `read_tiff`.
     """
     if not found:
         raise damaged(file, "a TIFF header without an image", "an image")
@@ -64,21 +65,21 @@ def single_series(file: Path, found: list[Any]) -> Any:
 
 
 def axis_lengths(series: Any) -> dict[str, int]:
-    """Return the length of each axis: Y, X and, if there are channels, C or S."""
+    """Return the length of each axis: Y, X and, for an image with channels, C or S."""
     return dict(zip(series.axes, series.shape, strict=True))
 
 
 def orientation_of(series: Any) -> int:
-    """Return the EXIF orientation, 1 to 8."""
+    """Return the EXIF orientation of a series, 1 to 8."""
     tag = series.keyframe.tags.get(ORIENTATION_TAG)
     return valid_orientation(tag and int(tag.value))
 
 
 def to_raw_image(samples: np.ndarray, series: Any) -> RawImage:
-    """Add bits, orientation and palette of the file to samples (h, w, c) from tifffile.
+    """Add the bit depth, orientation and palette of the file to samples (h, w, c) from tifffile.
 
-    White-is-zero samples are inverted, as the format requires, except in files of tifffile, which writes boolean
-    arrays as white-is-zero without inverting them.
+    White-is-zero samples are inverted, as the format requires, except in files written by tifffile, which stores
+    boolean arrays as white-is-zero without inverting them.
     """
     page = series.keyframe
     bits = page.bitspersample
@@ -96,7 +97,7 @@ def check_whole(file: Path, series: Any, size: int) -> None:
     Some codecs fill in missing data without an error.
 
     Raises:
-        DamagedImage: The file is shorter.
+        DamagedImage: A segment extends beyond the end of the file.
     """
     segments = (zip(page.dataoffsets, page.databytecounts, strict=False) for page in series.pages)
     end = max((offset + count for page in segments for offset, count in page), default=0)
@@ -106,7 +107,7 @@ def check_whole(file: Path, series: Any, size: int) -> None:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
-    """Open a TIFF and yield its only image series after checks of its size and length."""
+    """Open a TIFF and yield its only image series after checking its size and length."""
     import tifffile
 
     with decoding(file), tifffile.TiffFile(file) as tiff:
@@ -123,7 +124,7 @@ def _channel_axis(series: Any) -> int:
 
 
 def _palette(colormap: np.ndarray) -> np.ndarray:
-    """Convert a colormap (3, k) uint16 to (k, 3) uint8; some writers store 8-bit values in it."""
+    """Convert a colormap (3, k) uint16 to (k, 3) uint8; some programs store 8-bit values in it."""
     return (colormap.T if colormap.max() < 256 else colormap.T >> 8).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Write files atomically: a file is either complete or absent."""
+"""Write files atomically, so that a file is either complete or absent."""
 
 import json
 import math
@@ -16,10 +16,10 @@ from maskwright.errors import wrong_argument
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a hidden path next to ``path``, with the same suffix, that replaces ``path`` when the block succeeds.
+    """Yield a hidden path next to ``path``, with the same suffix; its file replaces ``path`` if the block succeeds.
 
     Missing parent folders are created. The file is flushed to disk before it is renamed, so an interruption at any time
-    leaves the previous file or the new one. If the block or the replacement fails, the new file is removed and
+    leaves either the previous file or the new one. If the block or the replacement fails, the new file is removed and
     ``path`` is unchanged.
 
     >>> from tempfile import TemporaryDirectory
@@ -53,7 +53,7 @@ def write_mask(path: str | Path, values: np.ndarray) -> None:
     or (h, w, 3) uint8 colours.
 
     Raises:
-        WrongArgument: The shape, type or range is another, or the name does not end in .png.
+        WrongArgument: The shape, type or range of ``values`` is invalid, or the name does not end in .png.
     """
     path = _with_suffix(path, ".png")
     if values.ndim == 2 and values.size and values.dtype.kind in "bui":
@@ -62,7 +62,8 @@ def write_mask(path: str | Path, values: np.ndarray) -> None:
         raise wrong_argument("values", _described(values), expected="(h, w) integers or (h, w, 3) uint8 colours")
     import imagecodecs
 
-    # Run-length encoding of the differences from the previous row: smaller files in a quarter of Pillow's time.
+    # Run-length encoding of the differences from the previous row: smaller files, written four times as fast as by
+    # Pillow.
     png = imagecodecs.PNG
     data = imagecodecs.png_encode(
         np.ascontiguousarray(values), level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.UP
@@ -72,12 +73,12 @@ def write_mask(path: str | Path, values: np.ndarray) -> None:
 
 
 def write_image(path: str | Path, rgb: np.ndarray, *, effort: int = 6) -> None:
-    """Write (h, w, 3) uint8 colours in the format of the file suffix, such as .png or .jpg.
+    """Write an RGB image, (h, w, 3) uint8, in the format given by the file suffix, such as .png or .jpg.
 
     ``effort`` is the PNG compression level, 0 to 9.
 
     Raises:
-        WrongArgument: The shape or type is another, or Pillow cannot write the format.
+        WrongArgument: The shape or type of ``rgb`` is invalid, or Pillow cannot write the format.
     """
     path = Path(path)
     if path.suffix.lower() not in Image.registered_extensions():
@@ -89,12 +90,13 @@ def write_image(path: str | Path, rgb: np.ndarray, *, effort: int = 6) -> None:
 
 
 def write_probabilities(path: str | Path, probabilities: np.ndarray) -> None:
-    """Write class probabilities (h, w, classes) as a deflated float32 TIFF with a page for each class, axes CYX.
+    """Write class probabilities (h, w, classes) as a compressed float32 TIFF with one page for each class, axes CYX.
 
     tifffile reads it as (classes, h, w); Fiji opens it as a stack with a slice for each class.
 
     Raises:
-        WrongArgument: The array is not of floats with three axes, or the name does not end in .tif or .tiff.
+        WrongArgument: ``probabilities`` is not a float array with three axes, or the name does not end in .tif or
+            .tiff.
     """
     import tifffile
 
