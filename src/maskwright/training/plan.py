@@ -1,4 +1,4 @@
-"""Plan a training: one rule for each recipe field that the data or the time budget decides, each with its reason.
+"""Plan training by rules, each of which chooses the value of one recipe field and states the reason.
 
 Fingerprinting the data and deriving the settings from it by rules follows nnU-Net: Isensee et al., "nnU-Net: a
 self-configuring method for deep learning-based biomedical image segmentation", Nature Methods (2021).
@@ -20,7 +20,7 @@ from maskwright.training.recipe import ARCHITECTURE_OPTIONS, ProgressiveResize, 
 GIVEN: Final = "given"
 DEFAULT_SECONDS: Final = 30 * 60.0
 
-_MAX_SHORT_SECONDS: Final = 60 * 60.0  # in a longer training, the larger network scores better
+_MAX_SHORT_SECONDS: Final = 60 * 60.0  # with longer training, the larger network scores higher
 _SMALL_BACKBONE: Final = "resnet18"
 _SMALL_DECODER: Final = (128, 96, 64, 32, 16)
 
@@ -28,8 +28,8 @@ _MIN_PATCH_SIDE: Final = 64  # pixels
 _PATCH_PIXELS: Final = 256 * 320
 _LARGE_PATCH_PIXELS: Final = 384 * 384
 _SMALL_PATCH_PIXELS: Final = 192 * 192
-_MAX_THIN_WIDTH: Final = 20  # pixels; narrower objects are lost when images are reduced
-_MIN_WIDE_WIDTH: Final = 128  # pixels; of wider objects, a usual patch shows too little context
+_MAX_THIN_WIDTH: Final = 20  # pixels; narrower objects are lost when images are downscaled
+_MIN_WIDE_WIDTH: Final = 128  # pixels; for wider objects, a patch of the usual size shows too little context
 _MIN_BATCH: Final = 2
 _RARE_FRACTION: Final = 0.001  # of the pixels: about 65 pixels of a patch of 256 x 256
 _FOREGROUND_FRACTION: Final = 0.33  # of the patches, as in nnU-Net
@@ -39,7 +39,7 @@ _USUAL_MIN_STD: Final = 0.1  # of the value range
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The value of a recipe field, ``section.name``, and the reason for it."""
+    """Value of the recipe field ``section.name``, and the reason for it."""
 
     field: str
     value: object
@@ -50,9 +50,10 @@ Rule = Callable[[Fingerprint, Recipe], tuple[object, str]]
 
 
 def plan_recipe(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, tuple[Decision, ...]]:
-    """Return ``recipe`` with its open fields decided by the rules, and all decisions; given fields keep their value.
+    """Choose values for the unset fields of ``recipe`` by rules; return the complete recipe and all decisions.
 
-    Rules are applied in the order of `RULES`, and each receives the decisions before it.
+    Values that were given are not changed. Rules are applied in the order of `RULES`; each rule receives the recipe
+    with the values that were chosen by earlier rules.
     """
     decisions: dict[str, Decision] = {}
     for field, rule in RULES.items():
@@ -67,7 +68,7 @@ def plan_recipe(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, tuple[Decisi
 
 
 def decisions_of_run(recipe: Recipe) -> tuple[Decision, ...]:
-    """Return the decisions of a resumed run, whose recipe is complete."""
+    """Return the decisions for a resumed run, whose recipe is complete."""
     fields = [next((name for name in _REPLACED_BY.get(field, ()) if _is_given(recipe, name)), field) for field in RULES]
     return tuple(
         Decision(field, _value(recipe, field), "as at the start of the run") for field in dict.fromkeys(fields)
@@ -75,7 +76,7 @@ def decisions_of_run(recipe: Recipe) -> tuple[Decision, ...]:
 
 
 def split_decision(recipe: Recipe, groups: Groups, held_out: Collection[str]) -> Decision:
-    """Return the decision about the split, in groups and images; ``held_out`` are names of validation images."""
+    """Return the decision about the split into groups; ``held_out`` are the names of the validation images."""
     total, validation = len(set(groups.of.values())), len({groups.of[name] for name in held_out})
     images = f"{len(held_out)} of {len(groups.of)} images"
     value = images if total == len(groups.of) else f"{validation} of {total} groups, {images}"
@@ -85,14 +86,15 @@ def split_decision(recipe: Recipe, groups: Groups, held_out: Collection[str]) ->
 
 
 def choose_normalisation(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """Choose the encoder's normalisation with pretrained weights, else the statistics of the training images."""
+    """Choose the normalisation of the pretrained weights if there are any, otherwise that of the training images."""
     if recipe.network.encoder_weights is not None:
         return "encoder", f"normalisation of the {recipe.network.encoder_weights} weights"
     return "dataset", f"mean {data.mean:.3g}, std {data.std:.3g} of {len(data.sizes)} training images"
 
 
 def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], str]:
-    """Choose a patch with the shape of the median image, as nnU-Net does, and an area that depends on object width."""
+    """Choose a patch size with the aspect ratio of the median image, as in nnU-Net, and an area based on object
+    width."""
     area = _PATCH_PIXELS
     if data.object_width is not None and data.object_width > _MIN_WIDE_WIDTH:
         area = _LARGE_PATCH_PIXELS
@@ -107,9 +109,11 @@ def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], st
 
 
 def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH_PIXELS) -> tuple[int, int]:
-    """Return a (height, width) of about ``area`` pixels in the shape of the median size, or that size if it is smaller.
+    """Return the (height, width) of a patch of about ``area`` pixels with the aspect ratio of the median size.
 
-    Sides are multiples of 32 and at least 64 pixels.
+    If the median size is smaller than ``area``, it is used instead.
+
+    Both sides are rounded to multiples of 32 and are at least 64 pixels long.
 
     >>> patch_for([(360, 480)] * 3), patch_for([(101, 101)])
     ((256, 320), (128, 128))
@@ -139,7 +143,7 @@ def _is_thin(data: Fingerprint) -> bool:
 
 
 def choose_batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
-    """Choose the recipe's batch size, half of it in a short training, and less for large patches or little data.
+    """Choose the recipe's batch size, half of it for short training, and less for large patches or small data sets.
 
     As in nnU-Net, a large patch takes precedence over a large batch, and the smallest batch has two patches. The batch
     size is a multiple of the number of devices.
@@ -167,15 +171,15 @@ def _choose_batch_of_one_device(data: Fingerprint, recipe: Recipe) -> tuple[int,
 
 
 def choose_loss(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float], str]:
-    """Choose cross entropy plus Dice, as nnU-Net does: the second gives small classes the same weight as large ones."""
+    """Choose the sum of cross-entropy and Dice, as in nnU-Net; Dice weights small and large classes equally."""
     name, fraction = data.rarest_class
     return recipe.training.loss, f"rarest class {name}: {_percent(fraction)} of the pixels"
 
 
 def choose_class_weights(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float] | None, str]:
-    """Choose the square root of the median class frequency over the class frequency.
+    """Choose the square root of the median class frequency divided by the class frequency as the weight of a class.
 
-    Median frequency balancing without the root, as by Eigen and Fergus (ICCV 2015), predicts thin classes too wide.
+    Without the square root, as in Eigen and Fergus (ICCV 2015), predicted regions of thin classes are too wide.
     """
     del recipe
     fractions = {name: fraction for name, fraction in data.class_fractions.items() if fraction}
@@ -187,7 +191,7 @@ def choose_class_weights(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, f
 
 
 def choose_backbone(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """Choose a small backbone for a short training from scratch, which then has more steps."""
+    """Choose a small backbone for short training from scratch, so that more steps are completed."""
     del data
     if short := _short_training(recipe):
         return _SMALL_BACKBONE, f"{short}: favours small networks"
@@ -195,7 +199,7 @@ def choose_backbone(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
 
 
 def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], str]:
-    """Choose fewer decoder filters for a small encoder in a short training."""
+    """Choose fewer decoder filters for a small encoder and short training."""
     del data
     if (
         (short := _short_training(recipe))
@@ -207,7 +211,7 @@ def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], 
 
 
 def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """Choose Muon for a training from scratch; it was not measured with pretrained weights."""
+    """Choose Muon for training from scratch; it has not been tested with pretrained weights."""
     del data
     if recipe.network.encoder_weights is None and recipe.network.custom is None:
         return "muon", "learns more per step from scratch"
@@ -215,7 +219,7 @@ def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
 
 
 def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Choose twice the recipe's learning rate for a short training from scratch."""
+    """Choose twice the recipe's learning rate for short training from scratch."""
     del data
     default = recipe.training.learning_rate
     if short := _short_training(recipe):
@@ -224,7 +228,7 @@ def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]
 
 
 def _short_training(recipe: Recipe) -> str | None:
-    """Return a description of a training from scratch with a short time budget; None of any other."""
+    """Return a description of the training run if it is from scratch with a short time budget, otherwise None."""
     seconds = recipe.training.time_budget
     if recipe.network.encoder_weights is not None or seconds is None or seconds > _MAX_SHORT_SECONDS:
         return None
@@ -232,7 +236,7 @@ def _short_training(recipe: Recipe) -> str | None:
 
 
 def choose_foreground_oversampling(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Choose a third of the patches, as nnU-Net does, if random patches seldom contain the rarest class."""
+    """Choose one third of the patches, as in nnU-Net, if random patches seldom contain the rarest class."""
     name, fraction = data.rarest_class
     patch = recipe.training.patch_size or patch_for(data.sizes)
     height, width = data.median_size
@@ -244,7 +248,7 @@ def choose_foreground_oversampling(data: Fingerprint, recipe: Recipe) -> tuple[f
 
 
 def choose_flip(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """Choose vertical flips too, unless the upper and lower halves of the masks differ."""
+    """Choose horizontal flips, and also vertical flips if the upper and lower halves of the masks are alike."""
     del recipe
     if data.vertically_asymmetric is None:
         return "horizontal", "too few masks to compare their halves"
@@ -254,7 +258,8 @@ def choose_flip(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
 
 
 def choose_rotation(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Choose no rotation for images with an up direction: it costs more time than all other augmentations together."""
+    """Choose no rotation for images with a fixed orientation, because rotation is slower than all other
+    augmentations."""
     if data.vertically_asymmetric:
         return 0.0, "the images have an up direction"
     return recipe.augmentation.rotation, "the images have no up direction"
@@ -269,7 +274,7 @@ def choose_brightness(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
 
 
 def choose_time_budget(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Choose half an hour for any data."""
+    """Choose a time budget of 30 minutes for all data sets."""
     del data, recipe
     return DEFAULT_SECONDS, "default without --epochs and --time-budget"
 
@@ -293,7 +298,7 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 """The rule of each planned recipe field."""
 
-_REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # a given field on the right leaves the left one undecided
+_REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # if a field on the right is given, no value is chosen for the field on the left
     "augmentation.flip": ("augmentation.custom",),
     "augmentation.rotation": ("augmentation.custom",),
     "augmentation.brightness": ("augmentation.custom",),
@@ -322,5 +327,5 @@ def _value(recipe: Recipe, field: str) -> Any:
 
 
 def _percent(fraction: float) -> str:
-    """Format a fraction in percent, with two significant digits."""
+    """Format a fraction as a percentage with two significant digits."""
     return f"{float(f'{100 * fraction:.2g}'):g} %"

@@ -1,4 +1,4 @@
-"""Prepare a training: read and check the data, split it, and complete the recipe."""
+"""Prepare for training: read and check the data, split it, and complete the recipe."""
 
 import math
 import os
@@ -31,17 +31,17 @@ from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import Run
 
 _MAX_NORMALISATION_IMAGES: Final = 200
-_MAX_READ_AHEAD_PIXELS: Final = 2**22  # a larger image is held alone
+_MAX_READ_AHEAD_PIXELS: Final = 2**22  # no other image is read ahead of a larger one
 _MAX_CACHE_FRACTION: Final = 0.25  # of the memory
 _FALLBACK_MEMORY_BYTES: Final = 8 * 2**30
 
 ScanProgress = Callable[[int, int], None]
-"""Called with the number of pairs read and the total."""
+"""Function called with the number of pairs read and the total number of pairs."""
 CheckedData = tuple[CheckReport, ScannedSet, ScannedSet | None]
 
 
 class DataCheck(Protocol):
-    """`check_data`, or a function that returns its result from elsewhere."""
+    """Type of `check_data` and of functions that return the same result from another source."""
 
     def __call__(self, data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
         """See `check_data`."""
@@ -49,14 +49,15 @@ class DataCheck(Protocol):
 
 
 class UnusableData(InputError):
-    """Data with fatal problems."""
+    """Raised if the data has fatal problems."""
 
     text = "The data cannot be used for training:\n{problems}"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A complete recipe with its decisions, and the pairs of both sides; sizes are (height, width) in pixels."""
+    """Complete recipe with its decisions, and the training and validation pairs; sizes are (height, width) in
+    pixels."""
 
     recipe: Recipe
     bundle: Bundle
@@ -69,14 +70,15 @@ class Prepared:
 
     @property
     def cache_bytes(self) -> int:
-        """Size of the cache of decoded training pairs: all of them, or a quarter of the memory."""
+        """Size of the cache of decoded training pairs in bytes; at most one quarter of the memory of the machine."""
         pixel_bytes = self.bundle.channels * max(np.dtype(kind).itemsize for kind in self.bundle.pixels) + 1
         needed = sum(height * width * pixel_bytes for height, width in self.train_sizes)
         return min(needed, int(_MAX_CACHE_FRACTION * machine_memory()))
 
 
 def check_data(data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
-    """Pair, read and check the recipe's folders; return the report and the scanned training and validation sets.
+    """Pair, read and check the files in the folders of a recipe; return the report and the training and validation
+    sets.
 
     Raises:
         InputError: The folders cannot be paired, or the table of mask values is invalid.
@@ -95,16 +97,16 @@ def check_data(data: DataRecipe, *, progress: ScanProgress | None = None) -> Che
 def prepare(
     recipe: Recipe, *, progress: ScanProgress | None = None, check: DataCheck = check_data
 ) -> tuple[Prepared, CheckReport]:
-    """Read and check the data, split it, and decide the open fields of the recipe.
+    """Read and check the data, split it, and choose values for the unset fields of the recipe.
 
     Args:
-        recipe: The recipe as given.
-        progress: Called while pairs are read.
-        check: Reads and checks the data.
+        recipe: Recipe as given by the user.
+        progress: Function called with the number of pairs read and the total number of pairs.
+        check: Function that reads and checks the data.
 
     Raises:
-        UnusableData: The data has fatal problems, all of which are listed.
-        WrongRecipe: ``training.monitor`` does not fit the classes.
+        UnusableData: The data has fatal problems; the message lists all of them.
+        WrongRecipe: ``training.monitor`` is not supported for the classes of the data.
         InputError: The folders cannot be paired, or the table of mask values is invalid.
     """
     report, train, validation = check(recipe.data, progress=progress)
@@ -135,7 +137,7 @@ def prepare(
     if recipe.training.monitor == "mean_precision" and bundle.activation != "sigmoid":
         problem = f"training.monitor: mean_precision needs one class and a background, not {len(values.labels)} classes"
         raise WrongRecipe(source="recipe", problems=problem)
-    # The table of mask values includes what classes and ignore specified.
+    # The table of mask values already includes the values of the fields classes and ignore.
     complete = recipe.changed("data", mask_values=dict(values.classes_by_value), classes=None, ignore=None)
     found = fingerprint(sides[0], mask_values=values, normalisation=bundle.normalisation)
     complete, decisions = plan_recipe(complete, found.at_scale(bundle.scale))
@@ -146,10 +148,10 @@ def prepare(
 
 
 def prepare_resumed(run: Run) -> Prepared:
-    """Return the preparation of an interrupted run from its files; no image is decoded.
+    """Read the prepared data and recipe of an interrupted run from its files, without decoding any image.
 
     Raises:
-        InputError: A file of the run, or an image of its split, is missing or damaged.
+        InputError: A file of the run or an image in its split is missing or damaged.
     """
     recipe, bundle, sides = run.read_recipe(), Bundle.read(run.folder), run.read_split()
     train, validation = tuple(sides["train"]), tuple(sides["validation"])
@@ -159,14 +161,14 @@ def prepare_resumed(run: Run) -> Prepared:
 
 
 def new_images(run: Run, data: DataRecipe) -> list[Path]:
-    """Return the images of pairs in the recipe's folders that are not in the split of ``run``."""
+    """Return the images in the folders of the recipe that have a mask but are not in the split of ``run``."""
     known = {pair.image for side in run.read_split().values() for pair in side}
     folders = [(data.images, data.masks), (data.val_images, data.val_masks)]
     try:
         pairings = [
             pair_folders(images, masks, mask_suffix=data.mask_suffix) for images, masks in folders if images and masks
         ]
-    except InputError:  # training reports missing files when it reads them
+    except InputError:  # missing files are reported when they are read
         return []
     return [pair.image for pairing in pairings for pair in pairing.pairs if pair.image not in known]
 
@@ -190,7 +192,7 @@ def _group(scanned: Sequence[ScannedPair], data: DataRecipe) -> Groups:
 def _split(
     scanned: Sequence[ScannedPair], values: MaskValues, groups: Groups, recipe: Recipe
 ) -> tuple[tuple[ScannedPair, ...], tuple[ScannedPair, ...]]:
-    """Split one set into training and validation pairs; each group stays on one side."""
+    """Split a set into training and validation pairs without splitting any group."""
     by_name = {entry.pair.name: entry for entry in scanned}
     mask_counts = {name: entry.mask.values for name, entry in by_name.items() if entry.mask is not None}
     coverage = mask_coverage(mask_counts, values)
@@ -209,7 +211,7 @@ def _split(
 
 
 def _measure_normalisation(pairs: Sequence[Pair], sizes: Sequence[tuple[int, int]], channels: int) -> Normalisation:
-    """Measure the normalisation on training images evenly spaced over the set, which threads read ahead."""
+    """Measure the normalisation on evenly spaced training images, which are read ahead by threads."""
     indices = np.unique(np.linspace(0, len(pairs) - 1, _MAX_NORMALISATION_IMAGES).round().astype(int))
 
     def read(index: int) -> NDArray[np.generic]:
@@ -220,7 +222,7 @@ def _measure_normalisation(pairs: Sequence[Pair], sizes: Sequence[tuple[int, int
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory of this machine or container; 8 GiB where they are unknown."""
+    """Return the memory of this machine or container in bytes; 8 GiB if it is unknown."""
     try:
         installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

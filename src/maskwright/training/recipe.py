@@ -21,7 +21,7 @@ from maskwright.training.recipe_text import Duration, WrongRecipe, explain_error
 
 
 def _numeric_mask_value(given: object) -> object:
-    """Return a mask value as a number if it is one: YAML and JSON store the keys of a mapping as text."""
+    """Convert a mask value that is a decimal text to a number, because JSON stores the keys of a mapping as text."""
     return int(given) if isinstance(given, str) and given.isdecimal() else given
 
 
@@ -32,50 +32,52 @@ LossWeights = Annotated[dict[str, float], Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """A part of the recipe: frozen, and an unknown field is an error."""
+    """Base class of the sections of a recipe, which are frozen and reject unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class DataRecipe(Section):
-    """Images, masks, the meaning of mask values, and the validation split."""
+    """Images, masks, meaning of the mask values, and validation split."""
 
     images: Folder
     """Folder of training images."""
     masks: Folder
     """Folder of training masks, paired with the images by file stem."""
     val_images: Folder | None = None
-    """Folder of validation images. If absent, a fraction of the training pairs is held out."""
+    """Folder of validation images. If unset, a fraction of the training pairs is held out."""
     val_masks: Folder | None = None
     """Folder of validation masks."""
     mask_suffix: str = ""
-    """Suffix of mask file stems after the image's stem, such as `_mask`."""
+    """Suffix that mask file names have after the stem of the image's file name, such as `_mask`."""
     classes: PositiveInt | tuple[str, ...] | None = None
-    """Number of classes, or their names in order of mask value. If absent, they are found from the masks."""
+    """Number of classes, or class names in order of mask value. If unset, the classes are read from the masks."""
     ignore: MaskValue | None = None
     """Mask value (or "#rrggbb") of pixels that are excluded from the loss and the scores."""
     mask_values: dict[MaskValue, str] | None = None
     """Meaning of each mask value (or "#rrggbb"): a class name, `background` or `ignored`. Cannot be combined with
     `classes` or `ignore`."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Fraction of the pairs that is held out without validation folders, stratified by mask coverage."""
+    """Fraction of the pairs that is held out if there are no validation folders, stratified by mask coverage."""
     fold: tuple[PositiveInt, Annotated[int, Field(ge=2)]] | None = None
-    """Fold to hold out and number of folds, such as [1, 5]. `--folds` trains with each fold in turn."""
+    """Number of the fold to hold out, and number of folds, such as [1, 5]. `--folds` holds out each fold in turn."""
     split_seed: Annotated[int, Field(ge=0)] | None = None
-    """Seed of the validation split. If absent, it is `training.seed`."""
+    """Seed of the validation split. If unset, `training.seed` is used."""
     strata: Folder | None = None
     """CSV file with a line `id,number` for each image. The split is stratified by this number as well as by mask
     coverage."""
     grouping: Literal["auto", "duplicates"] = "auto"
-    """Images that stay on one side of the split: `auto` groups frames, tiles and near-duplicates by file name and
-    perceptual hash, `duplicates` groups only images of identical pixels."""
+    """Grouping of images that must not be split between training and validation: `auto` groups frames, tiles and
+    near-duplicates by file name and perceptual hash; `duplicates` groups only images with identical pixels."""
     normalisation: Literal["dataset", "encoder"] = "dataset"
-    """Mean and standard deviation of the training images (`dataset`) or of the encoder's pretraining (`encoder`)."""
+    """Mean and standard deviation used for normalisation: those of the training images (`dataset`) or those used to
+    pretrain the encoder (`encoder`)."""
     channels: PositiveInt | None = None
-    """Image channels that the network takes; 1 uses one of three equal channels. If absent, those of the files."""
+    """Number of image channels of the network; 1 uses one of three equal channels. If unset, it is the number of
+    channels in the files."""
     scale: Annotated[float, Field(gt=0, le=8)] = 1.0
-    """Factor by which images are resized before the network. Masks and scores keep the original size. At 1, images
-    are padded by reflection to the size that the network takes."""
+    """Factor by which images are resized before they are passed to the network. Masks and scores keep the original
+    size. If it is 1, images are only padded by reflection to a size that the network accepts."""
     coord_channels: tuple[CoordChannel, ...] = ()
     """Coordinate channels added to each image (CoordConv): `row`, `column`, or `row_times_image`."""
 
@@ -100,7 +102,7 @@ ARCHITECTURE_OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
     "unetplusplus": {"decoder_filters": "decoder_filters", "attention": "attention"},
     "deeplabv3plus": {"dropout": "decoder_dropout"},
 }
-"""Recipe fields that each architecture accepts, with the argument of `maskwright.models` that each one sets."""
+"""Recipe fields that each architecture accepts, each with the corresponding argument in `maskwright.models`."""
 
 
 class NetworkRecipe(Section):
@@ -111,8 +113,8 @@ class NetworkRecipe(Section):
     backbone: str = "resnet34"
     """Name of the encoder; `maskwright backbones` lists all names."""
     encoder_weights: str | None = None
-    """Pretrained encoder weights: `imagenet` or another data set published for the backbone, downloaded once, or a
-    file. If absent, they are random."""
+    """Pretrained encoder weights: `imagenet` or the name of other weights published for the backbone, which are
+    downloaded once, or the path of a file. If unset, the weights are initialised randomly."""
     encoder_freeze: bool = False
     """Freeze all encoder layers except batch normalisation."""
     first_unit: Literal["projection", "identity"] = "projection"
@@ -127,15 +129,16 @@ class NetworkRecipe(Section):
     hypercolumn: bool = False
     """unet: concatenate the feature maps of all decoder blocks before the head."""
     deep_supervision: bool = False
-    """unet: train a further mask output at each decoder block. The saved network has none of them."""
+    """unet: train an additional mask output at each decoder block. The saved network does not have these outputs."""
     classification_head: bool = False
-    """unet: train a further output that classifies whether an image contains any class but the background. The saved
-    network does not have it."""
+    """unet: train an additional output that classifies whether an image contains any class except the background. The
+    saved network does not have this output."""
     dropout: Fraction | None = None
-    """unet, fpn, pspnet, deeplabv3plus: dropout rate of decoder channels. If absent, 0.5 in deeplabv3plus and 0
-    elsewhere."""
+    """unet, fpn, pspnet, deeplabv3plus: dropout rate of decoder channels. If unset, the rate is 0.5 in deeplabv3plus
+    and 0 in the others."""
     custom: str | None = None
-    """Name of the Python function that builds the network. It is recorded, and the same one is required to resume."""
+    """Name of the Python function that builds the network. It is recorded, and the same function is required to
+    resume."""
 
     @model_validator(mode="after")
     def _check_architecture_options(self) -> "NetworkRecipe":
@@ -147,28 +150,28 @@ class NetworkRecipe(Section):
 
 
 class AugmentationRecipe(Section):
-    """Random augmentation of training patches. Geometric changes are applied to image and mask alike."""
+    """Random augmentation of training patches. Geometric changes are applied to both the image and the mask."""
 
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = "horizontal"
     """Flips, each applied with probability 0.5."""
     zoom: Fraction = 0.25
     """Largest relative change of scale, in either direction."""
     rotation: Annotated[float, Field(ge=0, le=180)] = 10.0
-    """Largest rotation in either direction, degrees."""
+    """Largest rotation in either direction, in degrees."""
     brightness: Fraction = 0.2
     """Largest shift of intensity, as a fraction of the value range."""
     contrast: Fraction = 0.2
     """Largest relative change of contrast."""
     custom: str | None = None
-    """Name of the Python function that replaces this augmentation. It is recorded, and the same one is required to
+    """Name of the Python function that replaces this augmentation. It is recorded, and the same function is required to
     resume."""
 
 
 class ProgressiveResize(Section):
-    """Smaller patches in the first part of a run (progressive resizing)."""
+    """Training on smaller patches in the first part of a run (progressive resizing)."""
 
     until: Annotated[float, Field(gt=0, lt=1)] = 0.7
-    """Fraction of the run at which patches get their full size."""
+    """Fraction of the run after which patches have their full size."""
     scale: Annotated[float, Field(gt=0, le=1)] = 0.6
     """Size of the smaller patches, as a fraction of the full height and width; rounded to multiples of 32."""
 
@@ -177,75 +180,82 @@ class ProgressiveResize(Section):
 
 
 class FinalLoss(Section):
-    """A loss that replaces `training.loss` in the last part of a run."""
+    """Loss that replaces `training.loss` in the last part of a run."""
 
     loss: LossWeights
     """Losses by name, each with its weight in the sum."""
     start: Annotated[float, Field(gt=0, lt=1)] = 0.7
-    """Fraction of the run at which it begins."""
+    """Fraction of the run after which this loss is used."""
 
 
 class TrainingRecipe(Section):
-    """Training length, optimizer, loss and schedule."""
+    """Length of training, optimizer, loss and learning-rate schedule."""
 
     time_budget: Duration | None = None
-    """Time for the whole command, as seconds or text such as `20m` or `1h30m`. The learning-rate schedule ends with
-    it."""
+    """Time limit of the whole command, in seconds or as text such as `20m` or `1h30m`. The learning-rate schedule
+    depends on it."""
     epochs: PositiveInt | None = None
-    """Number of epochs. Without `epochs` and `time_budget`, a run takes 30 minutes."""
+    """Number of epochs. If neither `epochs` nor `time_budget` is set, training takes 30 minutes."""
     batch_size: PositiveInt = 8
-    """Patches in a batch."""
+    """Number of patches in a batch."""
     patch_size: tuple[PositiveInt, PositiveInt] | None = None
-    """Height and width of a training patch in pixels, multiples of 32. If absent, they are chosen from the images."""
+    """Height and width of a training patch in pixels, multiples of 32. If unset, they are chosen from the images."""
     progressive_resize: ProgressiveResize | None = ProgressiveResize()
-    """Train on patches of size `scale` until the fraction `until` of the run. null: full size throughout."""
+    """Train on patches reduced to the fraction `scale` of their size until the fraction `until` of the run. If null,
+    patches have their full size throughout the run."""
     foreground_oversampling: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Fraction of the patches placed to contain a random pixel that is not of the image's most frequent class. Other
-    patches are placed at random."""
+    """Fraction of the patches that are placed to contain a random pixel of a class other than the image's most frequent
+    class. All other patches are placed at random."""
     optimizer: Literal["adamw", "muon"] = "adamw"
-    """`adamw`, or `muon`: orthogonalised updates for large convolution kernels and AdamW for other weights."""
+    """Optimizer: `adamw`, or `muon`, which orthogonalises the updates of large convolution kernels and uses AdamW for
+    all other weights."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     """Peak learning rate."""
     encoder_lr_multiplier: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Multiplier on the encoder's learning rate; below 1 for pretrained weights."""
+    """Factor by which the learning rate of the encoder is multiplied; usually below 1 for pretrained weights."""
     freeze_encoder_until: Fraction = 0.0
-    """Fraction of the run until which the encoder's weights are frozen. Batch normalisation statistics are updated."""
+    """Fraction of the run during which the encoder's weights are frozen. Batch normalisation statistics are still
+    updated."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
-    """Decoupled weight decay; multiplied by the learning rate in each step."""
+    """Decoupled weight decay, which is multiplied by the learning rate in each step."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Fraction of the run over which the learning rate rises to its peak. Cosine decay follows."""
     lr_cycles: Annotated[int, Field(ge=1, le=50)] = 1
-    """Number of cosine cycles of the learning rate. At the end of each cycle but the last, the network is saved as a
+    """Number of cosine cycles of the learning rate. At the end of each cycle except the last, the network is saved as a
     snapshot for an ensemble."""
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     """Largest global norm of the gradient; larger gradients are clipped."""
     gradient_accumulation: PositiveInt = 1
     """Number of batches over which gradients are averaged before each update of the weights."""
     patience: PositiveInt | None = None
-    """Stop after this number of validations without a better score. If absent, training is not stopped early."""
+    """Number of validations without an improved score after which training stops. If unset, training does not stop
+    early."""
     loss: LossWeights = Field(default={"cross_entropy": 1.0, "dice": 1.0})
     """Losses by name, each with its weight in the sum."""
     final_loss: FinalLoss | None = None
-    """Losses that replace `loss` from the fraction `start` of the run, such as {loss: {lovasz: 1}, start: 0.7}."""
+    """Losses that replace `loss` after the fraction `start` of the run, such as {loss: {lovasz: 1}, start: 0.7}."""
     weight_averaging: Fraction = 0.0
-    """Fraction of the run, at its end, over which the weights are averaged (SWA). The averaged network is validated
-    and saved."""
+    """Fraction at the end of the run over which the weights are averaged (SWA). The averaged network is validated and
+    saved."""
     monitor: Literal["mean_iou", "mean_precision"] = "mean_iou"
     """Validation score that selects the best network: mean IoU, or the TGS salt challenge's score for one class."""
     custom_loss: str | None = None
-    """Name of the Python function that replaces the loss. It is recorded, and the same one is required to resume."""
+    """Name of the Python function that replaces the loss. It is recorded, and the same function is required to
+    resume."""
     class_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
-    """Weight of each class's pixels in pixel-wise losses, by class name; 1 for other classes."""
+    """Weights of the pixels of each class in pixel-wise losses, by class name; 1 for classes that are not listed."""
     precise_bn_steps: PositiveInt = 8
-    """Batches without augmentation that batch normalisation statistics are computed on before each validation."""
+    """Number of batches without augmentation from which batch normalisation statistics are computed before each
+    validation."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
-    """Number format of the training computation. `auto` is bfloat16 if the processor supports it in hardware."""
+    """Number format used in training. `auto` selects bfloat16 if the processor supports it in hardware."""
     devices: PositiveInt = 1
-    """Number of devices, over all processes, that each batch is split over; requires JAX."""
+    """Total number of devices of all processes over which each batch is distributed; values above 1 require JAX."""
     log: tuple[Literal["tensorboard", "mlflow"], ...] = ()
-    """Services that the history is also logged to: `tensorboard` in the run's folder, `mlflow` at its tracking URI."""
+    """Services to which the training history is also logged: `tensorboard` (in the run's folder) and `mlflow` (at its
+    tracking URI)."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the initial weights, the order of images, patches and augmentation."""
+    """Random seed of the initial weights, the order of images, the patches and the augmentation."""
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "TrainingRecipe":
@@ -263,7 +273,7 @@ class TrainingRecipe(Section):
 CUSTOM_PART_FIELDS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {"loss": ("training", "custom_loss"), "network": ("network", "custom"), "augmentation": ("augmentation", "custom")}
 )
-"""Section and field that record the name of each custom part."""
+"""Section and field of a recipe in which the name of each custom part is recorded."""
 
 
 class Recipe(Section):
@@ -280,10 +290,11 @@ class Recipe(Section):
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, object], *, source: str = "recipe") -> "Recipe":
-        """Validate nested ``fields``.
+        """Create a recipe from nested ``fields``, which are validated.
 
         Raises:
-            WrongRecipe: A field is unknown (the nearest name is suggested), missing or has a value that cannot be used.
+            WrongRecipe: A field is unknown, is missing or has an invalid value. The message suggests the most similar
+                name for an unknown field.
         """
         try:
             return cls.model_validate(fields)
@@ -292,18 +303,22 @@ class Recipe(Section):
 
     @classmethod
     def load(cls, file: Path) -> "Recipe":
-        """Read a recipe from its YAML file; raises as `from_dict` does."""
+        """Read a recipe from a YAML file.
+
+        Raises:
+            WrongRecipe: The file cannot be read, or the recipe is invalid.
+        """
         return cls.from_dict(read_yaml(file), source=str(file))
 
     @property
     def custom_parts(self) -> dict[str, str | None]:
-        """Names of the custom parts ``loss``, ``network`` and ``augmentation``; None for parts that are not custom."""
+        """Names of the custom ``loss``, ``network`` and ``augmentation``; None for parts that are not custom."""
         return {part: getattr(getattr(self, section), name) for part, (section, name) in CUSTOM_PART_FIELDS.items()}
 
     def changed(self, section: str, **fields: Any) -> "Recipe":
-        """Return a copy in which ``fields`` of one section have other values."""
+        """Return a copy of the recipe in which the given ``fields`` of one section are replaced."""
         return self.model_copy(update={section: getattr(self, section).model_copy(update=fields)})
 
     def to_yaml(self, *, reasons: Mapping[str, str] = MappingProxyType({})) -> str:
-        """Return the text of a YAML file; see `maskwright.training.recipe_text.to_yaml`."""
+        """Return the recipe as YAML text; see `maskwright.training.recipe_text.to_yaml`."""
         return to_yaml(self, reasons=reasons)

@@ -30,29 +30,29 @@ def recipe_fields(
     recipe: Path | Fields | None = None,
     settings: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Return the nested fields of a recipe, for `Recipe.from_dict`.
+    """Return the nested fields of a recipe, as accepted by `Recipe.from_dict`.
 
-    Later sources override earlier ones: ``preset``, ``recipe``, ``settings``, then the named arguments. An argument
-    that is None is not given. A null in ``recipe`` or ``settings`` is a value: it turns an optional section off.
-    Settings are one source: both ``epochs`` and ``time_budget`` among them are kept, and are an error of the recipe.
+    Later sources override earlier ones: ``preset``, ``recipe``, ``settings``, then the named arguments. Arguments that
+    are None are ignored. A null in ``recipe`` or ``settings`` is a value: it turns an optional section off. Settings
+    are one source: both ``epochs`` and ``time_budget`` among them are kept, and are an error of the recipe.
 
     Args:
-        images: See `maskwright.training.recipe.DataRecipe`, also for the arguments up to ``mask_suffix``.
-        masks: As above.
-        val_images: As above.
-        val_masks: As above.
-        classes: As above.
-        ignore: As above.
-        mask_values: As above.
-        mask_suffix: As above.
-        time_budget: Seconds, or text such as ``"20m"``; replaces ``epochs`` of an earlier source.
-        epochs: Replaces ``time_budget`` of an earlier source.
+        images: Folder of training images.
+        masks: Folder of training masks.
+        val_images: Folder of validation images.
+        val_masks: Folder of validation masks.
+        classes: Number of classes, or class names in order of mask value.
+        ignore: Mask value of pixels that are excluded from the loss and the scores.
+        mask_values: Meaning of each mask value: a class name, ``background`` or ``ignored``.
+        mask_suffix: Suffix that mask file names have after the stem of the image's file name.
+        time_budget: Time budget in seconds, or as text such as ``"20m"``; replaces ``epochs`` of an earlier source.
+        epochs: Number of epochs; replaces ``time_budget`` of an earlier source.
         preset: Nested fields of a preset.
-        recipe: YAML file, or nested fields.
-        settings: Texts such as ``"training.batch_size=4"``.
+        recipe: Path of a YAML file with a recipe, or nested fields.
+        settings: Settings such as ``"training.batch_size=4"``.
 
     Raises:
-        WrongRecipe: The file or a setting cannot be read.
+        WrongRecipe: The recipe file or a setting cannot be read.
 
     >>> recipe_fields(images="i", masks="m", settings=["training.progressive_resize=null"], epochs=3)
     {'training': {'progressive_resize': None, 'epochs': 3}, 'data': {'images': 'i', 'masks': 'm'}}
@@ -76,10 +76,10 @@ def recipe_fields(
 
 
 def parse_setting(setting: str) -> dict[str, Any]:
-    """Return ``"training.batch_size=4"`` as nested fields; the value is read as YAML.
+    """Convert a setting such as ``"training.batch_size=4"`` to nested fields; the value is parsed as YAML.
 
     Raises:
-        WrongRecipe: The setting has no ``=``, or its name has no section.
+        WrongRecipe: The setting has no ``=``, its name has no section, or its value is not valid YAML.
 
     >>> parse_setting("training.progressive_resize.until=0.5")
     {'training': {'progressive_resize': {'until': 0.5}}}
@@ -100,7 +100,7 @@ def parse_setting(setting: str) -> dict[str, Any]:
 def merge_fields(*sources: Fields) -> dict[str, Any]:
     """Merge nested fields section by section; later sources override earlier ones.
 
-    Mappings that are not sections, such as a loss, are replaced whole. ``epochs`` or ``time_budget`` of a source
+    Mappings that are not sections, such as a loss, are replaced as a whole. ``epochs`` or ``time_budget`` of a source
     replaces both of earlier ones.
 
     >>> merge_fields({"training": {"epochs": 3, "loss": {"dice": 1}}}, {"training": {"loss": {"focal": 1}}})

@@ -22,13 +22,13 @@ _YAML_HEADER: Final = (
 
 
 class WrongRecipe(InputError):
-    """A recipe or a ``--set`` value that cannot be used."""
+    """Raised if a recipe or a ``--set`` value is invalid."""
 
     text = "{source}: {problems}"
 
 
 def parse_duration(given: object) -> object:
-    """Return the seconds in a duration such as ``"20m"``, ``"1h30m"``, ``"90s"`` or a number of seconds.
+    """Convert a duration such as ``"20m"``, ``"1h30m"`` or ``"90s"`` to seconds; a number is returned unchanged.
 
     >>> parse_duration("1h30m")
     5400.0
@@ -49,10 +49,10 @@ Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=MIN_TIME_B
 
 
 def seconds_in(duration: str, *, source: str) -> float:
-    """Return the seconds in a duration such as ``90s`` or ``1h30m``.
+    """Convert a duration such as ``90s`` or ``1h30m`` to seconds.
 
     Raises:
-        WrongRecipe: It is not a duration, or is shorter than 30 seconds; the message names ``source``.
+        WrongRecipe: ``duration`` is not a valid duration, or is shorter than 30 seconds; the message names ``source``.
     """
     try:
         return TypeAdapter(Duration).validate_python(duration)
@@ -64,7 +64,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """Read the mapping in a YAML file without constructing any object.
 
     Raises:
-        WrongRecipe: The file is missing, is not YAML or does not hold a mapping.
+        WrongRecipe: The file is missing, is not valid YAML or does not contain a mapping.
     """
     try:
         fields = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -79,11 +79,11 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def to_yaml(recipe: BaseModel, *, reasons: Mapping[str, str] = MappingProxyType({})) -> str:
-    """Return the text of a YAML file in which a comment above each field describes it.
+    """Return a recipe as YAML text with a comment above each field that describes the field.
 
     Args:
-        recipe: A model whose fields are sections.
-        reasons: The reason for a field's value by ``section.field``, added to its comment.
+        recipe: Recipe, or another model whose fields are sections.
+        reasons: Reasons for the values of fields, by ``section.field``; a reason is added to the comment of its field.
     """
     lines = [_YAML_HEADER]
     values = recipe.model_dump(mode="json")
@@ -102,10 +102,10 @@ def to_yaml(recipe: BaseModel, *, reasons: Mapping[str, str] = MappingProxyType(
 
 
 def parse_assignments(settings: Iterable[str]) -> dict[str, Any]:
-    """Return ``["activation=softmax"]`` as a mapping; values are read as YAML.
+    """Convert settings such as ``["activation=softmax"]`` to a mapping; values are parsed as YAML.
 
     Raises:
-        WrongRecipe: A setting has no ``=``, or its value is not YAML.
+        WrongRecipe: A setting has no ``=``, or its value is not valid YAML.
 
     >>> parse_assignments(["classes=3", "activation=softmax"])
     {'classes': 3, 'activation': 'softmax'}
@@ -120,10 +120,10 @@ def parse_assignments(settings: Iterable[str]) -> dict[str, Any]:
 
 
 def parse_value(setting: str, value: str) -> Any:
-    """Return the YAML value of a ``--set`` option.
+    """Parse the value of a ``--set`` option as YAML.
 
     Raises:
-        WrongRecipe: The value is not YAML; the message names ``setting``.
+        WrongRecipe: The value is not valid YAML; the message names ``setting``.
     """
     try:
         return yaml.safe_load(value)
@@ -132,17 +132,17 @@ def parse_value(setting: str, value: str) -> Any:
 
 
 def nested_section(annotation: Any) -> type[BaseModel] | None:
-    """Return the model in a field's annotation, such as ``Section`` or ``Section | None``; None if it has no model."""
+    """Return the model class in an annotation such as ``Section`` or ``Section | None``; None if there is no model."""
     candidates = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
     return next((kind for kind in candidates if issubclass(kind, BaseModel)), None)
 
 
 def field_paths(section: type[BaseModel], prefix: str = "") -> list[str]:
-    """Return the dotted names of every field, those of nested sections included."""
+    """Return the dotted names of all fields, including those of nested sections."""
     names: list[str] = []
     for name, field in section.model_fields.items():
         nested = nested_section(field.annotation)
-        if nested is not field.annotation:  # a section that is always there has no value of its own
+        if nested is not field.annotation:  # a required section has no value of its own
             names.append(f"{prefix}{name}")
         if nested is not None:
             names += field_paths(nested, f"{prefix}{name}.")
@@ -150,7 +150,7 @@ def field_paths(section: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def explain_errors(section: type[BaseModel], error: ValidationError) -> list[str]:
-    """Return one message a problem, each with the dotted name of its field."""
+    """Return one message per problem, which includes the dotted name of the field."""
     lines = []
     for problem in error.errors(include_url=False):
         path = ".".join(str(part) for part in problem["loc"])

@@ -1,4 +1,4 @@
-"""A run: the folder that a training writes, and the files in it. Loads no Keras."""
+"""A run: the folder that is written by training, and the files in it. This module does not import Keras."""
 
 import re
 from collections.abc import Sequence
@@ -25,97 +25,97 @@ _INCOMPLETE_WRITE: Final = re.compile(r"\.[0-9a-f]{32}\.\w+")  # temporary names
 
 @dataclass(frozen=True)
 class Run:
-    """Paths of a run's files; `docs/training.md` describes each file."""
+    """Paths of the files of a run, which are described in `docs/training.md`."""
 
     folder: Path
 
     @property
     def recipe(self) -> Path:
-        """The complete recipe, with the values that were chosen from the data."""
+        """Path of the complete recipe, including the values that were chosen from the data."""
         return self.folder / RECIPE_FILE
 
     @property
     def requested(self) -> Path:
-        """The recipe as it was given, which identifies a repeated command; hidden."""
+        """Path of the hidden file with the recipe as given by the user, which identifies a repeated command."""
         return self.folder / ".requested.yaml"
 
     @property
     def mlflow_id(self) -> Path:
-        """MLflow's identifier of the run; hidden."""
+        """Path of the hidden file with the identifier of the run in MLflow."""
         return self.folder / ".mlflow"
 
     @property
     def bundle(self) -> Path:
-        """Input and output description for prediction."""
+        """Path of the bundle, which describes the inputs and outputs of the network for prediction."""
         return self.folder / BUNDLE_FILE
 
     @property
     def split(self) -> Path:
-        """Training and validation pairs."""
+        """Path of the list of training and validation pairs."""
         return self.folder / "split.csv"
 
     @property
     def data_warnings(self) -> Path:
-        """Warnings about the data, with every file that each one concerns; missing without warnings."""
+        """Path of the warnings about the data, with all files they concern; it exists only if there are warnings."""
         return self.folder / "data_warnings.txt"
 
     @property
     def history(self) -> Path:
-        """One row an epoch: loss, learning rate, validation scores."""
+        """Path of the training history, with the loss, learning rate and validation scores of each epoch."""
         return self.folder / "history.csv"
 
     @property
     def network(self) -> Path:
-        """The best network: float32, for images of any size."""
+        """Path of the best network, in float32, for images of any size."""
         return self.folder / NETWORK_FILE
 
     @property
     def checkpoint(self) -> Path:
-        """Everything needed to resume the training."""
+        """Path of the last checkpoint, with all data needed to resume training."""
         return self.folder / "checkpoints" / "last.npz"
 
     @property
     def previous_checkpoint(self) -> Path:
-        """The checkpoint before the last, used if the last one is damaged."""
+        """Path of the checkpoint before the last one, which is used if the last one is damaged."""
         return self.folder / "checkpoints" / "previous.npz"
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is a checkpoint."""
+        """Whether the run has a checkpoint."""
         return self.checkpoint.exists() or self.previous_checkpoint.exists()
 
     @property
     def last_network(self) -> Path:
-        """The network of the last step."""
+        """Path of the network after the last step."""
         return self.folder / "checkpoints" / "last.keras"
 
     def snapshot(self, number: int) -> Path:
-        """Return the folder of the network after a learning-rate cycle, counted from 1; it can be used like a run."""
+        """Return the snapshot folder of a learning-rate cycle, numbered from 1, which can be used like a run."""
         return self.folder / SNAPSHOTS_FOLDER / str(number)
 
     @property
     def contact_sheet(self) -> Path:
-        """Image of a batch of augmented pairs."""
+        """Path of a picture of one batch of augmented images and masks."""
         return self.folder / "augmented.png"
 
     @property
     def validation(self) -> Path:
-        """Folder of predicted masks of the validation images."""
+        """Folder of the predicted masks of the validation images."""
         return self.folder / "validation"
 
     @property
     def scores(self) -> Path:
-        """Scores of the best network on the validation pairs."""
+        """Path of the scores of the best network on the validation pairs."""
         return self.folder / "scores.json"
 
     @property
     def facts(self) -> Path:
-        """Record of the training: versions, machine, time."""
+        """Path of the record of package versions, machine and training time."""
         return self.folder / "run.json"
 
     @property
     def report(self) -> Path:
-        """The report, an HTML page; the last file that a training writes."""
+        """Path of the report, an HTML page, which is the last file written by training."""
         return self.folder / "report.html"
 
     @classmethod
@@ -133,32 +133,32 @@ class Run:
 
     @classmethod
     def holding(cls, folder: Path) -> "Run | None":
-        """Return the run whose network, or one of whose snapshots, is in ``folder``; None if there is none."""
+        """Return the run whose network or snapshot is in ``folder``, or None if there is no such run."""
         above = [folder.parent.parent] if folder.parent.name == SNAPSHOTS_FOLDER else []
         return next((run for run in map(cls, [folder, *above]) if run.exists), None)
 
     @property
     def exists(self) -> bool:
-        """Whether the folder holds a run."""
+        """Whether the folder contains a run."""
         return self.recipe.is_file()
 
     @property
     def is_begun(self) -> bool:
-        """Whether the data was prepared, so that the training can be resumed."""
+        """Whether the data has been prepared, so that training can be resumed."""
         return self.split.is_file() and self.bundle.is_file()
 
     @property
     def is_complete(self) -> bool:
-        """Whether the training ended by itself and all of its results are written."""
+        """Whether training finished without an interruption and all results were written."""
         if not (self.report.is_file() and self.facts.is_file()):
             return False
         try:
             return self.read_facts().stopped_by != "interrupt"
-        except DamagedRunFile:  # training writes the file again
+        except DamagedRunFile:  # the file is written again by training
             return False
 
     def began_with(self, recipe: Recipe) -> bool:
-        """Return whether the run exists and began with this recipe."""
+        """Return whether the run exists and was started with ``recipe``."""
         if not (self.exists and self.requested.is_file()):
             return False
         try:
@@ -167,12 +167,11 @@ class Run:
             return False
 
     def begin(self, recipe: str | None = None, *, requested: str | None = None) -> None:
-        """Make the folder and remove the files of an earlier run in it; other files are not changed.
+        """Create the folder and remove the files of an earlier run from it; other files are not changed.
 
         Args:
-            recipe: Text of the complete recipe. It replaces an earlier run's recipe in one step, so that the folder
-                holds a run at every moment.
-            requested: Text of the recipe as it was given.
+            recipe: YAML text of the complete recipe. It atomically replaces the recipe of an earlier run, so that the
+            folder contains a run at all times. requested: YAML text of the recipe as given by the user.
         """
         if self.exists:
             self._remove_results()
@@ -185,7 +184,7 @@ class Run:
             write_text(self.recipe, recipe)
 
     def remove_incomplete_writes(self) -> None:
-        """Remove temporary files of writes that were interrupted."""
+        """Remove temporary files that remain from interrupted writes."""
         nested = (self.validation, self.folder / SNAPSHOTS_FOLDER)
         hidden = [self.folder.glob(".*"), self.checkpoint.parent.glob(".*"), *(path.rglob(".*") for path in nested)]
         for path in chain.from_iterable(hidden):
@@ -193,7 +192,7 @@ class Run:
                 path.unlink()
 
     def discard(self) -> None:
-        """Remove every file of the run, and its folders if they are empty then."""
+        """Remove all files of the run, and then its folders if they are empty."""
         self._remove_results()
         self.recipe.unlink(missing_ok=True)
         for name in ("checkpoints", SNAPSHOTS_FOLDER, "validation", _TENSORBOARD_FOLDER):
@@ -203,7 +202,7 @@ class Run:
                     folder.rmdir()
 
     def _remove_results(self) -> None:
-        """Remove every file that a training wrote except the recipe."""
+        """Remove all files written by training except the recipe."""
         for path in sorted(self.validation.rglob("*.png")):
             path.unlink()
         for path in sorted(self.folder.glob(f"{_TENSORBOARD_FOLDER}/events.out.*")):
@@ -212,7 +211,7 @@ class Run:
             for name in (NETWORK_FILE, BUNDLE_FILE):
                 (path / name).unlink(missing_ok=True)
         hidden = (self.requested, self.mlflow_id)
-        # The split comes early: without it the run cannot be resumed.
+        # The split is removed early, because without it the run cannot be resumed.
         texts = (self.split, self.data_warnings, self.history, self.contact_sheet, self.scores, self.facts, self.report)
         tuning = (self.folder / TUNING_FILE, self.folder / TUNING_PAGE)
         networks = (self.checkpoint, self.previous_checkpoint, self.last_network, self.network, self.bundle)
@@ -224,15 +223,15 @@ class Run:
         return Recipe.load(self.recipe)
 
     def read_split(self) -> dict[str, list[Pair]]:
-        """Read the pairs of each side, ``train`` and ``validation``."""
+        """Read the pairs of the ``train`` and ``validation`` sides of the split."""
         return run_records.read_split(self.split)
 
     def write_split(self, *, train: Sequence[Pair], validation: Sequence[Pair]) -> None:
-        """Write the pairs of each side."""
+        """Write the training and validation pairs."""
         run_records.write_split(self.split, train=train, validation=validation)
 
     def read_bundle(self) -> Bundle:
-        """Read the input and output description."""
+        """Read the bundle, which describes the inputs and outputs of the network."""
         return Bundle.read(self.folder)
 
     def read_history(self) -> tuple[Epoch, ...]:
@@ -240,9 +239,9 @@ class Run:
         return run_records.read_history(self.history)
 
     def read_scores(self) -> RunScores:
-        """Read the scores on the validation pairs, overall and of each image."""
+        """Read the scores of all validation pairs together and of each image."""
         return run_records.read_scores(self.scores)
 
     def read_facts(self) -> RunFacts:
-        """Read how the training ran: versions, machine, seconds, steps."""
+        """Read the record of package versions, machine, training time and number of steps."""
         return run_records.read_facts(self.facts)
