@@ -1,4 +1,4 @@
-"""Train one recipe several times in one folder, once for each fold or for each seed, and summarise the scores."""
+"""Train one recipe several times in one folder, once for each fold or seed, and summarise the scores."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -22,31 +22,31 @@ from maskwright.training.run import Run
 
 SUMMARY_FILE: Final = "summary.json"
 MASKS_FOLDER: Final = "masks-from-run-lengths"
-"""Subfolder for masks that a preset decoded from run-lengths."""
+"""Name of the subfolder for masks that were decoded from run-lengths by a preset."""
 _SERIES_FILES: Final = frozenset({SUMMARY_FILE, TUNING_FILE, TUNING_PAGE, ENSEMBLE_FILE, BUNDLE_FILE, MASKS_FOLDER})
 _MEMBER_NAME: Final = re.compile(r"(fold|seed)\d+")
-_SERIES_KIND: Final = "trainings of folds or seeds"
-_TUNING_FRACTION: Final = 0.05  # of the time of all folds, for tuning after the last one
-_MIN_TUNING_SECONDS: Final = 15.0  # for each network, which is loaded and traced
+_SERIES_KIND: Final = "training runs of folds or seeds"
+_TUNING_FRACTION: Final = 0.05  # fraction of the time budget of all folds that is reserved for tuning
+_MIN_TUNING_SECONDS: Final = 15.0  # minimum tuning time for each network, which must be loaded and traced
 
 
 class OtherSeries(InputError):
-    """A folder with trainings of other recipes."""
+    """A folder that contains training runs of other recipes."""
 
-    text = "{folder}: holds other trainings ({found}); name another folder, or repeat the first command to continue."
+    text = "{folder}: contains other training runs ({found}); name another folder, or repeat the command that began them."
 
 
 class BudgetForTooMany(InputError):
-    """A time budget that is too short for the number of trainings."""
+    """A time budget that is too short for the number of training runs."""
 
     text = (
-        "A time budget of {seconds:g} s is too short for {number} trainings: each takes {minimum:g} s or more, and "
-        "tuning at the end {tuning:g} s. Give {total:g} s, or more."
+        "A time budget of {seconds:g} s is too short for {number} training runs: each takes at least {minimum:g} s, "
+        "and tuning at the end takes {tuning:g} s. Give {total:g} s or more."
     )
 
 
 class Member(NamedTuple):
-    """One training of a series: the name of its folder and its recipe."""
+    """One training run of a series, with the name of its folder and its recipe."""
 
     name: str
     recipe: Recipe
@@ -54,11 +54,15 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class SeriesSummary:
-    """Validation scores of the trainings of a series.
+    """Validation scores of a series of training runs.
 
-    ``members`` are the mean IoUs of each training; ``standard_deviation`` is None for a single one. ``classes`` are the
-    IoUs over the pixels of all validation images together, None for a class in neither truth nor prediction, and
-    ``pooled`` is their mean without the background. With folds this is the out-of-fold score of the whole set.
+    Attributes:
+        members: Mean IoU of each training run, by name.
+        mean: Mean of the mean IoUs of all training runs.
+        standard_deviation: Standard deviation of these mean IoUs; None for a single training run.
+        pooled: Mean of ``classes`` without the background. With folds, it is the out-of-fold score of the whole set.
+        classes: IoU of each class over the pixels of all validation images together; None for a class that is absent
+            from both the masks and the predictions.
     """
 
     members: dict[str, float | None]
@@ -69,10 +73,14 @@ class SeriesSummary:
 
 
 def by_fold(recipe: Recipe, number: int) -> list[Member]:
-    """Return a training for each of ``number`` folds, which is held out for validation; they share the time budget.
+    """Return one training run per fold; each holds out its fold for validation, and all share the time budget.
+
+    Args:
+        recipe: Recipe of all training runs.
+        number: Number of folds.
 
     Raises:
-        BudgetForTooMany: The time budget is too short.
+        BudgetForTooMany: The time budget is too short for ``number`` training runs.
         WrongRecipe: The recipe has validation folders.
     """
     shared = _with_shared_time(recipe, number, tuning=True)
@@ -82,10 +90,14 @@ def by_fold(recipe: Recipe, number: int) -> list[Member]:
 
 
 def by_seed(recipe: Recipe, number: int) -> list[Member]:
-    """Return a training for each of ``number`` seeds, counted from the recipe's; they share split and time budget.
+    """Return one training run per seed, starting with the seed of the recipe; all share the split and the time budget.
+
+    Args:
+        recipe: Recipe of all training runs.
+        number: Number of seeds.
 
     Raises:
-        BudgetForTooMany: The time budget is too short.
+        BudgetForTooMany: The time budget is too short for ``number`` training runs.
     """
     first = recipe.training.seed
     split_seed = first if recipe.data.split_seed is None else recipe.data.split_seed
@@ -99,14 +111,14 @@ def train_series(
     """Train every member that is not complete, each in its own folder in ``out``, and write the summary.
 
     Args:
-        members: The trainings.
-        out: A folder that is new, empty or holds the same series.
-        train: Trains a recipe in a folder, and resumes an unfinished run there.
-        report: Called with messages for the user.
+        members: Training runs of the series.
+        out: Folder that is new, is empty or contains the same series.
+        train: Function that trains a recipe in a folder, and resumes an unfinished run in that folder.
+        report: Function called with each message (str) for the user.
 
     Raises:
-        OtherSeries, OutputNotEmpty: ``out`` holds other trainings or files.
-        KeyboardInterrupt: A training was interrupted.
+        OtherSeries, OutputNotEmpty: ``out`` contains other training runs or other files.
+        KeyboardInterrupt: A training run was interrupted.
     """
     check_series_folder(out, names=[member.name for member in members])
     _check_same_series(out, members)
@@ -125,7 +137,7 @@ def train_series(
 
 
 def summarise(runs: Sequence[Run]) -> SeriesSummary:
-    """Summarise the scores of complete runs of the same classes."""
+    """Summarise the validation scores of complete runs with the same classes."""
     scores = [run.read_scores().scores for run in runs]
     names, background = [line.name for line in scores[0].classes], scores[0].background
     confusion = np.sum([member.confusion for member in scores], axis=0)
@@ -141,19 +153,19 @@ def summarise(runs: Sequence[Run]) -> SeriesSummary:
 
 
 def tuning_seconds(seconds: float, number: int) -> float:
-    """Return the part of a time budget that is reserved for tuning the networks of ``number`` folds."""
+    """Return the part of a time budget, in seconds, that is reserved for tuning the networks of ``number`` folds."""
     return max(_TUNING_FRACTION * seconds, _MIN_TUNING_SECONDS * number)
 
 
 def check_series_folder(out: Path, *, names: Sequence[str] = ()) -> None:
-    """Check that a folder holds nothing but files of a series of trainings.
+    """Check that a folder contains only files of a series of training runs.
 
     Args:
-        out: The folder, which may not exist.
-        names: Names of the trainings; any fold or seed if absent.
+        out: Folder to check, which may not exist.
+        names: Names of the training runs. If absent, any fold or seed is accepted.
 
     Raises:
-        OutputNotEmpty: The folder is a file or holds other files.
+        OutputNotEmpty: The folder is a file or contains other files.
     """
     known = _SERIES_FILES | set(names)
     other = [
@@ -173,7 +185,7 @@ def _check_same_series(out: Path, members: Sequence[Member]) -> None:
 
 
 def _with_shared_time(recipe: Recipe, number: int, *, tuning: bool) -> Recipe:
-    """Return the recipe with an equal part of the time budget, less the time for tuning."""
+    """Return the recipe with the time budget of a single training run, after time for tuning has been reserved."""
     if recipe.training.epochs is not None:
         return recipe
     seconds = DEFAULT_SECONDS if recipe.training.time_budget is None else recipe.training.time_budget
@@ -185,5 +197,5 @@ def _with_shared_time(recipe: Recipe, number: int, *, tuning: bool) -> Recipe:
 
 
 def _validated(recipe: Recipe) -> Recipe:
-    """Return the recipe after validation, which checks that changed fields fit the others; unset fields stay unset."""
-    return Recipe.from_dict(recipe.model_dump(exclude_unset=True), source="each of the trainings")
+    """Validate a recipe whose fields were changed, and return it; unset fields stay unset."""
+    return Recipe.from_dict(recipe.model_dump(exclude_unset=True), source="each of the training runs")

@@ -1,13 +1,19 @@
-"""Learning rate schedule: linear warm-up and cosine decay, optionally with warm restarts."""
+"""Compute the learning rate schedule: linear warm-up and cosine decay, optionally with warm restarts."""
 
 import math
 
 
 def learning_rate(progress: float, *, peak: float, warmup: float, cycles: int = 1) -> float:
-    """Return the learning rate at ``progress`` in [0, 1]: linear warm-up to ``peak``, then cosine decay to zero.
+    """Return the learning rate after linear warm-up to ``peak`` and cosine decay to zero.
 
-    With several cycles, the decay is repeated from the peak; all cycles have the same length (Loshchilov and Hutter,
-    "SGDR: Stochastic gradient descent with warm restarts", 2017).
+    With several cycles, the decay is repeated from the peak, and all cycles have the same length (Loshchilov and
+    Hutter, "SGDR: Stochastic gradient descent with warm restarts", 2017).
+
+    Args:
+        progress: Progress of the run, in [0, 1].
+        peak: Peak learning rate.
+        warmup: Fraction of the run used for warm-up.
+        cycles: Number of cycles.
 
     >>> [round(learning_rate(p, peak=1.0, warmup=0.2), 3) for p in (0.0, 0.1, 0.2, 0.6, 1.0)]
     [0.0, 0.5, 1.0, 0.5, 0.0]
@@ -22,7 +28,12 @@ def learning_rate(progress: float, *, peak: float, warmup: float, cycles: int = 
 
 
 def cycles_ended(progress: float, *, warmup: float, cycles: int) -> int:
-    """Return the number of learning-rate cycles that ended before ``progress``.
+    """Return the number of learning-rate cycles that have ended at ``progress``.
+
+    Args:
+        progress: Progress of the run, in [0, 1].
+        warmup: Fraction of the run used for warm-up.
+        cycles: Total number of cycles.
 
     >>> [cycles_ended(p, warmup=0.2, cycles=2) for p in (0.0, 0.59, 0.61, 1.0)]
     [0, 0, 1, 2]

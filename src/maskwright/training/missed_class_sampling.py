@@ -1,4 +1,4 @@
-"""Place training patches on classes that the network misses."""
+"""Place training patches on classes that are missed by the network."""
 
 from typing import final
 
@@ -16,7 +16,11 @@ from maskwright.training.state import State
 
 @final
 class MissedClassSampling:
-    """Report missed classes after a validation, and oversample them in later batches."""
+    """Report classes that were missed in validation, and oversample them in later batches.
+
+    Args:
+        setup: Setup of the training run, which contains the class labels, the patches and the reporter.
+    """
 
     def __init__(self, setup: TrainingSetup) -> None:
         self._labels = setup.bundle.labels
@@ -24,7 +28,13 @@ class MissedClassSampling:
         self._reporter = setup.reporter
 
     def update(self, state: State, evaluation: Evaluation, progress: float) -> None:
-        """Update the missed classes of ``state`` after a validation at ``progress`` in [0, 1] of the run."""
+        """Update the missed classes after a validation.
+
+        Args:
+            state: State of training, which is updated.
+            evaluation: Result of the validation.
+            progress: Progress of the run, in [0, 1].
+        """
         state.missed_validations = count_missed_validations(
             evaluation.scores, state.missed_validations, progress=progress
         )
@@ -38,7 +48,7 @@ class MissedClassSampling:
             self.apply(state)
 
     def apply(self, state: State) -> None:
-        """Oversample the missed classes of ``state`` in the batches."""
+        """Oversample the missed classes of ``state`` in the training patches."""
         index = {label.name: number for number, label in enumerate(self._labels)}
         missed = [(first, [index[name] for name in names]) for first, names in state.oversampled]
         self._patches.oversample_missed(missed, fraction=OVERSAMPLED_FRACTION)

@@ -1,4 +1,4 @@
-"""Detect classes that a network misses completely in several validations in a row."""
+"""Detect classes that are missed completely by a network in several consecutive validations."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -8,17 +8,17 @@ from maskwright.metrics.scores import Scores
 OVERSAMPLED_FRACTION: Final = 0.33
 """Fraction of the patches placed to contain a random pixel of a missed class, in images that have it."""
 _MIN_VALIDATIONS: Final = 2
-_MIN_PROGRESS: Final = 0.1  # of the run; earlier, a network may well predict no pixel of a class
+_MIN_PROGRESS: Final = 0.1  # progress of the run before which no class counts as missed, since predictions are still poor
 
 
 def count_missed_validations(scores: Scores, previous: Mapping[str, int], *, progress: float) -> dict[str, int]:
-    """Return for each missed class the number of consecutive validations without a true positive.
+    """Return the number of consecutive validations without a true positive, for each missed class.
 
     A class counts as missed if it has pixels in the truth and a recall of 0.
 
     Args:
         scores: Scores of the last validation.
-        previous: Result for the validation before.
+        previous: Result of this function for the previous validation.
         progress: Progress of the run, in [0, 1].
 
     >>> import numpy as np
@@ -32,7 +32,7 @@ def count_missed_validations(scores: Scores, previous: Mapping[str, int], *, pro
 
 
 def missed_classes(missed_validations: Mapping[str, int]) -> list[str]:
-    """Return the classes that were missed in at least two validations in a row."""
+    """Return the names of classes that were missed in at least two consecutive validations."""
     return [name for name, count in missed_validations.items() if count >= _MIN_VALIDATIONS]
 
 

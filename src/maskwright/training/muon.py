@@ -1,4 +1,4 @@
-"""Muon: orthogonalised momentum for large convolution kernels, AdamW for all other variables.
+"""Implement the optimizer Muon: orthogonalised momentum for large convolution kernels, AdamW for other variables.
 
 Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024). `keras.optimizers.Muon` is not used
 because it orthogonalises 2-D kernels only, while the kernels of convolutions are 4-D.
@@ -15,21 +15,25 @@ from keras import ops
 from maskwright.training.optimizer import FusedAdamW
 
 _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
-"""Coefficients of the Newton-Schulz iteration by Jordan et al.; singular values converge to between 0.7 and 1.2."""
+"""Coefficients of the Newton-Schulz iteration (Jordan et al.), with which singular values converge to [0.7, 1.2]."""
 _ITERATIONS: Final = 5
 _MAX_BLOCK_COLUMNS: Final = 64
-_MIN_SIDE: Final = 16  # rows and columns of a kernel; for smaller ones AdamW is as good
+_MIN_SIDE: Final = 16  # minimum number of rows and columns of a kernel, since AdamW performs equally well for smaller kernels
 _MOMENTUM: Final = 0.95
 _EPSILON: Final = 1e-30  # keeps divisions by a zero norm finite
 _ADAMW_RMS: Final = 0.2
-"""Typical root mean square of an AdamW update at a learning rate of 1, by Liu et al."""
+"""Typical root mean square of an AdamW update at a learning rate of 1 (Liu et al.)."""
 
 
 def orthogonalise(matrix: Any, *, scale: Any = 1.0) -> Any:
-    """Return approximately ``scale`` times the orthogonal matrix nearest to ``matrix``, (rows, columns), float32.
+    """Return approximately ``scale`` times the orthogonal matrix nearest to ``matrix``.
 
-    Singular values above about a hundredth of the matrix norm converge to about 1, smaller ones stay below. Blocks of
-    columns, see `block_shape`, are orthogonalised separately, which takes a fraction of the time.
+    Singular values above about a hundredth of the matrix norm converge to about 1, and smaller ones stay below 1.
+    Blocks of columns (see `block_shape`) are orthogonalised separately, which takes a fraction of the time.
+
+    Args:
+        matrix: Matrix (rows, columns) of type float32.
+        scale: Factor by which the orthogonal matrix is multiplied.
 
     >>> stretched = ops.diag(ops.convert_to_tensor([3.0, 1.0, 0.2]))
     >>> float(ops.max(ops.abs(orthogonalise(stretched) - ops.eye(3)))) < 0.35
@@ -44,7 +48,7 @@ def orthogonalise(matrix: Any, *, scale: Any = 1.0) -> Any:
 
 
 def iterate_on_matrices(blocks: Any, scale: Any) -> Any:
-    """Orthogonalise matrices (n, rows, columns) by the standard iteration, which is stable at any precision."""
+    """Orthogonalise matrices (n, rows, columns) by the standard iteration, which is stable in any precision."""
     squares = ops.sum(ops.square(blocks), axis=(1, 2), keepdims=True)
     a, b, c = _COEFFICIENTS
     x = blocks * ops.rsqrt(squares + _EPSILON)
@@ -55,9 +59,10 @@ def iterate_on_matrices(blocks: Any, scale: Any) -> Any:
 
 
 def iterate_on_gram_matrices(blocks: Any, scale: Any) -> Any:
-    """Orthogonalise matrices (n, rows, columns) by an iteration on their smaller Gram matrices, and one final product.
+    """Orthogonalise matrices (n, rows, columns) by an iteration on their smaller Gram matrices.
 
-    The iteration amplifies rounding errors of zero singular values up to 20 000 times, so it needs exact float32.
+    The iteration amplifies rounding errors of zero singular values by a factor of up to 20 000, so that products must
+    be computed in full float32 precision.
     """
     transposed = ops.transpose(blocks, (0, 2, 1))
     if blocks.shape[1] < blocks.shape[2]:
@@ -66,7 +71,7 @@ def iterate_on_gram_matrices(blocks: Any, scale: Any) -> Any:
 
 
 def _orthogonalising_factor(gram: Any, scale: Any) -> Any:
-    """Return the factors (n, m, m) that make matrices with these Gram matrices orthogonal, times ``scale``."""
+    """Return factors (n, m, m) that orthogonalise matrices with the Gram matrices ``gram``, times ``scale``."""
     squared_norm = ops.trace(gram, axis1=1, axis2=2)[:, None, None] + _EPSILON  # exceeds all squared singular values
     gram = gram / squared_norm
     (a, b, c), identity = _COEFFICIENTS, ops.eye(ops.shape(gram)[-1])
@@ -81,13 +86,13 @@ def _orthogonalising_factor(gram: Any, scale: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def _compiled_factor() -> Callable[[Any, Any], Any]:
-    """Return `_orthogonalising_factor`; on TensorFlow it is traced once for all kernels, which saves seconds."""
+    """Return `_orthogonalising_factor`, which is traced only once for all kernels on TensorFlow to save time."""
     if keras.backend.backend() != "tensorflow":
         return _orthogonalising_factor
     import tensorflow as tf
 
     signature = tf.TensorSpec((None, None, None)), tf.TensorSpec(())
-    not_inlined = {"_noinline": True}  # otherwise it is optimised again for each kernel
+    not_inlined = {"_noinline": True}  # otherwise the function is optimised again for each kernel
     traced: Callable[[Any, Any], Any] = tf.function(
         _orthogonalising_factor,
         input_signature=signature,
@@ -99,7 +104,7 @@ def _compiled_factor() -> Callable[[Any, Any], Any]:
 
 @lru_cache(maxsize=1)
 def _is_matmul_exact() -> bool:
-    """Whether float32 products are computed in float32; accelerators use fewer digits by default."""
+    """Return whether float32 products are computed in full precision, which is not the default on accelerators."""
     match keras.backend.backend():
         case "tensorflow":
             import tensorflow as tf
@@ -116,10 +121,11 @@ def _is_matmul_exact() -> bool:
 
 
 def block_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Return rows and columns of the blocks in which a kernel of ``shape`` is orthogonalised: at most 64 columns.
+    """Return the numbers of rows and columns of the blocks in which a kernel of ``shape`` is orthogonalised.
 
-    Khaled et al., "MuonBP: faster Muon via block-periodic orthogonalization" (2025), without the periodic
-    orthogonalisation of the whole matrix.
+    A block has at most 64 columns if the number of columns has a suitable divisor. Blocks were proposed by Khaled et
+    al., "MuonBP: faster Muon via block-periodic orthogonalization" (2025). The periodic orthogonalisation of the whole
+    matrix is omitted.
 
     >>> block_shape((3, 3, 256, 512)), block_shape((7, 7, 3, 96)), block_shape((3, 3, 16, 67))
     ((2304, 64), (147, 48), (144, 67))
@@ -131,16 +137,17 @@ def block_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 @final
 class Muon(FusedAdamW):
-    """Muon for convolution kernels of at least 16 rows and filters, `FusedAdamW` for all other variables.
+    """Update convolution kernels of at least 16 rows and filters by Muon, and all other variables by `FusedAdamW`.
 
-    The update of a kernel, reshaped to a matrix whose columns are its last axis, is the orthogonalised momentum of its
-    gradients, so that rare directions of the gradient have the same weight as frequent ones. It has the root mean
-    square of an AdamW update, so that both share one learning rate: Liu et al., "Muon is scalable for LLM training"
-    (2025).
+    A kernel is reshaped to a matrix whose columns are the last axis. The update of the kernel is the orthogonalised
+    momentum of the gradients, so that rare directions of the gradient have the same weight as frequent ones. The update
+    has the root mean square of an AdamW update, so that one learning rate suits both (Liu et al., "Muon is scalable for
+    LLM training", 2025).
 
     Args:
-        learning_rate: As for `FusedAdamW`, like ``options``.
-        adamw_variables: Paths of kernels that AdamW updates nevertheless, such as those of a network's heads.
+        learning_rate: Learning rate of all variables outside the encoder, as for `FusedAdamW`.
+        adamw_variables: Paths of kernels that are updated by AdamW regardless of size, such as those of output layers.
+        options: Other arguments of `FusedAdamW`.
     """
 
     def __init__(self, learning_rate: float, *, adamw_variables: Collection[str] = (), **options: Any) -> None:
@@ -148,7 +155,7 @@ class Muon(FusedAdamW):
         self.adamw_variables = frozenset(adamw_variables)
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Create the momentum of each variable, and the velocity of those that AdamW updates."""
+        """Create the momentum of each variable, and the velocity of each variable that is updated by AdamW."""
         if self.built:
             return
         keras.optimizers.Optimizer.build(self, variables)
@@ -159,14 +166,14 @@ class Muon(FusedAdamW):
         ]
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable."""
+        """Update one variable by its gradient."""
         index = self._get_variable_index(variable)
         if self._velocities[index] is not None:
             super().update_step(gradient, variable, learning_rate)
             return
         rate, decay_factor = self._rate_and_decay_factor(index, learning_rate)
         gradient, shape = ops.cast(gradient, "float32"), variable.shape
-        momentum = self._momentums[index] * _MOMENTUM + gradient  # its scale cancels in the orthogonalisation
+        momentum = self._momentums[index] * _MOMENTUM + gradient  # the scale of the momentum cancels in the orthogonalisation
         self.assign(self._momentums[index], momentum)
         nesterov = ops.reshape(momentum * _MOMENTUM + gradient, (-1, shape[-1]))
         step = orthogonalise(nesterov, scale=rate * (_ADAMW_RMS * math.sqrt(max(block_shape(shape)))))
@@ -174,7 +181,7 @@ class Muon(FusedAdamW):
         self.assign(variable, decayed - ops.reshape(step, shape))
 
     def _is_orthogonalised(self, variable: Any) -> bool:
-        """Whether a variable is a large enough convolution kernel that is not left to AdamW."""
+        """Return whether a variable is a large convolution kernel that is not in `adamw_variables`."""
         shape = variable.shape
         is_large = len(shape) == 4 and min(math.prod(shape[:-1]), shape[-1]) >= _MIN_SIDE
         return is_large and variable.path not in self.adamw_variables

@@ -6,7 +6,7 @@ from typing import Final
 from maskwright.errors import InputError
 from maskwright.training.state import State
 
-_MAX_RETRIES: Final = 3  # of one checkpoint
+_MAX_RETRIES: Final = 3  # maximum number of consecutive returns to one checkpoint
 _KEPT_FIELDS: Final = (
     "first_step_ended",
     "best",
@@ -19,7 +19,7 @@ _KEPT_FIELDS: Final = (
 
 
 class LossNotFinite(InputError):
-    """The loss or the weights became NaN or infinite, also at lower learning rates."""
+    """A loss or weights that became NaN or infinite, even at lower learning rates."""
 
     text = (
         "The {fault} at step {step} of {run}, at a peak learning rate of {peak:g} and after {times} returns to one "
@@ -28,24 +28,24 @@ class LossNotFinite(InputError):
 
 
 class NotFinite(Exception):
-    """The loss or a weight became NaN or infinite; the text names it."""
+    """A loss or a weight that became NaN or infinite, as described in the message."""
 
 
 def recovered_state(current: State, saved: State | None, fault: NotFinite, *, run: Path, peak: float) -> State:
-    """Return ``saved``, changed to continue at half of the current learning rate.
+    """Return the state with which training continues from a checkpoint at half of the current learning rate.
 
-    The time, the best network, its score and the snapshots stay those of ``current``. A sentence about the recovery is
+    The time, the best network, its score and the snapshots are those of ``current``. A sentence about the recovery is
     added to `State.nan_recoveries`.
 
     Args:
-        current: State at the fault.
-        saved: State of the last checkpoint; None without a checkpoint.
-        fault: The fault.
-        run: Folder of the run, for the error message.
+        current: State in which the loss or a weight was NaN or infinite.
+        saved: State in the last checkpoint, which is modified; None if there is no checkpoint.
+        fault: Exception that describes the NaN or infinite value.
+        run: Folder of the run, which is named in the error message.
         peak: Peak learning rate of the recipe.
 
     Raises:
-        LossNotFinite: There is no checkpoint, or three recoveries in a row did not get beyond it.
+        LossNotFinite: There is no checkpoint, or training did not get beyond it after three consecutive recoveries.
     """
     repeats = saved is not None and saved.step <= current.retried_step
     retries = current.retries if repeats else 0

@@ -1,4 +1,4 @@
-"""AdamW with a separate learning rate for the encoder, as one fused operation for each variable on TensorFlow."""
+"""Implement AdamW with a separate learning rate for the encoder, and with a fused update of variables on TensorFlow."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import keras
 
 @dataclass(frozen=True)
 class _StepFactors:
-    """Learning rate and weight decay factor of the encoder and of other variables, and Adam's constants, in a step."""
+    """Learning rates and weight decay factors of the encoder and of other variables in a step, and Adam's constants."""
 
     encoder: tuple[Any, Any]
     others: tuple[Any, Any]
@@ -17,19 +17,22 @@ class _StepFactors:
 
 
 class FusedAdamW(keras.optimizers.Adam):
-    """Adam with decoupled weight decay, whose step is one pass over each variable on TensorFlow.
+    """Adam with decoupled weight decay, whose step is a single pass over each variable on TensorFlow.
 
-    Keras' own `AdamW` runs about twelve operations for each variable there, which cost memory traffic in every step and
-    more than half of the tracing time. Results, and the names and order of the variables, are those of Keras.
+    On TensorFlow, `AdamW` of Keras runs about twelve operations for each variable, which cause memory traffic in every
+    step and take more than half of the tracing time. The results, and the names and the order of the variables, are the
+    same as those of Keras.
 
-    Loshchilov and Hutter, "Decoupled weight decay regularization" (2019); learning rates by depth: Howard and Ruder,
-    "Universal language model fine-tuning for text classification" (2018).
+    Decoupled weight decay was proposed by Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), and
+    learning rates that depend on the layer by Howard and Ruder, "Universal language model fine-tuning for text
+    classification" (2018).
 
     Args:
         learning_rate: Learning rate of all variables outside the encoder.
         decay: Weight decay, as a fraction of the learning rate.
-        encoder: Names of the encoder's layers. Their learning rate is multiplied by the variable
-            `encoder_lr_multiplier`, initially 1; at 0 they are frozen.
+        encoder: Names of the layers of the encoder. The learning rate of these layers is multiplied by the variable
+            `encoder_lr_multiplier`, which is initially 1. With a multiplier of 0, the layers are frozen.
+        options: Other arguments of `keras.optimizers.Adam`.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class FusedAdamW(keras.optimizers.Adam):
         self._is_applying = False
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
-        """Update all variables once."""
+        """Update all variables once by their gradients."""
         self._is_applying = True
         try:
             super().apply(grads, trainable_variables)
@@ -51,7 +54,7 @@ class FusedAdamW(keras.optimizers.Adam):
             self._is_applying, self._factors = False, None
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Update one variable."""
+        """Update one variable by its gradient."""
         index = self._get_variable_index(variable)
         rate, decay_factor = self._rate_and_decay_factor(index, learning_rate)
         if decay_factor is not None:
@@ -71,13 +74,13 @@ class FusedAdamW(keras.optimizers.Adam):
         )
 
     def _rate_and_decay_factor(self, index: int, learning_rate: Any) -> tuple[Any, Any]:
-        """Return a variable's learning rate and its weight decay factor; the latter is None without weight decay."""
+        """Return the learning rate and the weight decay factor (None without weight decay) of a variable."""
         variable, factors = self._trainable_variables[index], self._step_factors(learning_rate)
         rate, decay_factor = factors.encoder if variable.path.split("/")[0] in self.encoder else factors.others
         return rate, decay_factor if self.decay and self._use_weight_decay(variable) else None
 
     def _step_factors(self, learning_rate: Any) -> _StepFactors:
-        """Return the factors that all variables share in a step; within `apply` they are computed once."""
+        """Return the factors that all variables share in a step, which are computed only once within `apply`."""
         if self._factors is not None:
             return self._factors
         others = keras.ops.cast(learning_rate, "float32")
@@ -89,7 +92,7 @@ class FusedAdamW(keras.optimizers.Adam):
         return factors
 
     def _adam_constants(self) -> dict[str, Any]:
-        """Return the constants of TensorFlow's fused operation, and powers of them."""
+        """Return the constants of the fused operation of TensorFlow, and their powers for the current step."""
         import tensorflow as tf
 
         steps = tf.cast(self.iterations + 1, "float32")
@@ -99,5 +102,5 @@ class FusedAdamW(keras.optimizers.Adam):
 
 
 def _handle(variable: Any) -> Any:
-    """Return the resource handle of a Keras or TensorFlow variable; Keras passes both to an optimizer."""
+    """Return the resource handle of a variable, which Keras passes to an optimizer as its own or TensorFlow's type."""
     return variable.value.handle if isinstance(variable, keras.Variable) else variable.handle

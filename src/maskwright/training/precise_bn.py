@@ -1,6 +1,6 @@
-"""Precise batch normalisation: statistics recomputed on images as they are predicted.
+"""Implement precise batch normalisation, which recomputes statistics on images as they are used in prediction.
 
-Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021), section 3.
+The method is described by Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021), section 3.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 @final
 class PreciseBatchNorm:
-    """Set the moving statistics of a network's batch normalisations to the statistics of given images.
+    """Set the moving statistics of the batch normalisation layers of a network to the statistics of given images.
 
-    The moving averages of training are those of augmented patches, whose means and variances differ from those of the
-    images to be predicted because of zoom and brightness. They also depend on the last few batches only.
+    In training, the moving statistics are those of augmented patches, whose means and variances differ from those of
+    the images to be predicted because of zoom and brightness. They also depend only on the last few batches.
+
+    Args:
+        network: Network whose statistics are set.
     """
 
     def __init__(self, network: keras.Model) -> None:
@@ -26,14 +29,17 @@ class PreciseBatchNorm:
         self._forward = _TrainingMode(network)
 
     def __call__(self, batches: Iterable[NDArray[np.float32]]) -> None:
-        """Measure ``batches`` (n, h, w, c) of normalised images, at least one; weights do not change.
+        """Set the moving statistics to the mean and the variance over all batches; weights do not change.
 
-        The result is the mean and variance of all batches as one: the mean of the means, and the mean of the variances
-        plus the variance of the means.
+        The mean is the mean of the batch means, and the variance is the mean of the batch variances plus the variance
+        of the batch means.
+
+        Args:
+            batches: One or more batches (n, h, w, c) of normalised images.
         """
         means, variances = [], []
-        # Without momentum, a batch sets the moving statistics to its own; without dropout, their variance is that of
-        # prediction. Tracing reads both attributes, and `_forward` is traced only here.
+        # Without momentum, the moving statistics are set to those of the last batch. Without dropout, their variance is
+        # that of prediction. Both attributes are read during tracing, and `_forward` is traced only here.
         with _with_attribute(self.layers, "momentum", 0.0), _with_attribute(self._dropouts, "rate", 0.0):
             for batch in batches:
                 self._forward.predict_on_batch(batch)
@@ -48,7 +54,7 @@ class PreciseBatchNorm:
 
 @final
 class _TrainingMode(keras.Model):
-    """A network that predicts in training mode; as a Keras model it is compiled on any backend."""
+    """A network that predicts in training mode, wrapped as a Keras model so that it is compiled on any backend."""
 
     def __init__(self, network: keras.Model) -> None:
         super().__init__(name="training_mode")
@@ -60,7 +66,7 @@ class _TrainingMode(keras.Model):
 
 @contextmanager
 def _with_attribute(layers: Sequence[keras.Layer], attribute: str, value: float) -> Iterator[None]:
-    """Set an attribute of every layer within the context."""
+    """Set an attribute of every layer to ``value`` within the context."""
     previous = [getattr(layer, attribute) for layer in layers]
     try:
         for layer in layers:

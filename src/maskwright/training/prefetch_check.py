@@ -1,4 +1,4 @@
-"""Read and check a data set in a thread while something else loads."""
+"""Read and check a data set in a background thread while other modules are imported."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -8,19 +8,23 @@ from typing import Final
 from maskwright.training.prepare import CheckedData, DataCheck, ScanProgress, check_data
 from maskwright.training.recipe import DataRecipe
 
-_PROGRESS_SECONDS: Final = 0.1  # between two calls of a progress function
+_PROGRESS_SECONDS: Final = 0.1  # time between two calls of a progress function
 
 
 class _Abandoned(Exception):
-    """Stops a check whose result is not needed any more."""
+    """Raised to stop a check whose result is no longer needed."""
 
 
 @contextmanager
 def prefetch_check(expected: DataRecipe) -> Iterator[DataCheck]:
-    """Start `check_data` of ``expected`` in a thread, and yield a function that returns its result.
+    """Start `check_data` of ``expected`` in a background thread, and yield a function that returns the result.
 
-    The result is returned once and not kept; an error is raised by the function. Progress is reported in the thread of
-    the caller. If the ``with`` block ends before the result was requested, the check stops after the current pairs.
+    The function returns the result once and does not store it. An error in the check is raised by the function.
+    Progress is reported in the thread of the caller. If the ``with`` block ends before the result is requested, the
+    check stops after the current pairs.
+
+    Args:
+        expected: Data section of the recipe whose data is checked.
     """
     latest: list[tuple[int, int]] = []
     abandoned = False

@@ -1,4 +1,4 @@
-"""Progressive resizing: smaller patches in the first part of a training."""
+"""Compute patch sizes for progressive resizing, with smaller patches in the first part of training."""
 
 import math
 from typing import Final
@@ -6,15 +6,21 @@ from typing import Final
 from maskwright.training.recipe import ProgressiveResize
 
 MULTIPLE: Final = 32
-"""Patch sides are multiples of this many pixels, since encoders halve the resolution five times."""
-_MIN_SIDE: Final = 2 * MULTIPLE  # pixels, of a smaller patch
+"""Number of pixels that divides the sides of patches, since encoders halve the resolution five times."""
+_MIN_SIDE: Final = 2 * MULTIPLE  # minimum side of a smaller patch, in pixels
 
 
 def patch_size(progress: float, *, patch: tuple[int, int], resize: ProgressiveResize | None) -> tuple[int, int]:
-    """Return the patch size at ``progress`` in [0, 1]: about ``resize.scale`` of ``patch`` before ``resize.until``.
+    """Return the patch size at a given progress of the run.
 
-    Features learned on small images transfer to large ones, and steps on small images take less time (Touvron et al.,
-    "Fixing the train-test resolution discrepancy", 2019; Howard, fastai's DAWNBench entry, 2018).
+    Before ``resize.until``, the size is about ``resize.scale`` times the full size. Features learned on small images
+    transfer to large ones, and steps on small images take less time (Touvron et al., "Fixing the train-test resolution
+    discrepancy", 2019; Howard, fastai's DAWNBench entry, 2018).
+
+    Args:
+        progress: Progress of the run, in [0, 1].
+        patch: Full height and width of the patches, in pixels.
+        resize: Settings of progressive resizing; None to use the full size throughout.
 
     >>> [patch_size(progress, patch=(256, 320), resize=ProgressiveResize()) for progress in (0.0, 0.7)]
     [(160, 192), (256, 320)]
@@ -32,6 +38,6 @@ def patch_size(progress: float, *, patch: tuple[int, int], resize: ProgressiveRe
 
 
 def _rounded_sides(side: int, scale: float) -> set[int]:
-    """Return the multiples below and above ``scale * side``, at least 64 pixels if ``side`` is."""
+    """Return the multiples of 32 pixels next to ``scale * side``, but no side below 64 pixels unless ``side`` is."""
     smallest = min(side, _MIN_SIDE)
     return {max(smallest, MULTIPLE * rounded(side * scale / MULTIPLE)) for rounded in (math.floor, math.ceil)}

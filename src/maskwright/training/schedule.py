@@ -1,4 +1,4 @@
-"""Progress of a training, by steps or by time."""
+"""Measure the progress of training by steps or by time."""
 
 import time
 from collections.abc import Callable
@@ -7,35 +7,38 @@ from typing import Protocol
 
 
 class Schedule(Protocol):
-    """Length of a run."""
+    """Length of a run, in steps or in time."""
 
     def progress(self, step: int) -> float:
-        """Return the fraction of the run that is complete after ``step`` steps, 0 to 1; the run ends at 1."""
+        """Return the fraction of the run, in [0, 1], that is complete after ``step`` steps; the run ends at 1."""
         ...
 
     def seconds_left(self, step: int) -> float | None:
-        """Return the time until the last step; None if it is not known yet."""
+        """Return the time in seconds until the last step, or None if it is not known yet."""
         ...
 
 
 @dataclass
 class Stopwatch:
-    """Seconds since the command started, plus those of earlier sessions of the run."""
+    """Measure the seconds since the command started, plus the seconds of earlier sessions of the run."""
 
     started: float
     earlier_sessions: float = 0.0
     now: Callable[[], float] = time.monotonic
 
     def seconds(self) -> float:
-        """Return the seconds so far."""
+        """Return the total number of seconds so far."""
         return self.earlier_sessions + self.now() - self.started
 
 
 @dataclass
 class StepSchedule:
-    """A run of a fixed number of steps.
+    """Schedule of a run with a fixed number of steps.
 
-    ``first`` is the number of steps taken before this session.
+    Attributes:
+        total: Number of steps of the run.
+        stopwatch: Stopwatch that measures the time of the run.
+        first: Number of steps taken before this session.
     """
 
     total: int
@@ -57,11 +60,16 @@ class StepSchedule:
 
 @dataclass
 class TimeSchedule:
-    """A run that ends ``budget`` seconds after the command started.
+    """Schedule of a run with a time budget.
 
-    Progress counts from ``started``, the end of reading the data and tracing the network, so that neither shortens the
-    schedule. ``reserve`` seconds are reserved for what follows the last step; they change as costs are measured.
+    Progress starts after the data has been read and the network has been traced, so that neither shortens the schedule.
     Progress never decreases.
+
+    Attributes:
+        budget: Time budget in seconds, counted from the start of the command.
+        stopwatch: Stopwatch that measures the time of the run.
+        started: Time on the stopwatch at which progress starts, in seconds; None before the first step has ended.
+        reserve: Seconds reserved for validation and the final check after the last step, updated as costs are measured.
     """
 
     budget: float

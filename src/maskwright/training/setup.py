@@ -1,4 +1,4 @@
-"""Records that a training works with: its networks, its validation set and everything together."""
+"""Define records of the networks, the validation set and all other objects that are used in training."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,10 +22,13 @@ from maskwright.training.schedule import Stopwatch
 
 @dataclass(frozen=True)
 class Networks:
-    """The network in training and the float32 network that is saved.
+    """The network in training, and the float32 inference model that is saved.
 
-    ``layer_order`` has the names of the training network's layers in the order of the inference model's.
-    ``build_inference_model`` builds the latter, without weights.
+    Attributes:
+        training: Network in training.
+        build_inference_model: Function that builds the inference model with untrained weights.
+        layer_order: Names of the layers of the network in training, in the order of the layers of the inference model.
+        precision: Precision in which the network in training computes.
     """
 
     training: keras.Model
@@ -36,7 +39,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Validation pairs; ``sizes`` are (height, width) of the images as the network receives them."""
+    """Validation pairs, the sizes (h, w) of their images as the network receives them, and the mask values."""
 
     pairs: Sequence[Pair]
     sizes: Sequence[tuple[int, int]]
@@ -49,15 +52,15 @@ class ValidationSet:
         *,
         progress: Callable[[int, int], None],
     ) -> Evaluation:
-        """Score an engine on ``images`` evenly spaced pairs.
+        """Score the predictions of an engine on evenly spaced pairs.
 
         Args:
             engine: Engine to score.
-            images: Number of pairs.
-            progress: Called with the numbers of scored pairs and of all pairs.
+            images: Number of pairs to score.
+            progress: Function called with the number of scored pairs and the total.
 
         Raises:
-            InputError: A file cannot be used; all were checked, so it changed since then.
+            InputError: A file has become unreadable or invalid since the data was checked.
         """
         pairs = evenly_spaced(self.pairs, images)
         numbers = count(1)
@@ -73,9 +76,9 @@ class ValidationSet:
 
 @dataclass(frozen=True)
 class TrainingSetup:
-    """Everything that a `Trainer` works with.
+    """Networks, data and settings of a `Trainer`.
 
-    ``shard`` is the part of each batch that this process computes.
+    ``shard`` selects the part of each batch that is processed by this process.
     """
 
     run: Run

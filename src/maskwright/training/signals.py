@@ -1,4 +1,4 @@
-"""Treat Ctrl-C and SIGTERM as a request to stop after the current step."""
+"""Treat Ctrl-C and SIGTERM as requests to stop after the current step."""
 
 import signal
 import threading
@@ -12,11 +12,11 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether SIGINT or SIGTERM was received in the block.
+    """Yield a function that returns whether SIGINT or SIGTERM was received in the ``with`` block.
 
-    The first of these signals only sets a flag and restores the previous handlers, so that a second one ends the
-    process at once. A signal that is ignored stays ignored. Outside the main thread, where Python handles no signals,
-    nothing changes.
+    The first of these signals only sets a flag and restores the previous handlers, so that a second signal terminates
+    the process at once. A signal that was ignored before remains ignored. Outside the main thread, where Python cannot
+    handle signals, no handler is installed.
 
     >>> with stoppable() as stop_requested:
     ...     signal.raise_signal(signal.SIGTERM)

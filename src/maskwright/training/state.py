@@ -1,4 +1,4 @@
-"""State of a training, as stored in its checkpoints."""
+"""Define the state of training that is stored in checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,22 +7,22 @@ from typing import Any
 
 @dataclass
 class State:
-    """State of a training except its weights; a checkpoint stores all fields."""
+    """State of training except the weights; all fields are stored in checkpoints."""
 
     step: int = 0
     first_step_ended: float | None = None
-    """Seconds on the stopwatch after the first step, which traces the network; None before it."""
+    """Seconds on the stopwatch after the first step, in which the network is traced; None before the first step."""
     seconds: float = 0.0
-    """Seconds on the stopwatch at the checkpoint."""
+    """Seconds on the stopwatch at the time of the checkpoint."""
     reserved_seconds: float = 0.0
-    """Time last reserved for what follows the last step."""
+    """Seconds reserved for validation and the final check after the last step, as last estimated."""
     validation_images: int = 0
-    """Images that intermediate validations use; 0 before the first validation, which decides it."""
+    """Number of images in intermediate validations, set by the first validation; 0 before it."""
     best: float | None = None
     """Best validation score."""
     best_step: int = 0
     best_sample: list[float] = field(default_factory=list)
-    """Some probabilities of the best network, which the final check compares with those of the saved network."""
+    """Some probabilities predicted by the best network, which are compared with the saved network in the final check."""
     history: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     """Losses of the steps since the last row of the history."""
@@ -31,18 +31,22 @@ class State:
     missed_validations: dict[str, int] = field(default_factory=dict)
     """Number of consecutive validations in which no pixel of a class was predicted correctly, by class."""
     oversampled: list[tuple[int, list[str]]] = field(default_factory=list)
-    """Steps from which patches are placed on missed classes, each with the names of these classes."""
+    """Steps from which patches are oversampled on missed classes, each with the names of these classes."""
     lr_factor: float = 1.0
-    """Multiplier on the recipe's learning rate; each return to a checkpoint halves it."""
+    """Factor by which the learning rate of the recipe is multiplied, halved after each return to a checkpoint."""
     retries: int = 0
     """Number of consecutive returns to the checkpoint at `retried_step`."""
     retried_step: int = -1
     nan_recoveries: list[str] = field(default_factory=list)
-    """A sentence for each return to a checkpoint after a NaN."""
+    """Sentences that describe each return to a checkpoint after a NaN or infinite value."""
 
 
 def validations_without_gain(history: Sequence[Mapping[str, Any]], *, monitor: str = "mean_iou") -> int:
-    """Return the number of validations after the one with the best score.
+    """Return the number of validations since the one with the best score.
+
+    Args:
+        history: Rows of the history, oldest first.
+        monitor: Name of the monitored score.
 
     >>> validations_without_gain([{"val_mean_iou": score} for score in (0.2, 0.5, None, 0.5, 0.4)])
     2

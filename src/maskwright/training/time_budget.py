@@ -1,4 +1,4 @@
-"""Divide the time of a training between steps, intermediate validations and the final check."""
+"""Divide the time of a run between training steps, intermediate validations and the final check."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -10,15 +10,15 @@ from maskwright.inference.pipeline import BATCH_SIZE
 from maskwright.training.schedule import Schedule, StepSchedule, Stopwatch, TimeSchedule
 from maskwright.training.state import State
 
-_VALIDATION_FRACTION: Final = 0.05  # of the time since the last validation, at most, for the next one
-_ONE_VALIDATION_FRACTION: Final = 0.01  # of the time budget, at most, for one intermediate validation
+_VALIDATION_FRACTION: Final = 0.05  # maximum cost of a validation, as a fraction of the time since the last one
+_ONE_VALIDATION_FRACTION: Final = 0.01  # maximum cost of an intermediate validation, as a fraction of the time budget
 _MIN_VALIDATION_IMAGES: Final = 4 * BATCH_SIZE
-_READING_FACTOR: Final = 1.15  # time of a validation with reading and counting, relative to prediction alone
-_FORWARD_PASS_FRACTION: Final = 0.4  # of a training step's time for as many pixels, before either was measured
-_MIN_MEASURED_STEPS: Final = 3  # for an estimate of the time of later steps
-_EXPENSIVE_CHECK_FRACTION: Final = 0.2  # of the time budget; a final check above it is measured early
-_CLOSING_SECONDS: Final = 15.0  # for saving, loading and the report after the last validation
-# Time of the final check in float32 relative to a validation, in bfloat16 and in float32 (which is traced again).
+_READING_FACTOR: Final = 1.15  # time of a validation, including reading and counting, relative to prediction alone
+_FORWARD_PASS_FRACTION: Final = 0.4  # estimated time of prediction relative to a training step on as many pixels
+_MIN_MEASURED_STEPS: Final = 3  # minimum number of steps for an estimate of the time of later steps
+_EXPENSIVE_CHECK_FRACTION: Final = 0.2  # fraction of the time budget above which the final check is measured early
+_CLOSING_SECONDS: Final = 15.0  # time for saving, loading and writing the report after the last validation
+# Time of the final check, which is traced again in float32, relative to a validation in bfloat16 and in float32.
 _CHECK_FACTOR_MIXED: Final = 2.0
 _CHECK_FACTOR_FLOAT32: Final = 1.1
 
@@ -26,7 +26,7 @@ _MIN_INCREASE: Final = 1.25  # of a budget that was too short, for the one that 
 
 
 class BudgetTooShort(InputError):
-    """A time budget that ends before the first step, or before the final check can end."""
+    """A time budget that ends before the first step, or before the final check can be completed."""
 
     text = (
         "A time budget of {budget:g} s is too short: {taken:.0f} s passed before the first step, and the final check "
@@ -36,15 +36,15 @@ class BudgetTooShort(InputError):
 
 @final
 class TimeBudget:
-    """Measure the costs of a training and plan its schedule, validations and final check.
+    """Measure the costs of a training run, and plan its schedule, validations and final check.
 
     Args:
-        stopwatch: Time since the command started.
-        budget: Seconds of a run with a time budget; None if the number of steps is fixed.
+        stopwatch: Stopwatch that measures the time of the run.
+        budget: Time budget in seconds; None if the number of steps is fixed.
         steps: Number of steps of a run without a time budget.
-        pixels: Pixels of each validation image as the network receives it.
-        batch_size: Patches in a training step.
-        is_float32: Whether validations compute in float32, as the final check does.
+        pixels: Number of pixels of each validation image as the network receives it.
+        batch_size: Number of patches in a training step.
+        is_float32: Whether validations use float32, as the final check does.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class TimeBudget:
     def start_session(self, state: State) -> Schedule:
         """Return the schedule of a session that starts at ``state``."""
         self._measured_from, self._work, self._measured_steps = None, 0, 0
-        # A resumed session does not start with a validation.
+        # A validation is not due immediately after a run is resumed.
         self._last_validation_ended = max(self._last_validation_ended, state.seconds)
         if self.budget is not None:
             reserve = max(_CLOSING_SECONDS, state.reserved_seconds)
@@ -86,12 +86,12 @@ class TimeBudget:
         Args:
             schedule: Schedule of this session.
             state: State after the step.
-            work: Pixels of one patch of the step.
+            work: Number of pixels in one patch of the step.
 
         Raises:
-            BudgetTooShort: See `check_feasible`.
+            BudgetTooShort: The final check would end after the time budget, see `check_feasible`.
         """
-        if self._measured_from is None:  # the first step of a session traces the network and is not representative
+        if self._measured_from is None:  # the first step of a session includes tracing and is not representative
             self._measured_from = self._stopwatch.seconds()
             state.first_step_ended = state.first_step_ended or self._stopwatch.seconds()
         elif isinstance(schedule, TimeSchedule):
@@ -105,9 +105,9 @@ class TimeBudget:
             schedule.reserve = state.reserved_seconds = seconds
 
     def check_feasible(self, state: State) -> None:
-        """Check that the final check can end in time.
+        """Check that the final check can be completed within the time budget.
 
-        Only a training that just began is refused, and only if its final check takes a large part of the budget.
+        An error is raised only if training has just begun and the final check takes a large part of the time budget.
 
         Raises:
             BudgetTooShort: The final check would end after the time budget.
@@ -133,9 +133,9 @@ class TimeBudget:
         )
 
     def intermediate_images(self, state: State) -> int:
-        """Return the number of images for intermediate validations: all, or fewer if all would take too long.
+        """Return the number of images for intermediate validations: all images, or fewer if all would take too long.
 
-        The first validation decides the number, since scores on different images cannot be compared.
+        The number is fixed by the first validation, since scores on different images cannot be compared.
         """
         if state.validation_images:
             return state.validation_images
@@ -146,22 +146,22 @@ class TimeBudget:
         return min(self.images, max(_MIN_VALIDATION_IMAGES, round(fraction * self.images)))
 
     def after_validation(self, *, started: float, image_seconds: Sequence[float]) -> None:
-        """Record the cost of a validation that just ended.
+        """Record the cost of a validation that has just ended.
 
         Args:
-            started: Start of the validation on the stopwatch, seconds.
-            image_seconds: Prediction time of each of its images.
+            started: Start of the validation on the stopwatch, in seconds.
+            image_seconds: Prediction time of each validated image, in seconds.
         """
         self._last_validation_ended = self._stopwatch.seconds()
         self._intermediate_seconds = self._full_validation_seconds = self._last_validation_ended - started
-        if len(image_seconds) < self.images:  # costs that do not grow with the images are in _CLOSING_SECONDS
+        if len(image_seconds) < self.images:  # costs that do not depend on the images are in _CLOSING_SECONDS
             pixels = evenly_spaced(self._pixels, len(image_seconds))
-            # The median, since the first image of each size includes a compilation.
+            # The median is used, since the time of the first image of each size includes compilation.
             pixel_seconds = median(seconds / count for seconds, count in zip(image_seconds, pixels, strict=True))
             self._full_validation_seconds = _READING_FACTOR * pixel_seconds * sum(self._pixels)
 
     def validation_is_due(self, schedule: Schedule, state: State) -> bool:
-        """Return whether to validate at the end of an epoch."""
+        """Return whether the network should be validated at the end of an epoch."""
         if not isinstance(schedule, TimeSchedule):
             return True
         if self._full_validation_seconds is None and self._measured_steps < _MIN_MEASURED_STEPS:
@@ -171,9 +171,10 @@ class TimeBudget:
         return cost <= _VALIDATION_FRACTION * elapsed and cost < schedule.seconds_left(state.step)
 
     def needs_measurement(self, schedule: Schedule) -> bool:
-        """Return whether to validate before the end of the epoch.
+        """Return whether the network should be validated before the end of the epoch to measure the cost.
 
-        True if the estimated final check takes a large part of the budget and no validation was measured yet.
+        This is the case if the final check is estimated to take a large part of the time budget and no validation has
+        been measured yet.
         """
         if not isinstance(schedule, TimeSchedule) or self._full_validation_seconds is not None:
             return False
@@ -183,17 +184,17 @@ class TimeBudget:
         )
 
     def _intermediate_cost(self, state: State) -> float:
-        """Return the seconds of an intermediate validation: measured, or else estimated."""
+        """Return the measured cost of an intermediate validation in seconds, or an estimate before the first one."""
         if self._intermediate_seconds is None:
             return self._full_validation_cost() * self.intermediate_images(state) / max(1, self.images)
         return self._intermediate_seconds
 
     def _check_cost(self) -> float:
-        """Return the seconds of the final check: from a validation, or else estimated."""
+        """Return the expected cost of the final check in seconds, relative to that of a validation on all images."""
         return self._check_factor * self._full_validation_cost()
 
     def _full_validation_cost(self) -> float:
-        """Return the seconds of a validation on all images: measured, or else estimated from the steps so far."""
+        """Return the cost of a validation on all images in seconds, measured or estimated from the steps so far."""
         if self._full_validation_seconds is not None or self._measured_from is None or not self._work:
             return self._full_validation_seconds or 0.0
         return self._validation_work * (self._stopwatch.seconds() - self._measured_from) / self._work

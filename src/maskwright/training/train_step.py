@@ -1,4 +1,4 @@
-"""One training step: loss, gradients and update in one call."""
+"""Create functions that take a training step: loss, gradients and update in a single call."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,18 +8,19 @@ import keras
 from maskwright.framework import no_gc
 
 TrainStep = Callable[[Any, Any], float]
-"""Updates a network with images (n, h, w, c) and their targets, and returns the loss before the update."""
+"""Function that updates a network by images (n, h, w, c) and their targets, and returns the loss before the update."""
 
 
 def make_train_step(network: keras.Model, *, fuse_loss: bool = False) -> TrainStep:
-    """Return the training step of a compiled network, for patches of any size.
+    """Return a function that takes training steps of a compiled network, for patches of any size.
 
-    On TensorFlow it is traced once with open height and width, whereas Keras traces again for a second size.
+    On TensorFlow, the function is traced only once with unknown height and width, whereas Keras would trace it again
+    for a second patch size.
 
     Args:
         network: Compiled network.
-        fuse_loss: Compile the loss and its gradient with XLA, on TensorFlow. This halves their time for losses that are
-            sums over pixels, and increases it for losses that sort.
+        fuse_loss: Whether to compile the loss and its gradient with XLA on TensorFlow. This halves the time of losses
+            that are sums over pixels, but increases the time of losses that sort.
     """
     return _traced_step(network, fuse_loss) if keras.backend.backend() == "tensorflow" else _keras_step(network)
 
@@ -46,8 +47,8 @@ def _traced_step(network: keras.Model, fuse_loss: bool) -> TrainStep:
     def traced(images: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             outputs = network(images, training=True)
-            penalties = network.losses  # of regularisers, whose gradient does not pass through the outputs
-        # Copies, because Keras would compute the loss from the logits it attaches to the outputs of a sigmoid.
+            penalties = network.losses  # losses of regularisers, whose gradient does not pass through the outputs
+        # The outputs are copied because Keras would otherwise compute the loss from logits attached to sigmoid outputs.
         loss, output_gradients = loss_and_gradient(targets, tf.nest.map_structure(tf.identity, outputs))
         weights = network.trainable_weights
         gradients = tape.gradient(
@@ -71,7 +72,7 @@ def _traced_step(network: keras.Model, fuse_loss: bool) -> TrainStep:
 
 
 def _spec_of_any_size(tensor: Any) -> Any:
-    """Return the signature of a batch of images, masks or labels: all axes but the channels are open."""
+    """Return the signature of a batch of images, masks or labels, in which only the size of the channel axis is fixed."""
     import tensorflow as tf
 
     open_axes = min(3, tensor.shape.rank) if tensor.shape.rank > 2 else 1

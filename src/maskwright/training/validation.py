@@ -14,21 +14,24 @@ from maskwright.training.evaluate import Evaluation
 from maskwright.training.precise_bn import PreciseBatchNorm
 from maskwright.training.setup import TrainingSetup
 
-_SAMPLE_GRID: Final = 16  # rows and columns of pixels in a sample of probabilities
+_SAMPLE_GRID: Final = 16  # approximate number of rows and columns of pixels in a sample of probabilities
 
 
 def sampled(probabilities: NDArray[np.float32]) -> list[float]:
-    """Return the probabilities (n, h, w, classes) at the pixels of a coarse grid, as a flat list."""
+    """Sample probabilities (n, h, w, classes) at the pixels of a coarse grid, and return them as a flat list."""
     rows, columns = (max(1, side // _SAMPLE_GRID) for side in probabilities.shape[1:3])
     return [float(value) for value in np.asarray(probabilities, np.float32)[:, ::rows, ::columns].ravel()]
 
 
 @final
 class Validation:
-    """Validate the network in training, and provide the inference model with its weights.
+    """Validate the network in training, and provide the inference model with the weights of that network.
 
-    The network in training predicts the validation images itself, in its own precision. If it is distributed over
-    several devices, the inference model predicts them on one device.
+    The validation images are predicted by the network in training, in the precision used for training. If training is
+    distributed over several devices, the images are predicted by the inference model on one device.
+
+    Args:
+        setup: Setup of the training run.
     """
 
     def __init__(self, setup: TrainingSetup) -> None:
@@ -42,7 +45,7 @@ class Validation:
         self._predicting_engine = None if is_distributed() else self._training_engine
 
     def __call__(self, images: int) -> tuple[float, Evaluation]:
-        """Return the monitored score and all scores of the current weights, on ``images`` validation images."""
+        """Score the current weights on ``images`` validation images; return the monitored score and all scores."""
         if self._predicting_engine is None or self._precise_bn is None:
             with on_one_device():
                 self._predicting_engine = KerasEngine(self._inference_model, self._training_engine.bundle)
@@ -54,7 +57,12 @@ class Validation:
             return self.score(self._predicting_engine, images)
 
     def score(self, engine: KerasEngine, images: int) -> tuple[float, Evaluation]:
-        """Return the monitored score and all scores of an engine; the monitored score is 0 if it is undefined."""
+        """Score an engine, and return the monitored score (0 if it is undefined) and all scores.
+
+        Args:
+            engine: Engine to score.
+            images: Number of evenly spaced validation images to use.
+        """
         evaluation = self._validation_set.evaluate(engine, images, progress=self._progress)
         monitors_iou = self._recipe.monitor == "mean_iou"
         return (evaluation.scores.mean_iou if monitors_iou else evaluation.mean_precision) or 0.0, evaluation
@@ -66,12 +74,12 @@ class Validation:
         return self._inference_model
 
     def sample(self, network: keras.Model) -> list[float]:
-        """Return some probabilities of ``network`` for one patch, by which the final check identifies it."""
+        """Return some probabilities predicted by ``network`` for one patch, by which it is identified later."""
         with on_one_device():
             return sampled(network.predict_on_batch(self._patches.unaugmented(0)[:1]))
 
     def columns(self, evaluation: Evaluation | None) -> dict[str, Any]:
-        """Return the scores of an evaluation as columns of the history; None in each without an evaluation."""
+        """Return the scores of an evaluation as columns of the history; without an evaluation, all values are None."""
         bundle = self._training_engine.bundle
         scores = evaluation.scores if evaluation else None
         overall = (scores.mean_iou, scores.pixel_accuracy) if scores else (None, None)
@@ -88,7 +96,7 @@ class Validation:
             return self._networks.build_inference_model()
 
     def _copy_weights(self) -> None:
-        # Layers without weights may be missing: rewriting the graph replaced them.
+        # Layers without weights may be missing because they were replaced when the graph was rewritten.
         layers = {layer.name: layer for layer in self._training_engine.network.layers}
         order = [name for name in self._networks.layer_order if name in layers]
         self._inference_model.set_weights([weight for name in order for weight in layers[name].get_weights()])

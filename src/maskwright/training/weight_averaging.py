@@ -1,6 +1,6 @@
-"""Stochastic weight averaging over the final part of a training.
+"""Implement stochastic weight averaging over the final part of training.
 
-Izmailov et al., "Averaging weights leads to wider optima and better generalization" (2018).
+The method is described by Izmailov et al., "Averaging weights leads to wider optima and better generalization" (2018).
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 AVERAGING_INTERVAL: Final = 10
-"""Steps between weights that are added to the average."""
+"""Number of steps between two additions of the weights to the average."""
 
 
 @final
 class WeightAverage:
-    """Mean of a network's trainable weights at the times they were added."""
+    """Running mean of the trainable weights of a network over several steps.
+
+    Args:
+        network: Network whose weights are averaged.
+    """
 
     def __init__(self, network: keras.Model) -> None:
         self._network = network
@@ -36,7 +40,7 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Set the network's weights to the average within the context, if any weights were added."""
+        """Set the weights of the network to the average within the context, if an average exists."""
         if not self._count:
             yield
             return
@@ -48,13 +52,13 @@ class WeightAverage:
             self._assign(current)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the average as arrays for a checkpoint; none before the first weights."""
+        """Return the average as arrays for a checkpoint, or an empty mapping if no weights have been added."""
         if not self._count:
             return {}
         return {"count": np.array(self._count)} | {str(index): mean for index, mean in enumerate(self._mean)}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Restore the average from the result of `to_arrays`."""
+        """Restore the average from arrays returned by `to_arrays`."""
         self._count = int(arrays["count"]) if arrays else 0
         self._mean = [np.array(arrays[str(index)]) for index in range(len(arrays) - 1)] if arrays else []
 
