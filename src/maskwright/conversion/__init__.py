@@ -1,1 +1,1 @@
-"""Conversion of whole checkpoints of other libraries, and of runs to other libraries."""
+"""Conversion of whole checkpoints from other libraries, and of runs to other libraries."""

@@ -1,4 +1,4 @@
-"""Convert checkpoints of segmentation_models and segmentation_models_pytorch, and runs to PyTorch."""
+"""Conversion of checkpoints of segmentation_models and segmentation_models_pytorch, and of runs to PyTorch."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _ACTIVATIONS: Final = ("sigmoid", "softmax")
 
 
 class NotConvertible(InputError):
-    """A source that is not a supported network."""
+    """A source that does not contain a supported network."""
 
     text = (
         "{source}: {found}; expected a run, a .keras file, a Keras 2 .h5 or .hdf5 file of segmentation_models, or a "
@@ -45,7 +45,7 @@ class NotConvertible(InputError):
 
 
 class OutputFileExists(OutputExists):
-    """A file that the conversion would overwrite."""
+    """An existing file that the conversion would overwrite."""
 
     text = "{file}: exists; add --overwrite to replace it, or name another file."
 
@@ -58,7 +58,7 @@ class NotAConvertibleRun(InputError):
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network from a file, its preprocessing if known, and messages for the user."""
+    """Network from a file, with its preprocessing, if known, and messages for the user."""
 
     network: keras.Model
     preprocessing: Preprocessing | None = None
@@ -67,7 +67,7 @@ class LoadedNetwork:
 
 @dataclass(frozen=True)
 class Converted:
-    """The path that was written, and messages for the user."""
+    """Path of the written file or folder, and messages for the user."""
 
     written: Path
     notes: tuple[str, ...] = ()
@@ -85,24 +85,25 @@ def convert(
     """Convert the network in ``source`` to another format.
 
     Args:
-        source: A run; a ``.keras`` file; a Keras 2 ``.h5`` or ``.hdf5`` file of segmentation_models 1.0.1; a
+        source: Path of a run; a ``.keras`` file; a Keras 2 ``.h5`` or ``.hdf5`` file of segmentation_models 1.0.1; a
             ``.safetensors``, ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file, or folder, of segmentation_models_pytorch.
-        out: With ``to="keras"``, a ``.keras`` file, or a folder for a run that `Segmenter.load` takes. With
-            ``to="smp"``, a ``.safetensors`` file, or a folder for ``smp.from_pretrained``.
-        to: The format to write.
-        mask_values: Label table of a run; by default the values 0, 1, 2, ... in the order of the outputs.
-        overwrite: Replace an existing file or run.
-        options: Arguments that the file does not store, as for `load_legacy` and `load_smp`, such as ``activation``.
-            For a run also ``mean`` and ``std`` of pixels in [0, 1], one number or one per channel, which replace those
-            of the encoder.
+        out: Path to write. With ``to="keras"``, a ``.keras`` file, or a folder for a run that `Segmenter.load` accepts.
+            With ``to="smp"``, a ``.safetensors`` file, or a folder for ``smp.from_pretrained``.
+        to: Format to write, ``"keras"`` or ``"smp"``.
+        mask_values: Label table of a run; by default, the values 0, 1, 2, ... in the order of the outputs.
+        overwrite: Whether to replace an existing file or run.
+        options: Arguments that are not stored in the file, as for `load_legacy` and `load_smp`, such as ``activation``.
+            For a run, also the ``mean`` and ``std`` of pixels in [0, 1], as one number or one per channel, which
+            replace those of the encoder.
 
     Raises:
-        NotConvertible: ``source`` is not a supported network.
+        NotConvertible: ``source`` does not contain a supported network.
         OutputExists: ``out`` exists and ``overwrite`` is false.
-        OutputNotEmpty: ``out`` is a folder of other files, or a file where the result is a folder.
-        NotAConvertibleRun: ``out`` is a folder, and the preprocessing is unknown or the outputs do not fit a run.
+        OutputNotEmpty: ``out`` is a folder with other files, or a file although the result is a folder.
+        NotAConvertibleRun: ``out`` is a folder, and the preprocessing is unknown or the outputs are not supported in a
+            run.
         WrongArgument: ``out`` has the suffix of another format, or an option for runs is given for another format.
-        InputError: The network cannot be read, or the format cannot represent it.
+        InputError: The network cannot be read, or cannot be represented in the format.
     """
     is_run = to == "keras" and out.suffix != ".keras"
     _check_out(out, to=to, is_run=is_run, overwrite=overwrite)
@@ -234,7 +235,7 @@ def _write_run(
 
 
 def _per_channel(name: str, value: object, channels: int) -> tuple[float, ...]:
-    """Return one number per channel, from one number or as many as there are channels."""
+    """Return one number per channel, given one number or as many numbers as there are channels."""
     numbers = value if isinstance(value, list | tuple) else [value] * channels
     fits = len(numbers) == channels and all(
         isinstance(number, int | float) and not isinstance(number, bool) and (name == "mean" or number > 0)
@@ -259,7 +260,7 @@ def _activation(network: keras.Model) -> str | None:
 
 
 def named_values(names: Sequence[str] | None) -> MaskValues | None:
-    """Return mask values 0, 1, 2, ... for these class names, or for a number of classes; None for None."""
+    """Return the mask values 0, 1, 2, ... for class names or for a number of classes, or None for None."""
     if names is None:
         return None
     if len(names) == 1 and names[0].isdecimal():

@@ -1,4 +1,4 @@
-"""Load networks of segmentation_models 1.0.1 (Keras 2) as networks of this package."""
+"""Loading of networks of segmentation_models 1.0.1 (Keras 2) as networks of this package."""
 
 import inspect
 import warnings
@@ -18,7 +18,7 @@ from maskwright.weights.segmentation_models.load import load_layers
 
 
 class MissingArguments(InputError):
-    """A weights file that does not store all arguments of the network."""
+    """A weights file in which not all arguments of the network are stored."""
 
     text = (
         "{file}: holds weights only and does not store {missing}. Give them, for instance {example} (command: --set)."
@@ -26,35 +26,34 @@ class MissingArguments(InputError):
 
 
 def load_legacy(file: LegacyPath, network: keras.Model | None = None, **overrides: Any) -> keras.Model:
-    """Load a Keras 2 ``.h5`` file of segmentation_models 1.0.1, weights only or whole model.
+    """Load a network from a Keras 2 ``.h5`` file of segmentation_models 1.0.1, weights only or whole model.
 
-    The network predicts the same masks as in segmentation_models. Code stored in a whole model is not run: the network
-    is identified and built again, and its weights are loaded. A Lambda layer cannot be converted, except those of the
-    library's encoders.
+    The network predicts the same masks as in segmentation_models. Code that is stored in a whole model is not run;
+    instead, the network is identified and rebuilt, and its weights are loaded. Lambda layers cannot be converted,
+    except for those in the encoders of segmentation_models.
 
     Args:
         file: Path of the file.
-        network: The network to load the weights into. By default a Unet, FPN, Linknet or PSPNet is identified and
-            built.
-        **overrides: Arguments of the builder that the file does not store, or that replace stored ones. For weights
-            only: ``activation``, and for a PSPNet ``psp_pooling_type`` and ``downsample_factor``. Others:
-            ``backbone_name``, ``encoder_features``, ``first_unit``, ``input_shape``.
+        network: Network to load the weights into. By default, a Unet, FPN, Linknet or PSPNet is identified and built.
+        **overrides: Arguments of the builder that the file does not store, or that replace stored ones. A file with
+            weights only requires ``activation``, and for a PSPNet also ``psp_pooling_type`` and ``downsample_factor``.
+            Other arguments: ``backbone_name``, ``encoder_features``, ``first_unit``, ``input_shape``.
 
     Returns:
-        The network with the weights. Its input has the size stored in the file unless ``input_shape`` is given.
+        Network with the weights. Its input has the size stored in the file unless ``input_shape`` is given.
 
     Warns:
-        UserWarning: The file also holds an optimizer state, which is not loaded.
+        UserWarning: The file also contains an optimizer state, which is not loaded.
 
     Raises:
         NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: The file cannot be read.
         UnknownNetwork: The network cannot be identified.
-        MissingArguments: The file holds weights only, and a required argument is not given.
+        MissingArguments: The file contains only weights, and a required argument is not given.
         UnexpectedLayer, MissingLayers, DifferentConnections: The layers of a whole model, or their connections, differ
             from those of the rebuilt network.
-        UnknownChoice: The builder has no such argument, or ``first_unit`` is unknown.
-        LayerMismatch, DifferentLayers, DuplicateLayerName: The weights do not fit.
-        WrongArgument: ``network`` and arguments of a builder are both given, or an argument has a wrong value.
+        UnknownChoice: An argument does not exist in the builder, or ``first_unit`` is unknown.
+        LayerMismatch, DifferentLayers, DuplicateLayerName: The weights do not match the network.
+        WrongArgument: ``network`` and arguments of a builder are both given, or an argument has an invalid value.
 
     >>> load_legacy("missing.h5")
     Traceback (most recent call last):
@@ -70,7 +69,7 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
         load_layers(network, legacy)
     if legacy.has_optimizer:
         warnings.warn(
-            f"{legacy.path}: the optimizer state is not loaded; a training starts with a new one", stacklevel=2
+            f"{legacy.path}: the optimizer state is not loaded; training starts with a new one", stacklevel=2
         )
     return network
 
@@ -111,7 +110,7 @@ def _build(description: Description, overrides: Mapping[str, Any]) -> keras.Mode
     }
     if "first_unit" not in overrides and arguments["backbone_name"] == description.backbone and description.first_unit:
         arguments["first_unit"] = description.first_unit
-    if "first_unit" in arguments:  # the models themselves build the projection form only
+    if "first_unit" in arguments:  # the functions in `models` build only the projection form
         arguments["backbone_name"] = encoder_of(
             arguments["backbone_name"],
             input_shape=arguments["input_shape"],

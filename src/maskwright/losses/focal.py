@@ -144,7 +144,7 @@ class BinaryFocalLoss(FunctionLoss):
 @final
 @register
 class CategoricalFocalLoss(FunctionLoss):
-    """Focal loss for a softmax activation: -alpha (1 - p)^gamma log(p) of the true class (adapted from Lin et al., 2017).
+    """Focal loss for a softmax activation: -alpha (1 - p)^gamma log(p) of the true class (based on Lin et al., 2017).
 
     The loss is the mean over valid pixels and classes. Unlike `CategoricalCELoss`, it does not renormalise the
     probabilities over the selected classes.

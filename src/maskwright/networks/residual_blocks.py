@@ -62,7 +62,7 @@ def relu(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
 
 
 def normalised_convs(x: keras.KerasTensor, specs: Sequence[ConvSpec], *, norm: Norm, prefix: str) -> keras.KerasTensor:
-    """Apply convolutions ``{prefix}conv1``, ..., with normalisation (``bn1``) after each and ReLUs (``relu1``) between."""
+    """Apply convolutions ``{prefix}conv1``, ..., each with normalisation (``bn1``), and ReLUs (``relu1``) between."""
     for number, spec in enumerate(specs, start=1):
         if number > 1:
             x = relu(x, name=f"{prefix}relu{number - 1}")

@@ -1,1 +1,1 @@
-"""Graph rewriting: functional networks with fewer or cheaper layers and the same outputs, for training and export."""
+"""Graph rewriting, which makes functional networks cheaper to train or run without changing their outputs."""

@@ -1,8 +1,8 @@
 """Fold batch normalisation into the convolution before it.
 
-At inference, a batch normalisation multiplies every channel by a constant and adds another, which the convolution
-before it can do. A batch normalisation after the padding or the activation of a convolution is kept, since it does not
-commute with either.
+At inference, batch normalisation multiplies every channel by a constant and adds another constant. Both operations can
+be included in the convolution before it. Batch normalisation after the padding or the activation of a convolution is
+not folded because it does not commute with either.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from maskwright.rewrite.graph import Graph, Replacement, rebuild_layer, remove_layer, replace_layers
 
-# Shape in which one factor per output channel multiplies the kernel, by class of convolution.
+# Functions that return the shape in which one factor per output channel multiplies the kernel, by convolution class.
 SCALE_SHAPES: Final[Mapping[type, Callable[[keras.Layer], tuple[int, ...]]]] = {
     layers.Conv2D: lambda _: (-1,),  # kernels are (height, width, inputs, outputs)
     layers.Conv2DTranspose: lambda _: (-1, 1),  # (height, width, outputs, inputs)
@@ -24,7 +24,7 @@ SCALE_SHAPES: Final[Mapping[type, Callable[[keras.Layer], tuple[int, ...]]]] = {
 
 
 def fold_norms(network: keras.Model) -> keras.Model:
-    """Copy ``network`` with batch normalisations folded into the convolutions directly before them.
+    """Copy ``network`` with batch normalisation folded into the convolutions directly before it.
 
     >>> image = keras.Input((8, 8, 3))
     >>> x = layers.BatchNormalization()(layers.Conv2D(4, 3, use_bias=False, name="conv")(image))
@@ -56,7 +56,7 @@ def can_fold(convolution: keras.Layer, norm: layers.BatchNormalization) -> bool:
 
 
 def folded_weights(convolution: keras.Layer, norm: layers.BatchNormalization) -> tuple[NDArray[np.float64], ...]:
-    """Return kernel and bias of a convolution that equals both layers.
+    """Return the kernel and bias of a convolution that equals both layers together.
 
     >>> convolution, norm = layers.Conv2D(1, 1, kernel_initializer="ones"), layers.BatchNormalization(epsilon=0.25)
     >>> _ = norm(convolution(np.zeros((1, 2, 2, 1))))

@@ -1,4 +1,4 @@
-"""Rewrite a network for inference engines: the same function with fewer and cheaper layers."""
+"""Rewrite a network for inference engines, so that it computes the same function with fewer and cheaper layers."""
 
 import keras
 
@@ -10,9 +10,9 @@ from maskwright.rewrite.plain_groups import replace_grouped_convolutions
 
 
 def rewrite_for_export(network: keras.Model) -> keras.Model:
-    """Copy ``network`` into one with the same predictions up to rounding: about 1e-6 of the values in float32.
+    """Return a cheaper copy of ``network`` whose predictions are equal up to rounding, about 1e-6 in float32.
 
-    Four rewrites apply wherever the layers allow them. Each is exact, also at the borders of the image:
+    Four rewrites are applied wherever the layers allow them. Each is exact, even at the borders of the image:
 
     - `GroupedConv2D` becomes ``Conv2D(groups=...)``;
     - zero padding before a convolution of stride 1 is merged into the convolution;
@@ -20,9 +20,10 @@ def rewrite_for_export(network: keras.Model) -> keras.Model:
     - nearest-neighbour upsampling, optional concatenation and a convolution become a transposed convolution of the
       small feature map, plus a convolution of the concatenated one.
 
-    A layer that is called twice or whose output has several consumers is kept, and so is a nested model. Inputs,
+    A nested model is not rewritten, nor is a layer that is called twice or whose output has several consumers. Inputs,
     outputs and the names of remaining layers are those of ``network``, which is not changed. If nothing can be
-    rewritten, return ``network`` itself. The new network is for inference only: its batch normalisations are folded.
+    rewritten, ``network`` itself is returned. The new network is for inference only because its batch normalisation is
+    folded.
 
     Raises:
         WrongArgument: ``network`` is not a functional Keras model.

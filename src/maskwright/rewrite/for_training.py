@@ -1,4 +1,4 @@
-"""Rewrite a network for training: the same function and gradients in fewer passes over its feature maps."""
+"""Rewrite a network for training, with the same function and gradients in fewer passes over its feature maps."""
 
 import keras
 
@@ -9,11 +9,11 @@ from maskwright.rewrite.merge_padding import padding_replacements
 
 
 def rewrite_for_training(network: keras.Model) -> keras.Model:
-    """Copy ``network`` into one that trains faster, with the same layer names and weights.
+    """Return a copy of ``network`` that is faster to train, with the same layer names and weights.
 
     Zero padding is merged into the convolution after it, TensorFlow computes batch normalisation in one fused
-    operation, and the outputs of deep supervision keep the resolution at which they are computed. If nothing can be
-    replaced, return ``network`` itself.
+    operation, and the outputs of deep supervision are not upsampled. If nothing can be replaced, ``network`` itself is
+    returned.
     """
     return replace_layers(
         network,

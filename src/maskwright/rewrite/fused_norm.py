@@ -1,4 +1,4 @@
-"""Batch normalisation in one TensorFlow operation, for training."""
+"""Batch normalisation for training, computed in one TensorFlow operation."""
 
 from typing import Any, Final, final
 
@@ -7,15 +7,15 @@ from keras import layers
 
 from maskwright.rewrite.graph import Graph, LayerCall, Replacement
 
-_MIN_FUSED_CHANNELS: Final = 8  # float32 values in a processor register; the operation is slow below
+_MIN_FUSED_CHANNELS: Final = 8  # number of float32 values in a processor register; the operation is slow below it
 
 
 def fused_norm_replacements(network: keras.Model) -> dict[str, Replacement]:
-    """Return replacements of batch normalisations by `FusedBatchNormalization`, by layer name; none without TensorFlow.
+    """Return replacements of batch normalisation by `FusedBatchNormalization`, by layer name; empty without TensorFlow.
 
     Layers keep their names and weights. The shift of a layer that normalises the images themselves, as in the
-    encoders of segmentation_models, is frozen: images are normalised already, and this gradient alone takes about a
-    tenth of a step.
+    encoders of segmentation_models, is frozen because images are already normalised, and its gradient alone takes about
+    a tenth of a step.
     """
     if keras.backend.backend() != "tensorflow":
         return {}
@@ -45,14 +45,14 @@ def _fused(norm: layers.BatchNormalization, *, freeze_shift: bool) -> Replacemen
 
 @final
 class FusedBatchNormalization(layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` of feature maps (n, h, w, c) that trains in one TensorFlow operation.
+    """`keras.layers.BatchNormalization` of feature maps (n, h, w, c) in one TensorFlow operation.
 
-    Keras needs about ten passes over a feature map, in float32. This layer needs two or three, in the precision of the
-    feature map, and is fused with a following ReLU. Statistics are float32.
+    Keras needs about ten passes over a feature map, in float32. This layer needs two or three passes, in the precision
+    of the feature map, and is fused with a subsequent ReLU. Statistics are computed in float32.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalise ``inputs`` and, in training, update the moving statistics, like the base class."""
+        """Normalise ``inputs`` and, in training, update the moving statistics, as in the base class."""
         if keras.backend.backend() != "tensorflow" or not (training and self.trainable) or mask is not None:
             return super().call(inputs, training=training, mask=mask)
         import tensorflow as tf
@@ -75,7 +75,7 @@ class FusedBatchNormalization(layers.BatchNormalization):
         """Normalise feature maps with few channels, for which the fused operation is not vectorised."""
         import tensorflow as tf
 
-        def channel_means(maps: Any) -> Any:  # over images and rows first, because those axes are long
+        def channel_means(maps: Any) -> Any:  # images and rows are averaged first because these axes are long
             return tf.reduce_mean(tf.reduce_mean(maps, axis=(0, 1)), axis=0)
 
         x = tf.cast(inputs, "float32")

@@ -1,4 +1,4 @@
-"""Producers and consumers of the tensors of a functional network, and copies of it with replaced layers."""
+"""Producers and consumers of the tensors of a functional network, and copies of the network with replaced layers."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 Shape = tuple[int, ...]
 Replacement = Callable[..., Any]
-"""Function called with the arguments of a layer, instead of the layer."""
+"""Function that is called instead of a layer, with the arguments of the layer."""
 
 
 @dataclass(frozen=True)
 class LayerCall:
-    """The only call of a layer: its input tensors, and whether it is called with ``training=True``."""
+    """The only call of a layer, with its input tensors and whether it is called with ``training=True``."""
 
     layer: keras.Layer
     inputs: tuple[keras.KerasTensor, ...]
@@ -51,7 +51,7 @@ class Graph:
                 self._producers |= {id(tensor): call for tensor in node.output_tensors}
 
     def exclusive_producer(self, tensor: keras.KerasTensor) -> LayerCall | None:
-        """Return the call that produces ``tensor`` if its layer is called once and the tensor has one consumer."""
+        """Return the call that produces ``tensor`` if its layer has one call and the tensor one consumer, else None."""
         return self._producers.get(id(tensor)) if self._consumer_counts[id(tensor)] == 1 else None
 
 
@@ -88,7 +88,7 @@ def heads(network: keras.Model) -> list[keras.Operation]:
 def layer_shapes(network: keras.Model, image: tuple[int, int, int]) -> dict[str, tuple[Shape, Shape]]:
     """Return the shapes of the first input and the first output of each layer for an image (h, w, c).
 
-    The network may have a variable input size. Nothing is computed.
+    The input size of the network may be variable. Only shapes are computed.
 
     >>> image = keras.Input((None, None, 3))
     >>> layer_shapes(keras.Model(image, keras.layers.MaxPooling2D(name="pool")(image)), (64, 96, 3))["pool"]
@@ -101,7 +101,7 @@ def layer_shapes(network: keras.Model, image: tuple[int, int, int]) -> dict[str,
             continue
         for node in operation._inbound_nodes:
             if any(id(tensor) not in tensor_shapes for tensor in node.input_tensors):
-                continue  # a call outside this network
+                continue  # this call is outside the network
             args, kwargs = keras.tree.map_structure(
                 partial(_with_static_shape, tensor_shapes), (node.arguments.args, node.arguments.kwargs)
             )
@@ -116,9 +116,9 @@ def _with_static_shape(tensor_shapes: Mapping[int, Shape], leaf: Any) -> Any:
 
 
 def replace_layers(network: keras.Model, replacements: Mapping[str, Replacement]) -> keras.Model:
-    """Copy ``network``, including its weights, with ``replacements`` of layers by name.
+    """Copy ``network``, including its weights, with some layers replaced according to ``replacements``, by layer name.
 
-    Without replacements, return ``network`` itself.
+    Without replacements, ``network`` itself is returned.
 
     >>> image = keras.Input((8, 8, 3), name="image")
     >>> network = keras.Model(image, keras.layers.Dropout(0.5, name="drop")(keras.layers.ReLU(name="relu")(image)))
@@ -140,13 +140,13 @@ def replace_layers(network: keras.Model, replacements: Mapping[str, Replacement]
             copy.set_weights(operation.get_weights())
         return outputs
 
-    # clone_model also compiles the copy of a compiled model, so it gets a model that is not compiled.
+    # clone_model also compiles the copy of a compiled model, so an uncompiled model is passed to it.
     uncompiled = keras.Model(network.input, network.output, name=network.name)
     return keras.models.clone_model(uncompiled, clone_function=lambda operation: operation, call_function=call)
 
 
 def remove_layer(x: keras.KerasTensor, **_: Any) -> keras.KerasTensor:
-    """Replacement that returns the input of the layer."""
+    """Return the input of the layer, as a replacement that removes the layer."""
     return x
 
 
@@ -166,12 +166,12 @@ def rebuild_layer(
     layer_class: type[Any] | None = None,
     **settings: Any,
 ) -> Replacement:
-    """Return a replacement by a layer with other weights and settings.
+    """Return a replacement of a layer by one with other weights and settings.
 
     Args:
-        layer: The layer whose configuration is used.
-        weights: Weights of the new layer.
-        layer_class: Class of the new layer; that of ``layer`` by default.
+        layer: Layer whose configuration is copied.
+        weights: Weights of the new layer, in the order of Keras.
+        layer_class: Class of the new layer; by default, the class of ``layer``.
         **settings: Entries of the configuration to change.
     """
 

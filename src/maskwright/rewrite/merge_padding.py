@@ -1,7 +1,7 @@
 """Merge zero padding into the convolution after it.
 
-At stride 1, a convolution with ``padding="same"`` adds the same number of zeros on each side for every image size. At a
-larger stride the number depends on the size, so such padding layers are kept.
+At stride 1, ``padding="same"`` adds the same number of zeros on each side for every image size. At a larger stride, the
+number depends on the size, so the padding layers are not merged.
 """
 
 from typing import Final
@@ -39,7 +39,7 @@ def padding_replacements(network: keras.Model) -> dict[str, Replacement]:
 
 
 def is_same_padding(padding: keras.Layer, convolution: keras.Layer) -> bool:
-    """Return whether both layers together equal ``convolution`` with ``padding="same"``."""
+    """Return whether both layers together are equal to ``convolution`` with ``padding="same"``."""
     if type(padding) is not layers.ZeroPadding2D or convolution.padding != "valid":
         return False
     if {padding.data_format, convolution.data_format} != {"channels_last"} or set(convolution.strides) != {1}:

@@ -2,9 +2,9 @@
 
 Nearest-neighbour upsampling by r followed by a convolution with a k x k kernel equals a transposed convolution of
 stride r, whose kernel is the full convolution of that kernel with an r x r kernel of ones. For odd k and zero padding
-it is also exact at the borders. It costs (k + r - 1)**2 multiplications per small pixel instead of (k * r)**2, so 16
-instead of 36 for k = 3 and r = 2, and the upsampled feature map is never stored. A convolution of concatenated feature
-maps is the sum of convolutions of each.
+it is also exact at the borders. It costs (k + r - 1)**2 multiplications per small pixel instead of (k * r)**2, which is
+16 instead of 36 for k = 3 and r = 2, and the upsampled feature map is never stored. A convolution of concatenated
+feature maps is the sum of convolutions of each.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from maskwright.rewrite.graph import Graph, Replacement, call_with_weights, remo
 def merge_upsampling(network: keras.Model) -> keras.Model:
     """Copy ``network`` with nearest-neighbour upsampling merged into the convolutions after it.
 
-    An upsampled feature map may be concatenated with others, of which at most one is not upsampled.
+    An upsampled feature map may be concatenated with other feature maps, of which at most one is not upsampled.
 
     >>> image = keras.Input((8, 8, 3))
     >>> x = layers.UpSampling2D(2, name="up")(image)
@@ -45,7 +45,7 @@ def merge_upsampling(network: keras.Model) -> keras.Model:
         if any(upsampling) and upsampling.count(None) <= 1:
             replacements |= {layer.name: remove_layer for layer in (*upsampling, call.layer) if layer}
             channels = [tensor.shape[-1] for tensor in inputs]
-            # The first call that has all inputs takes the place of the convolution.
+            # The first call with all inputs replaces the convolution.
             replaced = (concatenation or call).layer
             replacements[replaced.name] = sum_of_convolutions(call.layer, upsampling, channels=channels)
     return replace_layers(network, replacements)
@@ -69,7 +69,7 @@ def concatenates_channels(layer: keras.Layer) -> bool:
 
 
 def is_nearest_upsampling(layer: keras.Layer) -> bool:
-    """Return whether ``layer`` repeats pixels."""
+    """Return whether ``layer`` upsamples by nearest neighbour."""
     return (
         type(layer) is layers.UpSampling2D and layer.interpolation == "nearest" and layer.data_format == "channels_last"
     )
@@ -81,8 +81,8 @@ def sum_of_convolutions(
     """Return a replacement that applies ``convolution`` to feature maps before upsampling and concatenation.
 
     Args:
-        convolution: A layer for which `can_transpose` is true.
-        upsampling: The upsampling layer of each feature map, or None.
+        convolution: Convolution layer for which `can_transpose` is true.
+        upsampling: Upsampling layer of each feature map, or None for a feature map that is not upsampled.
         channels: Number of channels of each feature map.
     """
 
@@ -107,7 +107,7 @@ def sum_of_convolutions(
 def _convolution_of_part(convolution: layers.Conv2D, up: layers.UpSampling2D | None, *, use_bias: bool) -> keras.Layer:
     """Create the layer that applies ``convolution`` to part of its channels after ``up``, without activation.
 
-    A transposed convolution gets the name of the upsampling layer that it replaces.
+    A transposed convolution has the name of the upsampling layer that it replaces.
     """
     if up is None:
         return layers.Conv2D.from_config(convolution.get_config() | {"use_bias": use_bias, "activation": None})
@@ -123,10 +123,10 @@ def _convolution_of_part(convolution: layers.Conv2D, up: layers.UpSampling2D | N
 
 
 def transposed_kernel(kernel: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the kernel of the transposed convolution that equals upsampling and convolution.
+    """Return the kernel of the transposed convolution that equals upsampling followed by a convolution.
 
     Args:
-        kernel: Kernel of the convolution, (height, width, inputs, outputs).
+        kernel: Kernel of the convolution, of shape (height, width, inputs, outputs).
         size: Upsampling factors of rows and columns.
 
     Returns:

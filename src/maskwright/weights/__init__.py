@@ -1,4 +1,4 @@
-"""Weights from other sources: published files, Keras 2 and PyTorch checkpoints, other numbers of channels.
+"""Weights from other sources: published files, checkpoints of Keras 2 and PyTorch, and other numbers of channels.
 
 Importing this package does not import Keras; its names are imported on first use.
 """

@@ -15,9 +15,9 @@ SHA256_DIGITS: Final = 64
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file at ``base`` + ``name`` whose ``algorithm`` digest starts with ``digest``, in hexadecimal.
+    """A file at ``base`` + ``name`` whose ``algorithm`` digest, in hexadecimal, starts with ``digest``.
 
-    ``digest`` is empty if the publisher states none; then the first downloaded file is the reference.
+    ``digest`` is empty if the publisher does not state one; the first downloaded file is then the reference.
 
     >>> file = PUBLISHED["resnet34", "imagenet", False]
     >>> file.name, file.algorithm, file.classes
@@ -40,7 +40,7 @@ _IMAGE_CLASSIFIERS: Final = "https://github.com/qubvel/classification_models/rel
 _KERAS: Final = "https://storage.googleapis.com/"
 _TORCHVISION: Final = "https://download.pytorch.org/models/"
 
-# Model, data set, classes; the publisher's MD5 of the file with the classifier and of the file without.
+# Entries: model, data set and classes; the publisher's MD5 digests of the files with and without the classifier.
 _LEGACY_ROWS: Final = (
     ("resnet18", "imagenet", 1000, "64da73012bb70e16c901316c201d9803", "318e3ac0cd98d51e917526c9f62f0b50"),
     ("resnet34", "imagenet", 1000, "2ac8277412f65e5d047f255bcbd10383", "8caaa0ad39d927cb8ba5385bf945d582"),
@@ -67,7 +67,8 @@ _LEGACY_ROWS: Final = (
     ("senet154", "imagenet", 1000, "c8eac0e1940ea4d8a2e0b2eb0cdf4e75", "d854ff2cd7e6a87b05a8124cd283e0f2"),
 )
 
-# Model; the start of its file's SHA-256, which the file's name repeats. Each file holds the classifier too.
+# Entries: model; start of the SHA-256 digest of its file, which is part of the file name. Each file contains the
+# classifier.
 _TORCH_ROWS: Final = (
     ("resnet18", "f37072fd"),
     ("resnet34", "b627a593"),
@@ -77,7 +78,8 @@ _TORCH_ROWS: Final = (
 )
 
 _KERNELS: Final = "weights_tf_dim_ordering_tf_kernels"
-# By folder: model; its file without the classifier; its MD5 or SHA-256 in Keras, "" if Keras has none.
+# Entries by folder: model; its file without the classifier; the MD5 or SHA-256 digest stated in Keras, or "" if there
+# is none.
 _KERAS_ROWS: Final = {
     "tensorflow/keras-applications/vgg16/": (
         ("vgg16", f"vgg16_{_KERNELS}_notop.h5", "6d6bbae143d832006294945121d1f1fc"),
@@ -150,7 +152,7 @@ _KERAS_ROWS: Final = {
     ),
 }
 
-Key = tuple[str, str, bool]  # model, data set, whether the classifier is wanted
+Key = tuple[str, str, bool]  # model, data set, and whether the classifier is included
 
 
 def _legacy_files() -> Iterator[tuple[Key, PublishedFile]]:

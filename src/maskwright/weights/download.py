@@ -1,4 +1,4 @@
-"""Download published files into Keras' cache, once, with verified digests. Does not import Keras."""
+"""Download published files once into the cache of Keras, with verified digests and without importing Keras."""
 
 import hashlib
 import os
@@ -39,7 +39,7 @@ class WrongDigest(InputError):
 
 
 class ChangedWeights(InputError):
-    """A file with the published digest that differs from the file accepted earlier."""
+    """A file with the published digest that nevertheless differs from the file accepted earlier."""
 
     text = (
         "{path}: found the SHA-256 {found}; expected {expected}, which was accepted earlier (see {record}). "
@@ -54,46 +54,46 @@ class CacheUnusable(InputError):
 
 
 def cache_folder() -> Path:
-    """Return Keras' folder of published models: ``models`` in ``$KERAS_HOME``, by default ``~/.keras``.
+    """Return the folder in which Keras caches published models: ``models`` in ``$KERAS_HOME``, or else in ``~/.keras``.
 
     >>> cache_folder().name
     'models'
     """
     if home := os.environ.get("KERAS_HOME"):
         return Path(home) / "models"
-    # The same fallback as in Keras, so files that Keras downloaded are found.
+    # This is the same fallback as in Keras, so files that Keras downloaded are found.
     base = Path.home() if os.access(Path.home(), os.W_OK) else Path(gettempdir())
     return base / ".keras" / "models"
 
 
 def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, patience: Patience = Patience()) -> Path:
-    """Return the path of ``file``, after downloading it if ``folder`` does not hold it.
+    """Return the path of ``file`` in ``folder``, after downloading it if it is missing.
 
-    An existing file with the published digest is used, also if another library downloaded it. The SHA-256 of the first
-    accepted file is stored next to it, and a different file is refused later. An interrupted download continues, also
-    in another process. If several processes need the file, one downloads it and the others wait. On a file system
-    without locks, each process downloads the file, and another call does not continue an interrupted download. A
+    An existing file with the published digest is used, even if another library downloaded it. The SHA-256 of the first
+    accepted file is stored next to it, and a different file is refused later. An interrupted download is continued,
+    even in another process. If several processes need the file, one downloads it while the others wait. On a file
+    system without locks, each process downloads the file, and another call does not continue an interrupted download. A
     terminal shows a progress bar, except within `hidden_bars`.
 
     Args:
-        file: An entry of `PUBLISHED`.
-        folder: Target folder; `cache_folder()` if None.
-        patience: Time-outs and number of attempts.
+        file: Published file, an entry of `PUBLISHED`.
+        folder: Folder to download to; by default, `cache_folder()`.
+        patience: Time-outs and number of attempts of the download.
 
     Raises:
         UnreachableWeights: There is no network, or the server does not have the file.
         WrongDigest: The digest of the download is not the published one.
         ChangedWeights: The file has the published digest but differs from the one accepted earlier.
         CacheUnusable: The folder cannot be read or written, or the disk is full.
-        OversizedFile: The server sends more than 1 GiB.
-        UnsafeAddress: The server redirects to an address without https.
+        OversizedFile: The file is larger than 1 GiB.
+        UnsafeAddress: The server redirects to an address that does not use https.
     """
     target = Path(cache_folder() if folder is None else folder) / file.name
     try:
         if not _is_published(target, file, target=target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with _bar(file.name) as progress, _partial_file(target) as part:
-                if not _is_published(target, file, target=target):  # another process may have downloaded it meanwhile
+                if not _is_published(target, file, target=target):  # another process may have downloaded it by now
                     _download(file, target, part, patience=patience, progress=progress)
     except OSError as error:
         raise CacheUnusable(path=target, reason=error.strerror or error) from error
@@ -102,7 +102,7 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
 
 @contextmanager
 def hidden_bars() -> Iterator[None]:
-    """Show no progress bars of downloads while the block runs, in any thread."""
+    """Hide the progress bars of downloads in all threads while the block runs."""
     global _bars_are_hidden
     before, _bars_are_hidden = _bars_are_hidden, True
     try:
@@ -113,7 +113,7 @@ def hidden_bars() -> Iterator[None]:
 
 @contextmanager
 def _partial_file(target: Path) -> Iterator[Path]:
-    """Yield the path of the partial download, which no other process writes while the block runs."""
+    """Yield the path of the partial download, to which no other process writes while the block runs."""
     reasons: list[str] = []
     with locked(target.with_name(f"{target.name}.lock"), busy=None, unsupported=reasons.append):
         if not reasons:
@@ -125,7 +125,7 @@ def _partial_file(target: Path) -> Iterator[Path]:
 
 def _download(file: PublishedFile, target: Path, part: Path, *, patience: Patience, progress: Progress) -> None:
     found = ""
-    for _ in range(1 + part.exists()):  # an earlier partial download may be damaged: then start again once
+    for _ in range(1 + part.exists()):  # if an earlier partial download is damaged, start again once
         try:
             transfer(file.address, part, patience=patience, progress=progress)
         except Unreachable as error:
@@ -151,7 +151,7 @@ def _is_published(path: Path, file: PublishedFile, *, target: Path) -> bool:
         raise ChangedWeights(path=path, found=found["sha256"], expected=recorded[0], record=record)
     if not recorded:
         with suppress(OSError):  # the file is usable even if the folder is read-only
-            record.write_text(f"{found['sha256']}  {target.name}\n", encoding="utf-8")  # as sha256sum reads it
+            record.write_text(f"{found['sha256']}  {target.name}\n", encoding="utf-8")  # in the format of sha256sum
     return True
 
 

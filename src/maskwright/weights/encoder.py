@@ -1,4 +1,4 @@
-"""Load encoder weights, published or from a file, for any number of input channels."""
+"""Load published encoder weights, or those in a file, for any number of input channels."""
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -19,10 +19,10 @@ from maskwright.weights.keras_file import WeightsFile, load_weights
 from maskwright.weights.segmentation_models.load import load_legacy_weights
 from maskwright.weights.torch.file import SUFFIXES, load_resnet_v1
 
-Reader = Callable[..., None]  # (network, file, *, argument): loads a whole file into a whole network
+Reader = Callable[..., None]  # called with (network, file, *, argument) to load a whole file into a whole network
 Load = Callable[[keras.Model], None]
 
-# Readers by suffix; the first match is used.
+# Readers by file suffix; the first match is used.
 READERS: Final[Mapping[str, Reader]] = {
     ".weights.h5": load_weights,
     **dict.fromkeys((".h5", ".hdf5"), load_legacy_weights),
@@ -31,7 +31,7 @@ READERS: Final[Mapping[str, Reader]] = {
 
 
 class UnpublishedFirstUnit(InputError):
-    """Published weights for a form of the network without published weights."""
+    """A request for published weights of a form of the network for which none are published."""
 
     text = (
         "{argument}={given!r}: the published weights of {name} need first_unit='projection'; "
@@ -42,24 +42,24 @@ class UnpublishedFirstUnit(InputError):
 def load_encoder_weights(
     encoder: keras.Model, name: str | None, weights: WeightsFile, *, argument: str = "encoder_weights"
 ) -> None:
-    """Load published weights, which are downloaded once, or a file into ``encoder``.
+    """Load published weights, which are downloaded once, or a weights file into ``encoder``.
 
-    If ``encoder`` has other than three input channels, the weights of its first layers are adapted, see
+    If the number of input channels of ``encoder`` is not three, the weights of its first layers are adapted, see
     `adapt_kernel`.
 
     Args:
-        encoder: A network without a classifier.
-        name: Name of the backbone; None for a network that is not in the table.
-        weights: A published data set, such as ``"imagenet"``, or the path of a file: ``.weights.h5`` from
-            ``save_weights``, ``.h5`` or ``.hdf5`` from Keras 2, or, for the encoders that end in ``_v1``, a PyTorch
-            file with the tensor names of torchvision, see `read_tensors`.
-        argument: Name of ``weights`` in errors.
+        encoder: Network without a classifier.
+        name: Name of the encoder; None for a network that is not in the table of encoders.
+        weights: Name of a data set with published weights, such as ``"imagenet"``, or path of a file: ``.weights.h5``
+            from ``save_weights``, ``.h5`` or ``.hdf5`` from Keras 2, or, for an encoder whose name ends in ``_v1``, a
+            PyTorch file with the tensor names of torchvision, see `read_tensors`.
+        argument: Name of the argument ``weights`` in error messages.
 
     Raises:
         UnknownChoice: ``name`` is unknown.
         WrongArgument: ``weights`` is neither a published data set nor a file.
-        InputError: The file cannot be downloaded or read, or does not fit; see `load_published`, `load_weights`,
-            `load_legacy_weights` and `load_resnet_v1`.
+        InputError: The file cannot be downloaded or read, or does not match the encoder; see `load_published`,
+            `load_weights`, `load_legacy_weights` and `load_resnet_v1`.
     """
     if name is not None and weights in one_of("name", name, BACKBONES).weights:
         load_published(encoder, name, str(weights), argument=argument)
@@ -73,27 +73,27 @@ def load_encoder_weights(
         try:
             _load_adapted(encoder, load)
         except InputError:
-            raise misfit from None  # the first error describes the user's encoder, not its clone
+            raise misfit from None  # the first error names the user's encoder instead of its clone
 
 
 def load_published(
     network: keras.Model, name: str, dataset: str, *, include_top: bool = False, argument: str = "weights"
 ) -> None:
-    """Load published weights into ``network``, the graph of the backbone ``name``.
+    """Load published weights into ``network``, which has the graph of the encoder ``name``.
 
-    If ``network`` has other than three input channels, the weights of its first layers are adapted.
+    If the number of input channels of ``network`` is not three, the weights of its first layers are adapted.
 
     Args:
-        network: The network; with ``include_top`` it has the published number of classes.
-        name: Name of the backbone.
-        dataset: The data set that the weights were trained on.
-        include_top: Whether ``network`` has its classifier.
-        argument: Name of ``dataset`` in errors.
+        network: Network to load the weights into; with ``include_top``, it must have the published number of classes.
+        name: Name of the encoder.
+        dataset: Name of the data set on which the weights were trained.
+        include_top: Whether ``network`` includes a classifier.
+        argument: Name of the argument ``dataset`` in error messages.
 
     Raises:
         UnknownChoice: ``name`` is unknown, or has no published weights for ``dataset``.
         UnpublishedFirstUnit: ``network`` was built with another first unit.
-        InputError: The file cannot be downloaded, see `fetch`, or read, or does not fit.
+        InputError: The file cannot be downloaded (see `fetch`) or read, or does not match the network.
     """
     row = one_of("name", name, BACKBONES)
     datasets = _with_classifier(name) if include_top else row.weights

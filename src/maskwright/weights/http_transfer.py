@@ -1,4 +1,4 @@
-"""Download one URL to one file; an interrupted transfer continues where it ended."""
+"""Download one URL to one file, continuing an interrupted transfer where it stopped."""
 
 import http.client
 import ssl
@@ -18,29 +18,29 @@ from maskwright.errors import InputError
 
 MAX_BYTES: Final = 2**30  # more than twice the largest published file
 CHUNK_BYTES: Final = 2**18
-TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # worth another attempt
+TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that justify another attempt
 
-Progress = Callable[[int, int | None], None]  # bytes received, and the total if the server states it
+Progress = Callable[[int, int | None], None]  # called with the bytes received, and the total if the server states it
 
 
 class UnsafeAddress(InputError):
-    """An address without https."""
+    """An address that does not use https."""
 
     text = "{address}: expected an https address."
 
 
 class OversizedFile(InputError):
-    """A file that is larger than any file of weights."""
+    """A file that is larger than any weights file."""
 
     text = "{address}: found {found:,} bytes or more; expected at most {expected:,}."
 
 
 class Unreachable(Exception):
-    """A failed transfer; its text is the reason."""
+    """A failed transfer, with the reason as its text."""
 
 
 class ConnectionLost(Unreachable):
-    """A connection that ended early; another attempt may succeed."""
+    """A connection that was closed early, so that another attempt may succeed."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Patience:
     """Time-outs and attempts of a transfer.
 
     Attributes:
-        silence: Seconds without data after which a connection counts as lost.
-        attempts: Consecutive connections without new data after which the transfer fails.
-        pause: Seconds before the next attempt; doubled after each attempt without new data.
+        silence: Number of seconds without data after which a connection is considered lost.
+        attempts: Number of consecutive connections without new data after which the transfer fails.
+        pause: Number of seconds before the next attempt, which is doubled after each attempt without new data.
     """
 
     silence: float = 30.0
@@ -59,15 +59,15 @@ class Patience:
 
 
 def transfer(address: str, part: Path, *, patience: Patience, progress: Progress) -> None:
-    """Download the rest of the file at ``address`` to ``part``, or all of it if it changed on the server.
+    """Download the rest of the file at ``address`` to ``part``, or the whole file if it changed on the server.
 
-    The transfer continues only if the ETag or the modification date is unchanged. It is stored next to ``part``, so
-    another process can continue. The caller must verify the content.
+    The transfer is continued only if the ETag or the modification date is unchanged. This value is stored next to
+    ``part``, so that another process can continue the transfer. The caller must verify the content.
 
     Raises:
-        UnsafeAddress: The address, or a redirection, is neither https nor on this machine.
+        UnsafeAddress: The address or a redirection neither uses https nor refers to this machine.
         OversizedFile: The file is larger than `MAX_BYTES`.
-        Unreachable: The server refuses, or all attempts failed.
+        Unreachable: The server refuses the request, or all attempts failed.
         OSError: ``part`` cannot be written.
     """
     _check_address(address)
@@ -79,7 +79,7 @@ def transfer(address: str, part: Path, *, patience: Patience, progress: Progress
             discard(part)
             raise
         except ConnectionLost as lost:
-            # A server may restart and break at the same byte each time, so only new bytes count as progress.
+            # A server may fail at the same byte after every restart, so only new bytes count as progress.
             idle = idle + 1 if _size(part) <= furthest else 0
             furthest = max(furthest, _size(part))
             if idle >= patience.attempts:
@@ -153,7 +153,7 @@ def _reason(reason: object) -> str:
 
 def _validator(response: http.client.HTTPResponse) -> str | None:
     etag = response.headers.get("ETag")
-    # A weak ETag does not guarantee equal bytes.
+    # A weak ETag does not guarantee identical bytes.
     return etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified")
 
 

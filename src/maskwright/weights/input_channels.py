@@ -1,6 +1,6 @@
 """Adapt weights for RGB images to another number of input channels.
 
-The rules are those of timm and segmentation_models_pytorch; they keep the scale of the features.
+The rules are those of timm and segmentation_models_pytorch, which preserve the scale of the features.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +21,7 @@ RGB: Final = 3
 
 
 class UnadaptableWeights(InputError):
-    """A weight that depends on the number of image channels and has no rule."""
+    """A weight that depends on the number of image channels but cannot be adapted by any rule."""
 
     text = (
         "{network}: {weight} has shape {found} for RGB images and {expected} here. Only the kernel of a convolution "
@@ -30,10 +30,11 @@ class UnadaptableWeights(InputError):
 
 
 def adapt_kernel(kernel: Array, channels: int) -> Array:
-    """Adapt a kernel (h, w, 3, filters) for RGB to (h, w, channels, filters).
+    """Adapt a kernel (h, w, 3, filters) for RGB images to (h, w, channels, filters).
 
-    For one channel, the three kernels are added, so a gray image gives the same output as its three copies. For more
-    channels, they are repeated in turn and scaled by 3 / ``channels``, which keeps the magnitude of the sum.
+    For one channel, the kernels of the three channels are added, so the output for a gray image equals that for three
+    copies of it. For more channels, the kernels are repeated in turn and scaled by 3 / ``channels``, which preserves
+    the magnitude of the sum.
 
     >>> adapt_kernel(np.array([1.0, 2.0, 4.0]).reshape(1, 1, 3, 1), 1).ravel()
     array([7.])
@@ -48,8 +49,8 @@ def adapt_kernel(kernel: Array, channels: int) -> Array:
 def adapt_statistics(values: Array, channels: int) -> Array:
     """Adapt the statistics (3,) of a normalisation of RGB images to (channels,).
 
-    For one channel, they are averaged; for more, they are repeated in turn. They are not scaled, since they describe
-    the values of single channels.
+    For one channel, the statistics are averaged; for more channels, they are repeated in turn. They are not scaled
+    because they describe the values of single channels.
 
     >>> adapt_statistics(np.array([1.0, 2.0, 6.0]), 1), adapt_statistics(np.array([1.0, 2.0, 6.0]), 4)
     (array([3.]), array([1., 2., 6., 1.]))
@@ -59,7 +60,8 @@ def adapt_statistics(values: Array, channels: int) -> Array:
     return values[np.arange(channels) % RGB]
 
 
-# Rules by type of layer. Depthwise convolutions have none: their number of outputs depends on the input channels.
+# Rules by type of layer. Depthwise convolutions have no rule because their number of outputs depends on the input
+# channels.
 RULES: Final[Mapping[type[keras.Layer], Callable[[Array, int], Array]]] = {
     layers.Conv2D: adapt_kernel,
     layers.BatchNormalization: adapt_statistics,
@@ -80,18 +82,18 @@ def clone_for_rgb(network: keras.Model) -> keras.Model:
 
 
 def _unbuilt(layer: keras.Layer) -> keras.Layer:
-    if isinstance(layer, keras.Sequential):  # its config stores the number of channels; the stem of ConvNeXt is one
+    if isinstance(layer, keras.Sequential):  # its config stores the number of channels, as for the stem of ConvNeXt
         return keras.Sequential([_unbuilt(inner) for inner in layer.layers], name=layer.name)
     return type(layer).from_config(layer.get_config())
 
 
 def copy_adapted(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of ``source``, a network for RGB, to ``target``, the same graph for other channels.
+    """Copy the weights of ``source``, a network for RGB images, to ``target``, the same graph for other channels.
 
-    Weights whose shapes differ are adapted; the others are copied.
+    Weights whose shapes differ are adapted, and all other weights are copied.
 
     Raises:
-        UnadaptableWeights: A shape differs in more than the input channels. ``target`` is not changed.
+        UnadaptableWeights: A shape differs in more than the input channels; ``target`` is then unchanged.
     """
     pairs = zip(_layers(source), _layers(target), strict=True)
     adapt = partial(_adapted, channels=image_channels(target), network=target.name)
@@ -109,7 +111,7 @@ def _layers(network: keras.Model) -> Iterator[keras.Layer]:
 
 def _adapted(theirs: keras.Variable, ours: keras.Variable, layer: keras.Layer, *, channels: int, network: str) -> Array:
     array: Array = keras.ops.convert_to_numpy(theirs.value)
-    # The input axis of a kernel is the last but one; statistics have one axis.
+    # The input axis of a kernel is the second-to-last axis; statistics have only one axis.
     if theirs.shape != ours.shape and type(layer) in RULES and array.shape[-2:][0] == RGB:
         array = RULES[type(layer)](array, channels)
     if array.shape != tuple(ours.shape):
@@ -135,7 +137,7 @@ def reverse_image_channels(network: keras.Model) -> None:
 
 
 def unit_statistics(pixels: Preprocessing, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and standard deviation per channel, in [0, 1] and RGB order, of a preprocessing.
+    """Return the mean and standard deviation of each channel in a preprocessing, for pixels in [0, 1] in RGB order.
 
     >>> unit_statistics(Preprocessing(channels="BGR", mean=(51.0, 102.0, 255.0), std=(255.0,)), 1)
     ((0.533...,), (1.0,))

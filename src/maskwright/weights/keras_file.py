@@ -23,13 +23,13 @@ class UnusableWeights(InputError):
 
 
 def load_weights(network: keras.Model, file: WeightsFile, *, argument: str) -> None:
-    """Load a file written by ``save_weights`` into ``network``; ``argument`` names ``file`` in errors.
+    """Load a file written by ``save_weights`` into ``network``; ``argument`` is the name of ``file`` in messages.
 
-    The format holds arrays only, so an untrusted file cannot run code.
+    The format stores only arrays, so an untrusted file cannot run code.
 
     Raises:
         MissingWeights: ``file`` is not an existing ``.weights.h5`` file.
-        UnusableWeights: Keras cannot read it, or its arrays do not fit the network.
+        UnusableWeights: Keras cannot read the file, or its arrays do not match the network.
     """
     given = fspath(file) if isinstance(file, PathLike) else file
     if not isinstance(given, str) or not given.endswith(".weights.h5") or not Path(given).is_file():

@@ -1,8 +1,8 @@
-"""Check that the layers of a whole Keras 2 model are connected as in the rebuilt network.
+"""Check that the layers of a whole Keras 2 model are connected in the same way as those of the rebuilt network.
 
 Both graphs are split at the layers that occur in both, matched by name or by their weights. The input of such a layer
-is an expression: layers without a counterpart, applied to layers with one. It must be equal in both graphs. The slices
-of channels that the convolutions of a group take are not compared.
+is an expression, in which layers without a counterpart are applied to layers with one. The expression must be the same
+in both graphs. The channel slices used by the convolutions of a group are not compared.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -26,16 +26,16 @@ from maskwright.weights.segmentation_models.load import match_auto_named_layers
 from maskwright.weights.segmentation_models.names import current_name
 
 COMMUTATIVE: Final = frozenset({"Add", "Multiply"})
-MAX_PRINTED_DEPTH: Final = 3  # operations of an expression in an error
+MAX_PRINTED_DEPTH: Final = 3  # maximum number of nested operations of an expression in an error message
 IMAGE: Final = "the image"
 OUTPUT: Final = "the output"
-SEVERAL_INPUTS: Final = "several inputs"  # head of the expression of a layer with several inputs
+SEVERAL_INPUTS: Final = "several inputs"  # head of the expression for a layer with several inputs
 
-Expression = int  # index in a table of expressions
+Expression = int  # index in the table of expressions
 
 
 class DifferentConnections(InputError):
-    """A whole model with a layer that has other inputs than in segmentation_models."""
+    """A whole model with a layer whose inputs differ from those in segmentation_models."""
 
     text = (
         "{file}: {layer} is connected to {found}; expected {expected} as in the {architecture} on {backbone} of "
@@ -44,12 +44,12 @@ class DifferentConnections(InputError):
 
 
 def check_connections(network: keras.Model, description: Description, legacy: LegacyFile) -> None:
-    """Check that the layers of a whole model are connected as in ``network``.
+    """Check that the layers of a whole model are connected in the same way as those of ``network``.
 
-    The layers themselves must be equal, see `check_layers`.
+    The layers themselves must already be equal, see `check_layers`.
 
     Raises:
-        DifferentConnections: A layer or the output has another input.
+        DifferentConnections: The input of a layer or of the output differs.
         UnknownNetwork: The configuration of the file does not have the format of Keras.
     """
     config = (legacy.config or {})["config"]
@@ -80,7 +80,7 @@ def check_connections(network: keras.Model, description: Description, legacy: Le
 
 
 class _ExpressionTable:
-    """Table of the expressions of both graphs; equal expressions have the same index."""
+    """Table of the expressions in both graphs, in which equal expressions have the same index."""
 
     def __init__(self) -> None:
         self._indices: dict[tuple[Operation | str, tuple[Expression, ...]], Expression] = {}
@@ -91,7 +91,7 @@ class _ExpressionTable:
 
     def apply(self, operations: Sequence[Operation], kind: str, inputs: Sequence[Expression]) -> Expression:
         """Return the index of the ``operations`` of a layer of class ``kind``, applied in turn to ``inputs``."""
-        if kind == "Concatenate" and len(set(inputs)) == 1:  # the slices of one group
+        if kind == "Concatenate" and len(set(inputs)) == 1:  # these inputs are the slices of one group
             return inputs[0]
         inputs = sorted(inputs) if kind in COMMUTATIVE else inputs
         for operation in operations:
@@ -99,7 +99,7 @@ class _ExpressionTable:
         return inputs[0] if len(inputs) == 1 else self.index(SEVERAL_INPUTS, inputs)
 
     def describe(self, expression: Expression, depth: int = MAX_PRINTED_DEPTH) -> str:
-        """Format an expression for an error, with at most ``depth`` nested operations."""
+        """Format an expression for an error message, with at most ``depth`` nested operations."""
         head, inputs = list(self._indices)[expression]
         if not inputs:
             return str(head)
@@ -108,9 +108,9 @@ class _ExpressionTable:
 
 
 def _compared(operations: Iterator[Operation], *, is_shared: bool) -> list[Operation]:
-    """Return the operations to compare, without names of layers and without Lambda layers, which networks lack.
+    """Return the operations to compare, without layer names and without Lambda layers, which rebuilt networks lack.
 
-    A layer in both graphs is represented by its name, so only its activation is returned.
+    A layer that is in both graphs is represented by its name, so only its activation is returned.
     """
     anonymous = [operation._replace(layer="") for operation in operations if operation.kind != "Lambda"]
     return [operation for operation in anonymous[1:] if operation.kind == "Activation"] if is_shared else anonymous
@@ -120,7 +120,7 @@ def _inputs_in_network(
     network: keras.Model, description: Description, shared: Collection[str], table: _ExpressionTable
 ) -> dict[str, Expression]:
     """Return the input of each layer of ``network`` in ``shared``, and of the output, by name."""
-    outputs: dict[int, Expression] = {}  # by id of the tensor
+    outputs: dict[int, Expression] = {}  # expressions by tensor id
     inputs_by_layer: dict[str, Expression] = {}
     for layer in network.layers:
         kind = type(layer).__name__
@@ -144,7 +144,7 @@ def _inputs_in_file(
 ) -> dict[str, Expression]:
     """Return the input of each layer of the file with a counterpart, and of the output, by its name in the file.
 
-    Layers in ``config`` follow the layers that they take inputs from.
+    In ``config``, every layer follows the layers that produce its inputs.
     """
     outputs: dict[str, Expression] = {}
     inputs_by_layer: dict[str, Expression] = {}

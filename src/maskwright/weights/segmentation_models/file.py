@@ -1,4 +1,4 @@
-"""Read a Keras 2 .h5 file, weights only or whole model, as arrays without running code stored in it."""
+"""Read the arrays of a Keras 2 .h5 file, weights only or whole model, without running code stored in it."""
 
 import json
 import math
@@ -20,8 +20,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE: Final = b"PK\x03\x04"
-MAX_BYTES: Final = 4 * 2**30  # of all weights; the largest supported network has 0.6 GiB
-MAX_TEXT_BYTES: Final = 64 * 2**20  # of one attribute
+MAX_BYTES: Final = 4 * 2**30  # maximum size of all weights; the largest supported network has 0.6 GiB
+MAX_TEXT_BYTES: Final = 64 * 2**20  # maximum size of one attribute
 EXPECTED_FORMAT: Final = "a Keras 2 .h5 file written by save_weights or save"
 
 
@@ -61,11 +61,11 @@ class LegacyFile:
     """Content of a Keras 2 file.
 
     Attributes:
-        path: The file.
-        layers: Layers with weights, in the order of the file. Each maps the name of a weight (``kernel``,
+        path: Path of the file.
+        layers: Layers with weights, in the order of the file. Each layer maps the name of a weight (``kernel``,
             ``moving_mean``) to its array.
-        config: Configuration of a whole model, as parsed JSON; None for weights only. No objects are created from it.
-        has_optimizer: Whether the file has an optimizer state, which is not read.
+        config: Configuration of a whole model as parsed JSON, from which no objects are created; None for weights only.
+        has_optimizer: Whether the file contains an optimizer state, which is not read.
     """
 
     path: Path
@@ -80,16 +80,16 @@ def shapes_of(arrays: Arrays) -> dict[str, tuple[int, ...]]:
 
 
 def read_legacy(file: LegacyPath, *, argument: str = "file") -> LegacyFile:
-    """Read the layers of a Keras 2 ``.h5`` file and, of a whole model, its configuration.
+    """Read the layers of a Keras 2 ``.h5`` file and, for a whole model, its configuration.
 
     Args:
         file: Path of the file.
-        argument: Name of ``file`` in errors.
+        argument: Name of the argument ``file`` in error messages.
 
     Raises:
         NotLegacyFile: The file does not exist or has another format.
         DamagedLegacyFile: The file is truncated or inconsistent.
-        UnsafeLegacyFile: The file has links, objects or sizes that Keras 2 does not write.
+        UnsafeLegacyFile: The file contains links, objects or sizes that Keras 2 does not write.
         NestedNetwork: A layer is a model of several layers.
     """
     path = Path(file)
@@ -162,7 +162,7 @@ class _Reader:
 
     def _member(self, group: h5py.Group, name: str, *, part: str) -> h5py.Group | h5py.Dataset:
         member: h5py.Group | h5py.Dataset = group
-        for component in name.split("/"):  # a name such as conv1/conv is a group in a group
+        for component in name.split("/"):  # a name such as conv1/conv denotes a group in a group
             if not isinstance(member, h5py.Group):
                 raise KeyError(f"{part} is missing")
             link = member.get(component, getlink=True)
@@ -196,7 +196,7 @@ class _Reader:
         return group.attrs[name]
 
     def _names(self, group: h5py.Group, name: str, *, part: str) -> list[str]:
-        """Read a list of names. Keras 2 splits it into name0, name1, ... if it exceeds an HDF5 header."""
+        """Read a list of names, which Keras 2 splits into name0, name1, ... if it is too large for an HDF5 header."""
         pieces = [name] if name in group.attrs else [f"{name}{number}" for number in range(len(group.attrs))]
         stored = (self._text(group, piece, part=part) for piece in pieces if piece in group.attrs)
         return [_decoded(text) for texts in stored for text in np.ravel(texts)]

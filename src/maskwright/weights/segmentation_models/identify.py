@@ -1,4 +1,4 @@
-"""Identify the network of a Keras 2 file: architecture, encoder and the arguments of its builder."""
+"""Identify the network in a Keras 2 file, with its architecture, its encoder and the arguments of its builder."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,15 +25,16 @@ class Description:
     """Description of the network in a Keras 2 file.
 
     Attributes:
-        file: The file.
-        architecture: A key of `maskwright.models.ARCHITECTURES`.
-        backbone: Name of the encoder in `maskwright.backbones()`.
-        input_shape: Height, width and channels; height and width are None if the file does not fix them.
+        file: Path of the file.
+        architecture: Name of the architecture, a key of `maskwright.models.ARCHITECTURES`.
+        backbone: Name of the encoder, as in `maskwright.backbones()`.
+        input_shape: Height, width and number of channels of the images; height and width are None if they are variable.
         classes: Number of output channels.
         activation: Name of the output activation; None if the file does not store it.
-        first_unit: ``"identity"`` or ``"projection"`` for a pre-activation ResNet, else None.
-        options: Arguments of the architecture that the file stores.
-        not_stored: Names of arguments that change predictions and that the file, with weights only, does not store.
+        first_unit: Shortcut of the first unit of a pre-activation ResNet, ``"identity"`` or ``"projection"``; otherwise
+            None.
+        options: Arguments of the architecture that are stored in the file.
+        not_stored: Names of arguments that affect predictions but are not stored in a file with weights only.
     """
 
     file: Path
@@ -50,17 +51,17 @@ class Description:
 def identify(file: LegacyPath, *, argument: str = "file") -> Description:
     """Identify the network in a Keras 2 ``.h5`` file.
 
-    Most arguments are inferred from the names and shapes of the layers. A whole model stores the others. A file with
-    weights only does not store the activation and, for a PSPNet, the pooling type and the downsampling factor;
-    ``not_stored`` lists them.
+    Most arguments are inferred from the names and shapes of the layers. The others are stored in a whole model. In a
+    file with weights only, the activation and, for a PSPNet, the pooling type and the downsampling factor are not
+    stored; they are listed in ``not_stored``.
 
     Args:
         file: Path of the file.
-        argument: Name of ``file`` in errors.
+        argument: Name of the argument ``file`` in error messages.
 
     Raises:
         NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: The file cannot be read.
-        UnknownNetwork: The file does not hold a network of segmentation_models.
+        UnknownNetwork: The file does not contain a network of segmentation_models.
         DuplicateLayerName: Two layers of the file have the same name in this package.
 
     >>> identify(".", argument="checkpoint")
@@ -71,12 +72,12 @@ def identify(file: LegacyPath, *, argument: str = "file") -> Description:
 
 
 def describe(legacy: LegacyFile) -> Description:
-    """Identify the network of a file that was already read, see `identify`."""
+    """Identify the network in a file that has already been read, see `identify`."""
     try:
         return _describe(legacy)
     except InputError:
         raise
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # an edited file may lack any part
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # an edited file may be incomplete
         found = f"the layers do not form one network ({type(error).__name__}: {error})"
         raise UnknownNetwork(file=legacy.path, found=found) from error
 
@@ -118,7 +119,7 @@ def _describe(legacy: LegacyFile) -> Description:
 
 
 class _ModelConfig:
-    """Arguments of a whole model that are stored in its configuration only."""
+    """Arguments of a whole model that are stored only in its configuration."""
 
     def __init__(self, legacy: LegacyFile) -> None:
         self._file = legacy.path
@@ -133,11 +134,11 @@ class _ModelConfig:
             raise UnknownNetwork(file=self._file, found=found) from error
 
     def setting(self, layer: str, key: str) -> Any:
-        """Return a setting of a layer, or None if there is no such layer or setting."""
+        """Return a setting of a layer, or None if the layer or the setting does not exist."""
         return self._layers.get(layer, {}).get("config", {}).get(key)
 
     def kind(self, layer: str) -> str | None:
-        """Return the class of a layer, or None if there is no such layer."""
+        """Return the class name of a layer, or None if the layer does not exist."""
         return self._layers.get(layer, {}).get("class_name")
 
     def input_shape(self) -> tuple[int | None, int | None, int]:
@@ -156,14 +157,14 @@ class _ModelConfig:
 
 
 class Decoder(NamedTuple):
-    """Layers that identify a decoder, and functions that read its arguments.
+    """Names of the layers that identify a decoder, and functions that read its arguments.
 
     Attributes:
         unique_layer: Name of a layer that no other decoder has.
-        head: Name of the final convolution; empty for the last automatically named one.
-        shape_options: Infers arguments from the shapes of the layers.
-        config_options: Reads arguments from the configuration of a whole model.
-        not_stored: Names of the arguments that change predictions and are stored in the configuration only.
+        head: Name of the final convolution; empty if it is the last automatically named convolution.
+        shape_options: Function that infers arguments from the shapes of the layers.
+        config_options: Function that reads arguments from the configuration of a whole model.
+        not_stored: Names of the arguments that affect predictions and are stored only in the configuration.
     """
 
     unique_layer: str

@@ -1,7 +1,7 @@
 """Identify the encoder of a Keras 2 file of segmentation_models by the names and shapes of its layers.
 
-A PSPNet has the layers of its encoder only up to the feature map that it uses. Encoders that are equal up to this layer
-give the same network, and the first of them is returned.
+A PSPNet contains the layers of its encoder only up to the feature map that it uses. Encoders that are equal up to this
+layer result in the same network, and the first of them is returned.
 """
 
 import re
@@ -21,8 +21,8 @@ class Member:
     """An encoder of a family.
 
     Attributes:
-        units: Number of units per stage.
-        filters: Numbers of filters, by layer, that distinguish the encoder from others with the same units.
+        units: Number of units in each stage.
+        filters: Number of filters, by layer name, that distinguishes the encoder from others with the same units.
     """
 
     units: Units = ()
@@ -44,8 +44,8 @@ class Family:
 
     Attributes:
         unique_layer: Name of a layer that no other family has.
-        unit_pattern: Pattern of a layer that each unit has once; its first group is the stage.
-        members: Encoders of the family by name.
+        unit_pattern: Pattern of the name of a layer that each unit has once; its first group is the stage.
+        members: Encoders of the family, by name.
         stem: Name of the first layer with weights, which determines the number of input channels.
     """
 
@@ -103,9 +103,9 @@ FAMILIES: Final = (
     Family("block35_1_conv", "", {"inceptionresnetv2": Member()}, ""),
 )
 
-# Encoders whose layers are all named automatically are identified by the first kernel and, for a cardinality of 32, by
-# a slice of the first grouped convolution. The units of a stage are counted by their squeeze-and-excitation gates,
-# which have as many output channels as the stage.
+# Encoders with only automatically named layers are identified by the first kernel and, for a cardinality of 32, by a
+# slice of the first grouped convolution. The units of a stage are counted by their squeeze-and-excitation gates, which
+# have as many output channels as the stage.
 STAGE_CHANNELS: Final = (256, 512, 1024, 2048)
 GROUP_SLICE: Final = (3, 3, 4, 4)
 
@@ -122,8 +122,9 @@ def identify_encoder(named: Layers, auto_named: Layers) -> IdentifiedEncoder | N
     """Return the encoder with these layers, or None if segmentation_models has none.
 
     Args:
-        named: Shapes of the weights of layers with a given name, by their names in this package.
-        auto_named: Shapes of the weights of automatically named layers, by type, and by order of creation within it.
+        named: Shapes of the weights of layers with given names, by their names in this package.
+        auto_named: Shapes of the weights of automatically named layers, by type and, for each type, in order of
+            creation.
     """
     kernels = [shapes["kernel"] for shapes in auto_named.values() if len(shapes.get("kernel", ())) == 4]
     for family in FAMILIES:

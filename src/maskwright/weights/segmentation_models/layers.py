@@ -13,7 +13,7 @@ from maskwright.networks.cell_pooling import CellPooling, ResizeLike
 from maskwright.weights.segmentation_models.identify import Description, UnknownNetwork
 from maskwright.weights.segmentation_models.names import current_name
 
-# Settings that change predictions and cannot be inferred from weights, with the defaults of Keras.
+# Settings, with the defaults of Keras, that affect predictions and cannot be inferred from weights.
 POOLING: Final[Mapping[str, object]] = {"pool_size": (2, 2), "strides": (2, 2), "padding": "valid"}
 CONVOLUTION: Final[Mapping[str, object]] = {"strides": (1, 1), "dilation_rate": (1, 1), "padding": "valid"}
 SETTINGS: Final[Mapping[str, Mapping[str, object]]] = {
@@ -33,9 +33,9 @@ INFERENCE_NO_OPS: Final = frozenset({"InputLayer", "Dropout", "FixedDropout", "S
 # Keras 3 pads in a separate layer of these encoders where segmentation_models pads in the convolution, or vice versa.
 BACKBONES_WITH_OTHER_PADDING: Final = ("mobilenet", "efficientnet")
 # Lambda layers of segmentation_models slice channels, add an axis before a gate, or compute the weighted sums of
-# InceptionResNetV2. They are identified by their arguments and by the packages that define them, if the file names one.
+# InceptionResNetV2. They are identified by their arguments and, if the file names it, by the package that defines them.
 LAMBDA_PACKAGES: Final = ("classification_models", "segmentation_models", "keras_applications")
-EXPAND_DIMS_SETTINGS: Final = (("channels_axis", 3),)  # of the Lambda layer that adds an axis before a gate
+EXPAND_DIMS_SETTINGS: Final = (("channels_axis", 3),)  # arguments of the Lambda layer that adds an axis before a gate
 
 
 class UnexpectedLayer(InputError):
@@ -60,9 +60,9 @@ class Operation(NamedTuple):
     """A computation of a layer.
 
     Attributes:
-        layer: Name of the layer if the file and the network both have it, else empty.
-        kind: Class of the layer.
-        settings: Settings that change predictions.
+        layer: Name of the layer if it is in both the file and the network, else empty.
+        kind: Class name of the layer.
+        settings: Settings that affect predictions.
     """
 
     layer: str
@@ -76,16 +76,16 @@ class Operation(NamedTuple):
 def check_layers(network: keras.Model, description: Description, layer_configs: Collection[Mapping[str, Any]]) -> None:
     """Check that the layers of a whole model have the same types and settings as those of ``network``.
 
-    Weights determine neither the layers without weights nor settings such as strides.
+    This check is needed because weights determine neither the layers without weights nor settings such as strides.
 
     Args:
-        network: The rebuilt network.
+        network: Network that was rebuilt from the description.
         description: Description of the network in the file.
-        layer_configs: Layers in the configuration of the file.
+        layer_configs: Configurations of the layers in the file.
 
     Raises:
-        UnexpectedLayer: The file has another layer, or a layer with other settings.
-        MissingLayers: The file lacks a layer.
+        UnexpectedLayer: The file contains a layer that is not in ``network``, or a layer with different settings.
+        MissingLayers: A layer of ``network`` is missing in the file.
         UnknownNetwork: The configuration of the file does not have the format of Keras.
     """
     try:
@@ -113,7 +113,7 @@ def check_layers(network: keras.Model, description: Description, layer_configs: 
 
     context = {"file": description.file, "architecture": description.architecture, "backbone": description.backbone}
     if unexpected := found - expected:
-        # Added layers come last in a file.
+        # Added layers are last in a file.
         layer, operation = next((name, item) for name, item in reversed(named_operations) if item in unexpected)
         raise UnexpectedLayer(**context, layer=layer, operation=operation)
     if missing := expected - found:
@@ -122,7 +122,7 @@ def check_layers(network: keras.Model, description: Description, layer_configs: 
 
 
 def shared_names(network: keras.Model, layer_configs: Collection[Mapping[str, Any]]) -> set[str]:
-    """Return the given names, as in this package, of layers that both the file and ``network`` have."""
+    """Return the given names, as used in this package, of the layers in both the file and ``network``."""
     names = ((layer["config"]["name"], layer["class_name"]) for layer in layer_configs)
     given_names = {current_name(name) for name, kind in names if not _is_auto_name(name, kind)}
     return given_names & {layer.name for layer in network.layers}
@@ -140,13 +140,13 @@ def has_equal_padding_layers(description: Description) -> bool:
 def file_operations(
     layer: str, kind: str, settings: Mapping[str, Any], *, compare_padding: bool
 ) -> Iterator[Operation]:
-    """Yield the operations of a layer of the file. An activation in a convolution is an operation of its own.
+    """Yield the operations of a layer in the file, with the activation of a convolution as a separate operation.
 
     Args:
-        layer: Name of the layer in the operations.
-        kind: Class of the layer.
+        layer: Name of the layer to store in the operations.
+        kind: Class name of the layer.
         settings: Configuration of the layer.
-        compare_padding: Whether operations include padding.
+        compare_padding: Whether the operations include padding.
     """
     if kind in INFERENCE_NO_OPS or (kind == "ZeroPadding2D" and not compare_padding):
         return
@@ -165,7 +165,7 @@ def file_operations(
 
 
 def _normalised(value: Any) -> Any:
-    """Return a setting in a form that is equal for Keras 2 and Keras 3."""
+    """Return a setting in a form that is the same for Keras 2 and Keras 3."""
     if isinstance(value, list | tuple):
         return tuple(map(_normalised, value))
     if isinstance(value, float):  # some values were stored as float32
@@ -176,7 +176,7 @@ def _normalised(value: Any) -> Any:
 def network_operations(
     name: str, layer: keras.Layer, network: keras.Model, description: Description
 ) -> Iterator[Operation]:
-    """Yield the operations of a layer of ``network`` as `file_operations` does for the same layer in a file."""
+    """Yield the operations of a layer of ``network``, as `file_operations` does for the same layer in a file."""
     kind, settings = type(layer).__name__, layer.get_config()
     compare_padding = has_equal_padding_layers(description)
     if layer is network.layers[-1]:  # the caller may have replaced the stored activation
@@ -204,7 +204,7 @@ def network_operations(
 
 
 def _pool_size(layer: str, description: Description) -> tuple[int, ...]:
-    """Return height and width of a pooling cell of a PSPNet, in pixels of the encoder's feature map."""
+    """Return the height and width of a pooling cell of a PSPNet, in pixels of the feature map of the encoder."""
     cells = int(layer.removeprefix("psp_level").split("_")[0])
     factor = description.options["downsample_factor"]
     return tuple((side or 0) // (factor * cells) for side in description.input_shape[:2] if isinstance(factor, int))

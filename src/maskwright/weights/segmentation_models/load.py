@@ -1,4 +1,4 @@
-"""Load the weights of a Keras 2 file into a network. All layers must match; otherwise nothing is changed."""
+"""Load the weights of a Keras 2 file into a network if all layers match; otherwise, nothing is changed."""
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from maskwright.errors import InputError
 from maskwright.weights.segmentation_models.file import Arrays, LegacyFile, LegacyPath, Shapes, read_legacy, shapes_of
 from maskwright.weights.segmentation_models.names import current_name, parse_auto_name, rename_layers
 
-MAX_LISTED_LAYERS: Final = 5  # in one error
+MAX_LISTED_LAYERS: Final = 5  # maximum number in one error message
 AUTO_NAMED_TYPES: Final[Mapping[str, type[keras.Layer]]] = {  # prefix of an automatic name -> type of the layer
     "batch_normalization": layers.BatchNormalization,
     "conv2d": layers.Conv2D,
@@ -23,11 +23,11 @@ AUTO_NAMED_TYPES: Final[Mapping[str, type[keras.Layer]]] = {  # prefix of an aut
     "depthwise_conv2d": layers.DepthwiseConv2D,
 }
 
-Signature = tuple[str, frozenset[tuple[str, tuple[int, ...]]]]  # prefix of the name, shapes of the weights
+Signature = tuple[str, frozenset[tuple[str, tuple[int, ...]]]]  # prefix of the name, and shapes of the weights
 
 
 class LayerMismatch(InputError):
-    """A layer whose weights have other shapes in the file than in the network."""
+    """A layer whose weights in the file differ in shape from those in the network."""
 
     text = "{file}: layer {layer} has {found}; the network {network} expects {expected}."
 
@@ -42,19 +42,20 @@ def load_legacy_weights(network: keras.Model, file: LegacyPath, *, argument: str
     """Load a Keras 2 ``.h5`` file of the same network into ``network``.
 
     Layers are matched by name. Layers that Keras named automatically (``conv2d_12``) are matched in the order of their
-    creation, each with the next layer of ``network`` of the same type and shapes. Consecutive ones that are the slices
-    of a grouped convolution are concatenated. An optimizer state is not read. After an error, ``network`` is unchanged.
+    creation, each with the next layer of ``network`` that has the same type and shapes. Consecutive layers that are the
+    slices of a grouped convolution are concatenated. An optimizer state is not read. If an error is raised, ``network``
+    is unchanged.
 
     Args:
-        network: A network with the layers that were saved.
-        file: Path of the file, weights only or whole model.
-        argument: Name of ``file`` in errors.
+        network: Network with the same layers as the saved network.
+        file: Path of a file with weights only or with a whole model.
+        argument: Name of the argument ``file`` in error messages.
 
     Raises:
         NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: The file cannot be read.
-        LayerMismatch: The shapes of a layer differ.
+        LayerMismatch: The shapes of the weights of a layer differ.
         DuplicateLayerName: Two layers of the file have the same name in this package.
-        DifferentLayers: The file or the network has layers that the other lacks.
+        DifferentLayers: Some layers exist only in the file or only in the network.
 
     >>> load_legacy_weights(keras.Sequential(), "missing.h5")
     Traceback (most recent call last):
@@ -64,17 +65,17 @@ def load_legacy_weights(network: keras.Model, file: LegacyPath, *, argument: str
 
 
 def load_layers(network: keras.Model, legacy: LegacyFile) -> None:
-    """Load a file that was already read into ``network``, see `load_legacy_weights`."""
+    """Load the content of a file that has already been read into ``network``, see `load_legacy_weights`."""
     for variable, array in list(_assignments(network, legacy)):  # the list is complete before the first assignment
         variable.assign(array)
 
 
 def layers_in_creation_order(network: keras.Model) -> list[keras.Layer]:
-    """Return the layers of ``network`` with weights, branch by branch, each branch from the input on.
+    """Return the layers of ``network`` that have weights, branch by branch, and each branch from the input onwards.
 
-    Where branches are merged, they follow in the order of the inputs of the merge. Keras sorts layers by their distance
-    from the output, which mixes parallel branches. The order returned here equals the order of creation among layers
-    of equal shapes.
+    Where branches are merged, they are in the order of the inputs of the merge. Keras sorts layers by their distance
+    from the output, which mixes parallel branches. Among layers of equal shapes, the order returned here equals the
+    order of creation.
     """
     sources = {
         id(tensor): operation for operation in network.operations for tensor in keras.tree.flatten(operation.output)
@@ -96,7 +97,8 @@ def layers_in_creation_order(network: keras.Model) -> list[keras.Layer]:
 def match_auto_named_layers(network: keras.Model, legacy: LegacyFile) -> dict[str, tuple[str, ...]]:
     """Return the automatically named layers of the file by the name of the matching layer of ``network``.
 
-    Several layers are the slices of a grouped convolution. Layers of ``network`` without a match are left out.
+    If several layers match one layer of ``network``, they are the slices of a grouped convolution. Layers of
+    ``network`` without a match are omitted.
     """
     named = {current_name(name) for name in legacy.layers if not parse_auto_name(name)}
     auto_named = _AutoNamedLayers(
@@ -172,7 +174,7 @@ class _AutoNamedLayers:
             self._queues[prefix, frozenset(shapes_by_layer[name].items())].append(name)
 
     def pop_match(self, layer: keras.Layer) -> tuple[str, ...]:
-        """Remove and return the next layer that matches ``layer``, or the slices of a grouped one; empty if too few."""
+        """Remove and return the next match of ``layer``, or all slices of a grouped one; empty if there are too few."""
         groups = getattr(layer, "groups", 1)
         shapes = frozenset((name, (*shape[:-1], shape[-1] // groups)) for name, shape in _shapes(layer).items())
         prefix = next((prefix for prefix, kind in AUTO_NAMED_TYPES.items() if isinstance(layer, kind)), "")

@@ -10,7 +10,7 @@ import numpy as np
 from maskwright.errors import InputError
 from maskwright.weights.segmentation_models.file import Arrays
 
-# Keras names layers without a given name in the order of their creation: conv2d, conv2d_1, conv2d_2, ...
+# Keras numbers layers without a given name in the order of their creation: conv2d, conv2d_1, conv2d_2, ...
 AUTO_NAME: Final = re.compile(r"(conv2d|conv2d_transpose|depthwise_conv2d|batch_normalization|dense)(?:_(\d+))?")
 
 # Decoder layers in the first releases of segmentation_models -> their names in later releases and in this package.
@@ -28,7 +28,7 @@ class DuplicateLayerName(InputError):
 
 
 def parse_auto_name(name: str) -> tuple[str, int] | None:
-    """Return type and number of a layer that Keras named automatically, or None for a given name.
+    """Return the type and number of a layer that Keras named automatically, or None for a given name.
 
     >>> parse_auto_name("batch_normalization_12"), parse_auto_name("conv2d"), parse_auto_name("conv0")
     (('batch_normalization', 12), ('conv2d', 0), None)
@@ -40,7 +40,7 @@ def parse_auto_name(name: str) -> tuple[str, int] | None:
 def current_name(name: str) -> str:
     """Return the name in this package of the layer that a Keras 2 file calls ``name``.
 
-    Keras 3 allows no slashes in names, so the ``conv1/conv`` of keras_applications is ``conv1_conv`` in Keras 3.
+    Keras 3 does not allow slashes in names, so the ``conv1/conv`` of keras_applications is ``conv1_conv`` in Keras 3.
 
     >>> current_name("conv1/conv"), current_name("decoder_stage0_bn2"), current_name("stage1_unit1_conv1")
     ('conv1_conv', 'decoder_stage0b_bn', 'stage1_unit1_conv1')
@@ -54,8 +54,8 @@ def current_name(name: str) -> str:
 def rename_layers(layers: Mapping[str, Arrays], *, file: Path) -> dict[str, Arrays]:
     """Return the layers of ``file`` by their names in this package, with redundant biases merged.
 
-    In the first releases of segmentation_models, decoder convolutions have a bias also before a batch normalisation.
-    The bias is moved into the mean of the normalisation: (x + bias) - mean = x - (mean - bias).
+    In the first releases of segmentation_models, decoder convolutions have a bias even before batch normalisation. The
+    bias is moved into the mean of the normalisation: (x + bias) - mean = x - (mean - bias).
 
     Raises:
         DuplicateLayerName: Two layers have the same name in this package.
@@ -71,7 +71,7 @@ def rename_layers(layers: Mapping[str, Arrays], *, file: Path) -> dict[str, Arra
             if not (name.startswith("decoder_stage") and name.endswith("_bn") and "bias" in renamed.get(conv, {})):
                 continue
             mean, bias = norm.get("moving_mean"), renamed[conv]["bias"]
-            if mean is not None and mean.shape == bias.shape:  # loading reports other shapes as an error
+            if mean is not None and mean.shape == bias.shape:  # other shapes are reported as an error during loading
                 renamed[name] = {**norm, "moving_mean": np.subtract(mean, bias)}
                 renamed[conv] = {key: array for key, array in renamed[conv].items() if key != "bias"}
     return renamed

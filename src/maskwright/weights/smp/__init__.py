@@ -1,1 +1,1 @@
-"""Checkpoints of segmentation_models_pytorch, read and written."""
+"""Reading and writing of checkpoints of segmentation_models_pytorch."""

@@ -1,6 +1,6 @@
-"""Architectures that both segmentation_models_pytorch (smp) and this package have.
+"""Architectures that exist in both segmentation_models_pytorch (smp) and this package.
 
-Source: segmentation_models_pytorch 0.6.0, the names and shapes of its tensors and the arguments of its classes.
+Source: names and shapes of the tensors, and arguments of the classes, in segmentation_models_pytorch 0.6.0.
 """
 
 import re
@@ -19,7 +19,7 @@ from maskwright.networks.smp_linknet import build_smp_linknet
 from maskwright.networks.unet import build_unet
 from maskwright.networks.unetplusplus import build_unetplusplus
 
-Shapes = Mapping[str, tuple[int, ...]]  # of tensors, by name
+Shapes = Mapping[str, tuple[int, ...]]  # shapes of tensors by name
 Options = Mapping[str, Any]  # arguments of smp's classes by name
 SupportedValues = Mapping[str, Sequence[object]]  # arguments of smp's classes -> supported values
 
@@ -30,13 +30,13 @@ class Architecture:
 
     Attributes:
         unique_tensor: Name of a tensor that no other supported class has.
-        read_options: Infers arguments of smp's class from the shapes of tensors.
-        build: Builds the network.
-        arguments: Names of arguments in smp -> names of the arguments of ``build``.
-        supported: Supported values of smp's arguments.
-        skips: Names of the layers for skip connections.
+        read_options: Function that infers arguments of smp's class from the shapes of tensors.
+        build: Function that builds the network.
+        arguments: Mapping from the names of smp's arguments to those of the arguments of ``build``.
+        supported: Supported values of smp's arguments, by name.
+        skips: Names of the encoder layers whose outputs are the skip connections.
         output_stride: Output stride of the encoder.
-        unused_tensors: Tensors that smp stores but does not compute with.
+        unused_tensors: Function that returns the tensors that smp stores but does not use.
     """
 
     unique_tensor: str
@@ -50,7 +50,7 @@ class Architecture:
 
 
 def matched_numbers(pattern: str, shapes: Shapes) -> set[str]:
-    """Return what the first group of ``pattern`` matches in the names of tensors."""
+    """Return the strings that the first group of ``pattern`` matches in the names of tensors."""
     return {match[1] for name in shapes if (match := re.fullmatch(pattern, name))}
 
 
@@ -69,7 +69,7 @@ def _unet_options(shapes: Shapes, *, block: str) -> Options:
 
 
 def _unused_unet_tensors(options: Options, *, block: str) -> Shapes:
-    """Return the attention of the skip connection in the last block, which has no skip connection."""
+    """Return the tensors of the skip attention in the last block, which has no skip connection."""
     if options["decoder_attention_type"] is None:
         return {}
     *_, width, _ = options["decoder_channels"]
@@ -101,7 +101,7 @@ def _deeplab_options(shapes: Shapes) -> Options:
     }
 
 
-# Supported values of arguments in smp's config.json; arguments that are not listed do not change predictions.
+# Supported values of arguments in smp's config.json; arguments that are not listed do not affect predictions.
 COMMON: Final[dict[str, Sequence[object]]] = {
     "encoder_depth": (5,),
     "aux_params": (None,),

@@ -12,7 +12,7 @@ from maskwright.networks.resnet_v1 import ResNet18V1, ResNet34V1, ResNet50V1, Re
 from maskwright.weights.smp.architectures import ARCHITECTURES, Options, Shapes, matched_numbers
 from maskwright.weights.torch.names import Source
 
-# Units per stage, and whether they are bottlenecks -> name of the encoder in smp, and its builder.
+# Number of units per stage and whether they are bottlenecks -> name of the encoder in smp and its builder.
 ENCODERS: Final[Mapping[tuple[tuple[int, ...], bool], tuple[str, Callable[..., keras.Model]]]] = {
     ((2, 2, 2, 2), False): ("resnet18", ResNet18V1),
     ((3, 4, 6, 3), False): ("resnet34", ResNet34V1),
@@ -30,7 +30,7 @@ class UnknownSmpNetwork(InputError):
 
 @dataclass(frozen=True)
 class SmpNetwork:
-    """Description of a network of smp, without its final activation."""
+    """Description of a network in smp, without its final activation."""
 
     architecture: str
     encoder: str
@@ -40,13 +40,13 @@ class SmpNetwork:
 
     @property
     def config(self) -> dict[str, Any]:
-        """Content of ``config.json`` for smp's ``from_pretrained``: name and arguments of the class."""
+        """Content of ``config.json`` for smp's ``from_pretrained``: the name and the arguments of the class."""
         encoder = {"encoder_name": self.encoder, "encoder_weights": None, "in_channels": self.channels}
         return {"_model_class": self.architecture, **encoder, "classes": self.classes, **self.options}
 
     @property
     def unused_tensors(self) -> Shapes:
-        """Tensors that smp stores but does not compute with."""
+        """Tensors that smp stores but does not use."""
         return ARCHITECTURES[self.architecture].unused_tensors(self.options)
 
     def build(self, activation: Activation) -> keras.Model:
@@ -59,12 +59,12 @@ class SmpNetwork:
 
 
 def identify(shapes: Shapes, *, architecture: str | None = None, source: Source) -> SmpNetwork:
-    """Identify the network from the names and shapes of its tensors.
+    """Identify a network from the names and shapes of its tensors.
 
     Args:
         shapes: Shapes of the tensors by name.
-        architecture: A key of `ARCHITECTURES`; None infers it.
-        source: The fields ``argument`` and ``given`` of errors.
+        architecture: Name of the architecture, a key of `ARCHITECTURES`; None infers it.
+        source: Fields ``argument`` and ``given`` of error messages.
 
     Raises:
         UnknownChoice: ``architecture`` is unknown.

@@ -22,13 +22,13 @@ from maskwright.weights.torch.file import TorchFile, read_tensors
 from maskwright.weights.torch.names import Source, Tensors, load_tensors, module_of, tensors_of
 
 FAMILY: Final = "segmentation_models_pytorch's {}"
-ACTIVATIONS: Final = {"linear": None, "sigmoid": "sigmoid", "softmax": "softmax2d"}  # Keras' names -> smp's
+ACTIVATIONS: Final = {"linear": None, "sigmoid": "sigmoid", "softmax": "softmax2d"}  # name in Keras -> name in smp
 HUB_WEIGHTS, HUB_CONFIG = "model.safetensors", "config.json"
 MAX_CONFIG_CHARACTERS: Final = 2**20
 
 
 class NotForSmp(InputError):
-    """A network that would compute a different function in smp."""
+    """A network whose counterpart in smp computes a different function."""
 
     text = "network {network}: the layer {layer} has {found}; expected {expected} as in {family}."
 
@@ -38,24 +38,24 @@ def load_smp(
 ) -> keras.Model:
     """Load an smp checkpoint of a Unet, UnetPlusPlus, FPN, Linknet or DeepLabV3Plus on a ResNet encoder.
 
-    Encoder (18, 34, 50, 101 or 152 layers), classes, input channels and widths are inferred from the tensors. The
-    network takes images (n, height, width, channels), normalised as described in this module, and returns
-    (n, height, width, classes) in float32.
+    The depth of the encoder (18, 34, 50, 101 or 152 layers) and the numbers of classes, input channels and filters are
+    inferred from the tensors. The input of the network is images (n, height, width, channels), normalised as described
+    in this module, and its output is (n, height, width, classes) in float32.
 
-    Interpolation, atrous rates and output stride are not stored in tensors; smp's defaults are assumed. If smp's
-    ``config.json`` is next to ``model.safetensors``, it is read, and unsupported values are errors.
+    The interpolation, the atrous rates and the output stride are not stored in tensors, so smp's defaults are assumed.
+    If smp's ``config.json`` is next to ``model.safetensors``, it is read, and unsupported values are errors.
 
     Args:
-        file: A state dict, see `read_tensors`, or a folder written by smp's ``save_pretrained``.
+        file: Path of a state dict, see `read_tensors`, or of a folder written by smp's ``save_pretrained``.
         architecture: Name of smp's class; None infers it.
-        activation: ``"sigmoid"``, ``"softmax"``, or ``"linear"`` for logits. None uses that of ``config.json``, or
-            else ``"sigmoid"`` for one class and ``"softmax"`` for several.
-        argument: Name of ``file`` in errors.
+        activation: Activation of the output: ``"sigmoid"``, ``"softmax"``, or ``"linear"`` for logits. None selects the
+            activation in ``config.json``, or else ``"sigmoid"`` for one class and ``"softmax"`` for several.
+        argument: Name of the argument ``file`` in error messages.
 
     Raises:
         UnknownChoice: ``architecture`` or ``activation`` is unknown.
-        UnknownSmpNetwork: The file does not hold a supported network.
-        TensorMismatch: Tensors are missing, unexpected or of another shape.
+        UnknownSmpNetwork: The file does not contain a supported network.
+        TensorMismatch: A tensor is missing, is unexpected or has another shape.
         InputError: The file cannot be read, see `read_tensors`.
     """
     if activation is not None:
@@ -78,18 +78,18 @@ def load_smp(
 def save_smp(network: keras.Model, file: str | PathLike[str]) -> None:
     """Save ``network`` as a state dict that smp's class of the same name loads with ``strict=True``.
 
-    Build the class with ``activation=None`` for logits, or with the activation of ``network``. Dropout is not stored. A
-    different epsilon of a batch normalisation is compensated in the stored variance.
+    In smp, build the class with ``activation=None`` for logits, or with the activation of ``network``. Dropout is not
+    stored. If the epsilon of batch normalisation differs, the difference is compensated in the stored variance.
 
     Args:
-        network: A network of an architecture of `load_smp` on a ``resnet*_v1`` encoder.
-        file: The ``.safetensors`` file; an existing one is replaced.
+        network: Network with an architecture that `load_smp` supports, on a ``resnet*_v1`` encoder.
+        file: Path of the ``.safetensors`` file to write; an existing file is replaced.
 
     Raises:
-        NoCounterpart: smp does not have a layer of the network.
-        NotForSmp: smp has another form of a layer.
-        UnknownSmpNetwork: smp has no such encoder or size.
-        EpsilonTooSmall: A variance cannot compensate the difference of two epsilons.
+        NoCounterpart: A layer of the network does not exist in smp.
+        NotForSmp: A layer has another form in smp.
+        UnknownSmpNetwork: The encoder or one of its sizes does not exist in smp.
+        EpsilonTooSmall: A variance cannot compensate for the difference between two epsilons.
         WrongArgument: ``network`` is not a functional model, or ``file`` does not end in ``.safetensors``.
         MissingPackage: safetensors is not installed.
 
@@ -147,7 +147,7 @@ def _to_smp(network: keras.Model) -> tuple[Tensors, Mapping[str, Any]]:
 
 
 def _best_match(network: keras.Model) -> str:
-    """Return the architecture of smp whose rules match most layers with weights."""
+    """Return the architecture of smp whose rules match the largest number of layers with weights."""
     names = [layer.name for layer in network.layers if layer.weights]
     return max(RULES, key=lambda architecture: sum(module_of(name, RULES[architecture]) is not None for name in names))
 
@@ -162,7 +162,7 @@ def _write(tensors: Tensors, path: Path) -> None:
 
 
 def _read_config(path: Path, description: SmpNetwork, *, source: Source) -> Mapping[str, Any]:
-    """Read and check ``config.json`` next to the weights at ``path``; empty if there is none."""
+    """Read and check the ``config.json`` next to the weights at ``path``; return an empty mapping if there is none."""
     config_file = path.with_name(HUB_CONFIG)
     if path.name != HUB_WEIGHTS or not config_file.is_file():
         return {}
@@ -179,6 +179,6 @@ def _read_config(path: Path, description: SmpNetwork, *, source: Source) -> Mapp
 
 
 def _activation_of(config: Mapping[str, Any]) -> str | None:
-    """Return Keras' name of the activation in smp's ``config``, or None."""
+    """Return the Keras name of the activation in smp's ``config``, or None if there is none."""
     by_smp_name = {"softmax": "softmax", **{theirs: ours for ours, theirs in ACTIVATIONS.items() if theirs}}
     return by_smp_name.get(config.get("activation") or "")

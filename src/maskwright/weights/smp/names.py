@@ -24,7 +24,7 @@ def _separable(layer: str, module: str) -> Rules:
 
 
 def _unet_block(layer: str, module: str) -> Rules:
-    attention = rf"{module}.attention\2.attention"  # the first group is the name of the block
+    attention = rf"{module}.attention\2.attention"  # the first group of the pattern is the name of the block
     return {
         **_conv_and_norm(f"{layer}a", f"{module}.conv1"),
         **_conv_and_norm(f"{layer}b", f"{module}.conv2"),

@@ -1,4 +1,4 @@
-"""Compare the graphs of two networks: whether they compute the same function of the same weights."""
+"""Comparison of the graphs of two networks, to check that they compute the same function of the same weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,18 +6,18 @@ from typing import Final
 
 import keras
 
-# Settings that do not change predictions for given weights.
+# Settings that do not affect the predictions for given weights.
 IGNORED_SETTINGS: Final = frozenset(
     {"name", "trainable", "dtype", "momentum", "batch_shape", "seed", "activity_regularizer"}
 )
 IGNORED_SUFFIXES: Final = ("_initializer", "_regularizer", "_constraint")
-COMPENSATED_SETTINGS: Final = {"BatchNormalization": "epsilon"}  # the caller adapts the variance
+COMPENSATED_SETTINGS: Final = {"BatchNormalization": "epsilon"}  # the caller adapts the variance instead
 TRAINING_ONLY: Final = frozenset({"Dropout", "SpatialDropout2D"})
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer of a graph; ``settings`` include its inputs as indices of nodes."""
+    """A layer of a graph, whose ``settings`` include its inputs as indices of nodes."""
 
     name: str
     kind: str
@@ -34,10 +34,10 @@ class Difference:
 
 
 def first_difference(network: keras.Model, expected: keras.Model) -> Difference | None:
-    """Return the first layer of ``network`` that computes something else than in ``expected``, or None.
+    """Return the first layer of ``network`` that computes a different function than in ``expected``, or None.
 
-    Both are functional models. Names, image sizes, precision, weights, dropout and the epsilon of batch normalisations
-    are not compared.
+    Both networks must be functional models. Names, image sizes, precision, weights, dropout and the epsilon of batch
+    normalisations are not compared.
 
     >>> def upsampling(size):
     ...     image = keras.Input((8, 8, 3))
@@ -81,5 +81,5 @@ def _is_ignored(setting: str, kind: str) -> bool:
 
 
 def _plain(value: object) -> object:
-    """Convert tuples to lists, as saving and loading does."""
+    """Convert tuples to lists, as saving and loading do."""
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,1 +1,1 @@
-"""Torch checkpoints: safe reading, and the correspondence of tensor and layer names."""
+"""Safe reading of PyTorch checkpoints, and the correspondence between their tensor names and layer names."""

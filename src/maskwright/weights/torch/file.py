@@ -1,7 +1,7 @@
 """Read tensors from PyTorch files without running code, and load ResNets of torchvision and timm.
 
-A ``.safetensors`` file holds arrays only. A ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file is a pickle; torch reads it
-with ``weights_only=True``, which allows tensors and plain containers only.
+A ``.safetensors`` file contains only arrays. A ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file is a pickle; it is read by
+torch with ``weights_only=True``, which allows only tensors and plain containers.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,9 +22,9 @@ Read = Callable[[Path, Source], Tensors]
 PICKLED: Final = (".pth", ".pt", ".bin", ".ckpt")
 SUFFIXES: Final = (".safetensors", *PICKLED)
 SUFFIXES_IN_WORDS: Final = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
-MAX_BYTES: Final = 4 * 2**30  # several times the largest supported network
-PREFIXES: Final = ("module.", "model.", "_orig_mod.")  # DataParallel, Lightning, torch.compile
-PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # the Lightning example of smp stores them with the network
+MAX_BYTES: Final = 4 * 2**30  # several times the size of the largest supported network
+PREFIXES: Final = ("module.", "model.", "_orig_mod.")  # prefixes added by DataParallel, Lightning and torch.compile
+PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # smp's Lightning example stores them with the network
 WRAPPERS: Final = ("state_dict", "model_state_dict", "model")  # keys under which training loops store the state dict
 
 
@@ -47,7 +47,7 @@ class NoStateDict(InputError):
 
 
 class TorchFileTooLarge(InputError):
-    """A file that is larger than any network, or unpacks to more."""
+    """A file that is larger than any network, or whose unpacked content is."""
 
     text = "{argument}={given!r}: found {found} bytes; expected at most {expected}."
 
@@ -56,16 +56,16 @@ def load_resnet_v1(network: keras.Model, file: TorchFile, *, argument: str = "fi
     """Load a checkpoint of torchvision or timm into a post-activation ResNet of the same depth.
 
     All tensors and all weights must match; otherwise nothing is loaded. The classifier ``fc`` is skipped if ``network``
-    has none. The checkpoints expect RGB images in [0, 1] minus the mean (0.485, 0.456, 0.406), divided by the standard
-    deviation (0.229, 0.224, 0.225).
+    has no classifier. The checkpoints expect RGB images in [0, 1] minus the mean (0.485, 0.456, 0.406), divided by the
+    standard deviation (0.229, 0.224, 0.225).
 
     Args:
-        network: A network such as `ResNet18V1`.
-        file: See `read_tensors`.
-        argument: Name of ``file`` in errors.
+        network: Post-activation ResNet, such as `ResNet18V1`.
+        file: Path of the checkpoint, see `read_tensors`.
+        argument: Name of the argument ``file`` in error messages.
 
     Raises:
-        TensorMismatch: Names or shapes of tensors differ.
+        TensorMismatch: The names or shapes of the tensors differ from those of the network.
         NoCounterpart: ``network`` is not a post-activation ResNet.
         InputError: The file cannot be read, see `read_tensors`.
     """
@@ -81,19 +81,19 @@ def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
 
     A state dict may be stored under ``state_dict``, ``model_state_dict`` or ``model``. The prefixes ``module.``,
     ``model.`` and ``_orig_mod.`` of wrappers are removed, and so are pixel statistics ``mean`` and ``std`` stored
-    next to them. Batch counters, ``num_batches_tracked``, are left out.
+    next to them. The batch counters ``num_batches_tracked`` are omitted.
 
     Args:
-        file: A ``.safetensors`` file, read by safetensors, or a ``.pth``, ``.pt``, ``.bin`` or, as Lightning writes it,
-            ``.ckpt`` file, read by torch; at most 4 GiB.
-        argument: Name of ``file`` in errors.
+        file: Path of a file of at most 4 GiB: a ``.safetensors`` file, which is read by safetensors, or a ``.pth``,
+            ``.pt``, ``.bin`` or (from Lightning) ``.ckpt`` file, which is read by torch.
+        argument: Name of the argument ``file`` in error messages.
 
     Raises:
         MissingTorchFile: ``file`` is not an existing file with one of these suffixes.
-        MissingPackage: The package that reads the file is not installed, or too old to be safe.
-        UnreadableTorchFile: The file is damaged, or its pickle needs more than tensors and plain containers.
-        NoStateDict: The file holds content other than named dense float tensors.
-        TorchFileTooLarge: The file is larger than 4 GiB or unpacks to more.
+        MissingPackage: The package that reads the file is not installed, or is too old to be safe.
+        UnreadableTorchFile: The file is damaged, or its pickle contains more than tensors and plain containers.
+        NoStateDict: The file contains something other than named dense float tensors.
+        TorchFileTooLarge: The file or its unpacked content is larger than 4 GiB.
 
     >>> from tempfile import TemporaryDirectory
     >>> from safetensors.numpy import save_file
@@ -169,7 +169,8 @@ def _check_size(size: int, source: Source) -> None:
 def _check_archive(path: Path, source: Source) -> None:
     """Check that the archive of a pickle is uncompressed and that its entries are not too large in total.
 
-    torch never compresses, and entries may share bytes of the file, so a small file could unpack to any size.
+    Archives written by torch are never compressed, and entries may share bytes of the file, so a small file could
+    unpack to any size.
     """
     if is_zipfile(path):
         try:

@@ -17,10 +17,10 @@ from maskwright.errors import InputError
 
 Rules = Mapping[str, str]  # pattern of a layer's full name -> name of its PyTorch module
 Tensors = Mapping[str, np.ndarray]
-Source = Mapping[str, object]  # the fields ``argument`` and ``given`` of an error
+Source = Mapping[str, object]  # the fields ``argument`` and ``given`` of an error message
 
-TORCH_EPSILON: Final = 1e-5  # of every batch normalisation in these PyTorch networks
-MAX_LISTED_PROBLEMS: Final = 6  # in one error
+TORCH_EPSILON: Final = 1e-5  # epsilon of all batch normalisation in these PyTorch networks
+MAX_LISTED_PROBLEMS: Final = 6  # maximum number in one error message
 
 RESNET_RULES: Final[Rules] = {
     r"(conv1|bn1|fc)": r"\1",
@@ -28,13 +28,13 @@ RESNET_RULES: Final[Rules] = {
     r"(layer\d)_(\d+)_downsample_(\d)": r"\1.\2.downsample.\3",
 }
 
-# Tensor of each weight, and its axes in Keras' order. A PyTorch kernel is (out, in, height, width).
+# Name of the tensor of each weight, and its axes in the order of Keras. A PyTorch kernel is (out, in, height, width).
 _BIAS: Final = {"bias": ("bias", (0,))}
 _AFFINE: Final = {"gamma": ("weight", (0,)), "beta": ("bias", (0,))}
 _LAYOUTS: Final[Mapping[type, Mapping[str, tuple[str, tuple[int, ...]]]]] = {
     layers.Conv2D: {"kernel": ("weight", (2, 3, 1, 0)), **_BIAS},
     layers.DepthwiseConv2D: {"kernel": ("weight", (2, 3, 0, 1)), **_BIAS},
-    layers.Conv2DTranspose: {"kernel": ("weight", (2, 3, 1, 0)), **_BIAS},  # in PyTorch (in, out, height, width)
+    layers.Conv2DTranspose: {"kernel": ("weight", (2, 3, 1, 0)), **_BIAS},  # (in, out, height, width) in PyTorch
     layers.Dense: {"kernel": ("weight", (1, 0)), **_BIAS},
     layers.GroupNormalization: _AFFINE,
     layers.BatchNormalization: {
@@ -46,19 +46,19 @@ _LAYOUTS: Final[Mapping[type, Mapping[str, tuple[str, tuple[int, ...]]]]] = {
 
 
 class NoCounterpart(InputError):
-    """A layer with weights that the PyTorch network does not have."""
+    """A layer with weights that does not exist in the PyTorch network."""
 
     text = "network {network}: the layer {layer} ({kind}) has no counterpart in {family}."
 
 
 class TensorMismatch(InputError):
-    """A file whose tensors differ from those of the network."""
+    """A file whose tensors differ in name or shape from those of the network."""
 
     text = "{argument}={given!r}: does not fit the network {network}: {found}. Nothing was loaded."
 
 
 class EpsilonTooSmall(InputError):
-    """A batch normalisation whose epsilon is so small that PyTorch's cannot be compensated by the variance."""
+    """Batch normalisation with an epsilon that is too small to be replaced by that of PyTorch."""
 
     text = (
         "network {network}: the layer {layer} has the epsilon {found:g}; expected {expected:g} as in PyTorch. "
@@ -68,7 +68,7 @@ class EpsilonTooSmall(InputError):
 
 @dataclass(frozen=True)
 class TensorMapping:
-    """A Keras weight and its PyTorch tensor; ``axes`` are the axes of the tensor in Keras' order."""
+    """A Keras weight and its PyTorch tensor, whose ``axes`` are listed in the order of Keras."""
 
     tensor: str
     layer: keras.Layer
@@ -81,11 +81,11 @@ class TensorMapping:
         return tuple(self.variable.shape[axis] for axis in np.argsort(self.axes))
 
     def from_torch(self, tensor: np.ndarray) -> np.ndarray:
-        """Return the values of the weight."""
+        """Return the values of ``tensor`` in the layout of the Keras weight."""
         return tensor.transpose(self.axes)
 
     def to_torch(self) -> np.ndarray:
-        """Return the values of the tensor."""
+        """Return the values of the Keras weight in the layout of the PyTorch tensor."""
         value = np.asarray(keras.ops.convert_to_numpy(self.variable), dtype=np.float32)
         return np.ascontiguousarray(value.transpose(np.argsort(self.axes)))
 
@@ -94,7 +94,7 @@ def tensor_mappings(network: keras.Model, rules: Rules, *, family: str) -> Itera
     """Yield the mapping of every weight of ``network``.
 
     Raises:
-        NoCounterpart: No rule matches a layer with weights, or ``family`` has no such type of layer.
+        NoCounterpart: No rule matches a layer with weights, or ``family`` does not contain this type of layer.
     """
     for layer in filter(lambda layer: layer.weights, network.layers):
         module, layout = module_of(layer.name, rules), _LAYOUTS.get(type(layer))
@@ -119,18 +119,18 @@ def module_of(layer: str, rules: Rules) -> str | None:
 
 
 def load_tensors(network: keras.Model, tensors: Tensors, rules: Rules, *, source: Source, family: str) -> None:
-    """Load ``tensors`` into ``network``. All tensors and all weights must match; otherwise nothing is changed.
+    """Load ``tensors`` into ``network`` if all tensors and all weights match; otherwise, nothing is changed.
 
     Args:
-        network: The network.
+        network: Network to load the tensors into.
         tensors: Tensors by name, in PyTorch's layout, without batch counters.
-        rules: Rules from layer names to module names.
-        source: The fields ``argument`` and ``given`` of errors.
-        family: Name of the PyTorch network in errors.
+        rules: Rules that map layer names to module names.
+        source: Fields ``argument`` and ``given`` of error messages.
+        family: Name of the PyTorch network in error messages.
 
     Raises:
         NoCounterpart: No rule matches a layer of ``network``.
-        TensorMismatch: A tensor is missing, unexpected or of another shape.
+        TensorMismatch: A tensor is missing, is unexpected or has another shape.
     """
     expected = {mapping.tensor: mapping for mapping in tensor_mappings(network, rules, family=family)}
     problems = [
@@ -152,18 +152,18 @@ def load_tensors(network: keras.Model, tensors: Tensors, rules: Rules, *, source
 
 
 def tensors_of(network: keras.Model, rules: Rules, *, family: str) -> Tensors:
-    """Return the weights of ``network`` as PyTorch tensors by name, with variances for PyTorch's epsilon.
+    """Return the weights of ``network`` as PyTorch tensors by name, with variances adapted to the epsilon of PyTorch.
 
     Raises:
         NoCounterpart: No rule matches a layer of ``network``.
-        EpsilonTooSmall: A variance would be negative.
+        EpsilonTooSmall: An adapted variance would be negative.
     """
     mappings = tensor_mappings(network, rules, family=family)
     return {mapping.tensor: _to_torch(mapping, network=network.name) for mapping in mappings}
 
 
 def _to_torch(mapping: TensorMapping, *, network: str) -> np.ndarray:
-    """Return the tensor; a variance compensates the difference between the epsilons of the layer and of PyTorch."""
+    """Return the tensor of a weight, in which a variance compensates for the difference from the epsilon of PyTorch."""
     tensor = mapping.to_torch()
     if mapping.variable.name != "moving_variance" or mapping.layer.epsilon == TORCH_EPSILON:
         return tensor
