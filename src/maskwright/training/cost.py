@@ -12,7 +12,7 @@ from maskwright.rewrite.graph import Shape, layer_shapes
 
 _BENCHMARK_SIDE: Final = 1536
 _STEP_EFFICIENCY: Final = 0.6  # speed of a training step relative to a large matrix product
-_FORWARD_AND_BACKWARD: Final = 3  # relative cost; the backward pass computes two products for each one of the forward pass
+_FORWARD_AND_BACKWARD: Final = 3  # relative cost, since the backward pass takes twice as long as the forward pass
 _COPIES_OF_WEIGHTS: Final = 4  # weights, gradients and at most two optimizer variables, float32
 _FRAMEWORK_BYTES: Final = 1.0e9
 

@@ -33,7 +33,7 @@ _MIN_TUNING_SECONDS: Final = 15.0  # minimum tuning time for each network, which
 class OtherSeries(InputError):
     """A folder that contains training runs of other recipes."""
 
-    text = "{folder}: contains other training runs ({found}); name another folder, or repeat the command that began them."
+    text = "{folder}: contains other training runs ({found}); name another folder, or repeat the original command."
 
 
 class BudgetForTooMany(InputError):

@@ -8,7 +8,7 @@ from maskwright.metrics.scores import Scores
 OVERSAMPLED_FRACTION: Final = 0.33
 """Fraction of the patches placed to contain a random pixel of a missed class, in images that have it."""
 _MIN_VALIDATIONS: Final = 2
-_MIN_PROGRESS: Final = 0.1  # progress of the run before which no class counts as missed, since predictions are still poor
+_MIN_PROGRESS: Final = 0.1  # progress of the run before which no class counts as missed
 
 
 def count_missed_validations(scores: Scores, previous: Mapping[str, int], *, progress: float) -> dict[str, int]:

@@ -18,7 +18,7 @@ _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 """Coefficients of the Newton-Schulz iteration (Jordan et al.), with which singular values converge to [0.7, 1.2]."""
 _ITERATIONS: Final = 5
 _MAX_BLOCK_COLUMNS: Final = 64
-_MIN_SIDE: Final = 16  # minimum number of rows and columns of a kernel, since AdamW performs equally well for smaller kernels
+_MIN_SIDE: Final = 16  # minimum number of rows and columns; AdamW performs equally well for smaller kernels
 _MOMENTUM: Final = 0.95
 _EPSILON: Final = 1e-30  # keeps divisions by a zero norm finite
 _ADAMW_RMS: Final = 0.2
@@ -173,7 +173,7 @@ class Muon(FusedAdamW):
             return
         rate, decay_factor = self._rate_and_decay_factor(index, learning_rate)
         gradient, shape = ops.cast(gradient, "float32"), variable.shape
-        momentum = self._momentums[index] * _MOMENTUM + gradient  # the scale of the momentum cancels in the orthogonalisation
+        momentum = self._momentums[index] * _MOMENTUM + gradient  # the scale of the momentum has no effect on the step
         self.assign(self._momentums[index], momentum)
         nesterov = ops.reshape(momentum * _MOMENTUM + gradient, (-1, shape[-1]))
         step = orthogonalise(nesterov, scale=rate * (_ADAMW_RMS * math.sqrt(max(block_shape(shape)))))

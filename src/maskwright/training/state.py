@@ -22,7 +22,7 @@ class State:
     """Best validation score."""
     best_step: int = 0
     best_sample: list[float] = field(default_factory=list)
-    """Some probabilities predicted by the best network, which are compared with the saved network in the final check."""
+    """Some probabilities predicted by the best network, with which the final check compares the saved network."""
     history: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     """Losses of the steps since the last row of the history."""

@@ -72,7 +72,7 @@ def _traced_step(network: keras.Model, fuse_loss: bool) -> TrainStep:
 
 
 def _spec_of_any_size(tensor: Any) -> Any:
-    """Return the signature of a batch of images, masks or labels, in which only the size of the channel axis is fixed."""
+    """Return the signature of a batch of images, masks or labels, in which only the number of channels is fixed."""
     import tensorflow as tf
 
     open_axes = min(3, tensor.shape.rank) if tensor.shape.rank > 2 else 1
