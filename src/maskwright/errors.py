@@ -1,4 +1,4 @@
-"""Errors in user input: each is a class with fields and one message template; the command line prints the message."""
+"""Errors in user input, each a class with fields and a message template; the command line prints the message."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -8,9 +8,10 @@ T = TypeVar("T")
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message states what was given, what was found or expected and what to do.
+    """Invalid input; the message states what was given, what was found or expected, and what to do.
 
-    Subclasses set ``text``, a format string over the keyword arguments of the constructor, which ``fields`` holds.
+    Subclasses set ``text``, a format string for the keyword arguments of the constructor, which are stored in
+    ``fields``.
     """
 
     text: ClassVar[str] = "{message}"
@@ -28,7 +29,7 @@ def _rebuild(cls: type[InputError], fields: Mapping[str, object]) -> InputError:
 
 
 class UnknownChoice(InputError):
-    """A name that is not one of the allowed ones."""
+    """A name that is not among the allowed names."""
 
     text = "{argument}={given!r} is not known; expected one of {allowed}.{hint}"
 
@@ -42,14 +43,15 @@ class WrongArgument(InputError):
 class MissingPackage(InputError):
     """An optional package that is not installed, cannot be imported or is too old.
 
-    Fields: ``purpose`` (what requires it), ``package`` (one or more names), ``reason`` and ``command`` (installs it).
+    The fields are ``purpose`` (what requires the package), ``package`` (one or more names), ``reason`` and ``command``
+    (the command that installs the package).
     """
 
     text = "{purpose} requires {package}{reason}. Install with: {command}."
 
 
 def missing_package(purpose: str, package: str, *, install: str, reason: object = "") -> MissingPackage:
-    """Return a `MissingPackage` whose command installs the requirement ``install`` with pip.
+    """Return a `MissingPackage` error whose command installs the requirement ``install`` with pip.
 
     >>> missing_package("Reading a.zarr", "zarr", install="maskwright[zarr]")
     MissingPackage("Reading a.zarr requires zarr. Install with: pip install 'maskwright[zarr]'.")
@@ -59,12 +61,12 @@ def missing_package(purpose: str, package: str, *, install: str, reason: object 
 
 
 def wrong_argument(argument: str, given: object, *, expected: str, hint: str = "") -> WrongArgument:
-    """Return a `WrongArgument`, with an optional hint as a second sentence."""
+    """Return a `WrongArgument` error, with an optional hint as the second sentence of its message."""
     return WrongArgument(argument=argument, given=given, expected=expected, hint=f" {hint}" if hint else "")
 
 
 def unknown_choice(argument: str, given: object, allowed: Collection[str]) -> UnknownChoice:
-    """Return an `UnknownChoice` that suggests the closest allowed name."""
+    """Return an `UnknownChoice` error that suggests the closest allowed name."""
     close = get_close_matches(str(given), list(allowed), n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return UnknownChoice(argument=argument, given=given, allowed=", ".join(allowed), hint=hint)
@@ -74,7 +76,7 @@ def one_of(argument: str, given: str, table: Mapping[str, T]) -> T:
     """Return the entry of ``table`` named ``given``.
 
     Raises:
-        UnknownChoice: There is no such entry; the message lists all names and suggests the closest one.
+        UnknownChoice: ``table`` has no entry ``given``; the message lists all names and suggests the closest one.
 
     >>> one_of("size", "large", {"small": 1, "large": 2})
     2

@@ -1,4 +1,4 @@
-"""Import Keras without start-up messages and without optional packages it does not need."""
+"""Import Keras without its start-up messages and without optional packages that it does not need."""
 
 import gc
 import logging
@@ -12,17 +12,17 @@ from typing import Any, Final
 
 from maskwright.errors import wrong_argument
 
-# Optional packages this package does not use, and the modules that would import them during start-up.
+# Optional packages that this package does not use, and the modules that would import them at start-up.
 _UNUSED_PACKAGES: Final = {
     "matplotlib": ("keras.src.visualization",),
     "sklearn": ("keras.src.wrappers",),
-    "jax": ("tensorflow.lite.python.util", "keras.src.callbacks"),  # on the JAX backend it is imported before these
+    "jax": ("tensorflow.lite.python.util", "keras.src.callbacks"),  # Keras on JAX imports it before these modules
 }
 
 
 @contextmanager
 def no_gc() -> Iterator[None]:
-    """Disable garbage collection while many long-lived objects are created; each pass over them costs time.
+    """Disable garbage collection while many long-lived objects are created, since each collection examines them all.
 
     >>> with no_gc():
     ...     gc.isenabled()
@@ -39,7 +39,7 @@ def no_gc() -> Iterator[None]:
 
 @contextmanager
 def hidden_module(name: str) -> Iterator[None]:
-    """Make importing the module ``name`` fail with ImportError inside the block.
+    """Make any import of the module ``name`` inside the ``with`` block fail with an ImportError.
 
     >>> with hidden_module("wave"):
     ...     import wave
@@ -58,13 +58,13 @@ def hidden_module(name: str) -> Iterator[None]:
 
 
 class _UnusedPackageFinder(MetaPathFinder):
-    """Hides the packages of `_UNUSED_PACKAGES` from the modules listed there."""
+    """A finder that hides the packages of `_UNUSED_PACKAGES` from the modules listed there."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
         """Return None, so that other finders search for the module.
 
         Raises:
-            ModuleNotFoundError: The module is hidden, since one of the modules that would import it is being imported.
+            ModuleNotFoundError: The module is hidden because a listed module is being imported.
         """
         if any(importer in sys.modules for importer in _UNUSED_PACKAGES.get(fullname, ())):
             raise ModuleNotFoundError(f"{fullname} is hidden", name=fullname)
@@ -81,18 +81,18 @@ def _unused_packages_hidden() -> Iterator[None]:
 
 
 def load_keras(*, optional_packages: bool = False) -> None:
-    """Import Keras and its backend; what native code prints meanwhile is shown only if the import fails.
+    """Import Keras and its backend; output of native code during the import is shown only if the import fails.
 
     TensorFlow writes to the file descriptor before it reads any of its settings, so the descriptor itself is
-    redirected. What other threads write to standard error meanwhile is not shown either.
+    redirected. Output of other threads to standard error during the import is therefore not shown either.
 
     Args:
-        optional_packages: Let Keras import its optional packages too, such as matplotlib and scikit-learn. Users' own
-            code may need them; importing them takes longer.
+        optional_packages: Whether Keras imports its optional packages too, such as matplotlib and scikit-learn, which
+            takes longer but may be required by user code.
 
     Raises:
         ImportError: Keras or its backend is not installed.
-        WrongArgument: The environment names a backend that does not exist.
+        WrongArgument: The environment variable ``KERAS_BACKEND`` names an unknown backend.
     """
     for name in ("tensorflow", "tifffile", "jax"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -108,9 +108,9 @@ def load_keras(*, optional_packages: bool = False) -> None:
                 import keras
 
                 if is_first:
-                    gc.freeze()  # the imported modules stay, so later collections need not visit them
-            if "KERAS_DISTRIBUTION_NUM_PROCESSES" not in os.environ:  # otherwise the processes must connect first
-                keras.ops.convert_to_numpy(keras.ops.ones(1))  # starts the backend, which prints again
+                    gc.freeze()  # the imported modules are permanent, so later collections need not examine them
+            if "KERAS_DISTRIBUTION_NUM_PROCESSES" not in os.environ:  # otherwise, the processes must connect first
+                keras.ops.convert_to_numpy(keras.ops.ones(1))  # initialises the backend, which prints more messages
         except ValueError as error:  # raised by Keras for an unknown backend
             raise wrong_argument(
                 "KERAS_BACKEND", os.environ.get("KERAS_BACKEND"), expected="tensorflow, jax or torch"

@@ -17,7 +17,7 @@ def to_channels(image: np.ndarray, channels: int, *, file: str | Path) -> np.nda
     everywhere is removed. ``file`` is the path of the image, for the error message.
 
     Raises:
-        WrongChannels: The conversion is none of these.
+        WrongChannels: The image cannot be converted to ``channels`` channels without loss.
 
     >>> to_channels(np.array([[[7]]], "uint8"), 3, file="cell.png").tolist()
     [[[7, 7, 7]]]

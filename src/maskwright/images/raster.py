@@ -43,8 +43,8 @@ def read_raster(file: Path) -> RawImage:
 
     Raises:
         NotAnImage: The first bytes do not match a supported format.
-        ImageTooLarge: The image has too many pixels, see `check_size`.
-        DamagedImage: The file cannot be decoded, see `decoding`.
+        ImageTooLarge: The image has too many pixels; see `check_size`.
+        DamagedImage: The file cannot be decoded; see `decoding`.
     """
     with _opened(file) as (image, stream):
         orientation = _orientation(image, stream)

@@ -52,8 +52,8 @@ def read_mask(path: str | Path) -> np.ndarray:
     alpha channel is removed. The EXIF orientation is applied.
 
     Raises:
-        WrongMask: The mask has fractional values, transparency, 16-bit colours, values beyond 32 bits, or a number of
-            channels other than these.
+        WrongMask: The mask has fractional values, transparency, 16-bit colours, values beyond 32 bits, or an
+            unsupported number of channels.
         ImageFault: The file cannot be read; see `read_image`.
     """
     return read_mask_and_palette(path)[0]

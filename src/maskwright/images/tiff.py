@@ -30,8 +30,8 @@ def read_tiff(file: Path) -> RawImage:
     Raises:
         StackedImage: The file contains several images, or axes of depth or time.
         UnsupportedPixels: The colour space, such as CMYK or Lab, requires a conversion.
-        ImageTooLarge: The image has too many pixels, see `check_size`.
-        DamagedImage: The file cannot be decoded, see `decoding`.
+        ImageTooLarge: The image has too many pixels; see `check_size`.
+        DamagedImage: The file cannot be decoded; see `decoding`.
     """
     with _opened(file) as series:
         samples = series.asarray()

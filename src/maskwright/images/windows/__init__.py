@@ -1,1 +1,1 @@
-"""Read and write images larger than memory, window by window."""
+"""Reading and writing of images larger than memory, window by window."""

@@ -7,7 +7,7 @@ from maskwright.images.errors import ImageFault
 class UnreadableWindow(InputError):
     """A window of an image that cannot be read; the rest of the image may be readable.
 
-    Fields: ``file``, ``rows`` and ``columns`` (slices of the damaged part, often one tile), ``found``.
+    The fields are ``file``, ``rows`` and ``columns`` (slices of the damaged part, often one tile) and ``found``.
     """
 
     text = (
@@ -17,7 +17,7 @@ class UnreadableWindow(InputError):
 
 
 class WrongAxes(ImageFault):
-    """An array whose axes are not those of a single image."""
+    """An array whose axes do not describe a single image."""
 
 
 class UnsupportedCodec(ImageFault):

@@ -1,4 +1,4 @@
-"""Implementation of `Source` for all file formats, from a reader of their samples."""
+"""Implementation of `Source` for all file formats, based on a reader of the stored samples."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +17,12 @@ from maskwright.images.windows.pixels import PixelConverter, check_bounds
 
 
 class SampleReader(Protocol):
-    """Reads the stored samples of one file format."""
+    """A reader of the samples stored in one file format."""
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """Return samples (h, w, c) of a window in native byte order, as a new array.
 
-        Raises `UnreadableWindow` for a part of the window, or any other exception for the whole window.
+        Raise `UnreadableWindow` if a part of the window is unreadable, or any other exception for the whole window.
         """
         ...
 
@@ -46,7 +46,7 @@ class FileSource:
     georeference: Georeference | None = None
     pixel_size: PixelSize | None = None
     mask: SampleReader | None = None
-    """One channel that is 0 for invalid pixels; None if all are valid."""
+    """Reader of one channel that is 0 for invalid pixels; None if all pixels are valid."""
 
     def __post_init__(self) -> None:
         self.channels = self.converter.channels
@@ -59,7 +59,7 @@ class FileSource:
 
         Raises:
             WrongArgument: The window is empty or not inside the image.
-            UnreadableWindow: See `Source.read`.
+            UnreadableWindow: The pixels cannot be read; see `Source.read`.
         """
         _check_inside("rows", rows, self.height)
         _check_inside("columns", columns, self.width)
@@ -69,7 +69,7 @@ class FileSource:
             return self.converter(samples)
 
     def valid(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return which pixels of a window are valid, see `Source.valid`."""
+        """Return which pixels of a window are valid; see `Source.valid`."""
         _check_inside("rows", rows, self.height)
         _check_inside("columns", columns, self.width)
         if self.mask is None:
@@ -92,7 +92,7 @@ class FileSource:
 
 @contextmanager
 def reading(file: Path, rows: slice, columns: slice) -> Iterator[None]:
-    """Convert all errors of the block to an error that names the part of the image.
+    """Convert any error raised in the ``with`` block to an error that names the part of the image.
 
     Raises:
         UnreadableWindow: The block raised any exception except `UnreadableWindow` and `MemoryError`.
@@ -108,7 +108,7 @@ def reading(file: Path, rows: slice, columns: slice) -> Iterator[None]:
 
 
 def whole_blocks(window: tuple[slice, slice], block: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
-    """Extend a window to whole blocks within an image of ``size``, so that a damaged block is always reported alike.
+    """Extend a window to whole blocks within an image of ``size``, so that reports of a damaged block are always equal.
 
     >>> whole_blocks((slice(3, 9), slice(20, 30)), (8, 16), (50, 30))
     (slice(0, 16, None), slice(16, 30, None))

@@ -1,4 +1,4 @@
-"""Georeference and pixel size, which are copied unchanged from an image to its result."""
+"""Georeferences and pixel sizes, which are copied unchanged from an image to its result."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +13,7 @@ class Georeference:
     """The GeoTIFF tags of an image, unchanged."""
 
     tags: tuple[tuple[int, int, int, Any], ...]
-    """(code, TIFF data type, count, value) of each tag."""
+    """Tuples (code, TIFF data type, count, value), one for each tag."""
 
     @classmethod
     def of(cls, page: Any) -> "Georeference | None":
@@ -25,9 +25,9 @@ class Georeference:
 
 @dataclass(frozen=True)
 class PixelSize:
-    """The physical size of a pixel, from OME metadata."""
+    """The physical size of a pixel according to OME metadata."""
 
     height: float
     width: float
     unit: str | None = None
-    """A UDUNITS-2 name such as ``micrometer``, or None."""
+    """Unit as a UDUNITS-2 name, such as ``micrometer``; None if it is unknown."""

@@ -12,7 +12,7 @@ from maskwright.images.windows.file_source import FileSource, SampleReader
 from maskwright.images.windows.pixels import PixelConverter, check_bounds, to_plain_raw
 from maskwright.images.windows.uncompressed import UncompressedReader
 
-_MAX_HEADER_CHARACTERS: Final = 10_000  # the limit of NumPy
+_MAX_HEADER_CHARACTERS: Final = 10_000  # maximum header length that NumPy accepts
 
 
 def open_npy(file: Path) -> FileSource:
@@ -20,7 +20,7 @@ def open_npy(file: Path) -> FileSource:
 
     Raises:
         WrongAxes: The array does not have two or three axes.
-        UnsupportedPixels: The values are not numbers; Python objects are never unpickled.
+        UnsupportedPixels: The values are not numbers (Python objects are never unpickled).
         DamagedImage, ImageTooLarge: The header is unreadable or invalid.
     """
     shape, fortran, dtype, offset = _header(file)
@@ -38,7 +38,7 @@ def open_npy(file: Path) -> FileSource:
     height, width, channels = (*shape, 1)[:3]
     check_bounds(file, height=height, width=width, channels=channels)
     converter = PixelConverter(file, to_plain_raw, dtype=dtype.newbyteorder("="), channels=channels)
-    if fortran:  # the first axis is innermost: the file contains the transposed image plane by plane
+    if fortran:  # the first axis is innermost, so the file contains the transposed image plane by plane
         planes = UncompressedReader(file, offset=offset, shape=(channels, width, height, 1), dtype=dtype)
         return FileSource(file, _Transposed(planes), converter, height=height, width=width, block=(height, 1))
     flat = UncompressedReader(file, offset=offset, shape=(1, height, width, channels), dtype=dtype)
@@ -47,7 +47,7 @@ def open_npy(file: Path) -> FileSource:
 
 @final
 class _Transposed:
-    """Samples with rows and columns swapped."""
+    """A sample reader that swaps rows and columns."""
 
     def __init__(self, samples: SampleReader) -> None:
         self._samples = samples
@@ -58,7 +58,7 @@ class _Transposed:
 
 
 def _header(file: Path) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Return (shape, whether in Fortran order, type, offset of the values in bytes)."""
+    """Return the shape, whether the order is Fortran's, the data type and the offset of the values in bytes."""
     with file.open("rb") as stream, decoding(file):
         version = np.lib.format.read_magic(stream)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

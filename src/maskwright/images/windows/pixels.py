@@ -12,25 +12,25 @@ from maskwright.images.raw_image import RawImage
 from maskwright.images.read import to_pixels
 
 MAX_SIDE: Final = 2**24
-"""Largest number of rows, and of columns, of an image that is read window by window."""
+"""Largest number of rows or columns of an image that is read window by window."""
 MAX_CHANNELS: Final = 1024
 
 
 class PixelConverter:
-    """Converts samples (h, w, c) of one file to pixels, and keeps its nodata value recognisable, even if it is NaN.
+    """A converter of samples (h, w, c) of one file to pixels, in which nodata remains recognisable, even if it is NaN.
 
     Args:
-        file: Named in errors.
-        to_raw: Adds bits, orientation and palette to samples.
-        dtype: Type of the samples.
-        channels: Channels of the samples.
-        nodata: Sample value of missing pixels, or None.
+        file: Path of the image, for error messages.
+        to_raw: Function that adds the bit depth, orientation and palette to samples.
+        dtype: Data type of the samples.
+        channels: Number of channels of the samples.
+        nodata: Sample value that marks missing pixels, or None if there is no such value.
 
     Attributes:
-        channels: Channels of the pixels.
-        dtype: Type of the pixels.
-        nodata: Value of missing pixels: that of the file, or NaN if 32-bit floats cannot represent it; None if no pixel
-            can have it or if it is a palette index.
+        channels: Number of channels of the pixels.
+        dtype: Data type of the pixels.
+        nodata: Pixel value that marks missing pixels: the value in the file, or NaN if 32-bit floats cannot represent
+            it. None if no pixel can have this value or if it is a palette index.
 
     Raises:
         UnsupportedPixels: Samples of this type cannot be converted to pixels.
@@ -60,7 +60,7 @@ class PixelConverter:
         """Convert the samples of a window to pixels (h, w, channels).
 
         Raises:
-            UnsupportedPixels: See `read_image`; missing pixels may have any value.
+            UnsupportedPixels: A pixel that is not missing cannot be converted; see `read_image`.
         """
         if self.nodata is None or self.dtype.kind != "f":
             return self._pixels(samples)
@@ -81,18 +81,18 @@ class PixelConverter:
 
 
 def to_plain_raw(samples: np.ndarray) -> RawImage:
-    """Return samples without orientation and palette; booleans have 1 bit."""
+    """Return samples as a `RawImage` without orientation and palette; booleans have a bit depth of 1."""
     if samples.dtype == bool:
         return RawImage(samples.astype(np.uint8), 1, 1)
     return RawImage(samples, 8 * samples.dtype.itemsize, 1)
 
 
 def check_bounds(file: Path, *, height: int, width: int, channels: int) -> None:
-    """Check the size in a header before memory is allocated.
+    """Check the image size in a file header before memory is allocated.
 
     Raises:
-        ImageTooLarge: A side is above ``MAX_SIDE``, or there are more than ``MAX_CHANNELS`` channels.
-        NotAnImage: A side is zero.
+        ImageTooLarge: A side exceeds ``MAX_SIDE``, or the number of channels exceeds ``MAX_CHANNELS``.
+        NotAnImage: A side or the number of channels is zero.
     """
     found = f"{height} x {width} pixels of {channels} channels"
     if min(height, width, channels) < 1:

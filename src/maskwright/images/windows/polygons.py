@@ -12,8 +12,8 @@ from maskwright.images.disk_full import naming_full_disk
 from maskwright.images.labels import Label
 from maskwright.images.write import atomic_path
 
-_BATCH_SIZE: Final = 1000  # polygons whose coordinates are transformed in one call
-_DECIMALS: Final = 9  # of a degree; a tenth of a millimetre
+_BATCH_SIZE: Final = 1000  # number of polygons whose coordinates are transformed in one call
+_DECIMALS: Final = 9  # decimal places of a degree, a tenth of a millimetre
 _WGS84: Final = "EPSG:4326"
 
 Ring = list[tuple[float, float]]
@@ -24,9 +24,9 @@ def write_polygons(ids_tiff: str | Path, out_geojson: str | Path, labels: Sequen
     """Write each 4-connected region of an id mask as a feature, and return the number of features.
 
     A feature has the properties ``class`` (the name of the label) and ``value`` (its id). Ids without a label and
-    pixels without data are left out. Coordinates are WGS84 longitudes and latitudes, as the format requires, if the
-    TIFF has a coordinate system. Otherwise they are those of its transformation, or columns and rows if there is none.
-    Memory use depends on the number of corners, not of pixels.
+    pixels without data are omitted. Coordinates are WGS84 longitudes and latitudes, as the format requires, if the TIFF
+    has a coordinate system. Otherwise, they are in the units of its transformation, or columns and rows if it has no
+    transformation. Memory use depends on the number of corners, not on the number of pixels.
 
     Raises:
         MissingPackage: rasterio is not installed.
@@ -58,7 +58,7 @@ def _features(mask: Path, names: dict[int, str]) -> Iterator[Feature]:
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", rasterio.errors.NotGeoreferencedWarning
-        )  # the coordinates are columns and rows then
+        )  # the coordinates are then columns and rows
         ids = rasterio.open(mask)
     with ids:
         found = shapes(rasterio.band(ids, 1), connectivity=4, transform=ids.transform)
@@ -72,7 +72,7 @@ def _features(mask: Path, names: dict[int, str]) -> Iterator[Feature]:
 
 
 def _feature(geometry: dict[str, Any], name: str, value: int) -> Feature:
-    """Return a region as a feature; rasterio has cut regions at the 180th meridian in two, as the format requires."""
+    """Return a region as a feature; rasterio has cut regions that cross the 180th meridian, as the format requires."""
     kind, coordinates = geometry["type"], geometry["coordinates"]
     is_multi = kind == "MultiPolygon"
     oriented = [_oriented_polygon(polygon) for polygon in coordinates] if is_multi else _oriented_polygon(coordinates)
@@ -89,7 +89,7 @@ def _oriented_polygon(polygon: list[Ring]) -> list[Ring]:
 
 
 def _oriented(ring: Ring, *, counterclockwise: bool) -> Ring:
-    """Return the ring counterclockwise or clockwise, as the format requires for outlines and holes."""
+    """Return the ring in counterclockwise or clockwise order, as the format requires for outlines and holes."""
     x_origin, y_origin = ring[0]  # relative coordinates avoid cancellation for small areas
     relative = [(x - x_origin, y - y_origin) for x, y in ring]
     doubled_area = sum(x * next_y - next_x * y for (x, y), (next_x, next_y) in pairwise(relative))

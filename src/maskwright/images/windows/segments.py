@@ -1,4 +1,4 @@
-"""Read the tiles or strips of a TIFF that a window overlaps, with a cache of decoded segments."""
+"""Read the tiles or strips of a TIFF that overlap a window, with a cache of decoded segments."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -11,20 +11,20 @@ from maskwright.images.windows.file_source import reading
 from maskwright.images.windows.uncompressed import FileBytes
 
 _JPEG: Final = (6, 7, 34892, 33007)  # compressions whose segments share decoder tables
-_CACHE_BYTES: Final = 2**28  # enough for a row of blocks in strips, which are as wide as the image
+_CACHE_BYTES: Final = 2**28  # enough for a row of blocks in a TIFF of strips, which are as wide as the image
 
 
 def segment_shape(page: Any) -> tuple[int, int, int]:
-    """Return (rows, columns, channels) of a tile or strip of a tifffile page."""
+    """Return the (rows, columns, channels) of the tiles or strips of a tifffile page."""
     rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     return min(rows, page.imagelength), columns, page.samplesperpixel if page.planarconfig == 1 else 1
 
 
 @final
 class SegmentReader:
-    """Sample reader of a checked series of an open tifffile, which it closes.
+    """A sample reader of a checked series; closing the reader closes the tifffile.
 
-    Each page contains one or several planes, one after another; each plane contains segments row by row.
+    Each page contains one or more consecutive planes, and each plane contains its segments row by row.
     """
 
     def __init__(self, file: Path, tiff: Any, series: Any) -> None:
@@ -42,7 +42,8 @@ class SegmentReader:
         self._segment = lru_cache(maxsize=max(1, _CACHE_BYTES // size))(self._decoded)
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return samples (h, w, c) of a window; missing segments have the nodata value of the file, or zeros.
+        """Return the samples (h, w, c) of a window; missing segments are filled with the nodata value of the file or
+        zeros.
 
         Raises:
             UnreadableWindow: A segment cannot be read; the error has its rows and columns.
@@ -79,12 +80,12 @@ class SegmentReader:
             tables = {}
             if self._page.compression in _JPEG:
                 tables = {"jpegtables": page.jpegtables, "jpegheader": self._page.jpegheader}
-            # the decoder raises if the segment is smaller than its part of the image
+            # the decoder raises an error if the segment is smaller than its part of the image
             return self._page.decode(self._bytes.read(offset, count), index, **tables)[0][0]
 
 
 def _overlapping(part: slice, length: int) -> Iterator[tuple[int, slice, slice]]:
-    """Yield (index, slice in the part, slice in the segment) of each segment that overlaps a part of an axis.
+    """Yield the index, slice in the part and slice in the segment of each segment that overlaps a part of an axis.
 
     >>> for overlap in _overlapping(slice(3, 9), 4):
     ...     print(overlap)

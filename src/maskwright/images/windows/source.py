@@ -16,11 +16,11 @@ from maskwright.images.windows.tiff import open_tiff
 from maskwright.images.windows.whole_image import open_whole
 from maskwright.images.windows.zarr import open_zarr
 
-_MAX_CHUNKS: Final = 2**20  # chunks whose size and time `identity` reads, in seconds
+_MAX_CHUNKS: Final = 2**20  # maximum number of chunks whose size and time `identity` reads, which takes seconds
 
 
 class Source(Protocol):
-    """An open image; it can be read from several threads, but must be opened in each process.
+    """An open image, which several threads can read but which must be opened separately in each process.
 
     Pixels are those of `maskwright.images.read.read_image`: uint8, uint16 or float32, channels last.
     """
@@ -29,28 +29,28 @@ class Source(Protocol):
     width: int
     channels: int
     dtype: np.dtype
-    """Type of the pixels: uint8, uint16 or float32."""
+    """Data type of the pixels: uint8, uint16 or float32."""
     nodata: float | None
-    """Value of missing pixels in the result of `read`, possibly NaN; None if there is no such value."""
+    """Value of missing pixels in the result of `read`, which may be NaN; None if there is no such value."""
     georeference: Georeference | None
     pixel_size: PixelSize | None
     block: tuple[int, int]
-    """Rows and columns of the tiles, strips or chunks of the file, which are decoded as a unit."""
+    """Number of rows and columns of the tiles, strips or chunks of the file, which are decoded as a unit."""
     windowed: bool
-    """False if the format can only be read as a whole, so that the image is held in memory."""
+    """Whether windows can be read separately; otherwise, the whole image is read into memory."""
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         """Return the pixels (h, w, channels) of a window inside the image.
 
         Raises:
-            UnreadableWindow: They cannot be read; ``fields`` contain the damaged rows and columns.
+            UnreadableWindow: The pixels cannot be read; ``fields`` contains the damaged rows and columns.
         """
         ...
 
     def valid(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return which pixels of a window are valid by the internal mask of the file (see GDAL), (h, w) bool.
+        """Return a mask (h, w) of the valid pixels of a window according to the internal mask of the file (see GDAL).
 
-        The value ``nodata`` is not considered. Raises the errors of `read`.
+        The value ``nodata`` is not considered. Errors are those of `read`.
         """
         ...
 
@@ -66,11 +66,11 @@ def open_source(path: str | Path) -> Source:
     """Open an image for reading window by window; the format is detected from the content, not from the name.
 
     TIFF in tiles or strips (BigTIFF, OME-TIFF, GeoTIFF, COG), Zarr, OME-Zarr and .npy are read window by window. The
-    other formats of `read_image`, and TIFFs in one compressed segment or with an EXIF orientation, are read as a whole.
+    other formats of `read_image` are read as a whole, as are TIFFs with one compressed segment or an EXIF orientation.
 
     Raises:
         ImageFault: The image is missing, its header is invalid, or its pixels are unsupported.
-        ImageTooLarge: It can only be read as a whole and is too large for that.
+        ImageTooLarge: The image can only be read as a whole and is too large for that.
     """
     file = Path(path)
     if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for invalid names
@@ -84,14 +84,15 @@ def open_source(path: str | Path) -> Source:
 
 
 def identity(path: str | Path) -> str:
-    """Return a string that changes when the image is written.
+    """Return a string that changes when the image is modified.
 
-    For a file it is the size and modification time. For Zarr it is a digest of the metadata, the modification times of
-    the folders, and the size and modification time of each of the first million chunks. Later chunks are covered by the
-    time of their folder if they are replaced by renaming, as the zarr library does.
+    For a file, the string contains its size and modification time. For Zarr, it is a digest of the metadata, the
+    modification times of the folders, and the size and modification time of each of the first million chunks. Later
+    chunks are covered by the modification time of their folder if they are replaced by renaming, as the zarr library
+    does.
 
     Raises:
-        OSError: The image does not exist any more.
+        OSError: The image no longer exists.
     """
     file = Path(path)
     if not file.is_dir():

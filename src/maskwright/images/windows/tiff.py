@@ -1,4 +1,4 @@
-"""Open TIFFs for reading window by window."""
+"""Open TIFF files for reading window by window."""
 
 import math
 from contextlib import ExitStack
@@ -23,8 +23,8 @@ from maskwright.images.windows.segments import SegmentReader, segment_shape
 from maskwright.images.windows.uncompressed import UncompressedReader
 from maskwright.images.windows.whole_image import open_whole
 
-_NODATA_TAG: Final = 42113  # of GDAL, a text
-_MAX_SEGMENT_BYTES: Final = 2**28  # of a decoded tile or strip
+_NODATA_TAG: Final = 42113  # text tag defined by GDAL
+_MAX_SEGMENT_BYTES: Final = 2**28  # maximum size of a decoded tile or strip
 
 
 def open_tiff(file: Path) -> FileSource:
@@ -35,9 +35,9 @@ def open_tiff(file: Path) -> FileSource:
 
     Raises:
         DamagedImage: The header is unreadable or invalid.
-        StackedImage, UnsupportedPixels: See `read_image`.
-        ImageTooLarge: A side or the number of channels exceeds a limit, or the image is stored in one segment and too
-            large for memory.
+        StackedImage, UnsupportedPixels: The file does not contain a single supported image; see `read_image`.
+        ImageTooLarge: A side or the number of channels exceeds a limit, or the image is stored in one segment and is
+            too large for memory.
     """
     import tifffile
 
@@ -61,7 +61,7 @@ def open_tiff(file: Path) -> FileSource:
             channels=channels,
             nodata=_nodata(page),
         )
-        mask = _mask(file, tiff, page)  # before the sample reader, which may close the TIFF
+        mask = _mask(file, tiff, page)  # must precede the sample reader, which may close the TIFF
         if mask is not None:
             stack.callback(mask.close)
         samples, block, windowed = _samples(file, tiff, series)
@@ -78,7 +78,7 @@ def open_tiff(file: Path) -> FileSource:
 
 
 def _mask(file: Path, tiff: Any, page: Any) -> SegmentReader | None:
-    """Return the internal mask page of the same size, which GDAL writes with JPEG compression, or None."""
+    """Return a reader of the internal mask, which GDAL writes with JPEG compression, or None if there is no mask."""
     size = page.imagelength, page.imagewidth
     for series in tiff.series:
         found = series.keyframe
@@ -94,7 +94,7 @@ def _mask(file: Path, tiff: Any, page: Any) -> SegmentReader | None:
 
 
 def _samples(file: Path, tiff: Any, series: Any) -> tuple[SampleReader, tuple[int, int], bool]:
-    """Return (sample reader, rows and columns of a segment, whether segments can be read separately)."""
+    """Return a sample reader, the rows and columns of a segment, and whether segments can be read separately."""
     lengths = axis_lengths(series)
     height, width = lengths["Y"], lengths["X"]
     rows, columns, channels = segment_shape(series.keyframe)
@@ -110,7 +110,7 @@ def _samples(file: Path, tiff: Any, series: Any) -> tuple[SampleReader, tuple[in
 
 
 def _check_pages(file: Path, tiff: Any, series: Any) -> None:
-    """Check the lists of segments against the image size."""
+    """Check that the lists of segments match the image size."""
     if series.dtype is None:
         bits = series.keyframe.bitspersample
         raise UnsupportedPixels(
@@ -139,5 +139,5 @@ def _nodata(page: Any) -> float | None:
     tag = page.tags.get(_NODATA_TAG)
     try:
         return None if tag is None else float(str(tag.value).strip("\0 "))
-    except ValueError:  # like GDAL, ignore a text that is not a number
+    except ValueError:  # like GDAL, ignore text that is not a number
         return None

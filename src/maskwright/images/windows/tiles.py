@@ -1,4 +1,4 @@
-"""Check the number, shapes and types of the tiles of a result."""
+"""Check the number, shapes and data types of the tiles of a result."""
 
 from collections.abc import Iterator
 from itertools import product
@@ -12,10 +12,10 @@ from maskwright.images.windows.errors import WrongTiles
 def placed_tiles(
     file: Path, tiles: Iterator[np.ndarray], *, shape: tuple[int, int, int], dtype: np.dtype, tile: int
 ) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Yield (rows, columns, pixels of shape (h, w, bands)) of each tile of an image of ``shape``, row by row.
+    """Yield the rows, columns and pixels (h, w, bands) of each tile of an image of ``shape``, row by row.
 
     Raises:
-        WrongTiles: There are too few or too many tiles, or one has another shape or type.
+        WrongTiles: There are too few or too many tiles, or a tile has the wrong shape or data type.
     """
     height, width, bands = shape
     corners = product(range(0, height, tile), range(0, width, tile))
@@ -39,10 +39,10 @@ def placed_tiles(
 def full_tiles(
     file: Path, tiles: Iterator[np.ndarray], *, shape: tuple[int, int, int], dtype: np.dtype, tile: int
 ) -> Iterator[np.ndarray]:
-    """Yield the same tiles, padded with zeros at the image borders to (tile, tile, bands), as TIFF requires.
+    """Yield tiles that are padded with zeros at the image borders to (tile, tile, bands), as TIFF requires.
 
     Raises:
-        WrongTiles: See `placed_tiles`.
+        WrongTiles: The tiles do not match the image; see `placed_tiles`.
     """
     for rows, columns, pixels in placed_tiles(file, tiles, shape=shape, dtype=dtype, tile=tile):
         missing = tile - (rows.stop - rows.start), tile - (columns.stop - columns.start)

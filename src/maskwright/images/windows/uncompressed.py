@@ -1,6 +1,6 @@
-"""Read contiguous uncompressed samples of NumPy files and TIFFs.
+"""Read contiguous uncompressed samples from NumPy and TIFF files.
 
-Files are read and not memory-mapped: the process would be killed if another program truncated a mapped file.
+Files are not memory-mapped, because the process would be killed if another program truncated a mapped file.
 """
 
 from pathlib import Path
@@ -21,10 +21,10 @@ class FileBytes:
         self.size = file.stat().st_size
 
     def read(self, offset: int, count: int) -> bytes:
-        """Return ``count`` bytes from ``offset``.
+        """Return ``count`` bytes, starting at ``offset``.
 
         Raises:
-            EOFError: The file ends earlier.
+            EOFError: The file ends before the last requested byte.
         """
         with self._lock:
             self._stream.seek(offset)
@@ -40,10 +40,10 @@ class FileBytes:
 
 @final
 class UncompressedReader:
-    """Sample reader of a C-ordered array (planes, height, width, channels per plane) at ``offset``.
+    """A sample reader of a C-ordered array (planes, height, width, channels per plane) at ``offset``.
 
     Raises:
-        DamagedImage: The file is too short.
+        DamagedImage: The file is too short for the array.
     """
 
     def __init__(self, file: Path, *, offset: int, shape: tuple[int, int, int, int], dtype: np.dtype) -> None:
@@ -61,7 +61,7 @@ class UncompressedReader:
             )
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return samples (h, w, planes * channels per plane) of a window."""
+        """Return the samples (h, w, planes * channels per plane) of a window."""
         width = columns.stop - columns.start
         count = self._byte_offset(0, 0, width)
         lines = [

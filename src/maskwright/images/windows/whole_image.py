@@ -1,4 +1,4 @@
-"""Open images of formats that can only be read as a whole."""
+"""Open images in formats that can only be read as a whole."""
 
 from pathlib import Path
 from typing import final
@@ -12,10 +12,10 @@ from maskwright.images.windows.pixels import PixelConverter, to_plain_raw
 
 
 def open_whole(file: Path) -> FileSource:
-    """Read an image with `read_image` and hold it in memory.
+    """Read an image with `read_image` and return a source that keeps it in memory.
 
     Raises:
-        ImageFault: See `read_image`.
+        ImageFault: The image cannot be read; see `read_image`.
     """
     try:
         pixels = read_image(file)

@@ -1,4 +1,4 @@
-"""Write a tiled TIFF tile by tile: GeoTIFF if there is a georeference, BigTIFF if it may exceed 4 GiB."""
+"""Write a TIFF tile by tile, as GeoTIFF if there is a georeference and as BigTIFF if it may exceed 4 GiB."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -12,7 +12,7 @@ from maskwright.images.windows.georeference import Georeference
 from maskwright.images.windows.tiles import full_tiles
 from maskwright.images.write import atomic_path
 
-_MAX_CLASSIC_BYTES: Final = 2**32 - 2**25  # of pixels in a classic TIFF; the rest is for its header
+_MAX_CLASSIC_BYTES: Final = 2**32 - 2**25  # of pixels in a classic TIFF; the remaining bytes are for the header
 _NODATA_TAG: Final = 42113
 
 
@@ -30,12 +30,12 @@ def write_tiff(
 ) -> None:
     """Write an image (height, width, bands) from its tiles, row by row from the top left.
 
-    Each tile is (h, w) or (h, w, bands) with sides of ``tile`` pixels, a multiple of 16, or less at the right and
-    bottom borders. Only a few tiles are in memory at a time. The compression is Deflate, and the output is
+    Each tile has the shape (h, w) or (h, w, bands), with sides of ``tile`` pixels (a multiple of 16), or less at the
+    right and lower borders. Only a few tiles are in memory at a time. The compression is Deflate, and the output is
     deterministic. The file is written atomically.
 
     Raises:
-        WrongTiles: There are too few or too many tiles, or one has another shape or type.
+        WrongTiles: There are too few or too many tiles, or a tile has the wrong shape or data type.
         OSError: The disk is full; the error names ``path``.
 
     >>> from tempfile import TemporaryDirectory
@@ -54,7 +54,7 @@ def write_tiff(
     with naming_full_disk(path), atomic_path(path) as temporary:
         tifffile.imwrite(
             temporary,
-            chain(filled),  # a chain, since tifffile closes generators
+            chain(filled),  # wrapped in a chain, since tifffile closes generators
             shape=(height, width, bands) if bands > 1 else (height, width),
             dtype=dtype,
             tile=(tile, tile),
@@ -69,11 +69,11 @@ def write_tiff(
             extratags=_tags(georeference, nodata),
             maxworkers=1,
         )
-        next(filled, None)  # raises if there are more tiles than tifffile has consumed
+        next(filled, None)  # raises an error if there are more tiles than tifffile has consumed
 
 
 def _tags(georeference: Georeference | None, nodata: float | None) -> list[tuple[Any, ...]]:
-    """Return (code, data type, count, value, write once) of each tag that tifffile does not write itself."""
+    """Return the (code, data type, count, value, write once) of each tag that tifffile does not write by itself."""
     tags: list[tuple[Any, ...]] = [(*tag, True) for tag in georeference.tags] if georeference else []
     if nodata is not None:
         tags.append((_NODATA_TAG, "s", 0, f"{nodata:.17g}", True))

@@ -31,26 +31,26 @@ def write_zarr(
 ) -> None:
     """Write an image from its tiles, row by row from the top left, one chunk per tile.
 
-    The result is an array (height, width), or (height, width, bands) for several bands. With ``pixel_size`` it is an
+    The result is an array (height, width), or (height, width, bands) for several bands. With ``pixel_size``, it is an
     OME-Zarr group of one level (version 0.5, or 0.4 in Zarr format 2) with the bands first. The folder is replaced
     atomically.
 
     Args:
-        path: The folder to write; an existing one is replaced.
-        tiles: See `write_tiff`.
+        path: Folder to write; an existing folder is replaced.
+        tiles: Tiles of the image, row by row from the top left, see `write_tiff`.
         height: Height in pixels.
         width: Width in pixels.
         bands: Number of bands.
-        dtype: Type of the pixels.
-        tile: Side of a tile, pixels.
-        pixel_size: Physical pixel size, stored in OME metadata.
+        dtype: Data type of the pixels.
+        tile: Side of a tile in pixels.
+        pixel_size: Physical pixel size that is stored in OME metadata.
         zarr_format: Version of the Zarr format.
         fill_value: Value of missing pixels in the array.
         attributes: JSON attributes of the array or group.
-        name: Name of the image in OME metadata; that of the folder by default.
+        name: Name of the image in OME metadata, by default the name of the folder.
 
     Raises:
-        WrongTiles: There are too few or too many tiles, or one has another shape or type.
+        WrongTiles: There are too few or too many tiles, or a tile has the wrong shape or data type.
         OSError: The disk is full; the error names ``path``.
         MissingPackage: zarr is not installed.
     """
@@ -83,7 +83,7 @@ def write_zarr(
 
 
 def _ome_metadata(axes: str, size: PixelSize, *, name: str, zarr_format: int) -> dict[str, Any]:
-    """Return the attributes of the group by the OME-NGFF specification 0.5 or 0.4."""
+    """Return the attributes of the group according to version 0.5 or 0.4 of the OME-NGFF specification."""
     unit = {"unit": size.unit} if size.unit else {}
     kinds = {"y": {"type": "space", **unit}, "x": {"type": "space", **unit}, "c": {"type": "channel"}}
     scale = {"y": size.height, "x": size.width, "c": 1.0}

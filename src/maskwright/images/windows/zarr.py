@@ -1,4 +1,4 @@
-"""Open Zarr and OME-Zarr, formats 2 and 3, for reading window by window."""
+"""Open Zarr and OME-Zarr images, formats 2 and 3, for reading window by window."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ from maskwright.images.windows.zarr_metadata import Node, import_zarr, read_node
 def open_zarr(folder: Path) -> FileSource:
     """Open an array (h, w) or (h, w, c), or the full resolution of the first image of an OME-Zarr group.
 
-    Other orders of the axes y, x and c are read from OME metadata or the dimension names of the array; other axes must
-    have length 1.
+    Other orders of the axes y, x and c are determined from OME metadata or the dimension names of the array. Other axes
+    must have length 1.
 
     Raises:
-        NotAnImage: The folder is not Zarr, or a group without metadata that identify the image array.
+        NotAnImage: The folder is not Zarr, or it is a group without metadata that identify the image array.
         UnsupportedCodec: The array has a codec that is not allowed.
-        WrongAxes, UnsupportedPixels: The axes or type are not those of an image.
+        WrongAxes, UnsupportedPixels: The axes or the data type are not those of an image.
         ImageTooLarge: A side or the number of channels exceeds a limit, or a chunk is too large for memory.
         DamagedImage: The metadata cannot be read.
         MissingPackage: zarr is not installed.
@@ -57,7 +57,7 @@ def open_zarr(folder: Path) -> FileSource:
 
 @final
 class _ChunkReader:
-    """Sample reader of a Zarr array with the given axes, a letter each."""
+    """A sample reader of a Zarr array whose axes are given as one letter each."""
 
     def __init__(
         self, folder: Path, array: Any, axes: Sequence[str], block: tuple[int, int], size: tuple[int, int]
@@ -89,13 +89,13 @@ class _ChunkReader:
 
 
 def _parts(part: slice, length: int) -> list[slice]:
-    """Cut ``part`` at the multiples of ``length``."""
+    """Split ``part`` at multiples of ``length``."""
     cuts = range((part.start // length + 1) * length, part.stop, length)
     return [slice(*ends) for ends in zip([part.start, *cuts], [*cuts, part.stop], strict=True)]
 
 
 def _image_array(node: Node) -> tuple[Any, list[str], PixelSize | None]:
-    """Return (array, letters of its axes, pixel size)."""
+    """Return the image array, the letters of its axes and its pixel size."""
     folder = node.folder
     if node.is_array:
         array = node.open_array(folder)
@@ -113,7 +113,7 @@ def _image_array(node: Node) -> tuple[Any, list[str], PixelSize | None]:
     image = multiscales[0]
     level = image["datasets"][0]
     array = node.child(level["path"]).open_array(folder)
-    metadata = image.get("axes", list("tczyx"))  # before OME-Zarr 0.3 these are fixed
+    metadata = image.get("axes", list("tczyx"))  # fixed axes before OME-Zarr 0.3
     metadata = [{"name": axis} if isinstance(axis, str) else axis for axis in metadata]
     axes = _axes(folder, array, [axis["name"] for axis in metadata])
     scales = [_scale(part, len(axes)) for part in (image, level)]
@@ -128,7 +128,7 @@ def _scale(part: Mapping[str, Any], axes: int) -> list[float]:
 
 
 def _names(array: Any) -> list[str] | None:
-    """Return the dimension names of an array, of format 3 or, in format 2, of xarray; None if there are none."""
+    """Return the dimension names of an array, in format 2 those of xarray; None if the array has no names."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     return [str(name) for name in names] if names and all(names) else None
 

@@ -1,6 +1,7 @@
 """Bound the size of decompressed Zarr chunks, since a few bytes can expand to gigabytes.
 
-The zarr library has no such bound, so its compressors are replaced by those of imagecodecs, which accept one.
+The zarr library does not limit this size, so its compressors are replaced by those of imagecodecs, which accept a
+limit.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from zarr.codecs import ShardingCodec
 from maskwright.images.windows.zarr_metadata import COMPRESSIONS
 
 MAX_CHUNK_BYTES: Final = 2**28
-"""Largest size of a decoded chunk, bytes."""
+"""Largest size of a decoded chunk in bytes."""
 
 _DECODERS: Final[dict[str, Callable[..., bytes | bytearray]]] = {
     "blosc": imagecodecs.blosc_decode,
@@ -31,7 +32,7 @@ _DECODERS: Final[dict[str, Callable[..., bytes | bytearray]]] = {
 
 
 def bounded(array: Any) -> Any:
-    """Return an open array of allowed codecs with bounded decompression."""
+    """Return an open array, all of whose codecs are allowed, with bounded decompression."""
     metadata = array.metadata
     if metadata.zarr_format == 2:
         bound = _bound(metadata.chunks, metadata.dtype.to_native_dtype().itemsize)
@@ -43,7 +44,7 @@ def bounded(array: Any) -> Any:
 
 
 def _bound(shape: Iterable[int], itemsize: int) -> int:
-    """Return the largest size of a decompressed chunk, bytes.
+    """Return the largest size of a decompressed chunk in bytes.
 
     It is twice the size of the chunk, since filters may change it, plus room for checksums.
     """

@@ -1,7 +1,7 @@
 """Read and check the metadata of untrusted Zarr folders before the zarr library opens them.
 
-The library runs any registered codec, including Python's pickle, on the bytes of a file. Only the codecs listed here
-are passed to it.
+The library runs any registered codec, including Python's pickle, on the bytes of a file, so only arrays with the codecs
+listed here are passed to it.
 """
 
 import json
@@ -16,7 +16,7 @@ from maskwright.images.files import ZARR_METADATA, is_zarr
 from maskwright.images.windows.errors import UnsupportedCodec
 
 COMPRESSIONS: Final = ("blosc", "gzip", "lz4", "zlib", "zstd")
-"""Codecs whose output may have any size."""
+"""Codecs whose output is not limited in size."""
 
 _FIXED_SIZE_CODECS: Final = (
     "adler32",
@@ -34,7 +34,7 @@ _MAX_METADATA_BYTES: Final = 2**24
 
 @dataclass(frozen=True)
 class Node:
-    """A group, or an array whose codecs have been checked."""
+    """A Zarr group, or a Zarr array whose codecs have been checked."""
 
     folder: Path
     format: Literal[2, 3]
@@ -42,10 +42,10 @@ class Node:
     attributes: Mapping[str, Any]
 
     def child(self, path: str) -> "Node":
-        """Return the node at a relative path below this one.
+        """Return the node at a relative path below this node.
 
         Raises:
-            ValueError: The path is not strictly below this folder.
+            ValueError: The path is not strictly below the folder of this node.
         """
         parts = path.strip("/").split("/")
         if "\\" in path or {"", ".", ".."} & set(parts):
@@ -53,7 +53,7 @@ class Node:
         return read_node(self.folder.joinpath(*parts))
 
     def open_array(self, file: Path) -> Any:
-        """Open the array with the zarr library; ``file`` is named in the error.
+        """Open the array with the zarr library; ``file`` is used in the error message.
 
         Raises:
             MissingPackage: zarr is not installed.
@@ -62,10 +62,10 @@ class Node:
 
 
 def read_node(folder: Path) -> Node:
-    """Read the metadata of a folder.
+    """Read the metadata of a Zarr folder.
 
     Raises:
-        NotAnImage: The folder is not Zarr.
+        NotAnImage: The folder is not a Zarr array or group.
         UnsupportedCodec: An array has a codec that is not allowed.
         ValueError, KeyError, TypeError, AttributeError: The metadata are invalid.
     """
@@ -92,10 +92,10 @@ def read_node(folder: Path) -> Node:
 
 
 def import_zarr(file: Path) -> Any:
-    """Import the package zarr.
+    """Import the zarr package.
 
     Raises:
-        MissingPackage: zarr is not installed; ``file`` is named as the file that requires it.
+        MissingPackage: zarr is not installed; the message names ``file`` as the file that requires it.
     """
     try:
         import zarr
@@ -111,7 +111,7 @@ def _read(file: Path) -> Any:
 
 
 def _names(codecs: list[Any]) -> Iterator[str]:
-    """Yield the names of codecs of format 3, including those inside shards."""
+    """Yield the names of codecs in format 3, including those inside shards."""
     for codec in codecs:
         if isinstance(codec, str):
             yield codec
