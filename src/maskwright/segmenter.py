@@ -240,7 +240,8 @@ class Segmenter:
     def predict_probabilities(self, image: ImageInput) -> NDArray[np.float32]:
         """Predict the probabilities (h, w, classes), in [0, 1], of an image of any size.
 
-        With a single class, the probabilities have one channel. Arguments and errors are those of `predict`.
+        With a single class, the probabilities have one channel. The arguments and the errors are those of
+        `predict`.
         """
         pixels, name = _pixels(image)
         return predict_probabilities(self.engine, pixels, file=name)
@@ -279,7 +280,7 @@ class Segmenter:
     ) -> LargePredictionResult:
         """Predict an image of any size in overlapping windows, and write the mask to a TIFF or Zarr file.
 
-        If the call is interrupted, the same call resumes the prediction. Errors are those of
+        An interrupted prediction is resumed by repeating the call. The errors are those of
         `maskwright.inference.large.predict_large.predict_large`.
 
         Args:
@@ -368,7 +369,7 @@ class Segmenter:
 
 
 def _training_masks(folder: Path, bundle: Bundle) -> tuple[Mapping[Any, str], str]:
-    """Return the meaning of each value of the training masks, and the suffix of the mask file stems."""
+    """Return the meaning of each value in the training masks, and the suffix of the mask file stems."""
     from maskwright.training.run import Run
 
     if is_ensemble(folder):

@@ -156,7 +156,7 @@ def test_the_command_trains_with_a_file_and_resumes_only_with_it(drawn, tmp_path
 
     code, _, err = maskwright_command("train", "--recipe", run.recipe, "--out", tmp_path / "repeated")
     assert code == 1
-    assert "loss: the recipe was trained with mine.py:loss" in err
+    assert "loss: the recipe requires mine.py:loss" in err
     run.report.unlink()  # as if interrupted before the end
     code, _, err = maskwright_command("train", "--resume", "--out", out)
     assert code == 1

@@ -13,7 +13,7 @@ class UnfinishedRun(InputError):
     """A run without scores, because its training did not finish."""
 
     text = (
-        "{folder}: the run has not finished, {missing} is missing. "
+        "{folder}: the run is unfinished: {missing} is missing. "
         "Finish it with `maskwright train --resume --out {folder}`, or compare without it."
     )
 
@@ -37,7 +37,7 @@ class MasksDiffer(InputError):
     """A validation image whose masks differ between two runs."""
 
     text = (
-        "{folder}: the mask of validation image {name} has other pixel counts than in {first} "
+        "{folder}: the mask of validation image {name} differs in pixel counts from that in {first} "
         "({differing} of {shared} images differ); expected the same masks and the same ignored value. "
         "Train both runs with the same --val-masks."
     )

@@ -1,4 +1,4 @@
-"""Write a run's report: one self-contained HTML page with scores, curves, and the best and worst images."""
+"""Write the report of a run: one self-contained HTML page with scores, curves, and the best and worst images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -65,7 +65,7 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
             file=folder / "train/images",
             found="no images",
             expected="the training images of the TGS salt challenge",
-            remedy="Give the folder with train/, train.csv, depths.csv and test/.",
+            remedy="Name the folder that contains train/, train.csv, depths.csv and test/.",
         )
     size = _common_size(images)
     pngs, file = _by_id(folder / "train/masks"), folder / "train.csv"
@@ -96,8 +96,8 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
             raise WrongLayout(
                 file=masks_into,
                 found="a folder inside the data",
-                expected="a folder outside of it for the decoded masks",
-                remedy="Give another folder as --out.",
+                expected="a folder outside the data for the decoded masks",
+                remedy="Name another folder with --out.",
             )
         masks = masks_into
         _write_masks(masks, {**decoded, **stored})

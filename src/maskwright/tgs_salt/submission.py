@@ -70,7 +70,7 @@ def write_submission(
             raise UnusableSubmission(file=file, found=f"the same id as {other}", expected="unique ids")
         if set(file.stem) & set(',"\n\r'):
             raise UnusableSubmission(
-                file=file, found="a stem that cannot be an id", expected="a stem without commas, quotes and line ends"
+                file=file, found="a stem that cannot be an id", expected="a stem without commas, quotes or line breaks"
             )
     masks_folder = out.with_name(f".{out.name}.masks")
     predict = partial(predict_files, job, [images], masks_folder, done=lambda done, total, _: progress(done, total))

@@ -116,7 +116,7 @@ def _is_requested_recipe(run: Run, settings: Mapping[str, Any]) -> bool:
 
 
 def check_same_custom_parts(folder: Path, recipe: Recipe, custom: "CustomParts") -> None:
-    """Check that a run is resumed with the custom parts that its recipe records.
+    """Check that a run is resumed with the custom parts that are named in its recipe.
 
     Raises:
         OtherRecipe: A custom part differs, is missing or was not used before.

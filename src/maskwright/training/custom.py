@@ -37,7 +37,7 @@ class UnusableFile(InputError):
 class FunctionMissing(InputError):
     """A recipe that names a custom part, while another part or none is given."""
 
-    text = "{field}: the recipe was trained with {expected}, but {found} was given; give that file with --python."
+    text = "{field}: the recipe requires {expected}, but {found} was given; name the required file with --python."
 
 
 class WrongNetwork(InputError):

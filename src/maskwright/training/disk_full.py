@@ -29,7 +29,7 @@ def write_or_raise(file: Path, write: Callable[[], None]) -> bool:
 
 @final
 class WriteOrWarn:
-    """Write files that can also be written later, with a single warning as long as the disk is full.
+    """Write files that can also be written later, and warn once if the disk is full.
 
     Args:
         report: Function called with the warning (str).

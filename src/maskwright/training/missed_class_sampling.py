@@ -31,7 +31,7 @@ class MissedClassSampling:
         """Update the missed classes after a validation.
 
         Args:
-            state: State of training, which is updated.
+            state: State of training, whose missed classes are updated.
             evaluation: Result of the validation.
             progress: Progress of the run, in [0, 1].
         """

@@ -20,7 +20,7 @@ _ITERATIONS: Final = 5
 _MAX_BLOCK_COLUMNS: Final = 64
 _MIN_SIDE: Final = 16  # minimum number of rows and columns; AdamW performs equally well for smaller kernels
 _MOMENTUM: Final = 0.95
-_EPSILON: Final = 1e-30  # keeps divisions by a zero norm finite
+_EPSILON: Final = 1e-30  # avoids division by a zero norm
 _ADAMW_RMS: Final = 0.2
 """Typical root mean square of an AdamW update at a learning rate of 1 (Liu et al.)."""
 

@@ -49,11 +49,11 @@ class StepSchedule:
         self._started = self.stopwatch.seconds()
 
     def progress(self, step: int) -> float:
-        """See `Schedule`."""
+        """Return the fraction of the steps, in [0, 1], that have been taken after ``step`` steps."""
         return step / self.total
 
     def seconds_left(self, step: int) -> float | None:
-        """See `Schedule`."""
+        """Return the estimated time in seconds until the last step, or None before the first step of this session."""
         done = step - self.first
         return (self.stopwatch.seconds() - self._started) / done * (self.total - step) if done else None
 
@@ -79,7 +79,7 @@ class TimeSchedule:
     _furthest: float = 0.0
 
     def progress(self, step: int) -> float:
-        """See `Schedule`."""
+        """Return the fraction of the available time, in [0, 1], that has passed."""
         del step
         if self.seconds_left(0) == 0:
             return 1.0
@@ -89,6 +89,6 @@ class TimeSchedule:
         return self._furthest
 
     def seconds_left(self, step: int) -> float:
-        """See `Schedule`."""
+        """Return the time in seconds until the last step."""
         del step
         return max(0.0, self.budget - self.reserve - self.stopwatch.seconds())

@@ -22,7 +22,7 @@ _CLOSING_SECONDS: Final = 15.0  # time for saving, loading and writing the repor
 _CHECK_FACTOR_MIXED: Final = 2.0
 _CHECK_FACTOR_FLOAT32: Final = 1.1
 
-_MIN_INCREASE: Final = 1.25  # of a budget that was too short, for the one that the error suggests
+_MIN_INCREASE: Final = 1.25  # minimum ratio of the suggested time budget to the one that was too short
 
 
 class BudgetTooShort(InputError):
@@ -120,10 +120,10 @@ class TimeBudget:
             raise self.too_short(state)
 
     def too_short(self, state: State) -> BudgetTooShort:
-        """Return the error for a budget that leaves no time to train, with a budget that is estimated to be enough."""
+        """Return the error for a time budget that leaves no time for training, which suggests a sufficient budget."""
         cost, budget = self._check_cost(), self.budget or 0.0
         estimate = self._stopwatch.seconds() + _CLOSING_SECONDS + self._intermediate_cost(state) + cost
-        minimum = max(estimate, _MIN_INCREASE * budget)  # before the first validation, its cost is not yet known
+        minimum = max(estimate, _MIN_INCREASE * budget)  # before the first validation, the cost is only estimated
         return BudgetTooShort(
             budget=budget,
             taken=state.first_step_ended or self._stopwatch.seconds(),

@@ -124,7 +124,7 @@ def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, chec
 
 
 def _resume(run: Run, session: _Session) -> Run:
-    """Continue an unfinished run from its last checkpoint."""
+    """Resume an unfinished run from its last checkpoint."""
     prepared = prepare_resumed(run)
     check_same_custom_parts(run.folder, prepared.recipe, session.custom)
     with run_lock(run.folder):

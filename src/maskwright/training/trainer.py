@@ -260,7 +260,7 @@ class Trainer:
         """Restore the weights, the optimizer and the weight average, and report a damaged checkpoint."""
         restored = self.checkpoints.load(self.network)
         if restored.damaged is not None:
-            self.reporter.report(f"{restored.damaged} is damaged; the previous checkpoint is used, {restored.file}.")
+            self.reporter.report(f"{restored.damaged} is damaged; the previous checkpoint, {restored.file}, is used.")
         self.average.restore(restored.average)
         return restored
 

@@ -63,7 +63,7 @@ def search_thresholds(
     monitor: Monitor,
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> ThresholdSearch:
-    """Score every pair of threshold and minimum component size on images of one class.
+    """Score every combination of a threshold and a minimum component size on images with a single class.
 
     Args:
         images: True mask (h, w) of label indices 0, 1 or `IGNORED`, and probabilities (h, w), of each image.

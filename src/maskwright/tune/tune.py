@@ -31,7 +31,7 @@ class NothingToTune(InputError):
     """A folder without a finished run."""
 
     text = (
-        "{folder}: found {found}; expected a finished run, or a folder of finished runs as `train --folds` writes it."
+        "{folder}: found {found}; expected a finished run, or a folder of finished runs written by `train --folds`."
     )
 
 
