@@ -251,9 +251,10 @@ def PSPNet(
 ) -> keras.Model:
     """Build a pyramid scene parsing network (Zhao et al., 2017) with the arguments of segmentation_models.
 
-    Input: images (n, height, width, channels) with sides that are multiples of ``downsample_factor``, preprocessed by
-    the `get_preprocessing` of the encoder. Output: (n, height, width, classes), float32. segmentation_models accepts
-    only static multiples of ``6 * downsample_factor``, for which both networks are equal.
+    The input consists of images (n, height, width, channels) whose sides are multiples of ``downsample_factor``,
+    preprocessed by the `get_preprocessing` of the encoder. The output consists of float32 masks (n, height, width,
+    classes). In segmentation_models, only static multiples of ``6 * downsample_factor`` are accepted, for which both
+    networks are equal.
 
     Args:
         {backbone_name}
@@ -378,12 +379,12 @@ def DeepLabV3Plus(
     decoder_dropout: float = 0.5,
     decoder_use_batchnorm: bool = True,
 ) -> keras.Model:
-    """Build a DeepLabV3+ (Chen et al., 2018): atrous spatial pyramid pooling and one skip connection at 1/4.
+    """Build a DeepLabV3+ (Chen et al., 2018), with atrous spatial pyramid pooling and one skip connection.
 
-    Input: images (n, height, width, channels) with sides that are multiples of 32 pixels (of 16 for an encoder whose
-    name ends in ``_v1``), preprocessed by the `get_preprocessing` of the encoder. Output: (n, height, width, classes),
-    float32. The graph is that of segmentation_models_pytorch, whose weights can be loaded if the name of the encoder
-    ends in ``_v1``.
+    The input consists of images (n, height, width, channels) whose sides are multiples of 32 pixels (of 16 for an
+    encoder whose name ends in ``_v1``), preprocessed by the `get_preprocessing` of the encoder. The output consists of
+    float32 masks (n, height, width, classes). The graph is that of segmentation_models_pytorch, whose weights can be
+    loaded if the name of the encoder ends in ``_v1``.
 
     Args:
         {backbone_name}

@@ -121,7 +121,7 @@ def convert(
         if len(statistics) < len(_STATISTICS):
             note = (
                 f"the file does not store the normalisation; assumed that of the encoder's published weights: "
-                f"{_describe_normalisation(pixels)}. For another one, give --set mean=... --set std=..."
+                f"{_describe_normalisation(pixels)}. To set a different one, use --set mean=... --set std=..."
             )
             return Converted(out, (*loaded.notes, note))
     else:
@@ -167,7 +167,7 @@ def _load(source: Path, options: Mapping[str, Any], *, any_size: bool) -> Loaded
         if "activation" in options or has_config:
             return LoadedNetwork(network, IMAGENET)
         assumed = f"the file does not store the activation; assumed {_activation(network)}"
-        return LoadedNetwork(network, IMAGENET, (f"{assumed}. For another one, give --set activation=...",))
+        return LoadedNetwork(network, IMAGENET, (f"{assumed}. To set a different one, use --set activation=...",))
     if options:
         raise NotConvertible(source=source, found=f"{', '.join(options)} cannot be given, since the file stores them")
     if (source / BUNDLE_FILE).is_file() and isinstance(engine := open_engine(source), KerasEngine):
@@ -214,7 +214,7 @@ def _write_run(
         found = "a sigmoid with one channel needs two class names, the background first"
         raise NotAConvertibleRun(source=source, found=found)
     if network.input_shape[1:3] != (None, None):
-        raise NotAConvertibleRun(source=source, found="it takes images of a fixed size")
+        raise NotAConvertibleRun(source=source, found="it accepts only images of a fixed size")
     if pixels.channels == "BGR":
         reverse_image_channels(network)
     channels = network.input_shape[-1]

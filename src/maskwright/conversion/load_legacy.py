@@ -21,7 +21,7 @@ class MissingArguments(InputError):
     """A weights file in which not all arguments of the network are stored."""
 
     text = (
-        "{file}: holds weights only and does not store {missing}. Give them, for instance {example} (command: --set)."
+        "{file}: contains only weights and does not store {missing}. Set them, for instance {example} (command: --set)."
     )
 
 

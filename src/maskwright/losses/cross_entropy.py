@@ -123,8 +123,7 @@ class CategoricalCELoss(FunctionLoss):
 
     Use this loss with a softmax activation. Probabilities are first divided by their sum over the selected classes. The
     loss is the mean over valid pixels and classes, as in segmentation_models: for c classes, it is 1/c of
-    `keras.losses.CategoricalCrossentropy`. With ``class_indexes``, only the selected classes compete, and a pixel of
-    another class costs nothing.
+    `keras.losses.CategoricalCrossentropy`. With ``class_indexes``, a pixel of a class that is not selected has no cost.
 
     Args:
         class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.

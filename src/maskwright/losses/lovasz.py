@@ -4,8 +4,8 @@ Pixel errors are sorted in descending order, and each error is multiplied by the
 pixel is added to the misclassified pixels. The truth is binarised at 0.5.
 
 Classes that occur in neither the truth nor the hard prediction are excluded (see `maskwright.metrics`); if no class is
-left, the loss is 0. A class that is predicted but not in the truth costs its largest error, and only that pixel gets a
-gradient.
+left, the loss is 0. For a class that is predicted but not in the truth, the loss is its largest error, and only that
+pixel has a gradient.
 """
 
 from typing import final

@@ -4,9 +4,9 @@ A region loss is 1 minus the mean over classes of a score times the class weight
 weights whose mean is 1, the loss is in [0, 1]; other weights shift it by a constant. Classes that occur in neither the
 truth nor the hard prediction are excluded (see `maskwright.metrics`); if no class is left, the loss is 0.
 
-Region losses accept probabilities, never logits. On an image without the class, any false positive gives a loss near 1
-but almost no gradient: it is ``smooth`` divided by the square of the number of predicted pixels, and 0 once no pixel is
-predicted. Add cross entropy if such images are common.
+Region losses accept probabilities, never logits. On an image without the class, any false positive results in a loss
+near 1 but almost no gradient. The gradient is ``smooth`` divided by the square of the number of predicted pixels, and 0
+once no pixel is predicted. Add cross entropy if such images are common.
 """
 
 from collections.abc import Callable
@@ -164,7 +164,7 @@ class JaccardLoss(FunctionLoss):
 @final
 @register
 class DiceLoss(FunctionLoss):
-    """Dice loss: 1 - F-score, with sums of probabilities as counts (Milletari et al., 2016, without their squares).
+    """Dice loss: 1 - F-score, with sums of probabilities as counts (Milletari et al., 2016, but without squares).
 
     The score is (1 + beta²) TP / ((1 + beta²) TP + beta² FN + FP). Classes that occur in neither the truth nor the hard
     prediction are excluded from the mean over classes. The loss accepts probabilities, not logits.

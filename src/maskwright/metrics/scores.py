@@ -23,7 +23,7 @@ class MaskShapesDiffer(InputError):
 class NotClassIds(InputError):
     """A mask with values that are not label ids of the classes."""
 
-    text = "{mask} holds {found}; expected label ids from 0 to {last}. {remedy}"
+    text = "{mask} contains {found}; expected label ids from 0 to {last}. {remedy}"
 
 
 def confusion_matrix(

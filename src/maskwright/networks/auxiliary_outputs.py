@@ -33,7 +33,7 @@ def deep_supervision_masks(
 ) -> dict[str, keras.KerasTensor]:
     """Create an output from each feature map: a 1x1 convolution, bilinear upsampling by its scale, and the activation.
 
-    The i-th output has the name ``mask_stage{i}``; it and its logits are float32.
+    The name of the i-th output is ``mask_stage{i}``; the output and its logits are float32.
     """
     masks = {}
     for level, (x, scale) in enumerate(zip(feature_maps, scales, strict=True)):

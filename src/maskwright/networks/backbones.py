@@ -35,8 +35,8 @@ class Backbone:
     Attributes:
         build: Function that builds the encoder without a classifier and with random weights. It is called as
             ``build(input_shape=(height, width, channels), **options)``; height and width may be None.
-        skips: Layers of the skip connections from deep to shallow, at 1/16, 1/8, 1/4 and 1/2 of the image size. A VGG
-            also has one at full size; a ConvNeXt has none at 1/2.
+        skips: Names of the layers of the skip connections from deep to shallow, at 1/16, 1/8, 1/4 and 1/2 of the image
+            size. A VGG also has one at full size; a ConvNeXt has none at 1/2.
         preprocessing: Preprocessing of RGB images with values in 0-255.
         parameters: Number of trainable and non-trainable parameters for three input channels.
         weights: Names of the data sets for which weights are published.

@@ -49,7 +49,7 @@ class BilinearUpsampling2D(keras.layers.Layer):
         return resize_bilinear(x, height=self.factor * height, width=self.factor * width)
 
     def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        """Return (n, factor * h, factor * w, c); unknown sides stay None."""
+        """Return (n, factor * h, factor * w, c); unknown sides remain None."""
         n, h, w, c = shape
         return n, h and self.factor * h, w and self.factor * w, c
 

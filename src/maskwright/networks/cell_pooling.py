@@ -43,7 +43,7 @@ class CellPooling(keras.layers.Layer):
 
     def call(self, x: Any) -> Any:
         """Pool ``x``."""
-        for axis in (1, 2):  # rows, then columns, because windows are rectangles
+        for axis in (1, 2):  # rows and columns can be pooled in turn because windows are rectangles
             side = ops.shape(x)[axis]
             leading = (slice(None),) * axis
             windows = [

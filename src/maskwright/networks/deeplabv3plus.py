@@ -1,4 +1,4 @@
-"""DeepLabV3+: atrous spatial pyramid pooling of the encoder's output, and one skip connection.
+"""DeepLabV3+, with atrous spatial pyramid pooling of the encoder's output and one skip connection.
 
 Sources: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018;
 arguments and graph of segmentation_models_pytorch 0.6.0.
@@ -33,7 +33,7 @@ SKIP_FILTERS: Final = 48  # as in the paper
 
 def depthwise_conv(x: keras.KerasTensor, *, rate: int = 1, name: str) -> keras.KerasTensor:
     """Apply a 3x3 depthwise convolution with dilation ``rate``."""
-    bound = sqrt(6 / 9)  # he_uniform with a fan-in of nine pixels; that of Keras includes all channels
+    bound = sqrt(6 / 9)  # he_uniform with a fan-in of nine pixels; the fan-in in Keras includes all channels
     return layers.DepthwiseConv2D(
         3,
         padding="same",
@@ -98,9 +98,10 @@ def build_deeplabv3plus(
 ) -> keras.Model:
     """Build a DeepLabV3+ on any functional or built sequential Keras model whose output is a feature map.
 
-    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    height and width are multiples of the backbone's stride. A dilated backbone with an output stride of 16 is
-    recommended (``output_stride=16`` of `build_resnet_v1`); one with a stride of 32 is upsampled by twice the factor.
+    The input consists of the images of the backbone, (n, height, width, channels). The output consists of float32 masks
+    (n, height, width, classes) if height and width are multiples of the backbone's stride. A dilated backbone with an
+    output stride of 16 is recommended (``output_stride=16`` of `build_resnet_v1`); one with a stride of 32 is upsampled
+    by twice the factor.
 
     Args:
         backbone: Encoder, as a Keras model.

@@ -31,8 +31,8 @@ decoder_use_batchnorm: Whether to use batch normalisation in the decoder; withou
     "attention": """\
 attention: ``"scse"`` adds channel and spatial attention to each decoder block; None adds no attention.""",
     "images_of_stride_32": """\
-Input: images (n, height, width, channels) with sides that are multiples of 32 pixels, preprocessed by the
-`get_preprocessing` of the encoder. Output: (n, height, width, classes), float32.""",
+The input consists of images (n, height, width, channels) whose sides are multiples of 32 pixels, preprocessed by the
+`get_preprocessing` of the encoder. The output consists of float32 masks (n, height, width, classes).""",
     "WrongArgument": "WrongArgument: Another argument has an invalid value.",
     "SkipSizeMismatch": "SkipSizeMismatch: A layer of ``encoder_features`` differs in size from its decoder block.",
     "MissingWeights": "MissingWeights: A weights argument is neither a file nor the name of published weights.",

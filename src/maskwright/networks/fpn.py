@@ -48,8 +48,8 @@ def build_fpn(
 ) -> keras.Model:
     """Build an FPN on any functional or built sequential Keras model whose output is a feature map.
 
-    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the backbone halves the size five times, and height and width are multiples of 32.
+    The input consists of the images of the backbone, (n, height, width, channels). The output consists of float32 masks
+    (n, height, width, classes) if the backbone halves the size five times, and height and width are multiples of 32.
 
     Args:
         backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.

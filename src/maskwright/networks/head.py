@@ -44,9 +44,9 @@ def mask_head(
         x: Feature map (n, h, w, c).
         classes: Number of output channels.
         activation: Keras activation of the output, as a name or a function; None means linear.
-        size: Height and width of the kernel.
+        size: Height and width of the convolution kernel, in pixels.
         upsampling: Upsampling layer with ``dtype="float32"`` between convolution and activation; None omits it.
-        name: Name of the convolution.
+        name: Name of the convolution layer.
         output_name: Name of the activation layer; by default, the name of the activation.
 
     Raises:

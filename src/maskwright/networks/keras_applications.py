@@ -91,8 +91,8 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
 def build_application(name: str, *, input_shape: ImageShape = (None, None, 3)) -> keras.Model:
     """Build the encoder ``name`` of `APPLICATIONS` without a classifier, with random weights.
 
-    Input: preprocessed images (n, height, width, channels). Output: features (n, height / 32, width / 32, filters).
-    Layers have the names that Keras assigns in a new session.
+    The input consists of preprocessed images (n, height, width, channels), and the output consists of features (n,
+    height / 32, width / 32, filters). Layers have the names that Keras assigns in a new session.
 
     Args:
         name: Name of the encoder, a key of `APPLICATIONS`.

@@ -73,8 +73,9 @@ def build_linknet(
 ) -> keras.Model:
     """Build a LinkNet on any functional or built sequential Keras model whose output is a feature map.
 
-    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    there is one block for each halving by the backbone, and height and width are multiples of its stride.
+    The input consists of the images of the backbone, (n, height, width, channels). The output consists of float32 masks
+    (n, height, width, classes) if there is one block for each halving by the backbone, and height and width are
+    multiples of its stride.
 
     Args:
         backbone: Encoder, as a Keras model. If its last layer is max pooling, as in a VGG, it is followed by two

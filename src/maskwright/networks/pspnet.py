@@ -46,8 +46,8 @@ def build_pspnet(
 ) -> keras.Model:
     """Build a PSPNet on the layers of a functional or built sequential Keras model up to ``psp_layer``.
 
-    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the output of ``psp_layer`` has 1/``final_upsampling_factor`` of the image size.
+    The input consists of the images of the backbone, (n, height, width, channels). The output consists of float32 masks
+    (n, height, width, classes) if the output of ``psp_layer`` has 1/``final_upsampling_factor`` of the image size.
 
     Args:
         backbone: Encoder, as a Keras model.
@@ -55,7 +55,7 @@ def build_pspnet(
         psp_layer: Layer whose output is pooled, by name or by index in ``backbone.layers``.
         pooling_type: Type of pooling: ``"avg"`` or ``"max"``.
         conv_filters: Number of filters of the convolution of each pooled grid and of the one that merges the grids.
-        final_upsampling_factor: Bilinear upsampling factor of the mask.
+        final_upsampling_factor: Factor of the bilinear upsampling of the mask to the image size.
         dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
             dropout.
         activation: Keras activation of the output, as a name or a function; None means linear.

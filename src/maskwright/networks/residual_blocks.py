@@ -137,7 +137,7 @@ def residual_stages(
 def classifier(
     x: keras.KerasTensor, classes: int, *, names: tuple[str, str, str], dropout: float = 0.0
 ) -> keras.KerasTensor:
-    """Compute class probabilities (n, classes), float32, from the channel means, with layer names ``names``."""
+    """Compute class probabilities (n, classes), float32, from the channel means, in layers with the names ``names``."""
     mean, scores, probabilities = names
     x = layers.GlobalAveragePooling2D(name=mean)(x)
     if dropout:
@@ -164,7 +164,7 @@ def check_resnet_arguments(
 
 
 def variant(title: str, build: Callable[..., keras.Model], **fixed: object) -> Callable[..., keras.Model]:
-    """Return ``build`` with fixed arguments, as a function with the other arguments in its signature.
+    """Return ``build`` with fixed arguments, as a function whose signature contains the other arguments.
 
     >>> def rectangle(*, height, width): return keras.Input((height, width))
     >>> Tall = variant("Tall", rectangle, height=9)

@@ -102,9 +102,9 @@ def build_resnet(
 ) -> keras.Model:
     """Build a pre-activation ResNet of four stages with 64, 128, 256 and 512 filters.
 
-    Input: images (n, height, width, channels) with values 0-255, which the first layer normalises. Output with
-    ``include_top``: probabilities (n, classes). Output without it: features (n, ceil(height / 32), ceil(width / 32),
-    512), with four times as many channels for bottlenecks.
+    The input consists of images (n, height, width, channels) with values in 0-255, which the first layer normalises.
+    The output consists of probabilities (n, classes) if ``include_top`` is true; otherwise, it consists of features (n,
+    ceil(height / 32), ceil(width / 32), 512), with four times as many channels for bottlenecks.
 
     Args:
         units: Number of residual units of each of the four stages, at least 1.
@@ -119,7 +119,7 @@ def build_resnet(
             then the source inputs of this tensor, and ``input_shape`` is ignored.
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.
-        name: Name of the model.
+        name: Name of the Keras model.
 
     Raises:
         UnknownChoice: ``block`` or ``first_unit`` is unknown.

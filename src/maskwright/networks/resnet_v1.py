@@ -67,10 +67,10 @@ def build_resnet_v1(
 ) -> keras.Model:
     """Build a post-activation ResNet of four stages with 64, 128, 256 and 512 filters.
 
-    Input: images (n, height, width, channels); for published weights RGB in [0, 1], minus the mean 0.485, 0.456, 0.406
-    and divided by the standard deviation 0.229, 0.224, 0.225. Output: features
-    (n, ceil(height / output_stride), ceil(width / output_stride), 512), with four times as many channels for
-    bottlenecks. Output with ``include_top``: probabilities (n, classes).
+    The input consists of images (n, height, width, channels). For published weights, they are RGB images in [0, 1]
+    minus the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225). The output consists
+    of features (n, ceil(height / output_stride), ceil(width / output_stride), 512), with four times as many channels
+    for bottlenecks, or probabilities (n, classes) if ``include_top`` is true.
 
     Args:
         units: Number of residual units of each of the four stages, at least 1.
@@ -81,7 +81,7 @@ def build_resnet_v1(
             (torchvision does not dilate that unit).
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.
-        name: Name of the model.
+        name: Name of the Keras model.
 
     Raises:
         UnknownChoice: ``block`` is unknown.

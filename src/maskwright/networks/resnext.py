@@ -1,7 +1,8 @@
 """ResNeXts of image-classifiers 1.0.0: post-activation units with a grouped 3x3 convolution.
 
 Source: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017, the 32x4d networks.
-Layers have the names of image-classifiers; its unnamed grouped convolutions are ``stage{s}_unit{u}_conv2``.
+Layers are named as in image-classifiers, except that the grouped convolutions, which are unnamed there, are
+``stage{s}_unit{u}_conv2``.
 """
 
 from typing import Final
@@ -48,15 +49,16 @@ def build_resnext(
 ) -> keras.Model:
     """Build a ResNeXt of four stages with 256, 512, 1024 and 2048 channels, in 32 groups.
 
-    Input: images (n, height, width, channels) with values 0-255, which the first layer normalises. Output: features (n,
-    ceil(height / 32), ceil(width / 32), 2048). Output with ``include_top``: probabilities (n, classes).
+    The input consists of images (n, height, width, channels) with values in 0-255, which the first layer normalises.
+    The output consists of features (n, ceil(height / 32), ceil(width / 32), 2048), or probabilities (n, classes) if
+    ``include_top`` is true.
 
     Args:
         units: Number of residual units of each of the four stages, at least 1.
         input_shape: Height, width and number of channels of the images; height and width may be None.
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.
-        name: Name of the model.
+        name: Name of the Keras model.
 
     Raises:
         WrongArgument: ``units``, ``input_shape`` or ``classes`` is invalid.

@@ -1,9 +1,10 @@
 """Squeeze-and-excitation networks of image-classifiers 1.0.0: post-activation bottlenecks with channel gates.
 
 Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018, with its published weights.
-image-classifiers does not name the layers. Here their names are ``stem_conv1``, ``stem_bn1`` ... ``stem_relu`` and
-``stage{s}_unit{u}_conv1``, ``_bn1``, ``_relu1`` ... ``_bn3``, ``_sc``, ``_sc_bn``, ``_se_reduce``, ``_se_expand``,
-``_relu``, in the order of the weights there; the last ReLU of a stage is ``stage{s}_relu``.
+The layers are unnamed in image-classifiers. In this package, their names are ``stem_conv1``, ``stem_bn1`` ...
+``stem_relu`` and ``stage{s}_unit{u}_conv1``, ``_bn1``, ``_relu1`` ... ``_bn3``, ``_sc``, ``_sc_bn``, ``_se_reduce``,
+``_se_expand``, ``_relu``, in the order of the weights in image-classifiers. The last ReLU of a stage is
+``stage{s}_relu``.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,17 +45,17 @@ class Family(NamedTuple):
 
 
 def resnet_convs(filters: int, stride: int) -> list[ConvSpec]:
-    """Return a bottleneck with its stride in the first convolution."""
+    """Return the convolutions of a bottleneck with its stride in the first convolution."""
     return [ConvSpec(filters, 1, stride), ConvSpec(filters, 3), ConvSpec(4 * filters, 1)]
 
 
 def resnext_convs(filters: int, stride: int) -> list[ConvSpec]:
-    """Return a bottleneck of twice the width with a 3x3 convolution in 32 groups."""
+    """Return the convolutions of a bottleneck of twice the width with a 3x3 convolution in 32 groups."""
     return [ConvSpec(2 * filters, 1), ConvSpec(2 * filters, 3, stride, groups=32), ConvSpec(4 * filters, 1)]
 
 
 def senet_convs(filters: int, stride: int) -> list[ConvSpec]:
-    """Return a bottleneck with a 3x3 convolution in 64 groups, as wide as the output."""
+    """Return the convolutions of a bottleneck whose 3x3 convolution has 64 groups and is as wide as the output."""
     return [ConvSpec(2 * filters, 1), ConvSpec(4 * filters, 3, stride, groups=64), ConvSpec(4 * filters, 1)]
 
 
@@ -80,9 +81,10 @@ def build_senet(
 ) -> keras.Model:
     """Build a network of squeeze-and-excitation bottlenecks (reduction 16) with 256, 512, 1024 and 2048 channels.
 
-    Input: images (n, height, width, channels); for published weights RGB in [0, 1], minus the mean 0.485, 0.456, 0.406
-    and divided by the standard deviation 0.229, 0.224, 0.225. Output: features (n, ceil(height / 32), ceil(width / 32),
-    2048). Output with ``include_top``: probabilities (n, classes).
+    The input consists of images (n, height, width, channels). For published weights, they are RGB images in [0, 1]
+    minus the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229, 0.224, 0.225). The output consists
+    of features (n, ceil(height / 32), ceil(width / 32), 2048), or probabilities (n, classes) if ``include_top`` is
+    true.
 
     Args:
         units: Number of residual units of each of the four stages, at least 1.
@@ -92,7 +94,7 @@ def build_senet(
         input_shape: Height, width and number of channels of the images; height and width may be None.
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.
-        name: Name of the model.
+        name: Name of the Keras model.
 
     Raises:
         UnknownChoice: ``family`` is unknown.

@@ -15,7 +15,7 @@ from maskwright.networks.encoder_tensors import input_and_features
 
 Skip = str | int
 
-ASSUMED_SIDE: Final = 256  # pixels, for a side of variable size; it can be halved eight times
+ASSUMED_SIDE: Final = 256  # pixels assumed for a side of variable size, which can be halved eight times
 # Excluded layers: those of a nested model are in another graph, images are not features, and padding has no integer
 # stride.
 NO_SKIP_LAYERS: Final = (keras.Model, layers.InputLayer, layers.ZeroPadding2D)

@@ -49,8 +49,9 @@ def build_unet(
 ) -> keras.Model:
     """Build a U-Net on any functional or built sequential Keras model whose output is a feature map.
 
-    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the upsampling rates match the backbone's strides, and height and width are multiples of its total stride.
+    The input consists of the images of the backbone, (n, height, width, channels). The output consists of float32 masks
+    (n, height, width, classes) if the upsampling rates match the backbone's strides, and height and width are multiples
+    of its total stride.
 
     Args:
         backbone: Encoder, as a Keras model. If its last layer is max pooling, as in a VGG, it is followed by two

@@ -71,9 +71,9 @@ def build_unetplusplus(
 ) -> keras.Model:
     """Build a U-Net++ on any functional or built sequential Keras model whose output is a feature map.
 
-    Input: the images of the backbone, (n, height, width, channels). Output: (n, height, width, classes), float32, if
-    the backbone halves the size once for each entry of ``decoder_filters``, and height and width are multiples of its
-    stride.
+    The input consists of the images of the backbone, (n, height, width, channels). The output consists of float32 masks
+    (n, height, width, classes) if the backbone halves the size once for each entry of ``decoder_filters``, and height
+    and width are multiples of its stride.
 
     Args:
         backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.

@@ -107,7 +107,7 @@ def _receive(address: str, part: Path, *, silence: float, progress: Progress) ->
                 validator_file.write_text(validator, encoding="ascii")
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
             discard(part)
-            raise ConnectionLost("the server sent another part of the file than requested")
+            raise ConnectionLost("the server sent a different part of the file than requested")
         total = None if response.length is None else offset + response.length
         _check_size(address, total or 0)
         progress(offset, total)

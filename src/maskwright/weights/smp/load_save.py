@@ -39,8 +39,8 @@ def load_smp(
     """Load an smp checkpoint of a Unet, UnetPlusPlus, FPN, Linknet or DeepLabV3Plus on a ResNet encoder.
 
     The depth of the encoder (18, 34, 50, 101 or 152 layers) and the numbers of classes, input channels and filters are
-    inferred from the tensors. The input of the network is images (n, height, width, channels), normalised as described
-    in this module, and its output is (n, height, width, classes) in float32.
+    inferred from the tensors. The input of the network consists of images (n, height, width, channels), normalised as
+    described in this module, and its output is (n, height, width, classes) in float32.
 
     The interpolation, the atrous rates and the output stride are not stored in tensors, so smp's defaults are assumed.
     If smp's ``config.json`` is next to ``model.safetensors``, it is read, and unsupported values are errors.

@@ -37,7 +37,7 @@ def first_difference(network: keras.Model, expected: keras.Model) -> Difference 
     """Return the first layer of ``network`` that computes a different function than in ``expected``, or None.
 
     Both networks must be functional models. Names, image sizes, precision, weights, dropout and the epsilon of batch
-    normalisations are not compared.
+    normalisation are not compared.
 
     >>> def upsampling(size):
     ...     image = keras.Input((8, 8, 3))

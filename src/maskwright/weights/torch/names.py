@@ -19,7 +19,7 @@ Rules = Mapping[str, str]  # pattern of a layer's full name -> name of its PyTor
 Tensors = Mapping[str, np.ndarray]
 Source = Mapping[str, object]  # the fields ``argument`` and ``given`` of an error message
 
-TORCH_EPSILON: Final = 1e-5  # epsilon of all batch normalisation in these PyTorch networks
+TORCH_EPSILON: Final = 1e-5  # epsilon of batch normalisation in these PyTorch networks
 MAX_LISTED_PROBLEMS: Final = 6  # maximum number in one error message
 
 RESNET_RULES: Final[Rules] = {
