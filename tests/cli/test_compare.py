@@ -47,7 +47,7 @@ def test_a_page_requires_the_suffix_html(runs, tmp_path, maskwright_command, nam
 def test_an_error_is_one_line_that_names_the_run(runs, tmp_path, maskwright_command):
     (runs[1] / "scores.json").unlink()
     for given, words in (
-        (runs, f"error: {runs[1]}: the run is unfinished: scores.json is missing"),
+        (runs, f"error: {runs[1]}: the run is unfinished (scores.json is missing)"),
         (runs[:1], f"error: cannot compare {runs[0]}; expected two or more different runs"),
         ([runs[0], tmp_path / "none"], "none: not a run: there is no such folder"),
     ):

@@ -13,7 +13,7 @@ class UnfinishedRun(InputError):
     """A run without scores, because its training did not finish."""
 
     text = (
-        "{folder}: the run is unfinished: {missing} is missing. "
+        "{folder}: the run is unfinished ({missing} is missing). "
         "Finish it with `maskwright train --resume --out {folder}`, or compare without it."
     )
 

@@ -56,7 +56,7 @@ class Checkpoints:
     def __init__(self, newest: Path, previous: Path) -> None:
         self.newest = newest
         self.previous = previous
-        self._is_newest_intact = False  # a file that was not written or read by this object must not replace the previous checkpoint
+        self._is_newest_intact = False  # only a file known to be intact may replace the previous checkpoint
 
     def save(
         self, network: keras.Model, state: Mapping[str, Any], *, average: Mapping[str, NDArray[Any]] = _NO_ARRAYS
