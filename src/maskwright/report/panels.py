@@ -24,8 +24,8 @@ from maskwright.training.run_records import ImageScore
 MAX_WORST: Final = 6
 MAX_BEST: Final = 3
 
-_MAX_SIDE_PIXELS: Final = 1960  # four tiles of 480 pixels and the gaps around them
-_WEBP_QUALITY: Final = 88  # from 0 to 100
+_MAX_SIDE_PIXELS: Final = 1960  # width of four tiles of 480 pixels and the gaps around them
+_WEBP_QUALITY: Final = 88  # on a scale from 0 to 100
 
 
 @dataclass(frozen=True)

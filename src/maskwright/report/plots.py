@@ -35,7 +35,7 @@ _STYLE = {
     "ytick.color": _MUTED,
     "ytick.labelcolor": _INK,
 }
-_MAX_MARKERS = 60  # with more points, markers overlap
+_MAX_MARKERS = 60  # maximum number of points that are plotted with markers, since more markers would overlap
 
 
 def loss_curve(history: Sequence[Epoch]) -> str:

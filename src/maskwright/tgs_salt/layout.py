@@ -81,7 +81,7 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
     decoded = {name: decode_runs(runs[name], size, source=f"{file}: {name}") for name in sorted(usable & runs.keys())}
     stored = {name: _mask(pngs[name], size) for name in sorted(usable & pngs.keys())}
     needs_decoding = bool(usable - pngs.keys())
-    # If the PNG files are used as they are, pairing reports masks without an image.
+    # If the PNG files are used as they are, masks without an image are reported later, when files are paired.
     reported_later = set() if needs_decoding else pngs.keys() - images.keys()
     differ = {name for name in stored.keys() & decoded.keys() if (stored[name] != decoded[name]).any()}
     masks = folder / "train/masks"

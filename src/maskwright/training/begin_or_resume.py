@@ -111,7 +111,7 @@ def _is_requested_recipe(run: Run, settings: Mapping[str, Any]) -> bool:
     """Return whether ``settings`` are the complete recipe that the run began with."""
     try:
         return run.began_with(Recipe.from_dict(settings))
-    except WrongRecipe:  # a field is missing
+    except WrongRecipe:  # a required field is missing
         return False
 
 

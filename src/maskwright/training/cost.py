@@ -13,7 +13,7 @@ from maskwright.rewrite.graph import Shape, layer_shapes
 _BENCHMARK_SIDE: Final = 1536
 _STEP_EFFICIENCY: Final = 0.6  # speed of a training step relative to a large matrix product
 _FORWARD_AND_BACKWARD: Final = 3  # relative cost, since the backward pass takes twice as long as the forward pass
-_COPIES_OF_WEIGHTS: Final = 4  # weights, gradients and at most two optimizer variables, float32
+_COPIES_OF_WEIGHTS: Final = 4  # float32 weights, gradients and at most two optimizer variables per weight
 _FRAMEWORK_BYTES: Final = 1.0e9
 
 

@@ -12,7 +12,7 @@ _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def stoppable() -> Iterator[Callable[[], bool]]:
-    """Yield a function that returns whether SIGINT or SIGTERM was received in the ``with`` block.
+    """Yield a function that returns whether SIGINT or SIGTERM has been received in the ``with`` block.
 
     The first of these signals only sets a flag and restores the previous handlers, so that a second signal terminates
     the process at once. A signal that was ignored before remains ignored. Outside the main thread, where Python cannot

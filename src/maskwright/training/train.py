@@ -139,7 +139,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
     if session.shard.index:  # only the first process reports and logs
         reporter, callback, recipe = SilentReporter(), None, recipe.changed("training", log=())
     run.remove_incomplete_writes()
-    run.report.unlink(missing_ok=True)  # its presence marks a complete run
+    run.report.unlink(missing_ok=True)  # the presence of the report marks a complete run
     patches = build_patches(prepared, session.custom)
     _write_contact_sheet(run.contact_sheet, patches, prepared.bundle)
     warnings_file = run.data_warnings if run.data_warnings.is_file() else None

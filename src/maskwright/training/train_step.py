@@ -40,7 +40,7 @@ def _traced_step(network: keras.Model, fuse_loss: bool) -> TrainStep:
     def loss_and_gradient(targets: Any, outputs: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(outputs)
-            loss = network.compute_loss(y=targets, y_pred=outputs, training=True)  # includes regularisation
+            loss = network.compute_loss(y=targets, y_pred=outputs, training=True)  # the loss includes regularisation
         return loss, tape.gradient(loss, outputs)
 
     @tf.function(autograph=False)

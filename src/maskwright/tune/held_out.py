@@ -25,7 +25,7 @@ from maskwright.inference.pipeline import BATCH_SIZE, FailedImage, NumberedFile,
 from maskwright.inference.test_time_augmentation import predict_transformed
 from maskwright.training.run import Run
 
-_MAX_STORED_VALUES: Final = 2**29  # float32 probabilities on disk: 2 GiB
+_MAX_STORED_VALUES: Final = 2**29  # maximum number of float32 probabilities on disk, which take 2 GiB
 
 
 class NothingHeldOut(InputError):
@@ -233,7 +233,7 @@ def predict_held_out(
             yield number, index, probabilities
             done += 1
             progress(done, total)
-        gc.collect()  # Keras models are reference cycles
+        gc.collect()  # Keras models contain reference cycles
 
 
 def _predict_network(

@@ -16,7 +16,7 @@ Monitor = Literal["mean_iou", "mean_precision"]
 
 THRESHOLDS: Final = tuple(round(0.05 * step, 2) for step in range(2, 19))
 """Thresholds tried for a sigmoid output, from 0.1 to 0.9."""
-_MIN_SIZES: Final = (0, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)  # pixels
+_MIN_SIZES: Final = (0, 5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560)  # minimum component sizes to try, in pixels
 _MAX_SIZE_FRACTION: Final = 0.02  # largest minimum component size to try, as a fraction of the median image area
 _DEFAULT_THRESHOLD: Final = 0.5
 
