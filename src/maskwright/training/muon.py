@@ -72,7 +72,7 @@ def iterate_on_gram_matrices(blocks: Any, scale: Any) -> Any:
 
 def _orthogonalising_factor(gram: Any, scale: Any) -> Any:
     """Return factors (n, m, m) that orthogonalise matrices with the Gram matrices ``gram``, times ``scale``."""
-    squared_norm = ops.trace(gram, axis1=1, axis2=2)[:, None, None] + _EPSILON  # upper bound of all squared singular values
+    squared_norm = ops.trace(gram, axis1=1, axis2=2)[:, None, None] + _EPSILON  # exceeds every squared singular value
     gram = gram / squared_norm
     (a, b, c), identity = _COEFFICIENTS, ops.eye(ops.shape(gram)[-1])
     step = a * identity + b * gram + c * ops.matmul(gram, gram)

@@ -30,9 +30,7 @@ def _no_progress(done: int, total: int) -> None:
 class NothingToTune(InputError):
     """A folder without a finished run."""
 
-    text = (
-        "{folder}: found {found}; expected a finished run, or a folder of finished runs written by `train --folds`."
-    )
+    text = "{folder}: found {found}; expected a finished run, or a folder of finished runs written by `train --folds`."
 
 
 def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress = _no_progress) -> TuningResult:
