@@ -29,8 +29,8 @@ from maskwright.weights.keras_file import WeightsFile, load_weights
 
 Features = Literal["default"] | Sequence[Skip]
 
-ENCODER_STRIDE: Final = 32  # of every named encoder
-DEFAULT_SKIPS: Final = 4  # used by default; a VGG has a fifth one, at full resolution
+ENCODER_STRIDE: Final = 32  # stride of every named encoder
+DEFAULT_SKIPS: Final = 4  # number of default skip connections; a VGG has a fifth one, at full resolution
 DEEPLAB_SKIP_STRIDE: Final = 4  # as in the paper
 
 

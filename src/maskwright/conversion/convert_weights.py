@@ -51,7 +51,7 @@ class OutputFileExists(OutputExists):
 
 
 class NotAConvertibleRun(InputError):
-    """A network that cannot be converted to a run."""
+    """A network that is not supported as a run."""
 
     text = "{source}: cannot be converted to a run: {found}."
 
@@ -102,7 +102,7 @@ def convert(
         OutputNotEmpty: ``out`` is a folder with other files, or a file although the result is a folder.
         NotAConvertibleRun: ``out`` is a folder, and the preprocessing is unknown or the outputs are not supported in a
             run.
-        WrongArgument: ``out`` has the suffix of another format, or an option for runs is given for another format.
+        WrongArgument: ``out`` has the suffix of another format, or an option for runs is used with another format.
         InputError: The network cannot be read, or cannot be represented in the format.
     """
     is_run = to == "keras" and out.suffix != ".keras"
@@ -130,7 +130,7 @@ def convert(
 
 
 def mismatched_suffix(out: Path, *, to: Format) -> str | None:
-    """Return the suffix of files in the format ``to`` if ``out`` has the suffix of another format, otherwise None.
+    """Return the suffix of files in the format ``to`` if ``out`` has the suffix of another format, else None.
 
     >>> mismatched_suffix(Path("a.onnx"), to="keras"), mismatched_suffix(Path("folder"), to="keras")
     ('.keras', None)
@@ -169,7 +169,7 @@ def _load(source: Path, options: Mapping[str, Any], *, any_size: bool) -> Loaded
         assumed = f"the file does not store the activation; assumed {_activation(network)}"
         return LoadedNetwork(network, IMAGENET, (f"{assumed}. To set a different one, use --set activation=...",))
     if options:
-        raise NotConvertible(source=source, found=f"{', '.join(options)} cannot be given, since the file stores them")
+        raise NotConvertible(source=source, found=f"{', '.join(options)} cannot be set, since the file stores them")
     if (source / BUNDLE_FILE).is_file() and isinstance(engine := open_engine(source), KerasEngine):
         return LoadedNetwork(
             engine.network,
@@ -255,7 +255,7 @@ def _describe_normalisation(normalisation: Normalisation) -> str:
 
 
 def _activation(network: keras.Model) -> str | None:
-    """Return the name of the network's final activation."""
+    """Return the name of the final activation of the network."""
     return getattr(getattr(network.operations[-1], "activation", None), "__name__", None)
 
 

@@ -49,7 +49,7 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
         NotLegacyFile, DamagedLegacyFile, UnsafeLegacyFile, NestedNetwork: The file cannot be read.
         UnknownNetwork: The network cannot be identified.
         MissingArguments: The file contains only weights, and a required argument is not given.
-        UnexpectedLayer, MissingLayers, DifferentConnections: The layers of a whole model, or their connections, differ
+        UnexpectedLayer, MissingLayers, DifferentConnections: The layers of a whole model or their connections differ
             from those of the rebuilt network.
         UnknownChoice: An argument does not exist in the builder, or ``first_unit`` is unknown.
         LayerMismatch, DifferentLayers, DuplicateLayerName: The weights do not match the network.

@@ -14,7 +14,8 @@ from maskwright.losses.targets import Pixels, Tensor
 def present_classes(pixels: Pixels, *, per_image: bool) -> Tensor:
     """Return whether each class is in the truth or the hard prediction, as bool (images, classes) or (1, classes).
 
-    Probabilities cannot decide this: a softmax is positive everywhere, so every class would be present.
+    Presence is not inferred from probabilities because a softmax is positive everywhere, so every class would be
+    present.
     """
     return sum_over_pixels(pixels.truth + pixels.hard_prediction, per_image=per_image) > 0
 

@@ -134,7 +134,7 @@ class CategoricalCELoss(FunctionLoss):
 
     Raises:
         WrongArgument: An argument has an invalid value.
-        SingleChannel: Fewer than two classes are selected (raised when the loss is called).
+        SingleChannel: Fewer than two classes are selected; raised when the loss is called.
 
     >>> round(float(CategoricalCELoss()([[[1]]], [[[[0.2, 0.5, 0.3]]]])), 4)  # -log(0.5) / 3
     0.231

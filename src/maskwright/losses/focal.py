@@ -160,7 +160,7 @@ class CategoricalFocalLoss(FunctionLoss):
 
     Raises:
         WrongArgument: An argument has an invalid value.
-        SingleChannel: Fewer than two classes are selected (raised when the loss is called).
+        SingleChannel: Fewer than two classes are selected; raised when the loss is called.
 
     >>> round(float(CategoricalFocalLoss(gamma=1)([[[1]]], [[[[0.5, 0.5]]]])), 4)  # 0.25 * 0.5 * log(2) / 2
     0.0433

@@ -43,10 +43,10 @@ def read_pixels(
     """Convert truth and prediction to one layout, mask ignored pixels and select classes.
 
     Args:
-        y_true: One-hot masks (n, h, w, c) if c > 1; otherwise label ids, (n, h, w) or (n, h, w, 1), of any dtype.
-            With one channel, the ids are 0 and 1, or soft values in between; larger values are clipped to 1, so masks
-            of 0 and 255 are accepted. With several channels, a pixel whose id is not a class belongs to no class, and
-            every prediction there is a false positive.
+        y_true: One-hot masks of shape (n, h, w, c) for c > 1, or label ids of shape (n, h, w) or (n, h, w, 1), of any
+            dtype. With one channel, the ids are 0 and 1, or soft values in between; larger values are clipped to 1, so
+            masks of 0 and 255 are accepted. With several channels, a pixel whose id is not a class belongs to no class,
+            and every prediction there is a false positive.
         y_pred: Probabilities or logits of shape (n, h, w, c) and any float dtype, which are converted to float32.
         ignore: Label id of the pixels to mask. In one-hot masks, these are the pixels whose channel ``ignore`` is set
             or, if there is no such channel, the pixels without a set channel, as one-hot encoding produces for an id
@@ -57,7 +57,7 @@ def read_pixels(
 
     Raises:
         WrongPredictionShape: ``y_pred`` is not four-dimensional, or its number of channels is not static.
-        WrongTruthShape: ``y_true`` has neither layout.
+        WrongTruthShape: ``y_true`` contains neither one-hot masks nor label ids.
         WrongArgument: An index in ``class_indexes`` is out of range.
 
     >>> pixels = read_pixels([[[0, 2, 255]]], [[[[0.7, 0.2, 0.1]] * 3]], ignore=255, class_indexes=[2])

@@ -20,7 +20,7 @@ def boundary_f_score(
     tolerance: float | None = None,
     ignore: int | None = None,
 ) -> NDArray[np.float64]:
-    """Compute the boundary F-score of each class in one image, (classes,), in [0, 1] (Csurka et al., 2013).
+    """Compute the boundary F-score of each class in one image, in [0, 1], shape (classes,) (Csurka et al., 2013).
 
     Precision is the fraction of predicted boundary pixels within the tolerance of a true boundary pixel, and recall is
     the fraction of true boundary pixels within the tolerance of a predicted one. The score is their harmonic mean, or 0

@@ -45,7 +45,7 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
         """Count the pixels of a batch.
 
         Raises:
-            WrongArgument: ``sample_weight`` is given, or the prediction does not have ``classes`` channels.
+            WrongArgument: ``sample_weight`` is not None, or the prediction does not have ``classes`` channels.
         """
         check_no_sample_weight(sample_weight)
         ids = read_label_ids(y_true, y_pred, classes=self.classes, ignore=self.ignore, threshold=self.threshold)

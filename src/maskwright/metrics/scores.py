@@ -35,7 +35,7 @@ def confusion_matrix(
 
     Args:
         truth: Label ids from 0 to ``classes`` - 1, of any shape and integer dtype.
-        prediction: Label ids in the same range, of the same shape.
+        prediction: Label ids in the same range and of the same shape as ``truth``.
         classes: Number of classes, including background.
         ignore: Label id in ``truth`` of the pixels to exclude.
 
@@ -65,7 +65,7 @@ def iou(
 
     Args:
         truth: Label ids from 0 to ``classes`` - 1, of any shape and integer dtype.
-        prediction: Label ids in the same range, of the same shape.
+        prediction: Label ids in the same range and of the same shape as ``truth``.
         classes: Number of classes, including background.
         ignore: Label id in ``truth`` of the pixels to exclude.
 

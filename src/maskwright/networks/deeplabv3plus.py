@@ -8,7 +8,7 @@ by one rule: a convolution followed by its normalisation, ``{path}.0`` and ``{pa
 ``{path}_bn`` with ``_`` for ``.`` in the path. Where the convolution is separable, ``{path}.0.0`` is
 ``{path}_depthwise`` and ``{path}.0.1`` is ``{path}_conv``. In addition:
 
-- ``decoder.aspp.0.convs.4.1`` and ``.2``, after a pooling: ``decoder_aspp_0_convs_4_conv`` and ``_bn``;
+- ``decoder.aspp.0.convs.4.1`` and ``.2``, after pooling: ``decoder_aspp_0_convs_4_conv`` and ``_bn``;
 - ``decoder.aspp.1.0``, ``decoder.aspp.1.1`` and ``decoder.aspp.2``: ``decoder_aspp_1_depthwise``, ``_conv``, ``_bn``;
 - ``segmentation_head.0``: ``final_conv``.
 """

@@ -24,7 +24,7 @@ STAGES: Final = (5, 4, 3, 2)  # from deep to shallow: stage s has 1/2**(s - 1) o
 
 
 def pyramid_block(x: keras.KerasTensor, skip: keras.KerasTensor, *, filters: int, name: str) -> keras.KerasTensor:
-    """Add the upsampled deeper feature map (n, h, w, c) and a skip (n, 2h, 2w, s), each projected to ``filters``."""
+    """Add the upsampled deeper feature map (n, h, w, c) and a skip (n, 2h, 2w, s), both with ``filters`` channels."""
     if x.shape[-1] != filters:
         x = layers.Conv2D(filters, 1, kernel_initializer="he_uniform", name=f"{name}_pre_conv")(x)
     skip = layers.Conv2D(filters, 1, kernel_initializer="he_uniform", name=f"{name}_conv")(skip)

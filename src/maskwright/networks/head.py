@@ -1,4 +1,4 @@
-"""The head of a segmentation network: one output channel per class, in float32."""
+"""Head of a segmentation network, with one output channel per class in float32."""
 
 from collections.abc import Callable
 from inspect import getmembers, isfunction
@@ -13,7 +13,7 @@ Activation = str | Callable[[keras.KerasTensor], keras.KerasTensor] | None
 
 
 def activation_layer(activation: Activation, *, name: str | None = None) -> layers.Activation:
-    """Create the float32 output layer, named ``name`` or after ``activation`` (None is linear).
+    """Create the float32 output layer, which is named ``name`` or after ``activation`` (None means linear).
 
     Raises:
         UnknownChoice: Keras has no activation of this name.
@@ -41,7 +41,7 @@ def mask_head(
     """Apply a convolution to ``classes`` channels and the activation, in float32 under any precision policy.
 
     Args:
-        x: Feature map (n, h, w, c).
+        x: Feature map of shape (n, h, w, c).
         classes: Number of output channels.
         activation: Keras activation of the output, as a name or a function; None means linear.
         size: Height and width of the convolution kernel, in pixels.

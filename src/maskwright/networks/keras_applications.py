@@ -23,7 +23,7 @@ PREPROCESSING_LAYERS: Final = (layers.Rescaling, layers.Normalization)
 
 
 class PublishedLayerMismatch(InputError):
-    """A layer in the weights published by Keras that does not match the encoder."""
+    """A published layer of Keras that does not match the encoder."""
 
     text = (
         "{encoder}: the published layer {layer} has weights of shapes {found}, the encoder's layer {expected}. "
@@ -41,7 +41,7 @@ class UnreadablePublishedFile(InputError):
 
 
 class ApplicationBuilder(Protocol):
-    """A function of `keras.applications`."""
+    """Function of `keras.applications` that builds a network."""
 
     def __call__(self, *, weights: str | None, include_top: bool, **inputs: Any) -> keras.Model:
         """Build the network on ``input_shape`` or ``input_tensor``."""
@@ -89,7 +89,7 @@ APPLICATIONS: Final[Mapping[str, Application]] = {
 
 
 def build_application(name: str, *, input_shape: ImageShape = (None, None, 3)) -> keras.Model:
-    """Build the encoder ``name`` of `APPLICATIONS` without a classifier, with random weights.
+    """Build the encoder ``name`` of `APPLICATIONS` without a classifier and with random weights.
 
     The input consists of preprocessed images (n, height, width, channels), and the output consists of features (n,
     height / 32, width / 32, filters). Layers have the names that Keras assigns in a new session.

@@ -151,7 +151,7 @@ def check_resnet_arguments(
 ) -> None:
     """Check the units, the input shape and the number of classes of a residual network.
 
-    ``argument`` is the name of ``input_shape`` in error messages.
+    The name of ``input_shape`` in error messages is ``argument``.
 
     Raises:
         WrongArgument: ``units``, ``input_shape`` or ``classes`` is invalid.

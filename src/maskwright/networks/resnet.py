@@ -35,7 +35,7 @@ batch_norm = partial(layers.BatchNormalization, momentum=0.99, epsilon=2e-5)
 
 
 def bn_relu(x: keras.KerasTensor, number: int, *, prefix: str = "") -> keras.KerasTensor:
-    """Apply the ``number``-th batch normalisation and ReLU of the unit with names that start with ``prefix``."""
+    """Apply the ``number``-th batch normalisation and ReLU of a unit, whose layer names start with ``prefix``."""
     return layers.Activation("relu", name=f"{prefix}relu{number}")(batch_norm(name=f"{prefix}bn{number}")(x))
 
 
@@ -146,7 +146,7 @@ def build_resnet(
     x = pool(x, name="pooling0")  # (n, h/4, w/4, 64)
     for stage, (filters, count) in enumerate(zip(STAGE_FILTERS, units, strict=True), start=1):
         for number in range(1, count + 1):
-            stride = 2 if number == 1 and stage > 1 else 1  # stage 1 follows the pooling, which halves the sides
+            stride = 2 if number == 1 and stage > 1 else 1  # stage 1 follows pooling, which halves the sides
             project = project_first and stage == number == 1
             x = unit(x, filters, stride=stride, project=project, prefix=f"stage{stage}_unit{number}_")
     x = bn_relu(x, 1)  # (n, h/32, w/32, 512), or 2048 channels for bottlenecks

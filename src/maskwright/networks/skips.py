@@ -24,7 +24,7 @@ ACTIVATIONS: Final = (
     layers.LeakyReLU,
     layers.PReLU,
     layers.ELU,
-)  # layers without an attribute `activation`
+)  # activation layers without the attribute `activation`
 
 
 def skip_tensors(
@@ -65,7 +65,7 @@ def _output(backbone: keras.Model, skip: Skip, *, argument: str) -> keras.KerasT
 def skips_by_stride(model: keras.Model) -> tuple[str, ...]:
     """Find the layers of the skip connections, deep to shallow: the last activation before each downsampling by two.
 
-    An activation is a ReLU or another activation layer, or a layer with an activation, such as a convolution of a VGG.
+    An activation is an activation layer, such as a ReLU, or a layer with an activation, such as a convolution of a VGG.
     "Last" refers to the order of ``model.layers``. If a stride has no activation, the last layer of that stride is
     returned, except at full resolution. Layers inside a nested model cannot be skip connections.
 

@@ -104,7 +104,7 @@ def build_unet(
     skips = skip_tensors(
         backbone, skip_connection_layers, argument="skip_connection_layers", max_count=n_upsample_blocks
     )
-    padded_skips = [*skips, *[None] * (n_upsample_blocks - len(skips))]  # blocks after the last skip only upsample
+    padded_skips = [*skips, *[None] * (n_upsample_blocks - len(skips))]  # later blocks only upsample
     norm_or_none = norm if use_batchnorm else None
 
     x = center_block(backbone, features, norm=norm_or_none)
@@ -113,7 +113,7 @@ def build_unet(
         name = f"decoder_stage{level}"
         x = block(x, skip, filters=width, rate=rate, norm=norm_or_none, attention=attention_layer, name=name)
         feature_maps.append(x)  # (n, h * rate, w * rate, width)
-    scales = [prod(rates[level + 1 :]) for level in range(len(rates))]  # from each feature map to the last
+    scales = [prod(rates[level + 1 :]) for level in range(len(rates))]  # upsampling from each feature map to the last
     if hypercolumn:
         x = hypercolumn_features(feature_maps, scales=scales)
     if dropout:

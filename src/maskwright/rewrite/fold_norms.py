@@ -1,4 +1,4 @@
-"""Fold batch normalisation into the convolution before it.
+"""Fold batch normalisation into the preceding convolution.
 
 At inference, batch normalisation multiplies every channel by a constant and adds another constant. Both operations can
 be included in the convolution before it. Batch normalisation after the padding or the activation of a convolution is

@@ -13,9 +13,9 @@ _MIN_FUSED_CHANNELS: Final = 8  # number of float32 values in a processor regist
 def fused_norm_replacements(network: keras.Model) -> dict[str, Replacement]:
     """Return replacements of batch normalisation by `FusedBatchNormalization`, by layer name; empty without TensorFlow.
 
-    Layers keep their names and weights. The shift of a layer that normalises the images themselves, as in the
-    encoders of segmentation_models, is frozen because images are already normalised, and its gradient alone takes about
-    a tenth of a step.
+    The names and weights of the layers are unchanged. The shift of a layer that normalises the images themselves, as in
+    the encoders of segmentation_models, is frozen because images are already normalised, and its gradient alone takes
+    about a tenth of a step.
     """
     if keras.backend.backend() != "tensorflow":
         return {}

@@ -27,7 +27,7 @@ class LayerCall:
 class Graph:
     """Layer calls of a functional network, in the order of its layers.
 
-    `calls` excludes layers that are called more than once; these still count as consumers of their inputs.
+    Layers that are called more than once are not in `calls` but still count as consumers of their inputs.
 
     >>> image = keras.Input((8, 8, 3), name="image")
     >>> upsampled = keras.layers.UpSampling2D(2, name="up")(image)
@@ -56,7 +56,7 @@ class Graph:
 
 
 def heads(network: keras.Model) -> list[keras.Operation]:
-    """Return the last layer with weights on each path to an output of ``network``.
+    """Return the last layer that has weights on each path to an output of ``network``.
 
     >>> image = keras.Input((8, 8, 3))
     >>> features = keras.layers.Conv2D(16, 3, name="body")(image)

@@ -1,4 +1,4 @@
-"""Merge zero padding into the convolution after it.
+"""Merge zero padding into the subsequent convolution.
 
 At stride 1, ``padding="same"`` adds the same number of zeros on each side for every image size. At a larger stride, the
 number depends on the size, so the padding layers are not merged.

@@ -105,7 +105,7 @@ def sum_of_convolutions(
 
 
 def _convolution_of_part(convolution: layers.Conv2D, up: layers.UpSampling2D | None, *, use_bias: bool) -> keras.Layer:
-    """Create the layer that applies ``convolution`` to part of its channels after ``up``, without activation.
+    """Create a layer that applies ``convolution`` to part of its channels after ``up``, without activation.
 
     A transposed convolution has the name of the upsampling layer that it replaces.
     """
@@ -127,7 +127,7 @@ def transposed_kernel(kernel: NDArray[np.floating], size: tuple[int, int]) -> ND
 
     Args:
         kernel: Kernel of the convolution, of shape (height, width, inputs, outputs).
-        size: Upsampling factors of rows and columns.
+        size: Upsampling factors along rows and columns.
 
     Returns:
         Array of shape (height + size[0] - 1, width + size[1] - 1, outputs, inputs).

@@ -81,8 +81,8 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
         patience: Time-outs and number of attempts of the download.
 
     Raises:
-        UnreachableWeights: There is no network, or the server does not have the file.
-        WrongDigest: The digest of the download is not the published one.
+        UnreachableWeights: The server cannot be reached or does not have the file.
+        WrongDigest: The digest of the download differs from the published one.
         ChangedWeights: The file has the published digest but differs from the one accepted earlier.
         CacheUnusable: The folder cannot be read or written, or the disk is full.
         OversizedFile: The file is larger than 1 GiB.

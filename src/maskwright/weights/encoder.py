@@ -57,7 +57,7 @@ def load_encoder_weights(
 
     Raises:
         UnknownChoice: ``name`` is unknown.
-        WrongArgument: ``weights`` is neither a published data set nor a file.
+        WrongArgument: ``weights`` is neither the name of a data set with published weights nor a file.
         InputError: The file cannot be downloaded or read, or does not match the encoder; see `load_published`,
             `load_weights`, `load_legacy_weights` and `load_resnet_v1`.
     """
@@ -91,7 +91,7 @@ def load_published(
         argument: Name of the argument ``dataset`` in error messages.
 
     Raises:
-        UnknownChoice: ``name`` is unknown, or has no published weights for ``dataset``.
+        UnknownChoice: ``name`` is unknown, or no weights for ``dataset`` are published.
         UnpublishedFirstUnit: ``network`` was built with another first unit.
         InputError: The file cannot be downloaded (see `fetch`) or read, or does not match the network.
     """
@@ -132,7 +132,7 @@ def _no_weights(given: object, name: str | None, *, argument: str) -> InputError
     near = get_close_matches(str(given), datasets, n=1)
     hint = f"Did you mean {near[0]!r}?" if near else ""
     if name is None and any(given == dataset for _, dataset, _ in PUBLISHED):
-        hint = "Published weights are for named backbones; load the weights of your own model before you pass it."
+        hint = "Published weights are for named backbones; load the weights of your own model before passing it."
     given = fspath(given) if isinstance(given, PathLike) else given
     return wrong_argument(argument, given, expected=f"{', '.join(expected)}, or None", hint=hint)
 

@@ -45,7 +45,7 @@ class ConnectionLost(Unreachable):
 
 @dataclass(frozen=True)
 class Patience:
-    """Time-outs and attempts of a transfer.
+    """Time-outs and number of attempts of a transfer.
 
     Attributes:
         silence: Number of seconds without data after which a connection is considered lost.
@@ -135,7 +135,7 @@ def _open(request: Request, part: Path, *, silence: float) -> http.client.HTTPRe
             ) from error
     except (OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
-        # A failed name resolution and an invalid certificate do not change within seconds.
+        # A retry within seconds does not help after a failed name resolution or an invalid certificate.
         is_permanent = isinstance(reason, gaierror | ssl.SSLCertVerificationError)
         raise (Unreachable if is_permanent else ConnectionLost)(_reason(reason)) from error
 

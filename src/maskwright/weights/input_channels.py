@@ -120,7 +120,7 @@ def _adapted(theirs: keras.Variable, ours: keras.Variable, layer: keras.Layer, *
 
 
 def reverse_image_channels(network: keras.Model) -> None:
-    """Convert a network for BGR images to RGB or back, by reversing the input channels of its first kernels.
+    """Convert a network between BGR and RGB images by reversing the input channels of its first kernels.
 
     Raises:
         UnadaptableWeights: A first layer is not a convolution with three input channels.

@@ -11,7 +11,7 @@ WeightsFile = str | PathLike[str]
 
 
 class MissingWeights(InputError):
-    """A weights argument that is not the path of a Keras weights file."""
+    """An argument that is not the path of a Keras weights file."""
 
     text = "{argument}={given!r}: expected the path of an existing .weights.h5 file, or None.{hint}"
 

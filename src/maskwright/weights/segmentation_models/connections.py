@@ -128,7 +128,7 @@ def _inputs_in_network(
             outputs[id(layer.output)] = table.index(IMAGE)
             continue
         tensors = keras.tree.flatten(layer.input)
-        # In a file, the target size of a resizing is a setting, not a second input.
+        # In a file, the target size of a resizing layer is a setting, not a second input.
         inputs = [outputs[id(tensor)] for tensor in (tensors[:1] if isinstance(layer, ResizeLike) else tensors)]
         is_shared = layer.name in shared
         operations = _compared(network_operations("", layer, network, description), is_shared=is_shared)

@@ -47,7 +47,7 @@ class UnsafeLegacyFile(InputError):
 
 
 class NestedNetwork(InputError):
-    """A layer that is a model of several layers."""
+    """A layer that is itself a model of several layers."""
 
     text = (
         "{argument}={file!r}: the layer {layer!r} is a nested model; expected a model without nested models. "
@@ -90,7 +90,7 @@ def read_legacy(file: LegacyPath, *, argument: str = "file") -> LegacyFile:
         NotLegacyFile: The file does not exist or has another format.
         DamagedLegacyFile: The file is truncated or inconsistent.
         UnsafeLegacyFile: The file contains links, objects or sizes that Keras 2 does not write.
-        NestedNetwork: A layer is a model of several layers.
+        NestedNetwork: A layer is itself a model of several layers.
     """
     path = Path(file)
     _check_format(path, argument=argument)

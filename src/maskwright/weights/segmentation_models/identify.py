@@ -30,7 +30,7 @@ class Description:
         backbone: Name of the encoder, as in `maskwright.backbones()`.
         input_shape: Height, width and number of channels of the images; height and width are None if they are variable.
         classes: Number of output channels.
-        activation: Name of the output activation; None if the file does not store it.
+        activation: Name of the output activation; None if it is not stored in the file.
         first_unit: Shortcut of the first unit of a pre-activation ResNet, ``"identity"`` or ``"projection"``; otherwise
             None.
         options: Arguments of the architecture that are stored in the file.

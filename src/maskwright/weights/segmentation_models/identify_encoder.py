@@ -18,7 +18,7 @@ Units = tuple[int, ...]  # number of units per stage
 
 @dataclass(frozen=True)
 class Member:
-    """An encoder of a family.
+    """Encoder in a family of encoders.
 
     Attributes:
         units: Number of units in each stage.
@@ -29,7 +29,7 @@ class Member:
     filters: Mapping[str, int] = field(default_factory=dict)
 
     def matches(self, units: Units, layers: Layers) -> bool:
-        """Return whether ``layers``, with these ``units``, are the encoder's layers from the input to some layer."""
+        """Return whether ``layers``, with these ``units``, are the first layers of the encoder."""
         complete, last = units[:-1], units[-1:]
         return (
             complete == self.units[: len(complete)]
@@ -40,7 +40,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of encoders.
+    """Family of encoders.
 
     Attributes:
         unique_layer: Name of a layer that no other family has.

@@ -48,7 +48,7 @@ class UnexpectedLayer(InputError):
 
 
 class MissingLayers(InputError):
-    """A whole model that lacks layers of the network in segmentation_models."""
+    """A whole model in which layers of the network in segmentation_models are missing."""
 
     text = (
         "{file}: the model lacks {missing}; expected the layers of the {architecture} on {backbone} of "
@@ -57,7 +57,7 @@ class MissingLayers(InputError):
 
 
 class Operation(NamedTuple):
-    """A computation of a layer.
+    """Computation of a layer.
 
     Attributes:
         layer: Name of the layer if it is in both the file and the network, else empty.
@@ -168,7 +168,7 @@ def _normalised(value: Any) -> Any:
     """Return a setting in a form that is the same for Keras 2 and Keras 3."""
     if isinstance(value, list | tuple):
         return tuple(map(_normalised, value))
-    if isinstance(value, float):  # some values were stored as float32
+    if isinstance(value, float):  # some values are stored as float32 in files
         return float(f"{value:.6g}")
     return "silu" if value == "swish" else value
 

@@ -66,7 +66,7 @@ def load_legacy_weights(network: keras.Model, file: LegacyPath, *, argument: str
 
 def load_layers(network: keras.Model, legacy: LegacyFile) -> None:
     """Load the content of a file that has already been read into ``network``, see `load_legacy_weights`."""
-    for variable, array in list(_assignments(network, legacy)):  # the list is complete before the first assignment
+    for variable, array in list(_assignments(network, legacy)):  # the list is computed before the first assignment
         variable.assign(array)
 
 
@@ -95,7 +95,7 @@ def layers_in_creation_order(network: keras.Model) -> list[keras.Layer]:
 
 
 def match_auto_named_layers(network: keras.Model, legacy: LegacyFile) -> dict[str, tuple[str, ...]]:
-    """Return the automatically named layers of the file by the name of the matching layer of ``network``.
+    """Return the names of the automatically named layers in the file by the name of their match in ``network``.
 
     If several layers match one layer of ``network``, they are the slices of a grouped convolution. Layers of
     ``network`` without a match are omitted.

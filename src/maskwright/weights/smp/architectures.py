@@ -26,7 +26,7 @@ SupportedValues = Mapping[str, Sequence[object]]  # arguments of smp's classes -
 
 @dataclass(frozen=True)
 class Architecture:
-    """A class of smp and the function that builds the same network in this package.
+    """Class of smp, and the function that builds the same network in this package.
 
     Attributes:
         unique_tensor: Name of a tensor that no other supported class has.

@@ -92,7 +92,7 @@ def check_options(architecture: str, options: Options, *, source: Source) -> Non
     """Check that smp's arguments have supported values.
 
     Raises:
-        UnknownSmpNetwork: An argument has an unsupported value.
+        UnknownSmpNetwork: The value of an argument is not supported.
     """
     for name, supported in ARCHITECTURES[architecture].supported.items():
         if name in options and options[name] not in supported:

@@ -1,4 +1,4 @@
-"""Load and save networks of segmentation_models_pytorch (smp) with equal outputs.
+"""Loading and saving of networks of segmentation_models_pytorch (smp) with equal outputs.
 
 The networks expect RGB images in [0, 1] minus the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229,
 0.224, 0.225), with sides that are multiples of 32 pixels.
@@ -121,7 +121,7 @@ def save_smp_folder(network: keras.Model, folder: str | PathLike[str]) -> None:
 
 
 def _to_smp(network: keras.Model) -> tuple[Tensors, Mapping[str, Any]]:
-    """Return the tensors of ``network`` by smp's names, and the arguments of smp's class."""
+    """Return the tensors of ``network``, by their names in smp, and the arguments of smp's class."""
     if not hasattr(network, "operations"):
         raise wrong_argument("network", network, expected="a functional Keras model")
     architecture = _best_match(network)

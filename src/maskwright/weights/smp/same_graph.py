@@ -26,7 +26,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first layer that differs between two graphs, and its settings."""
+    """First layer that differs between two graphs, with its settings in both."""
 
     layer: str
     found: str

@@ -55,9 +55,9 @@ class TorchFileTooLarge(InputError):
 def load_resnet_v1(network: keras.Model, file: TorchFile, *, argument: str = "file") -> None:
     """Load a checkpoint of torchvision or timm into a post-activation ResNet of the same depth.
 
-    All tensors and all weights must match; otherwise nothing is loaded. The classifier ``fc`` is skipped if ``network``
-    has no classifier. The checkpoints expect RGB images in [0, 1] minus the mean (0.485, 0.456, 0.406), divided by the
-    standard deviation (0.229, 0.224, 0.225).
+    All tensors and all weights must match; otherwise, nothing is loaded. The classifier ``fc`` is skipped if
+    ``network`` has no classifier. The checkpoints expect RGB images in [0, 1] minus the mean (0.485, 0.456, 0.406),
+    divided by the standard deviation (0.229, 0.224, 0.225).
 
     Args:
         network: Post-activation ResNet, such as `ResNet18V1`.
@@ -77,11 +77,11 @@ def load_resnet_v1(network: keras.Model, file: TorchFile, *, argument: str = "fi
 
 
 def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
-    """Read the tensors of a state dict by name, in PyTorch's layout, as float32.
+    """Read the tensors of a state dict as float32 arrays by name, in the layout of PyTorch.
 
     A state dict may be stored under ``state_dict``, ``model_state_dict`` or ``model``. The prefixes ``module.``,
-    ``model.`` and ``_orig_mod.`` of wrappers are removed, and so are pixel statistics ``mean`` and ``std`` stored
-    next to them. The batch counters ``num_batches_tracked`` are omitted.
+    ``model.`` and ``_orig_mod.`` of wrappers are removed, as are the pixel statistics ``mean`` and ``std`` stored next
+    to them. The batch counters ``num_batches_tracked`` are omitted.
 
     Args:
         file: Path of a file of at most 4 GiB: a ``.safetensors`` file, which is read by safetensors, or a ``.pth``,

@@ -62,7 +62,7 @@ class EpsilonTooSmall(InputError):
 
     text = (
         "network {network}: the layer {layer} has the epsilon {found:g}; expected {expected:g} as in PyTorch. "
-        "The smallest variance, {variance:g}, cannot compensate the difference."
+        "The smallest variance, {variance:g}, cannot compensate for the difference."
     )
 
 
@@ -77,7 +77,7 @@ class TensorMapping:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the tensor in PyTorch's order."""
+        """Shape of the tensor in the axis order of PyTorch."""
         return tuple(self.variable.shape[axis] for axis in np.argsort(self.axes))
 
     def from_torch(self, tensor: np.ndarray) -> np.ndarray:
