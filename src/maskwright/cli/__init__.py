@@ -1,4 +1,4 @@
-"""The command line: the application with its commands, and the exit code and message of each error."""
+"""Command-line interface: the application with its commands, and the exit codes and messages of errors."""
 
 import errno
 import os
@@ -35,7 +35,7 @@ from maskwright.cli.options import (
 from maskwright.errors import InputError
 from maskwright.images.disk_full import is_disk_full
 
-_MEMORY_ERRORS = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # of Python, TensorFlow and PyTorch
+_MEMORY_ERRORS = {"MemoryError", "ResourceExhaustedError", "OutOfMemoryError"}  # from Python, TensorFlow and PyTorch
 _MEMORY_REMEDIES = {
     "train": "lower training.batch_size or training.patch_size with --set, or ",
     "predict": "predict large images one at a time with a .tif or .zarr as --out, use fewer --workers, or ",
@@ -62,7 +62,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    epilog="Exit codes: 0 success; 1 an error, or some files failed; 2 wrong usage; 130 interrupted with Ctrl-C.",
+    epilog="Exit codes: 0 success; 1 error, or failure of some files; 2 wrong usage; 130 interruption with Ctrl-C.",
 )
 for name, function in _COMMANDS.items():
     app.command(name, help=unwrap_paragraphs(function.__doc__ or ""))(with_verbosity(function))
@@ -89,7 +89,7 @@ def options(
 
 
 def main() -> None:
-    """Run a command; print an error of the user's as one message on standard error, and exit with its code."""
+    """Run a command; print user errors as one message on standard error, and exit with the corresponding exit code."""
     reset()
     try:
         app()

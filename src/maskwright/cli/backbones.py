@@ -4,7 +4,7 @@ from maskwright.cli.console import print_line
 
 
 def backbones() -> None:
-    """List the backbones, their number of parameters and their pretrained weights."""
+    """List the backbones with their numbers of parameters and their pretrained weights."""
     from maskwright.framework import load_keras
 
     load_keras()

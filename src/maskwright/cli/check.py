@@ -27,9 +27,9 @@ def check(
     mask_values: MaskValuesOption = None,
     mask_suffix: MaskSuffix = None,
 ) -> None:
-    """Check a data set: unpaired, damaged, mismatched or duplicate files and unexpected mask values.
+    """Check a data set for unpaired, damaged, mismatched or duplicate files and unexpected mask values.
 
-    Exits with code 1 if training would stop at an error. `--verbose` lists every file of each problem.
+    The exit code is 1 if a problem would prevent training. With `--verbose`, all files of each problem are listed.
     """
     from maskwright.cli.reporter import print_problems
     from maskwright.cli.tables import balance_table, summary_table

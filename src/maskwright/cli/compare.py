@@ -12,13 +12,13 @@ from maskwright.cli.options import NO_DEFAULT, Overwrite, check_output_file
 def compare(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of finished runs.", **NO_DEFAULT)],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Also write a page with curves, an .html file.", **NO_DEFAULT)
+        Path | None, typer.Option("--out", help="Also write an HTML page with curves to this file.", **NO_DEFAULT)
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compare runs with the first one, on the validation images that all of them share.
+    """Compare runs with the first run on the validation images that all of them share.
 
-    Scores have bootstrap confidence intervals over the images; a second table lists training time and size.
+    Scores are printed with bootstrap confidence intervals. A second table lists training times and network sizes.
     """
     from maskwright.compare import compare_runs
     from maskwright.compare.tables import comparison_tables

@@ -1,4 +1,4 @@
-"""Print lines, tables and progress at the chosen verbosity, and end a command with the right exit code."""
+"""Print lines, tables and progress at the chosen verbosity, and exit with the correct exit code."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # Rich is imported when a command prints, which keeps --help 
 PROGRESS_LINE_SECONDS: Final = 30.0
 """Shortest time between two progress lines in a log."""
 _LOG_WIDTH: Final = 100
-"""Columns of a table that is printed to a file or a pipe."""
+"""Width, in characters, of a table that is printed to a file or a pipe."""
 
 
 class ExitCode(IntEnum):
@@ -28,28 +28,28 @@ class ExitCode(IntEnum):
 
     SUCCESS = 0
     FAILURE = 1
-    """An error, or some of the files failed."""
+    """An error occurred, or some of the files failed."""
     USAGE = 2
-    """An unknown or missing option, or options that cannot be combined."""
+    """An option is unknown, missing or cannot be combined with another."""
     INTERRUPTED = 130
-    """Ctrl-C."""
+    """The command was interrupted with Ctrl-C."""
 
 
 class Verbosity(IntEnum):
-    """The amount of output of a command."""
+    """Amount of output of a command."""
 
     QUIET = 0
-    """Errors alone."""
+    """Only errors are printed."""
     NORMAL = 1
     VERBOSE = 2
-    """Every file that a warning is about."""
+    """Warnings list all files they concern."""
 
 
 _verbosity = Verbosity.NORMAL
 
 
 def set_verbosity(level: Verbosity) -> None:
-    """Set how much is printed from now on."""
+    """Set the verbosity of all subsequent output."""
     global _verbosity
     _verbosity = level
 
@@ -60,13 +60,13 @@ def is_quiet() -> bool:
 
 
 def is_verbose() -> bool:
-    """Return whether warnings list every file."""
+    """Return whether warnings list all files they concern."""
     return _verbosity == Verbosity.VERBOSE
 
 
 @cache
 def console() -> "Console":
-    """Return the console of standard output; there is one, so lines are printed above a progress bar."""
+    """Return the shared console of standard output, which prints lines above the progress bar."""
     from rich.console import Console
 
     shared = Console()
@@ -74,19 +74,19 @@ def console() -> "Console":
 
 
 def reset() -> None:
-    """Restore the verbosity and the console that a command begins with."""
+    """Restore the initial verbosity and console of a command."""
     set_verbosity(Verbosity.NORMAL)
     console.cache_clear()
 
 
 def print_line(text: str, *, even_if_quiet: bool = False) -> None:
-    """Print a line without wrapping or highlighting it."""
+    """Print a line without wrapping or highlighting."""
     if even_if_quiet or _verbosity > Verbosity.QUIET:
         console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_table(table: "RenderableType") -> None:
-    """Print a Rich table and an empty line."""
+    """Print a Rich table followed by an empty line."""
     if _verbosity > Verbosity.QUIET:
         console().print(table, highlight=False)
         console().print()
@@ -103,19 +103,19 @@ def print_note(text: str) -> None:
 
 
 def print_error(text: str) -> None:
-    """Print an error on standard error, at any verbosity."""
+    """Print an error on standard error at any verbosity."""
     sys.stderr.write(f"error: {text}\n")
 
 
 class ProgressDisplay:
-    """One progress bar on a terminal; in a log, a line every 30 seconds."""
+    """Progress display: one progress bar on a terminal, or one line every 30 seconds in a log."""
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
         self._last_line = time.monotonic()
 
     def update(self, description: str, done: float, total: float, note: str) -> None:
-        """Show that ``done`` of ``total`` are done, with a note such as the time left."""
+        """Show that ``done`` of ``total`` items are complete, with a note such as the remaining time."""
         if _verbosity == Verbosity.QUIET:
             return
         if console().is_terminal:
@@ -124,12 +124,12 @@ class ProgressDisplay:
             self.print_line(f"{description}: {done / total:.0%}, {note}")
 
     def print_line(self, text: str) -> None:
-        """Print a line above the bar."""
+        """Print a line above the progress bar."""
         print_line(text)
         self._last_line = time.monotonic()
 
     def stop(self) -> None:
-        """Remove the bar and restore the cursor."""
+        """Remove the progress bar and restore the cursor."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -150,7 +150,7 @@ class ProgressDisplay:
 
 @contextmanager
 def counter(description: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function that displays how many of how many are done, and the time left."""
+    """Yield a function that displays the number of completed items, the total and the remaining time."""
     from maskwright.training.duration import format_duration
 
     display, started = ProgressDisplay(), time.monotonic()
@@ -168,7 +168,7 @@ def counter(description: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def interruptible(remedy: str = "Finished files are kept. Run the same command again to continue.") -> Iterator[None]:
-    """End the command with exit code 130 on Ctrl-C, and print how to continue."""
+    """Exit with code 130 on Ctrl-C, and print how to continue."""
     try:
         yield
     except KeyboardInterrupt:
@@ -176,13 +176,13 @@ def interruptible(remedy: str = "Finished files are kept. Run the same command a
 
 
 def exit_interrupted(remedy: str) -> NoReturn:
-    """Print that the command was interrupted and how to continue, and end it with exit code 130."""
+    """Print that the command was interrupted and how to continue, and exit with code 130."""
     sys.stderr.write(f"Interrupted. {remedy}\n")
     raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def exit_if_failed(failures: Sequence[InputError], *, total: int) -> None:
-    """Print the files that failed, after everything else, and end the command with exit code 1 if there are any."""
+    """If any files failed, print an error for each of them and exit with code 1."""
     if failures:
         for failure in failures:
             print_error(str(failure))
@@ -191,7 +191,7 @@ def exit_if_failed(failures: Sequence[InputError], *, total: int) -> None:
 
 
 def load_framework_for(folder: Path) -> None:
-    """Load Keras, unless ``folder`` holds an engine that runs without it."""
+    """Load Keras unless ``folder`` contains an engine that does not need it."""
     from maskwright.inference.load_predictor import loads_framework
 
     if loads_framework(folder):

@@ -13,7 +13,7 @@ def convert_weights(
     source: Annotated[
         Path,
         typer.Argument(
-            help="A run, a .keras file, a Keras 2 .h5 file, or a PyTorch .safetensors, .pth or .ckpt file.",
+            help="Run, .keras file, Keras 2 .h5 file, or PyTorch .safetensors, .pth or .ckpt file to convert.",
             **NO_DEFAULT,
         ),
     ],
@@ -21,27 +21,27 @@ def convert_weights(
         Path,
         typer.Option(
             "--out",
-            help="A .keras file, or a folder for `predict`; with --to smp a .safetensors file, or a folder.",
+            help="New .keras file or folder for `predict`; with --to smp, new .safetensors file or folder.",
             **NO_DEFAULT,
         ),
     ],
     to: Annotated[
         Literal["keras", "smp"],
-        typer.Option("--to", help="Format to write: Keras, or segmentation_models_pytorch (smp)."),
+        typer.Option("--to", help="Format to write: Keras or segmentation_models_pytorch (smp)."),
     ] = "keras",
     classes: Classes = None,
     mask_values: MaskValuesOption = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="name=value that the weights do not contain, such as activation=softmax.", **NO_DEFAULT
+            "--set", help="Setting that the file does not store, such as activation=softmax; repeatable.", **NO_DEFAULT
         ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Convert weights of segmentation_models or segmentation_models_pytorch to Keras 3, or a run to PyTorch.
 
-    The converted network predicts the same masks. A layer that cannot be converted is an error; none is skipped.
+    The converted network predicts the same masks. If a layer cannot be converted, the command exits with an error.
     """
     from maskwright.framework import load_keras
 

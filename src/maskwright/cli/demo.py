@@ -15,10 +15,10 @@ from maskwright.cli.train import train_run
 
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Folder for the data, the run and the masks.")] = Path("demo"),
-    time_budget: Annotated[str, typer.Option("--time-budget", help="Time for the training.")] = "170s",
+    time_budget: Annotated[str, typer.Option("--time-budget", help="Time budget of training.")] = "170s",
     overwrite: Overwrite = False,
 ) -> None:
-    """Draw a small data set, train on it, evaluate the run and predict new images."""
+    """Draw a small data set, train a network on it, evaluate the network and predict new images."""
     from maskwright.data.demo import draw_demo
     from maskwright.training.begin_or_resume import is_resumed
     from maskwright.training.recipe import Recipe
@@ -36,7 +36,7 @@ def demo(
         recipe={"augmentation": {"flip": "horizontal_and_vertical"}, "training": {"patch_size": (128, 128)}},
     )
     recipe = Recipe.from_dict(fields)
-    is_resumed(Run(run), recipe, overwrite=overwrite)  # an error about the output comes before the data is drawn
+    is_resumed(Run(run), recipe, overwrite=overwrite)  # raise errors about the output before the data is drawn
     draw_demo(data)
     train_run(recipe, run, None, started=time.monotonic(), overwrite=overwrite)
     evaluate(run, data / "new/images", data / "new/masks", json_file=out / "new.json")

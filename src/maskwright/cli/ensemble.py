@@ -13,13 +13,13 @@ from maskwright.cli.tune import TUNING_INTERRUPTED, print_tuning
 def ensemble(
     members: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN RUN...", help="Runs, snapshots of runs, or engines.", **NO_DEFAULT),
+        typer.Argument(metavar="RUN RUN...", help="Folders of runs, snapshots or engines to combine.", **NO_DEFAULT),
     ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the ensemble, new or empty.", **NO_DEFAULT)],
     tuned_by: Annotated[
         Path | None,
         typer.Option(
-            "--tuned-by", help="Run or ensemble to copy the tuning from; no image is predicted.", **NO_DEFAULT
+            "--tuned-by", help="Run or ensemble whose tuning is copied; no images are predicted.", **NO_DEFAULT
         ),
     ] = None,
     time_budget: TuningTime = None,
@@ -27,8 +27,8 @@ def ensemble(
 ) -> None:
     """Average the probabilities of several networks; `predict` and `evaluate` accept the ensemble like a run.
 
-    The gain is measured on the held-out images, and the ensemble is tuned as by `tune`. If the mean gains nothing, the
-    ensemble has only those networks that score as well. One network at a time is in memory.
+    The gain is measured on held-out images, and the ensemble is tuned as by `tune`. If the mean does not improve the
+    score, networks without a gain are left out. Only one network is in memory at a time.
     """
     from maskwright.inference.bundle import Bundle
     from maskwright.inference.ensemble import check_ensemble_folder, read_ensemble, write_ensemble
@@ -49,7 +49,7 @@ def ensemble(
 
 
 def _tune_ensemble(members: list[Path], out: Path, *, seconds: float | None) -> bool:
-    """Make and tune the ensemble and return True, or return False if its held-out images are not known."""
+    """Create and tune the ensemble and return True, or return False if its held-out images are not known."""
     from maskwright.framework import load_keras
     from maskwright.tune.held_out import networks_of_runs
     from maskwright.tune.tune import tune_ensemble

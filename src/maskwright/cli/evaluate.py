@@ -15,7 +15,7 @@ def evaluate(
     masks: Masks,
     mask_suffix: MaskSuffix = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the scores to this JSON file.", **NO_DEFAULT)
+        Path | None, typer.Option("--json", help="Also write the scores to this JSON file.", **NO_DEFAULT)
     ] = None,
 ) -> None:
     """Score a run, an engine or an ensemble on a folder of images and masks."""

@@ -17,15 +17,15 @@ def export(
     ] = "openvino",
     precision: Annotated[
         Literal["f32", "bf16", "int8"],
-        typer.Option("--precision", help="Number format; bf16 and int8 with openvino only."),
+        typer.Option("--precision", help="Number format of computations; bf16 and int8 require openvino."),
     ] = "f32",
-    rewrite: Annotated[bool, typer.Option(help="Rewrite the graph into an equivalent, cheaper one.")] = True,
+    rewrite: Annotated[bool, typer.Option(help="Rewrite the network to an equivalent, faster graph.")] = True,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert a run to an inference engine that needs no Keras, and verify it on the validation images."""
+    """Convert a run to an inference engine that does not need Keras, and verify it on the validation images."""
     import os
 
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # it loads runs of every backend, and every exporter requires it
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # TensorFlow loads runs of every backend, and every exporter requires it
     from maskwright.cli.tables import checks_table
     from maskwright.framework import load_keras
 

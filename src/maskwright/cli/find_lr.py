@@ -26,7 +26,7 @@ from maskwright.cli.options import (
 
 
 def find_lr(
-    out: Annotated[Path, typer.Option("--out", help="Plot of loss against learning rate, a PNG.", **NO_DEFAULT)],
+    out: Annotated[Path, typer.Option("--out", help="PNG file for the plot of loss over learning rate.", **NO_DEFAULT)],
     images: Images,
     masks: Masks,
     classes: Classes = None,
@@ -35,7 +35,7 @@ def find_lr(
     mask_suffix: MaskSuffix = None,
     time_budget: Annotated[
         str | None,
-        typer.Option("--time-budget", help="Time budget of the training that the rate is for.", **NO_DEFAULT),
+        typer.Option("--time-budget", help="Time budget of the planned training run.", **NO_DEFAULT),
     ] = None,
     epochs: Epochs = None,
     steps: Annotated[int, typer.Option("--steps", min=20, help="Number of training steps.")] = 100,
@@ -44,7 +44,7 @@ def find_lr(
     python: PythonFile = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Increase the learning rate at each step, plot the loss, and suggest the rate of its steepest descent."""
+    """Increase the learning rate at each step, plot the loss, and suggest the rate at its steepest decrease."""
     from maskwright.cli.train import load_python
     from maskwright.framework import load_keras
     from maskwright.training.recipe import Recipe

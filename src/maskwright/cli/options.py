@@ -1,4 +1,4 @@
-"""Options that several commands share, and the checks of options that exclude each other."""
+"""Options that are shared by several commands, and checks of options and outputs."""
 
 import inspect
 from collections.abc import Callable
@@ -12,12 +12,12 @@ import typer
 from maskwright.cli.console import Verbosity, interruptible, is_quiet, is_verbose, set_verbosity
 from maskwright.errors import InputError
 
-# Fields of the recipe have no default here: a field that is not given is chosen from the data.
+# Options for recipe fields have no default here, because values for unset fields are chosen from the data.
 NO_DEFAULT = {"show_default": False}
 
 Images = Annotated[Path, typer.Option("--images", help="Folder of images.", show_default=False)]
 Masks = Annotated[
-    Path, typer.Option("--masks", help="Folder of masks; a mask has the name of its image.", show_default=False)
+    Path, typer.Option("--masks", help="Folder of masks, with the same names as the images.", show_default=False)
 ]
 ValImages = Annotated[Path | None, typer.Option("--val-images", help="Folder of validation images.", **NO_DEFAULT)]
 ValMasks = Annotated[Path | None, typer.Option("--val-masks", help="Folder of validation masks.", **NO_DEFAULT)]
@@ -27,32 +27,32 @@ Classes = Annotated[
 ]
 Ignore = Annotated[
     str | None,
-    typer.Option("--ignore", help="Mask value of pixels that are neither learned nor scored.", **NO_DEFAULT),
+    typer.Option("--ignore", help="Mask value of pixels that are excluded from training and scores.", **NO_DEFAULT),
 ]
 MaskValuesOption = Annotated[
     str | None,
     typer.Option(
         "--mask-values",
-        help='Meaning of each mask value, such as "0=background,255=cell"; `#rrggbb` for a colour. Or a YAML file.',
+        help='Meaning of each mask value or `#rrggbb` colour, such as "0=background,255=cell", or a YAML file.',
         **NO_DEFAULT,
     ),
 ]
 MaskSuffix = Annotated[
     str | None,
-    typer.Option("--mask-suffix", help="Suffix of mask names after the image's name, such as `_mask`.", **NO_DEFAULT),
+    typer.Option("--mask-suffix", help="Suffix of mask names after the image name, such as `_mask`.", **NO_DEFAULT),
 ]
 TimeBudget = Annotated[
     str | None,
-    typer.Option("--time-budget", help="Time for the whole command, such as 90s, 20m or 1h30m.", **NO_DEFAULT),
+    typer.Option("--time-budget", help="Time limit of the whole command, such as 90s, 20m or 1h30m.", **NO_DEFAULT),
 ]
 TuningTime = Annotated[
     str | None,
     typer.Option(
-        "--time-budget", help="Time limit, such as 5m; a short one uses a subset of the held-out images.", **NO_DEFAULT
+        "--time-budget", help="Time limit, such as 5m; if short, only some held-out images are used.", **NO_DEFAULT
     ),
 ]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Passes over the training pixels.", **NO_DEFAULT)]
-RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="Recipe, a YAML file.", **NO_DEFAULT)]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Number of passes over the training data.", **NO_DEFAULT)]
+RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="YAML file with a recipe.", **NO_DEFAULT)]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -63,36 +63,34 @@ PythonFile = Annotated[
     Path | None,
     typer.Option(
         "--python",
-        help="Python file to run; its functions loss, network, augmentation and callback replace the recipe's.",
+        help="Python file with custom functions: loss, network, augmentation and callback.",
         **NO_DEFAULT,
     ),
 ]
-Run = Annotated[
-    Path, typer.Argument(help="Folder of a run, of an engine exported from one, or of an ensemble.", show_default=False)
-]
+Run = Annotated[Path, typer.Argument(help="Folder of a run, an engine or an ensemble.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
-Verbose = Annotated[bool, typer.Option("--verbose", help="Print every file that a warning is about.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="List all files that a warning concerns.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
 
 
 class UnusableOption(InputError):
-    """An option that excludes or requires another one, or an ``--out`` with the wrong suffix; exit code 2."""
+    """Raised if an option excludes or requires another one, or ``--out`` has the wrong suffix; the exit code is 2."""
 
     text = "{option} {problem}; expected {expected}."
 
 
 class UnusableOutput(InputError):
-    """An existing file or folder that a command must not replace; exit code 1."""
+    """Raised if a command must not replace an existing file or folder; the exit code is 1."""
 
     text = "--out {file}: found {found}; expected {expected}."
 
 
 def check_output_file(file: Path, *, suffix: str, overwrite: bool) -> None:
-    """Check the name of a result that is a file.
+    """Check the path of an output file.
 
     Raises:
-        UnusableOption: The name has another suffix.
-        UnusableOutput: The name exists and must not be replaced.
+        UnusableOption: The path does not end in ``suffix``.
+        UnusableOutput: The path exists and must not be replaced.
     """
     if file.suffix.lower() != suffix:
         problem = f"{file} has {f'the suffix {file.suffix}' if file.suffix else 'no suffix'}"
@@ -104,7 +102,7 @@ def check_output_file(file: Path, *, suffix: str, overwrite: bool) -> None:
 
 
 def parse_classes(classes: str | None) -> int | tuple[str, ...] | None:
-    """Parse ``--classes``: a number, or names.
+    """Parse ``--classes``, which is a number or comma-separated names.
 
     >>> parse_classes("3"), parse_classes("road, car")
     (3, ('road', 'car'))
@@ -114,7 +112,7 @@ def parse_classes(classes: str | None) -> int | tuple[str, ...] | None:
 
 
 def parse_mask_values(mask_values: str | None) -> dict[int | str, str] | None:
-    """Parse ``--mask-values``: the name that each mask value stands for."""
+    """Parse ``--mask-values`` into the class name of each mask value."""
     if mask_values is None:
         return None
     from maskwright.data.mask_values import parse_mask_values as parse
@@ -137,10 +135,10 @@ def split_names(classes: str | None) -> tuple[str, ...] | None:
 
 
 def choose_verbosity(*, verbose: bool, quiet: bool) -> None:
-    """Set the verbosity that a command or the application was given; neither leaves it as it is.
+    """Set the verbosity from the options of a command or of the application; without an option, it is unchanged.
 
     Raises:
-        UnusableOption: Both were given, together or one before and one after the name of the command.
+        UnusableOption: Both ``--verbose`` and ``--quiet`` were given, before or after the name of the command.
     """
     if (verbose or is_verbose()) and (quiet or is_quiet()):
         raise UnusableOption(option="--quiet", problem="cannot be combined with --verbose", expected="one of them")
@@ -149,7 +147,7 @@ def choose_verbosity(*, verbose: bool, quiet: bool) -> None:
 
 
 def unwrap_paragraphs(docstring: str) -> str:
-    """Join the lines of each paragraph, since Typer prints the line breaks of a docstring.
+    """Join the lines of each paragraph, because Typer prints the line breaks of a docstring.
 
     >>> unwrap_paragraphs("One line.\\n\\nTwo\\nlines.")
     'One line.\\n\\nTwo lines.'
@@ -158,7 +156,7 @@ def unwrap_paragraphs(docstring: str) -> str:
 
 
 def _hide_bars_if_quiet() -> AbstractContextManager[None]:
-    """Return a context that hides the progress bars of downloads if only errors are printed."""
+    """Return a context manager that hides the progress bars of downloads if only errors are printed."""
     if not is_quiet():
         return nullcontext()
     from maskwright.weights.download import hidden_bars
@@ -167,7 +165,7 @@ def _hide_bars_if_quiet() -> AbstractContextManager[None]:
 
 
 def with_verbosity(command: Callable[..., None]) -> Callable[..., None]:
-    """Add ``--verbose`` and ``--quiet`` to a command, and end it with exit code 130 on Ctrl-C."""
+    """Add the options ``--verbose`` and ``--quiet`` to a command, and exit with code 130 on Ctrl-C."""
 
     @wraps(command)
     def wrapped(*args: Any, verbose: bool = False, quiet: bool = False, **options: Any) -> None:

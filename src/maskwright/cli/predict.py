@@ -23,46 +23,46 @@ if TYPE_CHECKING:
     from maskwright.inference.large.predict_large import LargePredictionResult
 
 _RASTER_SUFFIXES: Final = {".tif", ".tiff", ".zarr"}
-"""Suffixes of --out that name one result file; any other name is a folder."""
+"""Suffixes of ``--out`` for a single output file; a path with any other suffix is a folder."""
 
 
 def predict(
     run: Run,
-    inputs: Annotated[list[str], typer.Argument(help="Images, folders of images, or globs.", **NO_DEFAULT)],
+    inputs: Annotated[list[str], typer.Argument(help="Images, folders of images, or glob patterns.", **NO_DEFAULT)],
     out: Annotated[
         Path,
         typer.Option(
             "--out",
-            help="Folder for the masks; or a .tif or .zarr for one image, which may be larger than memory.",
+            help="Folder for the masks, or a .tif or .zarr file for one image, which may be larger than memory.",
             **NO_DEFAULT,
         ),
     ],
     output: Annotated[
         Literal["ids", "probabilities"],
-        typer.Option("--output", help="Mask values, or float32 probabilities with a page or band for each class."),
+        typer.Option("--output", help="Write mask values, or float32 probabilities with one page or band per class."),
     ] = "ids",
-    overlay: Annotated[bool, typer.Option("--overlay", help="Also draw the classes over each image.")] = False,
+    overlay: Annotated[bool, typer.Option("--overlay", help="Also write images with class overlays.")] = False,
     margin: Annotated[
         int | None,
-        typer.Option("--margin", help="Pixels that a window adds on each side; measured by default.", **NO_DEFAULT),
+        typer.Option("--margin", help="Margin of windows on each side in pixels; measured by default.", **NO_DEFAULT),
     ] = None,
     polygons: Annotated[
         Path | None,
-        typer.Option("--polygons", help="Large image: also write outlines to this GeoJSON file.", **NO_DEFAULT),
+        typer.Option("--polygons", help="For a large image, also write outlines to this GeoJSON file.", **NO_DEFAULT),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", help="Large image: number of processes on this machine.", **NO_DEFAULT),
+        typer.Option("--workers", help="For a large image, number of processes on this machine.", **NO_DEFAULT),
     ] = None,
     dask: Annotated[
-        str | None, typer.Option("--dask", help="Large image: address of a Dask scheduler.", **NO_DEFAULT)
+        str | None, typer.Option("--dask", help="For a large image, address of a Dask scheduler.", **NO_DEFAULT)
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict a mask for every image. After an interruption, the same command continues.
+    """Predict a mask for every image. After an interruption, run the same command again to continue.
 
-    A .tif or .zarr as `--out` predicts one image in overlapping windows, on several processes or a Dask cluster if
-    requested.
+    If `--out` is a .tif or .zarr file, one image is predicted in overlapping windows, by several processes or on a Dask
+    cluster if requested.
     """
     from maskwright.segmenter import Segmenter
 
@@ -107,10 +107,10 @@ def predict(
 def _check_large_options(
     out: Path, inputs: Sequence[str], *, overlay: bool, workers: int | None, dask: str | None
 ) -> None:
-    """Check the options of a result that is one file.
+    """Check the options for a single output file.
 
     Raises:
-        UnusableOption: There are several images, or an option that a single file excludes.
+        UnusableOption: There are several images, or an option cannot be used with a single output file.
     """
     if len(inputs) != 1:
         problem = f"{out} takes one image, and {len(inputs)} were given"
@@ -124,10 +124,10 @@ def _check_large_options(
 
 
 def _check_folder_options(out: Path, large: Mapping[str, object]) -> None:
-    """Check that a folder as the result has neither the name of an image nor options of a large image.
+    """Check that an output folder is not named like an image file and is not combined with options for large images.
 
     Raises:
-        UnusableOption: It has.
+        UnusableOption: The folder has the suffix of an image file, or an option for large images was given.
     """
     from maskwright.images.files import IMAGE_SUFFIXES
 
@@ -143,7 +143,7 @@ def _check_folder_options(out: Path, large: Mapping[str, object]) -> None:
 
 @contextmanager
 def _cluster(workers: int | None, dask: str | None) -> Iterator["Cluster | None"]:
-    """Yield the Dask workers that were requested; None for this process."""
+    """Yield the requested Dask workers, or None if this process predicts all windows."""
     if workers is None and dask is None:
         yield None
         return
@@ -155,7 +155,7 @@ def _cluster(workers: int | None, dask: str | None) -> Iterator["Cluster | None"
 
 
 def _print_large(result: "LargePredictionResult", image: str, polygons: Path | None) -> None:
-    """Print where the result is and which parts failed; any that did end the command with exit code 1."""
+    """Print the path of the result and the parts that failed; exit with code 1 if there are any failed parts."""
     print_line(f"mask:    {result.written}{' (from before)' if result.already_done else ''}")
     if polygons is not None:
         print_line(f"outlines: {polygons}")

@@ -1,4 +1,4 @@
-"""Print the plan of a training, its progress and its scores."""
+"""Print the plan, the progress and the scores of a training run."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ConsoleReporter:
-    """Reports a training on a terminal with one progress bar, and in a log with one line for each event."""
+    """Reporter that shows one progress bar on a terminal, and prints one line for each event in a log."""
 
     def __init__(self) -> None:
         self._display = ProgressDisplay()
@@ -26,31 +26,31 @@ class ConsoleReporter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove the progress bar and restore the cursor, however the training ended."""
+        """Remove the progress bar and restore the cursor, even after an error."""
         self._display.stop()
 
     def reading(self, done: int, total: int) -> None:
-        """Update the progress of reading the data."""
+        """Update the progress display while data is read."""
         self._display.update("Reading pairs", done, total, f"{done} of {total}")
 
     def plan(self, plan: "Plan") -> None:
-        """Print the problems of the data and the plan."""
+        """Print the problems found in the data and the plan."""
         self._display.stop()
         print_plan(plan)
         self._display.update("Training", 0, 1, "first step, which compiles the network")
 
     def step(self, progress: "Progress") -> None:
-        """Update the progress of training."""
+        """Update the progress display of training."""
         left = "" if progress.seconds_left is None else f", {format_duration(progress.seconds_left)} left"
         note = f"step {progress.step}, loss {progress.loss:.3f}{self._last_score}{left}"
         self._display.update("Training", progress.fraction, 1, note)
 
     def validating(self, done: int, total: int) -> None:
-        """Update the progress of a validation."""
+        """Update the progress display of a validation."""
         self._display.update("Validating", done, total, f"{done} of {total}{self._last_score}")
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Print the row of an epoch, and keep its score for the progress bar."""
+        """Print the row of an epoch, and store its score for the progress display."""
         loss = "-" if row["loss"] is None else f"{row['loss']:.4f}"
         line = f"epoch {row['epoch']:>3}  step {row['step']:>5}  {format_duration(row['seconds']):>12}  loss {loss}"
         if (mean_iou := row["val_mean_iou"]) is not None:
@@ -71,7 +71,7 @@ class ConsoleReporter:
 
 
 def print_plan(plan: "Plan") -> None:
-    """Print the problems of the data, its properties, and the recipe's fields with their reasons."""
+    """Print the problems and properties of the data, and the chosen recipe fields with their reasons."""
     if plan.report is not None:
         print_problems(plan.report, listed_in=plan.warnings_file)
     print_table(plan_table(plan))
@@ -79,11 +79,11 @@ def print_plan(plan: "Plan") -> None:
 
 
 def print_problems(report: "CheckReport", *, listed_in: Path | None = None) -> None:
-    """Print every problem of the data, errors first; with ``--quiet``, errors only.
+    """Print all problems found in the data, errors first; with ``--quiet``, print errors only.
 
     Args:
         report: Result of the data check.
-        listed_in: File that lists the files of every warning, if there is one.
+        listed_in: Path of the file that lists all files of each warning, if there is one.
     """
     for problem in report.problems:
         is_error = problem.severity == "fatal"
@@ -93,13 +93,13 @@ def print_problems(report: "CheckReport", *, listed_in: Path | None = None) -> N
 
 
 def print_file_warning(message: str, files: Sequence[Path]) -> None:
-    """Print a warning about files; it names at most three of them, and all in lines below with ``--verbose``."""
+    """Print a warning that names at most three of its files; with ``--verbose``, list all files below it."""
     print_warning(_with_files(message, files, None))
     _print_all(files)
 
 
 def _with_files(message: str, files: Sequence[Path], listed_in: Path | None) -> str:
-    """Add the names of up to three files to the message, and where all are listed if there are more."""
+    """Add the names of up to three files to a message; if there are more files, state where all are listed."""
     message = with_file_names(message, files)
     if len(files) <= MAX_NAMED_FILES or is_verbose():
         return message

@@ -10,14 +10,14 @@ from maskwright.cli.options import NO_DEFAULT, Overwrite, check_output_file
 
 
 def submit(
-    run: Annotated[Path, typer.Argument(help="A run, an engine or an ensemble with one class.", **NO_DEFAULT)],
+    run: Annotated[Path, typer.Argument(help="Folder of a run, engine or ensemble with one class.", **NO_DEFAULT)],
     images: Annotated[Path, typer.Option("--images", help="Folder of the images to predict.", **NO_DEFAULT)],
     out: Annotated[Path, typer.Option("--out", help="CSV file for the run-length encoded masks.", **NO_DEFAULT)],
     overwrite: Overwrite = False,
 ) -> None:
-    """Predict a folder into one CSV file of run-length encoded masks, `id,rle_mask`.
+    """Predict a folder of images and write one CSV file of run-length encoded masks, `id,rle_mask`.
 
-    Pixels are numbered from 1, down the columns.
+    Pixels are numbered column by column, starting at 1.
     """
     from maskwright.inference.load_predictor import load_predictor, predictor_digest
     from maskwright.inference.predict_folder import PredictionJob

@@ -1,4 +1,4 @@
-"""Tables of plans, scores, tunings and data sets, drawn with Rich."""
+"""Tables of plans, scores, tuning results and data sets, formatted with Rich."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from maskwright.tune.result import TuningResult
 
 MAX_LISTED_CLASSES: Final = 12
-"""Classes that the plan names."""
+"""Largest number of classes that are listed in the plan."""
 MAX_VALUE_WIDTH: Final = 24
-"""Columns of a field's value in the plan; a longer value is wrapped."""
+"""Largest width of a field's value in the plan, in characters; longer values are wrapped."""
 
 
 def series_table(summary: SeriesSummary, *, folds: bool) -> Table:
-    """Scores of each fold or seed, their mean and standard deviation, and the score of all images together."""
+    """Return a table of the scores of all folds or seeds, their mean and standard deviation, and the pooled score."""
     table = _table("Validation scores of the saved networks")
     table.add_column("fold" if folds else "seed")
     table.add_column("mean IoU", justify="right")
@@ -45,7 +45,7 @@ def series_table(summary: SeriesSummary, *, folds: bool) -> Table:
 
 
 def tuning_table(result: TuningResult) -> Table:
-    """Every option that was tried, its score and gain, and whether it is on."""
+    """Return a table of all options that were tried, with their scores and gains, and whether they are on."""
     subset = f" of {result.held_out_images}" if result.used_images < result.held_out_images else ""
     table = _table(f"Tuned on {result.used_images}{subset} held-out images")
     table.add_column("option")
@@ -61,7 +61,7 @@ def tuning_table(result: TuningResult) -> Table:
 
 
 def plan_table(plan: Plan) -> Table:
-    """Properties of the data and the network, and the expected time and memory of the training."""
+    """Return a table of properties of the data and the network, and the expected time and memory of training."""
     from maskwright.training.prepare import machine_memory
 
     prepared, training = plan.prepared, plan.prepared.recipe.training
@@ -90,7 +90,7 @@ def plan_table(plan: Plan) -> Table:
 
 
 def decisions_table(decisions: Sequence[Decision]) -> Table:
-    """One row for each field of the recipe that was chosen or given, below the name of its section."""
+    """Return a table with one row for each recipe field that was chosen or given, below the name of its section."""
     sections: dict[str, list[Decision]] = {}
     for decision in decisions:
         sections.setdefault(decision.field.partition(".")[0], []).append(decision)
@@ -106,7 +106,7 @@ def decisions_table(decisions: Sequence[Decision]) -> Table:
 
 
 def score_table(scores: Scores, *, title: str) -> Table:
-    """Scores of each class and of all, and the names of absent classes."""
+    """Return a table of the scores of each class, the mean scores, and the names of absent classes."""
     table = _table(title)
     table.add_column("class")
     for name in ("IoU", "F-score", "precision", "recall", "pixels"):
@@ -124,7 +124,7 @@ def score_table(scores: Scores, *, title: str) -> Table:
 
 
 def checks_table(engine: EngineRecord) -> Table:
-    """Differences between an engine and its run, and the largest differences that are allowed."""
+    """Return a table of the differences between an engine and its run, and the largest allowed differences."""
     table = _table()
     table.add_column(f"{engine.runtime} {engine.precision} against Keras")
     table.add_column("found", justify="right")
@@ -142,7 +142,7 @@ def checks_table(engine: EngineRecord) -> Table:
 
 
 def summary_table(report: CheckReport) -> Table:
-    """Number, sizes and pixel types of the pairs of each set."""
+    """Return a table of the number of pairs in each set, and the sizes and pixel types of their images."""
     table = _table()
     for name in ("set", "pairs", "heights", "widths", "channels", "pixel type"):
         table.add_column(name)
@@ -155,7 +155,7 @@ def summary_table(report: CheckReport) -> Table:
 
 
 def balance_table(report: CheckReport, values: MaskValues) -> Table:
-    """Meaning of each mask value, and its pixels and images in each set."""
+    """Return a table of the meaning of each mask value, and its numbers of pixels and images in each set."""
     sets = [("train", report.train)] + ([("val", report.validation)] if report.validation else [])
     table = _table(f"Masks: {values.kind}")
     table.add_column("value", justify="right", no_wrap=True)
@@ -203,7 +203,7 @@ def _network(plan: Plan) -> str:
 
 
 def _value(decision: Decision) -> str:
-    """Format the value of a field."""
+    """Format the value of a recipe field."""
     match decision.value:
         case None:
             return "off"

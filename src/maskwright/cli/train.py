@@ -1,4 +1,4 @@
-"""The command ``train``: one training, several for folds or seeds, or the plan of a training."""
+"""The command ``train``, which trains one network, trains several for folds or seeds, or prints the plan."""
 
 import atexit
 import shutil
@@ -56,7 +56,7 @@ _REQUIREMENTS: Final = (
 
 
 def train(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the run, new or empty.", **NO_DEFAULT)],
+    out: Annotated[Path, typer.Option("--out", help="New or empty folder for the run.", **NO_DEFAULT)],
     images: Annotated[Path | None, typer.Option("--images", help="Folder of training images.", **NO_DEFAULT)] = None,
     masks: Annotated[Path | None, typer.Option("--masks", help="Folder of training masks.", **NO_DEFAULT)] = None,
     val_images: ValImages = None,
@@ -75,28 +75,28 @@ def train(
     ] = None,
     preset: Annotated[
         Literal["tgs-salt"] | None,
-        typer.Option("--preset", help="Layout and recipe of a known data set in --data; five folds.", **NO_DEFAULT),
+        typer.Option("--preset", help="Preset for a known data set, given by --data; trains five folds.", **NO_DEFAULT),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="With --preset: the folder of the data set.", **NO_DEFAULT)
+        Path | None, typer.Option("--data", help="Folder of the data set of --preset.", **NO_DEFAULT)
     ] = None,
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", min=2, help="Number of seeds to train; prints the standard deviation of scores.", **NO_DEFAULT
+            "--seeds", min=2, help="Number of seeds to train; also prints the standard deviation.", **NO_DEFAULT
         ),
     ] = None,
     overwrite: Overwrite = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run with its own recipe.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run with its own recipe.")] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Print the plan with its reasons, time and memory; train nothing.")
+        bool, typer.Option("--explain", help="Print the plan with reasons, time and memory, without training.")
     ] = False,
 ) -> None:
     """Train a U-Net on a folder of images and a folder of masks.
 
     Without `--epochs` and `--time-budget`, training takes 30 minutes; with a preset, the preset's time.
     """
-    started = time.monotonic()  # a time budget includes loading Keras, which takes seconds
+    started = time.monotonic()  # the time budget includes the import of Keras, which takes several seconds
     from maskwright.training.begin_or_resume import check_same_settings
     from maskwright.training.recipe import Recipe
     from maskwright.training.recipe_fields import recipe_fields
@@ -146,10 +146,10 @@ def train(
 
 
 def _check_options(given: Mapping[str, object]) -> None:
-    """Check that the options can be combined.
+    """Check that the given options can be combined.
 
     Raises:
-        UnusableOption: They cannot.
+        UnusableOption: An option excludes or requires another one.
     """
     for option, excluded, expected in _CONFLICTS:
         if given[option] and given[excluded]:
@@ -158,7 +158,7 @@ def _check_options(given: Mapping[str, object]) -> None:
         if given[option] and not given[required]:
             raise UnusableOption(option=option, problem=f"requires {required}", expected=expected)
     if given["--preset"] and given["--val-images"] and not given["--seeds"]:
-        # A preset trains folds by default, and each fold holds out its own images.
+        # By default, folds are trained with a preset, and each fold has its own held-out images.
         problem = "without --seeds cannot be combined with --val-images"
         raise UnusableOption(option="--preset", problem=problem, expected="one of them, or --seeds as well")
 
@@ -166,14 +166,14 @@ def _check_options(given: Mapping[str, object]) -> None:
 def train_run(
     recipe: "Recipe | None", out: Path, python: Path | None, *, started: float, overwrite: bool = False
 ) -> None:
-    """Train, or resume the run in ``out`` if there is no recipe, and print where the results are."""
+    """Train a network, or resume the run in ``out`` without a recipe, and print the paths of the results."""
     from maskwright.cli.reporter import ConsoleReporter
     from maskwright.framework import load_keras
     from maskwright.segmenter import Segmenter
     from maskwright.training.prefetch_check import prefetch_check
     from maskwright.training.run import Run
 
-    # The data is checked while Keras is imported, unless the user's code may change how files are read.
+    # The data is checked while Keras is imported, unless a Python file of the user may change how files are read.
     is_late = recipe is None or (Run(out).is_begun and not overwrite) or python is not None
     with nullcontext() if recipe is None or is_late else prefetch_check(recipe.data) as check:
         load_keras(optional_packages=python is not None)
@@ -190,14 +190,14 @@ def train_run(
 
 
 def load_python(python: Path | None) -> "CustomParts":
-    """Load the functions of the user's Python file; Keras must be loaded."""
+    """Load the custom functions in a Python file of the user; Keras must be loaded before."""
     from maskwright.training.custom import NO_CUSTOM_PARTS, load_custom_parts
 
     return NO_CUSTOM_PARTS if python is None else load_custom_parts(python)
 
 
 def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None, seeds: int | None) -> None:
-    """Train for every fold or seed, print the scores, and tune the ensemble of the folds."""
+    """Train a network for each fold or seed, print the scores, and tune the ensemble of the folds."""
     from maskwright.cli.reporter import ConsoleReporter
     from maskwright.cli.tables import series_table
     from maskwright.cli.tune import tune_folder
@@ -238,7 +238,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
 
 
 def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None) -> None:
-    """Print the plan of a training, or of the first fold, and write nothing."""
+    """Print the plan of a training run, or of the first fold, without writing any files."""
     from maskwright.cli.reporter import print_plan
     from maskwright.framework import load_keras
     from maskwright.training.folds_and_seeds import by_fold
@@ -256,7 +256,7 @@ def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | N
 
 
 def _preset_folds(name: str) -> int:
-    """Return the number of folds that a preset trains."""
+    """Return the number of folds of a preset."""
     from maskwright.tgs_salt.preset import PRESETS
 
     return PRESETS[name].folds
@@ -266,14 +266,14 @@ def _preset_fields(name: str, data: Path, out: Path, *, explain: bool) -> Mappin
     """Read a data set in the layout of a preset, print warnings about it, and return the fields of its recipe.
 
     Raises:
-        OutputNotEmpty: ``out`` holds files that no training wrote; nothing is written there then.
-        InputError: The data has another layout, or is damaged.
+        OutputNotEmpty: ``out`` contains files that were not written by training; they are not changed.
+        InputError: The data has a different layout or is damaged.
     """
     from maskwright.tgs_salt.preset import PRESETS
     from maskwright.training.folds_and_seeds import MASKS_FOLDER, check_series_folder
 
     decoded = out / MASKS_FOLDER
-    if explain:  # which must not write into --out
+    if explain:  # nothing must be written to --out
         temporary = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
         decoded = Path(temporary, MASKS_FOLDER)

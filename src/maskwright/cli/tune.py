@@ -16,13 +16,13 @@ TUNING_INTERRUPTED = "Nothing was changed. Run the same command again to tune fr
 
 def tune(
     run: Annotated[
-        Path, typer.Argument(help="A finished run, or a folder of runs that `train --folds` wrote.", **NO_DEFAULT)
+        Path, typer.Argument(help="Folder of a finished run, or of the runs written by `train --folds`.", **NO_DEFAULT)
     ],
     time_budget: TuningTime = None,
 ) -> None:
     """Tune test-time augmentation, threshold, hole filling and minimum component size on held-out images.
 
-    `predict` uses the result.
+    The result is used by `predict` and `evaluate`.
     """
     from maskwright.framework import load_keras
 
@@ -32,7 +32,7 @@ def tune(
 
 
 def tune_folder(folder: Path, *, seconds: float | None = None) -> None:
-    """Tune a run or a folder of runs within ``seconds``, and print the result; Keras must be loaded."""
+    """Tune a run or a folder of runs within ``seconds``, and print the result; Keras must be loaded before."""
     from maskwright.tune.tune import tune as tune_run
 
     with counter("Predicting held-out images") as count:
@@ -41,7 +41,7 @@ def tune_folder(folder: Path, *, seconds: float | None = None) -> None:
 
 
 def print_tuning(result: "TuningResult", folder: Path) -> None:
-    """Print the result of tuning, and write its page into ``folder``."""
+    """Print the result of tuning, and write an HTML page about it into ``folder``."""
     from maskwright.cli.tables import tuning_table
     from maskwright.tune.page import write_page
 

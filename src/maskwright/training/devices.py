@@ -24,20 +24,20 @@ _PROCESS: Final = "KERAS_DISTRIBUTION_PROCESS_ID"
 
 
 class UnusableDevices(InputError):
-    """A number of devices on which a training cannot run."""
+    """Raised if training cannot run on the given number of devices."""
 
     text = "training.devices={devices}: {found}; expected {expected}."
 
 
 @dataclass(frozen=True)
 class BatchShard:
-    """The shard of each batch that this process computes: number ``index``, from 0, of ``count``."""
+    """Part of each batch that this process computes: shard ``index`` (from 0) of ``count`` shards."""
 
     index: int = 0
     count: int = 1
 
     def of(self, batch: Any) -> Any:
-        """Return the shard of an array whose first axis is the batch.
+        """Return this shard of an array whose first axis is the batch axis.
 
         >>> BatchShard(1, 2).of([10, 11, 12, 13])
         [12, 13]
@@ -47,7 +47,7 @@ class BatchShard:
 
 
 def process_shard() -> BatchShard:
-    """Return the shard of this process, from the environment variables of Keras."""
+    """Return the shard of this process, which is specified by environment variables of Keras."""
     count = int(os.environ.get(_PROCESSES, "1"))
     return BatchShard(int(os.environ.get(_PROCESS, "0")), count) if count > 1 else BatchShard()
 
@@ -56,7 +56,7 @@ def process_shard() -> BatchShard:
 def distributed(training: TrainingRecipe, out: Path) -> Iterator[tuple[Path, BatchShard]]:
     """Distribute networks that are built within the context over ``training.devices`` devices.
 
-    Yields the folder that this process writes to, and its shard of each batch.
+    The context manager yields the folder that this process writes to, and the shard of each batch that it computes.
 
     Raises:
         UnusableDevices: There are too few devices, the backend is not JAX, or several processes have a time budget.
@@ -102,7 +102,7 @@ def on_one_device() -> Iterator[None]:
 
 
 def _folder_of_process(out: Path, shard: BatchShard) -> Path:
-    """Return ``out`` for the first process, else a temporary copy of it, made before any process writes."""
+    """Return ``out`` for the first process, and for others a temporary copy made before any process writes."""
     from jax.experimental.multihost_utils import sync_global_devices
 
     if shard.index:

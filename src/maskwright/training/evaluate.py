@@ -1,4 +1,4 @@
-"""Evaluate an engine on pairs of images and masks, with the same code that predicts files."""
+"""Evaluate a network or an engine on pairs of images and masks, with the same code that predicts files."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -23,14 +23,15 @@ IdMask = NDArray[np.uint8]
 
 
 class SizesDiffer(InputError):
-    """An image and its mask have different sizes."""
+    """Raised if an image and its mask have different sizes."""
 
     text = "{image}: {image_size} pixels, but its mask {mask} has {mask_size}; expected equal sizes (height x width)."
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores over all pixels of a set, and of each image; pairs that could not be used are only in ``failures``."""
+    """Scores over all pixels of a set of images, and of each image; pairs that failed are listed in ``failures``
+    only."""
 
     scores: Scores
     images: tuple[ImageScore, ...]
@@ -40,14 +41,14 @@ class Evaluation:
 
     @property
     def mean_precision(self) -> float | None:
-        """Score of the TGS salt challenge, see `salt_score`; None unless there is a background and one class."""
+        """Score of the TGS salt challenge (see `salt_score`); None unless the labels are a background and one class."""
         if not (self.images and self.scores.background and len(self.scores.classes) == 2):
             return None
         true_positives, truth, predicted = np.array([image.pixels.rows() for image in self.images])[..., 1].T
         return float(salt_score_from_counts(true_positives, truth, predicted).mean())
 
     def record(self) -> RunScores:
-        """Return the evaluation as ``scores.json`` stores it."""
+        """Return the evaluation as the content of ``scores.json``."""
         return RunScores(
             mean_precision=self.mean_precision,
             scores=self.scores,
@@ -64,13 +65,13 @@ def evaluate_pairs(
     mask_values: MaskValues,
     on_pair: Callable[[Pair, IdMask | None], None] = lambda pair, indices: None,
 ) -> Evaluation:
-    """Predict every image, in batches, and score it against its mask; a pair that cannot be used becomes a failure.
+    """Predict all images in batches and compare them with their masks; pairs that cannot be scored are failures.
 
     Args:
         engine: Predictor to evaluate.
-        pairs: Images and masks.
+        pairs: Pairs of an image and a mask to score.
         mask_values: Meaning of the mask values.
-        on_pair: Called after every pair with its predicted label indices, (h, w), or None if it failed.
+        on_pair: Function called with each pair and its predicted label indices (h, w), or None if the pair failed.
     """
     names = [label.name for label in engine.bundle.labels]
     background = engine.bundle.background
@@ -108,7 +109,7 @@ def evaluate_pairs(
 
 
 def _read_truth(pair: Pair, mask_values: MaskValues, prediction: Prediction) -> IdMask:
-    """Read the label indices of a pair's mask, and check that it has the size of the image."""
+    """Read the label indices of the mask of a pair, and check that the mask has the size of the image."""
     truth = mask_values.encode(read_mask(pair.mask), file=pair.mask)
     if prediction.image.shape[:2] != truth.shape:
         raise SizesDiffer(

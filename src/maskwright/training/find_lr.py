@@ -16,14 +16,14 @@ from maskwright.training.train_step import TrainStep
 MIN_LEARNING_RATE: Final = 1e-6
 MAX_LEARNING_RATE: Final = 1.0
 DEFAULT_STEPS: Final = 100
-_SMOOTHING: Final = 0.9  # weight of the past in the moving average of losses
+_SMOOTHING: Final = 0.9  # weight of previous losses in the moving average
 _DIVERGENCE_FACTOR: Final = 4.0  # times the lowest smoothed loss
-_MIN_POINTS: Final = 3  # of a curve
-_SKIPPED_FRACTION: Final = 0.1  # of the curve, at its start, where the moving average is noisy
+_MIN_POINTS: Final = 3  # of a curve with a suggested learning rate
+_SKIPPED_FRACTION: Final = 0.1  # at the start of the curve, where the moving average is noisy
 
 
 class LossDidNotFall(InputError):
-    """A range test in which the loss decreased at no learning rate."""
+    """Raised if the loss did not decrease at any learning rate of a range test."""
 
     text = (
         "The loss decreased at no learning rate from {lowest:g} to {highest:g}; check the masks with "
@@ -33,7 +33,7 @@ class LossDidNotFall(InputError):
 
 @dataclass(frozen=True)
 class LrCurve:
-    """Loss at each learning rate of a range test, and its bias-corrected moving average."""
+    """Loss at each learning rate of a range test, and bias-corrected moving average of the loss."""
 
     learning_rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -41,10 +41,10 @@ class LrCurve:
 
     @property
     def suggested(self) -> float:
-        """Learning rate at the steepest decrease of the smoothed loss over the logarithm of the rate.
+        """Learning rate at the steepest decrease of the smoothed loss over the logarithm of the learning rate.
 
         Raises:
-            LossDidNotFall: The smoothed loss decreases nowhere before its minimum.
+            LossDidNotFall: The smoothed loss does not decrease at any learning rate before its minimum.
         """
         rates = self.learning_rates
         if len(rates) < _MIN_POINTS:
@@ -57,7 +57,7 @@ class LrCurve:
 
 
 def smooth(losses: Sequence[float]) -> tuple[float, ...]:
-    """Return the exponential moving average of ``losses``, corrected for the bias of its start as in Adam.
+    """Return the exponential moving average of ``losses``, with the same bias correction as in Adam.
 
     >>> smooth([2.0, 2.0, 2.0])
     (2.0, 2.0, 2.0)
@@ -79,18 +79,18 @@ def lr_range_test(
     highest: float = MAX_LEARNING_RATE,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> LrCurve:
-    """Train with geometrically increasing learning rates until the loss diverges or all steps are done.
+    """Train with geometrically increasing learning rates until the loss diverges or all steps are complete.
 
-    The loss has diverged if it is not finite, or if its moving average is four times the lowest one.
+    The loss has diverged if it is not finite, or if its moving average exceeds four times its lowest moving average.
 
     Args:
-        step: Training step.
-        set_learning_rate: Sets the learning rate of the next step.
-        batches: Images and targets, one batch for each step.
+        step: Function that performs a training step on a batch and returns the loss.
+        set_learning_rate: Function that sets the learning rate of the next step.
+        batches: Iterator over batches of images and targets, one batch for each step.
         steps: Maximum number of steps.
-        lowest: First learning rate.
-        highest: Last learning rate.
-        progress: Called with the number of steps done and the maximum.
+        lowest: Learning rate of the first step.
+        highest: Learning rate of the last step.
+        progress: Function called with the number of completed steps and the maximum number of steps.
     """
     rates, losses = [], []
     for number, rate in enumerate(np.geomspace(lowest, highest, steps), start=1):

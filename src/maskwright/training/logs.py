@@ -11,23 +11,23 @@ from maskwright.training.run import Run
 
 Service = Literal["tensorboard", "mlflow"]
 Log = Callable[[Mapping[str, Any]], None]
-"""Called with each row of the history."""
+"""Function called with each row of the training history."""
 
 
 @contextmanager
 def logged(run: Run, recipe: Recipe, *, first: int, report: Callable[[str], None]) -> Iterator[Log]:
     """Yield a function that logs a row of the history to every service of ``training.log``.
 
-    A service that fails is not used any further; the training continues, and the error is reported once.
+    If a service fails, it is no longer used; training continues, and the error is reported once.
 
     Args:
-        run: Run, whose folder receives event files.
-        recipe: Recipe, which names the services and is logged as parameters.
-        first: First step of this session; what was logged for it and for later steps is replaced.
-        report: Called with a line of text for the user.
+        run: Run to log; event files are written to its folder.
+        recipe: Recipe of the run, which lists the services and is logged as parameters.
+        first: First step after starting or resuming; entries that were logged for this and later steps are replaced.
+        report: Function called with each message (str) for the user.
 
     Raises:
-        MissingPackage: A service's package is not installed.
+        MissingPackage: The package of a service is not installed.
     """
     with ExitStack() as stack:
         logs = {name: stack.enter_context(_SERVICES[name](run, recipe, first)) for name in recipe.training.log}
@@ -36,7 +36,7 @@ def logged(run: Run, recipe: Recipe, *, first: int, report: Callable[[str], None
             for name in list(logs):
                 try:
                     logs[name](row)
-                except Exception as error:  # an unreachable server must not end a training
+                except Exception as error:  # an unreachable server must not stop training
                     del logs[name]
                     report(f"warning: no longer logging to {name}: {type(error).__name__}: {error}")
 
@@ -44,7 +44,7 @@ def logged(run: Run, recipe: Recipe, *, first: int, report: Callable[[str], None
 
 
 def measured_values(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the measured values of a row, without its epoch and step.
+    """Return the measured values of a row of the history, without its epoch and step.
 
     >>> measured_values({"epoch": 1, "step": 20, "seconds": 9.5, "loss": 0.5, "val_mean_iou": None})
     {'seconds': 9.5, 'loss': 0.5}
@@ -54,7 +54,7 @@ def measured_values(row: Mapping[str, Any]) -> dict[str, float]:
 
 @contextmanager
 def _tensorboard(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
-    """Write event files to the run's folder ``tensorboard``; a resumed run continues its curves."""
+    """Write event files to the folder ``tensorboard`` of the run; the curves of a resumed run are continued."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
@@ -62,7 +62,7 @@ def _tensorboard(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
     folder = str(run.folder / "tensorboard")
     with SummaryWriter(
         folder, purge_step=first, filename_suffix=f".{first}"
-    ) as writer:  # by default two writers in the same second share a name
+    ) as writer:  # by default, two writers created in the same second use the same file name
 
         def log(row: Mapping[str, Any]) -> None:
             for name, value in measured_values(row).items():
@@ -74,7 +74,8 @@ def _tensorboard(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
 
 @contextmanager
 def _mlflow(run: Run, recipe: Recipe, first: int) -> Iterator[Log]:
-    """Log to an MLflow run at MLFLOW_TRACKING_URI, with the recipe as parameters; a resumed run continues it."""
+    """Log to an MLflow run at MLFLOW_TRACKING_URI, with the recipe as parameters; a resumed run uses the same MLflow
+    run."""
     try:
         import mlflow
     except ImportError:

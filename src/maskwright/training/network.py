@@ -31,18 +31,18 @@ from maskwright.weights.input_channels import clone_for_rgb, copy_adapted, rever
 ComputePrecision = Literal["float32", "mixed_bfloat16"]
 
 _AUXILIARY_OUTPUTS: Final = frozenset({"deep_supervision", "classification_head"})  # used in training only
-_OUTPUT_STRIDE: Final = 16  # of a DeepLabV3+ whose encoder supports dilation
-_AUXILIARY_LOSS_WEIGHT: Final = 0.1  # the mask's loss has weight 1
+_OUTPUT_STRIDE: Final = 16  # of DeepLabV3+ with an encoder that supports dilation
+_AUXILIARY_LOSS_WEIGHT: Final = 0.1  # the loss of the mask has weight 1
 
 
 class NoBackground(InputError):
-    """A classification head for data without a background class."""
+    """Raised if a classification head is requested for data without a background class."""
 
     text = "network.classification_head: the masks have no background, so no image can be empty; leave the field out."
 
 
 class UnsupportedBackboneOption(InputError):
-    """An option that the backbone does not support."""
+    """Raised if the recipe sets an option that the backbone does not support."""
 
     text = "network.{option}: {backbone} does not support this option; leave it out, or choose another backbone."
 
@@ -54,13 +54,13 @@ def build_network(
     precision: ComputePrecision = "float32",
     training: bool = False,
 ) -> keras.Model:
-    """Build the network of a recipe, for images of any size that its strides divide.
+    """Build the network of a recipe for images of any size that is a multiple of its stride.
 
     Args:
         recipe: Network section of the recipe.
-        bundle: Input and output channels, and the activation.
-        precision: Precision of its computations.
-        training: Whether to add what only training needs: pretrained weights, frozen layers, auxiliary outputs.
+        bundle: Bundle with the numbers of input and output channels and the activation.
+        precision: Precision of the computations in the network.
+        training: Whether to add pretrained weights, frozen layers and auxiliary outputs, which only training needs.
 
     Raises:
         UnknownChoice: The backbone or the decoder block does not exist.
@@ -106,7 +106,7 @@ def _load_pretrained_weights(encoder: keras.Model, recipe: NetworkRecipe) -> Non
     if BACKBONES[recipe.backbone].preprocessing.channels == "RGB":
         load_encoder_weights(encoder, recipe.backbone, recipe.encoder_weights or "", argument=argument)
         return
-    # Weights that were trained on BGR images, such as those of VGG, need the kernels of the first layer reversed.
+    # For weights that were trained on BGR images, such as those of VGG, the kernels of the first layer are reversed.
     rgb_encoder = clone_for_rgb(encoder)
     load_encoder_weights(rgb_encoder, recipe.backbone, recipe.encoder_weights or "", argument=argument)
     reverse_image_channels(rgb_encoder)
@@ -114,10 +114,10 @@ def _load_pretrained_weights(encoder: keras.Model, recipe: NetworkRecipe) -> Non
 
 
 def with_encoder_normalisation(recipe: NetworkRecipe, bundle: Bundle) -> Bundle:
-    """Return ``bundle`` with the normalisation of the encoder's pretrained weights; unchanged without such weights.
+    """Return ``bundle`` with the normalisation of the encoder's pretrained weights, or unchanged without such weights.
 
-    For images without three channels, means and standard deviations are averaged or repeated, like the weights of the
-    first layer.
+    If images do not have three channels, means and standard deviations are averaged or repeated, like the weights of
+    the first layer.
     """
     if recipe.encoder_weights is None:
         return bundle
@@ -141,10 +141,10 @@ def compile_for_training(
     Args:
         network: Network to train.
         recipe: Training section of the recipe.
-        bundle: Meaning of the outputs.
-        encoder: Names of the encoder's layers, which have a separate learning rate.
-        loss: Loss that replaces the recipe's.
-        optimizer: Optimizer to keep, instead of a new one.
+        bundle: Bundle of the network, with the labels of the outputs.
+        encoder: Names of the encoder layers, which have a separate learning rate.
+        loss: Loss that replaces the loss of the recipe.
+        optimizer: Existing optimizer to use instead of a new one.
 
     Raises:
         UnknownChoice: The recipe names a loss or a class that does not exist.
@@ -162,7 +162,7 @@ def compile_for_training(
         else:
             optimizer = FusedAdamW(recipe.learning_rate, **options)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
-    if recipe.final_loss is not None:  # so that an unknown name is an error before the training starts
+    if recipe.final_loss is not None:  # so that an unknown name raises an error before training starts
         loss_from_names(recipe.final_loss.loss, channels=bundle.outputs)
     if loss is None:
         pixel_weights = _class_weights(recipe, bundle)
@@ -181,7 +181,7 @@ def compile_for_training(
 
 
 def _adamw_variables(network: keras.Model) -> list[str]:
-    """Return the paths of variables that Muon leaves to AdamW: those of the heads and of grouped convolutions."""
+    """Return the paths of variables that AdamW updates instead of Muon: those of heads and grouped convolutions."""
     grouped = [layer for layer in network.layers if getattr(layer, "groups", 1) > 1]
     return [variable.path for layer in (*heads(network), *grouped) for variable in layer.weights]
 
@@ -190,7 +190,7 @@ def _class_weights(recipe: TrainingRecipe, bundle: Bundle) -> list[float] | None
     """Return the loss weight of each output channel.
 
     Raises:
-        UnknownChoice: The recipe weights a class that does not exist.
+        UnknownChoice: The recipe specifies a weight for a class that does not exist.
     """
     if recipe.class_weights is None:
         return None
@@ -209,10 +209,10 @@ def _loss_at_lower_resolution(y_true: Tensor, y_pred: Tensor, *, loss: Segmentat
 
 
 def presence_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """Compute the binary cross entropy (a scalar) of image-level presence.
+    """Compute the mean binary cross-entropy (a scalar) of image-level presence.
 
-    Takes labels 0, 1 or `IGNORED` and probabilities, both (n, 1), like masks of one pixel. Ignored images are not in
-    the mean; if all are ignored, the loss is 0.
+    Both arguments have the shape (n, 1): labels 0, 1 or `IGNORED`, and probabilities. Ignored images are excluded from
+    the mean; if all images are ignored, the loss is 0.
 
     >>> round(float(presence_loss(np.array([[1], [IGNORED]]), np.array([[0.5], [0.1]]))), 4)  # -log(0.5)
     0.6931
@@ -221,10 +221,10 @@ def presence_loss(y_true: Tensor, y_pred: Tensor) -> Tensor:
 
 
 def training_targets(network: keras.Model, masks: NDArray[np.generic]) -> Any:
-    """Return the targets of each output of ``network`` for label indices (n, h, w): the masks, and their presence.
+    """Return the target of each output of ``network``: the label indices ``masks`` (n, h, w) or the presence.
 
-    The presence (n, 1) is 1 if any valid pixel has a class other than the background, else 0; `IGNORED` without valid
-    pixels.
+    The presence (n, 1) of an image is 1 if any valid pixel has a class other than the background, and 0 otherwise. It
+    is `IGNORED` if the image has no valid pixels.
     """
     if not isinstance(network.output, dict):
         return masks
@@ -235,7 +235,8 @@ def training_targets(network: keras.Model, masks: NDArray[np.generic]) -> Any:
 
 
 def choose_precision(requested: Literal["auto", "float32", "mixed_bfloat16"]) -> ComputePrecision:
-    """Return the precision to compute in: bfloat16 if the processor has it and the backend is faster with it."""
+    """Return the precision of computations; automatic choice is bfloat16 if processor and backend are faster with
+    it."""
     if requested != "auto":
         return requested
     is_faster = keras.backend.backend() in ("tensorflow", "torch") and _has_bfloat16()
@@ -243,7 +244,7 @@ def choose_precision(requested: Literal["auto", "float32", "mixed_bfloat16"]) ->
 
 
 def _has_bfloat16() -> bool:
-    """Whether the processor has bfloat16 products; detected on Linux only."""
+    """Return whether the processor has bfloat16 instructions, which are detected on Linux only."""
     if platform.system() != "Linux":
         return False
     flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")

@@ -129,9 +129,9 @@ def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH_PIXELS) ->
 
 
 def choose_progressive_resize(data: Fingerprint, recipe: Recipe) -> tuple[ProgressiveResize | None, str]:
-    """Choose the recipe's progressive resizing, or none if reduced images would lose thin objects.
+    """Choose the recipe's progressive resizing, or None if thin objects would be lost in smaller patches.
 
-    The resizing is given, and this rule not applied, if it is null or has ``until``.
+    This rule is not applied if progressive resizing was given, either as null or with a value of ``until``.
     """
     if _is_thin(data):
         return None, f"objects {data.object_width:.0f} pixels wide would be lost"
@@ -298,7 +298,7 @@ RULES: Final[Mapping[str, Rule]] = {
 }
 """The rule of each planned recipe field."""
 
-_REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # if a field on the right is given, no value is chosen for the field on the left
+_REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # if one on the right is given, the left is unset
     "augmentation.flip": ("augmentation.custom",),
     "augmentation.rotation": ("augmentation.custom",),
     "augmentation.brightness": ("augmentation.custom",),

@@ -101,7 +101,7 @@ def merge_fields(*sources: Fields) -> dict[str, Any]:
     """Merge nested fields section by section; later sources override earlier ones.
 
     Mappings that are not sections, such as a loss, are replaced as a whole. ``epochs`` or ``time_budget`` of a source
-    replaces both of earlier ones.
+    replaces both fields of earlier sources.
 
     >>> merge_fields({"training": {"epochs": 3, "loss": {"dice": 1}}}, {"training": {"loss": {"focal": 1}}})
     {'training': {'epochs': 3, 'loss': {'focal': 1}}}
@@ -113,7 +113,7 @@ def merge_fields(*sources: Fields) -> dict[str, Any]:
 
 
 def _merge_source(earlier: Fields, parts: Sequence[Fields]) -> dict[str, Any]:
-    """Merge the parts of one source, in order; a training length in any of them replaces the earlier length."""
+    """Merge the parts of one source in order; a training length in any part replaces the length of earlier sources."""
     merged = dict(earlier)
     training = merged.get("training")
     if isinstance(training, Mapping) and any(map(_has_length, parts)):

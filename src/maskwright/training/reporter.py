@@ -1,4 +1,4 @@
-"""Events that a training reports while it runs; a `Reporter` decides how they are shown."""
+"""Events that are reported during training, and the interface of the objects that show them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,62 +14,62 @@ from maskwright.training.run import Run
 
 @dataclass(frozen=True)
 class Plan:
-    """The settings of a training that is about to start, and its expected cost on this machine."""
+    """Settings of a training run before its first step, and its expected cost on this machine."""
 
     prepared: Prepared
     report: CheckReport | None
-    """Result of the data check; None if a run is resumed."""
+    """Result of the data check; None for a resumed run."""
     cost: Cost
     precision: str
     steps: int | None
-    """Number of steps; None with a time budget."""
+    """Number of training steps; None with a time budget."""
     run: Run
     warnings_file: Path | None = None
-    """File with all warnings of ``report`` and every file they concern; None if there is no such file."""
+    """Path of the file with all warnings of ``report`` and the files they concern; None without such a file."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Progress of a training after a step."""
+    """Progress of training after a step."""
 
     step: int
     fraction: float
-    """Fraction of the run that is complete, 0 to 1."""
+    """Completed fraction of the run, from 0 to 1."""
     seconds_left: float | None
     loss: float
 
 
 class Reporter(Protocol):
-    """Receive the events of a training.
+    """Interface of objects that receive the events of a training run.
 
-    `reading` and `plan` are called first, then `step`, `validating` and `epoch` in turn, and `verified` last. `report`
-    is called at any time.
+    `reading` and `plan` are called first, then `step`, `validating` and `epoch` repeatedly, and `verified` last.
+    `report` may be called at any time.
     """
 
     def reading(self, done: int, total: int) -> None:
-        """Receive the numbers of pairs read and of all pairs while the data is read."""
+        """Receive the number of pairs read and the total number of pairs while the data is read."""
 
     def plan(self, plan: Plan) -> None:
-        """Receive the settings before the first step; ``plan.report`` has the warnings about the data."""
+        """Receive the settings before the first step; ``plan.report`` contains the warnings about the data."""
 
     def step(self, progress: Progress) -> None:
         """Receive the progress after each step."""
 
     def validating(self, done: int, total: int) -> None:
-        """Receive the numbers of images scored and of all images during a validation or the final check."""
+        """Receive the number of scored images and the total number during a validation or the final check."""
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Receive each row of ``history.csv``."""
+        """Receive a new row of ``history.csv``."""
 
     def report(self, line: str) -> None:
-        """Receive a message for the user, at any time."""
+        """Receive a message for the user at any time."""
 
     def verified(self, scores: Scores) -> None:
         """Receive the scores of the saved network on all validation images, after the final check."""
 
 
 class SilentReporter:
-    """Ignore every event."""
+    """Reporter that ignores all events."""
 
     def reading(self, done: int, total: int) -> None:
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""Everything a run's folder holds, read and checked at once. Loads no Keras."""
+"""Read and check all files of a run at once. This module does not import Keras."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,25 +16,27 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunContents:
-    """The files of a run; None where a file is missing, as in a run that was interrupted."""
+    """Contents of the files of a run; None for files that are missing, as in an interrupted run."""
 
     run: Run
     recipe: Recipe
     recipe_text: str
     bundle: Bundle | None
     pairs: Mapping[str, list[Pair]] | None
-    """The pairs of each side, ``train`` and ``validation``."""
+    """Pairs of the sides ``train`` and ``validation``."""
     history: tuple[Epoch, ...] | None
     scores: RunScores | None
     facts: RunFacts | None
 
 
 def read_run_contents(folder: str | Path) -> RunContents:
-    """Read every file of a run but its pictures and networks.
+    """Read all files of a run except its pictures and networks.
 
     Raises:
-        NotARun: The folder is missing or holds no recipe.
-        WrongRecipe, UnreadableBundle, DamagedRunFile: A file of the run is damaged.
+        NotARun: The folder is missing or does not contain a recipe.
+        WrongRecipe: The recipe is damaged.
+        UnreadableBundle: The bundle is damaged.
+        DamagedRunFile: Another file of the run is damaged.
     """
     run = Run.open(folder)
     return RunContents(

@@ -1,7 +1,7 @@
-"""Typed records of a run's files: ``scores.json``, ``run.json``, ``history.csv`` and ``split.csv``.
+"""Typed records for the files of a run: ``scores.json``, ``run.json``, ``history.csv`` and ``split.csv``.
 
-Each file has one writer and one reader, and both use the models of this module. Readers treat a file as untrusted
-input: its size is bounded, and every value is checked. Loads no Keras.
+Each file is written and read with the same model of this module. Files are treated as untrusted input: their size is
+limited, and every value is validated. This module does not import Keras.
 """
 
 import csv
@@ -23,7 +23,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 StopReason = Literal["schedule", "patience", "interrupt"]
 Seconds = Annotated[FiniteFloat, Field(ge=0)]
 PixelCount = Annotated[int, Field(ge=0, le=2**53)]
-"""float64 holds every integer up to the bound, so that sums in float64 are exact."""
+"""Number of pixels; float64 represents every integer up to the upper bound exactly."""
 
 MAX_SCORES_BYTES: Final = 2**30
 MAX_FACTS_BYTES: Final = 2**22
@@ -33,7 +33,7 @@ _SPLIT_FORMAT: Final = "a list of training and validation pairs as written by tr
 
 
 class DamagedRunFile(InputError):
-    """A file of a run with content that no training writes."""
+    """Raised if a file of a run has content that is never written by training."""
 
     text = (
         "{file}: {found}; expected {expected}. Restore the file or train again; "
@@ -42,7 +42,8 @@ class DamagedRunFile(InputError):
 
 
 class ClassPixels(BaseModel, frozen=True, extra="forbid"):
-    """Valid pixels of one image by class; counts of several images add, and every score of `Scores` follows."""
+    """Pixel counts of one image for each class; the scores of several images are computed from the sums of their
+    counts."""
 
     true_positives: tuple[PixelCount, ...]
     truth: tuple[PixelCount, ...]
@@ -50,7 +51,7 @@ class ClassPixels(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def from_confusion(cls, confusion: np.ndarray) -> "ClassPixels":
-        """Counts of a confusion matrix (classes, classes), truth in rows."""
+        """Compute the counts from a confusion matrix (classes, classes) with the true classes in rows."""
         return cls(
             true_positives=tuple(confusion.diagonal().tolist()),
             truth=tuple(confusion.sum(axis=1).tolist()),
@@ -58,26 +59,28 @@ class ClassPixels(BaseModel, frozen=True, extra="forbid"):
         )
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
-        """True positives, pixels in the truth and predicted pixels, (3, classes)."""
+        """Return the true positives, the true pixels and the predicted pixels as rows (3, classes)."""
         return self.true_positives, self.truth, self.predicted
 
 
 class ImageScore(BaseModel, frozen=True, extra="forbid"):
-    """Scores of one image; ``mean_iou`` is None if no class is in its truth or prediction."""
+    """Scores of one image; ``mean_iou`` is None if no class occurs in its true or predicted mask."""
 
     name: str
     mean_iou: Fraction | None
     pixel_accuracy: Fraction | None
     pixels: ClassPixels
     seconds: Seconds
-    """Prediction time without reading. For the first image of a size this is mostly compilation."""
+    """Prediction time in seconds, excluding file reading. For the first image of each size, most of it is
+    compilation."""
 
 
 class RunScores(BaseModel, frozen=True, extra="forbid"):
-    """Content of ``scores.json``: scores of an image set, and of each image in it."""
+    """Content of ``scores.json``: the scores of a set of images and of each image in it."""
 
     mean_precision: Fraction | None
-    """Mean precision over the IoU thresholds 0.50, 0.55 ... 0.95; None unless there is a background and one class."""
+    """Mean precision over the IoU thresholds 0.50, 0.55, ..., 0.95; None unless the labels are a background and one
+    class."""
     scores: Scores
     images: tuple[ImageScore, ...]
     failures: tuple[str, ...]
@@ -94,7 +97,7 @@ class RunScores(BaseModel, frozen=True, extra="forbid"):
         counts = [image.pixels.rows() for image in self.images]
         if any(len(row) != classes for rows in counts for row in rows):
             raise ValueError("the pixel counts of each image must have an entry for each class")
-        matrix = np.array(confusion, object).reshape(classes, classes)  # Python integers do not overflow
+        matrix = np.array(confusion, object).reshape(classes, classes)  # of Python integers, which do not overflow
         total = [matrix.diagonal().tolist(), matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist()]
         if np.array(counts, np.int64).reshape(-1, 3, classes).sum(axis=0).tolist() != total:
             raise ValueError("the pixel counts of the images do not add up to the confusion matrix")
@@ -102,7 +105,7 @@ class RunScores(BaseModel, frozen=True, extra="forbid"):
 
 
 class RunFacts(BaseModel, frozen=True, extra="forbid"):
-    """Content of ``run.json``: how a training ran, with which versions and on which machine."""
+    """Content of ``run.json``: duration and outcome of training, package versions and machine."""
 
     command: str
     stopped_by: StopReason
@@ -110,9 +113,9 @@ class RunFacts(BaseModel, frozen=True, extra="forbid"):
     steps: NonNegativeInt
     best_step: NonNegativeInt
     nan_recoveries: tuple[str, ...] = ()
-    """A sentence for each return to a checkpoint after a loss that was not finite."""
+    """One sentence for each time that training returned to a checkpoint because the loss was not finite."""
     intermediate_validation: str | None = None
-    """Number of validation images that intermediate validations used; None if they used all."""
+    """Description of the subset of images used in intermediate validations; None if all images were used."""
     validation_mean_iou: Fraction | None
     validation_pixel_accuracy: Fraction | None
     parameters: NonNegativeInt
@@ -123,24 +126,25 @@ class RunFacts(BaseModel, frozen=True, extra="forbid"):
 
 
 class Epoch(BaseModel):
-    """One row of ``history.csv``, without its columns of single classes; None in an epoch without validation."""
+    """One row of ``history.csv`` without the columns for single classes; scores are None in epochs without
+    validation."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     epoch: NonNegativeInt
     step: NonNegativeInt
     seconds: Seconds
-    """Time since the training started."""
+    """Time in seconds since the start of training."""
     learning_rate: FiniteFloat
     loss: FiniteFloat | None
-    """Mean training loss of the epoch; None if no step was taken since the last row."""
+    """Mean training loss of the epoch; None if no step was completed since the previous row."""
     val_mean_iou: Fraction | None
     val_pixel_accuracy: Fraction | None
     val_mean_precision: Fraction | None = None
 
 
 def write_scores(file: Path, scores: RunScores) -> None:
-    """Write ``scores.json``, atomically."""
+    """Write ``scores.json`` atomically."""
     write_json(file, scores.model_dump(mode="json"))
 
 
@@ -148,14 +152,14 @@ def read_scores(file: Path) -> RunScores:
     """Read ``scores.json``.
 
     Raises:
-        DamagedRunFile: The file is damaged, or its counts contradict each other.
+        DamagedRunFile: The file is damaged, or the pixel counts in it are inconsistent.
         OSError: The file is missing or cannot be read.
     """
     return _read_json(RunScores, file, most=MAX_SCORES_BYTES, expected="scores as written by train or tune")
 
 
 def write_facts(file: Path, facts: RunFacts) -> None:
-    """Write ``run.json``, atomically; fields at their default are left out."""
+    """Write ``run.json`` atomically, without fields that have their default values."""
     write_json(file, facts.model_dump(mode="json", exclude_defaults=True))
 
 
@@ -170,7 +174,7 @@ def read_facts(file: Path) -> RunFacts:
 
 
 def write_history(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write ``history.csv``, atomically. Each row has the fields of `Epoch`; further columns are written too."""
+    """Write ``history.csv`` atomically. Each row has the fields of `Epoch`; additional columns are also written."""
     for row in rows:
         Epoch.model_validate(row)
     write_csv(file, rows)
@@ -187,7 +191,7 @@ def read_history(file: Path) -> tuple[Epoch, ...]:
 
 
 class SplitRow(BaseModel, frozen=True, extra="forbid"):
-    """One row of ``split.csv``: a pair of an image and a mask, and its side."""
+    """One row of ``split.csv``: an image, its mask, and the side of the split that they belong to."""
 
     name: str
     split: Literal["train", "validation"]
@@ -196,13 +200,13 @@ class SplitRow(BaseModel, frozen=True, extra="forbid"):
 
 
 def write_split(file: Path, *, train: Sequence[Pair], validation: Sequence[Pair]) -> None:
-    """Write ``split.csv``, atomically."""
+    """Write ``split.csv`` atomically."""
     sides = [(pair, "train") for pair in train] + [(pair, "validation") for pair in validation]
     write_csv(file, [{"name": p.name, "split": side, "image": str(p.image), "mask": str(p.mask)} for p, side in sides])
 
 
 def read_split(file: Path) -> dict[str, list[Pair]]:
-    """Read the pairs of each side, ``train`` and ``validation``, from ``split.csv``.
+    """Read the pairs of the sides ``train`` and ``validation`` from ``split.csv``.
 
     Raises:
         DamagedRunFile: The file is damaged.
@@ -215,7 +219,7 @@ def read_split(file: Path) -> dict[str, list[Pair]]:
 
 
 def write_csv(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows with equal keys and a header, atomically; None is an empty cell."""
+    """Write rows with equal keys to a CSV file with a header, atomically; None is written as an empty cell."""
     text = io.StringIO(newline="")
     sink = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     sink.writeheader()
@@ -232,7 +236,7 @@ def _read_json(record: type[Record], file: Path, *, most: int, expected: str) ->
 
 
 def _read_csv(record: type[Record], file: Path, *, expected: str) -> Iterator[Record]:
-    """Yield the rows of a CSV file with a header; an empty cell is None, and other columns are skipped."""
+    """Yield the rows of a CSV file with a header; empty cells are None, and unknown columns are ignored."""
     content = _read_bounded(file, most=MAX_CSV_BYTES, expected=expected)
     rows = csv.DictReader(io.StringIO(_decode(file, content, expected), newline=""))
     try:
