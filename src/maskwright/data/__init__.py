@@ -1,1 +1,1 @@
-"""Read image and mask pairs, check and split them, and sample batches of training patches."""
+"""Reading, checking and splitting of image and mask pairs, and sampling of batches of training patches."""

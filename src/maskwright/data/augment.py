@@ -1,4 +1,4 @@
-"""Random augmentation of training patches: geometric, photometric, or by a user's callable."""
+"""Random augmentation of training patches: geometric, photometric, or by a callable of the user."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,25 +14,26 @@ Masks = NDArray[np.uint8]
 
 
 class Augmentation(Protocol):
-    """Augments a batch; equal seeds give equal results."""
+    """A function that augments a batch; equal seeds produce equal results."""
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
-        """Return changed copies of images (n, h, w, c) in [0, 1] and masks (n, h, w) of label indices."""
+        """Return augmented copies of images (n, h, w, c) in [0, 1] and masks (n, h, w) of label indices."""
         ...
 
 
 class WrongAugmentation(InputError):
-    """A user's augmentation returned something that cannot be used."""
+    """An augmentation of the user that returned an invalid image or mask."""
 
     text = "augmentation {name} returned {found}; expected an image {image} and a mask {mask} with the given labels."
 
 
 @dataclass(frozen=True, slots=True)
 class GeometricAugmentation:
-    """Random flips, zoom and rotation, drawn for each patch.
+    """Random flips, zoom and rotation, drawn independently for each patch.
 
     Args:
-        flip: ``none``, ``horizontal``, ``vertical`` or ``horizontal_and_vertical``; each with probability 1/2.
+        flip: Directions of flips, each with probability 1/2: ``none``, ``horizontal``, ``vertical`` or
+            ``horizontal_and_vertical``.
         zoom: Largest relative change of scale, in either direction.
         rotation: Largest rotation in degrees, in either direction.
     """
@@ -42,7 +43,7 @@ class GeometricAugmentation:
     rotation: float = 0.0
 
     def draw_zoom(self, generator: np.random.Generator) -> float:
-        """Return a magnification from 1 / (1 + zoom) to 1 + zoom, log-uniformly distributed."""
+        """Return a random magnification, log-uniformly distributed from 1 / (1 + zoom) to 1 + zoom."""
         return float((1 + self.zoom) ** generator.uniform(-1, 1)) if self.zoom else 1.0
 
     def draw_orientation(self, generator: np.random.Generator) -> dict[str, Any]:
@@ -59,7 +60,7 @@ class PhotometricAugmentation:
 
     Args:
         brightness: Largest shift of intensity, as a fraction of the value range.
-        contrast: Largest relative change of the difference from the image's mean.
+        contrast: Largest relative change of the differences from the mean of the image.
     """
 
     def __init__(self, *, brightness: float = 0.0, contrast: float = 0.0) -> None:
@@ -67,7 +68,7 @@ class PhotometricAugmentation:
         self.contrast = contrast
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
-        """See `Augmentation`. Results are clipped to [0, 1]."""
+        """Return augmented images, clipped to [0, 1], and unchanged masks; see `Augmentation`."""
         if not (self.brightness or self.contrast):
             return images, masks
         generator = np.random.default_rng(seed)
@@ -81,14 +82,14 @@ class PhotometricAugmentation:
 
 
 class CallableAugmentation:
-    """Wrap a user's ``callable(image=..., mask=...)``, such as an albumentations ``Compose``, as an `Augmentation`.
+    """A ``callable(image=..., mask=...)`` of the user, such as an albumentations ``Compose``, as an `Augmentation`.
 
-    The callable receives one image, (h, w, c) float32 in [0, 1], and one mask, (h, w) uint8 of label indices with 255
-    for ignored pixels. It returns both, as a pair or as a mapping with the keys ``image`` and ``mask``. NumPy's global
-    generator is seeded before each call.
+    The callable receives one image, (h, w, c) float32 in [0, 1], and one mask, (h, w) uint8, of label indices with 255
+    for ignored pixels. It returns both, as a pair or as a mapping with the keys ``image`` and ``mask``. The global
+    random generator of NumPy is seeded before each call.
 
     Raises:
-        WrongAugmentation: The result has other shapes, or labels that are not in the given mask.
+        WrongAugmentation: The result has other shapes or has labels that are not in the given mask.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -96,7 +97,7 @@ class CallableAugmentation:
         self._name = getattr(function, "__qualname__", type(function).__name__)
 
     def __call__(self, images: Images, masks: Masks, *, seed: int) -> tuple[Images, Masks]:
-        """See `Augmentation`."""
+        """Return augmented images and masks; see `Augmentation`."""
         pairs = [
             self._augment(image, mask, np.random.SeedSequence((seed, index)).generate_state(1)[0])
             for index, (image, mask) in enumerate(zip(images, masks, strict=True))

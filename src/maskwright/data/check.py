@@ -1,4 +1,4 @@
-"""Check a data set for problems before training."""
+"""Check for problems in a data set before training."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -26,9 +26,9 @@ class ScannedSet:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Result of `check`: the problems, fatal ones first, the label table and summaries of both sets.
+    """Result of `check`: the problems with fatal ones first, the label table and summaries of both sets.
 
-    ``mask_values`` is the given table or else a proposed one; None if no table fits the masks.
+    ``mask_values`` is the given table or a proposed one, or None if no table fits the masks.
     """
 
     problems: tuple[Problem, ...]
@@ -56,21 +56,21 @@ def check(
     ignore: Value | None = None,
     channels: int | None = None,
 ) -> CheckReport:
-    """Find all problems of the training and validation files.
+    """Find all problems in the training and validation files.
 
-    These are fatal: unreadable files; a mask of a different size than its image; numbers of channels that cannot be
-    made equal without loss; float next to integer images; palette next to RGB masks; mask values without a class;
-    classes whose values cannot be written. All others are warnings, including an image in both sets: some users
-    validate on training images on purpose.
+    The following problems are fatal: unreadable files, a mask of a different size than its image, numbers of channels
+    that cannot be made equal without loss, a mixture of float and integer images, a mixture of palette and RGB masks,
+    mask values without a class, and classes whose values cannot be written. All other problems are warnings. They
+    include an image in both sets, because some users intentionally validate on training images.
 
     Args:
-        train: The training files.
-        validation: The validation files; None if they are split off from the training files.
-        mask_values: The label table; by default `propose_mask_values` proposes one from the masks of both sets.
+        train: Pairing of the training files.
+        validation: Pairing of the validation files, or None if validation pairs are split off from the training files.
+        mask_values: Label table; by default, `propose_mask_values` proposes one from the masks of both sets.
         classes: Number or names of the classes, for `propose_mask_values`.
-        ignore: The ignored value, for `propose_mask_values`.
-        channels: Number of channels that all images must have or be convertible to without loss; any common number by
-            default.
+        ignore: Mask value to ignore, for `propose_mask_values`.
+        channels: Number of channels that all images must have or be convertible to without loss; by default, any common
+            number is accepted.
 
     Raises:
         WrongArgument, WrongLabelTable: ``classes`` or ``ignore`` is invalid or combined with ``mask_values``.
@@ -116,9 +116,10 @@ def _total(pairs: Sequence[ScannedPair]) -> Counter[Value]:
 
 
 def _no_table(error: ImageFault, pairs: Sequence[ScannedPair]) -> Problem:
-    """Return an error of `propose_mask_values` as a problem of the masks with the values it names or with too many.
+    """Return an error of `propose_mask_values` as a problem of the masks that caused it.
 
-    If there are no such masks, it is a problem of all masks.
+    These are the masks with the values that the error names or with too many values. If there are none, the problem
+    concerns all masks.
     """
     masks = readable_masks(pairs)
     values = error.fields.get("values")

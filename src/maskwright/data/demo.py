@@ -14,9 +14,9 @@ Field = NDArray[np.float64]  # (h, w)
 Radiance = NDArray[np.float64]  # (h, w, 3), linear; 1 is the brightest value the camera records
 
 CELL_RADIUS: Final = (12.0, 18.0)
-"""Smallest and largest radius, pixels."""
+"""Smallest and largest radius in pixels."""
 FIBRE_RADIUS: Final = (3.8, 5.4)
-"""Smallest and largest half width, pixels."""
+"""Smallest and largest half width in pixels."""
 
 # The mixture of two stains is random and independent of the class, so colour does not separate cells from fibres.
 _STAINS: Final = np.array([[0.05, 0.62, 0.70], [0.86, 0.22, 0.62]])
@@ -28,9 +28,9 @@ class Scene(NamedTuple):
     """An image and its mask."""
 
     image: NDArray[np.uint8]
-    """(h, w, 3)."""
+    """RGB image, (h, w, 3)."""
     mask: NDArray[np.uint8]
-    """(h, w): 0 background, 1 cell, 2 fibre."""
+    """Mask, (h, w), with 0 for background, 1 for cells and 2 for fibres."""
 
 
 def draw_demo(
@@ -42,22 +42,22 @@ def draw_demo(
     size: tuple[int, int] = (160, 192),
     seed: int = 0,
 ) -> None:
-    """Draw three sets of pairs below ``folder``: ``train``, ``val`` and ``new``, each with ``images`` and ``masks``.
+    """Draw the sets ``train``, ``val`` and ``new`` in subfolders of ``folder``, each with ``images`` and ``masks``.
 
-    Masks contain 0 (background), 1 (cell) and 2 (fibre). Images of ``new`` have different, odd sizes, like images that
-    a trained network receives later. An image depends on ``seed``, its set and its number, not on the number of
-    images. Existing files of the same names are replaced; all others are kept.
+    Masks contain 0 (background), 1 (cell) and 2 (fibre). Images of ``new`` have various odd sizes, like the images that
+    a trained network may receive later. An image depends on ``seed``, its set and its index, but not on the number of
+    images. Existing files of the same names are replaced, and all other files are kept.
 
     Args:
         folder: Output folder, created if missing.
         training: Number of training pairs.
         validation: Number of validation pairs.
         new: Number of pairs for testing.
-        size: Height and width in pixels, at least 32 each.
+        size: Height and width of an image in pixels, at least 32 each.
         seed: Random seed, 0 or more.
 
     Raises:
-        WrongArgument: A number is negative, or a side is too short.
+        WrongArgument: A number of pairs or ``seed`` is negative, or a side in ``size`` is too short.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -82,9 +82,9 @@ def draw_demo(
 def draw_scene(rng: np.random.Generator, *, size: tuple[int, int]) -> Scene:
     """Draw an image of ``size`` (height, width) and its mask.
 
-    Fibres cross clusters of touching cells; specks and blurred shapes belong to the background. Cells are grainy and
-    round, with soft membranes; fibres are long and striped along their axis. Cells, fibres and blurred shapes have the
-    same brightness and colours.
+    Fibres cross clusters of touching cells, and specks and blurred shapes belong to the background. Cells are grainy
+    and round, with soft membranes; fibres are long and striped along their axis. Cells, fibres and blurred shapes have
+    the same brightness and colours.
 
     Raises:
         WrongArgument: A side is shorter than 16 pixels.
@@ -127,7 +127,7 @@ def _draw_cells(
     distances = np.stack([np.hypot(warp[0] - y, warp[1] - x) - r for (y, x), r in zip(centres, radii, strict=True)])
     nearest = distances.argmin(axis=0)
     distances.sort(axis=0)
-    depth = np.minimum(-distances[0], (distances[1] - distances[0]) / 2)  # pixels to the membrane of the same cell
+    depth = np.minimum(-distances[0], (distances[1] - distances[0]) / 2)  # pixels to the membrane of the cell
     grain = 0.85 * np.exp(0.6 * _noise(rng, size, 2.2))
     nuclei = rng.uniform(0.5, 1.3, len(radii))[nearest]
     body = np.where(depth > 0.45 * radii[nearest], nuclei, 1.0) * grain + 0.6 * np.exp(-((depth / 1.5) ** 2))
@@ -149,13 +149,13 @@ def _draw_fibre(
 
 
 def _draw_object(radiance: Radiance, inside: NDArray[np.bool_], colour: Radiance) -> Radiance:
-    """Add an object in focus, which also shades its surroundings."""
+    """Add an object in focus that also shades its surroundings."""
     shaded = radiance * (1 - 0.5 * _blur(inside, 4))[..., None]
     return _blend(shaded, 0.95 * _blur(inside, 1), colour)
 
 
 def _fibre(rng: np.random.Generator, size: tuple[int, ...]) -> tuple[Field, Field, Field]:
-    """Return a random fibre as three maps: positive inside, position along (pixels), position across (-1 to 1)."""
+    """Return three maps of a random fibre: positive inside, position along it (pixels) and across it (-1 to 1)."""
     (down, right), (y, x) = _direction(rng), rng.uniform((0, 0), size)
     rows, columns = np.indices(size)
     along = (rows - y) * down + (columns - x) * right
@@ -188,7 +188,7 @@ def _photograph(rng: np.random.Generator, radiance: Radiance) -> NDArray[np.uint
 
 
 def _haze(rng: np.random.Generator, size: tuple[int, int]) -> Radiance:
-    """Return the background: two stains, each with its own clouds of noise."""
+    """Return a background of two stains, each with its own clouds of noise."""
     clouds = [0.5 * _noise(rng, size, 70) + 0.3 * _noise(rng, size, 25) + 0.15 * _noise(rng, size, 6) for _ in _STAINS]
     return np.clip(0.15 + 0.12 * np.stack(clouds, axis=-1), 0.02, None) @ _STAINS
 
@@ -211,7 +211,7 @@ def _blend(below: Radiance, opacity: Field, colour: NDArray[np.float64]) -> Radi
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Field:
-    """Return smooth noise of mean 0 and standard deviation about 1, with a random knot every ``scale`` pixels."""
+    """Return smooth noise with mean 0, standard deviation of about 1 and a random knot every ``scale`` pixels."""
     axes = []
     for side in size:
         position = np.arange(side) / scale
@@ -224,7 +224,7 @@ def _noise(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Fie
 
 
 def _blur(field: NDArray[np.generic], steps: int) -> Field:
-    """Apply ``steps`` binomial filters, a standard deviation of sqrt(steps / 2) pixels, with edge padding."""
+    """Apply ``steps`` binomial filters with edge padding, a blur of standard deviation sqrt(steps / 2) pixels."""
     smooth = field.astype(np.float64)
     for _ in range(steps):
         for axis in (0, 1):

@@ -1,4 +1,4 @@
-"""Properties of the training data that the plan depends on: sizes, pixel statistics, class fractions, object width."""
+"""Properties of the training data for the plan: image sizes, pixel statistics, class fractions and object width."""
 
 import math
 from collections import Counter
@@ -14,22 +14,22 @@ from maskwright.data.mask_values import MaskValues
 from maskwright.data.scan import MaskFacts, ScannedPair
 from maskwright.images.normalise import Normalisation
 
-_MIN_MASKS: Final = 16  # with fewer, the standard deviation between masks is too uncertain
+_MIN_MASKS: Final = 16  # with fewer masks, the standard deviation between them is too uncertain
 _STANDARD_ERRORS: Final = 3.0
-_MAX_MARGIN: Final = 0.1  # fraction of the pixels of a half; with a wider margin symmetry cannot be concluded
+_MAX_MARGIN: Final = 0.1  # fraction of the pixels of a half; with a wider margin, symmetry cannot be inferred
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Properties of the training data.
+    """Properties of the training data that determine the plan.
 
-    ``sizes`` are the (height, width) of each image in pixels. ``mean`` and ``std`` are those of the pixels in the unit
-    scale, averaged over the channels. ``class_fractions`` are fractions of the valid pixels, background included; they
-    sum to 1. ``object_width`` is the mean length of the horizontal runs of a class in pixels, and the median of it over
-    the classes other than background. For a single class it is the smaller of its own width and that of the
-    background, since narrow gaps need as much resolution as narrow objects; it is None if there is no class.
-    ``vertically_asymmetric`` states whether upper and lower halves of the masks contain different classes; it is None
-    if that is uncertain.
+    ``sizes`` contains the (height, width) of each image in pixels. ``mean`` and ``std`` are the mean and standard
+    deviation of the pixels in the unit scale, averaged over the channels. ``class_fractions`` contains the fractions of
+    the valid pixels, including background, which sum to 1. ``object_width`` is the median over the classes, without
+    background, of the mean length of their horizontal runs in pixels. For a single class, it is the smaller of its
+    width and that of the background, since narrow gaps require as much resolution as narrow objects; it is None if
+    there is no class. ``vertically_asymmetric`` states whether upper and lower halves of the masks contain different
+    classes; it is None if that is uncertain.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -49,18 +49,18 @@ class Fingerprint:
 
     @property
     def median_size(self) -> tuple[int, int]:
-        """The median height and the median width, rounded up."""
+        """Median height and median width of the images in pixels, rounded up."""
         height, width = np.median(self.sizes, axis=0)
         return math.ceil(height), math.ceil(width)
 
     @property
     def pixels(self) -> int:
-        """Number of pixels of all images."""
+        """Total number of pixels of all images."""
         return sum(height * width for height, width in self.sizes)
 
     @property
     def rarest_class(self) -> tuple[str, float]:
-        """The class other than background with the fewest pixels, and its fraction of the pixels, 0 to 1."""
+        """Class other than background with the fewest pixels, and its fraction of the pixels, 0 to 1."""
         fractions = self.class_fractions
         classes = {name: fraction for name, fraction in fractions.items() if name != BACKGROUND_NAME} or fractions
         return min(classes.items(), key=lambda item: item[1], default=("no class", 0.0))
@@ -94,8 +94,9 @@ def _total(mask_values: MaskValues, counts: Sequence[Mapping[int | str, int]]) -
 def _is_vertically_asymmetric(masks: Sequence[MaskFacts], mask_values: MaskValues) -> bool | None:
     """Test whether the class fractions of upper and lower halves differ by more than chance over all masks.
 
-    Each mask is one observation. True if the mean difference of any class exceeds three standard errors. None if there
-    are few masks, or if they vary so much that a difference of a tenth of the pixels could go undetected.
+    Each mask is one observation. The result is true if the mean difference of any class exceeds three standard errors.
+    It is None if there are few masks or if they vary so much that a difference of a tenth of the pixels could remain
+    undetected.
     """
     differences = np.array([row for mask in masks if (row := _upper_minus_lower(mask, mask_values)) is not None])
     if len(differences) < _MIN_MASKS:

@@ -1,4 +1,4 @@
-"""Group images of one source, so that they are not split between training and validation.
+"""Group images of one source so that they are not divided between training and validation.
 
 Groups are inferred from file names, from near-duplicate images and from identical pixels.
 """
@@ -13,33 +13,33 @@ import numpy as np
 
 from maskwright.data.near_duplicates import near_duplicate_pairs
 
-# The part of a name that varies among the frames, tiles or slices of one source: a number with or without a short word
-# before it, or a letter. A number needs a separator, so that names which are hashes are not cut.
+# The part of a name that varies among the frames, tiles or slices of one source: a letter, or a number with or without
+# a short word before it. A number requires a separator, so that names that are hashes are not cut.
 _VARYING_SUFFIX = re.compile(r"([\W_]+[a-z]{0,8}\d+\)?|[\W_]+[a-z]|(?<=\d)[a-z])$", re.IGNORECASE)
-_MAX_SUFFIXES = 3  # such as focus, row and column of a microscope slide
+_MAX_SUFFIXES = 3  # for example, the focus, row and column of a microscope slide
 _MIN_GROUPS = 5
 _MAX_GROUP_FRACTION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The group of each image name, and a description of the evidence, such as ``by file names``."""
+    """The group of each image name and a description of the evidence, such as ``by file names``."""
 
     of: Mapping[str, str]
     evidence: str
 
 
 def infer_groups(names: Sequence[str], *, digests: Mapping[str, str], hashes: Mapping[str, bytes | None]) -> Groups:
-    """Infer which images belong to one source from their names, perceptual hashes and pixels.
+    """Infer from names, perceptual hashes and pixels which images belong to one source.
 
     Images with identical pixels are always grouped. Evidence from names or hashes is used only if it leaves at least
-    five groups, none with more than half of the images. Otherwise the slices of one stack, or images that all look
+    five groups, none with more than half of the images. Otherwise, the slices of one stack, or images that all look
     similar, would form a single group that cannot be split.
 
     Args:
-        names: Names of the images, each once.
-        digests: A digest of the pixels of each image.
-        hashes: The `perceptual_hash` of each image.
+        names: Unique names of the images.
+        digests: Digest of the pixels of each image, by name.
+        hashes: Result of `perceptual_hash` for each image, by name.
     """
     identical = _edges(_names_by_key(digests, names))
     sources = sources_from_names(names)
@@ -60,16 +60,16 @@ def infer_groups(names: Sequence[str], *, digests: Mapping[str, str], hashes: Ma
 
 
 def identical_groups(names: Sequence[str], *, digests: Mapping[str, str]) -> Groups:
-    """Group only images with identical pixels; for the arguments see `infer_groups`."""
+    """Group only images with identical pixels; for the arguments, see `infer_groups`."""
     return Groups(_connected(names, _edges(_names_by_key(digests, names))), "by identical pixels")
 
 
 def sources_from_names(names: Sequence[str]) -> dict[str, str] | None:
-    """Return each name without its varying suffix (frame, tile or slice); None if that gives no usable groups.
+    """Return each name without its varying suffix (frame, tile or slice), or None if the groups are not usable.
 
-    Up to three suffixes are removed, as many as leave at least five groups, none with more than half of the names.
-    At least half of the remaining names must contain a digit, as numbered sources do; words alone are more likely
-    class names.
+    Up to three suffixes are removed, as long as at least five groups remain, none with more than half of the names.
+    At least half of the remaining names must contain a digit, as numbered sources do; names without digits are more
+    likely to be class names.
 
     >>> names = [f"scene{scene}_tile_{row}_{column}" for scene in range(5) for row in (0, 1) for column in (0, 1)]
     >>> sorted(set(sources_from_names(names).values()))
@@ -100,7 +100,7 @@ def _is_usable(groups: Mapping[str, str]) -> bool:
 def _names_by_key(
     keys: Mapping[str, str] | Mapping[str, bytes | None], names: Sequence[str]
 ) -> dict[object, list[str]]:
-    """Return the names of each key; names without a key are left out."""
+    """Return the names grouped by their keys; names without a key are omitted."""
     members: dict[object, list[str]] = defaultdict(list)
     for name in names:
         if (key := keys.get(name)) is not None:
@@ -113,7 +113,7 @@ def _edges(members: Mapping[object, list[str]]) -> list[tuple[str, str]]:
 
 
 def _near_duplicate_edges(members: Mapping[object, list[str]]) -> list[tuple[str, str]]:
-    """Return edges between images of equal hashes, and between those of similar hashes."""
+    """Return edges between images with equal hashes and between images with similar hashes."""
     hashes = [key for key in members if isinstance(key, bytes)]
     if not hashes:
         return []
@@ -124,7 +124,7 @@ def _near_duplicate_edges(members: Mapping[object, list[str]]) -> list[tuple[str
 
 
 def _connected(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return the connected component of each name, named after its first member (union-find)."""
+    """Return the connected component of each name, identified by its first member (union-find)."""
     parent = {name: name for name in names}
 
     def root(name: str) -> str:

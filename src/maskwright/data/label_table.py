@@ -1,4 +1,4 @@
-"""Read and check a label table: the class of each raw mask value, from a command line, a file or a recipe."""
+"""Read and check a label table, the class of each raw mask value, from a command line, a file or a recipe."""
 
 import re
 from collections.abc import Mapping
@@ -13,23 +13,23 @@ from maskwright.errors import InputError
 BACKGROUND_NAME: Final = "background"
 IGNORED_NAME: Final = "ignored"
 MAX_LABELS: Final = 254
-"""Largest number of labels; of the 256 indices, 255 marks ignored pixels and 254 values that are not in the table."""
+"""Largest number of labels; of the 256 indices, 255 marks ignored pixels and 254 marks values not in the table."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,9}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
 
 
 class WrongLabelTable(InputError):
-    """A label table that cannot be used."""
+    """An invalid label table."""
 
     text = "{source}: found {found}; expected {expected}.{hint}"
 
 
 def read_label_table(given: str | Path | Mapping[Any, object]) -> dict[Value, str]:
-    """Read the class of each raw value from comma-separated ``value=name`` pairs, a YAML or JSON file or a mapping.
+    """Read the class of each raw value from comma-separated ``value=name`` pairs, a YAML or JSON file, or a mapping.
 
     Raises:
-        WrongLabelTable: See `parse_mask_values`.
+        WrongLabelTable: The label table is invalid; see `parse_mask_values`.
     """
     if isinstance(given, Mapping):
         return checked_label_table(given)
@@ -47,10 +47,10 @@ def read_label_table(given: str | Path | Mapping[Any, object]) -> dict[Value, st
 
 
 def checked_label_table(table: Mapping[Any, object], *, source: str | Path = "mask values") -> dict[Value, str]:
-    """Return a label table with values as integers or lower-case ``#rrggbb`` and with normalised names.
+    """Return a label table with normalised names and with values as integers or lower-case ``#rrggbb``.
 
     Raises:
-        WrongLabelTable: See `parse_mask_values`; the message names ``source``.
+        WrongLabelTable: The label table is invalid (see `parse_mask_values`); the message names ``source``.
     """
     checked: dict[Value, str] = {}
     for key, name in table.items():
@@ -70,7 +70,7 @@ def raw_value(given: object, *, source: str | Path) -> Value:
     """Return a raw mask value as an integer or lower-case ``#rrggbb``.
 
     Raises:
-        WrongLabelTable: ``given`` is neither.
+        WrongLabelTable: ``given`` is neither an integer nor a colour.
     """
     if isinstance(given, int) and not isinstance(given, bool):
         return given
@@ -83,7 +83,7 @@ def raw_value(given: object, *, source: str | Path) -> Value:
 
 
 def first_value_by_class(table: Mapping[Value, str]) -> dict[str, Value]:
-    """Return the first raw value of each class, without ignored values: background first, then in table order."""
+    """Return the first raw value of each class except ignored ones: background first, then in table order."""
     names: dict[str, Value] = {}
     for value, name in table.items():
         names.setdefault(name, value)

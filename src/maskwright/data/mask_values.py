@@ -1,4 +1,4 @@
-"""Map raw mask values to classes, background or ignored."""
+"""Map raw mask values to classes, to background or to ignored pixels."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -31,22 +31,22 @@ from maskwright.images.errors import ImageFault
 from maskwright.images.labels import BACKGROUND_COLOUR, IGNORED, Colour, Label, distinct_colours
 
 MAX_PROPOSED_VALUES: Final = 64
-"""Largest number of distinct values for which classes are proposed; masks with more are probably photographs."""
+"""Largest number of distinct values for which classes are proposed; masks with more values are likely photographs."""
 
 _UNKNOWN: Final = 254  # label index of values that are not in the table: between the last label, 253, and IGNORED
-_MIN_CHANNEL_DIFFERENCE: Final = 32  # palette colours closer than this in every channel look alike in an overlay
+_MIN_CHANNEL_DIFFERENCE: Final = 32  # palette colours that differ less in every channel look alike in an overlay
 _MAX_ENTRIES_IN_COMMAND: Final = 24
 
 
 class WrongMaskValues(ImageFault):
-    """Masks with values that are not in the label table, or with too few or too many values."""
+    """Masks with values that are not in the label table or with too few or too many values."""
 
 
 class MaskValues(BaseModel, frozen=True, extra="forbid"):
     """A label table: the class name, ``background`` or ``ignored`` of each raw mask value.
 
     Several values may share a class. The order of ``classes_by_value`` is the order of the labels, so it must be
-    preserved in storage. Errors in this constructor are pydantic's; use `parse_mask_values` for user input, which
+    preserved in storage. The constructor raises errors of pydantic; for user input, use `parse_mask_values`, which
     raises `InputError`.
 
     >>> membrane = MaskValues(classes_by_value={0: "background", 255: "membrane", 128: "ignored"})
@@ -59,7 +59,7 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
     classes_by_value: dict[Value, str] = Field(
         description='Class name, "background" or "ignored" of each raw value, a number or "#rrggbb".'
     )
-    palette: dict[int, Colour] = Field(default={}, description="Colours of the values in palette masks.")
+    palette: dict[int, Colour] = Field(default={}, description="Colour of each value in palette masks.")
 
     @field_validator("classes_by_value", mode="before")
     @classmethod
@@ -68,7 +68,7 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def kind(self) -> Literal["ids", "0/255", "palette", "colours"]:
-        """``colours``; ``palette`` (integers with colours); ``0/255`` (0 and one other integer); otherwise ``ids``."""
+        """``colours``, ``palette`` (integers with colours), ``0/255`` (0 and one other integer), otherwise ``ids``."""
         if self._has_colours:
             return "colours"
         if self.palette:
@@ -77,10 +77,11 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """The labels: background first, if there is one, then the classes in the order of ``classes_by_value``.
+        """Labels with background first, if there is one, then the classes in the order of ``classes_by_value``.
 
-        ``value`` is the first raw value of a class, or its index for colour masks. ``colour`` is the masks' own colour
-        if their colours are distinguishable; otherwise black for the background and `distinct_colours`.
+        The ``value`` of a label is the first raw value of the class, or its index for colour masks. Its ``colour`` is
+        that of the masks if their colours are distinguishable; otherwise, it is black for the background and one of
+        `distinct_colours` for a class.
         """
         first = first_value_by_class(self.classes_by_value)
         numbers = [index if self._has_colours else code(value) for index, value in enumerate(first.values())]
@@ -91,21 +92,21 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def channels(self) -> int:
-        """Output channels of a network: 1 (sigmoid) for background and one class, otherwise one per label (softmax)."""
+        """Number of output channels: 1 (sigmoid) for background and one class, otherwise one per label (softmax)."""
         names = list(first_value_by_class(self.classes_by_value))
         return 1 if len(names) == 2 and names[0] == BACKGROUND_NAME else len(names)
 
     @property
     def text(self) -> str:
-        """The table on one line, in the format of `parse_mask_values`."""
+        """The table on a single line in the format of `parse_mask_values`."""
         return ",".join(f"{value}={name}" for value, name in self.classes_by_value.items())
 
     def class_of(self, value: Value) -> str | None:
-        """Return the class name of a raw value, or None; in a colour table an integer is a grey."""
+        """Return the class name of a raw value, or None; in a colour table, an integer denotes a shade of grey."""
         return self.classes_by_value.get(grey(value) if self._has_colours and isinstance(value, int) else value)
 
     def count_classes(self, counts: Mapping[Value, int]) -> Counter[str]:
-        """Sum pixel counts of raw values by class name; values that are not in the table are left out.
+        """Sum the pixel counts of raw values by class name, omitting values that are not in the table.
 
         >>> MaskValues(classes_by_value={0: "background", 1: "cell", 2: "cell"}).count_classes({0: 5, 1: 2, 2: 1})
         Counter({'background': 5, 'cell': 3})
@@ -121,7 +122,7 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
 
         Args:
             mask: Raw values, (h, w) integers or (h, w, 3) uint8 colours, as returned by `read_mask`.
-            file: File of the mask, named in the error.
+            file: Path of the mask, for the error message.
 
         Raises:
             WrongMaskValues: A value of the mask is not in the table.
@@ -138,12 +139,12 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
         return indices
 
     def unknown_values_error(self, unknown: Mapping[Value, int], *, file: str | Path) -> WrongMaskValues:
-        """Return the error for a ``file`` with values, and their pixel counts, that are not in the table."""
+        """Return the error for ``unknown`` values, with their pixel counts, that are not in the table."""
         counts = as_colours(unknown) if self._has_colours else unknown
         return unknown_values_error(counts, classes_by_value=self.classes_by_value, file=file)
 
     def with_palette(self, palette: Mapping[int, Colour]) -> Self:
-        """Return the same table with the palette colours of its values."""
+        """Return a copy of the table with the palette colours of its values."""
         used = {value: colour for value, colour in palette.items() if value in self.classes_by_value}
         return self.model_copy(update={"palette": used})
 
@@ -162,7 +163,7 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
         return [*background, *distinct_colours(len(first) - len(background))]
 
     def _lookup(self, raw: np.ndarray) -> np.ndarray:
-        """Return label indices of integers of any shape, or of colours (h, w, 3); `_UNKNOWN` for unlisted values."""
+        """Return the label indices of integers of any shape or colours (h, w, 3); unlisted values become `_UNKNOWN`."""
         codes = packed(raw) if raw.ndim == 3 else raw.astype(np.int64) * 0x010101 if self._has_colours else raw
         names = first_value_by_class(self.classes_by_value)
         index_of = {name: index for index, name in enumerate(names)} | {IGNORED_NAME: IGNORED}
@@ -172,13 +173,14 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
 
 
 def parse_mask_values(given: str | Path | Mapping[Any, object]) -> MaskValues:
-    """Parse a label table: comma-separated ``value=name`` pairs, a YAML or JSON file of them, or a mapping.
+    """Parse a label table given as comma-separated ``value=name`` pairs, as a YAML or JSON file or as a mapping.
 
     A name is a class name, ``background`` or ``ignored``.
 
     Raises:
-        WrongLabelTable: The file is missing or holds no table; a value is neither an integer nor ``#rrggbb``, or is
-            repeated; numbers are mixed with colours; a name is empty; there are fewer than 2 or more than 254 labels.
+        WrongLabelTable: The file is missing or contains no table, a value is repeated or is neither an integer nor
+            ``#rrggbb``, numbers are mixed with colours, a name is empty, or the number of labels is not
+            between 2 and 254.
 
     >>> parse_mask_values("0=background,255=membrane").classes_by_value
     {0: 'background', 255: 'membrane'}
@@ -191,7 +193,7 @@ def parse_mask_values(given: str | Path | Mapping[Any, object]) -> MaskValues:
 def unknown_values_error(
     unknown: Mapping[Value, int], *, classes_by_value: Mapping[Value, str], file: str | Path
 ) -> WrongMaskValues:
-    """Return the error for values, and their pixel counts, that are not in the table ``classes_by_value``."""
+    """Return the error for values, with their pixel counts, that are not in the table ``classes_by_value``."""
     return WrongMaskValues(
         file=file,
         found=described_counts(unknown),

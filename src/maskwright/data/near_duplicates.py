@@ -1,6 +1,6 @@
-"""Find near-duplicate images, such as re-encoded copies or video frames of a static scene, by a perceptual hash.
+"""Find near-duplicate images, such as re-encoded copies or frames of a static scene, by a perceptual hash.
 
-The package imagehash finds the same copies but takes 40 times as long and accepts 8-bit Pillow images only.
+The imagehash package finds the same copies but takes 40 times as long and accepts only 8-bit Pillow images.
 """
 
 from collections.abc import Iterator
@@ -10,19 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_HAMMING_DISTANCE: Final = 3
-"""Largest number of different bits, of 64, between the hashes of near-duplicates."""
+"""Largest number of bits, out of 64, in which the hashes of near-duplicates may differ."""
 
 _HASH_ROWS, _HASH_COLUMNS = 8, 9
-_MAX_SAMPLES_PER_CELL = 16  # pixels along a side of a cell; enough for its mean
+_MAX_SAMPLES_PER_CELL = 16  # pixels sampled along a side of a cell, enough to estimate its mean
 _SUBHASHES = 4  # hashes that differ in up to 3 bits agree in at least one of 4 parts
-_MIN_BITS_OF_EACH_VALUE = 8  # below, an image is uniform or a gradient, and matches many others
+_MIN_BITS_OF_EACH_VALUE = 8  # with fewer bits, an image is nearly uniform or a gradient and matches many others
 
 
 def perceptual_hash(image: NDArray[np.generic]) -> bytes | None:
     """Return the 64-bit difference hash of an image (h, w, c), or None for an image with too little structure.
 
     The image is averaged over 8 x 9 cells and all channels; each bit states whether a cell is darker than its right
-    neighbour. The hash is nearly invariant to scale, brightness and weak noise. (Krawetz, "Kind of like that", 2013.)
+    neighbour. The hash is nearly invariant to scale, brightness and weak noise. The method is described in Krawetz,
+    "Kind of like that" (2013).
 
     >>> perceptual_hash(np.tile(np.uint8([0, 9, 0, 9, 0, 9, 0, 9, 0]), (8, 1))[..., None]).hex()
     'aaaaaaaaaaaaaaaa'
@@ -33,7 +34,7 @@ def perceptual_hash(image: NDArray[np.generic]) -> bytes | None:
     row_step = max(1, height // (_HASH_ROWS * _MAX_SAMPLES_PER_CELL))
     column_step = max(1, width // (_HASH_COLUMNS * _MAX_SAMPLES_PER_CELL))
     planes = np.ascontiguousarray(np.moveaxis(image[::row_step, ::column_step], -1, 0), np.float64)
-    sampled = planes.sum(axis=0)  # NumPy is slow at sums over a short last axis
+    sampled = planes.sum(axis=0)  # NumPy sums over a short last axis are slow
     rows, columns = (
         np.linspace(0, side, cells, endpoint=False).astype(int)
         for side, cells in zip(sampled.shape, (_HASH_ROWS, _HASH_COLUMNS), strict=True)
@@ -48,7 +49,7 @@ def perceptual_hash(image: NDArray[np.generic]) -> bytes | None:
 def near_duplicate_pairs(hashes: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """Yield index pairs of distinct hashes, (n, 8), that differ in at most `MAX_HAMMING_DISTANCE` bits.
 
-    Only hashes that agree in one of four parts are compared; a pair may be yielded more than once.
+    Only hashes that agree in at least one of four parts are compared, so a pair may be yielded more than once.
 
     >>> list(near_duplicate_pairs(np.uint8([[0] * 8, [255] * 8, [7] + [0] * 7])))[:1]
     [(0, 2)]

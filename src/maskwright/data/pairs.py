@@ -15,26 +15,26 @@ T = TypeVar("T")
 
 
 class AmbiguousName(InputError):
-    """Two images, or two masks, of the same name."""
+    """Two images or two masks with the same name."""
 
     text = "{first} and {second}: both have the name {name!r} without suffix; expected one of them. Remove one."
 
 
 class NoPairs(InputError):
-    """Two folders without a common name."""
+    """A folder of images and a folder of masks without a common name."""
 
     text = "{images}: no image has a mask of its name in {masks}; found {image} and {mask}. {remedy}"
 
 
 class SameFolder(InputError):
-    """One folder for images and masks without a mask suffix."""
+    """A single folder given for both images and masks without a mask suffix."""
 
     text = "{folder}: given for both images and masks; expected two folders or a mask suffix. {remedy}"
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An image and its mask; ``name`` is their path relative to the folder, without file suffix and mask suffix."""
+    """An image and its mask; ``name`` is their path relative to the folder, without file and mask suffixes."""
 
     name: str
     image: Path
@@ -43,7 +43,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The pairs of two folders in order of name, the unpaired files, and a likely reason why they are unpaired."""
+    """The pairs of two folders in order of name, the unpaired files and the likely reason why they are unpaired."""
 
     pairs: tuple[Pair, ...]
     unpaired_images: tuple[Path, ...] = ()
@@ -63,18 +63,18 @@ def evenly_spaced(items: Sequence[T], limit: int) -> list[T]:
 
 
 def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = "") -> Pairing:
-    """Pair every image with the mask of the same relative path, in subfolders too; file suffixes may differ.
+    """Pair every image with the mask of the same relative path, including subfolders; file suffixes may differ.
 
     Args:
-        images: Folder of images.
-        masks: Folder of masks. It may be inside ``images``, and it may be ``images`` itself if ``mask_suffix`` is
-            given.
-        mask_suffix: Suffix of a mask's name after its image's name: ``"_mask"`` pairs ``a.jpg`` with ``a_mask.png``.
+        images: Folder of the images.
+        masks: Folder of the masks, which may be inside ``images``, or ``images`` itself if ``mask_suffix`` is given.
+        mask_suffix: Suffix that follows the name of the image in that of the mask: ``"_mask"`` pairs ``a.jpg`` with
+            ``a_mask.png``.
 
     Raises:
         MissingFolder, NotAFolder, EmptyFolder: A folder cannot be read or contains no image.
-        SameFolder: Both folders are the same and there is no ``mask_suffix``.
-        AmbiguousName: Two images, or two masks, have the same name (``a.png`` and ``a.jpg``).
+        SameFolder: Both folders are the same, and ``mask_suffix`` is empty.
+        AmbiguousName: Two images or two masks have the same name, such as ``a.png`` and ``a.jpg``.
         NoPairs: No image has a mask; the message shows an example of each and the suffix that would pair them.
         WrongArgument: ``mask_suffix`` includes a file suffix.
 
@@ -126,7 +126,7 @@ def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = ""
 
 
 def _files_by_name(folder: Path, *, other: Path) -> dict[str, Path]:
-    """Return the image files of ``folder`` by name, without those in the ``other`` folder if it is inside."""
+    """Return the image files of ``folder`` by name, except those in ``other`` if it is a subfolder."""
     outer, inner = folder.resolve(), other.resolve()
     excluded = inner.relative_to(outer) if inner != outer and inner.is_relative_to(outer) else None
     files: dict[str, Path] = {}

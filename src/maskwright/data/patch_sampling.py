@@ -1,7 +1,7 @@
 """Sample a patch from an image and its mask: crop, resize, rotate and flip both in the same way.
 
-Images are sampled bilinearly by Pillow, which averages pixels where it shrinks; masks by nearest neighbour, so no new
-labels appear. Both are reflected at their borders.
+Pillow samples images bilinearly, averaging pixels when it reduces them. Masks are sampled by nearest neighbour, so that
+no new labels appear. Both are reflected at their borders.
 """
 
 import math
@@ -18,7 +18,7 @@ from maskwright.images.resize import FAST_CHANNELS
 class PatchWindow:
     """The rectangle of an image that a patch covers, in pixels from its top left corner.
 
-    Fractional coordinates are allowed, and so are windows that extend beyond the image.
+    Coordinates may be fractional, and the window may extend beyond the image.
     """
 
     top: float
@@ -26,7 +26,7 @@ class PatchWindow:
     height: float
     width: float
     angle: float = 0.0
-    """Counter-clockwise rotation of the content about the centre of the window, degrees."""
+    """Counter-clockwise rotation of the content about the centre of the window, in degrees."""
     flip_horizontal: bool = False
     flip_vertical: bool = False
 
@@ -34,9 +34,9 @@ class PatchWindow:
 def sample_patch(
     image: NDArray[np.generic], labels: NDArray[np.uint8], window: PatchWindow, size: tuple[int, int]
 ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-    """Return the patches of ``size`` (height, width) that ``window`` cuts from an image (h, w, c) and its mask (h, w).
+    """Return patches of ``size`` (height, width), cut by ``window`` from an image (h, w, c) and its mask (h, w).
 
-    Data types are preserved.
+    The data types of the image and the mask are preserved.
 
     >>> image = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
     >>> patch, _ = sample_patch(image, image[..., 0], PatchWindow(1, 1, 2, 2, flip_horizontal=True), (2, 2))
@@ -86,7 +86,7 @@ def _sample(
 
 
 def _bounding_box(height: float, width: float, angle: float) -> tuple[float, float]:
-    """Return the height and width of the axis-aligned box around a rotated one, with a margin of one pixel."""
+    """Return the height and width of the axis-aligned box around a rotated box, with a margin of one pixel."""
     cosine, sine = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
     return height * cosine + width * sine + 2, height * sine + width * cosine + 2
 
@@ -111,9 +111,9 @@ def _rotated(
 ) -> Image.Image:
     """Rotate ``picture`` about its centre and crop it to ``size``.
 
-    ``scale`` is the number of pixels of ``picture`` per image pixel, vertically and horizontally. The rotation acts in
-    image pixels, so that unequal scales do not shear: an offset from the centre of the patch is converted to image
-    pixels, rotated, and converted to pixels of ``picture``.
+    ``scale`` is the number of pixels of ``picture`` per image pixel, vertically and horizontally. The rotation is
+    applied in image pixels, so that unequal scales do not cause shear: an offset from the centre of the patch is
+    converted to image pixels, rotated, and converted to pixels of ``picture``.
     """
     cosine, sine = math.cos(math.radians(window.angle)), math.sin(math.radians(window.angle))
     vertical, horizontal = size[0] / window.height, size[1] / window.width  # patch pixels per image pixel

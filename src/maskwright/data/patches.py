@@ -1,4 +1,4 @@
-"""Batches of training patches, in an order that depends only on the seed and the step."""
+"""Batches of training patches in an order that depends only on the seed and the step."""
 
 import math
 from collections.abc import Callable, Collection, Generator, Sequence
@@ -19,16 +19,16 @@ from maskwright.images.normalise import Normalisation
 from maskwright.images.read import read_image, read_mask
 
 PREFETCHED_BATCHES: Final = 3
-"""Batches that are prepared in advance."""
+"""Number of batches that are prepared in advance."""
 _MAX_STEPS_PER_EPOCH: Final = 250
 
 Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 class PairReader:
-    """Sequence of decoded pairs: an image with ``channels`` channels, (h, w, c), and its label indices, (h, w).
+    """A sequence of decoded pairs of an image (h, w, c) with ``channels`` channels and its label indices (h, w).
 
-    Decoded pairs are cached until ``cache_bytes`` are used, so that small data sets are decoded once.
+    Decoded pairs are cached up to a total of ``cache_bytes`` bytes, so that small data sets are decoded only once.
     """
 
     def __init__(self, pairs: Sequence[Pair], *, channels: int, mask_values: MaskValues, cache_bytes: int) -> None:
@@ -56,26 +56,26 @@ class PairReader:
 
 
 class Patches:
-    """Batches of random patches, augmented and normalised.
+    """Batches of random patches that are augmented and normalised.
 
     ``batch(step)`` depends only on the seed, the step and the patch size, so a resumed run continues with the same
-    batches. Images are drawn in proportion to the number of patches that cover them, and without replacement within
-    an epoch.
+    batches. Images are drawn in proportion to the number of patches that cover them and without replacement within an
+    epoch.
 
     Args:
-        reader: The training pairs.
-        sizes: Their (height, width), in the same order.
-        patch_size: (height, width) of a patch, pixels. Smaller images are extended by reflection.
-        batch_size: Patches in a batch.
-        seed: Seed of the order of images, the windows and the augmentation.
-        normalisation: Applied last.
-        augmentation: Applied to the sampled patches, in the unit scale.
-        geometry: Random flips, zoom and rotation, applied while sampling.
+        reader: Reader of the training pairs.
+        sizes: Size (height, width) of each image of ``reader`` in pixels, in the same order.
+        patch_size: Size (height, width) of a patch in pixels. Smaller images are extended by reflection.
+        batch_size: Number of patches in a batch.
+        seed: Random seed of the order of images, the windows and the augmentation.
+        normalisation: Normalisation, which is applied last.
+        augmentation: Augmentation of the sampled patches, which is applied in the unit scale.
+        geometry: Random flips, zoom and rotation, which are applied during sampling.
         scale: Factor by which images are resized; a patch covers ``patch_size / scale`` image pixels.
         coord_channels: Coordinate channels to append to the normalised images.
-        foreground_oversampling: Fraction of the patches, 0 to 1, that contain a random pixel of a random class other
-            than the most common one of the image, where there is one; classes are drawn uniformly. (nnU-Net uses 1/3;
-            Isensee et al. 2021.)
+        foreground_oversampling: Fraction of the patches, 0 to 1, that contain a random pixel of a random class, if any,
+            other than the most common class of the image. Classes are drawn uniformly. nnU-Net uses 1/3 (Isensee et al.
+            2021).
     """
 
     def __init__(
@@ -108,10 +108,10 @@ class Patches:
         self._draws = np.repeat(np.arange(len(sizes)), [patches_in(size, self._covered_size) for size in sizes])
 
     def oversample_missed(self, missed: Sequence[tuple[int, Collection[int]]], *, fraction: float) -> None:
-        """Place ``fraction`` of the patches on pixels of missed classes, in the images that contain one of them.
+        """Place ``fraction`` of the patches on pixels of missed classes in images that contain such a class.
 
         Args:
-            missed: (first step, label indices) pairs in order of step; each is in effect until the next.
+            missed: Pairs (first step, label indices) in order of step; each pair is in effect until the next.
             fraction: Fraction of the patches, 0 to 1.
         """
         self._missed = [(first, frozenset(labels)) for first, labels in missed]
@@ -119,15 +119,15 @@ class Patches:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in which the patches cover about all pixels once; at most 250, so that validation stays frequent."""
+        """Number of steps whose patches cover all pixels about once, at most 250 to keep validation frequent."""
         return min(math.ceil(len(self._draws) / self.batch_size), _MAX_STEPS_PER_EPOCH)
 
     def batch(self, step: int, size: tuple[int, int] | None = None) -> Batch:
-        """Return normalised images (n, h, w, c) and label indices (n, h, w) of a step.
+        """Return the normalised images (n, h, w, c) and label indices (n, h, w) of a step.
 
         Args:
             step: Index of the step, from 0.
-            size: (height, width) that patches are resampled to; ``patch_size`` by default.
+            size: Size (height, width) in pixels to which patches are resampled, ``patch_size`` by default.
         """
         images, masks, coordinates = self._sample_batch(step, size or self.patch_size, self.geometry)
         images, masks = self._augment(step, images, masks)
@@ -139,18 +139,18 @@ class Patches:
         return self._normalise(images, coordinates)
 
     def augmented(self, step: int, size: tuple[int, int] | None = None) -> Batch:
-        """Return the batch of a step in the unit scale, before normalisation, for display."""
+        """Return the batch of a step before normalisation, in the unit scale, for display."""
         images, masks, _ = self._sample_batch(step, size or self.patch_size, self.geometry)
         return self._augment(step, images, masks)
 
     def stream(
         self, first: int, *, size: Callable[[int], tuple[int, int] | None] = lambda step: None
     ) -> Generator[Batch]:
-        """Yield batches from step ``first`` on, without end; a thread prepares `PREFETCHED_BATCHES` in advance.
+        """Yield batches endlessly from step ``first``, `PREFETCHED_BATCHES` of which a thread prepares in advance.
 
         Args:
-            first: The first step.
-            size: Returns the patch size of a step, see `batch`.
+            first: Index of the first step.
+            size: Function that returns the patch size of a step, see `batch`.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
             pending = [pool.submit(self.batch, step, size(step)) for step in range(first, first + PREFETCHED_BATCHES)]
@@ -166,7 +166,7 @@ class Patches:
         return self.augmentation(images, masks, seed=_derived_seed((self.seed, 2, step)))
 
     def _normalise(self, images: NDArray[np.float32], coordinates: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """Convert images in the unit scale to network inputs."""
+        """Convert images in the unit scale to inputs of the network."""
         normalised = self.normalisation.standardise(images)
         if coordinates is None:
             return normalised
@@ -181,7 +181,7 @@ class Patches:
     def _sample(
         self, index: int, size: tuple[int, int], geometry: GeometricAugmentation
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Return patch ``index`` of the run: its pixels in the unit scale, labels and pixel coordinates."""
+        """Return the pixels in the unit scale, the labels and the pixel coordinates of patch ``index`` of the run."""
         epoch, position = divmod(index, len(self._draws))
         order = np.random.default_rng((self.seed, 0, epoch)).permutation(self._draws)
         image, labels = self.reader[int(order[position])]
@@ -203,7 +203,7 @@ class Patches:
 
 
 def patches_in(size: tuple[int, int], patch_size: tuple[float, float]) -> int:
-    """Return the number of patches whose area covers that of an image, rounded up.
+    """Return the number of patches, rounded up, whose total area equals that of an image.
 
     >>> patches_in((360, 480), (256, 256))
     3
@@ -212,7 +212,7 @@ def patches_in(size: tuple[int, int], patch_size: tuple[float, float]) -> int:
 
 
 def _coordinates(labels: NDArray[np.uint8], window: PatchWindow, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Return the row and column coordinates of a patch's pixels in the image, (h, w, 2), each from -1 to 1."""
+    """Return the row and column coordinates, (h, w, 2), of the pixels of a patch in the image, each from -1 to 1."""
     height, width = labels.shape
     axes = ramp(height)[:, None, None], ramp(width)[None, :, None]
     sampled = [sample_patch(np.broadcast_to(axis, (height, width, 1)), labels, window, size)[0] for axis in axes]
@@ -220,9 +220,9 @@ def _coordinates(labels: NDArray[np.uint8], window: PatchWindow, size: tuple[int
 
 
 def _window_size(size: tuple[int, ...], patch_size: tuple[float, float], zoom: float) -> tuple[float, float]:
-    """Return the (height, width) that a patch covers at a zoom, reduced in proportion to fit the image.
+    """Return the (height, width) that a patch covers at a zoom, reduced proportionally to fit into the image.
 
-    Where the image is smaller than the patch, the window may be as large as the patch.
+    If the image is smaller than the patch, the window may be as large as the patch.
     """
     fit = min(1.0, *(max(side, length) * zoom / length for side, length in zip(size, patch_size, strict=True)))
     height, width = (length * fit / zoom for length in patch_size)
@@ -230,7 +230,7 @@ def _window_size(size: tuple[int, ...], patch_size: tuple[float, float], zoom: f
 
 
 def _random_start(side: int, length: float, generator: np.random.Generator) -> float:
-    """Return a random start of a window; whole for windows of whole pixels, which need no interpolation then."""
+    """Return a random start of a window, an integer for windows of whole pixels, so that they need no interpolation."""
     room = max(0.0, side - length)
     return float(generator.integers(int(room) + 1) if length.is_integer() else generator.uniform(0, room))
 
@@ -242,13 +242,13 @@ def _corner_with_class(
     *,
     classes: Collection[int] | None = None,
 ) -> list[float] | None:
-    """Return the top and left of a random window that contains a random pixel of a random class.
+    """Return the top and left coordinates of a random window that contains a random pixel of a random class.
 
-    ``classes`` restricts the classes; by default all but the most common one of the mask are eligible. None if the mask
-    contains no eligible class.
+    ``classes`` restricts the eligible classes, by default all except the most common class of the mask. The result is
+    None if the mask contains no eligible class.
     """
     counts = np.zeros(IGNORED + 1, np.int64)
-    for row in labels:  # bincount of the whole mask would need eight times its memory
+    for row in labels:  # a bincount of the whole mask would require eight times its memory
         counts += np.bincount(row, minlength=len(counts))
     counts[IGNORED] = 0
     if classes is None:
@@ -260,7 +260,7 @@ def _corner_with_class(
         return None
     chosen = generator.choice(eligible)
     cumulative = np.cumsum([np.count_nonzero(row == chosen) for row in labels])
-    index = int(generator.integers(cumulative[-1]))  # among the pixels of the class, row by row
+    index = int(generator.integers(cumulative[-1]))  # index among the pixels of the class, row by row
     row = int(np.searchsorted(cumulative, index, side="right"))
     column = int(np.flatnonzero(labels[row] == chosen)[index - (cumulative[row - 1] if row else 0)])
     corner = []

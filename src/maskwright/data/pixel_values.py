@@ -1,4 +1,4 @@
-"""Count, convert and format the raw values of masks: integers, or colours written ``#rrggbb``."""
+"""Count, convert and format the raw values of masks, which are integers or colours written as ``#rrggbb``."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,11 +8,11 @@ import numpy as np
 from maskwright.images.labels import Colour
 
 Value = int | str
-"""A raw value of a mask: an integer, or a colour written ``#rrggbb``."""
+"""A raw value of a mask: an integer or a colour written as ``#rrggbb``."""
 
 
 def packed(colours: np.ndarray) -> np.ndarray:
-    """Return colours (..., 3) uint8 as integers (...) int32: red * 65536 + green * 256 + blue."""
+    """Return colours, (..., 3) uint8, as integers, (...) int32: red * 65536 + green * 256 + blue."""
     red, green, blue = np.moveaxis(colours.astype(np.int32), -1, 0)
     return (red << 16) | (green << 8) | blue
 
@@ -23,21 +23,22 @@ def code(value: Value) -> int:
 
 
 def rgb(colour: str) -> Colour:
-    """Return red, green and blue of ``#rrggbb``."""
+    """Return the red, green and blue values of ``#rrggbb``."""
     red, green, blue = bytes.fromhex(colour[1:])
     return red, green, blue
 
 
 def grey(number: int) -> Value:
-    """Return the grey ``#rrggbb`` of an integer from 0 to 255, others unchanged.
+    """Return an integer from 0 to 255 as a grey colour ``#rrggbb``, and other integers unchanged.
 
-    A colour mask that contains only greys is read as integers; this makes it comparable with other colour masks.
+    A colour mask that contains only greys is read as integers; the conversion makes it comparable with other colour
+    masks.
     """
     return f"#{number * 0x010101:06x}" if 0 <= number <= 255 else number
 
 
 def count_values(mask: np.ndarray, *, where: np.ndarray | None = None) -> dict[Value, int]:
-    """Count the pixels of each raw value of a mask, (h, w) integers or (h, w, 3) uint8, where ``where`` (h, w) is true.
+    """Count the pixels of each raw value of a mask, (h, w) integers or (h, w, 3) uint8, within ``where`` (h, w).
 
     >>> count_values(np.uint8([[0, 255, 255]]))
     {0: 1, 255: 2}
@@ -47,7 +48,7 @@ def count_values(mask: np.ndarray, *, where: np.ndarray | None = None) -> dict[V
     codes = packed(mask) if mask.ndim == 3 else mask
     if where is not None:
         codes = codes[where]
-    if codes.dtype in (np.uint8, np.uint16):  # bincount is several times faster than the sort of np.unique
+    if codes.dtype in (np.uint8, np.uint16):  # np.bincount is several times as fast as np.unique, which sorts
         pixels = np.bincount(codes.ravel())
         values = pixels.nonzero()[0]
         pixels = pixels[values]
@@ -58,7 +59,7 @@ def count_values(mask: np.ndarray, *, where: np.ndarray | None = None) -> dict[V
 
 
 def as_colours(counts: Mapping[Value, int]) -> dict[Value, int]:
-    """Return the counts with integers from 0 to 255 replaced by their greys."""
+    """Return the counts with integers from 0 to 255 replaced by grey colours."""
     merged = Counter[Value]()
     for value, pixels in counts.items():
         merged[grey(value) if isinstance(value, int) else value] += pixels
@@ -66,7 +67,7 @@ def as_colours(counts: Mapping[Value, int]) -> dict[Value, int]:
 
 
 def described_counts(counts: Mapping[Value, int]) -> str:
-    """Describe the most frequent values and their pixel counts, for a message.
+    """Describe the most frequent values and their pixel counts for a message.
 
     >>> described_counts({7: 1, 9: 20})
     'values 9 (20 pixels), 7 (1 pixel)'
@@ -77,7 +78,7 @@ def described_counts(counts: Mapping[Value, int]) -> str:
 
 
 def joined(items: Iterable[object], *, limit: int = 8) -> str:
-    """Join the first ``limit`` items by commas, and state how many are left out.
+    """Join the first ``limit`` items with commas and state how many are omitted.
 
     >>> joined("abcd", limit=2)
     'a, b and 2 more'

@@ -1,4 +1,4 @@
-"""Rules that find problems in a data set, one per kind of problem, applied to scanned files."""
+"""Rules that find problems in the scanned files of a data set, one rule for each kind of problem."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -36,9 +36,9 @@ _MAX_PNG_VALUE: Final = 65535
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem and all files that have it; training must not start with a ``fatal`` one.
+    """A problem and all files affected by it; a ``fatal`` problem prevents training.
 
-    ``message`` states what was found, what was expected and what to do; it does not list ``files``.
+    ``message`` states what was found, what was expected and what to do, but does not list ``files``.
     """
 
     kind: ProblemKind
@@ -81,7 +81,7 @@ def unreadable(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
 
 
 def sizes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find masks that differ in size from their image."""
+    """Find masks that differ in size from their images."""
     readable = [(pair.pair.mask, pair.image.size, pair.mask.size) for pair in pairs if pair.image and pair.mask]
     wrong = [(file, image, mask) for file, image, mask in readable if image != mask]
     if wrong:
@@ -125,7 +125,7 @@ def _unexpected_channels(images: Mapping[Path, ImageFacts], expected: int) -> It
 
 
 def dtypes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find images of different data types: fatal for floats next to integers, a warning for 8 and 16 bits."""
+    """Find images of different data types: fatal for floats and integers, a warning for 8 and 16 bits."""
     images = readable_images(pairs)
     counts = Counter(image.dtype for image in images.values())
     if len(counts) > 1:
@@ -145,7 +145,7 @@ def dtypes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
 
 
 def mixed_masks(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find palette masks, which are read as numbers, next to RGB masks."""
+    """Find palette masks, which are read as numbers, in a data set that also contains RGB masks."""
     masks = readable_masks(pairs)
     palette = tuple(file for file, mask in masks.items() if mask.palette)
     rgb = tuple(file for file, mask in masks.items() if any(isinstance(value, str) for value in mask.values))
@@ -158,7 +158,7 @@ def mixed_masks(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
 
 
 def palettes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find palettes that assign different colours to one value; only the first two such files are reported."""
+    """Find palettes that assign different colours to the same value; only the first two such files are reported."""
     first: dict[int, tuple[Colour, Path]] = {}
     for file, mask in readable_masks(pairs).items():
         for value, colour in mask.palette.items():
@@ -190,7 +190,7 @@ def unknown_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Ite
 
 
 def unwritable_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
-    """Find classes with a value that PNG masks cannot store, since predictions are written as PNG."""
+    """Find classes with values that PNG masks cannot store, since predictions are written as PNG."""
     unwritable = {label.value: label.name for label in mask_values.labels if not 0 <= label.value <= _MAX_PNG_VALUE}
     if unwritable:
         masks = readable_masks(pairs)
@@ -204,7 +204,7 @@ def unwritable_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> 
 
 
 def constant_masks(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
-    """Find masks that contain only one class, background or ignored pixels."""
+    """Find masks that contain only a single class, only background or only ignored pixels."""
     classes = {file: mask_values.count_classes(mask.values) for file, mask in readable_masks(pairs).items()}
     constant = {file: next(iter(counts)) for file, counts in classes.items() if len(counts) == 1}
     if constant:
@@ -233,7 +233,7 @@ def duplicates(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
 
 
 def leak(train: Sequence[ScannedPair], validation: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find images with identical pixels in the training and the validation set."""
+    """Find images with identical pixels in the training set and the validation set."""
     train_files, validation_files = _files_by_digest(train), _files_by_digest(validation)
     shared = [digest for digest in validation_files if digest in train_files]
     if shared:

@@ -1,4 +1,4 @@
-"""Propose a label table from the values that occur in a set of masks, for the user to confirm or correct."""
+"""Propose a label table, based on the values in a set of masks, for the user to confirm or correct."""
 
 from collections.abc import Mapping, Sequence
 from shlex import quote
@@ -17,8 +17,8 @@ from maskwright.errors import wrong_argument
 from maskwright.images.labels import Colour
 
 _BLACK: Final = "#000000"
-_VOID: Final = 255  # the value that most multi-class data sets give to unlabelled pixels
-_JPEG_ERROR: Final = 16  # largest difference that JPEG compression makes to a constant 0 or 255 near an edge
+_VOID: Final = 255  # value that most multi-class data sets assign to unlabelled pixels
+_JPEG_ERROR: Final = 16  # largest change of a constant value of 0 or 255 near an edge by JPEG compression
 _MIN_FRACTION_NEAR_ENDS: Final = 0.9
 _BLURRED_REMEDY: Final = (
     "The masks were probably binary and were saved as JPEG or resized by interpolation: save them again as PNG, and "
@@ -40,19 +40,19 @@ def propose_mask_values(
     """Return the most likely label table for the values of a set of masks.
 
     Zero and one other number are background and one class if ``classes`` is 1 or None, and two classes if it is 2.
-    Otherwise N ``classes`` are the numbers 0 to N-1. Without ``classes`` every value is a class, black is background,
-    and 255 is ignored where all other values, two or more, are below 64.
+    Otherwise, N ``classes`` are the numbers 0 to N-1. Without ``classes``, every value is a class, black is background,
+    and 255 is ignored if there are at least two other values, all below 64.
 
     Args:
-        counts: Pixels of each raw value, summed over all masks.
-        classes: The number of classes, or their names in order; ``background`` and ``ignored`` are allowed as names.
-        ignore: A value whose pixels are excluded from loss and scores.
+        counts: Number of pixels of each raw value, summed over all masks.
+        classes: Number of classes, or their names in order; ``background`` and ``ignored`` are allowed as names.
+        ignore: Raw value whose pixels are excluded from loss and scores.
         palette: Colours of the values in palette masks.
 
     Raises:
-        WrongMaskValues: Fewer than two values are left without ``ignore``; ``classes`` does not cover all values; there
-            are more than 64 values and no ``classes``; or there are values close to both 0 and 255 and hardly any
-            others, as in binary masks that were saved as JPEG or resized by interpolation.
+        WrongMaskValues: Fewer than two values remain without ``ignore``, ``classes`` does not cover all values, or
+            there are more than 64 values and no ``classes``. Also raised if there are values close to both 0 and 255
+            and hardly any others, as in binary masks that were saved as JPEG or resized by interpolation.
         WrongArgument, WrongLabelTable: ``classes`` or ``ignore`` is invalid.
 
     >>> propose_mask_values({0: 900, 255: 100}).text
@@ -99,7 +99,7 @@ def _class_names(classes: int | Sequence[str] | None) -> list[str] | None:
 
 
 def _uniform_counts(counts: Mapping[Value, int]) -> dict[Value, int]:
-    """Return the non-zero counts in order of value, all as numbers or all as colours."""
+    """Return the non-zero counts in order of value, with all values as numbers or all as colours."""
     has_colours = any(isinstance(value, str) for value in counts)
     present = {value: pixels for value, pixels in (as_colours(counts) if has_colours else counts).items() if pixels}
     numbers: dict[Value, int] = {value: present[value] for value in present if has_colours and isinstance(value, int)}
@@ -125,7 +125,7 @@ def _number_table(counts: Mapping[Value, int], names: Sequence[str] | None) -> d
     if is_binary and len(names) <= 2:
         return dict(zip((low, high), [BACKGROUND_NAME, *names][-2:], strict=True))
     table: dict[Value, str] = dict(enumerate(names))
-    if len(names) == 1:  # zero is background and the most frequent other value the class; the rest are unknown
+    if len(names) == 1:  # zero is background, the most frequent other value is the class, and the rest are unknown
         foreground = max((value for value in counts if value != 0), key=lambda value: counts[value])
         table = {0: BACKGROUND_NAME, foreground: names[0]}
     unknown = {value: pixels for value, pixels in counts.items() if value not in table}
@@ -152,7 +152,7 @@ def _colour_table(counts: Mapping[Value, int], classes: int | Sequence[str] | No
 
 
 def _blurred_values(counts: Mapping[Value, int]) -> tuple[Value, ...]:
-    """Return the values just above 0 and just below 255 if both occur and nearly all pixels are near 0 or 255."""
+    """Return the values just above 0 and just below 255 if both kinds occur and nearly all pixels are near 0 or 255."""
     above = [value for value in counts if value in range(1, _JPEG_ERROR + 1)]
     below = [value for value in counts if value in range(_VOID - _JPEG_ERROR, _VOID)]
     return (*above, *below) if above and below and _fraction_near_ends(counts) >= _MIN_FRACTION_NEAR_ENDS else ()

@@ -1,4 +1,4 @@
-"""Decode every file of a data set once and record the facts that checks, splits and plans need."""
+"""Decode every file of a data set once and record the facts required for checks, splits and plans."""
 
 import os
 from collections import Counter
@@ -21,16 +21,17 @@ from maskwright.images.labels import Colour
 from maskwright.images.read import read_image, read_mask_and_palette
 
 MAX_VALUES: Final = 1024
-"""Largest number of values recorded per mask; a mask with more is a photograph, and its rarest values are dropped."""
-_PRECHECKED_ROWS: Final = 8  # nearly every colour image shows a colour in so few rows
+"""Largest number of values recorded for a mask; a mask with more is likely a photograph, and its rarest are dropped."""
+_PRECHECKED_ROWS: Final = 8  # so few rows suffice to find a colour in nearly every colour image
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """Facts about one image: ``size`` is (height, width) in pixels, ``digest`` the SHA-256 of type, shape and pixels.
+    """Facts about one image.
 
-    ``channels`` excludes an alpha channel that is opaque everywhere; ``is_gray`` states whether the others are equal;
-    ``perceptual_hash`` is None for an image with too little structure.
+    ``size`` is the (height, width) in pixels, and ``digest`` is the SHA-256 digest of the data type, shape and pixels.
+    ``channels`` is the number of channels without an alpha channel that is opaque everywhere, and ``is_gray`` states
+    whether these channels are equal. ``perceptual_hash`` is None for an image with too little structure.
     """
 
     size: tuple[int, int]
@@ -43,10 +44,10 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class MaskFacts:
-    """Facts about one mask: its (height, width), the pixel count of each raw value and the palette colours of values.
+    """Facts about one mask: its (height, width), the pixel count of each raw value and the colours in its palette.
 
-    ``upper_half`` are the pixel counts in the upper half, and ``runs`` the numbers of horizontal runs of each value;
-    pixels divided by runs is the mean width of its regions.
+    ``upper_half`` contains the pixel counts in the upper half, and ``runs`` the number of horizontal runs of each
+    value. The pixel count of a value divided by its number of runs is the mean width of its regions.
     """
 
     size: tuple[int, int]
@@ -58,7 +59,7 @@ class MaskFacts:
 
 @dataclass(frozen=True, slots=True)
 class ScannedPair:
-    """A pair with the facts of both files; None for an unreadable file, whose error is in ``failures``."""
+    """A pair with the facts about both files, None for an unreadable file, whose error is in ``failures``."""
 
     pair: Pair
     image: ImageFacts | None
@@ -67,13 +68,13 @@ class ScannedPair:
 
 
 def scan(pairs: Sequence[Pair], *, progress: Callable[[int, int], None] | None = None) -> list[ScannedPair]:
-    """Read the image and mask of every pair with one thread per processor; results are in the order of ``pairs``.
+    """Read the image and mask of every pair, with one thread per processor, and return results in the same order.
 
-    Each thread holds one image and one mask in memory. Unreadable files do not end the scan; see `ScannedPair`.
+    Each thread has one image and one mask in memory. Unreadable files do not stop the scan; see `ScannedPair`.
 
     Args:
-        pairs: Pairs to read.
-        progress: Called after each pair with the number of finished pairs and of all pairs.
+        pairs: Image and mask pairs to read.
+        progress: Function called after each pair with the number of finished pairs and the total.
     """
     scanned: list[ScannedPair] = []
     with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="scan") as pool:
@@ -85,12 +86,12 @@ def scan(pairs: Sequence[Pair], *, progress: Callable[[int, int], None] | None =
 
 
 def readable_images(pairs: Iterable[ScannedPair]) -> dict[Path, ImageFacts]:
-    """Return the facts of all readable images by file."""
+    """Return the facts about all readable images by file."""
     return {pair.pair.image: pair.image for pair in pairs if pair.image is not None}
 
 
 def readable_masks(pairs: Iterable[ScannedPair]) -> dict[Path, MaskFacts]:
-    """Return the facts of all readable masks by file."""
+    """Return the facts about all readable masks by file."""
     return {pair.pair.mask: pair.mask for pair in pairs if pair.mask is not None}
 
 
@@ -125,7 +126,7 @@ def _is_gray(image: np.ndarray) -> bool:
 
 
 def _channels_without_opaque_alpha(image: np.ndarray, file: Path) -> int:
-    """Return the number of channels by the same rule that removes alpha when the image is used."""
+    """Return the number of channels without opaque alpha, by the rule that applies when the image is used."""
     channels = int(image.shape[-1])
     if channels not in (2, 4):
         return channels
@@ -148,7 +149,7 @@ def _mask_facts(file: Path) -> MaskFacts:
 
 
 def _run_starts(mask: np.ndarray) -> np.ndarray:
-    """Return where, (h, w), a pixel is the first of its row or differs from its left neighbour."""
+    """Return a mask (h, w) of the pixels that are first in their row or differ from their left neighbour."""
     starts = np.ones(mask.shape[:2], bool)
     changes = mask[:, 1:] != mask[:, :-1]
     starts[:, 1:] = changes if mask.ndim == 2 else changes.any(axis=-1)

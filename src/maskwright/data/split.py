@@ -1,4 +1,4 @@
-"""Split pairs into training and validation sets or folds, stratified by the content of their masks."""
+"""Split pairs into training and validation sets or into folds, stratified by the content of their masks."""
 
 import math
 from collections import Counter, defaultdict
@@ -13,12 +13,12 @@ from maskwright.data.mask_values import MaskValues
 from maskwright.data.pixel_values import Value
 from maskwright.errors import InputError, wrong_argument
 
-_DRAWS: Final = 32  # where group sizes differ, the draw closest to the requested fraction is used
-_COVERAGE_BINS: Final = 10  # within a bin, groups are ordered by their further strata
+_DRAWS: Final = 32  # number of draws for groups of different sizes; the draw closest to the requested fraction is used
+_COVERAGE_BINS: Final = 10  # number of coverage bins, within which groups are ordered by their other strata
 
 
 class TooFewToSplit(InputError):
-    """Fewer groups than sets to split them into."""
+    """A data set with fewer groups than sets into which they should be split."""
 
     text = "The data set: found {found}; expected at least {sides} groups, one for each set. Add pairs."
 
@@ -32,21 +32,23 @@ def split(
     groups: Mapping[str, str] | None = None,
     strata: Mapping[str, float] | None = None,
 ) -> tuple[list[str], list[str]]:
-    """Split names into training and validation names, each sorted, stratified by mask coverage.
+    """Split names into sorted lists of training and validation names, stratified by mask coverage.
 
-    Groups are sorted by coverage and divided into as many consecutive runs as the smaller set gets groups; one group of
-    each run is drawn for that set. Where group sizes differ, the closest of several draws to the requested fraction is
-    used. The result depends on the set of names, their coverage, groups and strata and the seed, not on their order.
+    Groups are sorted by coverage and divided into as many consecutive runs as the smaller set receives groups, and one
+    group of each run is drawn for that set. If group sizes differ, the draw closest to the requested fraction is used
+    among several. The result depends on the names, their coverage, groups and strata, and the seed, but not on the
+    order of the names.
 
     Args:
-        names: Names to split, each once.
-        coverage: Fraction of each mask that its classes cover, 0 to 1, see `mask_coverage`.
-        fraction: Fraction for validation, above 0 and below 1; rounded to whole groups, at least one for each set.
-        seed: Seed of the draw.
-        groups: Group of each name that must stay in one set with others, such as identical images; other names form
-            groups of their own.
-        strata: A further number for each name that is balanced among masks of similar coverage; names without one are
-            kept together in the order.
+        names: Unique names to split.
+        coverage: Fraction of each mask that is covered by classes, 0 to 1, by name; see `mask_coverage`.
+        fraction: Fraction of names for validation, above 0 and below 1, rounded to whole groups with at least one group
+            for each set.
+        seed: Random seed of the draw.
+        groups: Group of each name that must be in the same set as others, such as identical images. Every other name
+            forms a group of its own.
+        strata: Additional number for each name, which is balanced among masks of similar coverage. Names without a
+            number are adjacent in the order.
 
     Raises:
         TooFewToSplit: There are fewer than two groups.
@@ -83,10 +85,10 @@ def folds(
     groups: Mapping[str, str] | None = None,
     strata: Mapping[str, float] | None = None,
 ) -> list[list[str]]:
-    """Divide names into ``number`` disjoint folds for cross-validation, each sorted.
+    """Divide names into ``number`` disjoint sorted folds for cross-validation.
 
-    Groups are sorted by coverage, and each ``number`` consecutive groups are distributed over the folds, larger groups
-    to folds with fewer names. For the other arguments see `split`.
+    Groups are sorted by coverage, and every ``number`` consecutive groups are distributed over the folds, with larger
+    groups assigned to folds with fewer names. For the other arguments, see `split`.
 
     Raises:
         TooFewToSplit: There are fewer groups than folds.
@@ -107,14 +109,14 @@ def folds(
 
 
 def mask_coverage(masks: Mapping[str, Mapping[Value, int]], mask_values: MaskValues) -> dict[str, float]:
-    """Return the fraction of each mask's valid pixels, 0 to 1, that classes other than background cover.
+    """Return the fraction of the valid pixels of each mask, 0 to 1, that belong to classes other than background.
 
-    If no value is background, the most frequent class of all masks takes its place. The coverage of a mask with only
+    If no value is background, the most frequent class of all masks is used instead. The coverage of a mask with only
     ignored pixels is 0.
 
     Args:
-        masks: Pixel counts of the raw values, by name of the mask.
-        mask_values: The label table.
+        masks: Pixel counts of the raw values of each mask, by name.
+        mask_values: Label table of the masks.
 
     >>> table = MaskValues(classes_by_value={0: "background", 1: "cell", 255: "ignored"})
     >>> mask_coverage({"a": {0: 6, 1: 2, 255: 92}}, table)
@@ -137,7 +139,7 @@ def _by_coverage(
     sides: int,
     generator: np.random.Generator,
 ) -> list[list[str]]:
-    """Return at least ``sides`` groups sorted by coverage; ties are in random order or sorted by strata."""
+    """Return at least ``sides`` groups sorted by coverage, with ties in random order or sorted by strata."""
     if len(set(names)) < len(names):
         raise wrong_argument("names", Counter(names).most_common(1)[0][0], expected="each name once")
     members: dict[str, list[str]] = defaultdict(list)
@@ -153,7 +155,7 @@ def _by_coverage(
 
     if strata is None:
         return sorted(shuffled, key=partial(mean, coverage))
-    # Zero and tenths of the image: the classes that kernels of the TGS salt challenge stratified by.
+    # The bins are zero and tenths of the image, as in Kaggle kernels for the TGS salt challenge.
     return sorted(shuffled, key=lambda group: (math.ceil(_COVERAGE_BINS * mean(coverage, group)), mean(strata, group)))
 
 

@@ -1,4 +1,4 @@
-"""Read a number for each image from a CSV file, such as the depth of a section, to stratify a split by."""
+"""Read a number for each image, such as the depth of a section, from a CSV file in order to stratify a split."""
 
 import csv
 import math
@@ -11,17 +11,17 @@ _MAX_BYTES: Final = 2**28
 
 
 class WrongStrata(InputError):
-    """A file that does not contain a number for each image."""
+    """A CSV file that does not contain a valid number for each image."""
 
     text = "{file}: found {found}; expected a header line, then a line id,number for each image."
 
 
 def read_strata(file: Path) -> dict[str, float]:
-    """Return the number of each image by its file name without suffix.
+    """Return the number of each image, keyed by its file name without suffix.
 
     Raises:
-        WrongStrata: The file is missing, too large or not UTF-8 text, has no header or another number of columns, or
-            has an invalid number or a repeated id.
+        WrongStrata: The file is missing, is too large, is not UTF-8 text, or has an invalid header, an invalid number
+            of columns, an invalid number or a repeated id.
     """
     try:
         if file.stat().st_size > _MAX_BYTES:

@@ -1,4 +1,4 @@
-"""Summarise a scanned data set: number, sizes, channels and types of the images, and the class balance."""
+"""Summarise a scanned data set by the number, sizes, channels and data types of the images and the class balance."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -11,7 +11,7 @@ from maskwright.data.scan import ImageFacts, ScannedPair, readable_images, reada
 
 @dataclass(frozen=True, slots=True)
 class ClassBalance:
-    """One raw mask value: its class name, pixels, fraction of all pixels (0 to 1) and the masks it occurs in."""
+    """A raw mask value with its class name, pixel count, fraction of all pixels (0 to 1) and number of masks."""
 
     value: Value
     name: str
@@ -24,8 +24,8 @@ class ClassBalance:
 class DataSummary:
     """Summary of a scanned data set.
 
-    ``heights`` and ``widths`` are (minimum, maximum), pixels. ``channels`` is the number of channels that all images
-    can be converted to without loss, or None. ``balance`` has a row for each value of the label table and is empty
+    ``heights`` and ``widths`` are the (minimum, maximum) in pixels. ``channels`` is the number of channels to which all
+    images can be converted without loss, or None. ``balance`` has a row for each value of the label table and is empty
     without a table. Unreadable files are counted only in ``pairs``.
     """
 
@@ -38,7 +38,7 @@ class DataSummary:
 
 
 def summarise(pairs: Sequence[ScannedPair], *, mask_values: MaskValues | None) -> DataSummary:
-    """Summarise scanned pairs, with the classes of ``mask_values``; sizes are 0 if no image is readable."""
+    """Summarise scanned pairs with the classes of ``mask_values``; sizes are 0 if no image is readable."""
     images = readable_images(pairs).values()
     heights, widths = ([image.size[axis] for image in images] or [0] for axis in (0, 1))
     return DataSummary(

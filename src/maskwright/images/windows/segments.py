@@ -42,8 +42,7 @@ class SegmentReader:
         self._segment = lru_cache(maxsize=max(1, _CACHE_BYTES // size))(self._decoded)
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return the samples (h, w, c) of a window; missing segments are filled with the nodata value of the file or
-        zeros.
+        """Return the samples (h, w, c) of a window, with missing segments filled with the nodata value or zeros.
 
         Raises:
             UnreadableWindow: A segment cannot be read; the error has its rows and columns.
