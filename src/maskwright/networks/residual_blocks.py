@@ -178,6 +178,6 @@ def variant(title: str, build: Callable[..., keras.Model], **fixed: object) -> C
     remaining = [parameter for name, parameter in signature(build).parameters.items() if name not in fixed]
     values = ", ".join(f"{name}={value!r}" for name, value in fixed.items())
     build_variant.__name__ = build_variant.__qualname__ = title
-    build_variant.__doc__ = f"Call `{build.__name__}` with {values}; its other arguments and errors are documented there."
+    build_variant.__doc__ = f"Call `{build.__name__}` with {values}; see it for other arguments and errors."
     build_variant.__dict__["__signature__"] = signature(build).replace(parameters=remaining)
     return build_variant
