@@ -1,1 +1,1 @@
-"""Conversion of runs to inference engines."""
+"""Export of runs to inference engines."""

@@ -13,17 +13,17 @@ from maskwright.inference.bundle import Bundle
 from maskwright.inference.predict_image import prepare_image
 
 MAX_PATCHES: Final = 300
-"""Largest number of patches; more do not change the ranges."""
+"""Largest number of calibration patches; with more patches, the value ranges do not change."""
 MAX_PIXELS: Final = 8_000_000
-"""Largest number of pixels in all patches, which bounds the time."""
+"""Largest total number of pixels in all patches, which limits the calibration time."""
 MAX_SIDE: Final = 256
-"""Largest side of a patch, pixels. Small patches cover more images in the same time."""
+"""Largest side of a patch in pixels; small patches cover more images in the same time."""
 
 
 def calibration_patches(pairs: Sequence[Pair], bundle: Bundle, *, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-    """Yield prepared patches (1, h, w, c), drawn evenly from the images of ``pairs``.
+    """Yield prepared patches (1, h, w, c) that are drawn evenly from the images of ``pairs``.
 
-    There are at most `MAX_PATCHES` with at most `MAX_PIXELS` pixels in total, and at least one.
+    At least one patch is yielded, and at most `MAX_PATCHES` patches with at most `MAX_PIXELS` pixels in total.
 
     Raises:
         InputError: An image cannot be read.

@@ -1,4 +1,4 @@
-"""Convert a run to an inference engine, and verify the engine before it is put in place."""
+"""Convert a run to an inference engine and verify the engine before its folder is put in place."""
 
 import platform
 from collections.abc import Callable, Mapping
@@ -34,14 +34,15 @@ from maskwright.training.run import Run
 
 @dataclass(frozen=True)
 class Target:
-    """A format that engines are written in.
+    """A format in which engines are written.
 
     Attributes:
-        module: Module of this package. Its `write(network, folder)` returns the name of the model file.
-        packages: Packages whose versions are recorded.
-        install: Requirement that installs them with pip.
-        calibrated: The module has `attempts(network, folder, patches)` instead, which yields model files that are
-            increasingly accurate.
+        module: Name of the module in this package that exports networks; its `write(network, folder)` returns the name
+            of the model file.
+        packages: Names of the packages whose versions are recorded.
+        install: Requirement with which pip installs the packages.
+        calibrated: Whether the module has `attempts(network, folder, patches)` instead, which yields increasingly
+            accurate model files.
     """
 
     module: str
@@ -73,31 +74,34 @@ def export_run(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> EngineRecord:
-    """Convert the run in ``run`` to an engine in the folder ``out``, for `open_engine` and every command.
+    """Convert the run in ``run`` to an engine in ``out``, which `open_engine` and every command accept.
 
-    The engine is loaded from disk and verified before the folder gets its name. On some validation images its
-    predictions are compared with those of the network; on all of them its score is compared with the score of the run.
-    If they disagree, nothing is written.
+    The engine is loaded from disk and verified before the folder is put in place. On some validation images, its
+    predictions are compared with those of the network; on all of them, its score is compared with that of the run. If
+    they disagree, nothing is written.
 
     Args:
-        run: The folder of a complete run, trained on any backend. Its validation images are needed.
-        out: The folder of the engine, new or empty.
-        to: The runtime: ``openvino`` (the fastest on a CPU), ``onnx``, ``litert`` or ``saved_model``.
-        precision: ``f32``, and for OpenVINO ``bf16`` or ``int8``. A processor without bf16 computes in f32 instead.
-            ``int8`` is calibrated on training images of the run. If a bound is exceeded, the layers with the largest
-            quantisation error are kept in bf16 or f32, up to half of the layers.
-        rewrite: Rewrite the graph into an equivalent, cheaper one first.
-        overwrite: Replace an existing engine.
-        progress: Called after each image with the number of images done and the total; for int8, once per attempt.
+        run: Folder of a complete run, trained on any backend. Its validation images are required.
+        out: New or empty folder for the engine.
+        to: Runtime of the engine: ``openvino`` (the fastest on a CPU), ``onnx``, ``litert`` or ``saved_model``.
+        precision: Numeric precision: ``f32`` or, for OpenVINO only, ``bf16`` or ``int8``. Processors without bf16 use
+            f32. ``int8`` is calibrated on training images of the run. If a bound is exceeded, the layers with the
+            largest quantisation error are kept in bf16 or f32, up to half of the layers.
+        rewrite: Whether to rewrite the graph into an equivalent, cheaper one before the export.
+        overwrite: Whether to replace an existing engine.
+        progress: Function called after each image with the number of finished images and the total; for int8, the count
+            restarts with each attempt.
 
     Returns:
-        The content of ``engine.json``, including the results of the verification.
+        Contents of ``engine.json``, including the results of the verification.
 
     Raises:
         NotARun, UnscoredRun: ``run`` is not a complete run, or its network was converted and has no scores.
-        OutputExists, OutputNotEmpty, OutputHoldsOtherFiles: ``out`` cannot be used.
+        OutputExists, OutputNotEmpty, OutputHoldsOtherFiles: ``out`` contains files or an engine that may not be
+            replaced.
         UnknownChoice: The runtime or the precision is unknown.
-        NeedsTensorFlow, MissingPackage: The backend or a package that writes the engine is missing.
+        NeedsTensorFlow: Keras runs on a backend other than TensorFlow.
+        MissingPackage: A package that writes the engine is not installed.
         EngineDisagrees: The engine exceeds a bound of `BOUNDS`.
         InputError: The network, a validation pair or a calibration image cannot be read.
     """
@@ -151,7 +155,7 @@ def export_run(
 
 
 def _scored(folder: str | Path) -> Run:
-    """Return the run in ``folder``, after checking that it has scores and validation pairs."""
+    """Return the run in ``folder`` after checking that it has scores and validation pairs."""
     run = Run(Path(folder))
     if not (run.bundle.is_file() and run.network.is_file()):
         run = Run.open(folder)

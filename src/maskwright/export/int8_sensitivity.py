@@ -1,4 +1,4 @@
-"""Quantisation error of each layer alone, measured for all layers in one pass over a few patches."""
+"""The quantisation error of each individual layer, measured for all layers in one pass over a few patches."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from maskwright.inference.engines.openvino_runtime import core, openvino
 
-# Operations that only move values; NNCF quantises their inputs instead of their outputs.
+# Operations that only move values, for which NNCF quantises the inputs instead of the outputs.
 _MOVING_OPS: Final = {
     "Concat",
     "MaxPool",
@@ -24,18 +24,19 @@ _EPSILON: Final = 1e-12  # avoids a division by zero for an output that is zero 
 
 
 def quantisation_errors(model: Any, quantised: Any, patches: Sequence[NDArray[np.float32]]) -> dict[str, float]:
-    """Compute the error of each layer's output under int8, relative to the power of the output.
+    """Compute the error of the output of each layer in int8, relative to the power of the output.
 
-    0 means exact; at 1 the error is as large as the output. Each layer gets a copy with the same exact inputs, whose
-    inputs and weights are quantised as NNCF chose. Errors of earlier layers are therefore not included.
+    An error of 0 means that the output is exact; at 1, the error is as large as the output. Each layer is compared with
+    a copy that receives the same exact inputs and whose inputs and weights are quantised as chosen by NNCF. Errors of
+    earlier layers are therefore not included.
 
     Args:
-        model: An `openvino.Model` in float32.
-        quantised: The same model, quantised by NNCF.
-        patches: Images, (n, h, w, c) each.
+        model: Model in float32, an `openvino.Model`.
+        quantised: The same model after quantisation by NNCF.
+        patches: Batches of prepared images, each (n, h, w, c).
 
     Returns:
-        The relative error of each layer that computes in int8, by name.
+        Relative error of each layer that computes in int8, by the name of the layer.
     """
     ops, exact, copies = openvino.opset14, model.clone(), {op.get_friendly_name(): op for op in model.clone().get_ops()}
     quantised_ops = {op.get_friendly_name(): op for op in quantised.get_ops()}
@@ -63,7 +64,7 @@ def quantisation_errors(model: Any, quantised: Any, patches: Sequence[NDArray[np
 
 
 def _quantised_input(quantised: Any, exact: Any) -> Any:
-    """Quantise ``exact``, an input of a layer, as in ``quantised``; None if that input is not quantised."""
+    """Quantise the layer input ``exact`` as in ``quantised``; return None if that input is not quantised."""
     source = quantised.get_node()
     if exact.get_node().get_type_name() == "Constant":
         return quantised if source.get_type_name() == "Multiply" else None

@@ -1,4 +1,4 @@
-"""Check the folder that an export writes to."""
+"""Checks of the folder to which an export writes."""
 
 from pathlib import Path
 from typing import Final
@@ -14,22 +14,22 @@ _WRITTEN: Final = (
     *("model.xml", "model.bin", "model.onnx", "model.tflite"),
     *("saved_model/*.pb", "saved_model/variables/variables.*"),
 )
-"""Files that exports write."""
+"""Glob patterns of the files that exports write."""
 
 
 class OutputHoldsOtherFiles(OutputNotEmpty):
-    """The output folder holds files that no export wrote, which replacing the folder would delete."""
+    """An output folder with files that no export wrote and that would be deleted if the folder were replaced."""
 
     text = "{folder}: has {found}, which would be deleted; expected {kind} only. Move the files, or name a new folder."
 
 
 def check_engine_folder(folder: Path, *, overwrite: bool) -> None:
-    """Check that an export may write to ``folder``, after restoring what a killed export left there.
+    """Check that an export may write to ``folder`` after restoring an engine that a killed export left incomplete.
 
     Raises:
-        OutputExists: The folder holds an engine and ``overwrite`` is false.
-        OutputHoldsOtherFiles: The folder holds other files too, hidden ones included.
-        OutputNotEmpty: The folder holds other files and no engine, or is a file.
+        OutputExists: The folder contains an engine, and ``overwrite`` is false.
+        OutputHoldsOtherFiles: The folder also contains other files, including hidden files.
+        OutputNotEmpty: The folder contains other files and no engine, or is a file.
     """
     restore_former(folder, is_complete=is_exported)
     check_output_folder(folder, kind="an engine", is_kind=is_exported, overwrite=overwrite)

@@ -17,14 +17,14 @@ from maskwright.export.int8_sensitivity import quantisation_errors
 from maskwright.framework import hidden_module
 
 KEPT_FRACTIONS: Final = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
-"""Fractions of the int8 layers that are kept in higher precision, one attempt after the other."""
+"""Fractions of the int8 layers that are kept in higher precision in successive attempts."""
 _TELEMETRY: Final = "openvino_telemetry"
 _RANKING_PATCHES: Final = 8
-"""Number of patches on which the errors of layers are measured."""
+"""Number of patches on which the errors of the layers are measured."""
 
 
 def _import_nncf() -> Any:
-    """Import NNCF without its telemetry."""
+    """Import NNCF with its telemetry disabled."""
     with hidden_module(_TELEMETRY):
         import nncf
     nncf.set_log_level(logging.ERROR)
@@ -37,15 +37,15 @@ nncf = _import_nncf()
 def attempts(
     network: keras.Model, folder: Path, patches: Sequence[NDArray[np.float32]]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Write ``network`` in int8, then again with fewer layers in int8 for each further item that is requested.
+    """Write ``network`` in int8 and, for each further item of the iterator, again with fewer layers in int8.
 
     Args:
-        network: The network to convert.
-        folder: The output folder; each model replaces the previous one.
-        patches: Calibration images, (1, h, w, c) each.
+        network: Network to convert.
+        folder: Output folder, in which each model replaces the previous one.
+        patches: Calibration images, each (1, h, w, c).
 
     Yields:
-        The name of the model file, and the layers that are not in int8, most sensitive first.
+        Name of the model file, and names of the layers that are not in int8, most sensitive first.
     """
     model = to_openvino.convert(network)
     quantised = quantise(model, patches)
@@ -58,7 +58,7 @@ def attempts(
 
 
 def quantise(model: Any, patches: Sequence[NDArray[np.float32]], *, keep: Sequence[str] = ()) -> Any:
-    """Quantise a copy of ``model`` to int8, calibrated on ``patches``, except for the layers ``keep``."""
+    """Quantise a copy of ``model`` to int8, except for the layers in ``keep``, with ``patches`` for calibration."""
     with contextlib.redirect_stdout(io.StringIO()):  # NNCF prints progress bars
         return nncf.quantize(
             model,

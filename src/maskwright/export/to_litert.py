@@ -1,4 +1,4 @@
-"""Export to LiteRT (formerly TensorFlow Lite), for batches and images of any size."""
+"""Export to LiteRT (formerly TensorFlow Lite) for batches and images of any size."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,10 +10,10 @@ from maskwright.export import to_saved_model
 
 
 def write(network: keras.Model, folder: Path) -> str:
-    """Write ``model.tflite`` in float32, using only built-in LiteRT operations, and return its name.
+    """Write ``model.tflite`` in float32 with only built-in LiteRT operations and return its name.
 
     Raises:
-        NeedsTensorFlow: Keras runs on another backend.
+        NeedsTensorFlow: Keras runs on a backend other than TensorFlow.
     """
     name = "model.tflite"
     with TemporaryDirectory() as saved:

@@ -1,4 +1,4 @@
-"""Export to ONNX, for batches and images of any size."""
+"""Export to ONNX for batches and images of any size."""
 
 import logging
 from pathlib import Path
@@ -12,13 +12,13 @@ _OPSET = 18
 
 
 def write(network: keras.Model, folder: Path) -> str:
-    """Write ``model.onnx`` with channels-last images and probabilities, and return its name.
+    """Write ``model.onnx`` with channels-last images and probabilities and return its name.
 
     Raises:
-        NeedsTensorFlow: Keras runs on another backend.
+        NeedsTensorFlow: Keras runs on a backend other than TensorFlow.
     """
     name = "model.onnx"
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # it logs every pass
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)  # tf2onnx logs every optimisation pass
     function = as_function(network)
     tf2onnx.convert.from_function(
         function, input_signature=[signature(network)], opset=_OPSET, output_path=str(folder / name)

@@ -1,4 +1,4 @@
-"""Export to OpenVINO, for batches and images of any size."""
+"""Export to OpenVINO for batches and images of any size."""
 
 import errno
 import hashlib
@@ -17,18 +17,18 @@ from maskwright.export import to_saved_model
 from maskwright.inference.engines.openvino_runtime import core, openvino
 
 MODEL_FILE: Final = "model.xml"
-_MIN_FREE_BYTES: Final = 2**20  # with less free space, a failed write means that the disk is full
+_MIN_FREE_BYTES: Final = 2**20  # with less free space, a failed write is attributed to a full disk
 _PROBE_SIDE: Final = 512
-"""Side of the image used to infer sizes; networks take multiples of a power of two."""
+"""Side in pixels of the image used to infer sizes; networks accept multiples of a power of two."""
 
 
 def convert(network: keras.Model) -> Any:
-    """Convert ``network`` to an `openvino.Model` in float32: (n, h, w, c) to (n, h, w, outputs), n, h and w free.
+    """Convert ``network`` to an `openvino.Model` in float32 from (n, h, w, c) to (n, h, w, outputs), n, h and w free.
 
-    Convolutions are named after the Keras layers that hold their weights.
+    Convolutions are named after the Keras layers that own their weights.
 
     Raises:
-        NeedsTensorFlow: Keras runs on another backend.
+        NeedsTensorFlow: Keras runs on a backend other than TensorFlow.
     """
     with TemporaryDirectory() as folder:
         model = core().read_model(Path(folder) / to_saved_model.write(network, Path(folder)))
@@ -38,17 +38,17 @@ def convert(network: keras.Model) -> Any:
 
 
 def save(model: Any, folder: Path) -> str:
-    """Write ``model.xml`` and ``model.bin``, replacing existing ones, and return the name of the first.
+    """Write ``model.xml`` and ``model.bin``, replacing existing files, and return the name of the former.
 
-    An engine loaded earlier from the same files is not affected; its model is in memory.
+    An engine that was loaded from the same files is not affected, because its model is in memory.
 
     Raises:
         OSError: The disk is full.
     """
-    # Weights stay in float32; the precision is chosen when the model is loaded.
+    # Weights remain in float32; the precision is chosen when the model is loaded.
     try:
         openvino.save_model(model, folder / MODEL_FILE, compress_to_fp16=False)
-    except RuntimeError as error:  # OpenVINO raises this for every disk error
+    except RuntimeError as error:  # OpenVINO raises RuntimeError for every disk error
         if shutil.disk_usage(folder).free > _MIN_FREE_BYTES:
             raise
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / MODEL_FILE)) from error
@@ -56,10 +56,10 @@ def save(model: Any, folder: Path) -> str:
 
 
 def write(network: keras.Model, folder: Path) -> str:
-    """Write ``network`` into ``folder`` and return the name of the model file.
+    """Write ``network`` to ``folder`` and return the name of the model file.
 
     Raises:
-        NeedsTensorFlow: Keras runs on another backend.
+        NeedsTensorFlow: Keras runs on a backend other than TensorFlow.
     """
     return save(convert(network), folder)
 
@@ -89,7 +89,7 @@ def _sources(op: Any) -> list[Any]:
 
 
 def _upstream(op: Any, names: Collection[str]) -> Iterator[str]:
-    """Yield the operations of ``names`` before ``op`` along first inputs, nearest first."""
+    """Yield the operations in ``names`` that precede ``op`` along first inputs, nearest first."""
     while op.get_input_size():
         op = op.input_value(0).get_node()
         if op.get_friendly_name() in names:
@@ -101,10 +101,10 @@ def _digest(numbers: NDArray[np.generic]) -> bytes:
 
 
 def _make_output_sizes_implicit(model: Any) -> None:
-    """Replace the explicit output size of transposed convolutions by the size that follows from their strides.
+    """Replace the explicit output size of transposed convolutions with the size determined by their strides.
 
-    With Keras' ``same`` padding both are equal. For images of any size, OpenVINO computes the operation in int8 only
-    without an explicit size.
+    With the ``same`` padding of Keras, both sizes are equal. For images of any size, OpenVINO computes the operation in
+    int8 only if it has no explicit size.
     """
     sizes = _sizes(model)
     for op in model.get_ordered_ops():
@@ -115,7 +115,7 @@ def _make_output_sizes_implicit(model: Any) -> None:
         extra = [k.get_length() - s for k, s in zip(list(op.get_input_partial_shape(1))[2:], strides, strict=True)]
         if min(extra) < 0 or large != tuple(side * stride for side, stride in zip(small, strides, strict=True)):
             continue
-        before = [total // 2 for total in extra]  # the odd pixel goes to the end, as in TensorFlow
+        before = [total // 2 for total in extra]  # an odd pixel is added at the end, as in TensorFlow
         implied = openvino.opset14.convolution_backprop_data(
             op.input_value(0),
             op.input_value(1),
@@ -130,7 +130,7 @@ def _make_output_sizes_implicit(model: Any) -> None:
 
 
 def _sizes(model: Any) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return input and output (h, w) of each transposed convolution, for one image size."""
+    """Return the input and output (h, w) of each transposed convolution for one image size."""
     probe = model.clone()
     try:
         probe.reshape([1, _PROBE_SIDE, _PROBE_SIDE, probe.input(0).partial_shape[-1]])
@@ -139,5 +139,5 @@ def _sizes(model: Any) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
             for op in probe.get_ops()
             if op.get_type_name() == "ConvolutionBackpropData"
         }
-    except RuntimeError:  # the network does not take this size; it stays unchanged
+    except RuntimeError:  # the network does not accept this size and remains unchanged
         return {}

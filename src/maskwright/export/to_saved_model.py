@@ -1,4 +1,4 @@
-"""Export to a TensorFlow SavedModel, for batches and images of any size."""
+"""Export to a TensorFlow SavedModel for batches and images of any size."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from maskwright.export.trace import as_function, signature
 
 
 def write(network: keras.Model, folder: Path) -> str:
-    """Write ``saved_model/`` with the signature ``serving_default``, and return its name.
+    """Write ``saved_model/`` with the signature ``serving_default`` and return its name.
 
     Raises:
-        NeedsTensorFlow: Keras runs on another backend.
+        NeedsTensorFlow: Keras runs on a backend other than TensorFlow.
     """
     name = "saved_model"
     archive = keras.export.ExportArchive()

@@ -1,4 +1,4 @@
-"""Trace a Keras network as a TensorFlow function with named tensors, the start of every export."""
+"""Trace a Keras network as a TensorFlow function with named tensors, the first step of every export."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ IMAGES, PROBABILITIES = "images", "probabilities"
 
 
 class NeedsTensorFlow(InputError):
-    """An export while Keras runs on a backend other than TensorFlow."""
+    """An attempt to export while Keras runs on a backend other than TensorFlow."""
 
     text = (
         "Keras runs on {found}; exports need TensorFlow. Set KERAS_BACKEND=tensorflow and run the command again. "
@@ -19,7 +19,7 @@ class NeedsTensorFlow(InputError):
 
 
 def signature(network: keras.Model) -> Any:
-    """Return the `tf.TensorSpec` of a batch (n, h, w, c) with free n, h and w."""
+    """Return the `tf.TensorSpec` of a batch (n, h, w, c) with variable n, h and w."""
     import tensorflow as tf
 
     return tf.TensorSpec((None, None, None, network.input_shape[-1]), tf.float32, name=IMAGES)
@@ -29,7 +29,7 @@ def as_function(network: keras.Model) -> Any:
     """Return a `tf.function` from ``images`` (n, h, w, c) to ``probabilities`` (n, h, w, outputs).
 
     Raises:
-        NeedsTensorFlow: Keras runs on another backend.
+        NeedsTensorFlow: Keras runs on a backend other than TensorFlow.
     """
     check_backend()
     import tensorflow as tf
@@ -44,7 +44,7 @@ def check_backend() -> None:
     """Check that Keras runs on TensorFlow.
 
     Raises:
-        NeedsTensorFlow: Keras runs on another backend.
+        NeedsTensorFlow: Keras runs on a backend other than TensorFlow.
     """
     if keras.backend.backend() != "tensorflow":
         raise NeedsTensorFlow(found=keras.backend.backend())

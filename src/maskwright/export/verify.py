@@ -1,4 +1,4 @@
-"""Verify an engine: compare its predictions and scores with those of the network it was made from."""
+"""Verify an engine by comparing its predictions and scores with those of the original network."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, final
@@ -18,10 +18,10 @@ from maskwright.training.evaluate import evaluate_pairs
 from maskwright.training.run import Run
 
 MAX_COMPARED_IMAGES: Final = 10
-"""Number of images that both the network and the engine predict. The engine predicts all validation images."""
+"""Largest number of images that both the network and the engine predict; the engine predicts all validation images."""
 
-# f32 engines differ by rounding only. bf16 has 8 significant bits: where two classes are about equally probable, either
-# may win, and at the borders of classes a small change of the logits changes a probability a lot.
+# f32 engines differ only by rounding. bf16 has 8 significant bits: where two classes are about equally probable, either
+# may be chosen, and at class borders, a small change in the logits causes a large change in a probability.
 BOUNDS: Final[Mapping[EnginePrecision, ExportBounds]] = {
     "f32": ExportBounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3),
     "bf16": ExportBounds(largest_difference=0.25, changed_pixels=1e-2, score=5e-3),
@@ -30,13 +30,13 @@ BOUNDS: Final[Mapping[EnginePrecision, ExportBounds]] = {
 
 
 class UnscoredRun(InputError):
-    """A run without validation pairs or scores, which the verification of an engine needs."""
+    """A run without the validation pairs or scores required for the verification of an engine."""
 
     text = "{run}: found no {missing}: {cause}. Expected it for the verification of the engine. {remedy}."
 
 
 class EngineDisagrees(InputError):
-    """An engine whose predictions differ from those of the network it was made from."""
+    """An engine whose predictions differ from those of the original network."""
 
     text = (
         "{run}: the {to} engine in {precision} does not agree with the network: {found}. Nothing was written. {remedy}."
@@ -56,11 +56,11 @@ class ComparingEngine:
         self.largest_difference = 0.0
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return probabilities of ``engine``, (n, h, w, outputs)."""
+        """Return the probabilities (n, h, w, outputs) that ``engine`` predicts for ``images``."""
         expected, found = self.reference(images), self.engine(images)
         self.pixels += found[..., 0].size
         self.changed += int((self.bundle.decide(expected) != self.bundle.decide(found)).sum())
-        # NumPy's maximum propagates NaN, and a NaN exceeds every bound.
+        # The maximum of NumPy propagates NaN, and NaN exceeds every bound.
         self.largest_difference = float(np.maximum(self.largest_difference, np.abs(expected - found).max()))
         return found
 
@@ -73,14 +73,14 @@ def check_engine(
     bounds: ExportBounds,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExportChecks:
-    """Compare ``engine`` with ``reference`` on some validation images, and with the score of the run on all of them.
+    """Compare ``engine`` with ``reference`` on some validation images and with the score of the run on all of them.
 
     Args:
-        run: The run with the validation pairs and the score.
-        reference: The network of the run.
-        engine: The engine made from it.
-        bounds: Allowed differences. They are recorded here and checked by `exceeded_bounds`.
-        progress: Called after each image with the number of images done and the total.
+        run: Run with the validation pairs and the score.
+        reference: Engine of the network of the run.
+        engine: Exported engine to verify.
+        bounds: Largest allowed differences, which are recorded in the result and checked by `exceeded_bounds`.
+        progress: Function called after each image with the number of finished images and the total.
 
     Raises:
         UnscoredRun: The run has no scores.
@@ -116,7 +116,7 @@ def check_engine(
 
 
 def exceeded_bounds(checks: ExportChecks) -> list[str]:
-    """Describe every exceeded bound; an empty list means that the engine agrees with its network.
+    """Return a description of every exceeded bound; the list is empty if the engine agrees with its network.
 
     >>> bounds = ExportBounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3)
     >>> found = {"largest_difference": 0.2, "changed_pixels": 0.0, "run_mean_iou": 0.5, "engine_mean_iou": 0.5}
@@ -147,7 +147,7 @@ def require_score(run: Run) -> float | None:
 
     Raises:
         UnscoredRun: The run has no scores.
-        DamagedRunFile: Its ``scores.json`` is damaged.
+        DamagedRunFile: The ``scores.json`` file of the run is damaged.
     """
     for file in (run.scores, run.split):
         if not file.is_file():
@@ -157,7 +157,7 @@ def require_score(run: Run) -> float | None:
 
 
 def _unscored(run: Run) -> tuple[str, str]:
-    """Return why a run has no score, and the remedy."""
+    """Return the reason why a run has no score and the remedy."""
     if not run.recipe.is_file():
         return "the network was converted, not trained here", "Use the run itself: predict takes it"
     try:

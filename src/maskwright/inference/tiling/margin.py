@@ -81,8 +81,8 @@ def measure_margin(predictor: WindowPredictor) -> int:
     """Measure the receptive margin: the distance from a window's border beyond which few classes change.
 
     Along each axis that may be cut, two strips where the image is most textured are predicted twice: cut at one end,
-        and extended there by the widest margin. Where both predictions agree, the cut has no effect. At most 1 of
-        10,000 kept pixels may differ.
+    and extended there by the widest margin. Where both predictions agree, the cut has no effect. At most 1 of 10,000
+    kept pixels may differ.
 
     Returns:
         Margin in pixels, a multiple of the network's ``multiple``, from 32 to half a tile (512 by default).
