@@ -109,7 +109,7 @@ def test_without_a_time_budget_the_default_one_is_shared():
 
 def test_folds_cannot_have_validation_folders():
     given = Recipe.from_dict({"data": {"images": "i", "masks": "m", "val_images": "v", "val_masks": "w"}})
-    with pytest.raises(WrongRecipe, match="not be given together with val_images"):
+    with pytest.raises(WrongRecipe, match="cannot be combined with val_images"):
         by_fold(given, 3)
 
 

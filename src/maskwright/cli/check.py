@@ -29,7 +29,7 @@ def check(
 ) -> None:
     """Check a data set for unpaired, damaged, mismatched or duplicate files and unexpected mask values.
 
-    The exit code is 1 if a problem would prevent training. With `--verbose`, all files of each problem are listed.
+    The exit code is 1 if any problem would prevent training. With `--verbose`, all files of each problem are listed.
     """
     from maskwright.cli.reporter import print_problems
     from maskwright.cli.tables import balance_table, summary_table

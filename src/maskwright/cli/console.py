@@ -186,7 +186,7 @@ def exit_if_failed(failures: Sequence[InputError], *, total: int) -> None:
     if failures:
         for failure in failures:
             print_error(str(failure))
-        print_error(f"{len(failures)} of {total} files failed; the others are done")
+        print_error(f"{len(failures)} of {total} files failed; all others were processed")
         raise typer.Exit(ExitCode.FAILURE)
 
 

@@ -36,7 +36,7 @@ def ensemble(
     if tuned_by is not None and time_budget is not None:
         raise UnusableOption(
             option="--time-budget",
-            problem="cannot be combined with --tuned-by, which predicts no image",
+            problem="cannot be combined with --tuned-by, which copies the tuning",
             expected="one of them",
         )
     check_ensemble_folder(out, overwrite=overwrite)

@@ -18,7 +18,7 @@ def evaluate(
         Path | None, typer.Option("--json", help="Also write the scores to this JSON file.", **NO_DEFAULT)
     ] = None,
 ) -> None:
-    """Score a run, an engine or an ensemble on a folder of images and masks."""
+    """Compute the scores of a run, an engine or an ensemble on a folder of images and masks."""
     from maskwright.cli.reporter import print_file_warning
     from maskwright.cli.tables import score_table
     from maskwright.segmenter import Segmenter
@@ -36,5 +36,5 @@ def evaluate(
         print_line(f"scores:  {json_file}")
     if evaluation.left_out:
         count_left_out = len(evaluation.left_out)
-        print_file_warning(f"{count_left_out} files without a partner were not scored.", evaluation.left_out)
+        print_file_warning(f"{count_left_out} unpaired files were not scored.", evaluation.left_out)
     exit_if_failed(evaluation.failures, total=len(evaluation.images) + len(evaluation.failures))

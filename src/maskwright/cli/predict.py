@@ -164,5 +164,5 @@ def _print_large(result: "LargePredictionResult", image: str, polygons: Path | N
         print_error(f"{image}, rows {rows}, columns {columns}: {failure.found}")
     if result.failed_windows:
         count = len(result.failed_windows)
-        print_error(f"{count} parts of {image} cannot be read and are nodata; the rest is done")
+        print_error(f"{count} parts of {image} cannot be read and are nodata; all others were predicted")
         raise typer.Exit(ExitCode.FAILURE)

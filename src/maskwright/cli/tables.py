@@ -119,7 +119,7 @@ def score_table(scores: Scores, *, title: str) -> Table:
     table.add_row("pixel accuracy", _score(scores.pixel_accuracy), "", "", "", "")
     if scores.absent:
         names = ", ".join(scores.absent)
-        table.caption = escape(f"Not in the mean, since neither masks nor predictions contain them: {names}")
+        table.caption = escape(f"Excluded from the mean, because neither masks nor predictions contain them: {names}")
     return table
 
 

@@ -37,22 +37,22 @@ if TYPE_CHECKING:
 
 _SERIES_OPTIONS: Final = ("--folds", "--seeds", "--preset")
 _CONFLICTS: Final = (
-    ("--explain", "--resume", "a training that has not begun"),
+    ("--explain", "--resume", "a run that has not been started"),
     ("--folds", "--seeds", "one of them"),
     ("--folds", "--val-images", "one of them"),
     ("--folds", "--explain", "one of them"),
     ("--seeds", "--explain", "one of them"),
     ("--preset", "--images", "--data alone"),
     ("--preset", "--masks", "--data alone"),
-    *((option, "--resume", "the same command again, which continues") for option in _SERIES_OPTIONS),
+    *((option, "--resume", "the same command again, which resumes by itself") for option in _SERIES_OPTIONS),
     *((option, "--overwrite", "a new folder as --out") for option in _SERIES_OPTIONS),
 )
-"""Options that exclude each other, and the expected combination."""
+"""Pairs of options that exclude each other, with the expected usage."""
 _REQUIREMENTS: Final = (
     ("--preset", "--data", "the folder of the data set"),
     ("--data", "--preset", "both, or --images and --masks"),
 )
-"""Options that require another one."""
+"""Pairs of an option and the option that it requires, with the expected usage."""
 
 
 def train(
@@ -94,7 +94,7 @@ def train(
 ) -> None:
     """Train a U-Net on a folder of images and a folder of masks.
 
-    Without `--epochs` and `--time-budget`, training takes 30 minutes; with a preset, the preset's time.
+    Without `--epochs` and `--time-budget`, training takes 30 minutes, or the time set by the preset.
     """
     started = time.monotonic()  # the time budget includes the import of Keras, which takes several seconds
     from maskwright.training.begin_or_resume import check_same_settings
@@ -182,7 +182,7 @@ def train_run(
             trained = Segmenter.train_recipe(
                 recipe, out, overwrite=overwrite, custom=custom, reporter=reporter, started=started, check=check
             )
-    run = Run.open(trained.folder)  # on several devices, each process but the first has its own folder
+    run = Run.open(trained.folder)  # on several devices, each process except the first has its own folder
     print_line(f"network: {run.network}")
     print_line(f"report:  {run.report}")
     if run.read_facts().stopped_by == "interrupt":
@@ -190,7 +190,7 @@ def train_run(
 
 
 def load_python(python: Path | None) -> "CustomParts":
-    """Load the custom functions in a Python file of the user; Keras must be loaded before."""
+    """Load the custom functions in a Python file of the user; Keras must already be loaded."""
     from maskwright.training.custom import NO_CUSTOM_PARTS, load_custom_parts
 
     return NO_CUSTOM_PARTS if python is None else load_custom_parts(python)
@@ -221,7 +221,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     members = by_fold(complete, folds) if folds is not None else by_seed(complete, seeds or 1)
     budget, total = members[0].recipe.training.time_budget, complete.training.time_budget or DEFAULT_SECONDS
     if budget is not None:
-        print_line(f"{len(members)} trainings of {format_duration(budget)}: {format_duration(total)} in total.")
+        print_line(f"{len(members)} training runs of {format_duration(budget)}: {format_duration(total)} in total.")
     with interruptible():
         summary = train_series(members, out, train=train_member, report=print_line)
         print_table(series_table(summary, folds=folds is not None))

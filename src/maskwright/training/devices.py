@@ -86,7 +86,7 @@ def distributed(training: TrainingRecipe, out: Path) -> Iterator[tuple[Path, Bat
 
 
 def is_distributed() -> bool:
-    """Whether new networks are distributed over several devices."""
+    """Return whether new networks are distributed over several devices."""
     return keras.distribution.distribution() is not None
 
 

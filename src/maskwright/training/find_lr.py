@@ -17,16 +17,16 @@ MIN_LEARNING_RATE: Final = 1e-6
 MAX_LEARNING_RATE: Final = 1.0
 DEFAULT_STEPS: Final = 100
 _SMOOTHING: Final = 0.9  # weight of previous losses in the moving average
-_DIVERGENCE_FACTOR: Final = 4.0  # times the lowest smoothed loss
-_MIN_POINTS: Final = 3  # of a curve with a suggested learning rate
-_SKIPPED_FRACTION: Final = 0.1  # at the start of the curve, where the moving average is noisy
+_DIVERGENCE_FACTOR: Final = 4.0  # factor relative to the lowest smoothed loss
+_MIN_POINTS: Final = 3  # needed to suggest a learning rate
+_SKIPPED_FRACTION: Final = 0.1  # start of the curve, where the moving average is noisy
 
 
 class LossDidNotFall(InputError):
     """Raised if the loss did not decrease at any learning rate of a range test."""
 
     text = (
-        "The loss decreased at no learning rate from {lowest:g} to {highest:g}; check the masks with "
+        "The loss did not decrease at any learning rate from {lowest:g} to {highest:g}; check the masks with "
         "`maskwright check`, and try another training.loss or more steps."
     )
 

@@ -31,7 +31,7 @@ from maskwright.weights.input_channels import clone_for_rgb, copy_adapted, rever
 ComputePrecision = Literal["float32", "mixed_bfloat16"]
 
 _AUXILIARY_OUTPUTS: Final = frozenset({"deep_supervision", "classification_head"})  # used in training only
-_OUTPUT_STRIDE: Final = 16  # of DeepLabV3+ with an encoder that supports dilation
+_OUTPUT_STRIDE: Final = 16  # for DeepLabV3+ with an encoder that supports dilation
 _AUXILIARY_LOSS_WEIGHT: Final = 0.1  # the loss of the mask has weight 1
 
 
@@ -235,8 +235,8 @@ def training_targets(network: keras.Model, masks: NDArray[np.generic]) -> Any:
 
 
 def choose_precision(requested: Literal["auto", "float32", "mixed_bfloat16"]) -> ComputePrecision:
-    """Return the precision of computations; automatic choice is bfloat16 if processor and backend are faster with
-    it."""
+    """Return the computation precision; ``"auto"`` selects bfloat16 if it is faster on the processor and the
+    backend."""
     if requested != "auto":
         return requested
     is_faster = keras.backend.backend() in ("tensorflow", "torch") and _has_bfloat16()

@@ -31,10 +31,10 @@ _SMALL_PATCH_PIXELS: Final = 192 * 192
 _MAX_THIN_WIDTH: Final = 20  # pixels; narrower objects are lost when images are downscaled
 _MIN_WIDE_WIDTH: Final = 128  # pixels; for wider objects, a patch of the usual size shows too little context
 _MIN_BATCH: Final = 2
-_RARE_FRACTION: Final = 0.001  # of the pixels: about 65 pixels of a patch of 256 x 256
-_FOREGROUND_FRACTION: Final = 0.33  # of the patches, as in nnU-Net
+_RARE_FRACTION: Final = 0.001  # fraction of the pixels; about 65 pixels in a patch of 256 x 256
+_FOREGROUND_FRACTION: Final = 0.33  # fraction of the patches, as in nnU-Net
 _MIN_WEIGHTED_CLASSES: Final = 3
-_USUAL_MIN_STD: Final = 0.1  # of the value range
+_USUAL_MIN_STD: Final = 0.1  # fraction of the value range
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def _choose_batch_of_one_device(data: Fingerprint, recipe: Recipe) -> tuple[int,
     by_area = max(_MIN_BATCH, min(most, round(most * _PATCH_PIXELS / area)))
     patches = math.ceil(data.pixels / area)
     if patches < by_area:
-        return max(_MIN_BATCH, patches), f"training images have the area of {patches} patches"
+        return max(_MIN_BATCH, patches), f"all training images have the area of {patches} patches"
     if by_area < most:
         return by_area, f"area of {most} patches of 256 x 320, at least {_MIN_BATCH} patches"
     if short:
@@ -184,7 +184,7 @@ def choose_class_weights(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, f
     del recipe
     fractions = {name: fraction for name, fraction in data.class_fractions.items() if fraction}
     if len(fractions) < _MIN_WEIGHTED_CLASSES:
-        return None, f"only {len(fractions)} classes, which the loss balances"
+        return None, f"only {len(fractions)} classes, which are balanced by the loss"
     median = np.median(list(fractions.values()))
     weights = {name: round(float(np.sqrt(median / fraction)), 2) for name, fraction in fractions.items()}
     return weights, "sqrt(median frequency / class frequency)"
@@ -215,7 +215,7 @@ def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     del data
     if recipe.network.encoder_weights is None and recipe.network.custom is None:
         return "muon", "learns more per step from scratch"
-    return recipe.training.optimizer, "default if pretrained or a custom network"
+    return recipe.training.optimizer, "default for pretrained weights and custom networks"
 
 
 def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
@@ -261,8 +261,8 @@ def choose_rotation(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
     """Choose no rotation for images with a fixed orientation, because rotation is slower than all other
     augmentations."""
     if data.vertically_asymmetric:
-        return 0.0, "the images have an up direction"
-    return recipe.augmentation.rotation, "the images have no up direction"
+        return 0.0, "images have a fixed orientation"
+    return recipe.augmentation.rotation, "images have no fixed orientation"
 
 
 def choose_brightness(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
@@ -296,9 +296,9 @@ RULES: Final[Mapping[str, Rule]] = {
     "augmentation.rotation": choose_rotation,
     "augmentation.brightness": choose_brightness,
 }
-"""The rule of each planned recipe field."""
+"""Rule that chooses the value of each planned recipe field."""
 
-_REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # if one on the right is given, the left is unset
+_REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # given fields that replace a rule
     "augmentation.flip": ("augmentation.custom",),
     "augmentation.rotation": ("augmentation.custom",),
     "augmentation.brightness": ("augmentation.custom",),

@@ -32,7 +32,7 @@ from maskwright.training.run import Run
 
 _MAX_NORMALISATION_IMAGES: Final = 200
 _MAX_READ_AHEAD_PIXELS: Final = 2**22  # no other image is read ahead of a larger one
-_MAX_CACHE_FRACTION: Final = 0.25  # of the memory
+_MAX_CACHE_FRACTION: Final = 0.25  # fraction of the memory
 _FALLBACK_MEMORY_BYTES: Final = 8 * 2**30
 
 ScanProgress = Callable[[int, int], None]
@@ -179,7 +179,7 @@ def _scan_folders(images: Path, masks: Path, mask_suffix: str, progress: ScanPro
 
 
 def _group(scanned: Sequence[ScannedPair], data: DataRecipe) -> Groups:
-    """Group images that must stay on one side of the split, by the recipe's ``grouping``."""
+    """Group images that must stay on the same side of the split, as specified by ``grouping`` in the recipe."""
     images = {entry.pair.name: entry.image for entry in scanned if entry.image is not None}
     digests = {name: image.digest for name, image in images.items()}
     if data.grouping == "duplicates":

@@ -86,7 +86,7 @@ class DataRecipe(Section):
         if (self.val_images is None) != (self.val_masks is None):
             raise ValueError("val_images and val_masks must be given together")
         if self.fold is not None and (self.val_images is not None or self.fold[0] > self.fold[1]):
-            raise ValueError("fold must be such as [1, 5], and not be given together with val_images")
+            raise ValueError("fold must be such as [1, 5] and cannot be combined with val_images")
         return self
 
 
@@ -123,7 +123,8 @@ class NetworkRecipe(Section):
     decoder_block: Literal["upsampling", "transpose"] = "upsampling"
     """unet, linknet: `upsampling` (nearest neighbour, then convolutions) or `transpose` (transposed convolution)."""
     decoder_filters: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (256, 128, 64, 32, 16)
-    """unet, linknet, unetplusplus: filters of the five decoder blocks, deepest first."""
+    """unet, linknet, unetplusplus: numbers of filters of the five decoder blocks, from the deepest to the
+    shallowest."""
     attention: Literal["scse"] | None = None
     """unet, unetplusplus: `scse` adds spatial and channel squeeze-and-excitation to each decoder block."""
     hypercolumn: bool = False
@@ -173,7 +174,7 @@ class ProgressiveResize(Section):
     until: Annotated[float, Field(gt=0, lt=1)] = 0.7
     """Fraction of the run after which patches have their full size."""
     scale: Annotated[float, Field(gt=0, le=1)] = 0.6
-    """Size of the smaller patches, as a fraction of the full height and width; rounded to multiples of 32."""
+    """Size of the smaller patches, as a fraction of the full height and width, rounded to multiples of 32."""
 
     def __str__(self) -> str:
         return f"until {self.until:g}, scale {self.scale:g}"

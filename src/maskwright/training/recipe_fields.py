@@ -11,7 +11,7 @@ from maskwright.training.recipe_text import WrongRecipe, field_paths, nested_sec
 
 Fields = Mapping[str, Any]
 
-_LENGTH_FIELDS: Final = ("epochs", "time_budget")  # of the training section; a recipe has at most one of them
+_LENGTH_FIELDS: Final = ("epochs", "time_budget")  # fields of the training section, of which at most one may be set
 
 
 def recipe_fields(
@@ -33,8 +33,8 @@ def recipe_fields(
     """Return the nested fields of a recipe, as accepted by `Recipe.from_dict`.
 
     Later sources override earlier ones: ``preset``, ``recipe``, ``settings``, then the named arguments. Arguments that
-    are None are ignored. A null in ``recipe`` or ``settings`` is a value: it turns an optional section off. Settings
-    are one source: both ``epochs`` and ``time_budget`` among them are kept, and are an error of the recipe.
+    are None are ignored. A null in ``recipe`` or ``settings`` is a value: it turns an optional section off. All
+    settings belong to the same source: if they contain both ``epochs`` and ``time_budget``, the recipe is invalid.
 
     Args:
         images: Folder of training images.

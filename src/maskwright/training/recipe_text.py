@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationE
 
 from maskwright.errors import InputError
 
-MIN_TIME_BUDGET: Final = 30.0  # seconds
+MIN_TIME_BUDGET: Final = 30.0  # in seconds
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION_PART: Final = r"(\d+(?:\.\d+)?)\s*([smhd])"
 _YAML_HEADER: Final = (

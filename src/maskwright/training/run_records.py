@@ -97,7 +97,7 @@ class RunScores(BaseModel, frozen=True, extra="forbid"):
         counts = [image.pixels.rows() for image in self.images]
         if any(len(row) != classes for rows in counts for row in rows):
             raise ValueError("the pixel counts of each image must have an entry for each class")
-        matrix = np.array(confusion, object).reshape(classes, classes)  # of Python integers, which do not overflow
+        matrix = np.array(confusion, object).reshape(classes, classes)  # Python integers do not overflow
         total = [matrix.diagonal().tolist(), matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist()]
         if np.array(counts, np.int64).reshape(-1, 3, classes).sum(axis=0).tolist() != total:
             raise ValueError("the pixel counts of the images do not add up to the confusion matrix")
