@@ -222,7 +222,7 @@ def test_run_is_replaced_only_with_overwrite(maskwright_command, trained, old, t
     arguments = ("convert-weights", old, "--out", run, "--set", "activation=softmax")
     code, _, err = maskwright_command(*arguments)
     assert code == 1
-    assert "run: holds a run; add --overwrite" in err
+    assert "run: contains a run; add --overwrite" in err
     assert maskwright_command(*arguments, "--overwrite")[0] == 0
     assert not (run / "recipe.yaml").exists()
     assert not (run / "report.html").exists()
@@ -230,7 +230,7 @@ def test_run_is_replaced_only_with_overwrite(maskwright_command, trained, old, t
     (tmp_path / "mine/notes.txt").write_text("precious")
     code, _, err = maskwright_command("convert-weights", old, "--out", tmp_path / "mine", "--overwrite")
     assert code == 1
-    assert "mine: is not empty and does not hold a run (it has notes.txt)" in err
+    assert "mine: is not empty and does not contain a run (it has notes.txt)" in err
     (tmp_path / "file").write_text("precious")
     code, _, err = maskwright_command("convert-weights", old, "--out", tmp_path / "file", "--overwrite")
     assert code == 1
@@ -245,13 +245,13 @@ def test_torch_folder_is_replaced_only_with_overwrite(maskwright_command, tmp_pa
     (tmp_path / "torch/notes.txt").write_text("precious")
     code, _, err = maskwright_command(*arguments, "--overwrite")
     assert code == 1
-    assert "does not hold a network of segmentation_models_pytorch (it has notes.txt)" in err
+    assert "does not contain a network of segmentation_models_pytorch (it has notes.txt)" in err
     (tmp_path / "torch/notes.txt").unlink()
     assert maskwright_command(*arguments)[0] == 0
     (tmp_path / "torch/notes.txt").write_text("precious")
     code, _, err = maskwright_command(*arguments)
     assert code == 1
-    assert "torch: holds a network of segmentation_models_pytorch; add --overwrite" in err
+    assert "torch: contains a network of segmentation_models_pytorch; add --overwrite" in err
     assert maskwright_command(*arguments, "--overwrite")[0] == 0
     assert (tmp_path / "torch/notes.txt").read_text() == "precious"
 
@@ -268,7 +268,7 @@ def test_exported_run_predicts_the_same(maskwright_command, trained, drawn, tmp_
         assert np.mean(mask != trained.predict(image)) < 1e-3
     code, _, err = maskwright_command("export", trained.folder, "--out", tmp_path / "engine")
     assert code == 1
-    assert "engine: holds an engine; add --overwrite" in err
+    assert "engine: contains an engine; add --overwrite" in err
 
 
 def test_backbones_lists_parameters_and_weights(maskwright_command):

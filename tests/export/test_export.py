@@ -193,7 +193,7 @@ def test_engine_with_another_score_is_refused(run, tmp_path):
 
 def test_engine_is_replaced_only_with_overwrite(run, engines, tmp_path):
     folder = shutil.copytree(engines("onnx"), tmp_path / "engine")
-    with pytest.raises(OutputExists, match=r"engine: holds an engine; add --overwrite"):
+    with pytest.raises(OutputExists, match=r"engine: contains an engine; add --overwrite"):
         export_run(run, folder)
     export_run(run, folder, overwrite=True)
     assert sorted(path.name for path in folder.iterdir()) == ["bundle.json", "engine.json", "model.bin", "model.xml"]
@@ -201,7 +201,7 @@ def test_engine_is_replaced_only_with_overwrite(run, engines, tmp_path):
 
 
 def test_folder_with_other_files_is_refused(run):
-    with pytest.raises(OutputNotEmpty, match=r"run: .* does not hold an engine \(it has bundle\.json, "):
+    with pytest.raises(OutputNotEmpty, match=r"run: .* does not contain an engine \(it has bundle\.json, "):
         export_run(run, run, overwrite=True)
     with pytest.raises(OutputNotEmpty, match=r"recipe\.yaml: .*a file of that name"):
         export_run(run, run / "recipe.yaml")

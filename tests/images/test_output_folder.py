@@ -18,7 +18,7 @@ def test_a_missing_folder_and_one_with_hidden_files_only_may_be_used(tmp_path, o
 
 def test_earlier_results_are_replaced_only_with_overwrite(tmp_path):
     (tmp_path / "recipe.yaml").touch()
-    with pytest.raises(OutputExists, match="holds a run; add --overwrite"):
+    with pytest.raises(OutputExists, match="contains a run; add --overwrite"):
         check(tmp_path)
     check(tmp_path, overwrite=True)
 

@@ -141,7 +141,7 @@ def test_a_folder_is_new_empty_or_an_ensemble_to_overwrite(members, tmp_path):
     check_ensemble_folder(out, overwrite=False)
     write_ensemble(out, folders)
     check_ensemble_folder(out, overwrite=True)
-    with pytest.raises(OutputExists, match=r"both: holds an ensemble; .*--overwrite"):
+    with pytest.raises(OutputExists, match=r"both: contains an ensemble; .*--overwrite"):
         check_ensemble_folder(out, overwrite=False)
     (out / "notes.txt").touch()
     with pytest.raises(OutputNotEmpty, match=r"both: .*notes\.txt"):

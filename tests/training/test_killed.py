@@ -117,7 +117,7 @@ def test_a_stopped_run_has_all_results_and_the_same_command_resumes_it(options, 
         assert run.read_facts().stopped_by == "interrupt"
     code, _, err = maskwright_command(*options[:-1], "7", "--out", run.folder)
     assert code == 1
-    assert "holds a run; add --resume" in err
+    assert "contains a run; add --resume" in err
 
 
 def test_a_run_is_not_resumed_with_other_settings(options, tmp_path, maskwright_command):

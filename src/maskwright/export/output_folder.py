@@ -20,7 +20,7 @@ _WRITTEN: Final = (
 class OutputHoldsOtherFiles(OutputNotEmpty):
     """An output folder with files that no export wrote and that would be deleted if the folder were replaced."""
 
-    text = "{folder}: has {found}, which would be deleted; expected {kind} only. Move the files, or name a new folder."
+    text = "{folder}: contains {found}, which would be deleted; expected only {kind}. Move them, or name a new folder."
 
 
 def check_engine_folder(folder: Path, *, overwrite: bool) -> None:

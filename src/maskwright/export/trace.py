@@ -13,8 +13,8 @@ class NeedsTensorFlow(InputError):
     """An attempt to export while Keras runs on a backend other than TensorFlow."""
 
     text = (
-        "Keras runs on {found}; exports need TensorFlow. Set KERAS_BACKEND=tensorflow and run the command again. "
-        "TensorFlow loads runs of every backend."
+        "Keras runs on {found}, but export requires TensorFlow. Set KERAS_BACKEND=tensorflow and run the command again."
+        " TensorFlow loads runs of every backend."
     )
 
 

@@ -32,7 +32,7 @@ BOUNDS: Final[Mapping[EnginePrecision, ExportBounds]] = {
 class UnscoredRun(InputError):
     """A run without the validation pairs or scores required for the verification of an engine."""
 
-    text = "{run}: found no {missing}: {cause}. Expected it for the verification of the engine. {remedy}."
+    text = "{run}: found no {missing}: {cause}. It is required for the verification of the engine. {remedy}."
 
 
 class EngineDisagrees(InputError):
@@ -159,9 +159,9 @@ def require_score(run: Run) -> float | None:
 def _unscored(run: Run) -> tuple[str, str]:
     """Return the reason why a run has no score and the remedy."""
     if not run.recipe.is_file():
-        return "the network was converted, not trained here", "Use the run itself: predict takes it"
+        return "the network was converted, not trained here", "Use the run itself for prediction"
     try:
         check_unfinished(run)
     except NothingToResume as error:
         return str(error.fields["found"]), "Train again"
-    return "the training is not complete", f"Resume it with: maskwright train --resume --out {run.folder}"
+    return "training is not complete", f"Resume it with: maskwright train --resume --out {run.folder}"

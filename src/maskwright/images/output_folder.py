@@ -12,13 +12,13 @@ _MAX_NAMES: Final = 5  # maximum number of files listed in an error
 class OutputExists(InputError):
     """An output folder that already contains results of the same kind."""
 
-    text = "{folder}: holds {kind}; {options}, or name another folder."
+    text = "{folder}: contains {kind}; {options}, or name another folder."
 
 
 class OutputNotEmpty(InputError):
     """An output folder that is a file or contains files that the command did not write."""
 
-    text = "{folder}: is not empty and does not hold {kind} (it has {found}); name a new folder, nothing was changed."
+    text = "{folder}: is not empty and does not contain {kind} (it has {found}); nothing was changed. Use a new folder."
 
 
 def check_output_folder(

@@ -29,7 +29,7 @@ _SUFFIXES: Final[dict[OutputKind, str]] = {"ids": ".png", "probabilities": ".tif
 class OutputsExist(InputError):
     """An output folder that contains files not written by this job."""
 
-    text = "{folder}: {found}; name another folder, or add --overwrite to replace them."
+    text = "{folder}: contains {found}; name another folder, or add --overwrite to replace them."
 
 
 class OutputIsInput(InputError):
@@ -204,7 +204,7 @@ def _claim(out: Path, job: PredictionJob, targets: Sequence[tuple[Path, Path]], 
         return CompletedFiles.read_or_start(out, digest)
     existing = sum(result.exists() for _, target in targets for result in job.result_files(target))
     if existing and not overwrite:
-        found = "holds results of another network or settings" if earlier else f"holds {existing} files of these names"
+        found = "results of another network or other settings" if earlier else f"{existing} files of these names"
         raise OutputsExist(folder=out, found=found)
     completed = CompletedFiles.start(out, digest)
     write_json(manifest, key)

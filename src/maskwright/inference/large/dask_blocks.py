@@ -27,21 +27,21 @@ class WorkersGone(InputError):
 
     text = (
         "{scheduler}: no worker has been connected for {seconds:g} s. Finished blocks are kept: start workers with "
-        "dask worker {scheduler}, and give the same command again."
+        "dask worker {scheduler}, and run the same command again."
     )
 
 
 class SchedulerGone(InputError):
     """A scheduler to which the connection was lost."""
 
-    text = "{scheduler}: lost the connection to the scheduler. Finished blocks are kept: give the same command again."
+    text = "{scheduler}: lost the connection to the scheduler. Finished blocks are kept: run the same command again."
 
 
 class BlockEndsWorkers(InputError):
     """A block during whose prediction several workers terminated."""
 
     text = (
-        "The block at row {row}, column {column}: {found} workers ended while they predicted it, the last of them "
+        "The block at row {row}, column {column}: {found} workers terminated while they predicted it, the last of them "
         "{worker}; see their logs. If they ran out of memory, start fewer on each machine."
     )
 
@@ -49,7 +49,7 @@ class BlockEndsWorkers(InputError):
 class WorkerUnfit(InputError):
     """A worker on which this package is missing or has another version."""
 
-    text = "{scheduler}: a worker cannot predict ({found}); install the packages of this machine on all: {expected}."
+    text = "{scheduler}: a worker cannot predict ({found}); install the same packages on all machines: {expected}."
 
 
 @final

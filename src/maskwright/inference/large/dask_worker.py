@@ -31,13 +31,13 @@ _OPENING: Final = Lock()  # the threads of a worker share one engine
 class WorkerCannotRead(InputError):
     """A worker that cannot open or read the engine or the image."""
 
-    text = "Worker {worker} cannot read the engine or the image; each needs both, by the same paths as here. {found}"
+    text = "Worker {worker} cannot read the engine or the image; both must have the same paths on all machines. {found}"
 
 
 class WorkerFilesDiffer(InputError):
     """A worker on which the path of the engine or the image leads to a different file."""
 
-    text = "Worker {worker} has {found}, but {expected} is expected; give all machines the same files."
+    text = "Worker {worker} has {found}, but {expected} is expected; use the same files on all machines."
 
 
 class BlockTask(NamedTuple):

@@ -36,7 +36,7 @@ class UnknownResult(InputError):
 class ForeignFolder(InputError):
     """A folder with the name of a result that this command did not write and therefore never removes."""
 
-    text = "{file}: is a folder that this command did not write, and is kept; name another file, or remove it."
+    text = "{file}: is a folder that this command did not write and therefore keeps; name another file, or remove it."
 
 
 class ResultKey(JsonRecord):

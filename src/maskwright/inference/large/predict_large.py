@@ -214,7 +214,7 @@ def _choose_layout(job: LargePredictionJob, windows: WindowPredictor, report: Ca
     if len(layout.blocks()) > 1:
         source = "as given" if job.margin is not None else "measured on this image"
         widest = job.margin is None and layout.margin >= max_margin(bundle)
-        remark = "; the widest, though the network's receptive field may be larger" if widest else ""
+        remark = " (the largest possible; the receptive field of the network may be larger)" if widest else ""
         report(f"Margin: {layout.margin} pixels, {source}{remark}.")
         if bundle.fill_holes or bundle.min_component_sizes:
             report("Holes and small components are kept, since windows do not show whole components.")

@@ -11,7 +11,7 @@ from maskwright.images.file_lock import locked
 class BeingPredicted(InputError):
     """A result that another process is writing."""
 
-    text = "{out}: another process is predicting into it; wait until it ends, or name another file."
+    text = "{out}: another process is writing this result; wait until it has finished, or name another file."
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def result_lock(out: Path, *, report: Callable[[str], None] = lambda line: None)
     """
 
     def unsupported(reason: str) -> None:
-        report(f"{out}: cannot be locked ({reason}); make sure that no other process predicts into it.")
+        report(f"{out}: cannot be locked ({reason}); make sure that no other process writes it.")
 
     with locked(out.with_name(f".{out.name}.lock"), busy=BeingPredicted(out=out), unsupported=unsupported):
         yield
