@@ -150,7 +150,7 @@ class Patches:
 
         Args:
             first: Index of the first step.
-            size: Function that returns the patch size of a step, see `batch`.
+            size: Function that returns the patch size of a step; see `batch`.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
             pending = [pool.submit(self.batch, step, size(step)) for step in range(first, first + PREFETCHED_BATCHES)]

@@ -19,7 +19,7 @@ def atomic_folder(path: Path, *, is_complete: Callable[[Path], bool] = Path.exis
 
     Args:
         path: Folder to write. Missing parents are created, and symbolic links are followed.
-        is_complete: Function that returns whether a folder is a complete result, see `restore_former`.
+        is_complete: Function that returns whether a folder is a complete result; see `restore_former`.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as parent:

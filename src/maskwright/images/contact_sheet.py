@@ -17,7 +17,7 @@ def contact_sheet(images: np.ndarray, masks: np.ndarray, labels: Sequence[Label]
     """Return a sheet, (height, width, 3) uint8, of images next to their mask overlays, with ``columns`` pairs in a row.
 
     Args:
-        images: Images for display, (n, h, w, 3) uint8, see `to_display`.
+        images: Images for display, (n, h, w, 3) uint8; see `to_display`.
         masks: Masks (n, h, w) of indices into ``labels`` or ``IGNORED``.
         labels: Labels that the mask indices refer to; background is not drawn.
         columns: Number of pairs in a row, at least 1; the sheet is narrower if there are fewer pairs.

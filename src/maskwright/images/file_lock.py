@@ -27,7 +27,7 @@ def locked(
 
     Args:
         file: Path of the lock file; missing parent folders are created.
-        busy: Error that is raised if another process holds the lock; None: wait for that process.
+        busy: Error that is raised if another process holds the lock; if None, wait for that process.
         unsupported: Function called with the reason (str) if the file system does not support locks; the block then
             runs without a lock.
 

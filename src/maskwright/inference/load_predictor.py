@@ -14,7 +14,7 @@ def load_predictor(folder: str | Path, *, threads: int | None = None) -> Predict
 
     Args:
         folder: Folder of a run, an exported engine or an ensemble.
-        threads: Maximum number of threads, see `open_engine`; an ensemble opens its engines later and uses all
+        threads: Maximum number of threads (see `open_engine`); an ensemble opens its engines later and uses all
             processors.
 
     Raises:

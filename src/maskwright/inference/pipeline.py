@@ -109,7 +109,7 @@ def predictions(
         files: Numbered image files; missing files are yielded as failed images.
         probabilities: Whether to return probabilities also for images predicted in blocks, which requires memory for
             the probabilities of a whole image.
-        margin: Margin in pixels, see `maskwright.inference.predict_image.predict_probabilities`.
+        margin: Margin in pixels; see `maskwright.inference.predict_image.predict_probabilities`.
     """
     if isinstance(engine, Ensemble):
         for portion in _portions(engine.bundle, files):

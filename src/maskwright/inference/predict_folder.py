@@ -54,7 +54,7 @@ class PredictionJob:
     output: OutputKind = "ids"
     overlay: bool = False
     margin: int | None = None
-    """Margin of blocks in pixels, see `maskwright.inference.predict_image.predict_probabilities`."""
+    """Margin of blocks in pixels; see `maskwright.inference.predict_image.predict_probabilities`."""
 
     def key(self) -> dict[str, object]:
         """Return all settings that, together with the image, determine a result."""

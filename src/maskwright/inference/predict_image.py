@@ -27,7 +27,7 @@ def predict_probabilities(
         engine: Engine, or ensemble whose networks' probabilities are averaged.
         image: Pixels (h, w, c) as read from a file.
         margin: Width in pixels added to each side of a block, rounded up to the multiple of the network; measured by
-            default, see `maskwright.inference.tiling.margin.choose_layout`.
+            default; see `maskwright.inference.tiling.margin.choose_layout`.
         file: Path of the image, for error messages.
 
     Raises:

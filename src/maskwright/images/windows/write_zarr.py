@@ -37,7 +37,7 @@ def write_zarr(
 
     Args:
         path: Folder to write; an existing folder is replaced.
-        tiles: Tiles of the image, row by row from the top left, see `write_tiff`.
+        tiles: Tiles of the image, row by row from the top left; see `write_tiff`.
         height: Height in pixels.
         width: Width in pixels.
         bands: Number of bands.

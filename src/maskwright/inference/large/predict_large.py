@@ -43,7 +43,7 @@ class LargePredictionJob:
     image: Path
     output: OutputKind = "ids"
     margin: int | None = None
-    """Width in pixels added to a window on each side, rounded up to the multiple of the network; None: measured."""
+    """Width in pixels added to a window on each side, rounded up to the multiple of the network; measured if None."""
     polygons: Path | None = None
     """Path of a GeoJSON file for the class outlines, which requires a TIFF of ids as the result."""
 

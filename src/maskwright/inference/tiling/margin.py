@@ -62,8 +62,8 @@ def choose_layout(predictor: WindowPredictor, margin: int | None = None) -> Layo
 
     Args:
         predictor: Predictor of windows, with the image and the engine.
-        margin: Width in pixels added to each side of a block, rounded up to the multiple of the network; None:
-            measured.
+        margin: Width in pixels added to each side of a block, rounded up to the multiple of the network; measured if
+            None.
 
     Raises:
         WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
