@@ -36,5 +36,5 @@ def evaluate(
         print_line(f"scores:  {json_file}")
     if evaluation.left_out:
         count_left_out = len(evaluation.left_out)
-        print_file_warning(f"{count_left_out} files without a matching image or mask were not scored.", evaluation.left_out)
+        print_file_warning(f"{count_left_out} files without a matching file were not scored.", evaluation.left_out)
     exit_if_failed(evaluation.failures, total=len(evaluation.images) + len(evaluation.failures))
