@@ -215,7 +215,7 @@ WARNED = {
 
 COLOURED = (
     "error: The data cannot be used for training:\n- 1 image with a different number of channels: found 3 "
-    "(RGB, not gray); expected 1, as in data.channels. Convert or remove this image. In "
+    "(RGB, not gray); expected 1, as in data.channels. Convert or remove this image. Files: "
     "{data}/train/images/{name}.png.\n"
 )
 

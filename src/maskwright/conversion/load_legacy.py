@@ -68,9 +68,7 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
     else:
         load_layers(network, legacy)
     if legacy.has_optimizer:
-        warnings.warn(
-            f"{legacy.path}: the optimizer state is not loaded; training starts with a new one", stacklevel=2
-        )
+        warnings.warn(f"{legacy.path}: the optimizer state is not loaded; training starts with a new one", stacklevel=2)
     return network
 
 

@@ -153,7 +153,9 @@ def test_a_block_that_ends_its_workers_is_an_error(job, engine, out):
         connect(processes.address) as cluster,
     ):
         first, _ = processes.add_worker(), processes.add_worker()
-        with pytest.raises(BlockEndsWorkers, match=r"row \d+, column \d+: 1 workers terminated .* tcp://127\.0\.0\.1:\d+;"):
+        with pytest.raises(
+            BlockEndsWorkers, match=r"row \d+, column \d+: 1 workers terminated .* tcp://127\.0\.0\.1:\d+;"
+        ):
             predict(job, out, cluster, engine, progress=lambda done, total: kill_while_predicting(first, done))
 
 
