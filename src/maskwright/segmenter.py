@@ -42,7 +42,7 @@ ImageInput = str | Path | NDArray[np.generic]
 
 @final
 class Segmenter:
-    """A trained network with everything needed to use it, created by `train` or `load`.
+    """A trained network with everything needed for prediction, created by `train` or `load`.
 
     The inference engine is opened when it is first used.
 
@@ -94,7 +94,7 @@ class Segmenter:
             mask_values: Meaning of each mask value: a class name, ``background`` or ``ignored``. Cannot be combined
                 with ``classes`` or ``ignore``.
             mask_suffix: Suffix of mask file stems after the image's stem, such as ``"_mask"``.
-            time_budget: Time for the whole call, as a number of seconds or text such as ``"20m"``.
+            time_budget: Time budget for the whole call, as a number of seconds or text such as ``"20m"``.
             epochs: Number of epochs, as an alternative to ``time_budget``.
             recipe: Other fields of the recipe, by section, such as ``{"training": {"batch_size": 4}}``.
             augmentation: Function ``augmentation(image=..., mask=...)`` that replaces the augmentation of the recipe,
@@ -145,7 +145,7 @@ class Segmenter:
     ) -> Segmenter:
         """Train with ``recipe`` and write the report; if ``recipe`` is None, resume the run in ``out``.
 
-        The other arguments and the errors are those of `maskwright.training.train.train`.
+        The other arguments and the exceptions are the same as those of `maskwright.training.train.train`.
         """
         from maskwright.training.custom import NO_CUSTOM_PARTS
         from maskwright.training.prepare import check_data
@@ -183,11 +183,12 @@ class Segmenter:
         callback: Callable[[Mapping[str, Any]], None] | None = None,
         reporter: Reporter | None = None,
     ) -> Segmenter:
-        """Resume the interrupted run in ``out`` with its own recipe; see `train` for the other arguments.
+        """Resume the interrupted run in ``out`` with the recipe of the run. The other arguments are described in
+        `train`.
 
         Raises:
             NothingToResume: There is no run in ``out``, or the run is complete.
-            OtherRecipe: The run was started with other functions.
+            OtherRecipe: The run was started with other custom functions.
         """
         from maskwright.training.custom import CustomParts
 
@@ -225,23 +226,24 @@ class Segmenter:
         return segmenter
 
     def predict(self, image: ImageInput) -> NDArray[np.integer]:
-        """Predict the mask (h, w) of an image of any size, with the values of the training masks.
+        """Predict the mask (h, w) for an image of any size, with the values of the training masks.
 
         Args:
             image: Image file, or pixels (h, w) or (h, w, c) of the same dtype as the training images.
 
         Raises:
             ImageFault: The image file cannot be read.
-            WrongPixels, WrongChannels: The dtype or the channels of the image differ from those of the training images.
+            WrongPixels, WrongChannels: The dtype or the number of channels of the image differs from that of the
+                training images.
         """
         pixels, name = _pixels(image)
         return self.engine.bundle.values(predict_indices(self.engine, pixels, file=name))
 
     def predict_probabilities(self, image: ImageInput) -> NDArray[np.float32]:
-        """Predict the probabilities (h, w, classes), in [0, 1], of an image of any size.
+        """Predict the probabilities (h, w, classes), in [0, 1], for an image of any size.
 
-        With a single class, the probabilities have one channel. The arguments and the errors are those of
-        `predict`.
+        With a single class, the probabilities have one channel. The arguments and the exceptions are the same as those
+        of `predict`.
         """
         pixels, name = _pixels(image)
         return predict_probabilities(self.engine, pixels, file=name)
@@ -257,7 +259,7 @@ class Segmenter:
         overwrite: bool = False,
         done: Callable[[int, int, FileResult], None] = lambda number, total, result: None,
     ) -> list[FileResult]:
-        """Predict the masks of image files, folders and glob patterns, and write them to the folder ``out``.
+        """Predict masks for image files, folders and glob patterns, and write the masks to the folder ``out``.
 
         The arguments are described in `maskwright.inference.predict_folder.predict_files`.
         """
@@ -278,23 +280,21 @@ class Segmenter:
         progress: Callable[[int, int], None] = lambda done, total: None,
         report: Callable[[str], None] = lambda line: None,
     ) -> LargePredictionResult:
-        """Predict an image of any size in overlapping windows, and write the mask to a TIFF or Zarr file.
+        """Predict the mask for an image of any size in overlapping windows, and write it to a TIFF or Zarr file.
 
-        An interrupted prediction is resumed by repeating the call. The errors are those of
+        An interrupted prediction is resumed by repeating the call. The exceptions are the same as those of
         `maskwright.inference.large.predict_large.predict_large`.
 
         Args:
             image: Image file: TIFF, GeoTIFF, Zarr, NumPy ``.npy`` or any other supported format.
             out: File or folder to write, with the suffix .tif, .tiff or .zarr.
             output: ``"ids"`` for mask values, or ``"probabilities"`` for one float32 band per class.
-            margin: Width in pixels of the margin added to each side of a window. If absent, it is measured on the
-                image.
-            polygons: GeoJSON file to which the outlines of the classes are written.
-            overwrite: Whether to replace the result of another image, engine or setting.
-            cluster: Dask workers that predict the windows, see `maskwright.inference.large.dask_cluster`. If absent,
-                this process predicts them.
-            progress: Function called with the number of finished blocks and the total.
-            report: Function called with each message (str) for the user.
+            margin: Width in pixels of the margin added to each side of a window. If absent, the margin is measured on
+            the image. polygons: GeoJSON file to which the outlines of the classes are written. overwrite: Whether to
+            replace the result of another image, engine or setting. cluster: Dask workers that predict masks for the
+            windows, see `maskwright.inference.large.dask_cluster`. If absent, the masks are predicted in this process.
+            progress: Function called with the number of finished blocks and the total. report: Function called with
+            each message (str) for the user.
         """
         from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
 
@@ -314,9 +314,9 @@ class Segmenter:
         mask_suffix: str | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Evaluation:
-        """Score the predictions for a folder of images against their masks.
+        """Score the predicted masks for a folder of images against the ground truth masks.
 
-        The masks must have the same values as the training masks.
+        The ground truth masks must have the same values as the training masks.
 
         Args:
             images: Folder of images.
@@ -384,7 +384,7 @@ def _training_masks(folder: Path, bundle: Bundle) -> tuple[Mapping[Any, str], st
 
 
 def _pixels(image: ImageInput) -> tuple[NDArray[np.generic], str]:
-    """Return the pixels (h, w, c) of an image, and the image's name for error messages."""
+    """Return the pixels (h, w, c) of an image, and the name of the image for error messages."""
     if not isinstance(image, np.ndarray):
         return read_image(image), str(image)
     if image.ndim not in (2, 3) or not image.size:

@@ -89,7 +89,8 @@ def options(
 
 
 def main() -> None:
-    """Run a command; print user errors as one message on standard error, and exit with the corresponding exit code."""
+    """Run a command; print each user error as one message on standard error, and exit with the corresponding exit
+    code."""
     reset()
     try:
         app()

@@ -13,12 +13,12 @@ import typer
 
 from maskwright.errors import InputError
 
-if TYPE_CHECKING:  # Rich is imported when a command prints, which keeps --help fast
+if TYPE_CHECKING:  # Rich is imported only when a command prints, so that --help is fast
     from rich.console import Console, RenderableType
     from rich.progress import Progress
 
 PROGRESS_LINE_SECONDS: Final = 30.0
-"""Shortest time between two progress lines in a log."""
+"""Shortest time between two progress lines in a log, in seconds."""
 _LOG_WIDTH: Final = 100
 """Width, in characters, of a table that is printed to a file or a pipe."""
 
@@ -28,7 +28,7 @@ class ExitCode(IntEnum):
 
     SUCCESS = 0
     FAILURE = 1
-    """An error occurred, or some of the files failed."""
+    """An error occurred, or some of the files could not be processed."""
     USAGE = 2
     """An option is unknown, missing or cannot be combined with another."""
     INTERRUPTED = 130
@@ -98,7 +98,7 @@ def print_warning(text: str) -> None:
 
 
 def print_note(text: str) -> None:
-    """Print a note."""
+    """Print a note for the user."""
     print_line(f"note: {text}")
 
 
@@ -176,13 +176,13 @@ def interruptible(remedy: str = "Finished files are kept. Run the same command a
 
 
 def exit_interrupted(remedy: str) -> NoReturn:
-    """Print that the command was interrupted and how to continue, and exit with code 130."""
+    """Print that the command was interrupted, print how to continue, and exit with code 130."""
     sys.stderr.write(f"Interrupted. {remedy}\n")
     raise typer.Exit(ExitCode.INTERRUPTED) from None
 
 
 def exit_if_failed(failures: Sequence[InputError], *, total: int) -> None:
-    """If any files failed, print an error for each of them and exit with code 1."""
+    """If any files could not be processed, print an error for each of these files and exit with code 1."""
     if failures:
         for failure in failures:
             print_error(str(failure))
@@ -191,7 +191,7 @@ def exit_if_failed(failures: Sequence[InputError], *, total: int) -> None:
 
 
 def load_framework_for(folder: Path) -> None:
-    """Load Keras unless ``folder`` contains an engine that does not need it."""
+    """Import Keras unless ``folder`` contains an engine that does not need Keras."""
     from maskwright.inference.load_predictor import loads_framework
 
     if loads_framework(folder):

@@ -49,7 +49,7 @@ def ensemble(
 
 
 def _tune_ensemble(members: list[Path], out: Path, *, seconds: float | None) -> bool:
-    """Create and tune the ensemble and return True, or return False if its held-out images are not known."""
+    """Create and tune the ensemble; return False if the images held out for its networks are not known."""
     from maskwright.framework import load_keras
     from maskwright.tune.held_out import networks_of_runs
     from maskwright.tune.tune import tune_ensemble

@@ -112,7 +112,7 @@ def parse_classes(classes: str | None) -> int | tuple[str, ...] | None:
 
 
 def parse_mask_values(mask_values: str | None) -> dict[int | str, str] | None:
-    """Parse ``--mask-values`` into the class name of each mask value."""
+    """Convert ``--mask-values`` to a mapping from mask value to class name."""
     if mask_values is None:
         return None
     from maskwright.data.mask_values import parse_mask_values as parse
@@ -121,7 +121,7 @@ def parse_mask_values(mask_values: str | None) -> dict[int | str, str] | None:
 
 
 def parse_time_budget(duration: str | None) -> float | None:
-    """Parse ``--time-budget`` into seconds."""
+    """Convert ``--time-budget`` to a number of seconds."""
     if duration is None:
         return None
     from maskwright.training.recipe_text import seconds_in
@@ -130,7 +130,7 @@ def parse_time_budget(duration: str | None) -> float | None:
 
 
 def split_names(classes: str | None) -> tuple[str, ...] | None:
-    """Split comma-separated class names."""
+    """Split a comma-separated list of class names."""
     return None if classes is None else tuple(name.strip() for name in classes.split(","))
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from maskwright.inference.large.predict_large import LargePredictionResult
 
 _RASTER_SUFFIXES: Final = {".tif", ".tiff", ".zarr"}
-"""Suffixes of ``--out`` for a single output file; a path with any other suffix is a folder."""
+"""Suffixes of ``--out`` for a single output file; a path with any other suffix denotes a folder."""
 
 
 def predict(
@@ -143,7 +143,7 @@ def _check_folder_options(out: Path, large: Mapping[str, object]) -> None:
 
 @contextmanager
 def _cluster(workers: int | None, dask: str | None) -> Iterator["Cluster | None"]:
-    """Yield the requested Dask workers, or None if this process predicts all windows."""
+    """Yield the requested Dask workers, or None if masks for all windows are predicted in this process."""
     if workers is None and dask is None:
         yield None
         return
@@ -155,7 +155,8 @@ def _cluster(workers: int | None, dask: str | None) -> Iterator["Cluster | None"
 
 
 def _print_large(result: "LargePredictionResult", image: str, polygons: Path | None) -> None:
-    """Print the path of the result and the parts that failed; exit with code 1 if there are any failed parts."""
+    """Print the path of the result and the parts that could not be processed; exit with code 1 if there are any such
+    parts."""
     print_line(f"mask:    {result.written}{' (from before)' if result.already_done else ''}")
     if polygons is not None:
         print_line(f"outlines: {polygons}")

@@ -99,7 +99,7 @@ def print_file_warning(message: str, files: Sequence[Path]) -> None:
 
 
 def _with_files(message: str, files: Sequence[Path], listed_in: Path | None) -> str:
-    """Add the names of up to three files to a message; if there are more files, state where all are listed."""
+    """Add the names of up to three files to a message; if there are more files, state where all files are listed."""
     message = with_file_names(message, files)
     if len(files) <= MAX_NAMED_FILES or is_verbose():
         return message

@@ -45,7 +45,7 @@ def series_table(summary: SeriesSummary, *, folds: bool) -> Table:
 
 
 def tuning_table(result: TuningResult) -> Table:
-    """Return a table of all options that were tried, with their scores and gains, and whether they are on."""
+    """Return a table of all options that were tried, with their scores, their gains and whether they are enabled."""
     subset = f" of {result.held_out_images}" if result.used_images < result.held_out_images else ""
     table = _table(f"Tuned on {result.used_images}{subset} held-out images")
     table.add_column("option")
@@ -90,7 +90,7 @@ def plan_table(plan: Plan) -> Table:
 
 
 def decisions_table(decisions: Sequence[Decision]) -> Table:
-    """Return a table with one row for each recipe field that was chosen or given, below the name of its section."""
+    """Return a table of the recipe fields that were chosen or given, grouped by section."""
     sections: dict[str, list[Decision]] = {}
     for decision in decisions:
         sections.setdefault(decision.field.partition(".")[0], []).append(decision)

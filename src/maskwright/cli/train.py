@@ -182,7 +182,7 @@ def train_run(
             trained = Segmenter.train_recipe(
                 recipe, out, overwrite=overwrite, custom=custom, reporter=reporter, started=started, check=check
             )
-    run = Run.open(trained.folder)  # on several devices, each process except the first has its own folder
+    run = Run.open(trained.folder)  # with several processes, each process except the first writes to a temporary folder
     print_line(f"network: {run.network}")
     print_line(f"report:  {run.report}")
     if run.read_facts().stopped_by == "interrupt":
@@ -273,7 +273,7 @@ def _preset_fields(name: str, data: Path, out: Path, *, explain: bool) -> Mappin
     from maskwright.training.folds_and_seeds import MASKS_FOLDER, check_series_folder
 
     decoded = out / MASKS_FOLDER
-    if explain:  # nothing must be written to --out
+    if explain:  # nothing may be written to --out
         temporary = tempfile.mkdtemp()
         atexit.register(shutil.rmtree, temporary, ignore_errors=True)
         decoded = Path(temporary, MASKS_FOLDER)

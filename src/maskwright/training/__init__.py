@@ -1,1 +1,1 @@
-"""Batches to a run: recipe, loop, checkpoints."""
+"""Training of a network: recipe, plan, training loop, checkpoints and the files of a run."""

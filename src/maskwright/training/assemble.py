@@ -36,7 +36,7 @@ def prepare_data(
 ) -> tuple[Prepared, CheckReport]:
     """Prepare the data, with the normalisation of the encoder if the recipe requests it.
 
-    The arguments and the errors are those of `prepare`.
+    The arguments and the exceptions are the same as those of `prepare`.
     """
     prepared, report = prepare(recipe, progress=progress, check=check)
     if prepared.recipe.data.normalisation == "encoder":
@@ -108,7 +108,7 @@ def build_patches(prepared: Prepared, custom: CustomParts) -> Patches:
 
 
 def validation_set(prepared: Prepared) -> ValidationSet:
-    """Return the validation pairs with the sizes of the images as the network receives them."""
+    """Return the validation pairs and the sizes of their images after resizing for the network."""
     sizes = [padded_size(prepared.bundle, size) for size in prepared.validation_sizes]
     return ValidationSet(prepared.validation, sizes, prepared.mask_values)
 
@@ -129,8 +129,8 @@ def plan_of(
         prepared: Prepared data and recipe.
         networks: Networks used in training.
         patches: Batches of training patches.
-        report: Result of the data check; None if the run is resumed.
-        warnings_file: File that lists the warnings of ``report``, if it was written.
+        report: Result of the data check; None for a resumed run.
+        warnings_file: File that lists the warnings of ``report``; None if no such file was written.
     """
     training = prepared.recipe.training
     cost = estimate_cost(

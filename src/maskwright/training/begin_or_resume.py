@@ -24,7 +24,7 @@ class NothingToResume(InputError):
 
 
 class OtherRecipe(InputError):
-    """A run that cannot be resumed because it has other settings or custom parts."""
+    """A run that cannot be resumed because its settings or custom parts differ from the given ones."""
 
     text = "{folder}: cannot resume with other settings ({found}); leave them out, or start a run in another folder."
 
@@ -37,7 +37,7 @@ def is_resumed(run: Run, recipe: Recipe, *, overwrite: bool = False) -> bool:
 
     Args:
         run: Run to check, which may not exist yet.
-        recipe: Recipe as given to the command.
+        recipe: Recipe as given by the user.
         overwrite: Whether an existing run may be replaced.
 
     Raises:
@@ -72,11 +72,11 @@ def check_unfinished(run: Run) -> None:
 
 
 def check_same_settings(out: Path, settings: Mapping[str, Any]) -> None:
-    """Check that settings given with ``--resume`` are those of the run.
+    """Check that settings given with ``--resume`` agree with those of the run.
 
     The settings are accepted if they are exactly those with which the run was requested. Otherwise each setting must
-    equal its value in the complete recipe, except for a null that was also requested for the run and has been replaced
-    by a planned value.
+    equal its value in the complete recipe, unless the value is null, was also null when the run was requested, and has
+    been replaced by a planned value.
 
     Args:
         out: Folder of the run.
@@ -119,7 +119,7 @@ def check_same_custom_parts(folder: Path, recipe: Recipe, custom: "CustomParts")
     """Check that a run is resumed with the custom parts that are named in its recipe.
 
     Raises:
-        OtherRecipe: A custom part differs, is missing or was not used before.
+        OtherRecipe: A custom part differs from the one in the recipe, is missing, or was not used before.
     """
     for part, recorded in recipe.custom_parts.items():
         given = custom.name(part)

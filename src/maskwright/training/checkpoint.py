@@ -39,7 +39,7 @@ class RestoredCheckpoint(NamedTuple):
     state: dict[str, Any]
     file: Path
     damaged: Path | None
-    """Newer checkpoint that is damaged; None if there is none."""
+    """Damaged newer checkpoint, which was not used; None if the newest checkpoint was used."""
     average: dict[str, NDArray[Any]]
     """Arrays from `WeightAverage.to_arrays`."""
 
@@ -140,7 +140,7 @@ def _write(file: Path, network: keras.Model, state: Mapping[str, Any], average: 
 
 
 def _has_valid_digest(file: Path) -> bool:
-    """Return whether the file ends with the digest of the preceding bytes."""
+    """Return whether a file ends with the digest of the bytes before the digest."""
     digest, left = hashlib.new(_DIGEST), file.stat().st_size - _DIGEST_BYTES
     with file.open("rb") as stored:
         while left > 0:

@@ -11,22 +11,22 @@ import numpy as np
 from maskwright.rewrite.graph import Shape, layer_shapes
 
 _BENCHMARK_SIDE: Final = 1536
-_STEP_EFFICIENCY: Final = 0.6  # speed of a training step relative to a large matrix product
-_FORWARD_AND_BACKWARD: Final = 3  # relative cost, since the backward pass takes twice as long as the forward pass
+_STEP_EFFICIENCY: Final = 0.6  # speed of a training step relative to that of a large matrix product
+_FORWARD_AND_BACKWARD: Final = 3  # relative to the forward pass; the backward pass takes twice as long
 _COPIES_OF_WEIGHTS: Final = 4  # float32 weights, gradients and at most two optimizer variables per weight
 _FRAMEWORK_BYTES: Final = 1.0e9
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimated cost of a training step, and number of parameters."""
+    """Estimated time and memory of a training step, and number of parameters of the network."""
 
     parameters: int
     multiply_adds: int
-    """Number of multiply-adds in the forward pass of a batch."""
+    """Number of multiply-add operations in the forward pass of a batch."""
     step_seconds: float
     memory_bytes: float
-    """Peak memory of the whole process."""
+    """Peak memory of the whole process, in bytes."""
 
 
 def estimate_cost(network: keras.Model, *, patch: tuple[int, int], batch_size: int, cache_bytes: int) -> Cost:

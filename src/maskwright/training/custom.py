@@ -35,7 +35,7 @@ class UnusableFile(InputError):
 
 
 class FunctionMissing(InputError):
-    """A recipe that names a custom part, while another part or none is given."""
+    """A recipe that names a custom part that was not given or that differs from the given part."""
 
     text = "{field}: the recipe requires {expected}, but {found} was given; name the required file with --python."
 
@@ -47,7 +47,7 @@ class WrongNetwork(InputError):
 
 
 class NoEncoder(InputError):
-    """An encoder option in combination with a custom network."""
+    """An encoder option that was set in combination with a custom network."""
 
     text = "{field}: found {found} with a custom network, which has no known encoder; leave it out."
 
@@ -80,11 +80,11 @@ class CustomParts:
         return self.names.get(part) or getattr(given, "__qualname__", type(given).__name__)
 
     def batch_augmentation(self) -> Augmentation | None:
-        """Return the custom augmentation as a function of batches, or None if none is given."""
+        """Return the custom augmentation as a function that augments batches, or None if no augmentation is given."""
         return None if self.augmentation is None else CallableAugmentation(self.augmentation)
 
     def loss_object(self) -> "CustomLoss | None":
-        """Return the custom loss as a Keras loss, or None if none is given."""
+        """Return the custom loss as a Keras loss, or None if no loss is given."""
         return None if self.loss is None else CustomLoss(self.loss)
 
     def build_network(self, bundle: Bundle) -> keras.Model:

@@ -8,7 +8,8 @@ from maskwright.images.write import write_text
 
 
 def write_data_warnings(file: Path, warnings: Sequence[Problem]) -> None:
-    """Write every warning and the files it concerns to a text file; without warnings, no file is written."""
+    """Write all warnings and the files that they concern to a text file. If there are no warnings, no file is
+    written."""
     if warnings:
         write_text(file, "\n".join(_described(warning) for warning in warnings))
 

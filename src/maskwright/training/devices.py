@@ -47,7 +47,7 @@ class BatchShard:
 
 
 def process_shard() -> BatchShard:
-    """Return the shard of this process, which is specified by environment variables of Keras."""
+    """Return the shard that is computed by this process, as specified by environment variables of Keras."""
     count = int(os.environ.get(_PROCESSES, "1"))
     return BatchShard(int(os.environ.get(_PROCESS, "0")), count) if count > 1 else BatchShard()
 
@@ -102,7 +102,8 @@ def on_one_device() -> Iterator[None]:
 
 
 def _folder_of_process(out: Path, shard: BatchShard) -> Path:
-    """Return ``out`` for the first process, and for others a temporary copy made before any process writes."""
+    """Return ``out`` for the first process; for other processes, return a copy that is made before any process
+    writes."""
     from jax.experimental.multihost_utils import sync_global_devices
 
     if shard.index:

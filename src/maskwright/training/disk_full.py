@@ -9,7 +9,7 @@ from typing import final
 from maskwright.images.disk_full import is_disk_full, naming_full_disk
 
 WriteFile = Callable[[Path, Callable[[], None]], bool]
-"""Function that is given a file and a function that writes it, and returns whether there was enough disk space."""
+"""Function that writes a file by the given function, and returns whether there was enough disk space."""
 
 
 def write_or_raise(file: Path, write: Callable[[], None]) -> bool:
@@ -29,7 +29,7 @@ def write_or_raise(file: Path, write: Callable[[], None]) -> bool:
 
 @final
 class WriteOrWarn:
-    """Write files that can also be written later, and warn once if the disk is full.
+    """Write files that may be skipped and written later, and report once that the disk is full.
 
     Args:
         report: Function called with the warning (str).

@@ -54,7 +54,7 @@ def find_lr(
     """Train with ``recipe`` at increasing learning rates, and return the loss at each rate. Nothing is written.
 
     Args:
-        recipe: Settings for training. The size of the patches is that of the first step.
+        recipe: Settings for training. All patches have the size that is used in the first training step.
         custom: Functions that replace parts of the recipe.
         steps: Maximum number of steps.
         reading: Function called with the number of pairs read and the total.

@@ -1,4 +1,4 @@
-"""Evaluate a network or an engine on pairs of images and masks, with the same code that predicts files."""
+"""Evaluate a network or an engine on pairs of images and masks, with the code that predicts masks for files."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -30,18 +30,20 @@ class SizesDiffer(InputError):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores over all pixels of a set of images, and of each image; pairs that failed are listed in ``failures``
-    only."""
+    """Scores over all pixels of a set of images, and scores of each image.
+
+    Pairs that could not be scored are listed in ``failures`` only.
+    """
 
     scores: Scores
     images: tuple[ImageScore, ...]
     failures: tuple[InputError, ...] = ()
     left_out: tuple[Path, ...] = ()
-    """Images without a mask and masks without an image."""
+    """Files of images without a mask and of masks without an image."""
 
     @property
     def mean_precision(self) -> float | None:
-        """Score of the TGS salt challenge (see `salt_score`); None unless the labels are a background and one class."""
+        """Score of the TGS salt challenge (see `salt_score`); None except for a background and one class."""
         if not (self.images and self.scores.background and len(self.scores.classes) == 2):
             return None
         true_positives, truth, predicted = np.array([image.pixels.rows() for image in self.images])[..., 1].T
@@ -65,13 +67,17 @@ def evaluate_pairs(
     mask_values: MaskValues,
     on_pair: Callable[[Pair, IdMask | None], None] = lambda pair, indices: None,
 ) -> Evaluation:
-    """Predict all images in batches and compare them with their masks; pairs that cannot be scored are failures.
+    """Predict masks for all images in batches, and compare them with the ground truth.
+
+    Pairs that cannot be scored are listed as failures.
+
 
     Args:
         engine: Predictor to evaluate.
         pairs: Pairs of an image and a mask to score.
         mask_values: Meaning of the mask values.
-        on_pair: Function called with each pair and its predicted label indices (h, w), or None if the pair failed.
+        on_pair: Function called with each pair and its predicted label indices (h, w), or None if the pair could not be
+            scored.
     """
     names = [label.name for label in engine.bundle.labels]
     background = engine.bundle.background

@@ -17,9 +17,9 @@ MIN_LEARNING_RATE: Final = 1e-6
 MAX_LEARNING_RATE: Final = 1.0
 DEFAULT_STEPS: Final = 100
 _SMOOTHING: Final = 0.9  # weight of previous losses in the moving average
-_DIVERGENCE_FACTOR: Final = 4.0  # factor relative to the lowest smoothed loss
-_MIN_POINTS: Final = 3  # needed to suggest a learning rate
-_SKIPPED_FRACTION: Final = 0.1  # start of the curve, where the moving average is noisy
+_DIVERGENCE_FACTOR: Final = 4.0  # the test stops if the smoothed loss exceeds its minimum by this factor
+_MIN_POINTS: Final = 3  # minimum number of points on the curve for a suggestion
+_SKIPPED_FRACTION: Final = 0.1  # part of the curve at its start, where the moving average is noisy
 
 
 class LossDidNotFall(InputError):
@@ -33,7 +33,7 @@ class LossDidNotFall(InputError):
 
 @dataclass(frozen=True)
 class LrCurve:
-    """Loss at each learning rate of a range test, and bias-corrected moving average of the loss."""
+    """Loss at each learning rate of a range test, and the bias-corrected moving average of this loss."""
 
     learning_rates: tuple[float, ...]
     losses: tuple[float, ...]
@@ -41,7 +41,7 @@ class LrCurve:
 
     @property
     def suggested(self) -> float:
-        """Learning rate at the steepest decrease of the smoothed loss over the logarithm of the learning rate.
+        """Learning rate at which the smoothed loss decreases most steeply over the logarithm of the learning rate.
 
         Raises:
             LossDidNotFall: The smoothed loss does not decrease at any learning rate before its minimum.

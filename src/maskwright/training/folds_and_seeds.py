@@ -60,9 +60,9 @@ class SeriesSummary:
         members: Mean IoU of each training run, by name.
         mean: Mean of the mean IoUs of all training runs.
         standard_deviation: Standard deviation of these mean IoUs; None for a single training run.
-        pooled: Mean of ``classes`` without the background. With folds, it is the out-of-fold score of the whole set.
-        classes: IoU of each class over the pixels of all validation images together; None for a class that is absent
-            from both the masks and the predictions.
+        pooled: Mean of the values of ``classes`` without the background. With folds, it is the out-of-fold score of the
+            whole data set. classes: IoU of each class over the pixels of all validation images together; None for a
+            class that is absent from both the masks and the predictions.
     """
 
     members: dict[str, float | None]
@@ -162,7 +162,7 @@ def check_series_folder(out: Path, *, names: Sequence[str] = ()) -> None:
 
     Args:
         out: Folder to check, which may not exist.
-        names: Names of the training runs. If absent, any fold or seed is accepted.
+        names: Accepted names of the training runs. If absent, the names of all folds and seeds are accepted.
 
     Raises:
         OutputNotEmpty: The folder is a file or contains other files.
@@ -197,5 +197,5 @@ def _with_shared_time(recipe: Recipe, number: int, *, tuning: bool) -> Recipe:
 
 
 def _validated(recipe: Recipe) -> Recipe:
-    """Validate a recipe whose fields were changed, and return it; unset fields stay unset."""
+    """Validate a recipe whose fields were changed, and return it. Unset fields remain unset."""
     return Recipe.from_dict(recipe.model_dump(exclude_unset=True), source="each of the training runs")

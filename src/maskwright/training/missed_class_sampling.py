@@ -1,4 +1,4 @@
-"""Place training patches on classes that are missed by the network."""
+"""Oversample classes that are missed by the network when training patches are placed."""
 
 from typing import final
 

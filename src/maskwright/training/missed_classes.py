@@ -6,7 +6,7 @@ from typing import Final
 from maskwright.metrics.scores import Scores
 
 OVERSAMPLED_FRACTION: Final = 0.33
-"""Fraction of the patches placed to contain a random pixel of a missed class, in images that have it."""
+"""Fraction of the patches placed to contain a random pixel of a missed class, in images that contain the class."""
 _MIN_VALIDATIONS: Final = 2
 _MIN_PROGRESS: Final = 0.1  # progress of the run before which no class counts as missed
 
@@ -14,7 +14,7 @@ _MIN_PROGRESS: Final = 0.1  # progress of the run before which no class counts a
 def count_missed_validations(scores: Scores, previous: Mapping[str, int], *, progress: float) -> dict[str, int]:
     """Return the number of consecutive validations without a true positive, for each missed class.
 
-    A class counts as missed if it has pixels in the truth and a recall of 0.
+    A class counts as missed if the ground truth contains pixels of the class and the recall is 0.
 
     Args:
         scores: Scores of the last validation.

@@ -18,7 +18,7 @@ _COEFFICIENTS: Final = (3.4445, -4.7750, 2.0315)
 """Coefficients of the Newton-Schulz iteration (Jordan et al.), with which singular values converge to [0.7, 1.2]."""
 _ITERATIONS: Final = 5
 _MAX_BLOCK_COLUMNS: Final = 64
-_MIN_SIDE: Final = 16  # minimum number of rows and columns; AdamW performs equally well for smaller kernels
+_MIN_SIDE: Final = 16  # rows and columns; AdamW performs equally well for smaller kernels
 _MOMENTUM: Final = 0.95
 _EPSILON: Final = 1e-30  # avoids division by a zero norm
 _ADAMW_RMS: Final = 0.2
@@ -29,7 +29,8 @@ def orthogonalise(matrix: Any, *, scale: Any = 1.0) -> Any:
     """Return approximately ``scale`` times the orthogonal matrix nearest to ``matrix``.
 
     Singular values above about a hundredth of the matrix norm converge to about 1, and smaller ones stay below 1.
-    Blocks of columns (see `block_shape`) are orthogonalised separately, which takes a fraction of the time.
+    Blocks of columns (see `block_shape`) are orthogonalised separately, which takes a fraction of the time needed for
+    the whole matrix.
 
     Args:
         matrix: Matrix (rows, columns) of type float32.
@@ -71,7 +72,7 @@ def iterate_on_gram_matrices(blocks: Any, scale: Any) -> Any:
 
 
 def _orthogonalising_factor(gram: Any, scale: Any) -> Any:
-    """Return factors (n, m, m) that orthogonalise matrices with the Gram matrices ``gram``, times ``scale``."""
+    """Return factors (n, m, m), times ``scale``, that orthogonalise matrices whose Gram matrices are ``gram``."""
     squared_norm = ops.trace(gram, axis1=1, axis2=2)[:, None, None] + _EPSILON  # exceeds every squared singular value
     gram = gram / squared_norm
     (a, b, c), identity = _COEFFICIENTS, ops.eye(ops.shape(gram)[-1])
@@ -147,7 +148,7 @@ class Muon(FusedAdamW):
     Args:
         learning_rate: Learning rate of all variables outside the encoder, as for `FusedAdamW`.
         adamw_variables: Paths of kernels that are updated by AdamW regardless of size, such as those of output layers.
-        options: Other arguments of `FusedAdamW`.
+        options: Other keyword arguments, which are passed to `FusedAdamW`.
     """
 
     def __init__(self, learning_rate: float, *, adamw_variables: Collection[str] = (), **options: Any) -> None:

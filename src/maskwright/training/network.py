@@ -58,7 +58,7 @@ def build_network(
 
     Args:
         recipe: Network section of the recipe.
-        bundle: Bundle with the numbers of input and output channels and the activation.
+        bundle: Bundle that contains the numbers of input and output channels and the activation.
         precision: Precision of the computations in the network.
         training: Whether to add pretrained weights, frozen layers and auxiliary outputs, which only training needs.
 
@@ -114,9 +114,10 @@ def _load_pretrained_weights(encoder: keras.Model, recipe: NetworkRecipe) -> Non
 
 
 def with_encoder_normalisation(recipe: NetworkRecipe, bundle: Bundle) -> Bundle:
-    """Return ``bundle`` with the normalisation of the encoder's pretrained weights, or unchanged without such weights.
+    """Return ``bundle`` with the normalisation of the encoder's pretrained weights, or unchanged if there are no such
+    weights.
 
-    If images do not have three channels, means and standard deviations are averaged or repeated, like the weights of
+    If images do not have three channels, means and standard deviations are averaged or repeated, as are the weights of
     the first layer.
     """
     if recipe.encoder_weights is None:
@@ -201,7 +202,8 @@ def _class_weights(recipe: TrainingRecipe, bundle: Bundle) -> list[float] | None
 
 
 def _loss_at_lower_resolution(y_true: Tensor, y_pred: Tensor, *, loss: SegmentationLoss) -> Tensor:
-    """Compute ``loss`` of probabilities (n, h, w, c) with labels (n, m h, m w), subsampled at the block centres."""
+    """Compute ``loss`` from probabilities (n, h, w, c) and labels (n, m h, m w) that are sampled at the block
+    centres."""
     size = keras.ops.shape(y_pred)[:3]
     stride = keras.ops.shape(y_true)[1] // size[1]
     centres = y_true[:, stride // 2 :: stride, stride // 2 :: stride]

@@ -9,7 +9,8 @@ import keras
 
 @dataclass(frozen=True)
 class _StepFactors:
-    """Learning rates and weight decay factors of the encoder and of other variables in a step, and Adam's constants."""
+    """Learning rates and weight decay factors of one step, for the encoder and for other variables, and Adam's
+    constants."""
 
     encoder: tuple[Any, Any]
     others: tuple[Any, Any]
@@ -17,11 +18,11 @@ class _StepFactors:
 
 
 class FusedAdamW(keras.optimizers.Adam):
-    """Adam with decoupled weight decay, whose step is a single pass over each variable on TensorFlow.
+    """Adam with decoupled weight decay, which updates each variable in a single pass on TensorFlow.
 
     On TensorFlow, `AdamW` of Keras runs about twelve operations for each variable, which cause memory traffic in every
-    step and take more than half of the tracing time. The results, and the names and the order of the variables, are the
-    same as those of Keras.
+    step and take more than half of the tracing time. The results, the names of the variables and their order are the
+    same as in Keras.
 
     Decoupled weight decay was proposed by Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), and
     learning rates that depend on the layer by Howard and Ruder, "Universal language model fine-tuning for text
@@ -32,7 +33,7 @@ class FusedAdamW(keras.optimizers.Adam):
         decay: Weight decay, as a fraction of the learning rate.
         encoder: Names of the layers of the encoder. The learning rate of these layers is multiplied by the variable
             `encoder_lr_multiplier`, which is initially 1. With a multiplier of 0, the layers are frozen.
-        options: Other arguments of `keras.optimizers.Adam`.
+        options: Other keyword arguments, which are passed to `keras.optimizers.Adam`.
     """
 
     def __init__(
@@ -92,7 +93,8 @@ class FusedAdamW(keras.optimizers.Adam):
         return factors
 
     def _adam_constants(self) -> dict[str, Any]:
-        """Return the constants of the fused operation of TensorFlow, and their powers for the current step."""
+        """Return the constants of the fused TensorFlow operation and the powers of these constants for the current
+        step."""
         import tensorflow as tf
 
         steps = tf.cast(self.iterations + 1, "float32")
@@ -102,5 +104,6 @@ class FusedAdamW(keras.optimizers.Adam):
 
 
 def _handle(variable: Any) -> Any:
-    """Return the resource handle of a variable, which Keras passes to an optimizer as its own or TensorFlow's type."""
+    """Return the resource handle of a variable, which Keras passes to an optimizer either as a Keras variable or as a
+    TensorFlow variable."""
     return variable.value.handle if isinstance(variable, keras.Variable) else variable.handle

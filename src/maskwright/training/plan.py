@@ -32,14 +32,14 @@ _MAX_THIN_WIDTH: Final = 20  # pixels; narrower objects are lost when images are
 _MIN_WIDE_WIDTH: Final = 128  # pixels; for wider objects, a patch of the usual size shows too little context
 _MIN_BATCH: Final = 2
 _RARE_FRACTION: Final = 0.001  # fraction of the pixels; about 65 pixels in a patch of 256 x 256
-_FOREGROUND_FRACTION: Final = 0.33  # fraction of the patches, as in nnU-Net
+_FOREGROUND_FRACTION: Final = 0.33  # fraction of the patches; the value is that of nnU-Net
 _MIN_WEIGHTED_CLASSES: Final = 3
 _USUAL_MIN_STD: Final = 0.1  # fraction of the value range
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Value of the recipe field ``section.name``, and the reason for it."""
+    """Value of the recipe field ``section.name``, and the reason for this value."""
 
     field: str
     value: object
@@ -68,7 +68,7 @@ def plan_recipe(recipe: Recipe, data: Fingerprint) -> tuple[Recipe, tuple[Decisi
 
 
 def decisions_of_run(recipe: Recipe) -> tuple[Decision, ...]:
-    """Return the decisions for a resumed run, whose recipe is complete."""
+    """Return the decisions for a resumed run, whose recipe already contains all values."""
     fields = [next((name for name in _REPLACED_BY.get(field, ()) if _is_given(recipe, name)), field) for field in RULES]
     return tuple(
         Decision(field, _value(recipe, field), "as at the start of the run") for field in dict.fromkeys(fields)
@@ -86,15 +86,16 @@ def split_decision(recipe: Recipe, groups: Groups, held_out: Collection[str]) ->
 
 
 def choose_normalisation(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """Choose the normalisation of the pretrained weights if there are any, otherwise that of the training images."""
+    """Choose the normalisation used in pretraining if there are pretrained weights, otherwise that of the training
+    images."""
     if recipe.network.encoder_weights is not None:
         return "encoder", f"normalisation of the {recipe.network.encoder_weights} weights"
     return "dataset", f"mean {data.mean:.3g}, std {data.std:.3g} of {len(data.sizes)} training images"
 
 
 def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], str]:
-    """Choose a patch size with the aspect ratio of the median image, as in nnU-Net, and an area based on object
-    width."""
+    """Choose a patch size with the aspect ratio of the median image, as in nnU-Net, and an area that depends on the
+    width of objects."""
     area = _PATCH_PIXELS
     if data.object_width is not None and data.object_width > _MIN_WIDE_WIDTH:
         area = _LARGE_PATCH_PIXELS
@@ -111,7 +112,7 @@ def choose_patch(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, int], st
 def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH_PIXELS) -> tuple[int, int]:
     """Return the (height, width) of a patch of about ``area`` pixels with the aspect ratio of the median size.
 
-    If the median size is smaller than ``area``, it is used instead.
+    If an image of the median size has a smaller area, the patch has the median size.
 
     Both sides are rounded to multiples of 32 and are at least 64 pixels long.
 
@@ -129,7 +130,7 @@ def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = _PATCH_PIXELS) ->
 
 
 def choose_progressive_resize(data: Fingerprint, recipe: Recipe) -> tuple[ProgressiveResize | None, str]:
-    """Choose the recipe's progressive resizing, or None if thin objects would be lost in smaller patches.
+    """Choose the default progressive resizing, or None if thin objects would be lost in smaller patches.
 
     This rule is not applied if progressive resizing was given, either as null or with a value of ``until``.
     """
@@ -143,10 +144,10 @@ def _is_thin(data: Fingerprint) -> bool:
 
 
 def choose_batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
-    """Choose the recipe's batch size, half of it for short training, and less for large patches or small data sets.
+    """Choose the default batch size, half of it for short training, and less for large patches or small data sets.
 
-    As in nnU-Net, a large patch takes precedence over a large batch, and the smallest batch has two patches. The batch
-    size is a multiple of the number of devices.
+    As in nnU-Net, a large patch takes precedence over a large batch, and a batch contains at least two patches. The
+    batch size is a multiple of the number of devices.
     """
     batch, reason = _choose_batch_of_one_device(data, recipe)
     devices = recipe.training.devices
@@ -171,13 +172,14 @@ def _choose_batch_of_one_device(data: Fingerprint, recipe: Recipe) -> tuple[int,
 
 
 def choose_loss(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float], str]:
-    """Choose the sum of cross-entropy and Dice, as in nnU-Net; Dice weights small and large classes equally."""
+    """Choose the sum of the cross-entropy and Dice losses, as in nnU-Net. Dice weights small and large classes
+    equally."""
     name, fraction = data.rarest_class
     return recipe.training.loss, f"rarest class {name}: {_percent(fraction)} of the pixels"
 
 
 def choose_class_weights(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float] | None, str]:
-    """Choose the square root of the median class frequency divided by the class frequency as the weight of a class.
+    """Choose class weights: the square root of the median class frequency divided by the frequency of the class.
 
     Without the square root, as in Eigen and Fergus (ICCV 2015), predicted regions of thin classes are too wide.
     """
@@ -199,7 +201,7 @@ def choose_backbone(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
 
 
 def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], str]:
-    """Choose fewer decoder filters for a small encoder and short training."""
+    """Choose a reduced number of decoder filters for a small encoder and short training."""
     del data
     if (
         (short := _short_training(recipe))
@@ -219,7 +221,7 @@ def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
 
 
 def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Choose twice the recipe's learning rate for short training from scratch."""
+    """Choose twice the default learning rate for short training from scratch."""
     del data
     default = recipe.training.learning_rate
     if short := _short_training(recipe):
@@ -228,7 +230,8 @@ def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]
 
 
 def _short_training(recipe: Recipe) -> str | None:
-    """Return a description of the training run if it is from scratch with a short time budget, otherwise None."""
+    """Return a description of a training run from scratch with a short time budget, or None for any other training
+    run."""
     seconds = recipe.training.time_budget
     if recipe.network.encoder_weights is not None or seconds is None or seconds > _MAX_SHORT_SECONDS:
         return None
@@ -236,7 +239,8 @@ def _short_training(recipe: Recipe) -> str | None:
 
 
 def choose_foreground_oversampling(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Choose one third of the patches, as in nnU-Net, if random patches seldom contain the rarest class."""
+    """Choose to oversample one third of the patches, as in nnU-Net, if random patches seldom contain the rarest
+    class."""
     name, fraction = data.rarest_class
     patch = recipe.training.patch_size or patch_for(data.sizes)
     height, width = data.median_size
@@ -266,7 +270,7 @@ def choose_rotation(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
 
 
 def choose_brightness(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Choose the recipe's brightness change, reduced in proportion for images of low contrast."""
+    """Choose the default change of brightness, which is reduced in proportion for images of low contrast."""
     default, std = recipe.augmentation.brightness, f"standard deviation {data.std:.2g}"
     if data.std >= _USUAL_MIN_STD:
         return default, f"{std} of the value range"

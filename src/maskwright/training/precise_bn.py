@@ -1,4 +1,5 @@
-"""Implement precise batch normalisation, which recomputes statistics on images as they are used in prediction.
+"""Implement precise batch normalisation, which recomputes the statistics on images without augmentation, as in
+prediction.
 
 The method is described by Wu and Johnson, "Rethinking 'Batch' in BatchNorm" (2021), section 3.
 """
@@ -17,10 +18,10 @@ class PreciseBatchNorm:
     """Set the moving statistics of the batch normalisation layers of a network to the statistics of given images.
 
     In training, the moving statistics are those of augmented patches, whose means and variances differ from those of
-    the images to be predicted because of zoom and brightness. They also depend only on the last few batches.
+    the images used for prediction because of zoom and brightness. They also depend only on the last few batches.
 
     Args:
-        network: Network whose statistics are set.
+        network: Network whose batch normalisation statistics are set.
     """
 
     def __init__(self, network: keras.Model) -> None:
@@ -54,7 +55,7 @@ class PreciseBatchNorm:
 
 @final
 class _TrainingMode(keras.Model):
-    """A network that predicts in training mode, wrapped as a Keras model so that it is compiled on any backend."""
+    """Network that is called in training mode, wrapped as a Keras model so that it is compiled on any backend."""
 
     def __init__(self, network: keras.Model) -> None:
         super().__init__(name="training_mode")

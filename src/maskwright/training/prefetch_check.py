@@ -8,7 +8,7 @@ from typing import Final
 from maskwright.training.prepare import CheckedData, DataCheck, ScanProgress, check_data
 from maskwright.training.recipe import DataRecipe
 
-_PROGRESS_SECONDS: Final = 0.1  # time between two calls of a progress function
+_PROGRESS_SECONDS: Final = 0.1  # time in seconds between two calls of a progress function
 
 
 class _Abandoned(Exception):
@@ -19,9 +19,9 @@ class _Abandoned(Exception):
 def prefetch_check(expected: DataRecipe) -> Iterator[DataCheck]:
     """Start `check_data` of ``expected`` in a background thread, and yield a function that returns the result.
 
-    The function returns the result once and does not store it. An error in the check is raised by the function.
-    Progress is reported in the thread of the caller. If the ``with`` block ends before the result is requested, the
-    check stops after the current pairs.
+    The function returns the result once and does not store it. If the check raises an exception, the function raises it
+    again. Progress is reported in the thread that calls the function. If the ``with`` block ends before the result is
+    requested, the check stops after the pairs that are being read.
 
     Args:
         expected: Data section of the recipe whose data is checked.

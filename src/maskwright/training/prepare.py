@@ -31,8 +31,8 @@ from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import Run
 
 _MAX_NORMALISATION_IMAGES: Final = 200
-_MAX_READ_AHEAD_PIXELS: Final = 2**22  # no other image is read ahead of a larger one
-_MAX_CACHE_FRACTION: Final = 0.25  # fraction of the memory
+_MAX_READ_AHEAD_PIXELS: Final = 2**22  # while a larger image is processed, no other image is read
+_MAX_CACHE_FRACTION: Final = 0.25  # fraction of the memory of the machine
 _FALLBACK_MEMORY_BYTES: Final = 8 * 2**30
 
 ScanProgress = Callable[[int, int], None]
@@ -44,7 +44,7 @@ class DataCheck(Protocol):
     """Type of `check_data` and of functions that return the same result from another source."""
 
     def __call__(self, data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
-        """See `check_data`."""
+        """Check the data as described in `check_data`."""
         ...
 
 
@@ -56,7 +56,7 @@ class UnusableData(InputError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """Complete recipe with its decisions, and the training and validation pairs; sizes are (height, width) in
+    """Complete recipe, decisions about its fields, and training and validation pairs; sizes are (height, width) in
     pixels."""
 
     recipe: Recipe
@@ -77,8 +77,8 @@ class Prepared:
 
 
 def check_data(data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
-    """Pair, read and check the files in the folders of a recipe; return the report and the training and validation
-    sets.
+    """Pair, read and check the files in the folders of a recipe; return the report, the training set and the validation
+    set.
 
     Raises:
         InputError: The folders cannot be paired, or the table of mask values is invalid.

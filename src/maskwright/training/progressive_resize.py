@@ -6,7 +6,7 @@ from typing import Final
 from maskwright.training.recipe import ProgressiveResize
 
 MULTIPLE: Final = 32
-"""Number of pixels that divides the sides of patches, since encoders halve the resolution five times."""
+"""Number of pixels by which the sides of patches are divisible, since encoders halve the resolution five times."""
 _MIN_SIDE: Final = 2 * MULTIPLE  # minimum side of a smaller patch, in pixels
 
 
@@ -38,6 +38,7 @@ def patch_size(progress: float, *, patch: tuple[int, int], resize: ProgressiveRe
 
 
 def _rounded_sides(side: int, scale: float) -> set[int]:
-    """Return the multiples of 32 pixels next to ``scale * side``, but no side below 64 pixels unless ``side`` is."""
+    """Return the multiples of 32 pixels next to ``scale * side``, but no side below 64 pixels unless ``side`` itself is
+    smaller."""
     smallest = min(side, _MIN_SIDE)
     return {max(smallest, MULTIPLE * rounded(side * scale / MULTIPLE)) for rounded in (math.floor, math.ceil)}

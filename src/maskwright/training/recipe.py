@@ -21,7 +21,7 @@ from maskwright.training.recipe_text import Duration, WrongRecipe, explain_error
 
 
 def _numeric_mask_value(given: object) -> object:
-    """Convert a mask value that is a decimal text to a number, because JSON stores the keys of a mapping as text."""
+    """Convert a mask value from a decimal string to a number, because JSON stores the keys of a mapping as strings."""
     return int(given) if isinstance(given, str) and given.isdecimal() else given
 
 
@@ -38,7 +38,7 @@ class Section(BaseModel):
 
 
 class DataRecipe(Section):
-    """Images, masks, meaning of the mask values, and validation split."""
+    """Section for the images, the masks, the meaning of the mask values, and the validation split."""
 
     images: Folder
     """Folder of training images."""
@@ -73,8 +73,8 @@ class DataRecipe(Section):
     """Mean and standard deviation used for normalisation: those of the training images (`dataset`) or those used to
     pretrain the encoder (`encoder`)."""
     channels: PositiveInt | None = None
-    """Number of image channels of the network; 1 uses one of three equal channels. If unset, it is the number of
-    channels in the files."""
+    """Number of image channels that the network receives. If it is 1, one of three equal channels is used. If unset, it
+    is the number of channels in the image files."""
     scale: Annotated[float, Field(gt=0, le=8)] = 1.0
     """Factor by which images are resized before they are passed to the network. Masks and scores keep the original
     size. If it is 1, images are only padded by reflection to a size that the network accepts."""
@@ -106,7 +106,7 @@ ARCHITECTURE_OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 class NetworkRecipe(Section):
-    """Architecture, encoder and initial weights."""
+    """Section for the architecture, the encoder and the initial weights of the network."""
 
     architecture: Literal["unet", "fpn", "linknet", "pspnet", "unetplusplus", "deeplabv3plus"] = "unet"
     """Architecture of the decoder."""
@@ -151,7 +151,8 @@ class NetworkRecipe(Section):
 
 
 class AugmentationRecipe(Section):
-    """Random augmentation of training patches. Geometric changes are applied to both the image and the mask."""
+    """Section for the random augmentation of training patches. Geometric changes are applied to both the image and the
+    mask."""
 
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = "horizontal"
     """Flips, each applied with probability 0.5."""
@@ -190,7 +191,7 @@ class FinalLoss(Section):
 
 
 class TrainingRecipe(Section):
-    """Length of training, optimizer, loss and learning-rate schedule."""
+    """Section for the length of training, the optimizer, the loss and the learning-rate schedule."""
 
     time_budget: Duration | None = None
     """Time limit of the whole command, in seconds or as text such as `20m` or `1h30m`. The learning-rate schedule
@@ -313,7 +314,8 @@ class Recipe(Section):
 
     @property
     def custom_parts(self) -> dict[str, str | None]:
-        """Names of the custom ``loss``, ``network`` and ``augmentation``; None for parts that are not custom."""
+        """Recorded names of the custom ``loss``, ``network`` and ``augmentation``; None for parts that are not
+        custom."""
         return {part: getattr(getattr(self, section), name) for part, (section, name) in CUSTOM_PART_FIELDS.items()}
 
     def changed(self, section: str, **fields: Any) -> "Recipe":

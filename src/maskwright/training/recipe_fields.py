@@ -11,7 +11,7 @@ from maskwright.training.recipe_text import WrongRecipe, field_paths, nested_sec
 
 Fields = Mapping[str, Any]
 
-_LENGTH_FIELDS: Final = ("epochs", "time_budget")  # fields of the training section, of which at most one may be set
+_LENGTH_FIELDS: Final = ("epochs", "time_budget")  # fields of the training section; at most one of them may be set
 
 
 def recipe_fields(
@@ -113,7 +113,8 @@ def merge_fields(*sources: Fields) -> dict[str, Any]:
 
 
 def _merge_source(earlier: Fields, parts: Sequence[Fields]) -> dict[str, Any]:
-    """Merge the parts of one source in order; a training length in any part replaces the length of earlier sources."""
+    """Merge the parts of one source in order. A training length in any part replaces the training length of earlier
+    sources."""
     merged = dict(earlier)
     training = merged.get("training")
     if isinstance(training, Mapping) and any(map(_has_length, parts)):
@@ -142,5 +143,5 @@ def _merged(earlier: Fields, later: Fields, model: type[BaseModel]) -> dict[str,
 
 
 def _given(arguments: Mapping[str, object]) -> dict[str, object]:
-    """Return the arguments that are not None."""
+    """Return a mapping of the keyword arguments that are not None."""
     return {name: value for name, value in arguments.items() if value is not None}

@@ -82,7 +82,7 @@ def to_yaml(recipe: BaseModel, *, reasons: Mapping[str, str] = MappingProxyType(
     """Return a recipe as YAML text with a comment above each field that describes the field.
 
     Args:
-        recipe: Recipe, or another model whose fields are sections.
+        recipe: Recipe, or another Pydantic model whose fields are sections.
         reasons: Reasons for the values of fields, by ``section.field``; a reason is added to the comment of its field.
     """
     lines = [_YAML_HEADER]
@@ -132,7 +132,8 @@ def parse_value(setting: str, value: str) -> Any:
 
 
 def nested_section(annotation: Any) -> type[BaseModel] | None:
-    """Return the model class in an annotation such as ``Section`` or ``Section | None``; None if there is no model."""
+    """Return the model class in an annotation such as ``Section`` or ``Section | None``, or None for any other
+    annotation."""
     candidates = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type)]
     return next((kind for kind in candidates if issubclass(kind, BaseModel)), None)
 
@@ -150,7 +151,7 @@ def field_paths(section: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def explain_errors(section: type[BaseModel], error: ValidationError) -> list[str]:
-    """Return one message per problem, which includes the dotted name of the field."""
+    """Return one message for each validation error, which includes the dotted name of the field."""
     lines = []
     for problem in error.errors(include_url=False):
         path = ".".join(str(part) for part in problem["loc"])

@@ -25,7 +25,8 @@ class Plan:
     """Number of training steps; None with a time budget."""
     run: Run
     warnings_file: Path | None = None
-    """Path of the file with all warnings of ``report`` and the files they concern; None without such a file."""
+    """Path of the file that lists all warnings of ``report`` and the files they concern; None if there is no such
+    file."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Reporter(Protocol):
         """Receive the number of pairs read and the total number of pairs while the data is read."""
 
     def plan(self, plan: Plan) -> None:
-        """Receive the settings before the first step; ``plan.report`` contains the warnings about the data."""
+        """Receive the settings before the first step. The warnings about the data are in ``plan.report``."""
 
     def step(self, progress: Progress) -> None:
         """Receive the progress after each step."""

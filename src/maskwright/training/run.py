@@ -20,7 +20,7 @@ from maskwright.training.run_records import DamagedRunFile, Epoch, RunFacts, Run
 RECIPE_FILE: Final = "recipe.yaml"
 SNAPSHOTS_FOLDER: Final = "snapshots"
 _TENSORBOARD_FOLDER: Final = "tensorboard"
-_INCOMPLETE_WRITE: Final = re.compile(r"\.[0-9a-f]{32}\.\w+")  # temporary names of `atomic_path`
+_INCOMPLETE_WRITE: Final = re.compile(r"\.[0-9a-f]{32}\.\w+")  # names of files written by `atomic_path`
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def split(self) -> Path:
-        """Path of the list of training and validation pairs."""
+        """Path of the CSV file with the training and validation pairs."""
         return self.folder / "split.csv"
 
     @property
@@ -76,12 +76,12 @@ class Run:
 
     @property
     def previous_checkpoint(self) -> Path:
-        """Path of the checkpoint before the last one, which is used if the last one is damaged."""
+        """Path of the previous checkpoint, which is used if the last checkpoint is damaged."""
         return self.folder / "checkpoints" / "previous.npz"
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether the run has a checkpoint."""
+        """Whether the last or the previous checkpoint exists."""
         return self.checkpoint.exists() or self.previous_checkpoint.exists()
 
     @property
@@ -149,7 +149,7 @@ class Run:
 
     @property
     def is_complete(self) -> bool:
-        """Whether training finished without an interruption and all results were written."""
+        """Whether training is complete and all results have been written."""
         if not (self.report.is_file() and self.facts.is_file()):
             return False
         try:
@@ -158,7 +158,7 @@ class Run:
             return False
 
     def began_with(self, recipe: Recipe) -> bool:
-        """Return whether the run exists and was started with ``recipe``."""
+        """Return whether the run exists and was started with ``recipe``, as given by the user."""
         if not (self.exists and self.requested.is_file()):
             return False
         try:
@@ -171,7 +171,8 @@ class Run:
 
         Args:
             recipe: YAML text of the complete recipe. It atomically replaces the recipe of an earlier run, so that the
-            folder contains a run at all times. requested: YAML text of the recipe as given by the user.
+                folder contains a run at all times.
+            requested: YAML text of the recipe as given by the user.
         """
         if self.exists:
             self._remove_results()
@@ -239,7 +240,7 @@ class Run:
         return run_records.read_history(self.history)
 
     def read_scores(self) -> RunScores:
-        """Read the scores of all validation pairs together and of each image."""
+        """Read the scores over all validation pairs and the scores of each image."""
         return run_records.read_scores(self.scores)
 
     def read_facts(self) -> RunFacts:

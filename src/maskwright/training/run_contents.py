@@ -16,14 +16,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RunContents:
-    """Contents of the files of a run; None for files that are missing, as in an interrupted run."""
+    """Contents of the files of a run; None for each file that is missing, for instance because the run was
+    interrupted."""
 
     run: Run
     recipe: Recipe
     recipe_text: str
     bundle: Bundle | None
     pairs: Mapping[str, list[Pair]] | None
-    """Pairs of the sides ``train`` and ``validation``."""
+    """Training and validation pairs, by the name of the side: ``train`` or ``validation``."""
     history: tuple[Epoch, ...] | None
     scores: RunScores | None
     facts: RunFacts | None

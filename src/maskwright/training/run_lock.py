@@ -18,7 +18,7 @@ class RunInUse(InputError):
 def run_lock(folder: Path) -> Iterator[None]:
     """Lock a folder until the ``with`` block or the process ends.
 
-    On a file system without locks, the block runs without a lock.
+    On a file system that does not support locks, the folder is not locked.
 
     Args:
         folder: Folder to lock. If it does not exist, it is created.

@@ -33,7 +33,7 @@ _SPLIT_FORMAT: Final = "a list of training and validation pairs as written by tr
 
 
 class DamagedRunFile(InputError):
-    """Raised if a file of a run has content that is never written by training."""
+    """Raised if a file of a run is damaged, so that its content cannot have been written by training."""
 
     text = (
         "{file}: {found}; expected {expected}. Restore the file or train again; "
@@ -42,7 +42,7 @@ class DamagedRunFile(InputError):
 
 
 class ClassPixels(BaseModel, frozen=True, extra="forbid"):
-    """Pixel counts of one image for each class; the scores of several images are computed from the sums of their
+    """Pixel counts of each class in one image. The scores of several images are computed from the sums of their
     counts."""
 
     true_positives: tuple[PixelCount, ...]
@@ -51,7 +51,7 @@ class ClassPixels(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def from_confusion(cls, confusion: np.ndarray) -> "ClassPixels":
-        """Compute the counts from a confusion matrix (classes, classes) with the true classes in rows."""
+        """Compute the counts from a confusion matrix (classes, classes) whose rows are the true classes."""
         return cls(
             true_positives=tuple(confusion.diagonal().tolist()),
             truth=tuple(confusion.sum(axis=1).tolist()),
@@ -79,7 +79,7 @@ class RunScores(BaseModel, frozen=True, extra="forbid"):
     """Content of ``scores.json``: the scores of a set of images and of each image in it."""
 
     mean_precision: Fraction | None
-    """Mean precision over the IoU thresholds 0.50, 0.55, ..., 0.95; None unless the labels are a background and one
+    """Mean precision over the IoU thresholds 0.50, 0.55, ..., 0.95; None unless the labels are the background and one
     class."""
     scores: Scores
     images: tuple[ImageScore, ...]
@@ -97,7 +97,7 @@ class RunScores(BaseModel, frozen=True, extra="forbid"):
         counts = [image.pixels.rows() for image in self.images]
         if any(len(row) != classes for rows in counts for row in rows):
             raise ValueError("the pixel counts of each image must have an entry for each class")
-        matrix = np.array(confusion, object).reshape(classes, classes)  # Python integers do not overflow
+        matrix = np.array(confusion, object).reshape(classes, classes)  # Python integers cannot overflow
         total = [matrix.diagonal().tolist(), matrix.sum(axis=1).tolist(), matrix.sum(axis=0).tolist()]
         if np.array(counts, np.int64).reshape(-1, 3, classes).sum(axis=0).tolist() != total:
             raise ValueError("the pixel counts of the images do not add up to the confusion matrix")
@@ -126,7 +126,7 @@ class RunFacts(BaseModel, frozen=True, extra="forbid"):
 
 
 class Epoch(BaseModel):
-    """One row of ``history.csv`` without the columns for single classes; scores are None in epochs without
+    """One row of ``history.csv`` without the columns for individual classes. Scores are None in epochs without
     validation."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -219,7 +219,7 @@ def read_split(file: Path) -> dict[str, list[Pair]]:
 
 
 def write_csv(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows with equal keys to a CSV file with a header, atomically; None is written as an empty cell."""
+    """Write rows with equal keys to a CSV file with a header atomically. None is written as an empty cell."""
     text = io.StringIO(newline="")
     sink = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     sink.writeheader()
@@ -236,7 +236,7 @@ def _read_json(record: type[Record], file: Path, *, most: int, expected: str) ->
 
 
 def _read_csv(record: type[Record], file: Path, *, expected: str) -> Iterator[Record]:
-    """Yield the rows of a CSV file with a header; empty cells are None, and unknown columns are ignored."""
+    """Yield the rows of a CSV file with a header. Empty cells are read as None, and unknown columns are ignored."""
     content = _read_bounded(file, most=MAX_CSV_BYTES, expected=expected)
     rows = csv.DictReader(io.StringIO(_decode(file, content, expected), newline=""))
     try:

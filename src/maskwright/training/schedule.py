@@ -62,13 +62,13 @@ class StepSchedule:
 class TimeSchedule:
     """Schedule of a run with a time budget.
 
-    Progress starts after the data has been read and the network has been traced, so that neither shortens the schedule.
-    Progress never decreases.
+    Progress starts after the data has been read and the network has been traced, so that the time for neither of them
+    shortens the schedule. Progress never decreases.
 
     Attributes:
         budget: Time budget in seconds, counted from the start of the command.
         stopwatch: Stopwatch that measures the time of the run.
-        started: Time on the stopwatch at which progress starts, in seconds; None before the first step has ended.
+        started: Time on the stopwatch at which progress starts, in seconds; None before the end of the first step.
         reserve: Seconds reserved for validation and the final check after the last step, updated as costs are measured.
     """
 

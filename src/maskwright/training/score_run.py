@@ -19,15 +19,15 @@ from maskwright.training.run_records import write_scores
 def score_run(
     run: Run, predictor: Predictor, *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Scores:
-    """Score a predictor on all validation pairs of a run; write the predicted masks and ``scores.json``.
+    """Score a predictor on all validation pairs of a run, and write the predicted masks and ``scores.json``.
 
     Args:
-        run: The run, whose recipe and split are written.
-        predictor: The saved network of the run.
-        progress: Called with the numbers of scored pairs and of all pairs.
+        run: Run whose recipe and split have already been written.
+        predictor: Predictor that uses the saved network of the run.
+        progress: Function called with the number of scored pairs and the total.
 
     Raises:
-        InputError: An image or a mask cannot be used.
+        InputError: An image or a mask is unreadable or invalid.
     """
     pairs, numbers = run.read_split()["validation"], count(1)
 

@@ -27,8 +27,8 @@ class Networks:
     Attributes:
         training: Network in training.
         build_inference_model: Function that builds the inference model with untrained weights.
-        layer_order: Names of the layers of the network in training, in the order of the layers of the inference model.
-        precision: Precision in which the network in training computes.
+        layer_order: Names of the layers of the network in training, in the same order as in the inference model.
+        precision: Precision of the computations in the network in training.
     """
 
     training: keras.Model
@@ -39,7 +39,8 @@ class Networks:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Validation pairs, the sizes (h, w) of their images as the network receives them, and the mask values."""
+    """Validation pairs, the sizes (h, w) of their images after resizing for the network, and the meaning of the mask
+    values."""
 
     pairs: Sequence[Pair]
     sizes: Sequence[tuple[int, int]]

@@ -17,7 +17,8 @@ class State:
     reserved_seconds: float = 0.0
     """Seconds reserved for validation and the final check after the last step, as last estimated."""
     validation_images: int = 0
-    """Number of images in intermediate validations, set by the first validation; 0 before it."""
+    """Number of images in intermediate validations, which is set by the first validation; 0 before the first
+    validation."""
     best: float | None = None
     """Best validation score."""
     best_step: int = 0
@@ -27,11 +28,11 @@ class State:
     losses: list[float] = field(default_factory=list)
     """Losses of the steps since the last row of the history."""
     snapshots: int = 0
-    """Number of snapshots saved, one at the end of each learning-rate cycle."""
+    """Number of snapshots that have been saved at the ends of learning-rate cycles."""
     missed_validations: dict[str, int] = field(default_factory=dict)
     """Number of consecutive validations in which no pixel of a class was predicted correctly, by class."""
     oversampled: list[tuple[int, list[str]]] = field(default_factory=list)
-    """Steps from which patches are oversampled on missed classes, each with the names of these classes."""
+    """Names of the missed classes that are oversampled, by the step from which they are oversampled."""
     lr_factor: float = 1.0
     """Factor by which the learning rate of the recipe is multiplied, halved after each return to a checkpoint."""
     retries: int = 0
@@ -42,7 +43,7 @@ class State:
 
 
 def validations_without_gain(history: Sequence[Mapping[str, Any]], *, monitor: str = "mean_iou") -> int:
-    """Return the number of validations since the one with the best score.
+    """Return the number of validations since the validation with the best score.
 
     Args:
         history: Rows of the history, oldest first.

@@ -22,7 +22,7 @@ _CLOSING_SECONDS: Final = 15.0  # time for saving, loading and writing the repor
 _CHECK_FACTOR_MIXED: Final = 2.0
 _CHECK_FACTOR_FLOAT32: Final = 1.1
 
-_MIN_INCREASE: Final = 1.25  # minimum ratio of the suggested time budget to the one that was too short
+_MIN_INCREASE: Final = 1.25  # minimum ratio of the suggested time budget to the given one, which was too short
 
 
 class BudgetTooShort(InputError):
@@ -42,7 +42,7 @@ class TimeBudget:
         stopwatch: Stopwatch that measures the time of the run.
         budget: Time budget in seconds; None if the number of steps is fixed.
         steps: Number of steps of a run without a time budget.
-        pixels: Number of pixels of each validation image as the network receives it.
+        pixels: Number of pixels of each validation image after resizing for the network.
         batch_size: Number of patches in a training step.
         is_float32: Whether validations use float32, as the final check does.
     """
@@ -71,7 +71,7 @@ class TimeBudget:
         self._measured_from: float | None = None
 
     def start_session(self, state: State) -> Schedule:
-        """Return the schedule of a session that starts at ``state``."""
+        """Return the schedule of a session that starts with the training state ``state``."""
         self._measured_from, self._work, self._measured_steps = None, 0, 0
         # A validation is not due immediately after a run is resumed.
         self._last_validation_ended = max(self._last_validation_ended, state.seconds)
@@ -85,7 +85,7 @@ class TimeBudget:
 
         Args:
             schedule: Schedule of this session.
-            state: State after the step.
+            state: State of training after the step.
             work: Number of pixels in one patch of the step.
 
         Raises:
@@ -120,7 +120,8 @@ class TimeBudget:
             raise self.too_short(state)
 
     def too_short(self, state: State) -> BudgetTooShort:
-        """Return the error for a time budget that leaves no time for training, which suggests a sufficient budget."""
+        """Return the error for a time budget that leaves no time for training, with a message that suggests a
+        sufficient budget."""
         cost, budget = self._check_cost(), self.budget or 0.0
         estimate = self._stopwatch.seconds() + _CLOSING_SECONDS + self._intermediate_cost(state) + cost
         minimum = max(estimate, _MIN_INCREASE * budget)  # before the first validation, the cost is only estimated
@@ -135,7 +136,7 @@ class TimeBudget:
     def intermediate_images(self, state: State) -> int:
         """Return the number of images for intermediate validations: all images, or fewer if all would take too long.
 
-        The number is fixed by the first validation, since scores on different images cannot be compared.
+        The number is fixed by the first validation, because scores on different sets of images cannot be compared.
         """
         if state.validation_images:
             return state.validation_images
@@ -156,7 +157,7 @@ class TimeBudget:
         self._intermediate_seconds = self._full_validation_seconds = self._last_validation_ended - started
         if len(image_seconds) < self.images:  # costs that do not depend on the images are in _CLOSING_SECONDS
             pixels = evenly_spaced(self._pixels, len(image_seconds))
-            # The median is used, since the time of the first image of each size includes compilation.
+            # The median is used because the time of the first image of each size includes compilation.
             pixel_seconds = median(seconds / count for seconds, count in zip(image_seconds, pixels, strict=True))
             self._full_validation_seconds = _READING_FACTOR * pixel_seconds * sum(self._pixels)
 
@@ -190,7 +191,8 @@ class TimeBudget:
         return self._intermediate_seconds
 
     def _check_cost(self) -> float:
-        """Return the expected cost of the final check in seconds, relative to that of a validation on all images."""
+        """Return the expected cost of the final check in seconds, which is estimated from that of a validation on all
+        images."""
         return self._check_factor * self._full_validation_cost()
 
     def _full_validation_cost(self) -> float:

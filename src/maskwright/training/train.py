@@ -71,7 +71,7 @@ def train(
         UnusableData: The data has a fatal problem.
         LossNotFinite: Training diverged, even at lower learning rates.
         BudgetTooShort: The time budget leaves no time to train.
-        NoEncoder, FunctionMissing: ``custom`` does not fit the recipe.
+        NoEncoder, FunctionMissing: The custom parts in ``custom`` do not fit the recipe.
         SavedIsNotTrained: The saved network's predictions differ from those of the trained network.
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
@@ -92,7 +92,8 @@ def resume(
     reporter: Reporter | None = None,
     started: float | None = None,
 ) -> Run:
-    """Resume the run in ``out`` from its last checkpoint, with its own recipe; see `train` for the other arguments.
+    """Resume the run in ``out`` from its last checkpoint, with the recipe of the run. The other arguments are described
+    in `train`.
 
     Raises:
         NothingToResume: There is no run in ``out``, or the run is complete.
@@ -170,7 +171,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
 
 
 def _report_new_images(run: Run, recipe: Recipe, reporter: Reporter) -> None:
-    """Report images that were added to the folders since the run began and are not used in the resumed run."""
+    """Report images that were added to the folders after the run began; they are not used in the resumed run."""
     if added := new_images(run, recipe.data):
         images = "1 image that was" if len(added) == 1 else f"{len(added)} images that were"
         reporter.report(
@@ -180,7 +181,8 @@ def _report_new_images(run: Run, recipe: Recipe, reporter: Reporter) -> None:
 
 
 def _write_contact_sheet(file: Path, patches: Patches, bundle: Bundle) -> None:
-    """Write the first batch, as the network receives it, to an image that reveals wrong pairs or shifted masks."""
+    """Write the first batch, as the network receives it, to an image file, which reveals wrong pairs and shifted
+    masks."""
     images, masks = patches.augmented(0)
     shown = np.stack([to_display((image * 255).round().astype(np.uint8)) for image in images])
     write_image(file, contact_sheet(shown, masks, bundle.labels), effort=1)

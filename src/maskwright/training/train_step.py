@@ -1,4 +1,4 @@
-"""Create functions that take a training step: loss, gradients and update in a single call."""
+"""Create functions that take a training step: one call computes the loss and the gradients, and updates the weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,8 +19,8 @@ def make_train_step(network: keras.Model, *, fuse_loss: bool = False) -> TrainSt
 
     Args:
         network: Compiled network.
-        fuse_loss: Whether to compile the loss and its gradient with XLA on TensorFlow. This halves the time of losses
-            that are sums over pixels, but increases the time of losses that sort.
+        fuse_loss: Whether to compile the loss and its gradient with XLA on TensorFlow. This halves the computation time
+            of losses that are sums over pixels, but increases that of losses that sort pixels.
     """
     return _traced_step(network, fuse_loss) if keras.backend.backend() == "tensorflow" else _keras_step(network)
 
@@ -47,7 +47,7 @@ def _traced_step(network: keras.Model, fuse_loss: bool) -> TrainStep:
     def traced(images: Any, targets: Any) -> Any:
         with tf.GradientTape() as tape:
             outputs = network(images, training=True)
-            penalties = network.losses  # losses of regularisers, whose gradient does not pass through the outputs
+            penalties = network.losses  # losses of regularisers, whose gradients do not depend on the outputs
         # The outputs are copied because Keras would otherwise compute the loss from logits attached to sigmoid outputs.
         loss, output_gradients = loss_and_gradient(targets, tf.nest.map_structure(tf.identity, outputs))
         weights = network.trainable_weights

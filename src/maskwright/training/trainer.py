@@ -30,7 +30,7 @@ from maskwright.training.training_steps import TrainingSteps
 from maskwright.training.validation import Validation
 from maskwright.training.weight_averaging import AVERAGING_INTERVAL, WeightAverage
 
-_CHECKPOINT_SECONDS: Final = 60.0  # minimum time between two checkpoints, whose size is about 300 MB
+_CHECKPOINT_SECONDS: Final = 60.0  # minimum time between two checkpoints, each of about 300 MB
 
 OnEpoch = Callable[[Mapping[str, Any]], None]
 """Function called with each row of the history, a mapping from column name to value."""
@@ -115,7 +115,7 @@ class Trainer:
         """
         self._on_epoch = on_epoch
         with stoppable() as stop_requested:
-            if not self.run.has_checkpoint:  # training returns to it after a NaN in the first steps
+            if not self.run.has_checkpoint:  # training returns to this checkpoint after a NaN in the first steps
                 self._save_checkpoint(self._write_or_warn)
             stopped_by: StopReason | None = None
             while stopped_by is None:
@@ -265,7 +265,8 @@ class Trainer:
         return restored
 
     def _score_network_after(self, checkpoint: Path) -> None:
-        """Score the saved network if it is newer than the checkpoint, because training was killed in between.
+        """Score the saved network if it is newer than the checkpoint because training was killed between the two
+        writes.
 
         This is only needed with a time budget: otherwise, resumed training reaches the same network again.
         """
@@ -318,7 +319,7 @@ class Trainer:
         return last.get("step") == self.state.step and last["val_pixel_accuracy"] is not None
 
     def _end_epoch(self, write_file: WriteFile, *, validate: bool) -> Evaluation | None:
-        """Add a row to the history, and return the evaluation if the network was validated."""
+        """Add a row to the history, and return the evaluation, or None if the network was not validated."""
         row, evaluation = self._history_row(write_file, validate=validate)
         self.state.history.append(row)
         self.state.losses.clear()

@@ -53,5 +53,5 @@ class TrainingSteps:
 
 
 def _can_fuse(loss: Mapping[str, float]) -> bool:
-    """Return whether XLA compiles the loss quickly, which is not the case for losses that sort."""
+    """Return whether XLA compiles the loss quickly, which is not the case for losses that sort pixels."""
     return not SORTING_LOSSES & loss.keys()

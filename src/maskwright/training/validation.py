@@ -14,7 +14,7 @@ from maskwright.training.evaluate import Evaluation
 from maskwright.training.precise_bn import PreciseBatchNorm
 from maskwright.training.setup import TrainingSetup
 
-_SAMPLE_GRID: Final = 16  # approximate number of rows and columns of pixels in a sample of probabilities
+_SAMPLE_GRID: Final = 16  # approximate number of rows and of columns in the grid of sampled pixels
 
 
 def sampled(probabilities: NDArray[np.float32]) -> list[float]:
@@ -25,10 +25,10 @@ def sampled(probabilities: NDArray[np.float32]) -> list[float]:
 
 @final
 class Validation:
-    """Validate the network in training, and provide the inference model with the weights of that network.
+    """Validate the network in training, and copy its weights to the inference model.
 
-    The validation images are predicted by the network in training, in the precision used for training. If training is
-    distributed over several devices, the images are predicted by the inference model on one device.
+    Masks are predicted for the validation images by the network in training, in the precision used for training. If
+    training is distributed over several devices, the masks are predicted by the inference model on one device.
 
     Args:
         setup: Setup of the training run.
@@ -74,7 +74,8 @@ class Validation:
         return self._inference_model
 
     def sample(self, network: keras.Model) -> list[float]:
-        """Return some probabilities predicted by ``network`` for one patch, by which it is identified later."""
+        """Return some probabilities that ``network`` predicts for one patch, by which the network can be identified
+        later."""
         with on_one_device():
             return sampled(network.predict_on_batch(self._patches.unaugmented(0)[:1]))
 
