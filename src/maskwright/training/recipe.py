@@ -38,7 +38,7 @@ class Section(BaseModel):
 
 
 class DataRecipe(Section):
-    """Section for the images, the masks, the meaning of the mask values, and the validation split."""
+    """Images, masks, meaning of the mask values, and validation split."""
 
     images: Folder
     """Folder of training images."""
@@ -106,7 +106,7 @@ ARCHITECTURE_OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 class NetworkRecipe(Section):
-    """Section for the architecture, the encoder and the initial weights of the network."""
+    """Architecture, encoder and initial weights of the network."""
 
     architecture: Literal["unet", "fpn", "linknet", "pspnet", "unetplusplus", "deeplabv3plus"] = "unet"
     """Architecture of the decoder."""
@@ -151,8 +151,7 @@ class NetworkRecipe(Section):
 
 
 class AugmentationRecipe(Section):
-    """Section for the random augmentation of training patches. Geometric changes are applied to both the image and the
-    mask."""
+    """Random augmentation of training patches. Geometric changes are applied to both the image and the mask."""
 
     flip: Literal["none", "horizontal", "vertical", "horizontal_and_vertical"] = "horizontal"
     """Flips, each applied with probability 0.5."""
@@ -191,7 +190,7 @@ class FinalLoss(Section):
 
 
 class TrainingRecipe(Section):
-    """Section for the length of training, the optimizer, the loss and the learning-rate schedule."""
+    """Length of training, optimizer, loss and learning-rate schedule."""
 
     time_budget: Duration | None = None
     """Time limit of the whole command, in seconds or as text such as `20m` or `1h30m`. The learning-rate schedule
