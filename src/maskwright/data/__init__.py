@@ -1,1 +1,1 @@
-"""Reading, checking and splitting of image and mask pairs, and sampling of batches of training patches."""
+"""Read, check and split pairs of images and masks, and sample batches of training patches."""

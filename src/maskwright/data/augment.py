@@ -1,4 +1,4 @@
-"""Random augmentation of training patches: geometric, photometric, or by a callable of the user."""
+"""Random augmentation of training patches: geometric, photometric, or by a user-defined callable."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Augmentation(Protocol):
 
 
 class WrongAugmentation(InputError):
-    """An augmentation of the user that returned an invalid image or mask."""
+    """A user-defined augmentation that returned an invalid image or mask."""
 
     text = "augmentation {name} returned {found}; expected an image {image} and a mask {mask} with the given labels."
 
@@ -32,10 +32,10 @@ class GeometricAugmentation:
     """Random flips, zoom and rotation, drawn independently for each patch.
 
     Args:
-        flip: Directions of flips, each with probability 1/2: ``none``, ``horizontal``, ``vertical`` or
-            ``horizontal_and_vertical``.
-        zoom: Largest relative change of scale, in either direction.
-        rotation: Largest rotation in degrees, in either direction.
+        flip: Directions in which patches are flipped, each with probability 1/2: ``none``, ``horizontal``, ``vertical``
+            or ``horizontal_and_vertical``.
+        zoom: Largest relative enlargement or reduction, 0 or more.
+        rotation: Largest clockwise or counter-clockwise rotation in degrees.
     """
 
     flip: str = "none"
@@ -59,8 +59,8 @@ class PhotometricAugmentation:
     """Random brightness and contrast of each image, as an `Augmentation`; masks are returned unchanged.
 
     Args:
-        brightness: Largest shift of intensity, as a fraction of the value range.
-        contrast: Largest relative change of the differences from the mean of the image.
+        brightness: Largest increase or decrease of the pixel values, as a fraction of the value range.
+        contrast: Largest relative change of the differences between the pixel values and the mean of their image.
     """
 
     def __init__(self, *, brightness: float = 0.0, contrast: float = 0.0) -> None:
@@ -82,14 +82,15 @@ class PhotometricAugmentation:
 
 
 class CallableAugmentation:
-    """A ``callable(image=..., mask=...)`` of the user, such as an albumentations ``Compose``, as an `Augmentation`.
+    """A user-defined ``callable(image=..., mask=...)``, such as an albumentations ``Compose``, as an `Augmentation`.
 
     The callable receives one image, (h, w, c) float32 in [0, 1], and one mask, (h, w) uint8, of label indices with 255
     for ignored pixels. It returns both, as a pair or as a mapping with the keys ``image`` and ``mask``. The global
     random generator of NumPy is seeded before each call.
 
     Raises:
-        WrongAugmentation: The result has other shapes or has labels that are not in the given mask.
+        WrongAugmentation: The returned image or mask has another shape, or the returned mask has labels
+            that the given mask does not have.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:

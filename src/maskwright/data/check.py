@@ -1,4 +1,4 @@
-"""Check for problems in a data set before training."""
+"""Check a data set for problems before training."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from maskwright.images.errors import ImageFault
 
 @dataclass(frozen=True, slots=True)
 class ScannedSet:
-    """The paired and scanned files of one set."""
+    """Paired and scanned files of the training set or the validation set."""
 
     pairing: Pairing
     scanned: Sequence[ScannedPair]
@@ -26,9 +26,9 @@ class ScannedSet:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """Result of `check`: the problems with fatal ones first, the label table and summaries of both sets.
+    """Result of `check`: all problems, fatal ones first, the label table, and a summary of each set.
 
-    ``mask_values`` is the given table or a proposed one, or None if no table fits the masks.
+    ``mask_values`` is the given table or a proposed one, or None if no table could be proposed for the masks.
     """
 
     problems: tuple[Problem, ...]
@@ -58,19 +58,19 @@ def check(
 ) -> CheckReport:
     """Find all problems in the training and validation files.
 
-    The following problems are fatal: unreadable files, a mask of a different size than its image, numbers of channels
-    that cannot be made equal without loss, a mixture of float and integer images, a mixture of palette and RGB masks,
-    mask values without a class, and classes whose values cannot be written. All other problems are warnings. They
-    include an image in both sets, because some users intentionally validate on training images.
+    The following problems are fatal: unreadable files, a mask whose size differs from that of its image, images
+    that cannot be converted to the same number of channels without loss, a mixture of float and integer images, a
+    mixture of palette and RGB masks, mask values without a class, and classes whose values cannot be written to
+    predicted masks. All other problems are warnings. An image in both sets is only a warning, because some users
+    intentionally validate on training images.
 
     Args:
-        train: Pairing of the training files.
-        validation: Pairing of the validation files, or None if validation pairs are split off from the training files.
-        mask_values: Label table; by default, `propose_mask_values` proposes one from the masks of both sets.
-        classes: Number or names of the classes, for `propose_mask_values`.
-        ignore: Mask value to ignore, for `propose_mask_values`.
-        channels: Number of channels that all images must have or be convertible to without loss; by default, any common
-            number is accepted.
+        train: Paired and scanned training files.
+        validation: Paired and scanned validation files, or None if validation pairs are split off from the training
+            files. mask_values: Label table; by default, `propose_mask_values` proposes one from the masks of both sets.
+            classes: Number or names of the classes, passed to `propose_mask_values`. ignore: Mask value to ignore,
+            passed to `propose_mask_values`. channels: Number of channels that all images must have or to which they can
+            be converted without loss; by default, any common number is accepted.
 
     Raises:
         WrongArgument, WrongLabelTable: ``classes`` or ``ignore`` is invalid or combined with ``mask_values``.
@@ -116,10 +116,10 @@ def _total(pairs: Sequence[ScannedPair]) -> Counter[Value]:
 
 
 def _no_table(error: ImageFault, pairs: Sequence[ScannedPair]) -> Problem:
-    """Return an error of `propose_mask_values` as a problem of the masks that caused it.
+    """Convert an error raised by `propose_mask_values` to a problem that lists the masks that caused it.
 
-    These are the masks with the values that the error names or with too many values. If there are none, the problem
-    concerns all masks.
+    These are the masks that contain the values named in the error or that have too many values. If there are no such
+    masks, the problem lists all masks.
     """
     masks = readable_masks(pairs)
     values = error.fields.get("values")

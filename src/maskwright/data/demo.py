@@ -14,11 +14,12 @@ Field = NDArray[np.float64]  # (h, w)
 Radiance = NDArray[np.float64]  # (h, w, 3), linear; 1 is the brightest value the camera records
 
 CELL_RADIUS: Final = (12.0, 18.0)
-"""Smallest and largest radius in pixels."""
+"""Smallest and largest radius of a cell, in pixels."""
 FIBRE_RADIUS: Final = (3.8, 5.4)
-"""Smallest and largest half width in pixels."""
+"""Smallest and largest half width of a fibre, in pixels."""
 
-# The mixture of two stains is random and independent of the class, so colour does not separate cells from fibres.
+# The mixture of the two stains is random and independent of the class, so cells and fibres cannot be told apart by
+# colour.
 _STAINS: Final = np.array([[0.05, 0.62, 0.70], [0.86, 0.22, 0.62]])
 _BRIGHTNESS: Final = (0.45, 0.8)  # radiance of the dimmest and the brightest object
 _MIN_SIDE: Final = 16  # pixels
@@ -44,20 +45,20 @@ def draw_demo(
 ) -> None:
     """Draw the sets ``train``, ``val`` and ``new`` in subfolders of ``folder``, each with ``images`` and ``masks``.
 
-    Masks contain 0 (background), 1 (cell) and 2 (fibre). Images of ``new`` have various odd sizes, like the images that
-    a trained network may receive later. An image depends on ``seed``, its set and its index, but not on the number of
-    images. Existing files of the same names are replaced, and all other files are kept.
+    Masks contain 0 (background), 1 (cell) and 2 (fibre). Images of ``new`` have various odd sizes, like the images to
+    which a trained network may be applied later. An image depends on ``seed``, its set and its index, but not on the
+    number of images. Existing files of the same names are replaced, and all other files are kept.
 
     Args:
         folder: Output folder, created if missing.
         training: Number of training pairs.
         validation: Number of validation pairs.
-        new: Number of pairs for testing.
-        size: Height and width of an image in pixels, at least 32 each.
+        new: Number of pairs with new images, for prediction.
+        size: (height, width) of the training and validation images in pixels, at least 32 each.
         seed: Random seed, 0 or more.
 
     Raises:
-        WrongArgument: A number of pairs or ``seed`` is negative, or a side in ``size`` is too short.
+        WrongArgument: A number of pairs or ``seed`` is negative, or a side in ``size`` is shorter than 32 pixels.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -139,7 +140,7 @@ def _draw_cells(
 def _draw_fibre(
     rng: np.random.Generator, radiance: Radiance, mask: NDArray[np.uint8]
 ) -> tuple[Radiance, NDArray[np.uint8]]:
-    """Add a fibre above everything drawn so far."""
+    """Add a fibre on top of all objects drawn so far."""
     inside, along, across = _fibre(rng, mask.shape)
     twist, strands = rng.uniform(-0.25, 0.25), rng.uniform(1.8, 2.6)
     body = 1.1 + 0.6 * np.cos(np.pi * strands * across + twist * along) + 0.15 * _noise(rng, mask.shape, 4)
@@ -155,7 +156,8 @@ def _draw_object(radiance: Radiance, inside: NDArray[np.bool_], colour: Radiance
 
 
 def _fibre(rng: np.random.Generator, size: tuple[int, ...]) -> tuple[Field, Field, Field]:
-    """Return three maps of a random fibre: positive inside, position along it (pixels) and across it (-1 to 1)."""
+    """Return three maps of a random fibre: a field that is positive inside it, and the positions along it (in pixels)
+    and across it (-1 to 1)."""
     (down, right), (y, x) = _direction(rng), rng.uniform((0, 0), size)
     rows, columns = np.indices(size)
     along = (rows - y) * down + (columns - x) * right
@@ -188,13 +190,13 @@ def _photograph(rng: np.random.Generator, radiance: Radiance) -> NDArray[np.uint
 
 
 def _haze(rng: np.random.Generator, size: tuple[int, int]) -> Radiance:
-    """Return a background of two stains, each with its own clouds of noise."""
+    """Return a background coloured by two stains, each of which varies as independent smooth noise."""
     clouds = [0.5 * _noise(rng, size, 70) + 0.3 * _noise(rng, size, 25) + 0.15 * _noise(rng, size, 6) for _ in _STAINS]
     return np.clip(0.15 + 0.12 * np.stack(clouds, axis=-1), 0.02, None) @ _STAINS
 
 
 def _object_colour(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return the colour of one object with its brightness, (3,)."""
+    """Return the colour of one object, scaled by its brightness, as an array (3,)."""
     fraction = rng.uniform()
     return rng.uniform(*_BRIGHTNESS) * (np.array([fraction, 1 - fraction]) @ _STAINS)
 
@@ -205,7 +207,7 @@ def _direction(rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _blend(below: Radiance, opacity: Field, colour: NDArray[np.float64]) -> Radiance:
-    """Blend ``colour``, (3,) or (h, w, 3), over ``below``."""
+    """Blend ``colour``, an array (3,) or (h, w, 3), over ``below`` with the given opacity."""
     alpha = opacity[..., None]
     return below * (1 - alpha) + colour * alpha
 
@@ -224,7 +226,7 @@ def _noise(rng: np.random.Generator, size: tuple[int, ...], scale: float) -> Fie
 
 
 def _blur(field: NDArray[np.generic], steps: int) -> Field:
-    """Apply ``steps`` binomial filters with edge padding, a blur of standard deviation sqrt(steps / 2) pixels."""
+    """Apply ``steps`` binomial filters with edge padding: a blur with standard deviation sqrt(steps / 2) pixels."""
     smooth = field.astype(np.float64)
     for _ in range(steps):
         for axis in (0, 1):

@@ -1,4 +1,7 @@
-"""Properties of the training data for the plan: image sizes, pixel statistics, class fractions and object width."""
+"""Measure the properties of the training data that determine the plan.
+
+They include image sizes, pixel statistics, class fractions and the width of objects.
+"""
 
 import math
 from collections import Counter
@@ -14,9 +17,9 @@ from maskwright.data.mask_values import MaskValues
 from maskwright.data.scan import MaskFacts, ScannedPair
 from maskwright.images.normalise import Normalisation
 
-_MIN_MASKS: Final = 16  # with fewer masks, the standard deviation between them is too uncertain
+_MIN_MASKS: Final = 16  # with fewer masks, the standard deviation over the masks is too uncertain
 _STANDARD_ERRORS: Final = 3.0
-_MAX_MARGIN: Final = 0.1  # fraction of the pixels of a half; with a wider margin, symmetry cannot be inferred
+_MAX_MARGIN: Final = 0.1  # as a fraction of half a mask; with a wider margin of error, symmetry cannot be inferred
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,12 @@ class Fingerprint:
     """Properties of the training data that determine the plan.
 
     ``sizes`` contains the (height, width) of each image in pixels. ``mean`` and ``std`` are the mean and standard
-    deviation of the pixels in the unit scale, averaged over the channels. ``class_fractions`` contains the fractions of
-    the valid pixels, including background, which sum to 1. ``object_width`` is the median over the classes, without
-    background, of the mean length of their horizontal runs in pixels. For a single class, it is the smaller of its
-    width and that of the background, since narrow gaps require as much resolution as narrow objects; it is None if
-    there is no class. ``vertically_asymmetric`` states whether upper and lower halves of the masks contain different
-    classes; it is None if that is uncertain.
+    deviation of the pixels in the unit scale, averaged over the channels. ``class_fractions`` contains the fraction of
+    the valid pixels that belong to each class, including background; the fractions sum to 1. ``object_width`` is the
+    median over the classes, without background, of the mean length of their horizontal runs in pixels. For a single
+    class, it is the smaller of its width and that of the background, since narrow gaps require as much resolution as
+    narrow objects. It is None if no class other than background occurs. ``vertically_asymmetric`` states whether the
+    class fractions in the upper and lower halves of the masks differ; it is None if this cannot be determined reliably.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -60,14 +63,14 @@ class Fingerprint:
 
     @property
     def rarest_class(self) -> tuple[str, float]:
-        """Class other than background with the fewest pixels, and its fraction of the pixels, 0 to 1."""
+        """Name of the class, other than background, with the fewest pixels, and its fraction of all pixels (0 to 1)."""
         fractions = self.class_fractions
         classes = {name: fraction for name, fraction in fractions.items() if name != BACKGROUND_NAME} or fractions
         return min(classes.items(), key=lambda item: item[1], default=("no class", 0.0))
 
 
 def fingerprint(pairs: Sequence[ScannedPair], *, mask_values: MaskValues, normalisation: Normalisation) -> Fingerprint:
-    """Return the fingerprint of readable training pairs whose pixel statistics are ``normalisation``."""
+    """Return the fingerprint of the readable training pairs, with pixel statistics from ``normalisation``."""
     masks = [pair.mask for pair in pairs if pair.mask is not None]
     pixels = _total(mask_values, [mask.values for mask in masks])
     runs = _total(mask_values, [mask.runs for mask in masks])
@@ -92,11 +95,11 @@ def _total(mask_values: MaskValues, counts: Sequence[Mapping[int | str, int]]) -
 
 
 def _is_vertically_asymmetric(masks: Sequence[MaskFacts], mask_values: MaskValues) -> bool | None:
-    """Test whether the class fractions of upper and lower halves differ by more than chance over all masks.
+    """Test whether the class fractions in the upper and lower halves of the masks differ significantly.
 
     Each mask is one observation. The result is true if the mean difference of any class exceeds three standard errors.
-    It is None if there are few masks or if they vary so much that a difference of a tenth of the pixels could remain
-    undetected.
+    It is None if there are few masks or if their class fractions vary so much that a difference of a tenth of the
+    pixels could remain undetected.
     """
     differences = np.array([row for mask in masks if (row := _upper_minus_lower(mask, mask_values)) is not None])
     if len(differences) < _MIN_MASKS:
@@ -108,7 +111,9 @@ def _is_vertically_asymmetric(masks: Sequence[MaskFacts], mask_values: MaskValue
 
 
 def _upper_minus_lower(mask: MaskFacts, mask_values: MaskValues) -> NDArray[np.float64] | None:
-    """Return each label's fraction of the upper half minus that of the lower; None if a half has no valid pixel."""
+    """Return the fraction of each label in the upper half of a mask minus that in the lower half.
+
+    The result is None if a half has no valid pixel."""
     names = [label.name for label in mask_values.labels]
     whole, upper_half = mask_values.count_classes(mask.values), mask_values.count_classes(mask.upper_half)
     upper = np.array([upper_half[name] for name in names], np.float64)

@@ -1,4 +1,4 @@
-"""Group images of one source so that they are not divided between training and validation.
+"""Group images of the same source so that they are not divided between training and validation.
 
 Groups are inferred from file names, from near-duplicate images and from identical pixels.
 """
@@ -14,32 +14,32 @@ import numpy as np
 from maskwright.data.near_duplicates import near_duplicate_pairs
 
 # The part of a name that varies among the frames, tiles or slices of one source: a letter, or a number with or without
-# a short word before it. A number requires a separator, so that names that are hashes are not cut.
+# a short word before it. A number requires a separator, so that file names that are hashes are not shortened.
 _VARYING_SUFFIX = re.compile(r"([\W_]+[a-z]{0,8}\d+\)?|[\W_]+[a-z]|(?<=\d)[a-z])$", re.IGNORECASE)
-_MAX_SUFFIXES = 3  # for example, the focus, row and column of a microscope slide
+_MAX_SUFFIXES = 3  # enough, for example, for the focus, row and column of a tile of a microscope slide
 _MIN_GROUPS = 5
 _MAX_GROUP_FRACTION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """The group of each image name and a description of the evidence, such as ``by file names``."""
+    """Group of each image, by image name, and a description of the evidence, such as ``by file names``."""
 
     of: Mapping[str, str]
     evidence: str
 
 
 def infer_groups(names: Sequence[str], *, digests: Mapping[str, str], hashes: Mapping[str, bytes | None]) -> Groups:
-    """Infer from names, perceptual hashes and pixels which images belong to one source.
+    """Infer from file names, perceptual hashes and pixels which images come from the same source.
 
     Images with identical pixels are always grouped. Evidence from names or hashes is used only if it leaves at least
-    five groups, none with more than half of the images. Otherwise, the slices of one stack, or images that all look
-    similar, would form a single group that cannot be split.
+    five groups, none with more than half of the images. Otherwise, the slices of one stack, or a set of similar
+    images, would form a single group that cannot be split.
 
     Args:
         names: Unique names of the images.
-        digests: Digest of the pixels of each image, by name.
-        hashes: Result of `perceptual_hash` for each image, by name.
+        digests: Digest of the pixels of each image, by the name of the image.
+        hashes: Result of `perceptual_hash` for each image, by the name of the image.
     """
     identical = _edges(_names_by_key(digests, names))
     sources = sources_from_names(names)
@@ -68,8 +68,8 @@ def sources_from_names(names: Sequence[str]) -> dict[str, str] | None:
     """Return each name without its varying suffix (frame, tile or slice), or None if the groups are not usable.
 
     Up to three suffixes are removed, as long as at least five groups remain, none with more than half of the names.
-    At least half of the remaining names must contain a digit, as numbered sources do; names without digits are more
-    likely to be class names.
+    At least half of the remaining names must contain a digit, as the names of numbered sources do; names without digits
+    are more likely to be class names.
 
     >>> names = [f"scene{scene}_tile_{row}_{column}" for scene in range(5) for row in (0, 1) for column in (0, 1)]
     >>> sorted(set(sources_from_names(names).values()))

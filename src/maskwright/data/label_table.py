@@ -1,4 +1,4 @@
-"""Read and check a label table, the class of each raw mask value, from a command line, a file or a recipe."""
+"""Read and check a label table, which maps each raw mask value to a class, from a command line, a file or a recipe."""
 
 import re
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from maskwright.errors import InputError
 BACKGROUND_NAME: Final = "background"
 IGNORED_NAME: Final = "ignored"
 MAX_LABELS: Final = 254
-"""Largest number of labels; of the 256 indices, 255 marks ignored pixels and 254 marks values not in the table."""
+"""Largest number of labels; of the 256 label indices, 255 marks ignored pixels and 254 marks unlisted values."""
 
 _INTEGER = re.compile(r"[+-]?\d{1,9}")
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}")
@@ -26,7 +26,7 @@ class WrongLabelTable(InputError):
 
 
 def read_label_table(given: str | Path | Mapping[Any, object]) -> dict[Value, str]:
-    """Read the class of each raw value from comma-separated ``value=name`` pairs, a YAML or JSON file, or a mapping.
+    """Read a label table given as comma-separated ``value=name`` pairs, as a YAML or JSON file or as a mapping.
 
     Raises:
         WrongLabelTable: The label table is invalid; see `parse_mask_values`.
@@ -47,7 +47,7 @@ def read_label_table(given: str | Path | Mapping[Any, object]) -> dict[Value, st
 
 
 def checked_label_table(table: Mapping[Any, object], *, source: str | Path = "mask values") -> dict[Value, str]:
-    """Return a label table with normalised names and with values as integers or lower-case ``#rrggbb``.
+    """Return a label table with normalised class names and with raw values as integers or lower-case ``#rrggbb``.
 
     Raises:
         WrongLabelTable: The label table is invalid (see `parse_mask_values`); the message names ``source``.
@@ -83,7 +83,7 @@ def raw_value(given: object, *, source: str | Path) -> Value:
 
 
 def first_value_by_class(table: Mapping[Value, str]) -> dict[str, Value]:
-    """Return the first raw value of each class except ignored ones: background first, then in table order."""
+    """Return the first raw value of background and of each class, with background first and classes in table order."""
     names: dict[str, Value] = {}
     for value, name in table.items():
         names.setdefault(name, value)

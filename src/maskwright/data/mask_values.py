@@ -1,4 +1,4 @@
-"""Map raw mask values to classes, to background or to ignored pixels."""
+"""Map each raw mask value to a class, to background or to ignored pixels."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ MAX_PROPOSED_VALUES: Final = 64
 """Largest number of distinct values for which classes are proposed; masks with more values are likely photographs."""
 
 _UNKNOWN: Final = 254  # label index of values that are not in the table: between the last label, 253, and IGNORED
-_MIN_CHANNEL_DIFFERENCE: Final = 32  # palette colours that differ less in every channel look alike in an overlay
+_MIN_CHANNEL_DIFFERENCE: Final = 32  # colours that differ less than this in every channel look alike in an overlay
 _MAX_ENTRIES_IN_COMMAND: Final = 24
 
 
@@ -43,10 +43,10 @@ class WrongMaskValues(ImageFault):
 
 
 class MaskValues(BaseModel, frozen=True, extra="forbid"):
-    """A label table: the class name, ``background`` or ``ignored`` of each raw mask value.
+    """A label table, which maps each raw mask value to a class name, to ``background`` or to ``ignored``.
 
     Several values may share a class. The order of ``classes_by_value`` is the order of the labels, so it must be
-    preserved in storage. The constructor raises errors of pydantic; for user input, use `parse_mask_values`, which
+    preserved in storage. The constructor raises the errors of pydantic; for user input, use `parse_mask_values`, which
     raises `InputError`.
 
     >>> membrane = MaskValues(classes_by_value={0: "background", 255: "membrane", 128: "ignored"})
@@ -68,7 +68,7 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def kind(self) -> Literal["ids", "0/255", "palette", "colours"]:
-        """``colours``, ``palette`` (integers with colours), ``0/255`` (0 and one other integer), otherwise ``ids``."""
+        """Kind of values: ``colours``, ``palette`` (integers with colours), ``0/255`` (0 and one other) or ``ids``."""
         if self._has_colours:
             return "colours"
         if self.palette:
@@ -77,11 +77,11 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """Labels with background first, if there is one, then the classes in the order of ``classes_by_value``.
+        """Labels of the table: background, if there is one, and then the classes in the order of ``classes_by_value``.
 
         The ``value`` of a label is the first raw value of the class, or its index for colour masks. Its ``colour`` is
-        that of the masks if their colours are distinguishable; otherwise, it is black for the background and one of
-        `distinct_colours` for a class.
+        the one used in the masks if those colours are distinguishable; otherwise, it is black for the background and
+        one of `distinct_colours` for a class.
         """
         first = first_value_by_class(self.classes_by_value)
         numbers = [index if self._has_colours else code(value) for index, value in enumerate(first.values())]
@@ -102,7 +102,9 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
         return ",".join(f"{value}={name}" for value, name in self.classes_by_value.items())
 
     def class_of(self, value: Value) -> str | None:
-        """Return the class name of a raw value, or None; in a colour table, an integer denotes a shade of grey."""
+        """Return the class name of a raw value, or None if the value is not in the table.
+
+        In a colour table, an integer denotes a shade of grey."""
         return self.classes_by_value.get(grey(value) if self._has_colours and isinstance(value, int) else value)
 
     def count_classes(self, counts: Mapping[Value, int]) -> Counter[str]:
@@ -122,7 +124,7 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
 
         Args:
             mask: Raw values, (h, w) integers or (h, w, 3) uint8 colours, as returned by `read_mask`.
-            file: Path of the mask, for the error message.
+            file: Path of the mask, used in the error message.
 
         Raises:
             WrongMaskValues: A value of the mask is not in the table.
@@ -139,12 +141,12 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
         return indices
 
     def unknown_values_error(self, unknown: Mapping[Value, int], *, file: str | Path) -> WrongMaskValues:
-        """Return the error for ``unknown`` values, with their pixel counts, that are not in the table."""
+        """Return the error for the values in ``unknown``, given with pixel counts, that are not in the table."""
         counts = as_colours(unknown) if self._has_colours else unknown
         return unknown_values_error(counts, classes_by_value=self.classes_by_value, file=file)
 
     def with_palette(self, palette: Mapping[int, Colour]) -> Self:
-        """Return a copy of the table with the palette colours of its values."""
+        """Return a copy of the table in which each value has its colour in ``palette``."""
         used = {value: colour for value, colour in palette.items() if value in self.classes_by_value}
         return self.model_copy(update={"palette": used})
 
@@ -193,7 +195,7 @@ def parse_mask_values(given: str | Path | Mapping[Any, object]) -> MaskValues:
 def unknown_values_error(
     unknown: Mapping[Value, int], *, classes_by_value: Mapping[Value, str], file: str | Path
 ) -> WrongMaskValues:
-    """Return the error for values, with their pixel counts, that are not in the table ``classes_by_value``."""
+    """Return the error for the values in ``unknown``, given with pixel counts, that are not in ``classes_by_value``."""
     return WrongMaskValues(
         file=file,
         found=described_counts(unknown),

@@ -1,6 +1,6 @@
 """Find near-duplicate images, such as re-encoded copies or frames of a static scene, by a perceptual hash.
 
-The imagehash package finds the same copies but takes 40 times as long and accepts only 8-bit Pillow images.
+The imagehash package finds the same near-duplicates but takes 40 times as long and accepts only 8-bit Pillow images.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,17 @@ MAX_HAMMING_DISTANCE: Final = 3
 
 _HASH_ROWS, _HASH_COLUMNS = 8, 9
 _MAX_SAMPLES_PER_CELL = 16  # pixels sampled along a side of a cell, enough to estimate its mean
-_SUBHASHES = 4  # hashes that differ in up to 3 bits agree in at least one of 4 parts
-_MIN_BITS_OF_EACH_VALUE = 8  # with fewer bits, an image is nearly uniform or a gradient and matches many others
+_SUBHASHES = 4  # two hashes that differ in at most 3 bits agree in at least one of 4 parts
+# With fewer set or cleared bits, an image is nearly uniform or a gradient and matches many others.
+_MIN_BITS_OF_EACH_VALUE = 8
 
 
 def perceptual_hash(image: NDArray[np.generic]) -> bytes | None:
     """Return the 64-bit difference hash of an image (h, w, c), or None for an image with too little structure.
 
     The image is averaged over 8 x 9 cells and all channels; each bit states whether a cell is darker than its right
-    neighbour. The hash is nearly invariant to scale, brightness and weak noise. The method is described in Krawetz,
-    "Kind of like that" (2013).
+    neighbour. The hash is nearly invariant to scale, brightness and weak noise. The method is described by Krawetz
+    in "Kind of like that" (2013).
 
     >>> perceptual_hash(np.tile(np.uint8([0, 9, 0, 9, 0, 9, 0, 9, 0]), (8, 1))[..., None]).hex()
     'aaaaaaaaaaaaaaaa'
@@ -49,7 +50,7 @@ def perceptual_hash(image: NDArray[np.generic]) -> bytes | None:
 def near_duplicate_pairs(hashes: NDArray[np.uint8]) -> Iterator[tuple[int, int]]:
     """Yield index pairs of distinct hashes, (n, 8), that differ in at most `MAX_HAMMING_DISTANCE` bits.
 
-    Only hashes that agree in at least one of four parts are compared, so a pair may be yielded more than once.
+    Only hashes that agree in at least one of four 16-bit parts are compared, so a pair may be yielded more than once.
 
     >>> list(near_duplicate_pairs(np.uint8([[0] * 8, [255] * 8, [7] + [0] * 7])))[:1]
     [(0, 2)]

@@ -15,19 +15,19 @@ T = TypeVar("T")
 
 
 class AmbiguousName(InputError):
-    """Two images or two masks with the same name."""
+    """Two images, or two masks, with the same name."""
 
     text = "{first} and {second}: both have the name {name!r} without suffix; expected one of them. Remove one."
 
 
 class NoPairs(InputError):
-    """A folder of images and a folder of masks without a common name."""
+    """A folder of images and a folder of masks that have no file name in common."""
 
     text = "{images}: no image has a mask of its name in {masks}; found {image} and {mask}. {remedy}"
 
 
 class SameFolder(InputError):
-    """A single folder given for both images and masks without a mask suffix."""
+    """A single folder that is given for both images and masks, without a mask suffix."""
 
     text = "{folder}: given for both images and masks; expected two folders or a mask suffix. {remedy}"
 
@@ -43,7 +43,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Pairing:
-    """The pairs of two folders in order of name, the unpaired files and the likely reason why they are unpaired."""
+    """Pairs of files in two folders, sorted by name, the unpaired files and the likely reason why they are unpaired."""
 
     pairs: tuple[Pair, ...]
     unpaired_images: tuple[Path, ...] = ()
@@ -68,14 +68,14 @@ def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = ""
     Args:
         images: Folder of the images.
         masks: Folder of the masks, which may be inside ``images``, or ``images`` itself if ``mask_suffix`` is given.
-        mask_suffix: Suffix that follows the name of the image in that of the mask: ``"_mask"`` pairs ``a.jpg`` with
+        mask_suffix: Suffix that follows the name of the image in the name of the mask: ``"_mask"`` pairs ``a.jpg`` with
             ``a_mask.png``.
 
     Raises:
         MissingFolder, NotAFolder, EmptyFolder: A folder cannot be read or contains no image.
         SameFolder: Both folders are the same, and ``mask_suffix`` is empty.
         AmbiguousName: Two images or two masks have the same name, such as ``a.png`` and ``a.jpg``.
-        NoPairs: No image has a mask; the message shows an example of each and the suffix that would pair them.
+        NoPairs: No image has a mask; the message names one image, one mask and the suffix that would pair them.
         WrongArgument: ``mask_suffix`` includes a file suffix.
 
     >>> from pathlib import Path
@@ -126,7 +126,7 @@ def pair_folders(images: str | Path, masks: str | Path, *, mask_suffix: str = ""
 
 
 def _files_by_name(folder: Path, *, other: Path) -> dict[str, Path]:
-    """Return the image files of ``folder`` by name, except those in ``other`` if it is a subfolder."""
+    """Return the image files in ``folder`` by name, without the files in ``other`` if ``other`` is a subfolder."""
     outer, inner = folder.resolve(), other.resolve()
     excluded = inner.relative_to(outer) if inner != outer and inner.is_relative_to(outer) else None
     files: dict[str, Path] = {}

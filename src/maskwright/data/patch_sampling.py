@@ -1,7 +1,7 @@
-"""Sample a patch from an image and its mask: crop, resize, rotate and flip both in the same way.
+"""Sample a patch from an image and its mask: crop, resize, rotate and flip both identically.
 
-Pillow samples images bilinearly, averaging pixels when it reduces them. Masks are sampled by nearest neighbour, so that
-no new labels appear. Both are reflected at their borders.
+Images are sampled bilinearly by Pillow, which averages pixels when an image is reduced. Masks are sampled by nearest
+neighbour, so that no new labels appear. Images and masks are extended by reflection at their borders.
 """
 
 import math
@@ -16,7 +16,7 @@ from maskwright.images.resize import FAST_CHANNELS
 
 @dataclass(frozen=True, slots=True)
 class PatchWindow:
-    """The rectangle of an image that a patch covers, in pixels from its top left corner.
+    """Rectangle of an image that is covered by a patch, in pixels from the top left corner of the image.
 
     Coordinates may be fractional, and the window may extend beyond the image.
     """
@@ -34,7 +34,7 @@ class PatchWindow:
 def sample_patch(
     image: NDArray[np.generic], labels: NDArray[np.uint8], window: PatchWindow, size: tuple[int, int]
 ) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-    """Return patches of ``size`` (height, width), cut by ``window`` from an image (h, w, c) and its mask (h, w).
+    """Sample the patch of an image (h, w, c) and of its mask (h, w) in ``window``, each of ``size`` (height, width).
 
     The data types of the image and the mask are preserved.
 

@@ -1,4 +1,4 @@
-"""Batches of training patches in an order that depends only on the seed and the step."""
+"""Sample batches of training patches that depend only on the seed, the step and the patch size."""
 
 import math
 from collections.abc import Callable, Collection, Generator, Sequence
@@ -19,14 +19,14 @@ from maskwright.images.normalise import Normalisation
 from maskwright.images.read import read_image, read_mask
 
 PREFETCHED_BATCHES: Final = 3
-"""Number of batches that are prepared in advance."""
+"""Number of training batches that are prepared in advance."""
 _MAX_STEPS_PER_EPOCH: Final = 250
 
 Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 class PairReader:
-    """A sequence of decoded pairs of an image (h, w, c) with ``channels`` channels and its label indices (h, w).
+    """A sequence of decoded pairs, each an image (h, w, c) with ``channels`` channels and its label indices (h, w).
 
     Decoded pairs are cached up to a total of ``cache_bytes`` bytes, so that small data sets are decoded only once.
     """
@@ -42,7 +42,7 @@ class PairReader:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-        """Return the pair at ``index``."""
+        """Return the decoded image and label indices of the pair at ``index``."""
         if index in self._cache:
             return self._cache[index]
         pair = self.pairs[index]
@@ -67,15 +67,15 @@ class Patches:
         sizes: Size (height, width) of each image of ``reader`` in pixels, in the same order.
         patch_size: Size (height, width) of a patch in pixels. Smaller images are extended by reflection.
         batch_size: Number of patches in a batch.
-        seed: Random seed of the order of images, the windows and the augmentation.
-        normalisation: Normalisation, which is applied last.
-        augmentation: Augmentation of the sampled patches, which is applied in the unit scale.
+        seed: Random seed for the order of images, the windows and the augmentation.
+        normalisation: Normalisation of the pixel values, which is applied last.
+        augmentation: Augmentation of the sampled patches, which is applied to pixels in [0, 1].
         geometry: Random flips, zoom and rotation, which are applied during sampling.
         scale: Factor by which images are resized; a patch covers ``patch_size / scale`` image pixels.
         coord_channels: Coordinate channels to append to the normalised images.
-        foreground_oversampling: Fraction of the patches, 0 to 1, that contain a random pixel of a random class, if any,
-            other than the most common class of the image. Classes are drawn uniformly. nnU-Net uses 1/3 (Isensee et al.
-            2021).
+        foreground_oversampling: Fraction of the patches, 0 to 1, that are placed on a random pixel of a random class
+            other than the most common class of the image, if there is such a class. Classes are drawn uniformly.
+            nnU-Net uses 1/3 (Isensee et al. 2021).
     """
 
     def __init__(
@@ -111,46 +111,47 @@ class Patches:
         """Place ``fraction`` of the patches on pixels of missed classes in images that contain such a class.
 
         Args:
-            missed: Pairs (first step, label indices) in order of step; each pair is in effect until the next.
-            fraction: Fraction of the patches, 0 to 1.
+            missed: Pairs of the first step and the label indices of the missed classes, in order of step; each pair
+                applies until the first step of the next pair.
+            fraction: Fraction of the patches to place on missed classes, 0 to 1.
         """
         self._missed = [(first, frozenset(labels)) for first, labels in missed]
         self._missed_fraction = fraction
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of steps whose patches cover all pixels about once, at most 250 to keep validation frequent."""
+        """Number of steps whose patches cover all pixels about once, at most 250, so that validation is frequent."""
         return min(math.ceil(len(self._draws) / self.batch_size), _MAX_STEPS_PER_EPOCH)
 
     def batch(self, step: int, size: tuple[int, int] | None = None) -> Batch:
-        """Return the normalised images (n, h, w, c) and label indices (n, h, w) of a step.
+        """Return the normalised images (n, h, w, c) and the label indices (n, h, w) for a training step.
 
         Args:
-            step: Index of the step, from 0.
-            size: Size (height, width) in pixels to which patches are resampled, ``patch_size`` by default.
+            step: Index of the training step, from 0.
+            size: Size (height, width), in pixels, to which patches are resampled; by default, ``patch_size``.
         """
         images, masks, coordinates = self._sample_batch(step, size or self.patch_size, self.geometry)
         images, masks = self._augment(step, images, masks)
         return self._normalise(images, coordinates), masks
 
     def unaugmented(self, step: int) -> NDArray[np.float32]:
-        """Return the normalised images of a step without augmentation."""
+        """Return the normalised images for a training step, without augmentation."""
         images, _, coordinates = self._sample_batch(step, self.patch_size, GeometricAugmentation())
         return self._normalise(images, coordinates)
 
     def augmented(self, step: int, size: tuple[int, int] | None = None) -> Batch:
-        """Return the batch of a step before normalisation, in the unit scale, for display."""
+        """Return the augmented batch for a training step before normalisation, with pixels in [0, 1], for display."""
         images, masks, _ = self._sample_batch(step, size or self.patch_size, self.geometry)
         return self._augment(step, images, masks)
 
     def stream(
         self, first: int, *, size: Callable[[int], tuple[int, int] | None] = lambda step: None
     ) -> Generator[Batch]:
-        """Yield batches endlessly from step ``first``, `PREFETCHED_BATCHES` of which a thread prepares in advance.
+        """Yield batches endlessly from step ``first``; a thread prepares `PREFETCHED_BATCHES` of them in advance.
 
         Args:
-            first: Index of the first step.
-            size: Function that returns the patch size of a step; see `batch`.
+            first: Index of the first training step.
+            size: Function that returns the patch size for a training step; see `batch`.
         """
         with ThreadPoolExecutor(1, thread_name_prefix="patches") as pool:
             pending = [pool.submit(self.batch, step, size(step)) for step in range(first, first + PREFETCHED_BATCHES)]
@@ -166,7 +167,7 @@ class Patches:
         return self.augmentation(images, masks, seed=_derived_seed((self.seed, 2, step)))
 
     def _normalise(self, images: NDArray[np.float32], coordinates: NDArray[np.float32] | None) -> NDArray[np.float32]:
-        """Convert images in the unit scale to inputs of the network."""
+        """Convert images with pixels in [0, 1] to inputs of the network."""
         normalised = self.normalisation.standardise(images)
         if coordinates is None:
             return normalised
@@ -181,7 +182,7 @@ class Patches:
     def _sample(
         self, index: int, size: tuple[int, int], geometry: GeometricAugmentation
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float32] | None]:
-        """Return the pixels in the unit scale, the labels and the pixel coordinates of patch ``index`` of the run."""
+        """Return the pixels in [0, 1], the labels and the pixel coordinates of patch ``index`` of training."""
         epoch, position = divmod(index, len(self._draws))
         order = np.random.default_rng((self.seed, 0, epoch)).permutation(self._draws)
         image, labels = self.reader[int(order[position])]
@@ -203,7 +204,7 @@ class Patches:
 
 
 def patches_in(size: tuple[int, int], patch_size: tuple[float, float]) -> int:
-    """Return the number of patches, rounded up, whose total area equals that of an image.
+    """Return the number of patches, rounded up, whose total area equals the area of an image.
 
     >>> patches_in((360, 480), (256, 256))
     3
@@ -220,7 +221,7 @@ def _coordinates(labels: NDArray[np.uint8], window: PatchWindow, size: tuple[int
 
 
 def _window_size(size: tuple[int, ...], patch_size: tuple[float, float], zoom: float) -> tuple[float, float]:
-    """Return the (height, width) that a patch covers at a zoom, reduced proportionally to fit into the image.
+    """Return the (height, width) of the window of a patch at a zoom, reduced proportionally to fit into the image.
 
     If the image is smaller than the patch, the window may be as large as the patch.
     """
@@ -230,7 +231,9 @@ def _window_size(size: tuple[int, ...], patch_size: tuple[float, float], zoom: f
 
 
 def _random_start(side: int, length: float, generator: np.random.Generator) -> float:
-    """Return a random start of a window, an integer for windows of whole pixels, so that they need no interpolation."""
+    """Return a random start of a window along a side.
+
+    The start is an integer if the length of the window is one, so that the window needs no interpolation."""
     room = max(0.0, side - length)
     return float(generator.integers(int(room) + 1) if length.is_integer() else generator.uniform(0, room))
 
@@ -248,7 +251,7 @@ def _corner_with_class(
     None if the mask contains no eligible class.
     """
     counts = np.zeros(IGNORED + 1, np.int64)
-    for row in labels:  # a bincount of the whole mask would require eight times its memory
+    for row in labels:  # np.bincount of the whole mask would require eight times the memory of the mask
         counts += np.bincount(row, minlength=len(counts))
     counts[IGNORED] = 0
     if classes is None:

@@ -29,16 +29,18 @@ def rgb(colour: str) -> Colour:
 
 
 def grey(number: int) -> Value:
-    """Return an integer from 0 to 255 as a grey colour ``#rrggbb``, and other integers unchanged.
+    """Convert an integer from 0 to 255 to a grey colour ``#rrggbb``; other integers are returned unchanged.
 
-    A colour mask that contains only greys is read as integers; the conversion makes it comparable with other colour
-    masks.
+    A colour mask that contains only shades of grey is read as integers; after the conversion, its values can be
+    compared with those of other colour masks.
     """
     return f"#{number * 0x010101:06x}" if 0 <= number <= 255 else number
 
 
 def count_values(mask: np.ndarray, *, where: np.ndarray | None = None) -> dict[Value, int]:
-    """Count the pixels of each raw value of a mask, (h, w) integers or (h, w, 3) uint8, within ``where`` (h, w).
+    """Count the pixels of each raw value in a mask, an array (h, w) of integers or (h, w, 3) of uint8 colours.
+
+    Only pixels at which ``where`` (h, w) is true are counted.
 
     >>> count_values(np.uint8([[0, 255, 255]]))
     {0: 1, 255: 2}
@@ -48,7 +50,7 @@ def count_values(mask: np.ndarray, *, where: np.ndarray | None = None) -> dict[V
     codes = packed(mask) if mask.ndim == 3 else mask
     if where is not None:
         codes = codes[where]
-    if codes.dtype in (np.uint8, np.uint16):  # np.bincount is several times as fast as np.unique, which sorts
+    if codes.dtype in (np.uint8, np.uint16):  # np.bincount is several times as fast as the sort in np.unique
         pixels = np.bincount(codes.ravel())
         values = pixels.nonzero()[0]
         pixels = pixels[values]
@@ -59,7 +61,7 @@ def count_values(mask: np.ndarray, *, where: np.ndarray | None = None) -> dict[V
 
 
 def as_colours(counts: Mapping[Value, int]) -> dict[Value, int]:
-    """Return the counts with integers from 0 to 255 replaced by grey colours."""
+    """Return pixel counts in which values from 0 to 255 are replaced by grey colours."""
     merged = Counter[Value]()
     for value, pixels in counts.items():
         merged[grey(value) if isinstance(value, int) else value] += pixels
@@ -67,7 +69,7 @@ def as_colours(counts: Mapping[Value, int]) -> dict[Value, int]:
 
 
 def described_counts(counts: Mapping[Value, int]) -> str:
-    """Describe the most frequent values and their pixel counts for a message.
+    """Describe the most frequent mask values and their pixel counts in a message.
 
     >>> described_counts({7: 1, 9: 20})
     'values 9 (20 pixels), 7 (1 pixel)'

@@ -1,4 +1,4 @@
-"""Rules that find problems in the scanned files of a data set, one rule for each kind of problem."""
+"""Find problems in the scanned files of a data set, with one function for each kind of problem."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,14 +29,14 @@ ProblemKind = Literal[
     "leak",
 ]
 MAX_NAMED_FILES: Final = 3
-"""File names in the message of one problem."""
+"""Largest number of file names in the message of one problem."""
 _MAX_EXPLAINED_FILES: Final = 3
 _MAX_PNG_VALUE: Final = 65535
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A problem and all files affected by it; a ``fatal`` problem prevents training.
+    """A problem and all files that are affected by it; a ``fatal`` problem prevents training.
 
     ``message`` states what was found, what was expected and what to do, but does not list ``files``.
     """
@@ -48,7 +48,7 @@ class Problem:
 
 
 def with_file_names(message: str, files: Collection[Path]) -> str:
-    """Return a message about files with up to three of their names in all, those that it already has included.
+    """Add names of ``files`` to a message, so that it names at most three files, including those it already names.
 
     >>> with_file_names("2 masks without an image.", [Path("a.png"), Path("b.png")])
     '2 masks without an image. Files: a.png, b.png.'
@@ -95,7 +95,9 @@ def sizes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
 
 
 def channels(pairs: Sequence[ScannedPair], *, expected: int | None = None) -> Iterator[Problem]:
-    """Find images that cannot be converted without loss to ``expected`` channels, by default those of most images."""
+    """Find images that cannot be converted without loss to ``expected`` channels.
+
+    By default, the number of channels of most images is expected."""
     images = readable_images(pairs)
     if expected is not None:
         yield from _unexpected_channels(images, expected)
@@ -125,7 +127,9 @@ def _unexpected_channels(images: Mapping[Path, ImageFacts], expected: int) -> It
 
 
 def dtypes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find images of different data types: fatal for floats and integers, a warning for 8 and 16 bits."""
+    """Find images of different data types.
+
+    A mixture of floats and integers is fatal; a mixture of 8 and 16 bits is a warning."""
     images = readable_images(pairs)
     counts = Counter(image.dtype for image in images.values())
     if len(counts) > 1:
@@ -145,7 +149,7 @@ def dtypes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
 
 
 def mixed_masks(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find palette masks, which are read as numbers, in a data set that also contains RGB masks."""
+    """Find palette masks, whose values are read as numbers, in a data set that also contains RGB masks."""
     masks = readable_masks(pairs)
     palette = tuple(file for file, mask in masks.items() if mask.palette)
     rgb = tuple(file for file, mask in masks.items() if any(isinstance(value, str) for value in mask.values))
@@ -158,7 +162,7 @@ def mixed_masks(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
 
 
 def palettes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find palettes that assign different colours to the same value; only the first two such files are reported."""
+    """Find masks whose palettes assign different colours to the same value; only the first two masks are reported."""
     first: dict[int, tuple[Colour, Path]] = {}
     for file, mask in readable_masks(pairs).items():
         for value, colour in mask.palette.items():
@@ -190,7 +194,7 @@ def unknown_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Ite
 
 
 def unwritable_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
-    """Find classes with values that PNG masks cannot store, since predictions are written as PNG."""
+    """Find classes whose values cannot be stored in PNG files, the format in which predicted masks are written."""
     unwritable = {label.value: label.name for label in mask_values.labels if not 0 <= label.value <= _MAX_PNG_VALUE}
     if unwritable:
         masks = readable_masks(pairs)
@@ -204,7 +208,7 @@ def unwritable_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> 
 
 
 def constant_masks(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
-    """Find masks that contain only a single class, only background or only ignored pixels."""
+    """Find masks in which all pixels belong to one class, to background or to the ignored pixels."""
     classes = {file: mask_values.count_classes(mask.values) for file, mask in readable_masks(pairs).items()}
     constant = {file: next(iter(counts)) for file, counts in classes.items() if len(counts) == 1}
     if constant:
@@ -216,7 +220,7 @@ def constant_masks(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Ite
 
 
 def unseen_classes(train: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
-    """Find classes that occur in no training mask."""
+    """Find classes of the label table that occur in no training mask."""
     present = {name for mask in readable_masks(train).values() for name in mask_values.count_classes(mask.values)}
     unseen = [name for name in first_value_by_class(mask_values.classes_by_value) if name not in present]
     if unseen:
@@ -225,7 +229,7 @@ def unseen_classes(train: Sequence[ScannedPair], mask_values: MaskValues) -> Ite
 
 
 def duplicates(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find images of one set with identical pixels."""
+    """Find images with identical pixels within one set."""
     copies = [files for files in _files_by_digest(pairs).values() if len(files) > 1]
     if copies:
         message = f"{_count(copies, 'image')} with identical copies, all of which are used. Keep one file of each."
@@ -233,7 +237,7 @@ def duplicates(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
 
 
 def leak(train: Sequence[ScannedPair], validation: Sequence[ScannedPair]) -> Iterator[Problem]:
-    """Find images with identical pixels in the training set and the validation set."""
+    """Find images that occur, with identical pixels, in both the training set and the validation set."""
     train_files, validation_files = _files_by_digest(train), _files_by_digest(validation)
     shared = [digest for digest in validation_files if digest in train_files]
     if shared:

@@ -18,7 +18,7 @@ from maskwright.images.labels import Colour
 
 _BLACK: Final = "#000000"
 _VOID: Final = 255  # value that most multi-class data sets assign to unlabelled pixels
-_JPEG_ERROR: Final = 16  # largest change of a constant value of 0 or 255 near an edge by JPEG compression
+_JPEG_ERROR: Final = 16  # largest change that JPEG compression causes near an edge in regions of value 0 or 255
 _MIN_FRACTION_NEAR_ENDS: Final = 0.9
 _BLURRED_REMEDY: Final = (
     "The masks were probably binary and were saved as JPEG or resized by interpolation: save them again as PNG, and "
@@ -39,20 +39,20 @@ def propose_mask_values(
 ) -> MaskValues:
     """Return the most likely label table for the values of a set of masks.
 
-    Zero and one other number are background and one class if ``classes`` is 1 or None, and two classes if it is 2.
-    Otherwise, N ``classes`` are the numbers 0 to N-1. Without ``classes``, every value is a class, black is background,
-    and 255 is ignored if there are at least two other values, all below 64.
+    If the values are zero and one other number, they are background and one class if ``classes`` is 1 or None, and two
+    classes if it is 2. Otherwise, N ``classes`` have the values 0 to N-1. Without ``classes``, every value is a class,
+    except that black is background and 255 is ignored if there are at least two other values, all below 64.
 
     Args:
         counts: Number of pixels of each raw value, summed over all masks.
         classes: Number of classes, or their names in order; ``background`` and ``ignored`` are allowed as names.
-        ignore: Raw value whose pixels are excluded from loss and scores.
-        palette: Colours of the values in palette masks.
+        ignore: Raw value whose pixels are excluded from the loss and the scores.
+        palette: Colour of each value in palette masks.
 
     Raises:
-        WrongMaskValues: Fewer than two values remain without ``ignore``, ``classes`` does not cover all values, or
-            there are more than 64 values and no ``classes``. Also raised if there are values close to both 0 and 255
-            and hardly any others, as in binary masks that were saved as JPEG or resized by interpolation.
+        WrongMaskValues: Fewer than two values other than ``ignore`` occur, ``classes`` does not cover all values, or
+            there are more than 64 values and ``classes`` is None. Also raised if there are values close to both 0 and
+            255 and hardly any others, as in binary masks that were saved as JPEG or resized by interpolation.
         WrongArgument, WrongLabelTable: ``classes`` or ``ignore`` is invalid.
 
     >>> propose_mask_values({0: 900, 255: 100}).text
@@ -99,7 +99,7 @@ def _class_names(classes: int | Sequence[str] | None) -> list[str] | None:
 
 
 def _uniform_counts(counts: Mapping[Value, int]) -> dict[Value, int]:
-    """Return the non-zero counts in order of value, with all values as numbers or all as colours."""
+    """Return the non-zero counts in order of value, with all values as numbers or all values as colours."""
     has_colours = any(isinstance(value, str) for value in counts)
     present = {value: pixels for value, pixels in (as_colours(counts) if has_colours else counts).items() if pixels}
     numbers: dict[Value, int] = {value: present[value] for value in present if has_colours and isinstance(value, int)}
@@ -110,7 +110,7 @@ def _uniform_counts(counts: Mapping[Value, int]) -> dict[Value, int]:
 
 
 def _has_void(values: Sequence[Value]) -> bool:
-    """Return whether 255 occurs next to small ids, where it usually marks unlabelled pixels."""
+    """Return whether 255 occurs together with small ids; it then usually marks unlabelled pixels."""
     *ids, last = map(code, values or [0])
     return len(ids) > 1 and last == _VOID and ids[0] >= 0 and ids[-1] < MAX_PROPOSED_VALUES
 
@@ -125,7 +125,7 @@ def _number_table(counts: Mapping[Value, int], names: Sequence[str] | None) -> d
     if is_binary and len(names) <= 2:
         return dict(zip((low, high), [BACKGROUND_NAME, *names][-2:], strict=True))
     table: dict[Value, str] = dict(enumerate(names))
-    if len(names) == 1:  # zero is background, the most frequent other value is the class, and the rest are unknown
+    if len(names) == 1:  # zero is background, the most frequent other value is the class; others are unknown
         foreground = max((value for value in counts if value != 0), key=lambda value: counts[value])
         table = {0: BACKGROUND_NAME, foreground: names[0]}
     unknown = {value: pixels for value, pixels in counts.items() if value not in table}

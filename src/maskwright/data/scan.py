@@ -1,4 +1,4 @@
-"""Decode every file of a data set once and record the facts required for checks, splits and plans."""
+"""Decode every file of a data set once and record the properties required for checks, splits and plans."""
 
 import os
 from collections import Counter
@@ -21,17 +21,19 @@ from maskwright.images.labels import Colour
 from maskwright.images.read import read_image, read_mask_and_palette
 
 MAX_VALUES: Final = 1024
-"""Largest number of values recorded for a mask; a mask with more is likely a photograph, and its rarest are dropped."""
-_PRECHECKED_ROWS: Final = 8  # so few rows suffice to find a colour in nearly every colour image
+"""Largest number of values recorded for a mask.
+
+A mask with more values is likely a photograph, and its rarest values are omitted."""
+_PRECHECKED_ROWS: Final = 8  # in nearly every colour image, this number of rows contains a pixel that is not grey
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """Facts about one image.
+    """Properties of one image.
 
     ``size`` is the (height, width) in pixels, and ``digest`` is the SHA-256 digest of the data type, shape and pixels.
-    ``channels`` is the number of channels without an alpha channel that is opaque everywhere, and ``is_gray`` states
-    whether these channels are equal. ``perceptual_hash`` is None for an image with too little structure.
+    ``channels`` is the number of channels, not counting an alpha channel that is opaque everywhere, and ``is_gray``
+    states whether these channels are equal. ``perceptual_hash`` is None for an image with too little structure.
     """
 
     size: tuple[int, int]
@@ -44,10 +46,11 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class MaskFacts:
-    """Facts about one mask: its (height, width), the pixel count of each raw value and the colours in its palette.
+    """Properties of one mask: its (height, width), the pixel count of each raw value and the colours in its palette.
 
-    ``upper_half`` contains the pixel counts in the upper half, and ``runs`` the number of horizontal runs of each
-    value. The pixel count of a value divided by its number of runs is the mean width of its regions.
+    ``upper_half`` contains the pixel count of each value in the upper half of the mask, and ``runs`` contains the
+    number of horizontal runs of each value. The pixel count of a value divided by its number of runs is the mean width
+    of its regions.
     """
 
     size: tuple[int, int]
@@ -59,7 +62,9 @@ class MaskFacts:
 
 @dataclass(frozen=True, slots=True)
 class ScannedPair:
-    """A pair with the facts about both files, None for an unreadable file, whose error is in ``failures``."""
+    """A pair with the properties of both files.
+
+    The properties of an unreadable file are None, and its error is in ``failures``."""
 
     pair: Pair
     image: ImageFacts | None
@@ -68,7 +73,8 @@ class ScannedPair:
 
 
 def scan(pairs: Sequence[Pair], *, progress: Callable[[int, int], None] | None = None) -> list[ScannedPair]:
-    """Read the image and mask of every pair, with one thread per processor, and return results in the same order.
+    """Read the image and the mask of every pair, with one thread per processor, and return results in the order of
+    ``pairs``.
 
     Each thread has one image and one mask in memory. Unreadable files do not stop the scan; see `ScannedPair`.
 
@@ -86,12 +92,12 @@ def scan(pairs: Sequence[Pair], *, progress: Callable[[int, int], None] | None =
 
 
 def readable_images(pairs: Iterable[ScannedPair]) -> dict[Path, ImageFacts]:
-    """Return the facts about all readable images by file."""
+    """Return the properties of each readable image, by file."""
     return {pair.pair.image: pair.image for pair in pairs if pair.image is not None}
 
 
 def readable_masks(pairs: Iterable[ScannedPair]) -> dict[Path, MaskFacts]:
-    """Return the facts about all readable masks by file."""
+    """Return the properties of each readable mask, by file."""
     return {pair.pair.mask: pair.mask for pair in pairs if pair.mask is not None}
 
 
@@ -126,7 +132,7 @@ def _is_gray(image: np.ndarray) -> bool:
 
 
 def _channels_without_opaque_alpha(image: np.ndarray, file: Path) -> int:
-    """Return the number of channels without opaque alpha, by the rule that applies when the image is used."""
+    """Return the number of channels without opaque alpha, counted as when the image is read for training."""
     channels = int(image.shape[-1])
     if channels not in (2, 4):
         return channels
@@ -149,7 +155,7 @@ def _mask_facts(file: Path) -> MaskFacts:
 
 
 def _run_starts(mask: np.ndarray) -> np.ndarray:
-    """Return a mask (h, w) of the pixels that are first in their row or differ from their left neighbour."""
+    """Return an array (h, w) that is true at pixels that are first in their row or differ from their left neighbour."""
     starts = np.ones(mask.shape[:2], bool)
     changes = mask[:, 1:] != mask[:, :-1]
     starts[:, 1:] = changes if mask.ndim == 2 else changes.any(axis=-1)

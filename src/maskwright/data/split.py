@@ -13,12 +13,12 @@ from maskwright.data.mask_values import MaskValues
 from maskwright.data.pixel_values import Value
 from maskwright.errors import InputError, wrong_argument
 
-_DRAWS: Final = 32  # number of draws for groups of different sizes; the draw closest to the requested fraction is used
+_DRAWS: Final = 32  # number of draws if groups differ in size; the draw closest to the requested fraction is used
 _COVERAGE_BINS: Final = 10  # number of coverage bins, within which groups are ordered by their other strata
 
 
 class TooFewToSplit(InputError):
-    """A data set with fewer groups than sets into which they should be split."""
+    """A data set with fewer groups than there are sets into which the groups should be split."""
 
     text = "The data set: found {found}; expected at least {sides} groups, one for each set. Add pairs."
 
@@ -34,21 +34,21 @@ def split(
 ) -> tuple[list[str], list[str]]:
     """Split names into sorted lists of training and validation names, stratified by mask coverage.
 
-    Groups are sorted by coverage and divided into as many consecutive runs as the smaller set receives groups, and one
-    group of each run is drawn for that set. If group sizes differ, the draw closest to the requested fraction is used
-    among several. The result depends on the names, their coverage, groups and strata, and the seed, but not on the
-    order of the names.
+    Groups are sorted by coverage and divided into as many runs of consecutive groups as the smaller set receives
+    groups, and one group of each run is drawn for that set. If group sizes differ, several draws are made, and the one
+    closest to the requested fraction is used. The result depends on the names, their coverage, groups and strata, and
+    the seed, but not on the order of the names.
 
     Args:
         names: Unique names to split.
-        coverage: Fraction of each mask that is covered by classes, 0 to 1, by name; see `mask_coverage`.
-        fraction: Fraction of names for validation, above 0 and below 1, rounded to whole groups with at least one group
-            for each set.
+        coverage: Fraction of each mask, 0 to 1, that is covered by classes other than background, by name; see
+            `mask_coverage`. fraction: Fraction of names for validation, above 0 and below 1, rounded to whole groups
+            with at least one group for each set.
         seed: Random seed of the draw.
-        groups: Group of each name that must be in the same set as others, such as identical images. Every other name
-            forms a group of its own.
+        groups: Group of each name that must be in the same set as other names, such as those of identical images. Each
+            remaining name forms a group of its own.
         strata: Additional number for each name, which is balanced among masks of similar coverage. Names without a
-            number are adjacent in the order.
+            number are placed next to each other.
 
     Raises:
         TooFewToSplit: There are fewer than two groups.
@@ -87,8 +87,8 @@ def folds(
 ) -> list[list[str]]:
     """Divide names into ``number`` disjoint sorted folds for cross-validation.
 
-    Groups are sorted by coverage, and every ``number`` consecutive groups are distributed over the folds, with larger
-    groups assigned to folds with fewer names. For the other arguments, see `split`.
+    Groups are sorted by coverage, and every ``number`` consecutive groups are distributed over the folds, with
+    larger groups assigned to the folds with fewer names. For the other arguments, see `split`.
 
     Raises:
         TooFewToSplit: There are fewer groups than folds.
@@ -111,11 +111,11 @@ def folds(
 def mask_coverage(masks: Mapping[str, Mapping[Value, int]], mask_values: MaskValues) -> dict[str, float]:
     """Return the fraction of the valid pixels of each mask, 0 to 1, that belong to classes other than background.
 
-    If no value is background, the most frequent class of all masks is used instead. The coverage of a mask with only
-    ignored pixels is 0.
+    If no value is background, the most frequent class of all masks is used instead. The coverage of a mask in which all
+    pixels are ignored is 0.
 
     Args:
-        masks: Pixel counts of the raw values of each mask, by name.
+        masks: Pixel count of each raw value in each mask, by the name of the mask.
         mask_values: Label table of the masks.
 
     >>> table = MaskValues(classes_by_value={0: "background", 1: "cell", 255: "ignored"})
@@ -155,7 +155,7 @@ def _by_coverage(
 
     if strata is None:
         return sorted(shuffled, key=partial(mean, coverage))
-    # The bins are zero and tenths of the image, as in Kaggle kernels for the TGS salt challenge.
+    # The bins are a coverage of zero and tenths of the image area, as in Kaggle kernels for the TGS salt challenge.
     return sorted(shuffled, key=lambda group: (math.ceil(_COVERAGE_BINS * mean(coverage, group)), mean(strata, group)))
 
 

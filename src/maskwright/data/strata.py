@@ -1,4 +1,4 @@
-"""Read a number for each image, such as the depth of a section, from a CSV file in order to stratify a split."""
+"""Read a CSV file with a number for each image, such as the depth of a section, by which a split is stratified."""
 
 import csv
 import math
@@ -17,11 +17,11 @@ class WrongStrata(InputError):
 
 
 def read_strata(file: Path) -> dict[str, float]:
-    """Return the number of each image, keyed by its file name without suffix.
+    """Return the number of each image, by the file name of the image without its suffix.
 
     Raises:
-        WrongStrata: The file is missing, is too large, is not UTF-8 text, or has an invalid header, an invalid number
-            of columns, an invalid number or a repeated id.
+        WrongStrata: The file is missing, is too large, is not UTF-8 text, has an invalid header or a wrong number
+            of columns, or contains an invalid number or a repeated id.
     """
     try:
         if file.stat().st_size > _MAX_BYTES:

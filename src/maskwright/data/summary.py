@@ -1,4 +1,4 @@
-"""Summarise a scanned data set by the number, sizes, channels and data types of the images and the class balance."""
+"""Summarise a scanned data set: number, sizes, channels and data types of the images, and class balance."""
 
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -11,7 +11,7 @@ from maskwright.data.scan import ImageFacts, ScannedPair, readable_images, reada
 
 @dataclass(frozen=True, slots=True)
 class ClassBalance:
-    """A raw mask value with its class name, pixel count, fraction of all pixels (0 to 1) and number of masks."""
+    """A raw mask value, its class name, pixel count and fraction of all pixels, and the number of masks with it."""
 
     value: Value
     name: str
@@ -24,9 +24,9 @@ class ClassBalance:
 class DataSummary:
     """Summary of a scanned data set.
 
-    ``heights`` and ``widths`` are the (minimum, maximum) in pixels. ``channels`` is the number of channels to which all
-    images can be converted without loss, or None. ``balance`` has a row for each value of the label table and is empty
-    without a table. Unreadable files are counted only in ``pairs``.
+    ``heights`` and ``widths`` are the (minimum, maximum) over the images, in pixels. ``channels`` is the number of
+    channels to which all images can be converted without loss, or None. ``balance`` has a row for each value of the
+    label table and is empty without a table. Unreadable files are counted only in ``pairs``.
     """
 
     pairs: int
@@ -38,7 +38,7 @@ class DataSummary:
 
 
 def summarise(pairs: Sequence[ScannedPair], *, mask_values: MaskValues | None) -> DataSummary:
-    """Summarise scanned pairs with the classes of ``mask_values``; sizes are 0 if no image is readable."""
+    """Summarise scanned pairs, with classes from ``mask_values``; image sizes are 0 if no image is readable."""
     images = readable_images(pairs).values()
     heights, widths = ([image.size[axis] for image in images] or [0] for axis in (0, 1))
     return DataSummary(
@@ -52,7 +52,7 @@ def summarise(pairs: Sequence[ScannedPair], *, mask_values: MaskValues | None) -
 
 
 def common_channels(images: Collection[ImageFacts]) -> int | None:
-    """Return the number of channels that all images have, or 3 for a mixture of gray and RGB; None otherwise."""
+    """Return the number of channels that all images have, or 3 for a mixture of gray and RGB images; otherwise None."""
     found = {image.channels for image in images}
     if found == {1, 3}:
         return 3

@@ -1,4 +1,4 @@
-"""Decide whether the mean of several networks scores better than fewer networks."""
+"""Decide whether the mean of the predictions of several networks scores better than fewer networks."""
 
 from collections.abc import Sequence
 
@@ -12,19 +12,20 @@ from maskwright.tune.scoring import MaskScorer, MasksOfNetwork
 def compare_networks(
     scorer: MaskScorer, masks: Sequence[MasksOfNetwork], *, same_images: bool
 ) -> tuple[list[TriedOption], list[int]]:
-    """Score several networks with and without averaging, and choose the networks to average.
+    """Score several networks with and without averaging their predictions, and choose the networks to average.
 
-    If all networks have the same held-out images, the best network is compared with the mean. If they share only some
-    images, the mean is compared with the first network of each image. If each image was held out for one network only,
-    the gain from averaging cannot be measured, and all networks are averaged.
+    If the same images were held out for all networks, the mean of their predictions is compared with the best network.
+    If only some images were held out for several networks, the mean is compared with the first network of each image.
+    If each image was held out for one network only, the gain from averaging cannot be measured, and the predictions of
+    all networks are averaged.
 
     Args:
-        scorer: Scorer of masks of the held-out images.
+        scorer: Scorer of predicted masks of the held-out images.
         masks: Predicted masks of each network.
-        same_images: Whether all networks have the same held-out images.
+        same_images: Whether the same images were held out for all networks.
 
     Returns:
-        The options that were tried, and the indices of the networks to average.
+        The options that were tried, and the indices of the networks whose predictions are to be averaged.
     """
     all_networks = list(range(len(masks)))
     if len(all_networks) == 1:
@@ -32,7 +33,7 @@ def compare_networks(
     if scorer.predicted.max_networks_per_image == 1:
         single = TriedOption("each image by one network", scorer.score_transforms(()), None, on=True)
         return [single, TriedOption("mean of all networks", None, None, on=True)], all_networks
-    if same_images:  # if time was short, some images were predicted by only some of the networks
+    if same_images:  # if the time limit was reached, some images were processed by only some of the networks
         indices = sorted(set.intersection(*map(set, masks)))
         scores = [scorer.score((index, masks_of_network[index]) for index in indices) for masks_of_network in masks]
         fewer, score, name = [int(np.argmax(scores))], max(scores), "best single network"

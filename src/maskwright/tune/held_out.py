@@ -1,4 +1,4 @@
-"""Predict held-out images with and without test-time augmentation, and store the probabilities on disk."""
+"""Predict masks for held-out images with and without test-time augmentation, and store the probabilities on disk."""
 
 import gc
 import math
@@ -29,7 +29,7 @@ _MAX_STORED_VALUES: Final = 2**29  # maximum number of float32 probabilities on 
 
 
 class NothingHeldOut(InputError):
-    """A run without validation images."""
+    """A run that has no validation images."""
 
     text = (
         "{run}: found no validation images in split.csv; expected the validation images of the run. "
@@ -39,7 +39,7 @@ class NothingHeldOut(InputError):
 
 @dataclass(frozen=True)
 class HeldOutImage:
-    """A held-out image, its true label indices (h, w), and the offset of its pixels in the stored probabilities."""
+    """A held-out image, its ground-truth label indices (h, w), and the offset of its stored probabilities."""
 
     name: str
     truth: NDArray[np.uint8]
@@ -48,9 +48,9 @@ class HeldOutImage:
 
 @final
 class HeldOutPredictions:
-    """Probabilities of held-out images, without and with each transform of the test-time augmentation.
+    """Predicted probabilities for held-out images, with each transform of the test-time augmentation and without any.
 
-    If several networks were validated on an image, the mean of their probabilities is stored. The values are stored in
+    If an image was held out for several networks, the mean of their probabilities is stored. The values are stored in
     a temporary file, which is deleted by `close` or at the end of the ``with`` block.
 
     Args:
@@ -85,31 +85,31 @@ class HeldOutPredictions:
         self._file.close()
 
     def add(self, index: int, variant: int, probabilities: NDArray[np.float32]) -> None:
-        """Add the probabilities of an image predicted by one network.
+        """Add the probabilities that one network predicted for an image.
 
         Args:
             index: Index of the image.
             variant: 0 for the image without a transform, otherwise 1 plus the index of the transform.
-            probabilities: Predicted probabilities of the image, (h, w, outputs).
+            probabilities: Predicted probabilities for the image, (h, w, outputs).
         """
         self._network_counts[index, variant] += 1
         mean = self._of_image(index)[variant]
         mean += (probabilities - mean) / self._network_counts[index, variant]
 
     def mean(self, index: int, transforms: Sequence[TtaTransform] = ()) -> NDArray[np.float32]:
-        """Return the mean probabilities (h, w, outputs) over the image without a transform and ``transforms``."""
+        """Return the mean of the probabilities predicted without a transform and with each transform, (h, w, outputs)."""
         stored = self._of_image(index)
         variants = [0, *(1 + self.transforms.index(transform) for transform in transforms)]
         return np.mean([np.asarray(stored[variant], np.float32) for variant in variants], axis=0)
 
     @property
     def max_networks_per_image(self) -> int:
-        """Largest number of networks that predicted the same image."""
+        """Largest number of networks whose probabilities were added for the same image."""
         return int(self._network_counts[:, 0].max())
 
     @property
     def predicted_indices(self) -> list[int]:
-        """Indices of the images with stored predictions."""
+        """Indices of the images for which probabilities are stored."""
         return np.flatnonzero(self._network_counts[:, 0]).tolist()
 
     def _of_image(self, index: int) -> NDArray[np.float32]:
@@ -121,21 +121,21 @@ class HeldOutPredictions:
 
 @dataclass(frozen=True)
 class NetworkOfRun:
-    """Folder of a network, and the run in which the network was trained."""
+    """A network, given by its folder, and the run in which it was trained."""
 
     folder: Path
     run: Run
 
 
 def networks_of_runs(members: Sequence[Path]) -> list[NetworkOfRun] | None:
-    """Find the networks of runs, snapshots and ensembles, and the run of each network.
+    """Find the networks in folders of runs, snapshots and ensembles, and the run in which each network was trained.
 
     Args:
         members: Folders of runs, snapshots, ensembles or exported engines.
 
     Returns:
-        The networks, or None if a network belongs to no run (as an exported engine) or its validation images are
-        missing.
+        The networks, or None if a network does not belong to a run (such as an exported engine) or if its validation
+        images are missing.
 
     Raises:
         WrongEnsemble: A member is not the folder of a network.
@@ -155,7 +155,7 @@ def _has_validation_files(run: Run) -> bool:
 
 @dataclass(frozen=True)
 class ValidatedNetwork:
-    """Folder of a network, and the network's validation pairs by index of the image."""
+    """A network, given by its folder, and its validation pairs by the index of the image."""
 
     folder: Path
     pairs: Mapping[int, Pair]
@@ -169,8 +169,8 @@ def held_out_images(
     If the probabilities of all images would exceed the storage limit, a subset of evenly spaced images is used.
 
     Args:
-        networks: Networks and their runs.
-        variants: Number of stored predictions per image: 1 plus the number of transforms.
+        networks: Networks and the runs in which they were trained.
+        variants: Number of predictions that are stored for each image: 1 plus the number of transforms.
 
     Raises:
         NothingHeldOut: No network has a validation image.
@@ -209,14 +209,14 @@ def predict_held_out(
     seconds: float | None = None,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
-    """Predict the validation images of each network, with one network at a time in memory.
+    """Predict masks for the validation images of each network, with one network at a time in memory.
 
     Args:
         networks: Networks and their validation pairs.
         predicted: Storage to which the probabilities are added.
-        seconds: Time limit in seconds, shared equally among the networks. Each network predicts as many images as
-            possible within its share, in random order, and at least one batch. If None, all images are predicted.
-        progress: Function called with the number of predicted images and the total.
+        seconds: Time limit in seconds, shared equally among the networks. Each network processes as many images as
+            possible within its share, in random order, and at least one batch. If None, all images are processed.
+        progress: Function called with the number of finished images and the total.
 
     Yields:
         The index of the network, the index of the image, and the probabilities (h, w, outputs) without a transform.
@@ -239,10 +239,10 @@ def predict_held_out(
 def _predict_network(
     network: ValidatedNetwork, indices: Sequence[int], predicted: HeldOutPredictions, *, deadline: float
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Load a network and predict images in the order of ``indices``.
+    """Load a network and predict masks for images in the order of ``indices``.
 
     Yields:
-        The index of each image and its probabilities (h, w, outputs) without a transform.
+        The index of each image and the probabilities (h, w, outputs) predicted for it without a transform.
     """
     engine = open_engine(network.folder)
     variants: list[Engine] = [engine, *(_TransformedEngine(engine, transform) for transform in predicted.transforms)]
@@ -270,7 +270,7 @@ class _TransformedEngine:
 
 
 def _probabilities(engine: Engine, files: Mapping[int, Path]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the index of each image and its probabilities (h, w, outputs)."""
+    """Yield the index of each image and the probabilities (h, w, outputs) predicted for it."""
     with closing(predictions(engine, [NumberedFile(*item) for item in files.items()], probabilities=True)) as results:
         for result in results:
             if isinstance(result, FailedImage):

@@ -1,4 +1,4 @@
-"""Options tried in tuning, one after the other, each in addition to the options that are already on."""
+"""Tune a network by trying options in turn, each in addition to the options that are already on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from maskwright.tune.search import ThresholdSearch, min_sizes_to_try, search_min
 MIN_GAIN: Final = 1e-4
 """Increase of the score above which an option is turned on."""
 _MIN_ZOOM_FOR_SCALES: Final = 0.25  # smallest zoom augmentation for which scaled images are tried
-_MIN_ROTATION_FOR_QUARTER_TURNS: Final = 90.0  # smallest rotation augmentation, in degrees, to try quarter turns
+_MIN_ROTATION_FOR_QUARTER_TURNS: Final = 90.0  # smallest rotation in degrees for which they are tried
 
 
 def transforms_to_try(recipe: Recipe) -> dict[str, tuple[TtaTransform, ...]]:
@@ -39,7 +39,7 @@ def transforms_to_try(recipe: Recipe) -> dict[str, tuple[TtaTransform, ...]]:
 
 
 def common_transforms(recipes: Sequence[Recipe]) -> dict[str, tuple[TtaTransform, ...]]:
-    """Return the options from `transforms_to_try` that are the same for all recipes."""
+    """Return the options that `transforms_to_try` returns, with the same transforms, for every recipe."""
     options = [transforms_to_try(recipe) for recipe in recipes]
     return {
         name: transforms
@@ -54,9 +54,9 @@ def tune_options(
     """Tune test-time augmentation, hole filling, the threshold and the minimum component sizes.
 
     Args:
-        scorer: Scorer of masks of the held-out images.
+        scorer: Scorer of predicted masks of the held-out images.
         transforms_by_option: Transforms of the test-time augmentation, by name of the option.
-        tried: Options that were tried before, listed first in the result.
+        tried: Options that were tried earlier, which are listed first in the result.
     """
     tuning = _Tuning(scorer, list(tried), scorer.score_transforms(()))
     for name, transforms in transforms_by_option.items():
@@ -72,7 +72,7 @@ def tune_options(
 
 @dataclass
 class _Tuning:
-    """Options that are on so far, and the best score."""
+    """Options that have been turned on so far, and the best score."""
 
     scorer: MaskScorer
     tried: list[TriedOption]
@@ -84,7 +84,7 @@ class _Tuning:
     min_component_sizes: dict[str, int] | None = None
 
     def try_transforms(self, name: str, transforms: tuple[TtaTransform, ...]) -> None:
-        """Try adding transforms to the test-time augmentation."""
+        """Try the addition of transforms to the test-time augmentation."""
         combined = tuple(dict.fromkeys((*self.transforms, *transforms)))
         if self._try(name, self.scorer.score_transforms(combined)):
             self.transforms = combined
@@ -143,7 +143,7 @@ class _Tuning:
         )
 
     def _try(self, name: str, score: float, *, possible: bool = True) -> bool:
-        """Record an option, and update the best score if the option raises it; return whether it does."""
+        """Record an option, update the best score if the option raises it, and return whether it does."""
         is_on = possible and score > self.best + MIN_GAIN
         self.tried.append(TriedOption(name, score, score - self.best, is_on))
         if is_on:

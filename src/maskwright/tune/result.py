@@ -11,7 +11,7 @@ from maskwright.tune.search import Monitor, ThresholdSearch
 
 @dataclass(frozen=True)
 class TriedOption:
-    """An option that was tried, its score, and whether it is on.
+    """An option that was tried, its score, and whether it was turned on.
 
     ``gain`` is the increase of the score over the options that were on before. ``score`` and ``gain`` are None if they
     cannot be measured.
@@ -25,18 +25,18 @@ class TriedOption:
 
 @dataclass(frozen=True)
 class TuningResult:
-    """The tuned bundle, its score, and the options that were tried.
+    """The tuned bundle, its score and the options that were tried.
 
     Attributes:
-        used_images: Number of held-out images that were predicted.
+        used_images: Number of held-out images that were used for tuning.
         held_out_images: Total number of held-out images.
         monitor: Name of the score that was maximised.
         options: All options, in the order in which they were tried.
-        score: Score with all options that are on.
+        score: Score with all options that were turned on.
         bundle: Bundle with the tuned values.
-        search: Scores by threshold and minimum component size; None for a network with several classes.
+        search: Scores for each threshold and minimum component size; None for a network with several classes.
         min_component_sizes: Minimum component size of each class, in pixels; None if the sizes were not tuned.
-        networks: Networks whose probabilities are averaged.
+        networks: Networks whose predicted probabilities are averaged.
     """
 
     used_images: int

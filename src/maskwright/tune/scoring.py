@@ -13,15 +13,15 @@ from maskwright.tune.held_out import HeldOutPredictions
 from maskwright.tune.search import Monitor, score_counts
 
 Mask = NDArray[np.uint8]
-"""Label indices, (h, w)."""
+"""Mask of label indices, (h, w)."""
 
 
 class MaskScorer:
-    """Compute the monitored score of masks of held-out images.
+    """Compute the monitored score of predicted masks of held-out images.
 
     Args:
-        predicted: Stored probabilities of the held-out images.
-        bundle: Untuned bundle, which converts probabilities to label indices.
+        predicted: Stored probabilities that were predicted for the held-out images.
+        bundle: Untuned bundle, whose settings are used to convert probabilities to label indices.
         monitor: Name of the score to compute.
     """
 
@@ -31,7 +31,7 @@ class MaskScorer:
         self.monitor = monitor
 
     def score(self, masks: Iterable[tuple[int, Mask]]) -> float:
-        """Return the score of masks, each given as a tuple of the index of its image and the mask."""
+        """Return the score of predicted masks, each given as a tuple of the index of its image and the mask."""
         images = self.predicted.images
         matrices = [
             confusion_matrix(images[index].truth, mask, classes=len(self.bundle.labels), ignore=IGNORED)
@@ -45,15 +45,15 @@ class MaskScorer:
         return Scores.from_confusion(np.sum(matrices, axis=0), names, background=self.bundle.background).mean_iou or 0.0
 
     def score_transforms(self, transforms: Sequence[TtaTransform], *, fill_holes: bool = False) -> float:
-        """Return the score of all predicted images with test-time augmentation by ``transforms``."""
+        """Return the score of the masks of all stored images, with test-time augmentation by ``transforms``."""
         return self.score((index, self.mask(index, transforms, fill_holes=fill_holes)) for index in self.indices)
 
     def mask(self, index: int, transforms: Sequence[TtaTransform] = (), *, fill_holes: bool = False) -> Mask:
-        """Return the predicted label indices of an image: thresholded at 0.5, or the most probable class."""
+        """Return the predicted label indices of an image: by a threshold of 0.5, or of the most probable classes."""
         return cleaned(self.bundle.decide(self.predicted.mean(index, transforms)), fill_holes=fill_holes)
 
     def truth(self, index: int) -> Mask:
-        """Return the true label indices of an image."""
+        """Return the ground-truth label indices of an image."""
         return self.predicted.images[index].truth
 
     @property
@@ -63,4 +63,4 @@ class MaskScorer:
 
 
 MasksOfNetwork = Mapping[int, Mask]
-"""Predicted masks of one network, by index of the image."""
+"""Masks predicted by one network, by the index of the image."""

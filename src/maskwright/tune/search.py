@@ -23,7 +23,7 @@ _DEFAULT_THRESHOLD: Final = 0.5
 
 @dataclass(frozen=True)
 class ThresholdSearch:
-    """Scores of one class by threshold (rows) and minimum component size in pixels (columns)."""
+    """Scores of one class for each threshold (row) and minimum component size in pixels (column)."""
 
     thresholds: tuple[float, ...]
     min_sizes: tuple[int, ...]
@@ -38,7 +38,7 @@ class ThresholdSearch:
     def best(self) -> tuple[float, int, float]:
         """Best threshold and minimum component size, with their score.
 
-        Among equal scores, the threshold nearest to 0.5 is chosen, and then the smallest size.
+        If several combinations have the best score, the threshold nearest to 0.5 is chosen, and then the smallest size.
         """
         ranked = [
             (-round(float(score), 6), abs(threshold - _DEFAULT_THRESHOLD), min_size, threshold)
@@ -50,7 +50,7 @@ class ThresholdSearch:
 
 
 def min_sizes_to_try(shapes: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
-    """Return the minimum component sizes to try for images of these shapes (h, w), in pixels."""
+    """Return the minimum component sizes, in pixels, to try for images of the given shapes (h, w)."""
     largest = _MAX_SIZE_FRACTION * float(np.median([height * width for height, width in shapes]))
     return tuple(min_size for min_size in _MIN_SIZES if min_size <= largest)
 
@@ -66,7 +66,8 @@ def search_thresholds(
     """Score every combination of a threshold and a minimum component size on images with a single class.
 
     Args:
-        images: True mask (h, w) of label indices 0, 1 or `IGNORED`, and probabilities (h, w), of each image.
+        images: Ground-truth mask (h, w) of label indices 0, 1 or `IGNORED`, and predicted probabilities (h, w), of each
+            image.
         min_sizes: Minimum component sizes to try, in pixels.
         fill_holes: Whether to fill holes before small components are removed.
         monitor: Score to compute: ``mean_iou``, the IoU over all pixels, or ``mean_precision``, see `salt_score`.
@@ -93,10 +94,10 @@ def search_thresholds(
 def search_min_size(
     images: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], *, label: int, min_sizes: Sequence[int]
 ) -> tuple[int, float, float]:
-    """Find the minimum component size with the best IoU of one class among several.
+    """Find the minimum component size that maximises the IoU of one of several classes.
 
     Args:
-        images: True and predicted label indices of each image, (h, w) each.
+        images: Ground-truth and predicted label indices of each image, (h, w) each.
         label: Label index of the class.
         min_sizes: Minimum component sizes to try, in pixels. The first size must be 0.
 
@@ -116,7 +117,7 @@ def search_min_size(
 def score_counts(
     true_positives: NDArray[np.int64], truth: NDArray[np.int64], predicted: NDArray[np.int64], *, monitor: Monitor
 ) -> NDArray[np.float64]:
-    """Compute the score of one class from pixel counts whose last axis is the image."""
+    """Compute the score of one class from pixel counts, whose last axis corresponds to the images."""
     if monitor == "mean_precision":
         truth = np.broadcast_to(truth, true_positives.shape)
         return salt_score_from_counts(true_positives, truth, predicted).mean(axis=-1)

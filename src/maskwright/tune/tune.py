@@ -36,19 +36,19 @@ class NothingToTune(InputError):
 def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress = _no_progress) -> TuningResult:
     """Tune the run in ``folder``, or combine the runs in ``folder`` into an ensemble and tune the ensemble.
 
-    Each image is predicted only by the networks that were validated on it. An option that does not raise the score is
-    off. For a single run, the tuned values are stored in the run's bundle, and the scores, validation masks and report
-    are written again. A folder of runs becomes an ensemble with a separate bundle. All scores are written to
-    ``tuning.json``.
+    Masks of each image are predicted only by the networks for which it was held out. An option that does not raise the
+    score is turned off. For a single run, the tuned values are stored in the run's bundle, and the scores, validation
+    masks and report are updated. For a folder of runs, an ensemble with a separate bundle is created. All scores are
+    written to ``tuning.json``.
 
     Args:
         folder: Folder of a finished run, or folder of several finished runs.
-        seconds: Time limit, in seconds, for predicting the held-out images. If it is too short for all images, only
-            some of them are used. If None, there is no limit.
-        progress: Function called with the number of predicted images and the total.
+        seconds: Time limit, in seconds, for the predictions for held-out images. If it is too short for all images,
+            only some of the images are used. If None, there is no limit.
+        progress: Function called with the number of finished images and the total.
 
     Raises:
-        NothingToTune, NothingHeldOut: There is no finished run, or the run has no validation images.
+        NothingToTune, NothingHeldOut: The folder contains no finished run, or the run has no validation images.
         WrongEnsemble: The runs differ in classes, channels or pixel type.
         InputError: An image or a mask cannot be read.
     """
@@ -58,7 +58,7 @@ def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress
         return tune_ensemble(networks, folder, seconds=seconds, progress=progress)
     result = _tune_networks(networks, folder, seconds=seconds, progress=progress)
     for name in (TUNING_FILE, TUNING_PAGE):
-        (folder / name).unlink(missing_ok=True)  # both files describe the previous bundle
+        (folder / name).unlink(missing_ok=True)  # both files describe the bundle before tuning
     result.bundle.write(folder)
     _update_scores(networks[0].run)
     write_json(folder / TUNING_FILE, result.to_json())
@@ -68,13 +68,13 @@ def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress
 def tune_ensemble(
     networks: Sequence[NetworkOfRun], out: Path, *, seconds: float | None = None, progress: Progress = _no_progress
 ) -> TuningResult:
-    """Write an ensemble of the networks whose mean raises the score, and tune the ensemble.
+    """Write an ensemble of the networks whose averaged predictions score best, and tune the ensemble.
 
     Args:
-        networks: Networks of any runs.
+        networks: Networks, which may belong to different runs.
         out: Folder to which the ensemble is written.
-        seconds: Time limit, in seconds, for predicting the held-out images, see `tune`.
-        progress: Function called with the number of predicted images and the total.
+        seconds: Time limit, in seconds, for the predictions for held-out images, see `tune`.
+        progress: Function called with the number of finished images and the total.
 
     Raises:
         NothingHeldOut, WrongEnsemble, InputError: Raised under the same conditions as in `tune`.
@@ -95,14 +95,14 @@ def _tune_networks(
     progress: Progress,
     tried: Sequence[TriedOption] = (),
 ) -> TuningResult:
-    """Tune the mean of all networks, or the mean of fewer networks if it scores equally well.
+    """Tune the mean of the predictions of all networks, or of fewer networks if their mean scores equally well.
 
     Args:
-        networks: Networks to average.
-        disk: Existing folder on the disk where the predictions are stored.
-        seconds: Time limit, in seconds, for predicting the held-out images.
-        progress: Function called with the number of predicted images and the total.
-        tried: Options that were tried before and led to these networks.
+        networks: Networks whose predictions are to be averaged.
+        disk: Existing folder on the disk on which the predictions are stored.
+        seconds: Time limit, in seconds, for the predictions for held-out images.
+        progress: Function called with the number of finished images and the total.
+        tried: Options that were tried earlier and by which these networks were chosen.
     """
     start, first_run = time.monotonic(), networks[0].run
     bundle = _untuned(first_run.read_bundle())
@@ -110,7 +110,7 @@ def _tune_networks(
     transforms = tuple(dict.fromkeys(chain.from_iterable(transforms_by_option.values())))
     images, validated = held_out_images(networks, variants=1 + len(transforms))
     are_shared = sum(len(network.pairs) for network in validated) > len(images)
-    # If networks share images, some networks may be left out; the remaining networks then predict again.
+    # If images were held out for several networks, some networks may be left out. The others then predict again.
     seconds_now = seconds / 2 if seconds and are_shared else seconds
     with HeldOutPredictions(images, transforms, bundle.outputs, folder=disk) as predicted:
         scorer = MaskScorer(predicted, bundle, first_run.read_recipe().training.monitor)
@@ -147,11 +147,11 @@ def _finished_runs(folder: Path) -> list[Run]:
 
 
 def _untuned(bundle: Bundle) -> Bundle:
-    """Return the bundle with the values it had after training, before any tuning."""
+    """Return a copy of the bundle with the values that it had after training, before any tuning."""
     return bundle.model_copy(update={"tta": (), "min_component_sizes": (), "fill_holes": False, "threshold": 0.5})
 
 
 def _update_scores(run: Run) -> None:
-    """Write the scores, validation masks and report of a run again, using the tuned bundle."""
+    """Update the scores, validation masks and report of a run with the settings of the tuned bundle."""
     score_run(run, load_predictor(run.folder))
     write_report(run.folder)
