@@ -89,11 +89,11 @@ class Segmenter:
             out: Folder of the run, new or empty. An unfinished run with the same arguments is resumed.
             val_images: Folder of validation images. If absent, a fifth of the pairs is held out.
             val_masks: Folder of validation masks, paired with the validation images by file stem.
-            classes: Number of classes, or their names in order of mask value. If absent, they are found in the masks.
-            ignore: Mask value of pixels that are excluded from the loss and the scores.
-            mask_values: Meaning of each mask value: a class name, ``background`` or ``ignored``. Cannot be combined
-                with ``classes`` or ``ignore``.
-            mask_suffix: Suffix of mask file stems after the image's stem, such as ``"_mask"``.
+            classes: Number of classes, or class names in order of mask value. If absent, the classes are read from the
+                masks. ignore: Mask value of pixels that are excluded from the loss and the scores. mask_values: Meaning
+                of each mask value: a class name, ``background`` or ``ignored``. Cannot be combined with ``classes`` or
+                ``ignore``.
+            mask_suffix: Suffix that mask file names have after the stem of the image's file name, such as ``"_mask"``.
             time_budget: Time budget for the whole call, as a number of seconds or text such as ``"20m"``.
             epochs: Number of epochs, as an alternative to ``time_budget``.
             recipe: Other fields of the recipe, by section, such as ``{"training": {"batch_size": 4}}``.
@@ -229,7 +229,8 @@ class Segmenter:
         """Predict the mask (h, w) for an image of any size, with the values of the training masks.
 
         Args:
-            image: Image file, or pixels (h, w) or (h, w, c) of the same dtype as the training images.
+            image: Path of an image file, or an array of pixels (h, w) or (h, w, c) of the same dtype as the training
+                images.
 
         Raises:
             ImageFault: The image file cannot be read.
@@ -286,8 +287,8 @@ class Segmenter:
         `maskwright.inference.large.predict_large.predict_large`.
 
         Args:
-            image: Image file: TIFF, GeoTIFF, Zarr, NumPy ``.npy`` or any other supported format.
-            out: File or folder to write, with the suffix .tif, .tiff or .zarr.
+            image: Path of the image: TIFF, GeoTIFF, Zarr, NumPy ``.npy`` or any other supported format.
+            out: Path of the file or folder to write, with the suffix .tif, .tiff or .zarr.
             output: ``"ids"`` for mask values, or ``"probabilities"`` for one float32 band per class.
             margin: Width in pixels of the margin added to each side of a window. If absent, the margin is measured on
             the image. polygons: GeoJSON file to which the outlines of the classes are written. overwrite: Whether to
@@ -321,8 +322,8 @@ class Segmenter:
         Args:
             images: Folder of images.
             masks: Folder of masks, paired with the images by file stem.
-            mask_suffix: Suffix of mask file stems after the image's stem. If absent, the suffix of the training masks
-                is used.
+            mask_suffix: Suffix that mask file names have after the stem of the image's file name. If absent, the suffix
+                of the training masks is used.
             progress: Function called after each image with the number of finished images and the total.
 
         Raises:

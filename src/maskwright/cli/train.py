@@ -158,7 +158,7 @@ def _check_options(given: Mapping[str, object]) -> None:
         if given[option] and not given[required]:
             raise UnusableOption(option=option, problem=f"requires {required}", expected=expected)
     if given["--preset"] and given["--val-images"] and not given["--seeds"]:
-        # By default, folds are trained with a preset, and each fold has its own held-out images.
+        # With a preset, folds are trained by default, and the validation images of each fold are part of the data.
         problem = "without --seeds cannot be combined with --val-images"
         raise UnusableOption(option="--preset", problem=problem, expected="one of them, or --seeds as well")
 
@@ -190,7 +190,7 @@ def train_run(
 
 
 def load_python(python: Path | None) -> "CustomParts":
-    """Load the custom functions in a Python file of the user; Keras must already be loaded."""
+    """Load the custom functions in a Python file of the user. Keras must already be imported."""
     from maskwright.training.custom import NO_CUSTOM_PARTS, load_custom_parts
 
     return NO_CUSTOM_PARTS if python is None else load_custom_parts(python)

@@ -32,7 +32,8 @@ def tune(
 
 
 def tune_folder(folder: Path, *, seconds: float | None = None) -> None:
-    """Tune a run or a folder of runs within ``seconds``, and print the result; Keras must already be loaded."""
+    """Tune a run or a folder of runs within ``seconds`` seconds, and print the result. Keras must already be
+    imported."""
     from maskwright.tune.tune import tune as tune_run
 
     with counter("Predicting held-out images") as count:

@@ -41,7 +41,7 @@ class RestoredCheckpoint(NamedTuple):
     damaged: Path | None
     """Damaged newer checkpoint, which was not used; None if the newest checkpoint was used."""
     average: dict[str, NDArray[Any]]
-    """Arrays from `WeightAverage.to_arrays`."""
+    """Arrays of the weight average, as returned by `WeightAverage.to_arrays`."""
 
 
 @final
@@ -68,7 +68,7 @@ class Checkpoints:
         Args:
             network: Network whose variables, including those of its optimizer, are stored.
             state: State of training, which must be serialisable to JSON.
-            average: Arrays from `WeightAverage.to_arrays`.
+            average: Arrays of the weight average, as returned by `WeightAverage.to_arrays`.
         """
         with atomic_path(self.newest) as temporary:
             _write(temporary, network, state, average)

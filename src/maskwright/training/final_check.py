@@ -36,11 +36,11 @@ class SavedIsNotTrained(InputError):
 def check_saved_network(setup: TrainingSetup, outcome: Outcome) -> Scores:
     """Open the saved network as any later command does, and return its scores on all validation images.
 
-    The predicted validation masks and ``scores.json`` are written.
+    The predicted validation masks and the file ``scores.json`` are written to the run.
 
     Args:
         setup: Setup of the training run.
-        outcome: Outcome of training, with some probabilities predicted by the trained network.
+        outcome: Outcome of training, which contains some probabilities predicted by the trained network.
 
     Raises:
         SavedIsNotTrained: The saved network's predictions differ from those of the trained network.

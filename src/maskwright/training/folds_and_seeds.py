@@ -108,11 +108,11 @@ def by_seed(recipe: Recipe, number: int) -> list[Member]:
 def train_series(
     members: Sequence[Member], out: Path, *, train: Callable[[Recipe, Path], Any], report: Callable[[str], None]
 ) -> SeriesSummary:
-    """Train every member that is not complete, each in its own folder in ``out``, and write the summary.
+    """Train every member of the series that is not complete, each in its own folder in ``out``, and write the summary.
 
     Args:
         members: Training runs of the series.
-        out: Folder that is new, is empty or contains the same series.
+        out: Output folder, which does not exist, is empty, or contains the same series.
         train: Function that trains a recipe in a folder, and resumes an unfinished run in that folder.
         report: Function called with each message (str) for the user.
 

@@ -18,7 +18,7 @@ Log = Callable[[Mapping[str, Any]], None]
 def logged(run: Run, recipe: Recipe, *, first: int, report: Callable[[str], None]) -> Iterator[Log]:
     """Yield a function that logs a row of the history to every service of ``training.log``.
 
-    If a service fails, it is no longer used; training continues, and the error is reported once.
+    If logging to a service raises an error, the error is reported once, and training continues without this service.
 
     Args:
         run: Run to log; event files are written to its folder.

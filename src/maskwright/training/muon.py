@@ -142,8 +142,8 @@ class Muon(FusedAdamW):
 
     A kernel is reshaped to a matrix whose columns are the last axis. The update of the kernel is the orthogonalised
     momentum of the gradients, so that rare directions of the gradient have the same weight as frequent ones. The update
-    has the root mean square of an AdamW update, so that one learning rate suits both (Liu et al., "Muon is scalable for
-    LLM training", 2025).
+    has the root mean square of an AdamW update, so that one learning rate is suitable for both (Liu et al., "Muon is
+    scalable for LLM training", 2025).
 
     Args:
         learning_rate: Learning rate of all variables outside the encoder, as for `FusedAdamW`.

@@ -39,7 +39,7 @@ def recovered_state(current: State, saved: State | None, fault: NotFinite, *, ru
 
     Args:
         current: State in which the loss or a weight was NaN or infinite.
-        saved: State in the last checkpoint, which is modified; None if there is no checkpoint.
+        saved: State from the last checkpoint, which is modified in place; None if there is no checkpoint.
         fault: Exception that describes the NaN or infinite value.
         run: Folder of the run, which is named in the error message.
         peak: Peak learning rate of the recipe.

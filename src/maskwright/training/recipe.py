@@ -47,7 +47,7 @@ class DataRecipe(Section):
     val_images: Folder | None = None
     """Folder of validation images. If unset, a fraction of the training pairs is held out."""
     val_masks: Folder | None = None
-    """Folder of validation masks."""
+    """Folder of validation masks, paired with the validation images by file stem."""
     mask_suffix: str = ""
     """Suffix that mask file names have after the stem of the image's file name, such as `_mask`."""
     classes: PositiveInt | tuple[str, ...] | None = None
@@ -60,7 +60,7 @@ class DataRecipe(Section):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Fraction of the pairs that is held out if there are no validation folders, stratified by mask coverage."""
     fold: tuple[PositiveInt, Annotated[int, Field(ge=2)]] | None = None
-    """Number of the fold to hold out, and number of folds, such as [1, 5]. `--folds` holds out each fold in turn."""
+    """Number of the held-out fold and total number of folds, such as [1, 5]. `--folds` holds out each fold in turn."""
     split_seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of the validation split. If unset, `training.seed` is used."""
     strata: Folder | None = None
@@ -138,8 +138,8 @@ class NetworkRecipe(Section):
     """unet, fpn, pspnet, deeplabv3plus: dropout rate of decoder channels. If unset, the rate is 0.5 in deeplabv3plus
     and 0 in the others."""
     custom: str | None = None
-    """Name of the Python function that builds the network. It is recorded, and the same function is required to
-    resume."""
+    """Name of the Python function that builds the network. The name is recorded, and resuming the run requires the same
+    function."""
 
     @model_validator(mode="after")
     def _check_architecture_options(self) -> "NetworkRecipe":
@@ -164,8 +164,8 @@ class AugmentationRecipe(Section):
     contrast: Fraction = 0.2
     """Largest relative change of contrast."""
     custom: str | None = None
-    """Name of the Python function that replaces this augmentation. It is recorded, and the same function is required to
-    resume."""
+    """Name of the Python function that replaces this augmentation. The name is recorded, and resuming the run requires
+    the same function."""
 
 
 class ProgressiveResize(Section):
@@ -236,13 +236,13 @@ class TrainingRecipe(Section):
     final_loss: FinalLoss | None = None
     """Losses that replace `loss` after the fraction `start` of the run, such as {loss: {lovasz: 1}, start: 0.7}."""
     weight_averaging: Fraction = 0.0
-    """Fraction at the end of the run over which the weights are averaged (SWA). The averaged network is validated and
+    """Last fraction of the run, over which the weights are averaged (SWA). The averaged network is validated and
     saved."""
     monitor: Literal["mean_iou", "mean_precision"] = "mean_iou"
     """Validation score that selects the best network: mean IoU, or the TGS salt challenge's score for one class."""
     custom_loss: str | None = None
-    """Name of the Python function that replaces the loss. It is recorded, and the same function is required to
-    resume."""
+    """Name of the Python function that replaces the loss. The name is recorded, and resuming the run requires the same
+    function."""
     class_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] | None = None
     """Weights of the pixels of each class in pixel-wise losses, by class name; 1 for classes that are not listed."""
     precise_bn_steps: PositiveInt = 8

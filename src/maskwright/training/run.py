@@ -100,7 +100,7 @@ class Run:
 
     @property
     def validation(self) -> Path:
-        """Folder of the predicted masks of the validation images."""
+        """Folder of the masks that were predicted for the validation images."""
         return self.folder / "validation"
 
     @property

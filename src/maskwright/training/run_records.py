@@ -51,7 +51,7 @@ class ClassPixels(BaseModel, frozen=True, extra="forbid"):
 
     @classmethod
     def from_confusion(cls, confusion: np.ndarray) -> "ClassPixels":
-        """Compute the counts from a confusion matrix (classes, classes) whose rows are the true classes."""
+        """Compute the counts from a confusion matrix (classes, classes) whose rows are the ground truth classes."""
         return cls(
             true_positives=tuple(confusion.diagonal().tolist()),
             truth=tuple(confusion.sum(axis=1).tolist()),
@@ -59,12 +59,12 @@ class ClassPixels(BaseModel, frozen=True, extra="forbid"):
         )
 
     def rows(self) -> tuple[tuple[int, ...], ...]:
-        """Return the true positives, the true pixels and the predicted pixels as rows (3, classes)."""
+        """Return the numbers of true positive, ground truth and predicted pixels as rows (3, classes)."""
         return self.true_positives, self.truth, self.predicted
 
 
 class ImageScore(BaseModel, frozen=True, extra="forbid"):
-    """Scores of one image; ``mean_iou`` is None if no class occurs in its true or predicted mask."""
+    """Scores of one image; ``mean_iou`` is None if no class occurs in its ground truth or predicted mask."""
 
     name: str
     mean_iou: Fraction | None

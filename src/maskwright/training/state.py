@@ -23,7 +23,8 @@ class State:
     """Best validation score."""
     best_step: int = 0
     best_sample: list[float] = field(default_factory=list)
-    """Some probabilities predicted by the best network, with which the final check compares the saved network."""
+    """Some probabilities predicted by the best network, which the final check compares with those of the saved
+    network."""
     history: list[dict[str, Any]] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     """Losses of the steps since the last row of the history."""

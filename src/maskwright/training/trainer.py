@@ -226,7 +226,7 @@ class Trainer:
         optimizer.encoder_lr_multiplier.assign(0.0 if is_frozen else recipe.encoder_lr_multiplier)
 
     def _maybe_validate(self, schedule: Schedule, progress: float) -> None:
-        """End an epoch, with a validation if one is due; the last epoch is ended by `_finish`."""
+        """End an epoch, and validate if a validation is due. The last epoch is ended by `_finish`."""
         is_measurement = self._budget.needs_measurement(schedule)
         is_epoch = self.state.step % self.patches.steps_per_epoch == 0 and progress < 1
         if not (is_measurement or is_epoch):
