@@ -90,9 +90,10 @@ class Segmenter:
             val_images: Folder of validation images. If absent, a fifth of the pairs is held out.
             val_masks: Folder of validation masks, paired with the validation images by file stem.
             classes: Number of classes, or class names in order of mask value. If absent, the classes are read from the
-                masks. ignore: Mask value of pixels that are excluded from the loss and the scores. mask_values: Meaning
-                of each mask value: a class name, ``background`` or ``ignored``. Cannot be combined with ``classes`` or
-                ``ignore``.
+                masks.
+            ignore: Mask value of pixels that are excluded from the loss and the scores.
+            mask_values: Meaning of each mask value: a class name, ``background`` or ``ignored``. Cannot be combined
+                with ``classes`` or ``ignore``.
             mask_suffix: Suffix that mask file names have after the stem of the image's file name, such as ``"_mask"``.
             time_budget: Time budget for the whole call, as a number of seconds or text such as ``"20m"``.
             epochs: Number of epochs, as an alternative to ``time_budget``.
@@ -291,11 +292,13 @@ class Segmenter:
             out: Path of the file or folder to write, with the suffix .tif, .tiff or .zarr.
             output: ``"ids"`` for mask values, or ``"probabilities"`` for one float32 band per class.
             margin: Width in pixels of the margin added to each side of a window. If absent, the margin is measured on
-            the image. polygons: GeoJSON file to which the outlines of the classes are written. overwrite: Whether to
-            replace the result of another image, engine or setting. cluster: Dask workers that predict masks for the
-            windows, see `maskwright.inference.large.dask_cluster`. If absent, the masks are predicted in this process.
-            progress: Function called with the number of finished blocks and the total. report: Function called with
-            each message (str) for the user.
+                the image.
+            polygons: GeoJSON file to which the outlines of the classes are written.
+            overwrite: Whether to replace the result of another image, engine or setting.
+            cluster: Dask workers that predict masks for the windows, see `maskwright.inference.large.dask_cluster`. If
+                absent, the masks are predicted in this process.
+            progress: Function called with the number of finished blocks and the total.
+            report: Function called with each message (str) for the user.
         """
         from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
 

@@ -108,7 +108,7 @@ def build_patches(prepared: Prepared, custom: CustomParts) -> Patches:
 
 
 def validation_set(prepared: Prepared) -> ValidationSet:
-    """Return the validation pairs and the sizes of their images after resizing for the network."""
+    """Return the validation pairs and the sizes of their images after resizing and padding."""
     sizes = [padded_size(prepared.bundle, size) for size in prepared.validation_sizes]
     return ValidationSet(prepared.validation, sizes, prepared.mask_values)
 

@@ -61,8 +61,9 @@ class SeriesSummary:
         mean: Mean of the mean IoUs of all training runs.
         standard_deviation: Standard deviation of these mean IoUs; None for a single training run.
         pooled: Mean of the values of ``classes`` without the background. With folds, it is the out-of-fold score of the
-            whole data set. classes: IoU of each class over the pixels of all validation images together; None for a
-            class that is absent from both the masks and the predictions.
+            whole data set.
+        classes: IoU of each class over the pixels of all validation images together; None for a class that is absent
+            from both the masks and the predictions.
     """
 
     members: dict[str, float | None]

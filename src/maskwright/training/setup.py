@@ -39,7 +39,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """Validation pairs, the sizes (h, w) of their images after resizing for the network, and the meaning of the mask
+    """Validation pairs, the sizes (h, w) of their images after resizing and padding, and the meaning of the mask
     values."""
 
     pairs: Sequence[Pair]

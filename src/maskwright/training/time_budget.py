@@ -42,7 +42,7 @@ class TimeBudget:
         stopwatch: Stopwatch that measures the time of the run.
         budget: Time budget in seconds; None if the number of steps is fixed.
         steps: Number of steps of a run without a time budget.
-        pixels: Number of pixels of each validation image after resizing for the network.
+        pixels: Number of pixels of each validation image after resizing and padding.
         batch_size: Number of patches in a training step.
         is_float32: Whether validations use float32, as the final check does.
     """
