@@ -1,1 +1,1 @@
-"""Reading and writing of images and masks, which requires neither Keras nor a network."""
+"""Read and write images and masks; neither Keras nor a network is required."""

@@ -14,12 +14,12 @@ def atomic_folder(path: Path, *, is_complete: Callable[[Path], bool] = Path.exis
 
     All files are flushed to disk before the folder is renamed. If the block or the replacement fails, the new folder is
     removed and ``path`` is unchanged. Operating systems cannot replace one folder with another in a single step, so the
-    previous folder is first renamed to ``.NAME.former``. If the process is killed between the two steps, that folder
-    remains complete, and the next `restore_former` or `atomic_folder` restores it.
+    previous folder is first renamed to ``.NAME.former``. If the process is killed before the new folder is renamed, the
+    former folder remains complete, and the next `restore_former` or `atomic_folder` restores it.
 
     Args:
         path: Folder to write. Missing parents are created, and symbolic links are followed.
-        is_complete: Function that returns whether a folder is a complete result; see `restore_former`.
+        is_complete: Function that returns whether a folder contains a complete result; see `restore_former`.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as parent:
@@ -56,7 +56,7 @@ def restore_former(path: Path, *, is_complete: Callable[[Path], bool] = Path.exi
         return
     if path.is_dir():
         with suppress(OSError):
-            path.rmdir()  # succeeds only for an empty folder
+            path.rmdir()  # rmdir succeeds only for an empty folder
     if not path.exists():
         former.rename(path)
     elif is_complete(path):
@@ -74,7 +74,7 @@ def _hidden(path: Path) -> Path:
 
 
 def _flush(folder: Path) -> None:
-    """Flush every file of a folder to disk."""
+    """Flush every file in a folder to disk."""
     for file in (Path(parent, name) for parent, _, names in os.walk(folder) for name in names):
         with file.open("rb+") as stream:
             os.fsync(stream.fileno())

@@ -1,4 +1,4 @@
-"""Convert between gray and RGB where no information is lost."""
+"""Convert images between gray and RGB if no information is lost."""
 
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ def to_channels(image: np.ndarray, channels: int, *, file: str | Path) -> np.nda
     """Convert ``image`` (h, w, c) to ``channels`` channels, (h, w, channels), without changing its values.
 
     Gray becomes RGB by repetition, RGB with three equal channels becomes gray, and an alpha channel that is opaque
-    everywhere is removed. ``file`` is the path of the image, for the error message.
+    everywhere is removed. ``file`` is the path of the image, which is named in the error message.
 
     Raises:
         WrongChannels: The image cannot be converted to ``channels`` channels without loss.

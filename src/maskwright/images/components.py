@@ -1,4 +1,4 @@
-"""Connected components of masks, removal of small components and filling of holes."""
+"""Label the connected components of masks, remove small components and fill holes."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,14 +17,14 @@ def components(mask: NDArray[np.bool_], *, diagonal: bool) -> tuple[NDArray[np.i
         diagonal: Whether pixels that touch only at a corner are connected.
 
     Returns:
-        The component index of each pixel, (h, w), from 1, and 0 where ``mask`` is false; and the number of pixels of
-        each index, (components + 1,).
+        Component index of each pixel, (h, w), which starts at 1 and is 0 where ``mask`` is false, and the number of
+        pixels with each index, (components + 1,).
 
     >>> indices, sizes = components(np.array([[1, 0, 1], [0, 1, 0]], bool), diagonal=False)
     >>> indices.tolist(), sizes.tolist()
     ([[1, 0, 2], [0, 3, 0]], [3, 1, 1, 1])
     """
-    from scipy.ndimage import label  # imported here because the import takes longer than that of NumPy
+    from scipy.ndimage import label  # imported here because it takes longer to import than NumPy
 
     indices, count = label(mask, np.ones((3, 3), int) if diagonal else None)
     return indices, np.bincount(indices.ravel(), minlength=count + 1)
@@ -33,11 +33,11 @@ def components(mask: NDArray[np.bool_], *, diagonal: bool) -> tuple[NDArray[np.i
 def cleaned(
     labels: NDArray[np.uint8], *, min_component_sizes: Sequence[int] = (), fill_holes: bool = False
 ) -> NDArray[np.uint8]:
-    """Return label indices (h, w), with 0 as the background, after filling holes and removing small components.
+    """Fill holes and remove small components in label indices (h, w), where 0 is the background.
 
     A hole is a background component that does not touch the image border and is surrounded by a single class; it is
     assigned to that class. Then every component of a class with fewer pixels than ``min_component_sizes[label]``
-    becomes background. Foreground pixels are connected diagonally, background pixels are not.
+    becomes background. Foreground pixels are connected diagonally; background pixels are not.
 
     >>> ring = np.array([[0, 1, 1, 1, 0, 0], [0, 1, 0, 1, 0, 1], [0, 1, 1, 1, 0, 0]], np.uint8)
     >>> cleaned(ring, min_component_sizes=[0, 2], fill_holes=True).tolist()
@@ -55,7 +55,7 @@ def cleaned(
 
 def _fill_holes(labels: NDArray[np.uint8]) -> None:
     indices, sizes = components(labels == _BACKGROUND, diagonal=False)
-    lowest, highest = np.full(len(sizes), 255), np.zeros(len(sizes), np.int64)  # of the labels around a component
+    lowest, highest = np.full(len(sizes), 255), np.zeros(len(sizes), np.int64)  # labels around each component
     horizontal = (slice(None), slice(1, None)), (slice(None), slice(None, -1))
     vertical = (slice(1, None), slice(None)), (slice(None, -1), slice(None))
     for first, second in (horizontal, vertical):

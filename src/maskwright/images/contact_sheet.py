@@ -19,11 +19,11 @@ def contact_sheet(images: np.ndarray, masks: np.ndarray, labels: Sequence[Label]
     Args:
         images: Images for display, (n, h, w, 3) uint8; see `to_display`.
         masks: Masks (n, h, w) of indices into ``labels`` or ``IGNORED``.
-        labels: Labels that the mask indices refer to; background is not drawn.
+        labels: Labels that the mask indices refer to; the background is not drawn.
         columns: Number of pairs in a row, at least 1; the sheet is narrower if there are fewer pairs.
 
     Raises:
-        WrongArgument: There is no image, shapes differ, an index has no label, or ``columns`` is below 1.
+        WrongArgument: ``images`` is empty, the shapes differ, a mask index has no label, or ``columns`` is below 1.
 
     >>> cell = Label(name="cell", value=1, colour=(230, 159, 0))
     >>> contact_sheet(np.zeros((3, 20, 30, 3), "uint8"), np.zeros((3, 20, 30), "uint8"), labels=[cell], columns=2).shape

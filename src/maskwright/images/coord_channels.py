@@ -1,4 +1,4 @@
-"""Append coordinate channels to images, for data whose appearance depends on the position in the image.
+"""Append coordinate channels to images, for objects whose appearance depends on their position.
 
 Liu et al., "An intriguing failing of convolutional neural networks and the CoordConv solution" (2018). Winners of the
 TGS salt challenge used the row channel and its product with the image.
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CoordChannel = Literal["row", "column", "row_times_image"]
-"""The row or column coordinate of a pixel, from -1 to 1, or the product of its row coordinate and each channel."""
+"""The row or column coordinate of a pixel, from -1 to 1, or the product of the row coordinate and each channel."""
 
 
 def ramp(length: int) -> NDArray[np.float32]:
@@ -24,7 +24,7 @@ def ramp(length: int) -> NDArray[np.float32]:
 
 
 def extra_channels(kinds: Sequence[CoordChannel], channels: int) -> int:
-    """Return the number of channels that ``kinds`` append to images of ``channels`` channels."""
+    """Return the number of channels that ``kinds`` append to images with ``channels`` channels."""
     return sum(channels if kind == "row_times_image" else 1 for kind in kinds)
 
 

@@ -11,7 +11,7 @@ _FULL_DISK_ERRNOS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Return whether an error means a full disk, an exhausted quota or a file above the size limit of the file system.
+    """Return whether an error was caused by a full disk, an exhausted quota or the file size limit of the file system.
 
     HDF5 raises such errors without an error number, so the message is examined as well.
 

@@ -1,10 +1,10 @@
-"""Errors in image files; each message names the file, what was found, what was expected and what to do."""
+"""Errors in image files; each message states the file, what was found, what was expected and what to do."""
 
 from maskwright.errors import InputError
 
 
 class ImageFault(InputError):
-    """An invalid image file or one with invalid pixels."""
+    """An image file that is invalid or contains invalid pixels."""
 
     text = "{file}: found {found}; expected {expected}. {remedy}"
 
@@ -22,7 +22,7 @@ class DamagedImage(ImageFault):
 
 
 class ImageTooLarge(ImageFault):
-    """An image with too many pixels to be read at once that cannot be read window by window."""
+    """An image that is too large to be read at once and cannot be read window by window."""
 
 
 class StackedImage(ImageFault):

@@ -1,7 +1,7 @@
-"""A file lock between processes, which the operating system releases when a process terminates or is killed.
+"""A file lock between processes, released by the operating system when the process that holds it terminates.
 
 The filelock package is not used because it leaves the lock file behind. On a network drive that refuses locks (ENOLCK),
-version 3.16 waits for a lock that no process holds, and version 4.2 raises an error.
+version 3.16 of filelock waits for a lock that no process holds, and version 4.2 raises an error.
 """
 
 import errno
@@ -27,7 +27,7 @@ def locked(
 
     Args:
         file: Path of the lock file; missing parent folders are created.
-        busy: Error that is raised if another process holds the lock; if None, wait for that process.
+        busy: Error that is raised if another process holds the lock; if None, the call waits for that process.
         unsupported: Function called with the reason (str) if the file system does not support locks; the block then
             runs without a lock.
 
@@ -60,7 +60,8 @@ def _acquire(file: Path, busy: InputError | None, unsupported: Callable[[str], N
                 raise busy from None
             time.sleep(_POLL_SECONDS)
             continue
-        # The previous holder may have removed the file in the meantime; a lock on a removed file excludes no process.
+        # The previous holder may have removed the file in the meantime; a lock on a removed file does not exclude
+        # others.
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), file.stat()):
                 return descriptor

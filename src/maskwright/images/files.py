@@ -1,4 +1,4 @@
-"""Find the images in a folder, and expand the files, folders and globs given on a command line."""
+"""Find the images in a folder and expand the files, folders and globs given on a command line."""
 
 import os
 from collections import Counter
@@ -25,7 +25,7 @@ class MissingFolder(InputError):
 
 
 class NotAFolder(InputError):
-    """A path of a file where a folder is expected."""
+    """A file path where a folder is expected."""
 
     text = "{file}: found a file; expected a folder of images, such as {parent}."
 
@@ -84,13 +84,13 @@ def is_zarr(folder: str | Path) -> bool:
 def expand_inputs(inputs: Iterable[str | Path]) -> list[tuple[Path, Path]]:
     """Expand files, folders and globs into pairs (image file, path relative to its input), in the given order.
 
-    The relative path, with another suffix, is the path of the result inside an output folder. It is the name of a given
-    file, or the path relative to a given folder or to the fixed part of a glob. ``**`` in a glob matches any number of
-    folders. A file that is given twice is returned once.
+    The relative path, with another suffix, is the path of the result inside an output folder. For a given file, it is
+    the name of the file; otherwise, it is the path relative to the given folder or to the fixed part of the glob.
+    ``**`` in a glob matches any number of folders. A file that is given twice is returned once.
 
     Raises:
         MissingInputs: An input does not exist or matches nothing; the message lists all such inputs.
-        SameOutput: Two different files have the same relative path without suffix.
+        SameOutput: Two different files have the same relative path apart from the suffix.
         EmptyFolder: A folder contains no image.
     """
     paths = [Path(given) for given in inputs]
@@ -133,7 +133,7 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _exists(path: Path) -> bool:
-    # Unlike Path.exists, os.path.exists returns False for invalid names, such as those with a NUL.
+    # Unlike Path.exists, os.path.exists returns False for invalid names, such as those with a NUL character.
     return os.path.exists(path)  # noqa: PTH110
 
 

@@ -98,7 +98,7 @@ def _sequence() -> tuple[Colour, ...]:
 
 
 def _perceived(colours: np.ndarray) -> np.ndarray:
-    """Return Oklab coordinates, (vision types, n, 3), of colours (n, 3) from 0 to 255 under each type of vision."""
+    """Return Oklab coordinates, (vision types, n, 3), of colours (n, 3) from 0 to 255 for each type of vision."""
     unit = colours / 255
     linear = np.where(unit <= 0.04045, unit / 12.92, ((unit + 0.055) / 1.055) ** 2.4)  # sRGB, IEC 61966-2-1
     simulated = np.clip(linear @ _VISION_MATRICES.swapaxes(1, 2), 0, 1)

@@ -83,7 +83,7 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
         return self.standardise(unit, out=unit)
 
     def standardise(self, unit: np.ndarray, *, out: np.ndarray | None = None) -> np.ndarray:
-        """Return ``(unit - mean) / std`` of pixels (..., channels) in the unit scale, float32, in ``out`` if given."""
+        """Return ``(unit - mean) / std`` of float32 pixels (..., channels) in the unit scale, in ``out`` if given."""
         # Operations on whole rows are five times as fast as operations that broadcast over a short channel axis.
         width = unit.shape[-2] if unit.ndim > 1 else 1
         rows = unit.reshape(*unit.shape[:-2], width * self.channels)
@@ -98,11 +98,11 @@ class Normalisation(BaseModel, frozen=True, extra="forbid"):
         """Measure the normalisation of images (h, w, c) in a single pass.
 
         The mean and the population standard deviation are computed over the pixels of all images, so larger images have
-        more weight. For float images, low and high are the minimum and maximum. A constant channel gets a standard
-        deviation of 1, so that it is normalised to 0.
+        more weight. For float images, low and high are the minimum and maximum. A constant channel is assigned a
+        standard deviation of 1, so that it is normalised to 0.
 
         Raises:
-            MixedPixels: There is no image, the numbers of channels differ, or float and integer images are mixed.
+            MixedPixels: ``images`` is empty, the numbers of channels differ, or float and integer images are mixed.
 
         >>> Normalisation.measure([np.zeros((1, 3, 1), "uint8"), np.full((1, 1, 1), 255, "uint8")]).mean
         (0.25,)
@@ -160,7 +160,7 @@ def _float_moments(rows: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
 
 
 def _integer_moments(rows: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
-    """Return the same as `_float_moments` for integers in the unit scale, ten times as fast, by exact integer sums."""
+    """Compute what `_float_moments` computes, for integers in the unit scale, by exact and faster integer sums."""
     height, width, channels = rows.shape
     size, largest = height * width, int(np.iinfo(rows.dtype).max)
     flat = rows.reshape(height, width * channels)  # NumPy sums that keep a short last axis are slow

@@ -6,7 +6,7 @@ import numpy as np
 
 ORIENTATION_TAG: Final = 274
 
-# For each orientation: whether to swap the axes, then to reverse the rows, then the columns.
+# For each orientation: whether to swap the axes, to reverse the rows and to reverse the columns, in this order.
 _TRANSFORMS: Final = {
     1: (False, False, False),
     2: (False, False, True),

@@ -6,7 +6,7 @@ from typing import Final
 
 from maskwright.errors import InputError
 
-_MAX_NAMES: Final = 5  # maximum number of files listed in an error
+_MAX_NAMES: Final = 5  # maximum number of files listed in an error message
 
 
 class OutputExists(InputError):
@@ -16,7 +16,7 @@ class OutputExists(InputError):
 
 
 class OutputNotEmpty(InputError):
-    """An output folder that is a file or contains files that the command did not write."""
+    """An output path that is a file, or an output folder with files that the command did not write."""
 
     text = "{folder}: is not empty and does not contain {kind} (it has {found}); nothing was changed. Use a new folder."
 
@@ -35,10 +35,10 @@ def check_output_folder(
 
     Args:
         folder: Output folder.
-        kind: Kind of results for the error message, such as ``"a run"``.
+        kind: Kind of results, as named in the error message, such as ``"a run"``.
         is_kind: Function that returns whether a folder contains results of this kind.
         overwrite: Whether earlier results of this kind may be replaced.
-        options: Options of the command for a folder with earlier results, for the error message.
+        options: Options that the error message suggests for a folder with earlier results.
 
     Raises:
         OutputExists: The folder contains results of this kind, and ``overwrite`` is false.

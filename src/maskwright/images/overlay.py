@@ -14,11 +14,11 @@ _HATCH_PERIOD, _HATCH_WIDTH = 8, 2  # pixels
 
 
 def to_display(image: np.ndarray, normalisation: Normalisation | None = None) -> np.ndarray:
-    """Convert any image (h, w, c) to RGB, (h, w, 3) uint8: repeat gray, drop alpha, use the first three channels.
+    """Convert any image (h, w, c) to RGB, (h, w, 3) uint8: repeat gray, drop alpha or use the first three channels.
 
-    8-bit values are kept. Other values are scaled so that the range of three standard deviations around the mean of
-    ``normalisation`` fills 0 to 255, which makes the images of a set comparable. Without ``normalisation``, the range
-    is from the 0.5th to the 99.5th percentile of the image.
+    8-bit values are not changed. Other values are scaled so that the range of three standard deviations around the mean
+    of ``normalisation`` is mapped to 0 to 255, which makes the images of a dataset comparable. Without
+    ``normalisation``, the range is from the 0.5th to the 99.5th percentile of the image.
 
     >>> to_display(np.array([[[9]]], "uint8")).tolist()
     [[[9, 9, 9]]]
@@ -43,11 +43,11 @@ def overlay(
     """Return an RGB image, (h, w, 3) uint8, with the classes of ``indices`` drawn over it.
 
     ``image`` is (h, w, 3) uint8; ``indices`` (h, w) are indices into ``labels``, or ``IGNORED``. ``alpha`` is the
-    opacity of the class colours, 0 to 1. Outlines are one pixel wide and opaque. Background is not drawn; ignored
+    opacity of the class colours, 0 to 1. Outlines are one pixel wide and opaque. The background is not drawn; ignored
     pixels are hatched in gray.
 
     Raises:
-        WrongArgument: Shapes differ, or an index has no label.
+        WrongArgument: The shapes differ, or an index has no label.
 
     >>> road = Label(name="road", value=1, colour=(200, 0, 0))
     >>> overlay(np.zeros((1, 1, 3), "uint8"), np.array([[0]]), labels=[road], alpha=0.5, outline=False).tolist()
@@ -81,7 +81,7 @@ def blended(image: np.ndarray, colours: np.ndarray, *, where: np.ndarray, alpha:
 
 
 def hatched(image: np.ndarray, *, where: np.ndarray) -> np.ndarray:
-    """Draw thin gray diagonals into a copy of ``image`` (h, w, 3) in the mask ``where`` (h, w)."""
+    """Draw thin gray diagonal lines into a copy of ``image`` (h, w, 3) in the mask ``where`` (h, w)."""
     diagonal = np.add.outer(*map(np.arange, where.shape))
     picture = image.copy()
     picture[where & (diagonal % _HATCH_PERIOD < _HATCH_WIDTH)] = HATCH

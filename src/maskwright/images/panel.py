@@ -1,4 +1,4 @@
-"""Draw the image, truth, prediction and errors side by side."""
+"""Draw the image, ground truth, prediction and errors of one example side by side."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import ceil
@@ -23,15 +23,15 @@ Entry = tuple[str, Colour]
 
 
 def panel(image: np.ndarray, truth: np.ndarray, *, prediction: np.ndarray, labels: Sequence[Label]) -> np.ndarray:
-    """Return one RGB picture, (height, width, 3) uint8: image, truth, prediction and errors with captions and a legend.
+    """Return an RGB picture, (h, w, 3) uint8, of image, ground truth, prediction and errors with captions and a legend.
 
-    ``image`` is (h, w, 3) uint8, see `to_display`; ``truth`` and ``prediction`` (h, w) are indices into ``labels``, or
+    ``image`` is (h, w, 3) uint8 (see `to_display`); ``truth`` and ``prediction`` (h, w) are indices into ``labels``, or
     ``IGNORED``. Errors are false positives (a class instead of background), false negatives (background instead of a
-    class) and confused classes (one class instead of another); pixels with an ignored ``truth`` are not errors. Small
+    class) and confused classes (one class instead of another); pixels ignored in ``truth`` are not errors. Small
     images are enlarged by an integer factor, and large images are reduced.
 
     Raises:
-        WrongArgument: Shapes differ, or an index has no label.
+        WrongArgument: The shapes differ, or an index has no label.
     """
     for name, indices in (("truth", truth), ("prediction", prediction)):
         if indices.shape != image.shape[:2]:
@@ -48,7 +48,7 @@ def panel(image: np.ndarray, truth: np.ndarray, *, prediction: np.ndarray, label
 def _errors(
     image: np.ndarray, truth: np.ndarray, prediction: np.ndarray, labels: Sequence[Label]
 ) -> tuple[np.ndarray, list[Entry]]:
-    """Return the errors drawn over a pale gray copy of the image and a legend of the kinds of errors that occur."""
+    """Return a pale gray copy of the image with the errors drawn over it, and a legend of the errors that occur."""
     wrong = (truth != prediction) & (truth != IGNORED)
     is_class, is_predicted = class_pixels(truth, labels), class_pixels(prediction, labels)
     kinds = {

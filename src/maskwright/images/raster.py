@@ -1,4 +1,4 @@
-"""Read PNG, JPEG, BMP, WebP and GIF with Pillow.
+"""Read PNG, JPEG, BMP, WebP and GIF files with Pillow.
 
 Most PNGs are decoded by imagecodecs, which reads 8-bit PNGs twice as fast as Pillow and does not reduce 16-bit colour
 PNGs to 8 bits.
@@ -19,8 +19,8 @@ from maskwright.images.errors import NotAnImage
 from maskwright.images.orientation import ORIENTATION_TAG, upright_size, valid_orientation
 from maskwright.images.raw_image import RawImage, check_size, decoding
 
-# Files are opened by these classes and not by Image.open, which warns about large sizes that are allowed here.
-# Warnings cannot be suppressed in a single thread.
+# Files are opened by these classes and not by Image.open, which warns about large images that are allowed here.
+# Warnings cannot be suppressed in one thread only.
 _FORMATS: Final[dict[bytes, type[ImageFile]]] = {
     b"\x89PNG\r\n\x1a\n": PngImagePlugin.PngImageFile,
     b"\xff\xd8\xff": JpegImagePlugin.JpegImageFile,
@@ -126,7 +126,7 @@ def _png_depth(image: ImageFile, stream: IO[bytes]) -> tuple[int, int]:
     """Return (bits per sample, colour type) of a PNG, and (8, -1) for other formats."""
     if not isinstance(image, PngImagePlugin.PngImageFile):
         return 8, -1
-    stream.seek(24)  # signature 8, length and name 8, width and height 8
+    stream.seek(24)  # signature (8 bytes), chunk length and name (8), width and height (8)
     bits, colour_type = stream.read(2)
     return bits, colour_type
 
@@ -139,7 +139,7 @@ def _decoded_16_bits(stream: IO[bytes]) -> np.ndarray:
 
 
 def _decoded_8_bits(stream: IO[bytes], size: tuple[int, int]) -> np.ndarray | None:
-    """Decode an 8-bit PNG; return None for damaged and unusual files, which must be read by Pillow."""
+    """Decode an 8-bit PNG; return None for damaged or unusual files, which must be read by Pillow."""
     import imagecodecs
 
     stream.seek(16)

@@ -13,7 +13,7 @@ from maskwright.errors import InputError
 from maskwright.images.errors import DamagedImage, ImageTooLarge
 
 MAX_PIXELS: Final = 2**27
-"""Largest number of pixels (height x width) read from one file, 11585 x 11585."""
+"""Largest number of pixels (height x width) that may be read from one file: 11585 x 11585."""
 
 _MAX_SAMPLES: Final = 4 * MAX_PIXELS
 
@@ -36,7 +36,8 @@ def check_size(file: Path, *, height: int, width: int, channels: int) -> None:
     """Check the image size in a file header before pixels are decoded or memory is allocated.
 
     Raises:
-        ImageTooLarge: The number of pixels exceeds ``MAX_PIXELS``, or the number of samples exceeds four times that.
+        ImageTooLarge: The number of pixels exceeds ``MAX_PIXELS``, or the number of samples exceeds four times
+            ``MAX_PIXELS``.
     """
     if height * width > MAX_PIXELS or height * width * channels > _MAX_SAMPLES:
         raise too_large(file, f"{height} x {width} pixels of {channels} channels")

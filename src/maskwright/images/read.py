@@ -1,4 +1,4 @@
-"""Read the pixels of images, the values of masks, and the sizes of both."""
+"""Read the pixels of images and the values of masks, and determine the sizes of both."""
 
 import os
 from pathlib import Path
@@ -27,16 +27,16 @@ _INT32 = np.iinfo(np.int32)
 def read_image(path: str | Path) -> np.ndarray:
     """Read a PNG, JPEG, BMP, WebP, GIF or TIFF file as (h, w, c) uint8, uint16 or float32.
 
-    The format is detected from the content, not from the name. The EXIF orientation is applied. Gray has 1 channel,
-    gray with alpha 2, RGB 3 and RGB with alpha 4; a TIFF may have any number. Samples of 1, 2 or 4 bits are scaled to 0
-    to 255. Palettes are converted to RGB, or to RGBA if they are partly transparent, and CMYK JPEGs to RGB. Floats are
-    converted to float32, as are signed and wide integers if the conversion is exact. Only the first frame of an
-    animation is read.
+    The format is detected from the content, not from the name. The EXIF orientation is applied. Gray images have 1
+    channel, gray images with alpha 2, RGB images 3 and RGB images with alpha 4; a TIFF may have any number of channels.
+    Samples of 1, 2 or 4 bits are scaled to 0 to 255. Palettes are converted to RGB, or to RGBA if they are partly
+    transparent, and CMYK JPEGs are converted to RGB. Floats are converted to float32, as are signed integers and
+    integers of more than 16 bits if the conversion is exact. Only the first frame of an animation is read.
 
     Raises:
         UnreadableImage, NotAnImage, DamagedImage: The file is missing or cannot be decoded.
         ImageTooLarge: The image has more than ``MAX_PIXELS`` pixels according to its header.
-        StackedImage: A TIFF contains several images, or axes of depth or time.
+        StackedImage: A TIFF contains several images or has a depth or time axis.
         UnsupportedPixels: The pixel type or colour space cannot be converted exactly, or a pixel is NaN or infinite.
     """
     file = Path(path)
@@ -47,9 +47,9 @@ def read_image(path: str | Path) -> np.ndarray:
 def read_mask(path: str | Path) -> np.ndarray:
     """Read the values of a mask: (h, w) uint8, uint16 or int32, or (h, w, 3) uint8 colours.
 
-    Values are not scaled: they are palette indices, 0 and 1 in 1-bit files, and 0 to 15 in 4-bit files. Integral floats
-    and other integers are converted to int32. If three channels are equal everywhere, only one is returned. An opaque
-    alpha channel is removed. The EXIF orientation is applied.
+    Values are not scaled: palette images yield palette indices, 1-bit files yield 0 and 1, and 4-bit files yield 0 to
+    15. Integral floats and other integers are converted to int32. If three channels are equal everywhere, only one is
+    returned. An opaque alpha channel is removed. The EXIF orientation is applied.
 
     Raises:
         WrongMask: The mask has fractional values, transparency, 16-bit colours, values beyond 32 bits, or an
@@ -153,7 +153,7 @@ def _floats(file: Path, samples: np.ndarray) -> np.ndarray:
         raise UnsupportedPixels(
             file=file, found=f"pixels of {samples.dtype}", expected="integers or floats", remedy="Convert the image."
         )
-    with np.errstate(over="ignore"):  # values beyond float32 become infinite, which is an error below
+    with np.errstate(over="ignore"):  # values beyond the range of float32 become infinite and raise an error below
         floats = samples.astype(np.float32)
     if samples.dtype.kind != "f" and not np.array_equal(floats.astype(np.float64), samples):
         raise UnsupportedPixels(

@@ -9,11 +9,11 @@ from PIL import Image
 Number = TypeVar("Number", bound=np.generic)
 
 FAST_CHANNELS = (1, 3)
-"""Numbers of channels of 8-bit images that Pillow resizes in one call; others are resized by channel, as floats."""
+"""Numbers of channels of 8-bit images that Pillow resizes in one call; others are resized one channel at a time."""
 
 
 def resized(image: NDArray[Number], size: tuple[int, int]) -> NDArray[Number]:
-    """Resize an image (h, w, c) to ``size`` (height, width) in the same data type, averaging pixels when reducing.
+    """Resize an image (h, w, c) to ``size`` (height, width) in the same data type, averaging pixels if it is reduced.
 
     >>> resized(np.array([[[0], [100]]], np.uint8), (1, 4)).ravel().tolist()
     [0, 25, 75, 100]

@@ -1,8 +1,8 @@
-"""Round a length up to a multiple."""
+"""Round a length up to a multiple of an integer."""
 
 
 def round_up(length: int, multiple: int) -> int:
-    """Return the least multiple of ``multiple`` that is not below ``length``.
+    """Return the smallest multiple of ``multiple`` that is not less than ``length``.
 
     >>> round_up(33, 32), round_up(64, 32)
     (64, 64)

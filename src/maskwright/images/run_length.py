@@ -1,4 +1,4 @@
-"""Encode masks as run lengths and decode them, such as "3 2 9 1" for pixels 3, 4 and 9.
+"""Encode masks as run lengths, such as "3 2 9 1" for pixels 3, 4 and 9, and decode run lengths.
 
 Pixels are numbered from 1 in column-major order, and a run consists of its first pixel and its length. The TGS salt
 identification challenge on Kaggle uses this format, in a CSV file with one line for each image.
@@ -21,7 +21,7 @@ _MAX_BYTES: Final = 2**30
 
 
 class WrongRunLengths(InputError):
-    """Invalid run lengths or run lengths of a mask of another size."""
+    """Run lengths that are invalid or belong to a mask of another size."""
 
     text = "{source}: found {found}; expected {expected}."
 
@@ -44,7 +44,7 @@ def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run l
     Args:
         text: Run lengths separated by spaces.
         size: Height and width of the mask in pixels.
-        source: Origin of the text, for the error message.
+        source: Origin of the text, as named in the error message.
 
     Raises:
         WrongRunLengths: The text does not consist of pairs of positive integers, or a run exceeds the mask or overlaps
@@ -57,7 +57,7 @@ def decode_runs(text: str, size: tuple[int, int], *, source: str | Path = "run l
     tokens = text.split()
     try:
         numbers = np.array([int(token) for token in tokens if token.isascii() and token.isdecimal()], np.int64)
-    except (OverflowError, ValueError):  # raised for more digits than Python converts
+    except (OverflowError, ValueError):  # raised for more digits than Python can convert
         numbers = np.zeros(0, np.int64)
     if len(numbers) != len(tokens) or len(tokens) % 2 or (numbers < 1).any():
         raise WrongRunLengths(

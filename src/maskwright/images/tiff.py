@@ -28,7 +28,7 @@ def read_tiff(file: Path) -> RawImage:
     """Read the only image of a TIFF with interleaved or planar samples, and return it with the channels last.
 
     Raises:
-        StackedImage: The file contains several images, or axes of depth or time.
+        StackedImage: The file contains several images or has a depth or time axis.
         UnsupportedPixels: The colour space, such as CMYK or Lab, requires a conversion.
         ImageTooLarge: The image has too many pixels; see `check_size`.
         DamagedImage: The file cannot be decoded; see `decoding`.
@@ -42,7 +42,7 @@ def read_tiff(file: Path) -> RawImage:
 
 
 def image_series(tiff: Any) -> list[Any]:
-    """Return the image series of an open tifffile, without thumbnails, pyramid levels and masks."""
+    """Return the image series of an open TIFF file, without thumbnails, pyramid levels and masks."""
     return [series for series in tiff.series if not (series.keyframe.is_reduced or series.keyframe.is_mask)]
 
 
@@ -76,7 +76,7 @@ def orientation_of(series: Any) -> int:
 
 
 def to_raw_image(samples: np.ndarray, series: Any) -> RawImage:
-    """Add the bit depth, orientation and palette of the file to samples (h, w, c) from tifffile.
+    """Add the bit depth, orientation and palette of the file to samples (h, w, c) decoded by tifffile.
 
     White-is-zero samples are inverted, as the format requires, except in files written by tifffile, which stores
     boolean arrays as white-is-zero without inverting them.
@@ -92,12 +92,12 @@ def to_raw_image(samples: np.ndarray, series: Any) -> RawImage:
 
 
 def check_whole(file: Path, series: Any, size: int) -> None:
-    """Check that a file of ``size`` bytes contains all segments that its header lists.
+    """Check that a file of ``size`` bytes contains all segments (strips or tiles) that its header lists.
 
     Some codecs fill in missing data without an error.
 
     Raises:
-        DamagedImage: A segment extends beyond the end of the file.
+        DamagedImage: A segment (strip or tile) extends beyond the end of the file.
     """
     segments = (zip(page.dataoffsets, page.databytecounts, strict=False) for page in series.pages)
     end = max((offset + count for page in segments for offset, count in page), default=0)

@@ -47,7 +47,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def write_mask(path: str | Path, values: np.ndarray) -> None:
-    """Write a mask as a PNG that ``read_mask`` reads without change.
+    """Write a mask as a PNG that ``read_mask`` reads back unchanged.
 
     ``values`` are (h, w) integers from 0 to 65535 or booleans, written with 8 bits if they fit and otherwise with 16,
     or (h, w, 3) uint8 colours.
@@ -62,8 +62,8 @@ def write_mask(path: str | Path, values: np.ndarray) -> None:
         raise wrong_argument("values", _described(values), expected="(h, w) integers or (h, w, 3) uint8 colours")
     import imagecodecs
 
-    # Run-length encoding of the differences from the previous row: smaller files, written four times as fast as by
-    # Pillow.
+    # With run-length encoding of the differences from the previous row, the files are smaller and written four times as
+    # fast as with Pillow.
     png = imagecodecs.PNG
     data = imagecodecs.png_encode(
         np.ascontiguousarray(values), level=1, strategy=png.STRATEGY.RLE, filter=png.FILTER.UP
@@ -73,7 +73,7 @@ def write_mask(path: str | Path, values: np.ndarray) -> None:
 
 
 def write_image(path: str | Path, rgb: np.ndarray, *, effort: int = 6) -> None:
-    """Write an RGB image, (h, w, 3) uint8, in the format given by the file suffix, such as .png or .jpg.
+    """Write an RGB image, (h, w, 3) uint8, in the format specified by the file suffix, such as .png or .jpg.
 
     ``effort`` is the PNG compression level, 0 to 9.
 
@@ -90,7 +90,7 @@ def write_image(path: str | Path, rgb: np.ndarray, *, effort: int = 6) -> None:
 
 
 def write_probabilities(path: str | Path, probabilities: np.ndarray) -> None:
-    """Write class probabilities (h, w, classes) as a compressed float32 TIFF with one page for each class, axes CYX.
+    """Write class probabilities (h, w, classes) as a compressed float32 TIFF with one page for each class (axes CYX).
 
     tifffile reads it as (classes, h, w); Fiji opens it as a stack with a slice for each class.
 

@@ -1,1 +1,1 @@
-"""Prediction of masks with a trained network; imports no training framework until a Keras engine is opened."""
+"""Prediction of masks with a trained network; a training framework is imported only when a Keras engine is opened."""

@@ -15,11 +15,11 @@ _MAX_THREADS: Final = 8
 
 @final
 class BoundedPool(Generic[R]):
-    """A thread pool with a limit on the total cost of its waiting, running and finished but not yet returned items.
+    """A thread pool that limits the total cost of items that are waiting, running, or finished but not yet returned.
 
     The caller chooses the unit of cost. An item that costs more than the limit is processed alone. An exception in a
-    thread is raised when its result is requested. Leaving the ``with`` block cancels the items that no thread has
-    started and waits for the others.
+    thread is raised when the result of its item is requested. Leaving the ``with`` block cancels the items that no
+    thread has started and waits for the others.
 
     >>> with BoundedPool(limit=3) as pool:
     ...     list(pool.ahead(len, ["one", "three", ""], cost=len))

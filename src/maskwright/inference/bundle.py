@@ -18,14 +18,14 @@ from maskwright.inference.json_record import JsonRecord
 BUNDLE_FILE = "bundle.json"
 
 TtaTransform = Literal["mirrored", "upside_down", "turned_left", "turned_round", "turned_right", "smaller", "larger"]
-"""A transform of test-time augmentation: a flip, a rotation by a multiple of 90°, or a scale of 4/5 or 5/4."""
+"""A transform of test-time augmentation: a flip, a rotation by a multiple of 90°, or scaling by 4/5 or 5/4."""
 
 OutputKind = Literal["ids", "probabilities"]
-"""Content of a prediction file: mask values, or a float32 probability for each output of the network."""
+"""Content of a prediction file: mask values, or a float32 probability for each pixel and output of the network."""
 
 
 class UnreadableBundle(InputError):
-    """A ``bundle.json`` file that this version cannot read."""
+    """A ``bundle.json`` file that this version of the package cannot read."""
 
     text = "{file}: not a bundle this version can read ({found}); expected a file written by training or export."
 
@@ -47,7 +47,7 @@ class Bundle(JsonRecord):
     normalisation: Normalisation
     labels: tuple[Label, ...] = Field(
         min_length=1,
-        max_length=IGNORED,  # label indices are bytes, the last of which marks ignored pixels
+        max_length=IGNORED,  # label indices are bytes, the largest of which marks ignored pixels
         description="Class of each label index; the background, if any, comes first.",
     )
     activation: Literal["sigmoid", "softmax"]
@@ -92,7 +92,7 @@ class Bundle(JsonRecord):
 
     @property
     def background(self) -> bool:
-        """Whether label 0 is the background, which scores list but exclude from the mean."""
+        """Whether label 0 is the background, which is listed in scores but excluded from the mean score."""
         return self.labels[0].background
 
     def prepare(
@@ -106,7 +106,7 @@ class Bundle(JsonRecord):
 
         Args:
             image: Pixels (h, w, c) as read from a file.
-            file: Path of the image, for error messages.
+            file: Path of the image, used in error messages.
             coordinates: Coordinates of the rows and columns in the whole image, from -1 to 1; by default, ``image`` is
                 the whole image.
 
@@ -114,8 +114,8 @@ class Bundle(JsonRecord):
             Prepared pixels (h, w, inputs), float32.
 
         Raises:
-            WrongPixels: The network was not trained on this data type.
-            WrongChannels: The channels cannot be converted without loss.
+            WrongPixels: The network was not trained on the data type of the image.
+            WrongChannels: The channels of the image cannot be converted without loss.
         """
         if str(image.dtype) not in self.pixels:
             raise WrongPixels(file=file, found=image.dtype, expected=" or ".join(self.pixels))
@@ -124,7 +124,7 @@ class Bundle(JsonRecord):
         return add_coord_channels(normalised, self.coord_channels, rows[:, None], columns)
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return the label indices (..., h, w) of probabilities (..., h, w, outputs); ties go to the first label."""
+        """Return the label indices (..., h, w) of probabilities (..., h, w, outputs); the first label wins ties."""
         if self.activation == "sigmoid":
             return (probabilities[..., 0] > self.threshold).astype(np.uint8)
         return probabilities.argmax(axis=-1).astype(np.uint8)

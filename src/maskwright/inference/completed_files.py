@@ -1,4 +1,4 @@
-"""Record the complete results of a folder in a hidden file, which receives one line after each result."""
+"""Record the complete results of a folder in a hidden file, to which one line is appended after each result."""
 
 import json
 from collections.abc import Sequence
@@ -45,7 +45,7 @@ class CompletedFiles:
 
     @classmethod
     def read_or_start(cls, out: Path, job: str) -> Self:
-        """Read the completed results of ``job``; start without any if the file is missing or of another job."""
+        """Read the completed results of ``job``; start an empty record if the file is missing or of another job."""
         file = out / COMPLETED_FILE
         if not file.exists():
             return cls.start(out, job)
@@ -59,7 +59,7 @@ class CompletedFiles:
         return completed
 
     def holds(self, source: Path, results: Sequence[Path]) -> bool:
-        """Return whether ``results`` were made from ``source`` and neither has changed since."""
+        """Return whether ``results`` were made from ``source`` and no file has changed since."""
         record = self._record(source, file_state(source), results)
         return None not in record["states"] and self._records.get(record["result"]) == record
 
@@ -73,7 +73,7 @@ class CompletedFiles:
         states = [state, *map(file_state, results)]
         return {
             "result": results[-1].relative_to(self._out).as_posix(),
-            # Two images may have equal sizes and, if unpacked from an archive, equal times.
+            # Two images may have equal sizes and, if unpacked from an archive, equal modification times.
             "source": str(_resolved(source.parent.absolute()) / source.name),
             "states": [known and list(known) for known in states],
         }

@@ -19,7 +19,7 @@ from maskwright.inference.test_time_augmentation import with_test_time_augmentat
 
 ENSEMBLE_FILE: Final = "ensemble.json"
 TUNING_FILE: Final = "tuning.json"
-"""Name of the file with the result and every score of tuning, present only if the ensemble was tuned."""
+"""Name of the file with the result and all scores of tuning, which exists only if the ensemble was tuned."""
 TUNING_PAGE: Final = "tuning.html"
 """Name of the HTML page with the result of tuning."""
 _FILES: Final = frozenset({ENSEMBLE_FILE, BUNDLE_FILE, TUNING_FILE, TUNING_PAGE})
@@ -28,13 +28,13 @@ T = TypeVar("T")
 
 
 class WrongEnsemble(InputError):
-    """Networks that cannot be averaged, or an ensemble with a damaged record."""
+    """Networks whose probabilities cannot be averaged, or an ensemble with a damaged record."""
 
     text = "{folder}: not a usable ensemble: {found}; expected {expected}."
 
 
 class UnreadableEnsemble(WrongEnsemble):
-    """An ``ensemble.json`` file that this version cannot read."""
+    """An ``ensemble.json`` file that this version of the package cannot read."""
 
     text = "{file}: not an ensemble this version can read ({found}); expected a file written by `maskwright ensemble`."
 
@@ -56,7 +56,7 @@ class EnsembleRecord(JsonRecord):
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Networks for the same classes and kind of image; ``bundle`` contains the settings for their mean."""
+    """Networks for the same classes and kind of image; ``bundle`` applies to the mean of their probabilities."""
 
     bundle: Bundle
     members: tuple[Path, ...]
@@ -64,7 +64,7 @@ class Ensemble:
     def each(self, use: Callable[[Engine], T]) -> Iterator[T]:
         """Yield the result of ``use`` for each network in turn, with the ensemble's test-time augmentation.
 
-        Each network is released before the next is opened, so ``use`` must not hold a reference to it.
+        Each network is released before the next is opened, so ``use`` must not keep a reference to it.
         """
         for folder in self.members:
             yield use(with_test_time_augmentation(open_engine(folder), self.bundle.tta))
@@ -106,7 +106,7 @@ def read_ensemble(folder: Path) -> Ensemble:
 
 
 def check_compatible(folder: Path, members: Sequence[Path]) -> list[Bundle]:
-    """Check that networks can form the ensemble ``folder`` and return their bundles.
+    """Check that the networks in ``members`` can form the ensemble ``folder``, and return their bundles.
 
     Raises:
         WrongEnsemble: The networks differ in their classes, activations, channels or pixel data types.

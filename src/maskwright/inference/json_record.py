@@ -32,8 +32,8 @@ class JsonRecord(BaseModel):
         """Read and validate the record in a JSON file.
 
         Raises:
-            UnreadableRecord: The file is missing, is damaged or has a later format; subclasses raise their
-                ``unreadable``.
+            UnreadableRecord: The file is missing, is damaged or has a later format; subclasses raise the class in their
+                ``unreadable`` attribute.
         """
         try:
             return cls.model_validate_json(file.read_bytes())

@@ -1,4 +1,4 @@
-"""Load a predictor from a folder: a run, an exported engine, or an ensemble."""
+"""Load a predictor from the folder of a run, an exported engine or an ensemble."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Predict many files in batches of images of equal size, which threads decode in advance."""
+"""Predict masks for many files in batches of images of equal size, which threads decode in advance."""
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
@@ -30,12 +30,12 @@ from maskwright.inference.predict_image import (
 from maskwright.inference.tiling.window import Pixels
 
 MAX_HELD: Final = 2**25
-"""Maximum number of float32 values (128 MiB) held in each stage: decoding, waiting for a batch, writing."""
+"""Maximum number of float32 values (128 MiB) stored in each stage: decoding, waiting for a batch, and writing."""
 
 BATCH_SIZE: Final = 8
 """Maximum number of images in one call of the engine; larger batches are no faster on a CPU."""
 _MAX_HEADERS_AHEAD: Final = 64  # maximum number of files whose headers are read ahead
-_MAX_HELD_BY_ENSEMBLE: Final = 4 * MAX_HELD  # values held for the next network of an ensemble
+_MAX_HELD_BY_ENSEMBLE: Final = 4 * MAX_HELD  # values stored for the next network of an ensemble
 _MIN_FILES_FOR_PARALLEL_CALLS: Final = 8 * BATCH_SIZE  # for fewer files, compiling the engine again saves no time
 
 
@@ -56,9 +56,9 @@ class Prediction:
     image: Pixels
     """Pixels as read, (h, w, c)."""
     values: NDArray[Any]
-    """Probabilities, float32 (h, w, outputs), or final label indices, uint8 (h, w), of an image predicted in blocks."""
+    """Probabilities, float32 (h, w, outputs), or, for an image predicted in blocks, label indices, uint8 (h, w)."""
     seconds: float = 0.0
-    """Share of the engine's computing time in seconds, mostly compilation for the first image of a size."""
+    """Share of the engine's computing time, in seconds; for the first image of a size, mostly compilation time."""
 
     def indices(self, bundle: Bundle) -> NDArray[np.uint8]:
         """Return the label indices (h, w), decided and cleaned as ``bundle`` specifies."""
@@ -67,7 +67,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class FailedImage:
-    """An image that cannot be read or predicted."""
+    """An image that could not be read or processed."""
 
     source: NumberedFile
     error: InputError
@@ -75,7 +75,7 @@ class FailedImage:
 
 @dataclass(frozen=True)
 class _LoadedImage:
-    """A decoded image that is predicted in blocks, which are prepared one at a time."""
+    """A decoded image that is processed in blocks, which are prepared one at a time."""
 
     source: NumberedFile
     state: FileState
@@ -84,7 +84,7 @@ class _LoadedImage:
 
 @dataclass(frozen=True)
 class _PreparedImage(_LoadedImage):
-    """A decoded and prepared image that is predicted in one call."""
+    """A decoded and prepared image that is processed in one call."""
 
     prepared: NDArray[np.float32]
 
@@ -96,15 +96,15 @@ _Batch = list[_PreparedImage] | _LoadedImage | FailedImage
 def predictions(
     engine: Engine | Ensemble, files: Sequence[NumberedFile], *, probabilities: bool, margin: int | None = None
 ) -> Generator[Prediction | FailedImage, None, None]:
-    """Predict every file in batches of images of equal padded size, and otherwise in the given order.
+    """Predict masks for all files in batches of images of equal padded size, and otherwise in the given order.
 
-    The batches depend only on the files. Full batches run in one call and the remaining images of a size one by one, so
-    an engine receives at most two batch sizes per image size. Closing or exhausting the iterator terminates its
-    threads.
+    The batches depend only on the files. Full batches are processed in one call, and the remaining images of a size are
+    processed one by one, so an engine receives at most two batch sizes per image size. Closing or exhausting the
+    iterator terminates its threads.
 
     Args:
-        engine: Engine or ensemble, called in the thread of the iteration; for many files, an engine that supports
-            parallel calls is called in several threads. Images that are too large for one call are predicted one at a
+        engine: Engine or ensemble, called in the thread that iterates; for many files, an engine that supports
+            parallel calls is called in several threads. Images that are too large for one call are processed one at a
             time.
         files: Numbered image files; missing files are yielded as failed images.
         probabilities: Whether to return probabilities also for images predicted in blocks, which requires memory for
@@ -134,7 +134,7 @@ def predictions(
                 return predict(parallel, batch, parallel_calls=calls)
 
             def cost(batch: _Batch) -> int:
-                # A window of a large image may take as much memory as several batches, so the pool accepts only one
+                # A window of a large image may require as much memory as several batches, so the pool accepts only one
                 # large image.
                 return calls + 1 if isinstance(batch, _LoadedImage) else 1
 
@@ -148,7 +148,7 @@ def predictions(
 
 
 def _portions(bundle: Bundle, files: Sequence[NumberedFile]) -> Iterator[list[NumberedFile]]:
-    """Split the files into portions whose probabilities fit in memory until the last network of an ensemble."""
+    """Split the files into portions whose probabilities fit in memory until the last network has run."""
     portion: list[NumberedFile] = []
     held = 0
     for file in files:
@@ -223,7 +223,7 @@ def _predict_batch(
 
 
 def _measure(bundle: Bundle, source: NumberedFile) -> tuple[NumberedFile, int]:
-    """Return the file and the number of values of the prepared image; 0 if the header is invalid, as reported later."""
+    """Return the file and the number of values of the prepared image, which is 0 if the header is invalid."""
     try:
         height, width = image_size(source.file)
     except (InputError, OSError):
@@ -250,7 +250,7 @@ def _load(bundle: Bundle, source: NumberedFile) -> _LoadedImage | FailedImage:
 
 
 def _batches(bundle: Bundle, loaded: Iterable[_LoadedImage | FailedImage]) -> Iterator[_Batch]:
-    """Group images of equal prepared shape into batches; if too many wait, yield the oldest group one by one."""
+    """Group images of equal prepared shape into batches; if too many wait, yield those of the oldest group singly."""
     waiting: dict[tuple[int, ...], list[_PreparedImage]] = {}
     held = 0
     for image in loaded:

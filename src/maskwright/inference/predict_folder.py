@@ -1,4 +1,4 @@
-"""Predict one mask for each of many files into a folder, collecting failures; a repeated call resumes the job."""
+"""Predict masks for many files, write them to a folder and collect failures; a repeated call resumes the job."""
 
 import hashlib
 import json
@@ -85,15 +85,16 @@ def predict_files(
     overwrite: bool = False,
     done: Callable[[int, int, FileResult], None] = lambda number, total, result: None,
 ) -> list[FileResult]:
-    """Predict images and write a PNG of mask values or a TIFF of probabilities for each of them to ``out``.
+    """Predict masks for images and write a PNG of mask values or a TIFF of probabilities for each image to ``out``.
 
-    Reading, prediction in batches of equal size and writing run concurrently, and memory use does not grow with the
-    number of images. An image that fails is reported in its result, and the others are still predicted. Results of an
-    earlier call with the same engine and settings are kept if neither they nor their images have changed. ``out`` may
-    be inside a folder of ``inputs``; its files are then excluded from the inputs.
+    Reading, prediction in batches of images of equal size, and writing run concurrently, and memory use does not grow
+    with the number of images. If an image cannot be processed, the error is reported in its result, and the other
+    images are still processed. Results of an earlier call with the same engine and settings are kept if neither they
+    nor their images have changed. ``out`` may be inside a folder of ``inputs``; its files are then excluded from the
+    inputs.
 
     Args:
-        job: Engine and settings.
+        job: Engine and settings of the prediction job.
         inputs: Image files, folders and globs. Folders are searched recursively, and their subfolders are recreated in
             ``out``.
         out: Folder for the results, created if missing.
@@ -107,7 +108,7 @@ def predict_files(
 
     Raises:
         WrongArgument: The margin is out of range.
-        MissingInputs, EmptyFolder, OnlyResults: The inputs contain no image to predict.
+        MissingInputs, EmptyFolder, OnlyResults: The inputs contain no image to process.
         SameOutput: Two images have the same output file.
         OutputsExist: ``out`` contains results of another engine or other settings, or other files of the same names.
         OutputIsInput: A result would replace an input image.
@@ -153,7 +154,7 @@ def overlay_path(target: Path) -> Path:
 
 
 def _targets(job: PredictionJob, inputs: Iterable[str | Path], out: Path) -> list[tuple[Path, Path]]:
-    """Return pairs of each image and the path of its result."""
+    """Return a pair (image, path of its result) for each image."""
     listed = expand_inputs(inputs)
     files = [(source, relative) for source, relative in listed if not _is_result(source, relative, out)]
     if listed and not files:

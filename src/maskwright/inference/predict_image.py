@@ -1,4 +1,4 @@
-"""Predict one image of any size: resize it to the scale of the network, pad it, and cut it into blocks if large."""
+"""Predict the mask of an image, which is resized to the scale of the network, padded and, if large, cut into blocks."""
 
 from functools import partial
 from pathlib import Path
@@ -24,14 +24,14 @@ def predict_probabilities(
     """Predict the probabilities (h, w, outputs), in [0, 1], of an image (h, w, c) of at least 1 x 1 pixels.
 
     Args:
-        engine: Engine, or ensemble whose networks' probabilities are averaged.
+        engine: Engine or ensemble; the probabilities of the networks of an ensemble are averaged.
         image: Pixels (h, w, c) as read from a file.
         margin: Width in pixels added to each side of a block, rounded up to the multiple of the network; measured by
             default; see `maskwright.inference.tiling.margin.choose_layout`.
-        file: Path of the image, for error messages.
+        file: Path of the image, used in error messages.
 
     Raises:
-        WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+        WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
     """
     if isinstance(engine, Ensemble):
         members = engine.each(partial(predict_probabilities, image=image, margin=margin, file=file))
@@ -48,7 +48,7 @@ def predict_probabilities(
 def predict_indices(
     engine: Engine | Ensemble, image: Pixels, *, margin: int | None = None, file: str | Path = "image"
 ) -> NDArray[np.uint8]:
-    """Predict the label indices (h, w) of an image, with holes and small components removed as the bundle specifies.
+    """Predict the label indices (h, w) of an image, with holes filled and small components removed as configured.
 
     If the image is not resized, the classes of each block are decided immediately, so the probabilities of a whole
     large image are never in memory. For arguments and errors, see `predict_probabilities`.
@@ -76,15 +76,15 @@ def padded_size(bundle: Bundle, size: tuple[int, int]) -> tuple[int, int]:
 
 
 def predicts_in_one_call(bundle: Bundle, size: tuple[int, ...]) -> bool:
-    """Return whether an image of (height, width) pixels is predicted in one call, batched with others of its size."""
+    """Return whether an image of (height, width) pixels is processed in one call, batched with others of its size."""
     return fits_one_call(bundle, *scaled_size(bundle, size))
 
 
 def prepare_image(bundle: Bundle, image: Pixels, *, file: str | Path = "image") -> NDArray[np.float32]:
-    """Convert an image (h, w, c) as read to the input (h', w', inputs) of one call of the network.
+    """Convert an image (h, w, c), as read from a file, to the input (h', w', inputs) of one call of the network.
 
     Raises:
-        WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+        WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
     """
     scaled = resized(image, scaled_size(bundle, image.shape[:2]))
     rows, columns = (slice(0, round_up(side, bundle.multiple)) for side in scaled.shape[:2])
@@ -92,7 +92,7 @@ def prepare_image(bundle: Bundle, image: Pixels, *, file: str | Path = "image") 
 
 
 def restore_size(probabilities: NDArray[np.float32], bundle: Bundle, size: tuple[int, int]) -> NDArray[np.float32]:
-    """Crop and resize the network output for an image from `prepare_image` to the (height, width) of the image."""
+    """Crop and resize the network output for an image from `prepare_image` to the original (height, width)."""
     height, width = scaled_size(bundle, size)
     return resized(probabilities[:height, :width], size)
 
@@ -100,6 +100,6 @@ def restore_size(probabilities: NDArray[np.float32], bundle: Bundle, size: tuple
 def _window_predictor(engine: Engine, image: Pixels, file: str | Path) -> WindowPredictor:
     scaled = resized(image, scaled_size(engine.bundle, image.shape[:2]))
     if drops_alpha(image.shape[-1], engine.bundle):
-        # A mask has no value for transparent pixels, so they raise an error here; in large results they are nodata.
+        # A mask has no value for transparent pixels, so they are an error here; in large results, they are nodata.
         scaled = to_channels(scaled, image.shape[-1] - 1, file=file)
     return WindowPredictor(engine, ArraySource(scaled), file)

@@ -43,7 +43,7 @@ _SCALES: Final[Mapping[TtaTransform, float]] = MappingProxyType({"smaller": 0.8,
 
 @final
 class AugmentedEngine:
-    """An engine that averages the probabilities of the original image and of each of the ``transforms``."""
+    """An engine that averages the probabilities of each original image and of its copies under ``transforms``."""
 
     def __init__(self, engine: Engine, transforms: Sequence[TtaTransform]) -> None:
         self.engine = engine
@@ -65,20 +65,20 @@ class AugmentedEngine:
 
 
 def with_test_time_augmentation(engine: Engine, transforms: Sequence[TtaTransform]) -> Engine:
-    """Return an engine that averages over ``transforms``, or the engine itself if there are none."""
+    """Return an engine that averages probabilities over ``transforms``, or the engine itself if there are none."""
     return AugmentedEngine(engine, transforms) if transforms else engine
 
 
 def predict_transformed(engine: Engine, images: NDArray[np.float32], transform: TtaTransform) -> NDArray[np.float32]:
-    """Predict transformed images and undo the transform in the probabilities.
+    """Predict the probabilities of transformed images and undo the transform.
 
     Args:
-        engine: Engine that predicts the images.
+        engine: Engine that predicts the probabilities.
         images: Prepared images, (n, h, w, inputs).
-        transform: Flip, rotation or scale.
+        transform: Transform of the images: a flip, a rotation or scaling.
 
     Returns:
-        Probabilities (n, h, w, outputs).
+        Probabilities (n, h, w, outputs) for the original images.
     """
     if exact := _EXACT_TRANSFORMS.get(transform):
         return exact.invert(engine(np.ascontiguousarray(exact.apply(images))))

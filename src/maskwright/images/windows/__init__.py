@@ -1,1 +1,1 @@
-"""Reading and writing of images larger than memory, window by window."""
+"""Read and write images larger than memory, window by window."""

@@ -7,7 +7,8 @@ from maskwright.images.errors import ImageFault
 class UnreadableWindow(InputError):
     """A window of an image that cannot be read; the rest of the image may be readable.
 
-    The fields are ``file``, ``rows`` and ``columns`` (slices of the damaged part, often one tile) and ``found``.
+    The fields are ``file``, ``rows`` and ``columns`` (the slices of the damaged part, often one tile) and ``found``
+    (the problem that was found).
     """
 
     text = (

@@ -20,9 +20,9 @@ class SampleReader(Protocol):
     """A reader of the samples stored in one file format."""
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return samples (h, w, c) of a window in native byte order, as a new array.
+        """Return the samples (h, w, c) of a window in native byte order, as a new array.
 
-        Raise `UnreadableWindow` if a part of the window is unreadable, or any other exception for the whole window.
+        Raise `UnreadableWindow` if a part of the window is unreadable, or any other exception if the whole window is.
         """
         ...
 
@@ -108,7 +108,7 @@ def reading(file: Path, rows: slice, columns: slice) -> Iterator[None]:
 
 
 def whole_blocks(window: tuple[slice, slice], block: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
-    """Extend a window to whole blocks within an image of ``size``, so that reports of a damaged block are always equal.
+    """Extend a window to whole blocks within an image of ``size``, so that all reports of a damaged block are equal.
 
     >>> whole_blocks((slice(3, 9), slice(20, 30)), (8, 16), (50, 30))
     (slice(0, 16, None), slice(16, 30, None))

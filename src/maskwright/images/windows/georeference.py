@@ -17,7 +17,7 @@ class Georeference:
 
     @classmethod
     def of(cls, page: Any) -> "Georeference | None":
-        """Return the georeference of a tifffile page, or None if it has no such tags."""
+        """Return the georeference of a tifffile page, or None if it has no georeference tags."""
         found = (page.tags.get(code) for code in _TAGS)
         tags = tuple((tag.code, int(tag.dtype), tag.count, tag.value) for tag in found if tag is not None)
         return cls(tags) if tags else None

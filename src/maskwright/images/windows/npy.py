@@ -58,7 +58,7 @@ class _Transposed:
 
 
 def _header(file: Path) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Return the shape, whether the order is Fortran's, the data type and the offset of the values in bytes."""
+    """Return the shape, whether the array is in Fortran order, the data type and the offset of the values in bytes."""
     with file.open("rb") as stream, decoding(file):
         version = np.lib.format.read_magic(stream)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

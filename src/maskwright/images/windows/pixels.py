@@ -12,7 +12,7 @@ from maskwright.images.raw_image import RawImage
 from maskwright.images.read import to_pixels
 
 MAX_SIDE: Final = 2**24
-"""Largest number of rows or columns of an image that is read window by window."""
+"""Largest height or width, in pixels, of an image that is read window by window."""
 MAX_CHANNELS: Final = 1024
 
 
@@ -20,7 +20,7 @@ class PixelConverter:
     """A converter of samples (h, w, c) of one file to pixels, in which nodata remains recognisable, even if it is NaN.
 
     Args:
-        file: Path of the image, for error messages.
+        file: Path of the image, used in error messages.
         to_raw: Function that adds the bit depth, orientation and palette to samples.
         dtype: Data type of the samples.
         channels: Number of channels of the samples.
@@ -81,7 +81,7 @@ class PixelConverter:
 
 
 def to_plain_raw(samples: np.ndarray) -> RawImage:
-    """Return samples as a `RawImage` without orientation and palette; booleans have a bit depth of 1."""
+    """Return samples as a `RawImage` without orientation or palette; booleans have a bit depth of 1."""
     if samples.dtype == bool:
         return RawImage(samples.astype(np.uint8), 1, 1)
     return RawImage(samples, 8 * samples.dtype.itemsize, 1)
@@ -91,8 +91,8 @@ def check_bounds(file: Path, *, height: int, width: int, channels: int) -> None:
     """Check the image size in a file header before memory is allocated.
 
     Raises:
-        ImageTooLarge: A side exceeds ``MAX_SIDE``, or the number of channels exceeds ``MAX_CHANNELS``.
-        NotAnImage: A side or the number of channels is zero.
+        ImageTooLarge: A side of the image exceeds ``MAX_SIDE``, or the number of channels exceeds ``MAX_CHANNELS``.
+        NotAnImage: A side of the image or the number of channels is zero.
     """
     found = f"{height} x {width} pixels of {channels} channels"
     if min(height, width, channels) < 1:

@@ -13,7 +13,7 @@ from maskwright.images.labels import Label
 from maskwright.images.write import atomic_path
 
 _BATCH_SIZE: Final = 1000  # number of polygons whose coordinates are transformed in one call
-_DECIMALS: Final = 9  # decimal places of a degree, a tenth of a millimetre
+_DECIMALS: Final = 9  # decimal places of a degree; the last is about a tenth of a millimetre
 _WGS84: Final = "EPSG:4326"
 
 Ring = list[tuple[float, float]]
@@ -21,12 +21,12 @@ Feature = dict[str, Any]
 
 
 def write_polygons(ids_tiff: str | Path, out_geojson: str | Path, labels: Sequence[Label]) -> int:
-    """Write each 4-connected region of an id mask as a feature, and return the number of features.
+    """Write each 4-connected region of an id mask as a GeoJSON feature, and return the number of features.
 
     A feature has the properties ``class`` (the name of the label) and ``value`` (its id). Ids without a label and
     pixels without data are omitted. Coordinates are WGS84 longitudes and latitudes, as the format requires, if the TIFF
-    has a coordinate system. Otherwise, they are in the units of its transformation, or columns and rows if it has no
-    transformation. Memory use depends on the number of corners, not on the number of pixels.
+    has a coordinate system. Otherwise, they are in the units of its transformation, or in pixels (columns and rows) if
+    it has no transformation. Memory use depends on the number of corners, not on the number of pixels.
 
     Raises:
         MissingPackage: rasterio is not installed.
@@ -72,7 +72,7 @@ def _features(mask: Path, names: dict[int, str]) -> Iterator[Feature]:
 
 
 def _feature(geometry: dict[str, Any], name: str, value: int) -> Feature:
-    """Return a region as a feature; rasterio has cut regions that cross the 180th meridian, as the format requires."""
+    """Return a region as a feature; as the format requires, rasterio cuts regions that cross the 180th meridian."""
     kind, coordinates = geometry["type"], geometry["coordinates"]
     is_multi = kind == "MultiPolygon"
     oriented = [_oriented_polygon(polygon) for polygon in coordinates] if is_multi else _oriented_polygon(coordinates)

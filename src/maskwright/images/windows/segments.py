@@ -1,4 +1,4 @@
-"""Read the tiles or strips of a TIFF that overlap a window, with a cache of decoded segments."""
+"""Read the tiles or strips of a TIFF that overlap a window, with a cache of decoded tiles or strips."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -10,21 +10,22 @@ import numpy as np
 from maskwright.images.windows.file_source import reading
 from maskwright.images.windows.uncompressed import FileBytes
 
-_JPEG: Final = (6, 7, 34892, 33007)  # compressions whose segments share decoder tables
+_JPEG: Final = (6, 7, 34892, 33007)  # compressions whose segments (strips or tiles) share decoder tables
 _CACHE_BYTES: Final = 2**28  # enough for a row of blocks in a TIFF of strips, which are as wide as the image
 
 
 def segment_shape(page: Any) -> tuple[int, int, int]:
-    """Return the (rows, columns, channels) of the tiles or strips of a tifffile page."""
+    """Return the shape (rows, columns, channels) of the tiles or strips of a tifffile page."""
     rows, columns = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     return min(rows, page.imagelength), columns, page.samplesperpixel if page.planarconfig == 1 else 1
 
 
 @final
 class SegmentReader:
-    """A sample reader of a checked series; closing the reader closes the tifffile.
+    """A sample reader of a checked series; closing the reader closes the TIFF file.
 
-    Each page contains one or more consecutive planes, and each plane contains its segments row by row.
+    Each page contains one or more consecutive planes, and each plane contains its segments (strips or tiles) row by
+    row.
     """
 
     def __init__(self, file: Path, tiff: Any, series: Any) -> None:
@@ -42,10 +43,10 @@ class SegmentReader:
         self._segment = lru_cache(maxsize=max(1, _CACHE_BYTES // size))(self._decoded)
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """Return the samples (h, w, c) of a window, with missing segments filled with the nodata value or zeros.
+        """Return the samples (h, w, c) of a window; missing segments are filled with the nodata value or zeros.
 
         Raises:
-            UnreadableWindow: A segment cannot be read; the error has its rows and columns.
+            UnreadableWindow: A segment (strip or tile) cannot be read; the error states its rows and columns.
         """
         planes = len(self._pages) * self._planes_of_page
         shape = rows.stop - rows.start, columns.stop - columns.start, planes * self._channels_per_plane
@@ -66,7 +67,7 @@ class SegmentReader:
         self._tiff.close()
 
     def _decoded(self, plane: int, row: int, column: int) -> np.ndarray | None:
-        """Return the samples of a segment (h, w, channels of a plane), or None if the file omits it."""
+        """Return the samples (h, w, channels of a plane) of a segment (strip or tile), or None if the file omits it."""
         page = self._pages[plane // self._planes_of_page]
         index = (plane % self._planes_of_page * self._segment_rows + row) * self._segment_columns + column
         offset, count = page.dataoffsets[index], page.databytecounts[index]
@@ -84,7 +85,8 @@ class SegmentReader:
 
 
 def _overlapping(part: slice, length: int) -> Iterator[tuple[int, slice, slice]]:
-    """Yield the index, slice in the part and slice in the segment of each segment that overlaps a part of an axis.
+    """Yield the index, the slice in the part and the slice in the segment of each segment that overlaps a part of an
+    axis.
 
     >>> for overlap in _overlapping(slice(3, 9), 4):
     ...     print(overlap)

@@ -1,4 +1,4 @@
-"""Open images of any size and format for reading window by window."""
+"""Open images of any size and supported format for reading window by window."""
 
 import hashlib
 import os
@@ -35,7 +35,7 @@ class Source(Protocol):
     georeference: Georeference | None
     pixel_size: PixelSize | None
     block: tuple[int, int]
-    """Number of rows and columns of the tiles, strips or chunks of the file, which are decoded as a unit."""
+    """Height and width, in pixels, of the tiles, strips or chunks of the file, each of which is decoded as a unit."""
     windowed: bool
     """Whether windows can be read separately; otherwise, the whole image is read into memory."""
 
@@ -65,8 +65,9 @@ class Source(Protocol):
 def open_source(path: str | Path) -> Source:
     """Open an image for reading window by window; the format is detected from the content, not from the name.
 
-    TIFF in tiles or strips (BigTIFF, OME-TIFF, GeoTIFF, COG), Zarr, OME-Zarr and .npy are read window by window. The
-    other formats of `read_image` are read as a whole, as are TIFFs with one compressed segment or an EXIF orientation.
+    TIFF files in tiles or strips (BigTIFF, OME-TIFF, GeoTIFF, COG), Zarr, OME-Zarr and .npy files are read window by
+    window. The other formats of `read_image` are read as a whole, as are TIFFs with one compressed segment (strip or
+    tile) or an EXIF orientation.
 
     Raises:
         ImageFault: The image is missing, its header is invalid, or its pixels are unsupported.
@@ -88,8 +89,8 @@ def identity(path: str | Path) -> str:
 
     For a file, the string contains its size and modification time. For Zarr, it is a digest of the metadata, the
     modification times of the folders, and the size and modification time of each of the first million chunks. Later
-    chunks are covered by the modification time of their folder if they are replaced by renaming, as the zarr library
-    does.
+    chunks are covered by the modification time of their folder if they are replaced by renaming, as in the zarr
+    library.
 
     Raises:
         OSError: The image no longer exists.

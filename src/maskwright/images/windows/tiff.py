@@ -28,7 +28,7 @@ _MAX_SEGMENT_BYTES: Final = 2**28  # maximum size of a decoded tile or strip
 
 
 def open_tiff(file: Path) -> FileSource:
-    """Open the image of a TIFF or the first image of an OME-TIFF, at the full resolution of a pyramid.
+    """Open the image of a TIFF or the first image of an OME-TIFF, at full resolution if it is a pyramid.
 
     Pixels are those of `read_image`, except that the EXIF orientation of a georeferenced image is not applied, since
     the georeference refers to the stored rows and columns.
@@ -36,8 +36,8 @@ def open_tiff(file: Path) -> FileSource:
     Raises:
         DamagedImage: The header is unreadable or invalid.
         StackedImage, UnsupportedPixels: The file does not contain a single supported image; see `read_image`.
-        ImageTooLarge: A side or the number of channels exceeds a limit, or the image is stored in one segment and is
-            too large for memory.
+        ImageTooLarge: A side or the number of channels exceeds a limit, or the image is stored in one segment (strip or
+            tile) and is too large for memory.
     """
     import tifffile
 
@@ -94,7 +94,7 @@ def _mask(file: Path, tiff: Any, page: Any) -> SegmentReader | None:
 
 
 def _samples(file: Path, tiff: Any, series: Any) -> tuple[SampleReader, tuple[int, int], bool]:
-    """Return a sample reader, the rows and columns of a segment, and whether segments can be read separately."""
+    """Return a sample reader, the size of a strip or tile in pixels, and whether these can be read separately."""
     lengths = axis_lengths(series)
     height, width = lengths["Y"], lengths["X"]
     rows, columns, channels = segment_shape(series.keyframe)
@@ -110,7 +110,7 @@ def _samples(file: Path, tiff: Any, series: Any) -> tuple[SampleReader, tuple[in
 
 
 def _check_pages(file: Path, tiff: Any, series: Any) -> None:
-    """Check that the lists of segments match the image size."""
+    """Check that the lists of segments (strips or tiles) match the image size."""
     if series.dtype is None:
         bits = series.keyframe.bitspersample
         raise UnsupportedPixels(

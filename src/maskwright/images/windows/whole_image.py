@@ -12,7 +12,7 @@ from maskwright.images.windows.pixels import PixelConverter, to_plain_raw
 
 
 def open_whole(file: Path) -> FileSource:
-    """Read an image with `read_image` and return a source that keeps it in memory.
+    """Read an image with `read_image` and return a source that stores it in memory.
 
     Raises:
         ImageFault: The image cannot be read; see `read_image`.

@@ -1,4 +1,4 @@
-"""Write a TIFF tile by tile, as GeoTIFF if there is a georeference and as BigTIFF if it may exceed 4 GiB."""
+"""Write a TIFF tile by tile, as a GeoTIFF if there is a georeference and as a BigTIFF if it may exceed 4 GiB."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -12,7 +12,7 @@ from maskwright.images.windows.georeference import Georeference
 from maskwright.images.windows.tiles import full_tiles
 from maskwright.images.write import atomic_path
 
-_MAX_CLASSIC_BYTES: Final = 2**32 - 2**25  # of pixels in a classic TIFF; the remaining bytes are for the header
+_MAX_CLASSIC_BYTES: Final = 2**32 - 2**25  # maximum size of the pixels in a classic TIFF; the rest is for the header
 _NODATA_TAG: Final = 42113
 
 
@@ -30,7 +30,7 @@ def write_tiff(
 ) -> None:
     """Write an image (height, width, bands) from its tiles, row by row from the top left.
 
-    Each tile has the shape (h, w) or (h, w, bands), with sides of ``tile`` pixels (a multiple of 16), or less at the
+    Each tile has the shape (h, w) or (h, w, bands), with sides of ``tile`` pixels (a multiple of 16), or fewer at the
     right and lower borders. Only a few tiles are in memory at a time. The compression is Deflate, and the output is
     deterministic. The file is written atomically.
 

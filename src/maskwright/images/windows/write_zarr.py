@@ -32,17 +32,17 @@ def write_zarr(
     """Write an image from its tiles, row by row from the top left, one chunk per tile.
 
     The result is an array (height, width), or (height, width, bands) for several bands. With ``pixel_size``, it is an
-    OME-Zarr group of one level (version 0.5, or 0.4 in Zarr format 2) with the bands first. The folder is replaced
-    atomically.
+    OME-Zarr group of one resolution level (version 0.5, or 0.4 in Zarr format 2) with the bands first. The folder is
+    replaced atomically.
 
     Args:
         path: Folder to write; an existing folder is replaced.
         tiles: Tiles of the image, row by row from the top left; see `write_tiff`.
-        height: Height in pixels.
-        width: Width in pixels.
-        bands: Number of bands.
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        bands: Number of bands of the image.
         dtype: Data type of the pixels.
-        tile: Side of a tile in pixels.
+        tile: Side length of a tile in pixels.
         pixel_size: Physical pixel size that is stored in OME metadata.
         zarr_format: Version of the Zarr format.
         fill_value: Value of missing pixels in the array.

@@ -1,4 +1,4 @@
-"""Open Zarr and OME-Zarr images, formats 2 and 3, for reading window by window."""
+"""Open Zarr and OME-Zarr images in Zarr formats 2 and 3 for reading window by window."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,10 @@ def open_zarr(folder: Path) -> FileSource:
     must have length 1.
 
     Raises:
-        NotAnImage: The folder is not Zarr, or it is a group without metadata that identify the image array.
-        UnsupportedCodec: The array has a codec that is not allowed.
-        WrongAxes, UnsupportedPixels: The axes or the data type are not those of an image.
-        ImageTooLarge: A side or the number of channels exceeds a limit, or a chunk is too large for memory.
-        DamagedImage: The metadata cannot be read.
-        MissingPackage: zarr is not installed.
+        NotAnImage: The folder is not a Zarr array or group, or it is a group without metadata that identify the image
+        array. UnsupportedCodec: The array has a codec that is not allowed. WrongAxes, UnsupportedPixels: The axes or
+        the data type are not those of an image. ImageTooLarge: A side or the number of channels exceeds a limit, or a
+        chunk is too large for memory. DamagedImage: The metadata cannot be read. MissingPackage: zarr is not installed.
     """
     with decoding(folder):
         import_zarr(folder)
@@ -128,7 +126,7 @@ def _scale(part: Mapping[str, Any], axes: int) -> list[float]:
 
 
 def _names(array: Any) -> list[str] | None:
-    """Return the dimension names of an array, in format 2 those of xarray; None if the array has no names."""
+    """Return the dimension names of an array (in format 2, those stored by xarray), or None if it has no names."""
     names = getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS")
     return [str(name) for name in names] if names and all(names) else None
 

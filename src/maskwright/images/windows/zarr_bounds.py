@@ -46,7 +46,7 @@ def bounded(array: Any) -> Any:
 def _bound(shape: Iterable[int], itemsize: int) -> int:
     """Return the largest size of a decompressed chunk in bytes.
 
-    It is twice the size of the chunk, since filters may change it, plus room for checksums.
+    It is twice the size of the chunk, since filters may change the size, plus space for checksums.
     """
     return 2 * min(math.prod(shape) * itemsize, MAX_CHUNK_BYTES) + 2**16
 

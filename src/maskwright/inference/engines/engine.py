@@ -25,7 +25,7 @@ _RUNTIMES: Final[Mapping[Runtime, tuple[str, str, str]]] = {
 
 
 class Engine(Protocol):
-    """A network on any runtime, which several threads may share."""
+    """A network opened in any runtime; several threads may share it."""
 
     bundle: Bundle
 
@@ -39,7 +39,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class SupportsParallelCalls(Protocol):
-    """An engine that can divide the processors among several calls at once, which is faster for many images."""
+    """An engine that can divide the processors among several simultaneous calls, which is faster for many images."""
 
     def for_parallel_calls(self) -> "ParallelEngine":
         """Return an engine of the same network that computes several calls at once."""
@@ -71,7 +71,7 @@ def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
         NotARun: The folder does not exist, or it contains no bundle or no network.
         UnreadableBundle: The bundle is damaged.
         UnreadableEngine, UnreadableNetwork: The network is damaged or does not match the bundle.
-        MissingPackage: The runtime of the export, or Keras, is not installed.
+        MissingPackage: Keras or the runtime of the export is not installed.
     """
     folder = Path(folder)
     exported = is_exported(folder)

@@ -26,11 +26,11 @@ class KerasEngine:
     def __init__(self, network: keras.Model, bundle: Bundle) -> None:
         self.network = network
         self.bundle = bundle
-        self._call_lock = Lock()  # a model stores the state of one call, and on JAX its weights during that call
+        self._call_lock = Lock()  # a model stores the state of one call and, on JAX, the weights during that call
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs)."""
-        # `predict` leaks memory in a loop on TensorFlow; this calls one compiled function.
+        # `predict` leaks memory if called in a loop on TensorFlow, so one compiled function is called instead.
         with self._call_lock:
             return np.asarray(self.network.predict_on_batch(images), dtype=np.float32)
 

@@ -90,7 +90,7 @@ def _channels(port: Any) -> int | None:
 
 
 def _cache(weights: str) -> dict[str, str]:
-    """Return the option for the network's folder in the cache of compiled models; no option if it is not writable."""
+    """Return the option that sets the cache folder of the compiled network, or no option if it is not writable."""
     folder = _cache_root() / "maskwright" / "openvino" / weights[:16]
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

@@ -25,9 +25,9 @@ class ExportBounds(JsonRecord):
     """The largest allowed differences between an engine and the network from which it was exported."""
 
     largest_difference: float
-    """Largest difference between the two probabilities of a pixel, in [0, 1]."""
+    """Largest difference between the probabilities that the network and the engine predict for a pixel, in [0, 1]."""
     changed_pixels: float
-    """Fraction of the pixels whose class differs, in [0, 1]."""
+    """Fraction of pixels whose class differs between the network and the engine, in [0, 1]."""
     score: float
     """Difference in mean IoU over the validation pairs, in [0, 1]."""
     may_rise: bool = False
@@ -38,21 +38,21 @@ class ExportChecks(JsonRecord):
     """Measurements made at export on the validation pairs of the run."""
 
     compared_images: int
-    """Number of images that both the network and the engine predicted."""
+    """Number of images for which masks were predicted by both the network and the engine."""
     compared_pixels: int
-    """Number of pixels of these images, including padding."""
+    """Number of pixels of the compared images, including padding."""
     largest_difference: float
-    """Largest difference between the two probabilities of a pixel, in [0, 1]."""
+    """Largest difference between the probabilities that the network and the engine predict for a pixel, in [0, 1]."""
     changed_pixels: float
-    """Fraction of the pixels whose class differs, in [0, 1]."""
+    """Fraction of pixels whose class differs between the network and the engine, in [0, 1]."""
     scored_pairs: int
     """Number of validation pairs of the run."""
     run_mean_iou: float | None
-    """Mean IoU of the network over these pairs at the end of training."""
+    """Mean IoU of the network over the validation pairs at the end of training."""
     engine_mean_iou: float | None
-    """Mean IoU of the exported engine over the same pairs."""
+    """Mean IoU of the exported engine over the validation pairs."""
     bounds: ExportBounds
-    """The bounds that were applied."""
+    """Bounds that were applied to the differences at export."""
 
 
 class EngineRecord(JsonRecord):
@@ -63,7 +63,7 @@ class EngineRecord(JsonRecord):
     format: Literal[1] = 1
     runtime: Runtime
     precision: EnginePrecision
-    """Numeric precision; bf16 falls back to f32 on processors without it, as do layers excluded from int8."""
+    """Numeric precision; layers excluded from int8 use bf16, and processors without bf16 use f32 instead."""
     model: str = Field(pattern=r"^\w+(\.\w+)?$")
     """Name of the file or folder next to the record that the runtime opens."""
     weights: str = Field(pattern=r"^[0-9a-f]{64}$")

@@ -1,1 +1,1 @@
-"""Predict images larger than memory, block by block; an interrupted job resumes."""
+"""Predict masks for images larger than memory, block by block; an interrupted job can be resumed."""

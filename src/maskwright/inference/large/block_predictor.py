@@ -1,4 +1,4 @@
-"""Predict the blocks of a large image and encode them as pixels of the result."""
+"""Compute predictions for the blocks of a large image and encode them as pixels of the result."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ from maskwright.inference.tiling.window_predictor import WindowPredictor
 
 
 class BlockResult(NamedTuple):
-    """A predicted block."""
+    """The prediction for one block."""
 
     values: Values
-    """The kept pixels, (h, w, bands), encoded as in the result."""
+    """Pixels kept from the prediction, (h, w, bands), encoded as in the result."""
     failures: tuple[WindowFailure, ...] = ()
     """Parts of the window that could not be read; their pixels have the nodata value of the encoding."""
 
 
 class BlockPredictor(Protocol):
-    """An object that predicts blocks, in this process or on other machines."""
+    """An object that computes predictions for blocks, in this process or on other machines."""
 
     @property
     def workers(self) -> int:
-        """Number of blocks that are predicted at once."""
+        """Number of blocks that are processed at once."""
         ...
 
     def peak_memory(self) -> int | None:
@@ -42,22 +42,22 @@ class BlockPredictor(Protocol):
 @final
 @dataclass(frozen=True)
 class LocalBlockPredictor:
-    """A predictor of the blocks of one image in this process; every process creates its own."""
+    """A predictor for the blocks of one image in this process; every process creates its own predictor."""
 
     windows: WindowPredictor
     encoding: Encoding
     workers: ClassVar[int] = 1
 
     def predict_block(self, block: ImageBlock) -> BlockResult:
-        """Predict one block.
+        """Return the prediction for one block.
 
         Raises:
-            WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+            WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
         """
         return self._predict(block, self.windows.read(*block.window))
 
     def predict_blocks(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, BlockResult]]:
-        """Yield predicted blocks in order, reading ahead while the engine runs; errors are those of `predict_block`."""
+        """Yield each block with its result in order, reading ahead meanwhile; for errors, see `predict_block`."""
         for block, window in self.windows.read_ahead(blocks):
             yield block, self._predict(block, window)
 

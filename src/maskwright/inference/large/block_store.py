@@ -1,4 +1,4 @@
-"""Storage of finished blocks, one file each, so that an interrupted job repeats none of them when it resumes."""
+"""Storage of finished blocks in one file each, so that an interrupted job does not repeat them when it is resumed."""
 
 import json
 import struct
@@ -32,7 +32,7 @@ _DAMAGED: Final = (
     LookupError,
     struct.error,
 )
-_DEFLATE_LEVEL: Final = 1  # fast, because a block is written while the engine computes and read once
+_DEFLATE_LEVEL: Final = 1  # fast, because a block is written while the engine computes and is read only once
 
 
 class BlockStore:
@@ -71,7 +71,7 @@ class BlockStore:
         return None
 
     def tiles(self) -> Iterator[Values]:
-        """Yield the tiles (h, w, bands) of the whole result, row by row; the last of a row or column may be smaller."""
+        """Yield the tiles (h, w, bands) of the result, row by row; those at its lower and right edges may be smaller."""
         down, across = self._layout.result_tiles()
         for row, column in product(range(down), range(across)):
             yield self._tile(row * self._layout.result_tile, column * self._layout.result_tile)

@@ -1,4 +1,4 @@
-"""Checks before a job starts: whether its files would replace others and whether the image can be predicted."""
+"""Checks before a job starts: whether its files would replace others and whether the image can be processed."""
 
 from math import ceil
 from pathlib import Path
@@ -17,7 +17,7 @@ _MAX_BLOCKS: Final = 10**6  # about 10^12 pixels
 
 
 class WholeImagesOnly(InputError):
-    """A request to predict an image by windows with a network that needs the whole image."""
+    """A request for prediction by windows with a network that requires whole images."""
 
     text = "{file}: this network needs the whole image ({found}); give a folder as --out to predict it whole."
 
@@ -64,12 +64,12 @@ def check_size(file: Path, source: Source, tile: int) -> None:
 
 
 def check_kind(bundle: Bundle, source: Source, file: Path) -> None:
-    """Check that the network accepts the data type and channels of the image and can predict it by windows.
+    """Check that the network accepts the data type and channels of the image and supports prediction by windows.
 
     Raises:
         WrongPixels: The network was not trained on the data type of the image.
         WrongChannels: The channels of the image cannot be converted without loss.
-        WholeImagesOnly: The network needs the whole image.
+        WholeImagesOnly: The network requires the whole image at once.
     """
     if bundle.scale != 1 or bundle.coord_channels:
         found = "it uses coordinate channels" if bundle.coord_channels else f"it resizes images by {bundle.scale:g}"

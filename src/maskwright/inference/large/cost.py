@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def time_call(work: Callable[[], T], *, twice: bool) -> tuple[T, float]:
-    """Return the result of ``work`` and its time in seconds; if ``twice``, time a second call, without compilation."""
+    """Return the result of ``work`` and its run time in seconds; if ``twice``, the time is that of a second call."""
     for _ in range(1 + twice):
         started = time.perf_counter()
         result = work()

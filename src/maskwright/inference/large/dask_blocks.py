@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_BLOCKS_PER_THREAD: Final = 2  # one being predicted, and one queued behind it
-_POLL_SECONDS: Final = 1.0  # interval between two counts of the workers
+_BLOCKS_PER_THREAD: Final = 2  # one in progress and one in the queue
+_POLL_SECONDS: Final = 1.0  # interval between two counts of the connected workers
 
 
 class WorkersGone(InputError):
-    """A scheduler to which no worker has been connected for too long."""
+    """A scheduler to which no worker has been connected for longer than the timeout."""
 
     text = (
         "{scheduler}: no worker has been connected for {seconds:g} s. Finished blocks are kept: start workers with "
@@ -54,7 +54,7 @@ class WorkerUnfit(InputError):
 
 @final
 class DaskBlocks:
-    """A predictor of the blocks of one image on the workers of one scheduler, which returns them in any order."""
+    """A predictor for the blocks of one image that uses the workers of one scheduler and yields blocks in any order."""
 
     def __init__(
         self, client: "Client", task: BlockTask, *, worker_timeout: float, report: Callable[[str], None]
@@ -82,11 +82,11 @@ class DaskBlocks:
         """Yield each block once with its result; the blocks of a terminated worker are assigned to others.
 
         Raises:
-            WorkersGone: No worker was connected for longer than the timeout.
+            WorkersGone: No worker was connected for a period longer than the timeout.
             SchedulerGone: The connection to the scheduler was lost.
-            BlockEndsWorkers: Four workers terminated during the same block.
-            WorkerCannotRead, WorkerFilesDiffer, WorkerUnfit: A worker lacks a file or a package.
-            WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+            BlockEndsWorkers: Four workers terminated during the prediction of the same block.
+            WorkerCannotRead, WorkerFilesDiffer, WorkerUnfit: A file or a package on a worker is missing or different.
+            WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
         """
         left = deque(blocks)
         submitted: dict[Future, ImageBlock] = {}
@@ -116,7 +116,7 @@ class DaskBlocks:
         return result.block
 
     def _result(self, future: "Future", block: ImageBlock, seconds: float) -> WorkerResult:
-        """Return the result of a worker, or raise `TimeoutError` if it is pending, for example after a worker's end."""
+        """Return the result of a worker; raise `TimeoutError` if it is pending, for example if a worker terminated."""
         from distributed import CancelledError, KilledWorker
 
         scheduler = self._scheduler

@@ -31,14 +31,14 @@ class NoScheduler(InputError):
 @final
 @dataclass(frozen=True)
 class Cluster:
-    """Workers that predict blocks of images; each worker opens the engine and the image by their paths."""
+    """Workers that compute predictions for blocks of images; each opens the engine and the image at their paths."""
 
     client: "distributed.Client"
     worker_timeout: float
     report: Callable[[str], None]
 
     def blocks(self, engine: Path, image: Path, key: ResultKey) -> DaskBlocks:
-        """Return a predictor of image blocks on the workers, which check that their files have the same ``key``."""
+        """Return a predictor that uses the workers, each of which checks that its files have the given ``key``."""
         task = BlockTask(engine.resolve(), image.resolve(), key)
         return DaskBlocks(self.client, task, worker_timeout=self.worker_timeout, report=self.report)
 
@@ -51,7 +51,7 @@ def connect(
     worker_timeout: float = WORKER_TIMEOUT,
     report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Cluster]:
-    """Connect to the scheduler at ``address`` and use all workers that are connected to it at any time.
+    """Connect to the scheduler at ``address`` and use all workers connected to it, including those that connect later.
 
     Dask executes any code it receives, so connect only over trusted networks or with TLS.
 
@@ -104,7 +104,7 @@ def start_workers(
             security=security,
             n_workers=workers,
             threads_per_worker=1,
-            memory_limit=0,  # otherwise, Dask would pause a worker that exceeds its share of the memory forever
+            memory_limit=0,  # otherwise, Dask would permanently pause a worker that exceeds its share of the memory
             dashboard_address="127.0.0.1:0",  # any free port, since the dashboard of Dask cannot be disabled
             silence_logs=logging.ERROR,
             preload=[dask_setup.__module__],

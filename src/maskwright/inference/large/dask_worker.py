@@ -1,4 +1,4 @@
-"""Predict a block on a Dask worker with an engine that is opened once in each process."""
+"""Compute the prediction for a block on a Dask worker with an engine that is opened once in each process."""
 
 import pickle
 import signal
@@ -35,22 +35,22 @@ class WorkerCannotRead(InputError):
 
 
 class WorkerFilesDiffer(InputError):
-    """A worker on which the path of the engine or the image leads to a different file."""
+    """A worker on which the path of the engine or the image refers to a different file."""
 
     text = "Worker {worker} has {found}, but {expected} is expected; use the same files on all machines."
 
 
 class BlockTask(NamedTuple):
-    """The files with which a worker predicts, which are the same for all blocks."""
+    """The files that a worker uses for prediction, which are the same for all blocks."""
 
     engine: Path
     image: Path
     key: ResultKey
-    """Key of everything that determines the result; the files of the worker must have the same key."""
+    """Key of the values that determine the result; the files of the worker must have the same key."""
 
 
 class WorkerResult(NamedTuple):
-    """A predicted block and the worker that predicted it."""
+    """The result of a block and the worker that computed it."""
 
     block: BlockResult
     worker: str
@@ -90,12 +90,12 @@ def dask_setup(_: object) -> None:
 
 
 def predict_block(task: BlockTask, block: ImageBlock) -> WorkerResult:
-    """Predict a block in a thread of a Dask worker.
+    """Compute the prediction for a block in a thread of a Dask worker.
 
     Raises:
         WorkerCannotRead: The engine or the image cannot be opened or read.
         WorkerFilesDiffer: The engine or the image differs from that of the main process.
-        WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+        WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
     """
     from distributed import get_worker
 

@@ -24,7 +24,7 @@ class Encoding(Protocol):
         ...
 
     def classes(self, values: Values) -> Values:
-        """Return a unique number for the class of each pixel, (h, w), from pixels of the result (h, w, bands)."""
+        """Return numbers (h, w) that identify the class of each pixel of the result (h, w, bands)."""
         ...
 
 
@@ -42,7 +42,7 @@ class Ids:
         self._bundle = bundle
 
     def encode(self, probabilities: NDArray[np.float32], *, is_whole_image: bool = False) -> Values:
-        """Return mask values; in a whole image, holes and small components are removed as the bundle specifies."""
+        """Return mask values; in a whole image, holes are filled and small components removed as configured."""
         indices = self._bundle.decide(probabilities)
         if is_whole_image:
             indices = self._bundle.finish(indices)

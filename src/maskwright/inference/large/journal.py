@@ -75,14 +75,14 @@ class CompletionRecord(JsonRecord):
 
     key: ResultKey
     result: str
-    """Digest of the bytes of the result, which identifies the result that the record belongs to."""
+    """Digest of the bytes of the result, which identifies the result to which the record belongs."""
     outlines: str | None = None
     """Digest of the GeoJSON file made from the result; None if no such file was made."""
     layout: Layout
     nodata: float | None
     """Value of invalid pixels; None for NaN."""
     seam_fraction: float | None
-    """Fraction of the pixels along inner borders whose class changed with a wider margin; None for one block."""
+    """Fraction of the pixels along inner borders whose class changed with a wider margin; None for a single block."""
     seam_pixels: int
     """Number of compared pixels along inner borders."""
     failures: tuple[WindowFailure, ...] = Field(description="Parts of the image that could not be read.")
@@ -106,12 +106,12 @@ class Journal:
         return self.out, self._record, self.blocks
 
     def existing(self) -> CompletionRecord | None:
-        """Read the record of the existing result; None if the result is missing or does not match its record."""
+        """Return the record of the existing result; None if the result is missing or does not match its record."""
         record = _read(self._record, CompletionRecord) if self.out.exists() else None
         return record if record and record.result == content_digest(self.out) else None
 
     def completed(self, key: ResultKey) -> CompletionRecord | None:
-        """Read the record of the existing result; None if the result is missing or has another key."""
+        """Return the record of the existing result; None if the result is missing or has another key."""
         record = self.existing()
         return record if record and record.key == key else None
 
@@ -160,7 +160,7 @@ class Journal:
     def finish(self, written: Path, record: CompletionRecord) -> None:
         """Move a finished result from `unfinished_path` to its final path.
 
-        The record is written first: until the move, a file with the result's name does not match its digest.
+        The record is written first: until the move, a file with the result's name does not match the recorded digest.
         """
         replaced = self.blocks / _REPLACED
         if replaced.exists():
@@ -215,7 +215,7 @@ def _remove(path: Path) -> None:
 
 
 def _flush_names(folder: Path) -> None:
-    """Flush the entries of a folder to disk, so that a power failure cannot lose both the blocks and the result."""
+    """Flush the entries of a folder to disk, so that a power failure cannot destroy both the blocks and the result."""
     with suppress(OSError):  # Windows cannot open folders
         descriptor = os.open(folder, os.O_RDONLY)
         try:

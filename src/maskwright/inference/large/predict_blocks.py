@@ -1,4 +1,4 @@
-"""Predict all missing blocks of a result, writing each block while the next is computed."""
+"""Compute all missing blocks of a result, writing each block while the next is computed."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,7 +10,7 @@ from maskwright.inference.large.cost import describe_cost, time_call
 from maskwright.inference.tiling.layout import Layout
 from maskwright.inference.tiling.window import WindowFailure
 
-_MIN_BLOCKS_TO_TIME_TWICE: Final = 50  # with so many blocks, predicting one twice for a better estimate costs little
+_MIN_BLOCKS_TO_TIME_TWICE: Final = 50  # so many that computing one twice for an estimate takes little time
 
 
 def predict_missing_blocks(
@@ -21,11 +21,11 @@ def predict_missing_blocks(
     progress: Callable[[int, int], None],
     report: Callable[[str], None],
 ) -> tuple[WindowFailure, ...]:
-    """Predict the blocks missing from ``store`` after reporting the expected time and memory.
+    """Compute the blocks missing from ``store`` after reporting the expected time and memory.
 
     Args:
-        predictor: Predictor of the blocks.
-        store: Store that contains the finished blocks and receives the others.
+        predictor: Predictor that computes the blocks.
+        store: Store with the finished blocks, to which the missing blocks are added.
         layout: Layout of the blocks in the image.
         progress: Function called with the number of finished blocks and the total.
         report: Function called with each message (str) for the user.
@@ -40,7 +40,7 @@ def predict_missing_blocks(
     if len(missing) < len(blocks):
         report(f"Resuming: {len(blocks) - len(missing)} of {len(blocks)} windows are finished.")
     if missing:
-        first = missing.pop(len(missing) // 2)  # a middle block, since blocks at the edges may have nodata
+        first = missing.pop(len(missing) // 2)  # a middle block, since blocks at the edges may contain nodata pixels
         twice = len(missing) > _MIN_BLOCKS_TO_TIME_TWICE
         measured, seconds = time_call(lambda: list(predictor.predict_blocks([first])), twice=twice)
         failures.update(store.store(*measured[0]))

@@ -1,4 +1,4 @@
-"""Predict an image of any size: cut it into blocks, predict them, measure the seam and assemble the result."""
+"""Predict the mask of an image of any size: process it in blocks, measure the seam and assemble the result."""
 
 import hashlib
 import time
@@ -45,7 +45,7 @@ class LargePredictionJob:
     margin: int | None = None
     """Width in pixels added to a window on each side, rounded up to the multiple of the network; measured if None."""
     polygons: Path | None = None
-    """Path of a GeoJSON file for the class outlines, which requires a TIFF of ids as the result."""
+    """Path of a GeoJSON file for the class outlines; the result must then be a TIFF of ids."""
 
     def key(self) -> ResultKey:
         """Return the key of everything that determines the result, including the state of the image file."""
@@ -68,7 +68,7 @@ class LargePredictionResult:
     """Number of pixels of the image."""
     margin: int
     seam_fraction: float | None
-    """Fraction of the compared pixels whose class changes with a wider margin; None for one block."""
+    """Fraction of the compared pixels whose class changes with a wider margin; None for a single block."""
     failed_windows: tuple[WindowFailure, ...]
     """Parts of the image that could not be read, which are nodata in the result."""
     seconds: float
@@ -84,21 +84,21 @@ def predict_large(
     progress: Callable[[int, int], None] = lambda done, total: None,
     report: Callable[[str], None] = lambda line: None,
 ) -> LargePredictionResult:
-    """Predict an image of any size in overlapping windows and write a tiled TIFF or a Zarr array.
+    """Predict the mask of an image of any size in overlapping windows and write it as a tiled TIFF or a Zarr array.
 
-    Memory is bounded by the size of a window. Finished blocks are stored in ``OUT.parts/``; after an interruption the
-    same call resumes, and its result is identical byte for byte to that of an uninterrupted one. ``OUT.json`` records
-    how the result was made. Classes are those of `maskwright.inference.predict_image.predict_indices`, which uses the
-    same windows, except that holes and small components are kept in an image of several blocks.
+    Memory is bounded by the size of a window. Finished blocks are stored in ``OUT.parts/``; after an interruption, the
+    same call resumes the job, and its result is identical byte for byte to that of an uninterrupted call. ``OUT.json``
+    records how the result was made. Classes are those of `maskwright.inference.predict_image.predict_indices`, which
+    uses the same windows, except that holes and small components are kept in an image of several blocks.
 
     Args:
-        job: The image and its settings.
+        job: Image and settings of the prediction.
         out: Path of the result, which ends in .tif, .tiff or .zarr. Pixels that are nodata in the image or cannot be
             read are nodata in the result: NaN for probabilities and, for ids, the highest value up to 255 without a
             class.
         overwrite: Whether to replace a result or blocks of another job.
-        distribute: Function that receives the key of the result and returns a predictor of the blocks on other
-            machines; see `maskwright.inference.large.dask_cluster`. The margin and the seam are measured in this
+        distribute: Function that receives the key of the result and returns a predictor that computes the blocks on
+            other machines; see `maskwright.inference.large.dask_cluster`. The margin and the seam are measured in this
             process.
         progress: Function called with the number of finished blocks and the total.
         report: Function called with each message (str) for the user, about the margin, the time and memory, and the
@@ -107,9 +107,9 @@ def predict_large(
     Raises:
         WrongArgument, UnknownChoice: The job or the name of ``out`` is invalid.
         ImageFault: The image cannot be opened.
-        WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
-        WholeImagesOnly: The network needs the whole image.
-        MissingPackage: A package that writes the result is not installed.
+        WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
+        WholeImagesOnly: The network requires the whole image at once.
+        MissingPackage: A package that is required to write the result is not installed.
         ImageTooLarge: The image has more than a million blocks.
         OtherJob, UnknownResult, ForeignFolder: The path of the result is already in use.
         BeingPredicted: Another process is writing this result.
@@ -162,7 +162,7 @@ def _predict(
     progress: Callable[[int, int], None],
     report: Callable[[str], None],
 ) -> CompletionRecord:
-    """Predict the missing blocks and write the result to its path."""
+    """Compute the missing blocks and write the result to its path."""
     layout, encoding = claim.layout, predictor.encoding
     store = BlockStore(journal.blocks, layout, encoding)
     failures = predict_missing_blocks(blocks_by, store, layout=layout, progress=progress, report=report)
@@ -193,7 +193,7 @@ def _write_outlines(job: LargePredictionJob, polygons: Path, journal: Journal, r
     from maskwright.images.windows.polygons import write_polygons
 
     with atomic_path(polygons) as temporary:
-        # The background has no outlines: it is the area between those of the other classes.
+        # The background has no outlines: it is the area between the outlines of the other classes.
         write_polygons(journal.out, temporary, [label for label in job.engine.bundle.labels if not label.background])
         journal.record(record.model_copy(update={"outlines": content_digest(temporary)}))
 

@@ -1,4 +1,4 @@
-"""Write the file of a large result tile by tile, in the format given by its suffix."""
+"""Write the file of a large result tile by tile, in the format specified by its suffix."""
 
 from collections.abc import Callable
 from importlib.util import find_spec

@@ -16,7 +16,8 @@ class BeingPredicted(InputError):
 
 @contextmanager
 def result_lock(out: Path, *, report: Callable[[str], None] = lambda line: None) -> Iterator[None]:
-    """Lock the result ``out`` during the ``with`` block; if the file system does not support locks, only report that.
+    """Lock the result ``out`` during the ``with`` block; if the file system does not support locks, report this and
+    continue without a lock.
 
     Raises:
         BeingPredicted: Another process holds the lock.

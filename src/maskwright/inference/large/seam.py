@@ -10,14 +10,14 @@ from maskwright.inference.large.block_predictor import LocalBlockPredictor
 from maskwright.inference.large.block_store import BlockStore
 from maskwright.inference.tiling.layout import Layout
 
-_RADIUS: Final = 128  # distance in pixels compared on each side of a border
-_MIN_SITES: Final = 2  # minimum number of compared sites, if the layout has as many
+_RADIUS: Final = 128  # maximum distance, in pixels, of the compared pixels from a border
+_MIN_SITES: Final = 2  # minimum number of compared sites, if the layout has that many
 _MAX_SITES: Final = 8
 _BLOCKS_PER_SITE: Final = 16
 
 
 class Seam(NamedTuple):
-    """Difference between a result and one with a wider margin along the inner borders."""
+    """Difference along the inner borders between a result and one computed with a wider margin."""
 
     changed_fraction: float | None
     """Fraction in [0, 1] of the compared pixels whose class differs; None if no pixels were compared."""
@@ -28,9 +28,9 @@ class Seam(NamedTuple):
 def measure_seam(predictor: LocalBlockPredictor, store: BlockStore, *, layout: Layout) -> Seam:
     """Measure the fraction of pixels near inner borders whose class changes with a wider margin.
 
-    At up to 8 sites chosen with a fixed seed, pixels within half a result tile of a border are compared, at least the
-    multiple of the network and at most 128 pixels. The wider margin is more than twice the margin of the layout, but no
-    wider than the window of a block allows.
+    At up to 8 sites chosen with a fixed seed, pixels up to half a result tile from a border are compared; this distance
+    is at least the multiple of the network and at most 128 pixels. The wider margin is more than twice the margin of
+    the layout, but no wider than the window of a block allows.
     """
     changed = compared = 0
     # Half of a result tile whose side is one multiple is not on the grid of the network.
@@ -67,7 +67,8 @@ def _sites(layout: Layout) -> list[tuple[int, int]]:
 def _widened(middle: int, axis: int, layout: Layout, radius: int) -> slice:
     """Return the window around a border, aligned to the grid of the network.
 
-    The window contains the compared pixels and is otherwise no larger than that of a block, whose memory was reported.
+    The window contains the compared pixels and is otherwise no larger than that of a block, whose memory use was
+    reported.
     """
     multiple, end = layout.multiple, layout.size[axis]
     half = max(radius, min(2 * (layout.margin + _RADIUS), layout.window[axis] // 2 // multiple * multiple))

@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict
 from maskwright.images.round_up import round_up
 
 _RESULT_TILE: Final = 256  # tile side in pixels that viewers of large images expect
-_TIFF_UNIT: Final = 16  # pixels of which the sides of TIFF tiles are multiples
+_TIFF_UNIT: Final = 16  # the sides of TIFF tiles are multiples of this number of pixels
 
 
 class Span(NamedTuple):
-    """A block along one axis: pixels [start, stop) are predicted, of which [first, last) are kept."""
+    """A block along one axis: pixels [start, stop) are processed, and predictions for [first, last) are kept."""
 
     start: int
     stop: int
@@ -22,7 +22,7 @@ class Span(NamedTuple):
 
 
 class ImageBlock(NamedTuple):
-    """A window that is predicted in one call and the part of it that is kept."""
+    """A window that is processed in one call and the part of its prediction that is kept."""
 
     rows: Span
     columns: Span
@@ -34,22 +34,22 @@ class ImageBlock(NamedTuple):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Number of kept rows and columns."""
+        """Height and width, in pixels, of the kept part."""
         return self.rows.last - self.rows.first, self.columns.last - self.columns.first
 
     @property
     def window(self) -> tuple[slice, slice]:
-        """Rows and columns of the image that are predicted."""
+        """Ranges of the rows and columns of the image that the window covers."""
         return slice(self.rows.start, self.rows.stop), slice(self.columns.start, self.columns.stop)
 
     @property
     def kept(self) -> tuple[slice, slice]:
-        """Rows and columns of the image that are kept."""
+        """Ranges of the rows and columns of the image for which predictions are kept."""
         return slice(self.rows.first, self.rows.last), slice(self.columns.first, self.columns.last)
 
     @property
     def kept_in_window(self) -> tuple[slice, slice]:
-        """Rows and columns of the window that are kept."""
+        """Ranges of the rows and columns of the window for which predictions are kept."""
         rows, columns = (slice(span.first - span.start, span.last - span.start) for span in self)
         return rows, columns
 
@@ -66,7 +66,7 @@ class Layout(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: tuple[int, int]
-    """Height and width of the image."""
+    """Height and width of the image in pixels."""
     multiple: int
     """Multiple at which windows start, so that the strides of the network fall on the same pixels in every window."""
     margin: int
@@ -74,11 +74,11 @@ class Layout(BaseModel):
     result_tile: int
     """Side of the result tiles in pixels; blocks keep whole tiles, except at the lower and right image borders."""
     kept: tuple[int, int]
-    """Number of rows and columns kept by a block; the last block keeps fewer, or more by up to the margin."""
+    """Height and width, in pixels, kept by a block; the last block keeps less, or more by up to the margin."""
 
     @property
     def window(self) -> tuple[int, int]:
-        """Number of rows and columns of every window."""
+        """Height and width, in pixels, of every window."""
         height, width = (
             min(round_up(length, self.multiple), kept + 2 * self.margin)
             for length, kept in zip(self.size, self.kept, strict=True)
@@ -104,7 +104,7 @@ class Layout(BaseModel):
 
 
 def lay_out(height: int, width: int, *, multiple: int, margin: int, tile: int) -> Layout:
-    """Cut an image into as few blocks as keep about ``tile`` x ``tile`` pixels each, all of equal size.
+    """Cut an image into the smallest number of equal blocks that keep about ``tile`` x ``tile`` pixels each.
 
     An axis of at most ``tile + 2 * margin`` pixels is not cut. ``margin`` must be a multiple of ``multiple``.
     """
@@ -117,7 +117,7 @@ def lay_out(height: int, width: int, *, multiple: int, margin: int, tile: int) -
 
 
 def single_block(height: int, width: int, *, multiple: int, tile: int) -> Layout:
-    """Lay out an image as one block that is predicted in one call.
+    """Lay out an image as one block that is processed in one call.
 
     >>> single_block(300, 5000, multiple=32, tile=1024).window
     (320, 5024)

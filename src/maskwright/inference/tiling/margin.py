@@ -34,7 +34,7 @@ class Strips(NamedTuple):
 
 
 def fits_one_call(bundle: Bundle, height: int, width: int) -> bool:
-    """Return whether an image of this size, at the scale of the network, is predicted in one call, in a batch."""
+    """Return whether an image of this size, at the scale of the network, is processed in one call, in a batch."""
     return height * width <= bundle.tile**2
 
 
@@ -61,12 +61,12 @@ def choose_layout(predictor: WindowPredictor, margin: int | None = None) -> Layo
     margin is measured.
 
     Args:
-        predictor: Predictor of windows, with the image and the engine.
+        predictor: Predictor of windows, which contains the image and the engine.
         margin: Width in pixels added to each side of a block, rounded up to the multiple of the network; measured if
             None.
 
     Raises:
-        WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+        WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
     """
     bundle, source = predictor.engine.bundle, predictor.source
     size, grid = (source.height, source.width), {"multiple": bundle.multiple, "tile": bundle.tile}
@@ -80,15 +80,15 @@ def choose_layout(predictor: WindowPredictor, margin: int | None = None) -> Layo
 def measure_margin(predictor: WindowPredictor) -> int:
     """Measure the receptive margin: the distance from a window's border beyond which few classes change.
 
-    Along each axis that may be cut, two strips where the image is most textured are predicted twice: cut at one end,
-    and extended there by the widest margin. Where both predictions agree, the cut has no effect. At most 1 of 10,000
-    kept pixels may differ.
+    Along each axis that may be cut, predictions are computed twice for two strips where the image is most textured: for
+    the strip cut at one end, and for the strip extended there by the widest margin. Where both predictions agree, the
+    cut has no effect. At most 1 of 10,000 kept pixels may differ.
 
     Returns:
         Margin in pixels, a multiple of the network's ``multiple``, from 32 to half a tile (512 by default).
 
     Raises:
-        WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+        WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
     """
     source, bundle = predictor.source, predictor.engine.bundle
     smallest = round_up(MIN_MARGIN, bundle.multiple)

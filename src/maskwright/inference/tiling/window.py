@@ -52,12 +52,13 @@ class Window(NamedTuple):
 
 
 def read_window(source: WindowSource, bundle: Bundle, *, rows: slice, columns: slice, file: str | Path) -> Window:
-    """Read a window, which may extend beyond the image's lower and right borders by less than a multiple.
+    """Read a window, which may extend beyond the image's lower and right borders by less than the multiple of the
+    network.
 
     If the image has an alpha channel and the network does not accept one, pixels with an alpha of 0 are invalid.
 
     Raises:
-        WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+        WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
     """
     inside = slice(rows.start, min(rows.stop, source.height)), slice(columns.start, min(columns.stop, source.width))
     pixels, valid, failures = _read(source, *inside)
@@ -85,10 +86,10 @@ def prepare_window(
         rows: Row range of the window, which may extend to the next multiple of the network beyond the image.
         columns: Column range of the window, which may extend to the next multiple of the network beyond the image.
         size: Height and width of the image in pixels, to which the coordinate channels refer.
-        file: Path of the image, for error messages.
+        file: Path of the image, used in error messages.
 
     Raises:
-        WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+        WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
     """
     coordinates = None
     if bundle.coord_channels:

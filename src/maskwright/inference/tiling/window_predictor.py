@@ -1,4 +1,4 @@
-"""Predict windows of one image; each result depends only on the image, the engine and the window."""
+"""Predict probabilities in windows of one image; each result depends only on the image, the engine and the window."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class WindowPredictor:
         """Read a window and prepare it for the engine.
 
         Raises:
-            WrongPixels, WrongChannels: The image is not of the kind the network was trained on.
+            WrongPixels, WrongChannels: The image has a data type or channels that the network does not accept.
         """
         return read_window(self.source, self.engine.bundle, rows=rows, columns=columns, file=self.file)
 
