@@ -1,7 +1,7 @@
 """Complete networks with the names and arguments of segmentation_models.
 
-In every function, two defaults differ from segmentation_models 1.0.1: its default encoder is a VGG16, and its
-``encoder_weights`` is ``"imagenet"``, which would download a file.
+In every function, two defaults differ from those of segmentation_models 1.0.1, in which the default encoder is a VGG16
+and ``encoder_weights`` is ``"imagenet"``, so that a file is downloaded.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ Features = Literal["default"] | Sequence[Skip]
 
 ENCODER_STRIDE: Final = 32  # stride of every named encoder
 DEFAULT_SKIPS: Final = 4  # number of default skip connections; a VGG has a fifth one, at full resolution
-DEEPLAB_SKIP_STRIDE: Final = 4  # as in the paper
+DEEPLAB_SKIP_STRIDE: Final = 4  # stride of the skip connection, as in the paper
 
 
 @fill_docstring(MODEL_TEXTS)
@@ -75,9 +75,9 @@ def Unet(
         hypercolumn: Whether the head receives the bilinearly upsampled feature maps of all decoder blocks instead of
             only the last one.
         deep_supervision: Whether to add a training output for each decoder block except the last.
-        classification_head: Whether to add a training output ``"presence"`` (n, 1): the probability that the image
-            contains any foreground.
-        dropout: Fraction of channels dropped by spatial dropout before the head in training, in [0, 1).
+        classification_head: Whether to add a training output ``"presence"`` of shape (n, 1): the probability that the
+            image contains any foreground.
+        dropout: Spatial dropout rate in [0, 1): fraction of channels that are dropped before the head in training.
 
     Raises:
         UnknownChoice: The encoder, block type, activation or attention is unknown.
@@ -141,12 +141,13 @@ def FPN(
         {encoder_freeze}
         encoder_features: Encoder layers at 1/16, 1/8, 1/4 and 1/2 of the image size, or the first three of them, as
             names or indices; ``"default"`` selects the standard layers of the encoder.
-        pyramid_block_filters: Number of channels of the pyramid; the convolutions after it have half as many.
-        pyramid_use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a
-            bias.
+        pyramid_block_filters: Number of channels of each pyramid level; the convolutions after the pyramid have half as
+            many filters.
+        pyramid_use_batchnorm: Whether the convolutions after the pyramid are normalised; without normalisation, they
+            have a bias.
         pyramid_aggregation: How to merge the levels of the pyramid: ``"concat"`` or ``"sum"``.
-        pyramid_dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None
-            disables dropout.
+        pyramid_dropout: Spatial dropout rate in [0, 1): fraction of the merged channels that are dropped in training;
+            None disables dropout.
 
     Raises:
         UnknownChoice: The encoder, aggregation or activation is unknown.
@@ -203,8 +204,8 @@ def Linknet(
         {encoder_features}
         decoder_block_type: Type of the decoder blocks: ``"upsampling"`` (nearest neighbour, then a convolution) or
             ``"transpose"`` (a 4x4 transposed convolution).
-        decoder_filters: Number of filters of each decoder block, in a list with one entry per block. A block with a
-            skip connection has as many channels as the skip connection and ignores its entry, which may be None.
+        decoder_filters: Numbers of filters of the decoder blocks, one per block. For a block with a skip connection,
+            the entry is ignored and may be None, because the block has as many channels as the skip connection.
         {decoder_use_batchnorm}
 
     Raises:
@@ -252,9 +253,9 @@ def PSPNet(
     """Build a pyramid scene parsing network (Zhao et al., 2017) with the arguments of segmentation_models.
 
     The input consists of images (n, height, width, channels) whose sides are multiples of ``downsample_factor``,
-    preprocessed by the `get_preprocessing` of the encoder. The output consists of float32 masks (n, height, width,
-    classes). In segmentation_models, only static multiples of ``6 * downsample_factor`` are accepted, for which both
-    networks are equal.
+    preprocessed by the function that `get_preprocessing` returns for the encoder. The output consists of float32 masks
+    (n, height, width, classes). In segmentation_models, only static multiples of
+    ``6 * downsample_factor`` are accepted as sides; for these sides, both networks are equal.
 
     Args:
         {backbone_name}
@@ -265,12 +266,13 @@ def PSPNet(
         {encoder_weights}
         {encoder_freeze}
         downsample_factor: Ratio of the image size to the size of the encoder layer that the pyramid pools: 4, 8 or 16.
-        psp_conv_filters: Number of filters of the convolution of each pooled grid and of the one that merges the grids.
+        psp_conv_filters: Number of filters of the convolution of each pooled grid and of the convolution that merges
+            the grids.
         psp_pooling_type: Type of pooling: ``"avg"`` or ``"max"``.
-        psp_use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a
+        psp_use_batchnorm: Whether the convolutions after the pyramid are normalised; without normalisation, they have a
             bias.
-        psp_dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
-            dropout.
+        psp_dropout: Spatial dropout rate in [0, 1): fraction of the merged channels that are dropped in training; None
+            disables dropout.
 
     Raises:
         UnknownChoice: The encoder, pooling or activation is unknown.
@@ -322,8 +324,8 @@ def UnetPlusPlus(
 
     {images_of_stride_32}
 
-    The graph is that of segmentation_models_pytorch, whose weights can be loaded if the name of the encoder ends in
-    ``_v1``.
+    The graph is that of the same network in segmentation_models_pytorch, whose weights can be loaded if the name of the
+    encoder ends in ``_v1``.
 
     Args:
         {backbone_name}
@@ -381,10 +383,10 @@ def DeepLabV3Plus(
 ) -> keras.Model:
     """Build a DeepLabV3+ (Chen et al., 2018), with atrous spatial pyramid pooling and one skip connection.
 
-    The input consists of images (n, height, width, channels) whose sides are multiples of 32 pixels (of 16 for an
-    encoder whose name ends in ``_v1``), preprocessed by the `get_preprocessing` of the encoder. The output consists of
-    float32 masks (n, height, width, classes). The graph is that of segmentation_models_pytorch, whose weights can be
-    loaded if the name of the encoder ends in ``_v1``.
+    The input consists of images (n, height, width, channels) whose sides are multiples of 32 pixels (16 pixels for an
+    encoder whose name ends in ``_v1``), preprocessed by the function that `get_preprocessing` returns for the encoder.
+    The output consists of float32 masks (n, height, width, classes). The graph is that of the same network in
+    segmentation_models_pytorch, whose weights can be loaded if the name of the encoder ends in ``_v1``.
 
     Args:
         {backbone_name}
@@ -399,7 +401,8 @@ def DeepLabV3Plus(
             stride of 32.
         decoder_filters: Number of filters of the decoder's convolutions.
         decoder_atrous_rates: Dilation rates of the atrous convolutions, in pixels of the encoder's output.
-        decoder_dropout: Fraction of values dropped after the atrous convolutions in training, in [0, 1).
+        decoder_dropout: Dropout rate in [0, 1): fraction of values that are dropped after the atrous convolutions in
+            training.
         {decoder_use_batchnorm}
 
     Raises:
@@ -459,7 +462,10 @@ def _encoder(
     multiple: int = ENCODER_STRIDE,
     **options: object,
 ) -> Encoder:
-    """Return the encoder with its weights; check that the known sides of a named one are multiples of ``multiple``."""
+    """Return the encoder with its weights.
+
+    For a named encoder, the known sides of ``input_shape`` must be multiples of ``multiple``.
+    """
     name = backbone if isinstance(backbone, str) else None
     if name is not None:
         check_input_shape(input_shape, argument="input_shape")
@@ -473,7 +479,7 @@ def _encoder(
 
 
 def _features(encoder: Encoder, features: Features, *, max_count: int = DEFAULT_SKIPS) -> Sequence[Skip]:
-    """Return the layers of the skip connections, with at most ``max_count`` default layers."""
+    """Return the layers of the skip connections: ``features`` or at most ``max_count`` default layers."""
     use_default = isinstance(features, str) and features == "default"
     return encoder.skips[: min(max_count, DEFAULT_SKIPS)] if use_default else features
 
@@ -485,7 +491,7 @@ def _check_filters(filters: object) -> None:
 
 
 def _with_weights(network: keras.Model, weights: WeightsFile | None) -> keras.Model:
-    """Load the weights, if there are any, and return the network."""
+    """Load ``weights`` into ``network`` unless they are None, and return ``network``."""
     if weights is not None:
         load_weights(network, weights, argument="weights")
     return network

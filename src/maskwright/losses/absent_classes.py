@@ -1,4 +1,4 @@
-"""Rule for absent classes in losses and Keras metrics: a class in neither truth nor hard prediction is excluded.
+"""Rule by which losses and Keras metrics exclude a class in neither the ground truth nor the hard prediction.
 
 The rule is described in `maskwright.metrics` and implemented for NumPy in `maskwright.metrics.absent_classes`.
 """
@@ -12,7 +12,7 @@ from maskwright.losses.targets import Pixels, Tensor
 
 
 def present_classes(pixels: Pixels, *, per_image: bool) -> Tensor:
-    """Return whether each class is in the truth or the hard prediction, as bool (images, classes) or (1, classes).
+    """Return whether each class is in the ground truth or hard prediction, as bool (images, classes) or (1, classes).
 
     Presence is not inferred from probabilities because a softmax is positive everywhere, so every class would be
     present.

@@ -1,4 +1,4 @@
-"""Types, checks and conversion to plain values of the arguments shared by losses and metrics."""
+"""Types and checks of the arguments shared by losses and metrics, and their conversion to plain values."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -100,4 +100,4 @@ CHECKS: Mapping[str, Callable[[object], Option]] = MappingProxyType(
         **{argument: partial(check_non_negative, argument) for argument in ("alpha", "beta", "gamma", "smooth")},
     }
 )
-"""Check of each argument, which returns the plain number, list or bool that is stored in a Keras configuration."""
+"""Functions that check each argument and return the plain number, list or bool to store in a Keras configuration."""

@@ -1,4 +1,4 @@
-"""Loss instances with the names that segmentation_models uses, and losses by their names in a recipe."""
+"""Loss instances named as in segmentation_models, and a table of losses by their names in a recipe."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
@@ -38,12 +38,12 @@ class NamedLoss(NamedTuple):
     sigmoid: Callable[..., SegmentationLoss]
     softmax: Callable[..., SegmentationLoss]
     mean_over_pixels: bool = False
-    """Whether the loss is a mean over pixels; if so, it is also divided by the number of classes for a softmax."""
+    """Whether the loss is a mean over pixels, which for a softmax is also divided by the number of classes."""
 
     def build(
         self, channels: int, *, class_weights: Sequence[float] | None = None, ignore: int | None = None
     ) -> SegmentationLoss:
-        """Create the loss for an output with ``channels`` channels: a sigmoid for one channel, a softmax for several.
+        """Create the loss for ``channels`` output channels: that of a sigmoid for one, that of a softmax for several.
 
         A loss that is a mean over pixels and classes is multiplied by the number of classes, so that the cost of a
         pixel does not depend on the number of classes.
@@ -64,7 +64,7 @@ LOSSES_BY_NAME: Mapping[str, NamedLoss] = MappingProxyType(
         "lovasz": NamedLoss(LovaszHingeLoss, LovaszSoftmaxLoss),
     }
 )
-"""Losses by their names in a recipe."""
+"""Table of losses by their names in a recipe."""
 
 SORTING_LOSSES: Final = frozenset({"lovasz"})
 """Names of the losses that sort pixels, an operation that XLA compiles to slow code."""
@@ -83,9 +83,9 @@ def loss_from_names(
     Args:
         weights: Mapping from the name of each loss to its weight, with at least one entry.
         channels: Number of output channels of the network: one for a sigmoid, several for a softmax.
-        class_weights: List of one weight per channel.
-        pixel_weights: List of one weight per channel, used instead of ``class_weights`` by the losses that are means
-            over pixels. Region losses already balance the classes.
+        class_weights: Class weights, one per output channel; None means that all weights are 1.
+        pixel_weights: Class weights, one per output channel, that replace ``class_weights`` in the losses that are
+            means over pixels. Region losses already balance the classes.
         ignore: Label id of the pixels to exclude.
 
     Raises:

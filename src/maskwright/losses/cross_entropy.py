@@ -1,7 +1,7 @@
 """Binary and categorical cross entropy.
 
-Both losses are means over valid pixels and selected classes of a cost times the class weight, or 0 without valid
-pixels. Probabilities are clipped to [1e-7, 1 - 1e-7]; logits are not clipped.
+Each loss is the mean, over valid pixels and selected classes, of a cost times the class weight; without valid pixels,
+it is 0. Probabilities are clipped to [1e-7, 1 - 1e-7]; logits are not clipped.
 """
 
 from typing import final
@@ -29,7 +29,7 @@ def binary_cross_entropy(
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
         from_logits: Whether ``y_pred`` contains logits.
-        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
     """
@@ -58,7 +58,7 @@ def categorical_cross_entropy(
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Softmax probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
         from_logits: Whether ``y_pred`` contains logits.
-        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
         class_indexes: Indices of at least two channels to include; all channels by default.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
 
@@ -80,12 +80,12 @@ def categorical_cross_entropy(
 class BinaryCELoss(FunctionLoss):
     """Binary cross entropy: -log(p) for pixels of the class and -log(1 - p) for all others.
 
-    Use this loss with a sigmoid activation. With several channels, classes may overlap. The loss is the mean over valid
-    pixels and channels.
+    Here, p is the predicted probability of the class. Use this loss with a sigmoid activation. With several channels,
+    classes may overlap. The loss is the mean over valid pixels and channels.
 
     Args:
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
-        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.
@@ -119,14 +119,15 @@ class BinaryCELoss(FunctionLoss):
 @final
 @register
 class CategoricalCELoss(FunctionLoss):
-    """Categorical cross entropy: -log(p) of the true class.
+    """Categorical cross entropy: -log(p), where p is the predicted probability of the true class.
 
     Use this loss with a softmax activation. Probabilities are first divided by their sum over the selected classes. The
-    loss is the mean over valid pixels and classes, as in segmentation_models: for c classes, it is 1/c of
-    `keras.losses.CategoricalCrossentropy`. With ``class_indexes``, a pixel of a class that is not selected has no cost.
+    loss is the mean over valid pixels and classes, as in segmentation_models: for c classes, its value is 1/c times
+    that of `keras.losses.CategoricalCrossentropy`. With ``class_indexes``, a pixel of a class that is not selected has
+    no cost.
 
     Args:
-        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
         class_indexes: Indices of at least two channels to include; all channels by default.
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.

@@ -1,7 +1,7 @@
 """Binary and categorical focal loss (Lin et al., 2017).
 
-Both losses are means over valid pixels and selected classes of a cost times the class weight, or 0 without valid
-pixels. Probabilities are clipped to [1e-7, 1 - 1e-7]; logits are not clipped.
+Each loss is the mean, over valid pixels and selected classes, of a cost times the class weight; without valid pixels,
+it is 0. Probabilities are clipped to [1e-7, 1 - 1e-7]; logits are not clipped.
 """
 
 from typing import final
@@ -33,7 +33,7 @@ def binary_focal(
         alpha: Weight of the pixels of the class; all other pixels have the weight 1 - alpha.
         gamma: Focusing exponent, at least 0; with 0, the loss is weighted cross entropy.
         from_logits: Whether ``y_pred`` contains logits.
-        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
     """
@@ -71,7 +71,7 @@ def categorical_focal(
         alpha: Factor by which the loss is multiplied, at least 0.
         gamma: Focusing exponent, at least 0; with 0, the loss is cross entropy.
         from_logits: Whether ``y_pred`` contains logits.
-        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
         class_indexes: Indices of at least two channels to include; all channels by default.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
 
@@ -85,7 +85,7 @@ def categorical_focal(
     check_several_channels(pixels.prediction, loss="CategoricalFocalLoss", instead="BinaryFocalLoss")
     if from_logits:
         log_probabilities = pixels.prediction
-        # A power below 1 has an infinite gradient at 0.
+        # A power with an exponent below 1 has an infinite gradient at 0.
         complements = ops.maximum(-ops.expm1(log_probabilities), EPSILON)
     else:
         probabilities = clip_probabilities(pixels.prediction)
@@ -99,14 +99,14 @@ def categorical_focal(
 class BinaryFocalLoss(FunctionLoss):
     """Focal loss for a sigmoid activation: cross entropy with less weight on well-classified pixels (Lin et al., 2017).
 
-    The cost of a pixel of the class is -alpha (1 - p)^gamma log(p), and that of any other pixel -(1 - alpha) p^gamma
-    log(1 - p). The loss is the mean over valid pixels and channels.
+    The cost of a pixel of the class is -alpha (1 - p)^gamma log(p), and that of any other pixel is -(1 - alpha) p^gamma
+    log(1 - p), where p is the predicted probability of the class. The loss is the mean over valid pixels and channels.
 
     Args:
         alpha: Weight of the pixels of the class; all other pixels have the weight 1 - alpha.
         gamma: Focusing exponent, at least 0; with 0, the loss is weighted cross entropy.
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
-        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.
@@ -144,16 +144,16 @@ class BinaryFocalLoss(FunctionLoss):
 @final
 @register
 class CategoricalFocalLoss(FunctionLoss):
-    """Focal loss for a softmax activation: -alpha (1 - p)^gamma log(p) of the true class (based on Lin et al., 2017).
+    """Focal loss for a softmax activation: -alpha (1 - p)^gamma log(p) for the true class (based on Lin et al., 2017).
 
-    The loss is the mean over valid pixels and classes. Unlike `CategoricalCELoss`, it does not renormalise the
-    probabilities over the selected classes.
+    Here, p is the predicted probability of the true class. The loss is the mean over valid pixels and classes. Unlike
+    `CategoricalCELoss`, it does not renormalise the probabilities over the selected classes.
 
     Args:
         alpha: Factor by which the loss is multiplied, at least 0.
         gamma: Focusing exponent, at least 0; with 0, the loss is cross entropy.
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
-        class_weights: Weight of each selected class, by which its costs are multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
         class_indexes: Indices of at least two channels to include; all channels by default.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.

@@ -1,11 +1,11 @@
 """Lovász extension of the Jaccard loss: a surrogate of IoU with a useful gradient (Berman et al., 2018).
 
 Pixel errors are sorted in descending order, and each error is multiplied by the increase in the Jaccard loss when its
-pixel is added to the misclassified pixels. The truth is binarised at 0.5.
+pixel is added to the misclassified pixels. The ground truth is binarised at 0.5.
 
-Classes that occur in neither the truth nor the hard prediction are excluded (see `maskwright.metrics`); if no class is
-left, the loss is 0. For a class that is predicted but not in the truth, the loss is its largest error, and only that
-pixel has a gradient.
+Classes that occur in neither the ground truth nor the hard prediction are excluded (see `maskwright.metrics`); if no
+class is left, the loss is 0. For a class that is predicted but not in the ground truth, the loss is the largest error
+of a pixel, and only that pixel has a gradient.
 """
 
 from typing import final
@@ -29,13 +29,13 @@ def lovasz_hinge(
     per_image: bool = False,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute the Lovász extension over hinge errors as a scalar; the Keras class is `LovaszHingeLoss`.
+    """Compute the Lovász hinge loss as a scalar; the Keras class is `LovaszHingeLoss`.
 
     Args:
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
         from_logits: Whether ``y_pred`` contains logits.
-        class_weights: Weight of each selected class, by which its loss is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its loss is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the losses of the images instead of treating the batch as one large image.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -59,12 +59,12 @@ def lovasz_softmax(
     per_image: bool = False,
     ignore: int | None = None,
 ) -> Tensor:
-    """Compute the Lovász extension over errors of probabilities as a scalar; the Keras class is `LovaszSoftmaxLoss`.
+    """Compute the Lovász softmax loss as a scalar; the Keras class is `LovaszSoftmaxLoss`.
 
     Args:
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Probabilities of shape (n, h, w, c).
-        class_weights: Weight of each selected class, by which its loss is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its loss is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the losses of the images instead of treating the batch as one large image.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -94,9 +94,9 @@ def _mean_extension(errors: Tensor, pixels: Pixels, *, class_weights: ClassWeigh
 def _jaccard_increments(positives: Tensor, negatives: Tensor) -> Tensor:
     """Return the increase of 1 - IoU at each pixel in turn, in closed form because a difference of sums is imprecise.
 
-    With I correct pixels of the class left and U pixels in the union, a false negative adds 1 / U. A false positive,
-    which increases the union to U, adds I / (U (U - 1)); the first false positive of an empty class adds 1. Both maps
-    are (rows, pixels, classes); an ignored pixel is 0 in both and adds nothing.
+    If I pixels of the class are still correct and the union contains U pixels, a false negative adds 1 / U. A false
+    positive, which increases the union to U, adds I / (U (U - 1)); the first false positive of an empty class adds 1.
+    Both arguments have the shape (images or 1, pixels, classes); an ignored pixel is 0 in both and adds nothing.
     """
     correct = ops.sum(positives, axis=1, keepdims=True) - ops.cumsum(positives, axis=1)
     union = ops.sum(positives, axis=1, keepdims=True) + ops.cumsum(negatives, axis=1)
@@ -116,11 +116,11 @@ class LovaszHingeLoss(FunctionLoss):
 
     Use this loss with a sigmoid activation, or without an activation and with ``from_logits=True``. Channels are scored
     independently. Probabilities are converted to logits, which are then limited to about [-16, 16]. Classes that occur
-    in neither the truth nor the hard prediction are excluded from the mean over classes.
+    in neither the ground truth nor the hard prediction are excluded from the mean over classes.
 
     Args:
         from_logits: Whether ``y_pred`` contains logits instead of probabilities.
-        class_weights: Weight of each selected class, by which its loss is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its loss is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the losses of the images instead of treating the batch as one large image.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -160,12 +160,12 @@ class LovaszHingeLoss(FunctionLoss):
 class LovaszSoftmaxLoss(FunctionLoss):
     """Lovász softmax loss: errors are 1 - p for pixels of the class and p for all others.
 
-    Use this loss with a softmax activation; it accepts probabilities, not logits. The value is in [0, 1] for weights of
-    1, and equals 1 - IoU if every probability is 0 or 1. Classes that occur in neither the truth nor the hard
-    prediction are excluded from the mean over classes.
+    Use this loss with a softmax activation; it accepts probabilities, not logits. With class weights of 1, the value is
+    in [0, 1], and it equals 1 - IoU if every probability is 0 or 1. Classes that occur in neither the ground truth nor
+    the hard prediction are excluded from the mean over classes.
 
     Args:
-        class_weights: Weight of each selected class, by which its loss is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its loss is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the losses of the images instead of treating the batch as one large image.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.

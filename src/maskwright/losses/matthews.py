@@ -1,4 +1,4 @@
-"""Loss based on the Matthews correlation coefficient, which also counts true negatives."""
+"""Loss based on the Matthews correlation coefficient, which also depends on the number of true negatives."""
 
 from typing import final
 
@@ -26,7 +26,7 @@ def mcc(
     Args:
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Probabilities of shape (n, h, w, c).
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to each count.
@@ -57,13 +57,14 @@ def mcc(
 class MCCLoss(FunctionLoss):
     """Matthews loss: 1 - (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN)), in [0, 2].
 
-    The counts are sums of probabilities (Abhishek and Hamarneh, 2021). For a class that fills the truth or has no pixel
-    in it, the correlation is undefined: the coefficient is then between 0 and 1/2 (0 for ``smooth=0``), and the
-    gradient is small. Add cross entropy if such batches are common. Classes that occur in neither the truth nor the
-    hard prediction are excluded from the mean over classes. The loss accepts probabilities, not logits.
+    The counts are sums of probabilities (Abhishek and Hamarneh, 2021). If all pixels or no pixels of the ground truth
+    belong to a class, the correlation is undefined: the coefficient is then between 0 and 1/2 (0 for ``smooth=0``), and
+    the gradient is small. Add cross entropy if batches of this kind are common. Classes that occur in neither the
+    ground truth nor the hard prediction are excluded from the mean over classes. The loss accepts probabilities, not
+    logits.
 
     Args:
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to each count.

@@ -1,4 +1,4 @@
-"""Parts shared by the losses that are means over pixels: cross entropy and focal loss."""
+"""Functions shared by the losses that are means over pixels: cross entropy and focal loss."""
 
 from keras import ops
 
@@ -12,7 +12,7 @@ EPSILON = 1e-7
 
 
 class SingleChannel(InputError):
-    """A loss over mutually exclusive classes that is applied to one channel, where predicting 1 costs nothing."""
+    """A loss over exclusive classes that is applied to a single channel, for which a prediction of 1 has no cost."""
 
     text = "{loss} needs at least two channels but got one; use {instead}."
 
@@ -33,7 +33,7 @@ def check_several_channels(prediction: Tensor, *, loss: str, instead: str) -> No
     """Check that a prediction has at least two channels.
 
     Raises:
-        SingleChannel: The prediction has one channel.
+        SingleChannel: The prediction has only one channel.
     """
     if prediction.shape[-1] == 1:
         raise SingleChannel(loss=loss, instead=instead)

@@ -2,11 +2,11 @@
 
 A region loss is 1 minus the mean over classes of a score times the class weight, as in segmentation_models. With class
 weights whose mean is 1, the loss is in [0, 1]; other weights shift it by a constant. Classes that occur in neither the
-truth nor the hard prediction are excluded (see `maskwright.metrics`); if no class is left, the loss is 0.
+ground truth nor the hard prediction are excluded (see `maskwright.metrics`); if no class is left, the loss is 0.
 
 Region losses accept probabilities, never logits. On an image without the class, any false positive results in a loss
 near 1 but almost no gradient. The gradient is ``smooth`` divided by the square of the number of predicted pixels, and 0
-once no pixel is predicted. Add cross entropy if such images are common.
+once no pixel is predicted. Add cross entropy if images without the class are common.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from maskwright.losses.soft_counts import SMOOTH, SoftCounts, f_score_index, sof
 from maskwright.losses.targets import Pixels, Tensor, read_pixels
 
 Score: TypeAlias = Callable[[Pixels, SoftCounts], Tensor]
-"""Function that computes a score of at most 1 per image and class from pixels and their counts."""
+"""Function that computes a score of at most 1 for each image and class from `Pixels` and `SoftCounts`."""
 
 
 def region_loss(
@@ -57,7 +57,7 @@ def jaccard(
     Args:
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Probabilities of shape (n, h, w, c).
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -95,7 +95,7 @@ def dice(
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Probabilities of shape (n, h, w, c).
         beta: Weight of recall relative to precision; with 1, the score is the Dice score.
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -121,11 +121,11 @@ def dice(
 class JaccardLoss(FunctionLoss):
     """Jaccard loss: 1 - TP / (TP + FP + FN), the complement of IoU, with sums of probabilities as counts.
 
-    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. The loss
-    accepts probabilities, not logits.
+    Classes that occur in neither the ground truth nor the hard prediction are excluded from the mean over classes. The
+    loss accepts probabilities, not logits.
 
     Args:
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -164,14 +164,14 @@ class JaccardLoss(FunctionLoss):
 @final
 @register
 class DiceLoss(FunctionLoss):
-    """Dice loss: 1 - F-score, with sums of probabilities as counts (Milletari et al., 2016, but without squares).
+    """Dice loss: 1 - F-score, with sums of probabilities as counts (as in Milletari et al., 2016, but without squares).
 
-    The score is (1 + beta²) TP / ((1 + beta²) TP + beta² FN + FP). Classes that occur in neither the truth nor the hard
-    prediction are excluded from the mean over classes. The loss accepts probabilities, not logits.
+    The score is (1 + beta²) TP / ((1 + beta²) TP + beta² FN + FP). Classes that occur in neither the ground truth nor
+    the hard prediction are excluded from the mean over classes. The loss accepts probabilities, not logits.
 
     Args:
         beta: Weight of recall relative to precision; with 1, the score is the Dice score.
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.

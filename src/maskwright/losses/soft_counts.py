@@ -13,7 +13,7 @@ SMOOTH = 1e-5
 
 
 class SoftCounts(NamedTuple):
-    """Sums of probabilities over pixels, each (images, classes), or (1, classes) over the whole batch."""
+    """Sums of probabilities over pixels, each of shape (images, classes), or (1, classes) for the whole batch."""
 
     true_positives: Tensor
     false_positives: Tensor
@@ -37,7 +37,7 @@ def sum_over_pixels(maps: Tensor, *, per_image: bool) -> Tensor:
 
 
 def tversky_index(counts: SoftCounts, *, alpha: float, beta: float, smooth: float) -> Tensor:
-    """Return TP / (TP + alpha FP + beta FN), in [0, 1], in the shape of the counts.
+    """Return TP / (TP + alpha FP + beta FN), a value in [0, 1] for each entry of the counts.
 
     IoU, F-score, precision and recall are Tversky indices with different ``alpha`` and ``beta``. Where the denominator
     is 0, the index is 1, which is its limit as ``smooth`` approaches 0.

@@ -18,7 +18,7 @@ class WrongPredictionShape(InputError):
 
 
 class WrongTruthShape(InputError):
-    """A truth that contains neither one-hot masks nor label ids in the shape of the prediction."""
+    """Ground truth that contains neither one-hot masks nor label ids in the shape of the prediction."""
 
     text = "y_true has shape {found}; expected {expected} for a prediction of shape {prediction}. {remedy}"
 
@@ -28,8 +28,8 @@ class Pixels(NamedTuple):
 
     truth: Tensor  # (n, h, w, c): one-hot, or soft values in [0, 1]
     prediction: Tensor  # (n, h, w, c): probabilities or logits
-    valid: Tensor  # (n, h, w, 1): 0 where the truth is ignored, 1 elsewhere
-    hard_prediction: Tensor  # (n, h, w, c): 1 for the argmax, or for a single channel where it exceeds the threshold
+    valid: Tensor  # (n, h, w, 1): 0 where the ground truth is the ignored id, 1 elsewhere
+    hard_prediction: Tensor  # (n, h, w, c): 1 for the largest channel, or where a single channel exceeds the threshold
 
 
 def read_pixels(
@@ -40,7 +40,7 @@ def read_pixels(
     class_indexes: ClassIndexes = None,
     threshold: float = 0.5,
 ) -> Pixels:
-    """Convert truth and prediction to one layout, mask ignored pixels and select classes.
+    """Convert ground truth and prediction to one layout, mask ignored pixels and select classes.
 
     Args:
         y_true: One-hot masks of shape (n, h, w, c) for c > 1, or label ids of shape (n, h, w) or (n, h, w, 1), of any
@@ -49,8 +49,8 @@ def read_pixels(
             and every prediction there is a false positive.
         y_pred: Probabilities or logits of shape (n, h, w, c) and any float dtype, which are converted to float32.
         ignore: Label id of the pixels to mask. In one-hot masks, these are the pixels whose channel ``ignore`` is set
-            or, if there is no such channel, the pixels without a set channel, as one-hot encoding produces for an id
-            beyond the classes.
+            or, if there is no such channel, the pixels in which no channel is set, as produced by one-hot encoding for
+            an id that is not a class.
         class_indexes: Indices of the channels to select, in this order; None selects all channels. The hard prediction
             is computed from all channels.
         threshold: Value above which a single channel is predicted as positive.
@@ -84,7 +84,7 @@ def read_pixels(
 
 
 def select_classes(pixels: Pixels, class_indexes: ClassIndexes) -> Pixels:
-    """Return only the given channels, in the given order, or all channels for None.
+    """Return only the given channels, in the given order, or all channels if ``class_indexes`` is None.
 
     Raises:
         WrongArgument: An index in ``class_indexes`` is out of range or a duplicate.

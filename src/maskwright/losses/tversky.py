@@ -34,7 +34,7 @@ def tversky(
         y_pred: Probabilities of shape (n, h, w, c).
         alpha: Weight of false positives.
         beta: Weight of false negatives.
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -75,8 +75,8 @@ def focal_tversky(
         y_pred: Probabilities of shape (n, h, w, c).
         alpha: Weight of false positives.
         beta: Weight of false negatives.
-        gamma: Inverse of the exponent, greater than 0.
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        gamma: Positive number whose inverse is the exponent.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -105,14 +105,14 @@ def focal_tversky(
 class TverskyLoss(FunctionLoss):
     """Tversky loss: 1 - TP / (TP + alpha FP + beta FN), with sums of probabilities as counts (Salehi et al., 2017).
 
-    ``alpha`` weights false positives and ``beta`` false negatives, as in that paper; Abraham and Khan (2018) swap the
-    letters. Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes.
-    The loss accepts probabilities, not logits.
+    ``alpha`` weights false positives and ``beta`` weights false negatives, as in that paper; Abraham and Khan (2018)
+    swap the letters. Classes that occur in neither the ground truth nor the hard prediction are excluded from the mean
+    over classes. The loss accepts probabilities, not logits.
 
     Args:
         alpha: Weight of false positives.
         beta: Weight of false negatives.
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -160,15 +160,15 @@ class FocalTverskyLoss(FunctionLoss):
 
     ``gamma`` is defined as in that paper, so the exponent is its inverse: ``gamma=4/3`` corresponds to 0.75 in
     implementations that call the exponent gamma. Values above 1 give more weight to classes that are already predicted
-    well. ``alpha`` weights false positives and ``beta`` false negatives, as in `TverskyLoss`; the paper swaps the two
-    letters. Classes are averaged, not summed. Classes that occur in neither the truth nor the hard prediction are
-    excluded from the mean. The loss accepts probabilities, not logits.
+    well. ``alpha`` weights false positives and ``beta`` weights false negatives, as in `TverskyLoss`; the paper swaps
+    the two letters. The losses of the classes are averaged, not summed. Classes that occur in neither the ground truth
+    nor the hard prediction are excluded from the mean. The loss accepts probabilities, not logits.
 
     Args:
         alpha: Weight of false positives.
         beta: Weight of false negatives.
-        gamma: Inverse of the exponent, greater than 0.
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        gamma: Positive number whose inverse is the exponent.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.

@@ -1,11 +1,11 @@
 """Scores of masks: NumPy functions for whole data sets, and Keras metrics for training.
 
 The following rule for absent classes is shared with `maskwright.losses`. A class (or an image, where images are scored
-individually) that has no pixel in the truth and is predicted at no valid pixel is excluded from the mean and reported
-as absent. The predicted class of a pixel is that of its largest channel; a single channel is predicted where it is
-above 0.5 or the given threshold. The small probabilities that a softmax assigns everywhere do not make a class present.
-A class that is predicted but not in the truth is not absent: its IoU is 0. If no class is left, a score is undefined
-(NaN, or None in `Scores`) and a loss is 0.
+individually) that has no pixel in the ground truth and is predicted at no valid pixel is excluded from the mean and
+reported as absent. The predicted class of a pixel is that of its largest channel; a single channel is predicted where
+it is above 0.5 or the given threshold. The small probabilities that a softmax assigns everywhere do not make a class
+present. A class that is predicted but not in the ground truth is not absent: its IoU is 0. If no class is left, a score
+is undefined (NaN, or None in `Scores`) and a loss is 0.
 
 Importing this package does not import Keras; the Keras metrics are imported on first access.
 """

@@ -1,11 +1,11 @@
-"""Rule for absent classes: a class in neither truth nor prediction has no score and is excluded from means."""
+"""Rule by which a class in neither the ground truth nor the prediction has no score and is excluded from means."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
 def mean_over_present(scores: ArrayLike) -> NDArray[np.float64]:
-    """Compute the mean over the last axis without absent classes, whose score is NaN, or NaN if all are absent.
+    """Compute the mean over the last axis, excluding absent classes, whose score is NaN; it is NaN if all are absent.
 
     >>> mean_over_present([[0.5, np.nan, 0.25], [np.nan, np.nan, np.nan]])
     array([0.375,   nan])

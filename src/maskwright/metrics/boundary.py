@@ -20,22 +20,22 @@ def boundary_f_score(
     tolerance: float | None = None,
     ignore: int | None = None,
 ) -> NDArray[np.float64]:
-    """Compute the boundary F-score of each class in one image, in [0, 1], shape (classes,) (Csurka et al., 2013).
+    """Compute the boundary F-score (Csurka et al., 2013) of each class in one image, in [0, 1], as an array (classes,).
 
     Precision is the fraction of predicted boundary pixels within the tolerance of a true boundary pixel, and recall is
-    the fraction of true boundary pixels within the tolerance of a predicted one. The score is their harmonic mean, or 0
-    if only one mask has a boundary. If neither has one, it is NaN. For a data set, compute the mean over images,
-    excluding NaN.
+    the fraction of true boundary pixels within the tolerance of a predicted boundary pixel. The score is their harmonic
+    mean, or 0 if only one mask has a boundary. If neither mask has a boundary, the score is NaN. For a data set,
+    compute the mean over images, excluding NaN.
 
     A boundary pixel is a pixel of the class with a 4-neighbour of another class. Image borders and ignored pixels are
     not boundaries.
 
     Args:
-        truth: Label ids of shape (h, w).
-        prediction: Label ids of shape (h, w).
+        truth: Ground truth label ids of shape (h, w).
+        prediction: Predicted label ids of shape (h, w).
         classes: Number of classes, including background.
         tolerance: Distance in pixels within which boundaries match; by default, 0.75 % of the image diagonal.
-        ignore: Label id in ``truth`` of the pixels to exclude from both masks.
+        ignore: Label id of the pixels in ``truth`` that are excluded from both masks.
 
     Raises:
         MaskShapesDiffer: The masks have different shapes.
@@ -59,7 +59,7 @@ def boundary_f_score(
 
 
 def tolerance_in_pixels(tolerance: float | None, size: tuple[int, ...]) -> float:
-    """Return the given tolerance, or 0.75 % of the diagonal of an image of ``size`` (height, width).
+    """Return ``tolerance`` or, if it is None, 0.75 % of the diagonal of an image of ``size`` (height, width).
 
     Raises:
         WrongArgument: The tolerance is negative.
@@ -85,7 +85,7 @@ def _f_score(
 
 
 def _boundary(mask: NDArray[np.bool_], valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy.ndimage import binary_dilation  # only the training extra installs SciPy
+    from scipy.ndimage import binary_dilation  # SciPy is installed only by the training extra
 
     near_another_class: NDArray[np.bool_] = binary_dilation(~mask & valid)
     return mask & valid & near_another_class

@@ -29,9 +29,9 @@ class BatchScore(MeanScoreMetric):
     """Base class of scores that are ratios of counts, averaged over batches.
 
     Args:
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
+        threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.
@@ -95,12 +95,12 @@ class BatchScore(MeanScoreMetric):
 class IOUScore(BatchScore):
     """Intersection over union, TP / (TP + FP + FN), as a mean over batches.
 
-    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes.
+    Classes that occur in neither the ground truth nor the hard prediction are excluded from the mean over classes.
 
     Args:
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
+        threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.
@@ -125,13 +125,13 @@ class IOUScore(BatchScore):
 class FScore(BatchScore):
     """F-score, (1 + beta²) TP / ((1 + beta²) TP + beta² FN + FP), as a mean over batches.
 
-    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes.
+    Classes that occur in neither the ground truth nor the hard prediction are excluded from the mean over classes.
 
     Args:
         beta: Weight of recall relative to precision; with 1, the score is the Dice score.
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
+        threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.
@@ -182,14 +182,14 @@ class FScore(BatchScore):
 class Precision(BatchScore):
     """Precision, TP / (TP + FP), as a mean over batches.
 
-    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. A class in
-    the truth that is not predicted anywhere has precision 1, because it has no false positive (in `Scores`, it is
-    None).
+    Classes that occur in neither the ground truth nor the hard prediction are excluded from the mean over classes. A
+    class in the ground truth that is not predicted anywhere has precision 1, because it has no false positive (in
+    `Scores`, its precision is None).
 
     Args:
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
+        threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.
@@ -214,13 +214,14 @@ class Precision(BatchScore):
 class Recall(BatchScore):
     """Recall, TP / (TP + FN), as a mean over batches.
 
-    Classes that occur in neither the truth nor the hard prediction are excluded from the mean over classes. A class
-    that is predicted but not in the truth has recall 1, because it has no false negative (in `Scores`, it is None).
+    Classes that occur in neither the ground truth nor the hard prediction are excluded from the mean over classes. A
+    class that is predicted but not in the ground truth has recall 1, because it has no false negative (in `Scores`, its
+    recall is None).
 
     Args:
-        class_weights: Weight of each selected class, by which its score is multiplied; all are 1 by default.
+        class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
         class_indexes: Index or indices of the channels to include; all channels by default.
-        threshold: Value above which probabilities count as 1, and all others as 0; by default, there is no threshold.
+        threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude.

@@ -1,4 +1,4 @@
-"""Conversion of probabilities to label ids: the argmax, or one channel above a threshold."""
+"""Conversion of probabilities to label ids, by argmax or, for a single channel, by a threshold."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from maskwright.losses.targets import Tensor, read_pixels
 
 
 class LabelIds(NamedTuple):
-    """Label ids of truth and prediction, each of shape (n, h, w) and 0 at invalid pixels."""
+    """Label ids of ground truth and prediction, 0 at invalid pixels, and a map of valid pixels, each (n, h, w)."""
 
     truth: Tensor  # int32
     prediction: Tensor  # int32
@@ -17,14 +17,14 @@ class LabelIds(NamedTuple):
 
 
 def read_label_ids(y_true: Tensor, y_pred: Tensor, *, classes: int, ignore: int | None, threshold: float) -> LabelIds:
-    """Convert the truth and the prediction of a batch to label ids.
+    """Convert the ground truth and the prediction of a batch to label ids.
 
     Args:
         y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
         y_pred: Probabilities of shape (n, h, w, c), where c is ``classes``, or 1 for a single class and its background.
         classes: Number of classes, including background.
-        ignore: Label id of the truth pixels that are invalid. Pixels whose id is not a class are also invalid.
-        threshold: Value above which a single channel is class 1; otherwise, it is class 0.
+        ignore: Label id of the ground truth pixels that are invalid. Pixels whose id is not a class are also invalid.
+        threshold: Probability above which a pixel of a single-channel prediction is class 1; other pixels are class 0.
 
     Raises:
         WrongArgument: ``classes`` does not match the number of channels.

@@ -14,7 +14,7 @@ from maskwright.losses.targets import Tensor
 from maskwright.metrics.keras_class_ids import read_label_ids
 
 DIGIT_BASE = 2**30
-"""Base of the two int32 digits in which counts are stored, since every backend has int32 and they do not overflow."""
+"""Base of the two int32 digits that represent each count; all backends support int32, and no digit overflows."""
 
 
 class ConfusionMetric(keras.metrics.Metric, ABC):
@@ -24,9 +24,9 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
     rejected.
 
     Args:
-        classes: Number of classes, including background: 2 for a prediction with one channel.
+        classes: Number of classes, including background; 2 for a prediction with one channel.
         ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
-        threshold: Value above which a single channel is predicted as class 1; otherwise, it is class 0.
+        threshold: Probability above which a pixel of a single-channel prediction is class 1; other pixels are class 0.
         name: Name of the metric.
 
     Raises:
@@ -42,7 +42,7 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
         )
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
-        """Count the pixels of a batch.
+        """Add the pixel counts of a batch to the confusion matrix.
 
         Raises:
             WrongArgument: ``sample_weight`` is not None, or the prediction does not have ``classes`` channels.
@@ -81,13 +81,14 @@ class ConfusionMetric(keras.metrics.Metric, ABC):
 class MeanIoU(ConfusionMetric):
     """Mean over classes of the intersection over union, computed over the whole data set.
 
-    Classes that occur in neither the truth nor the prediction are excluded. If no class is left, the value is NaN.
+    Classes that occur in neither the ground truth nor the prediction are excluded. If no class is left, the value is
+    NaN.
 
     Args:
-        classes: Number of classes, including background: 2 for a prediction with one channel.
+        classes: Number of classes, including background; 2 for a prediction with one channel.
         ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
         background: Whether class 0 is the background, which is excluded from the mean.
-        threshold: Value above which a single channel is predicted as class 1; otherwise, it is class 0.
+        threshold: Probability above which a pixel of a single-channel prediction is class 1; other pixels are class 0.
         name: Name of the metric.
 
     Raises:
@@ -125,12 +126,12 @@ class MeanIoU(ConfusionMetric):
 @final
 @register
 class PixelAccuracy(ConfusionMetric):
-    """Fraction of valid pixels with the correct class over the whole data set, or NaN without valid pixels.
+    """Fraction of the valid pixels of the whole data set that are classified correctly, or NaN without valid pixels.
 
     Args:
-        classes: Number of classes, including background: 2 for a prediction with one channel.
+        classes: Number of classes, including background; 2 for a prediction with one channel.
         ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
-        threshold: Value above which a single channel is predicted as class 1; otherwise, it is class 0.
+        threshold: Probability above which a pixel of a single-channel prediction is class 1; other pixels are class 0.
         name: Name of the metric.
 
     Raises:

@@ -24,16 +24,16 @@ FOUR_NEIGHBOURS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=np.float32)
 class BoundaryFScore(MeanScoreMetric):
     """Boundary F-score (Csurka et al., 2013), averaged for each class over images and then over classes.
 
-    The score is defined in `maskwright.metrics.boundary_f_score`. For an image, a class that has no boundary in truth
-    and prediction is excluded.
+    The score is defined in `maskwright.metrics.boundary_f_score`. A class that has a boundary in neither the ground
+    truth nor the prediction of an image is excluded for that image.
 
     Args:
-        classes: Number of classes, including background: 2 for a prediction with one channel.
+        classes: Number of classes, including background; 2 for a prediction with one channel.
         tolerance: Distance in pixels within which boundaries match. By default, it is 0.75 % of the image diagonal,
             which requires a static height and width.
         ignore: Label id of the pixels to exclude. Pixels whose id is not a class are also excluded.
         background: Whether class 0 is the background, which is excluded from the mean.
-        threshold: Value above which a single channel is predicted as class 1; otherwise, it is class 0.
+        threshold: Probability above which a pixel of a single-channel prediction is class 1; other pixels are class 0.
         name: Name of the metric.
 
     Raises:
@@ -60,7 +60,7 @@ class BoundaryFScore(MeanScoreMetric):
         self.background, self.threshold = background, check_non_negative("threshold", threshold)
 
     def batch_scores(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the sum and the number of the scores of a batch, each of shape (classes without background,)."""
+        """Return the sum and the number of the scores of a batch, each with one value per scored class."""
         truth, prediction, valid = read_label_ids(
             y_true, y_pred, classes=self.classes, ignore=self.ignore, threshold=self.threshold
         )
@@ -94,11 +94,11 @@ class BoundaryFScore(MeanScoreMetric):
 @final
 @register
 class SaltScore(MeanScoreMetric):
-    """`maskwright.metrics.salt_score` of a network with one output channel, as a mean over images.
+    """Mean of `maskwright.metrics.salt_score` over images, for a network with one output channel.
 
     Args:
         ignore: Label id of the pixels to exclude.
-        threshold: Value above which a probability is predicted as salt.
+        threshold: Probability above which a pixel is predicted as salt.
         name: Name of the metric.
 
     Raises:
@@ -148,7 +148,7 @@ def _dilate(masks: Tensor, kernel: NDArray[np.float32]) -> Tensor:
 
 
 def _covered_fraction(pixels: Tensor, cover: Tensor) -> Tensor:
-    """Return the fraction (n, c) of the pixels that are inside the cover, or 0 without pixels."""
+    """Return the fraction (n, c) of ``pixels`` that are covered by ``cover``, or 0 without pixels."""
     return ops.sum(pixels * cover, axis=(1, 2)) / ops.maximum(ops.sum(pixels, axis=(1, 2)), 1.0)
 
 

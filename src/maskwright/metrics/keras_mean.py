@@ -1,4 +1,4 @@
-"""Base class of Keras metrics that are means of the defined scores."""
+"""Base class of Keras metrics that are means of scores, excluding undefined scores."""
 
 from abc import ABC, abstractmethod
 

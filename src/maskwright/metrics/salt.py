@@ -8,23 +8,23 @@ from numpy.typing import ArrayLike, NDArray
 from maskwright.metrics.scores import MaskShapesDiffer
 
 THRESHOLDS_IN_TWENTIETHS = range(10, 20)
-"""IoU thresholds 0.50, 0.55, ..., 0.95 in units of 1/20, since integers make the comparison exact."""
+"""IoU thresholds 0.50, 0.55, ..., 0.95 as integers in units of 1/20, so that the comparison is exact."""
 
 
 def salt_score(truths: Iterable[NDArray], predictions: Iterable[NDArray]) -> float:
     """Return the mean over images of the fraction of IoU thresholds 0.50, 0.55, ..., 0.95 that is exceeded, in [0, 1].
 
     The comparison is strict: an IoU of 0.5 exceeds no threshold, and an IoU of 1 exceeds all ten. The score of an image
-    is 1 if it is empty in both truth and prediction, and 0 if it is empty in only one of them. Unlike in other scores,
-    an empty image is not excluded. Without images, the score is NaN.
+    is 1 if both of its masks are empty, and 0 if only one of them is empty. Unlike in other scores, empty images are
+    not excluded. Without images, the score is NaN.
 
     Args:
-        truths: Binary masks, each of shape (h, w), in which any value except 0 is salt.
-        predictions: Binary masks, one per truth and with the same shape.
+        truths: Binary ground truth masks, each of shape (h, w), in which any value except 0 is salt.
+        predictions: Predicted binary masks, one per ground truth mask and of the same shape.
 
     Raises:
-        MaskShapesDiffer: The shape of a prediction differs from that of its truth.
-        ValueError: The numbers of truths and predictions differ.
+        MaskShapesDiffer: The shape of a predicted mask differs from that of its ground truth.
+        ValueError: The numbers of ground truth masks and predicted masks differ.
 
     >>> salt_score([np.array([[1, 1, 1, 0]]), np.zeros((2, 2))], [np.array([[1, 1, 0, 0]]), np.zeros((2, 2))])
     0.7
@@ -42,9 +42,9 @@ def salt_score_from_counts(
     """Compute the `salt_score` of each image from arrays of pixel counts of the same shape.
 
     Args:
-        true_positives: Numbers of pixels that are salt in both truth and prediction.
-        truth_pixels: Numbers of pixels that are salt in the truth.
-        predicted_pixels: Numbers of pixels that are salt in the prediction.
+        true_positives: Number of pixels of each image that are salt in both ground truth and prediction.
+        truth_pixels: Number of pixels of each image that are salt in the ground truth.
+        predicted_pixels: Number of pixels of each image that are salt in the prediction.
 
     >>> salt_score_from_counts([2, 0, 0], [3, 0, 4], [2, 0, 0]).tolist()
     [0.4, 1.0, 0.0]

@@ -15,7 +15,7 @@ _MAX_LISTED_IDS = 8
 
 
 class MaskShapesDiffer(InputError):
-    """A truth and a prediction of different shapes."""
+    """A ground truth mask and a predicted mask of different shapes."""
 
     text = "a prediction of shape {found} for a truth of shape {expected}: masks must have the same height and width."
 
@@ -34,10 +34,10 @@ def confusion_matrix(
     The matrix of a data set is the sum of the matrices of its images.
 
     Args:
-        truth: Label ids from 0 to ``classes`` - 1, of any shape and integer dtype.
-        prediction: Label ids in the same range and of the same shape as ``truth``.
+        truth: Ground truth label ids from 0 to ``classes`` - 1, of any shape and integer dtype.
+        prediction: Predicted label ids in the same range and of the same shape as ``truth``.
         classes: Number of classes, including background.
-        ignore: Label id in ``truth`` of the pixels to exclude.
+        ignore: Label id of the pixels in ``truth`` to exclude.
 
     Raises:
         MaskShapesDiffer: The masks have different shapes.
@@ -64,10 +64,10 @@ def iou(
     """Compute the intersection over union of each class in [0, 1], shape (classes,); NaN for a class in neither mask.
 
     Args:
-        truth: Label ids from 0 to ``classes`` - 1, of any shape and integer dtype.
-        prediction: Label ids in the same range and of the same shape as ``truth``.
+        truth: Ground truth label ids from 0 to ``classes`` - 1, of any shape and integer dtype.
+        prediction: Predicted label ids in the same range and of the same shape as ``truth``.
         classes: Number of classes, including background.
-        ignore: Label id in ``truth`` of the pixels to exclude.
+        ignore: Label id of the pixels in ``truth`` to exclude.
 
     Raises:
         MaskShapesDiffer: The masks have different shapes.
@@ -80,11 +80,11 @@ def iou(
 
 
 def iou_from_counts(true_positives: ArrayLike, truth: ArrayLike, predicted: ArrayLike) -> NDArray[np.float64]:
-    """Compute the intersection over union from pixel counts, or NaN where truth and prediction are empty.
+    """Compute the intersection over union from pixel counts, or NaN where both masks are empty.
 
     Args:
         true_positives: Numbers of pixels of the class in both masks, as an array of any shape.
-        truth: Numbers of pixels of the class in the truth, in a shape that broadcasts with ``true_positives``.
+        truth: Numbers of pixels of the class in the ground truth, in a shape that broadcasts with ``true_positives``.
         predicted: Numbers of pixels of the class in the prediction, in a shape that broadcasts with ``true_positives``.
 
     >>> iou_from_counts([90, 5, 0], [92, 8, 0], [93, 7, 0]).round(4)
@@ -95,7 +95,7 @@ def iou_from_counts(true_positives: ArrayLike, truth: ArrayLike, predicted: Arra
 
 
 class ClassScore(BaseModel, frozen=True, extra="forbid"):
-    """Scores of one class, each in [0, 1], or None where the denominator is 0."""
+    """Scores of one class, each in [0, 1] or None where its denominator is 0, and the pixel counts of the class."""
 
     name: str
     iou: float | None
@@ -115,11 +115,11 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
 
     classes: tuple[ClassScore, ...]
     mean_iou: float | None
-    """Mean IoU of the present classes, without the background if there is one."""
+    """Mean IoU of the present classes, excluding the background if there is one."""
     pixel_accuracy: float | None
-    """Fraction of valid pixels, including background, with the correct class, or None without valid pixels."""
+    """Fraction of valid pixels, including background, that are classified correctly, or None without valid pixels."""
     absent: tuple[str, ...]
-    """Names of the classes in neither truth nor prediction, which are excluded from the mean."""
+    """Names of the classes in neither the ground truth nor the prediction, which are excluded from the mean."""
     background: bool
     """Whether the first class is the background."""
     confusion: tuple[tuple[int, ...], ...]

@@ -29,7 +29,7 @@ class AlignedUpsampling2D(BilinearUpsampling2D):
     """
 
     def call(self, x: Any) -> Any:
-        """Upsample ``x``."""
+        """Upsample the feature map ``x``."""
         # Matrix products are used instead of gathered neighbours because their gradients, which are matrix products
         # too, are three times as fast on a CPU and deterministic on a GPU.
         n, h, w, c = ops.shape(x)

@@ -1,7 +1,8 @@
 """Channel and spatial attention in decoder blocks.
 
 Source: Roy et al., "Concurrent Spatial and Channel Squeeze & Excitation in Fully Convolutional Networks",
-MICCAI 2018; the reduction of 16 and the sum of both branches are those of smp's ``decoder_attention_type="scse"``.
+MICCAI 2018; the reduction of 16 and the sum of both branches are as in segmentation_models_pytorch with
+``decoder_attention_type="scse"``.
 """
 
 from collections.abc import Mapping

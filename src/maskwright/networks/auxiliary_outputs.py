@@ -46,7 +46,7 @@ def deep_supervision_masks(
 
 
 def presence_head(features: keras.KerasTensor) -> keras.KerasTensor:
-    """Compute the probability (n, 1), float32, that an image contains any foreground, from its channel means."""
+    """Compute the float32 probability (n, 1) that an image contains any foreground from the means of its channels."""
     x = layers.GlobalAveragePooling2D(name=f"{PRESENCE}_pool")(features)
     return layers.Dense(1, activation="sigmoid", dtype="float32", name=PRESENCE)(x)
 

@@ -1,4 +1,4 @@
-"""Table of encoders, with the builder, skip connections, preprocessing, size and published weights of each."""
+"""Table of encoders, with builder, skip connections, preprocessing, number of parameters and published weights."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -35,14 +35,14 @@ class Backbone:
     Attributes:
         build: Function that builds the encoder without a classifier and with random weights. It is called as
             ``build(input_shape=(height, width, channels), **options)``; height and width may be None.
-        skips: Names of the layers of the skip connections from deep to shallow, at 1/16, 1/8, 1/4 and 1/2 of the image
-            size. A VGG also has one at full size; a ConvNeXt has none at 1/2.
-        preprocessing: Preprocessing of RGB images with values in 0-255.
+        skips: Names of the layers whose outputs are the skip connections, from deep to shallow, at 1/16, 1/8, 1/4 and
+            1/2 of the image size. A VGG also has one at full size; a ConvNeXt has none at 1/2.
+        preprocessing: Preprocessing that the encoder requires, for RGB images with values in 0-255.
         parameters: Number of trainable and non-trainable parameters for three input channels.
-        weights: Names of the data sets for which weights are published.
+        weights: Names of the data sets on which published weights were trained.
         options: Names of further arguments of ``build``: ``"first_unit"`` (see `build_resnet`) or ``"output_stride"``
             (see `build_resnet_v1`).
-        norm: Factory of the normalisation layers of a decoder on this encoder.
+        norm: Factory of the normalisation layers of a decoder that is built on this encoder.
     """
 
     build: Build
@@ -56,7 +56,7 @@ class Backbone:
 
 @final
 class BackboneTable(Mapping[str, Backbone]):
-    """Mapping from names to encoders, whose ``repr`` is a table of names, parameters and data sets with weights."""
+    """Mapping from names to encoders, whose ``repr`` is a table of names, parameter counts and published weights."""
 
     def __init__(self, rows: Mapping[str, Backbone]) -> None:
         self._rows = dict(rows)
@@ -203,7 +203,7 @@ def get_preprocessing(name: str) -> Preprocessing:
 
 
 def build_backbone(name: str, *, input_shape: ImageShape = (None, None, 3), **options: object) -> keras.Model:
-    """Build the encoder ``name`` without a classifier, from preprocessed images to features at 1/32 of their size.
+    """Build the encoder ``name`` without a classifier; its features have 1/32 of the height and width of the images.
 
     Args:
         name: Name of an encoder in the table `backbones()`.
@@ -224,7 +224,7 @@ def build_backbone(name: str, *, input_shape: ImageShape = (None, None, 3), **op
 
 
 def freeze_encoder(encoder: keras.Model) -> None:
-    """Freeze all layers of ``encoder`` except batch normalisation, which adapts to the new images.
+    """Freeze all layers of ``encoder`` except batch normalisation layers, which adapt to new images.
 
     >>> encoder = build_backbone("resnet18", input_shape=(64, 64, 3))
     >>> freeze_encoder(encoder)
@@ -242,9 +242,9 @@ class Encoder:
 
     Attributes:
         model: Keras model whose output is a feature map.
-        known_skips: Names of the layers of the skip connections, from deep to shallow. If None, the layers are found by
-            `skips_by_stride`.
-        norm: Factory of the normalisation layers of a decoder on this encoder.
+        known_skips: Names of the layers whose outputs are the skip connections, from deep to shallow. If None, the
+            layers are found by `skips_by_stride`.
+        norm: Factory of the normalisation layers of a decoder that is built on this encoder.
     """
 
     model: keras.Model
@@ -253,7 +253,7 @@ class Encoder:
 
     @property
     def skips(self) -> tuple[str, ...]:
-        """Names of the layers of the skip connections, from deep to shallow."""
+        """Names of the layers whose outputs are the skip connections, from deep to shallow."""
         return skips_by_stride(self.model) if self.known_skips is None else self.known_skips
 
 
@@ -268,8 +268,8 @@ def encoder_of(
 
     Args:
         backbone: Name of an encoder in the table `backbones()`, a Keras model whose output is a feature map, or a
-            keras-hub backbone with ``pyramid_outputs``. Of the pyramid levels, P5 or else the deepest level is the
-            output, and the levels before it are the skip connections. The weights of a network are shared with all
+            keras-hub backbone with ``pyramid_outputs``. The pyramid level P5 or, without it, the deepest level is the
+            output, and the shallower levels are the skip connections. The weights of a network are shared with all
             networks built on it. An `Encoder` is returned unchanged.
         input_shape: Height, width and number of channels of the images for a named encoder; ignored for a network.
         argument: Name of the argument ``backbone`` in error messages.

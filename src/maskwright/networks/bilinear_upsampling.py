@@ -1,7 +1,7 @@
 """Bilinear upsampling of feature maps of variable size.
 
 `keras.layers.UpSampling2D` and `keras.ops.image.resize` of Keras 3.15 compare the new size with zero. On TensorFlow,
-this comparison fails in every graph of variable size: when a second size is predicted, and on export.
+this comparison fails in every graph of variable size: when masks are predicted for a second image size, and on export.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class BilinearUpsampling2D(keras.layers.Layer):
         self.factor = factor
 
     def call(self, x: Any) -> Any:
-        """Upsample ``x``."""
+        """Upsample the feature map ``x``."""
         _, height, width, _ = ops.shape(x)
         return resize_bilinear(x, height=self.factor * height, width=self.factor * width)
 

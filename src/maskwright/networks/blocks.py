@@ -33,7 +33,7 @@ class Attention(Protocol):
     """Function that scales a feature map without changing its shape."""
 
     def __call__(self, x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-        """Apply the attention to ``x``, in layers whose names start with ``name``."""
+        """Apply the attention to ``x``, using layers whose names start with ``name``."""
         ...
 
 
@@ -56,7 +56,10 @@ class DecoderBlock(Protocol):
         name: str,
         attention: Attention = no_attention,
     ) -> keras.KerasTensor:
-        """Compute (n, rate * h, rate * w, filters) from (n, h, w, c) and a skip (n, rate * h, rate * w, s) or None."""
+        """Upsample ``x`` (n, h, w, c) and merge it with ``skip`` (n, rate * h, rate * w, s), unless ``skip`` is None.
+
+        The output has the shape (n, rate * h, rate * w, filters).
+        """
         ...
 
 

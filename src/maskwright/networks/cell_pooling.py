@@ -42,7 +42,7 @@ class CellPooling(keras.layers.Layer):
         self.pooling_type = pooling_type
 
     def call(self, x: Any) -> Any:
-        """Pool ``x``."""
+        """Pool the feature map ``x``."""
         for axis in (1, 2):  # rows and columns can be pooled in turn because windows are rectangles
             side = ops.shape(x)[axis]
             leading = (slice(None),) * axis

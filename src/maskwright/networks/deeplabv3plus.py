@@ -3,10 +3,10 @@
 Sources: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018;
 arguments and graph of segmentation_models_pytorch 0.6.0.
 
-With `torch_batch_norm`, weights of that library's ``DeepLabV3Plus`` can be loaded. Its tensors are mapped
-by one rule: a convolution followed by its normalisation, ``{path}.0`` and ``{path}.1``, is ``{path}_conv`` and
-``{path}_bn`` with ``_`` for ``.`` in the path. Where the convolution is separable, ``{path}.0.0`` is
-``{path}_depthwise`` and ``{path}.0.1`` is ``{path}_conv``. In addition:
+With `torch_batch_norm`, the weights of that library's ``DeepLabV3Plus`` can be loaded. Its tensors are mapped
+by one rule: a convolution ``{path}.0`` and its normalisation ``{path}.1`` become ``{path}_conv`` and ``{path}_bn``,
+with each ``.`` in the path replaced by ``_``. If the convolution is separable, ``{path}.0.0`` becomes
+``{path}_depthwise`` and ``{path}.0.1`` becomes ``{path}_conv``. In addition:
 
 - ``decoder.aspp.0.convs.4.1`` and ``.2``, after pooling: ``decoder_aspp_0_convs_4_conv`` and ``_bn``;
 - ``decoder.aspp.1.0``, ``decoder.aspp.1.1`` and ``decoder.aspp.2``: ``decoder_aspp_1_depthwise``, ``_conv``, ``_bn``;
@@ -28,7 +28,7 @@ from maskwright.networks.encoder_tensors import input_and_features
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors, strides_of
 
-SKIP_FILTERS: Final = 48  # as in the paper
+SKIP_FILTERS: Final = 48  # filters of the skip connection's convolution, as in the paper
 
 
 def depthwise_conv(x: keras.KerasTensor, *, rate: int = 1, name: str) -> keras.KerasTensor:
@@ -100,8 +100,8 @@ def build_deeplabv3plus(
 
     The input consists of the images of the backbone, (n, height, width, channels). The output consists of float32 masks
     (n, height, width, classes) if height and width are multiples of the backbone's stride. A dilated backbone with an
-    output stride of 16 is recommended (``output_stride=16`` of `build_resnet_v1`); one with a stride of 32 is upsampled
-    by twice the factor.
+    output stride of 16 is recommended (``output_stride=16`` of `build_resnet_v1`); the output of a backbone with a
+    stride of 32 is upsampled by twice the factor.
 
     Args:
         backbone: Encoder, as a Keras model.
@@ -110,7 +110,8 @@ def build_deeplabv3plus(
             uses one at 1/4 of the image size.
         decoder_channels: Number of filters of the decoder's convolutions.
         atrous_rates: Dilation rates of the atrous convolutions, in pixels of the backbone's output.
-        aspp_dropout: Fraction of values dropped after the atrous convolutions in training, in [0, 1).
+        aspp_dropout: Dropout rate in [0, 1): fraction of values that are dropped after the atrous convolutions in
+            training.
         upsampling: Upsampling factor of the mask, equal to the stride of the skip connection.
         activation: Keras activation of the output, as a name or a function; None means linear.
         use_batchnorm: Whether to use normalisation in the decoder; without it, the 1x1 convolutions have a bias.

@@ -24,7 +24,7 @@ STAGES: Final = (5, 4, 3, 2)  # from deep to shallow: stage s has 1/2**(s - 1) o
 
 
 def pyramid_block(x: keras.KerasTensor, skip: keras.KerasTensor, *, filters: int, name: str) -> keras.KerasTensor:
-    """Add the upsampled deeper feature map (n, h, w, c) and a skip (n, 2h, 2w, s), both with ``filters`` channels."""
+    """Project ``x`` (n, h, w, c) and ``skip`` (n, 2h, 2w, s) to ``filters`` channels, upsample ``x`` and add both."""
     if x.shape[-1] != filters:
         x = layers.Conv2D(filters, 1, kernel_initializer="he_uniform", name=f"{name}_pre_conv")(x)
     skip = layers.Conv2D(filters, 1, kernel_initializer="he_uniform", name=f"{name}_conv")(skip)
@@ -54,16 +54,19 @@ def build_fpn(
     Args:
         backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.
         classes: Number of output channels.
-        skip_connection_layers: Four layers of the backbone, by name or by index in ``backbone.layers``, each twice as
-            high and wide as the one before; the last has half the image size. For a backbone that starts with a stride
-            of 4, pass three layers, the last with a quarter of the image size.
-        pyramid_block_filters: Number of channels of the pyramid.
-        segmentation_filters: Number of filters of the convolutions after the pyramid; None means half of its channels.
+        skip_connection_layers: Four layers of the backbone, by name or by index in ``backbone.layers``, each with twice
+            the output height and width of the previous one; the output of the last one has half the image size. For a
+            backbone that starts with a stride of 4, pass three layers; the output of the last one then has a quarter of
+            the image size.
+        pyramid_block_filters: Number of channels of each pyramid level.
+        segmentation_filters: Number of filters of the convolutions after the pyramid; None means half of
+            ``pyramid_block_filters``.
         pyramid_aggregation: How to merge the levels of the pyramid: ``"sum"`` or ``"concat"``.
-        dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
-            dropout.
+        dropout: Spatial dropout rate in [0, 1): fraction of the merged channels that are dropped in training; None
+            disables dropout.
         activation: Keras activation of the output, as a name or a function; None means linear.
-        use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a bias.
+        use_batchnorm: Whether the convolutions after the pyramid are normalised; without normalisation, they have a
+            bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:

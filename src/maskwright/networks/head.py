@@ -38,7 +38,7 @@ def mask_head(
     name: str = "final_conv",
     output_name: str | None = None,
 ) -> keras.KerasTensor:
-    """Apply a convolution to ``classes`` channels and the activation, in float32 under any precision policy.
+    """Apply a convolution with ``classes`` filters and the activation, both in float32 under any precision policy.
 
     Args:
         x: Feature map of shape (n, h, w, c).

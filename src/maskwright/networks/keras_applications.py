@@ -143,7 +143,7 @@ def copy_layers(source: keras.Model, encoder: keras.Model) -> None:
     """Copy the weights of ``source``, a network of `keras.applications`, to the layers of ``encoder`` by name.
 
     Raises:
-        PublishedLayerMismatch: A layer is missing in one of the networks, or its weights have other shapes.
+        PublishedLayerMismatch: A layer is missing from one of the networks, or its weights have other shapes.
     """
     names = _numbered_names(source.operations)
     weights = {
@@ -162,7 +162,7 @@ def copy_layers(source: keras.Model, encoder: keras.Model) -> None:
 
 
 def _standardise(network: keras.Model, images: keras.KerasTensor, *, pad_everywhere: bool) -> keras.Model:
-    """Copy ``network`` to the input ``images`` with new weights, adapted as the module docstring describes."""
+    """Copy ``network``, with new weights and adapted as described in the module docstring, to the input ``images``."""
     names = _numbered_names(network.operations)
     if not names:
         return network  # every network that needs changes contains a layer with a number in its name

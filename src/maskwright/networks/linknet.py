@@ -48,7 +48,7 @@ def decoder_block(
     norm: Norm | None,
     name: str,
 ) -> keras.KerasTensor:
-    """Compute (n, 2h, 2w, filters) from (n, h, w, c) and a skip (n, 2h, 2w, filters) or None."""
+    """Compute (n, 2h, 2w, filters) from ``x`` (n, h, w, c) and ``skip`` (n, 2h, 2w, filters), which may be None."""
     bottleneck = max(1, x.shape[-1] // 4)
     x = conv_bn_relu(x, bottleneck, size=1, norm=norm, name=f"{name}a")
     x = upsample(x, norm=norm, name=name)
@@ -74,7 +74,7 @@ def build_linknet(
     """Build a LinkNet on any functional or built sequential Keras model whose output is a feature map.
 
     The input consists of the images of the backbone, (n, height, width, channels). The output consists of float32 masks
-    (n, height, width, classes) if there is one block for each halving by the backbone, and height and width are
+    (n, height, width, classes) if the backbone halves the size once for each block, and height and width are
     multiples of its stride.
 
     Args:
@@ -83,9 +83,9 @@ def build_linknet(
         classes: Number of output channels.
         skip_connection_layers: Names of the backbone's layers, or their indices in ``backbone.layers``, from deep
             to shallow; there may be fewer layers than blocks.
-        decoder_filters: Number of filters of each decoder block. A block with a skip connection has as many channels as
-            the skip connection and ignores its entry. None means half of the filters of the previous block; it is not
-            allowed for the last block.
+        decoder_filters: Number of filters of each decoder block. For a block with a skip connection, the entry is
+            ignored because the block has as many channels as the skip connection. For any other block except the last,
+            None means half of the filters of the previous block.
         n_upsample_blocks: Number of decoder blocks; further entries of ``decoder_filters`` are ignored.
         block_type: Type of the decoder blocks: ``"upsampling"`` (nearest neighbour, then a convolution) or
             ``"transpose"`` (a 4x4 transposed convolution).

@@ -16,7 +16,7 @@ ChannelOrder = Literal["RGB", "BGR"]
 class Preprocessing:
     """Conversion of RGB pixels in 0-255 to the input of an encoder: ``(scale * pixels - mean) / std`` per channel.
 
-    ``mean`` and ``std`` have one number per channel, in the order ``channels``, or one number for all channels.
+    ``mean`` and ``std`` contain one number per channel, in the order ``channels``, or one number for all channels.
 
     >>> Preprocessing(scale=1 / 127.5, mean=(1.0,))([[0, 127.5, 255]])
     array([[-1.,  0.,  1.]], dtype=float32)
@@ -31,7 +31,7 @@ class Preprocessing:
     def unit_mean(self) -> tuple[float, ...]:
         """Mean of pixels in [0, 1], in the order ``channels``.
 
-        ``(pixels / 255 - unit_mean) / unit_std`` equals the result of calling the object.
+        ``(pixels / 255 - unit_mean) / unit_std`` equals the result of calling this `Preprocessing`.
         """
         return tuple(mean / (255 * self.scale) for mean in self.mean)
 

@@ -1,8 +1,8 @@
-"""PSPNet: one encoder feature map is pooled to four grids, which add context.
+"""PSPNet: a network in which one encoder feature map is pooled to four grids, which provide context.
 
 Sources: Zhao et al., "Pyramid Scene Parsing Network", CVPR 2017; arguments and layer names of
-segmentation_models 1.0.1. For the image sizes that segmentation_models accepts, multiples of six cells, both networks
-are equal.
+segmentation_models 1.0.1. For image sides that segmentation_models accepts, which are multiples of
+``6 * final_upsampling_factor``, both networks are equal.
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ from maskwright.networks.encoder_tensors import input_and_features
 from maskwright.networks.head import Activation, mask_head
 from maskwright.networks.skips import Skip, skip_tensors
 
-GRIDS: Final = (1, 2, 3, 6)  # cells per side
+GRIDS: Final = (1, 2, 3, 6)  # number of cells per side of each grid
 
 
 def context_block(
@@ -54,12 +54,14 @@ def build_pspnet(
         classes: Number of output channels.
         psp_layer: Layer whose output is pooled, by name or by index in ``backbone.layers``.
         pooling_type: Type of pooling: ``"avg"`` or ``"max"``.
-        conv_filters: Number of filters of the convolution of each pooled grid and of the one that merges the grids.
+        conv_filters: Number of filters of the convolution of each pooled grid and of the convolution that merges the
+            grids.
         final_upsampling_factor: Factor of the bilinear upsampling of the mask to the image size.
-        dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1); None disables
-            dropout.
+        dropout: Spatial dropout rate in [0, 1): fraction of the merged channels that are dropped in training; None
+            disables dropout.
         activation: Keras activation of the output, as a name or a function; None means linear.
-        use_batchnorm: Whether to use normalisation after the pyramid; without it, the convolutions there have a bias.
+        use_batchnorm: Whether the convolutions after the pyramid are normalised; without normalisation, they have a
+            bias.
         norm: Factory of normalisation layers, called as ``norm(name=...)``.
 
     Raises:

@@ -39,7 +39,7 @@ class ConvSpec(NamedTuple):
 
 
 def conv(x: keras.KerasTensor, spec: ConvSpec, *, name: str) -> keras.KerasTensor:
-    """Apply a convolution with explicit padding, which gives the same result on every backend for even sides."""
+    """Apply a convolution with explicit padding, so that the result for even sides is the same on every backend."""
     if spec.size > 1:
         x = layers.ZeroPadding2D(spec.size // 2 * spec.dilation, name=f"{name}_pad")(x)
     layer_class = layers.Conv2D if spec.groups == 1 else GroupedConv2D
@@ -62,7 +62,7 @@ def relu(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
 
 
 def normalised_convs(x: keras.KerasTensor, specs: Sequence[ConvSpec], *, norm: Norm, prefix: str) -> keras.KerasTensor:
-    """Apply convolutions ``{prefix}conv1``, ..., each with normalisation (``bn1``), and ReLUs (``relu1``) between."""
+    """Apply convolutions ``{prefix}conv1``, ..., each with normalisation (``bn1``), with ReLUs (``relu1``) between."""
     for number, spec in enumerate(specs, start=1):
         if number > 1:
             x = relu(x, name=f"{prefix}relu{number - 1}")
@@ -72,7 +72,7 @@ def normalised_convs(x: keras.KerasTensor, specs: Sequence[ConvSpec], *, norm: N
 
 
 def pool(x: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Apply 3x3 max pooling with stride 2. The input is not negative, so zero padding does not change a maximum."""
+    """Apply 3x3 max pooling with stride 2 to a non-negative input, for which zero padding does not change a maximum."""
     x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     return layers.MaxPooling2D(3, strides=2, name=name)(x)
 
@@ -123,8 +123,8 @@ def residual_stages(
 ) -> keras.KerasTensor:
     """Apply four stages of units ``stage{stage}_unit{number}_``, counted from 1, each with a ReLU after its addition.
 
-    All stages except the first, which follows a pooling layer, halve the sides. ``end`` is the name of a stage's last
-    ReLU.
+    All stages except the first, which follows a pooling layer, halve the sides. ``end`` is the template of the name of
+    a stage's last ReLU.
     """
     for stage, (filters, count) in enumerate(zip(STAGE_FILTERS, units, strict=True), start=1):
         for number in range(1, count + 1):

@@ -61,7 +61,7 @@ def bottleneck_branch(x: keras.KerasTensor, filters: int, *, stride: int, prefix
 
 
 class UnitType(NamedTuple):
-    """Branch of a residual unit, and the ratio of its output channels to its filters."""
+    """Branch of a residual unit, and the ratio of its number of output channels to its number of filters."""
 
     branch: Branch
     expansion: int
@@ -107,12 +107,12 @@ def build_resnet(
     ceil(height / 32), ceil(width / 32), 512), with four times as many channels for bottlenecks.
 
     Args:
-        units: Number of residual units of each of the four stages, at least 1.
+        units: Numbers of residual units of the four stages, each at least 1.
         block: Type of the residual units: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
-        first_unit: Shortcut of the first unit: ``"identity"``, or ``"projection"`` by a 1x1 convolution, as in the
-            published ImageNet weights. Bottleneck networks always have a projection.
-        squeeze_excitation: Whether to scale the channels of each branch by gates, with a reduction of 16, before the
-            addition.
+        first_unit: Shortcut of the first unit: ``"identity"``, or ``"projection"`` for a 1x1 convolution, as in the
+            network of the published ImageNet weights. Bottleneck networks always have a projection.
+        squeeze_excitation: Whether to scale the channels of each branch by squeeze-and-excitation gates, with a
+            reduction of 16, before the addition.
         input_shape: Height, width and number of channels of the images. Height and width must be at least 197 pixels if
             ``include_top`` is true, and may be None otherwise.
         input_tensor: Symbolic tensor (n, height, width, channels) to build the network on. The inputs of the model are

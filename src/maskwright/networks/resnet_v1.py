@@ -4,8 +4,9 @@ Sources: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, w
 bottleneck in its 3x3 convolution, as in torchvision and timm; Chen et al., "Rethinking Atrous Convolution", 2017, for
 the dilated stage.
 
-A layer with weights has the name of its torch module with ``_`` instead of ``.``: ``layer1_0_downsample_0`` is
-``layer1.0.downsample.0``. The last activations of the stem and the stages are ``relu`` and ``layer1`` to ``layer4``.
+A layer with weights has the name of its torch module with ``_`` instead of ``.``; for example,
+``layer1_0_downsample_0`` corresponds to ``layer1.0.downsample.0``. The last activations of the stem and the stages are
+``relu`` and ``layer1`` to ``layer4``.
 """
 
 from collections.abc import Mapping
@@ -73,11 +74,11 @@ def build_resnet_v1(
     for bottlenecks, or probabilities (n, classes) if ``include_top`` is true.
 
     Args:
-        units: Number of residual units of each of the four stages, at least 1.
+        units: Numbers of residual units of the four stages, each at least 1.
         block: Type of the residual units: ``"basic"`` (two 3x3 convolutions) or ``"bottleneck"`` (1x1, 3x3, 1x1).
         input_shape: Height, width and number of channels of the images; height and width may be None.
         output_stride: Ratio of the image size to the output size, 32 or 16. With 16, the last stage has stride 1 and a
-            dilation of 2 in every 3x3 convolution, including the first unit, as in segmentation_models_pytorch
+            dilation of 2 in every 3x3 convolution, including that of the first unit, as in segmentation_models_pytorch
             (torchvision does not dilate that unit).
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.

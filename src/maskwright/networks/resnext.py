@@ -1,7 +1,7 @@
 """ResNeXts of image-classifiers 1.0.0: post-activation units with a grouped 3x3 convolution.
 
 Source: Xie et al., "Aggregated Residual Transformations for Deep Neural Networks", CVPR 2017, the 32x4d networks.
-Layers are named as in image-classifiers, except that the grouped convolutions, which are unnamed there, are
+Layers are named as in image-classifiers, except that the grouped convolutions, which are unnamed there, are named
 ``stage{s}_unit{u}_conv2``.
 """
 
@@ -28,7 +28,7 @@ GROUPS: Final = 32
 
 
 def unit(x: keras.KerasTensor, filters: int, *, stride: int, prefix: str) -> keras.KerasTensor:
-    """Apply a 1x1 and a grouped 3x3 convolution with ``2 * filters``, and a 1x1 convolution with ``4 * filters``."""
+    """Apply a 1x1 and a grouped 3x3 convolution with ``2 * filters`` and a 1x1 one with ``4 * filters`` channels."""
     glorot = "glorot_uniform"
     # LeCun's bound equals Glorot's bound for a single group; Keras would compute the latter over all groups.
     specs = [
@@ -54,7 +54,7 @@ def build_resnext(
     ``include_top`` is true.
 
     Args:
-        units: Number of residual units of each of the four stages, at least 1.
+        units: Numbers of residual units of the four stages, each at least 1.
         input_shape: Height, width and number of channels of the images; height and width may be None.
         include_top: Whether to add global average pooling and a softmax classifier.
         classes: Number of classes of the classifier.

@@ -87,7 +87,7 @@ def build_senet(
     true.
 
     Args:
-        units: Number of residual units of each of the four stages, at least 1.
+        units: Numbers of residual units of the four stages, each at least 1.
         family: Family of the network. ``"resnet"`` has a 7x7 stem and strides in 1x1 convolutions. ``"resnext"`` has
             the same stem and strides in 3x3 convolutions with 32 groups. ``"senet"`` has a stem of three 3x3
             convolutions, 64 groups, 3x3 projections, and a dropout of 0.2 before the classifier.

@@ -16,8 +16,8 @@ from maskwright.networks.encoder_tensors import input_and_features
 Skip = str | int
 
 ASSUMED_SIDE: Final = 256  # pixels assumed for a side of variable size, which can be halved eight times
-# Excluded layers: those of a nested model are in another graph, images are not features, and padding has no integer
-# stride.
+# Layers that cannot be skip connections: those of a nested model are in another graph, images are not features, and
+# padding has no integer stride.
 NO_SKIP_LAYERS: Final = (keras.Model, layers.InputLayer, layers.ZeroPadding2D)
 ACTIVATIONS: Final = (
     layers.ReLU,
@@ -70,9 +70,9 @@ def skips_by_stride(model: keras.Model) -> tuple[str, ...]:
     returned, except at full resolution. Layers inside a nested model cannot be skip connections.
 
     For the encoders of segmentation_models, this function finds the layers in its table or other layers of equal
-    stride. In bottleneck ResNets, it finds the ReLU after the first convolution of a unit (the table has the one before
-    it); in DenseNets, the ReLU before the convolution of a transition (the table has the convolution); and in Inception
-    networks, a layer inside the last block (the table has the output of the block).
+    stride. In bottleneck ResNets, it finds the ReLU after the first convolution of a unit (the table contains the ReLU
+    before it); in DenseNets, the ReLU before the convolution of a transition (the table contains the convolution); and
+    in Inception networks, a layer inside the last block (the table contains the output of the block).
 
     Args:
         model: A functional or built sequential model with a feature map as its only output. Unknown sides are assumed
@@ -106,7 +106,7 @@ def skip_with_stride(model: keras.Model, skips: Sequence[Skip], *, stride: int, 
     """Return the skip connection at 1/``stride`` of the image size.
 
     Raises:
-        WrongArgument: ``model`` has no such skip connection; ``argument`` is its name in the message.
+        WrongArgument: ``model`` has no such skip connection; ``argument`` is the name of ``model`` in the message.
     """
     feature_maps = skip_tensors(model, skips, argument=argument, max_count=len(skips))
     found = {at: skip for skip, at in zip(skips, strides_of(model, feature_maps), strict=True)}

@@ -1,7 +1,7 @@
 """FPN of segmentation_models_pytorch, with group normalisation and bilinear upsampling with aligned corners.
 
 Sources: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019; arguments and graph of
-segmentation_models_pytorch 0.6.0, whose weights can be loaded. Its tensors are mapped by one rule:
+segmentation_models_pytorch 0.6.0, whose weights can be loaded. Its tensors are mapped as follows:
 
 - ``decoder.p5`` and ``decoder.p{4, 3, 2}.skip_conv``: ``decoder_p5`` and ``decoder_p{4, 3, 2}_skip_conv``;
 - ``decoder.seg_blocks.{i}.block.{j}.block.0`` and ``.1``: ``decoder_seg_blocks_{i}_block_{j}_conv`` and ``_bn``;
@@ -32,7 +32,7 @@ LEVELS: Final = (4, 3, 2)  # above the deepest level, p5; level p has 1/2**p of 
 
 
 def pyramid_level(x: keras.KerasTensor, skip: keras.KerasTensor, *, name: str) -> keras.KerasTensor:
-    """Add the upsampled deeper level (n, h, w, c) and a skip (n, 2h, 2w, s) projected to as many channels."""
+    """Add the upsampled deeper level (n, h, w, c) and a skip connection (n, 2h, 2w, s) projected to c channels."""
     skip = layers.Conv2D(x.shape[-1], 1, kernel_initializer="he_uniform", name=f"{name}_skip_conv")(skip)
     x = layers.UpSampling2D(2, name=f"{name}_upsampling")(x)
     check_skip_size(x, skip, name=name)
@@ -69,13 +69,13 @@ def build_smp_fpn(
     Args:
         backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.
         classes: Number of output channels.
-        skip_connection_layers: Three layers of the backbone, by name or by index in ``backbone.layers``, each twice as
-            high and wide as the one before.
-        pyramid_channels: Number of channels of the pyramid.
+        skip_connection_layers: Three layers of the backbone, by name or by index in ``backbone.layers``, each with
+            twice the output height and width of the previous one.
+        pyramid_channels: Number of channels of each pyramid level.
         segmentation_channels: Number of filters of the convolutions after the pyramid, a multiple of 32, the number of
             normalisation groups.
         merge_policy: How to merge the levels of the pyramid: ``"add"`` or ``"cat"`` (concatenate).
-        dropout: Fraction of the merged channels dropped by spatial dropout in training, in [0, 1).
+        dropout: Spatial dropout rate in [0, 1): fraction of the merged channels that are dropped in training.
         upsampling: Upsampling factor of the mask, equal to the stride of the last skip connection.
         activation: Keras activation of the output, as a name or a function; None means linear.
 

@@ -3,8 +3,7 @@
 Sources: Chaurasia and Culurciello, "LinkNet: Exploiting Encoder Representations for Efficient Semantic
 Segmentation", VCIP 2017; graph of segmentation_models_pytorch 0.6.0.
 
-With `torch_batch_norm`, weights of that library's ``Linknet`` can be loaded. Its tensors are mapped by
-one rule:
+With `torch_batch_norm`, the weights of that library's ``Linknet`` can be loaded. Its tensors are mapped as follows:
 
 - ``decoder.blocks.{stage}.block.{i}.0`` and ``.1``: ``decoder_stage{stage}{half}_conv`` and ``_bn``, where i = 0, 1, 2
   is half a, b, c; the convolution of half b is transposed and called ``_transpose``;
@@ -50,8 +49,8 @@ def build_smp_linknet(
     Args:
         backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.
         classes: Number of output channels.
-        skip_connection_layers: Layers of the backbone, by name or by index in ``backbone.layers``, each twice as high
-            and wide as the one before; a decoder block has as many channels as the layer that it adds.
+        skip_connection_layers: Layers of the backbone, by name or by index in ``backbone.layers``, each with twice the
+            output height and width of the previous one; a decoder block has as many channels as the layer that it adds.
         n_upsample_blocks: Number of decoder blocks, each of which doubles the size.
         prefinal_channels: Number of channels of the decoder blocks without a skip connection.
         activation: Keras activation of the output, as a name or a function; None means linear.

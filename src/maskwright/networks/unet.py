@@ -75,9 +75,9 @@ def build_unet(
             only the last one.
         deep_supervision: Whether to add a full-size training output for each decoder block except the last:
             ``"mask_stage0"`` for the deepest block, and so on.
-        classification_head: Whether to add a training output ``"presence"`` (n, 1): the probability that the image
-            contains any foreground, computed from the encoder's features.
-        dropout: Fraction of channels dropped by spatial dropout before the head in training, in [0, 1).
+        classification_head: Whether to add a training output ``"presence"`` of shape (n, 1): the probability that the
+            image contains any foreground, computed from the encoder's features.
+        dropout: Spatial dropout rate in [0, 1): fraction of channels that are dropped before the head in training.
 
     With ``deep_supervision`` or ``classification_head``, the output is a dictionary with the mask as ``"mask"``, so
     ``compile`` accepts a loss for each name: ``loss={"mask": ..., "presence": ...}``. `mask_only` removes the other

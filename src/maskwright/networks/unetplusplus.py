@@ -3,8 +3,8 @@
 Sources: Zhou et al., "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", DLMIA 2018; arguments and
 graph of segmentation_models_pytorch 0.6.0.
 
-With `torch_batch_norm`, weights of that library's ``UnetPlusPlus`` can be loaded. Its tensors are mapped
-by the rule of its ``Unet``, with block ``x_0_1`` instead of block ``1``:
+With `torch_batch_norm`, the weights of that library's ``UnetPlusPlus`` can be loaded. Its tensors are mapped by the
+same rule as those of its ``Unet``, with block ``x_0_1`` instead of block ``1``:
 
 - ``decoder.blocks.x_{column}_{level}.conv1.0`` and ``.1``: ``decoder_x_{column}_{level}a_conv`` and ``_bn``,
   those of ``conv2``: ``decoder_x_{column}_{level}b_conv`` and ``_bn``;
@@ -35,7 +35,7 @@ def dense_level(
     norm: Norm | None,
     attention: Attention,
 ) -> list[keras.KerasTensor]:
-    """Compute the blocks of one resolution.
+    """Compute the decoder blocks of one resolution.
 
     In column c, ``deeper[c]`` is upsampled and concatenated with all later columns and the skip connection. Column 0 is
     the decoder and has ``filters`` channels; every other column has as many channels as the skip connection.
@@ -78,8 +78,8 @@ def build_unetplusplus(
     Args:
         backbone: Encoder, as a Keras model whose output has half the height and width of the first skip connection.
         classes: Number of output channels.
-        skip_connection_layers: Layers of the backbone, by name or by index in ``backbone.layers``, each twice as high
-            and wide as the one before; there may be fewer layers than decoder blocks.
+        skip_connection_layers: Layers of the backbone, by name or by index in ``backbone.layers``, each with twice the
+            output height and width of the previous one; there may be fewer layers than decoder blocks.
         decoder_filters: Number of filters of each decoder block; every block doubles the size.
         attention: ``"scse"`` adds channel and spatial attention to every block, see `scse`; None adds no attention.
         activation: Keras activation of the output, as a name or a function; None means linear.

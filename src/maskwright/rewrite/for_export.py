@@ -12,7 +12,8 @@ from maskwright.rewrite.plain_groups import replace_grouped_convolutions
 def rewrite_for_export(network: keras.Model) -> keras.Model:
     """Return a cheaper copy of ``network`` whose predictions are equal up to rounding, about 1e-6 in float32.
 
-    Four rewrites are applied wherever the layers allow them. Each is exact, even at the borders of the image:
+    Four rewrites are applied wherever the layers allow them. Each rewrite is mathematically exact, even at the borders
+    of the image:
 
     - `GroupedConv2D` becomes ``Conv2D(groups=...)``;
     - zero padding before a convolution of stride 1 is merged into the convolution;

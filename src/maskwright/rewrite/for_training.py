@@ -1,4 +1,4 @@
-"""Rewrite a network for training, with the same function and gradients in fewer passes over its feature maps."""
+"""Rewrite a network to compute the same function and gradients in fewer passes over feature maps in training."""
 
 import keras
 

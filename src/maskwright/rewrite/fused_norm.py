@@ -7,15 +7,15 @@ from keras import layers
 
 from maskwright.rewrite.graph import Graph, LayerCall, Replacement
 
-_MIN_FUSED_CHANNELS: Final = 8  # number of float32 values in a processor register; the operation is slow below it
+_MIN_FUSED_CHANNELS: Final = 8  # float32 values in a processor register; the operation is slow for fewer channels
 
 
 def fused_norm_replacements(network: keras.Model) -> dict[str, Replacement]:
     """Return replacements of batch normalisation by `FusedBatchNormalization`, by layer name; empty without TensorFlow.
 
     The names and weights of the layers are unchanged. The shift of a layer that normalises the images themselves, as in
-    the encoders of segmentation_models, is frozen because images are already normalised, and its gradient alone takes
-    about a tenth of a step.
+    the encoders of segmentation_models, is frozen because images are already normalised and because its gradient alone
+    takes about a tenth of the time of a training step.
     """
     if keras.backend.backend() != "tensorflow":
         return {}

@@ -1,10 +1,10 @@
 """Merge upsampling and the convolution after it into a transposed convolution of the small feature map.
 
 Nearest-neighbour upsampling by r followed by a convolution with a k x k kernel equals a transposed convolution of
-stride r, whose kernel is the full convolution of that kernel with an r x r kernel of ones. For odd k and zero padding
-it is also exact at the borders. It costs (k + r - 1)**2 multiplications per small pixel instead of (k * r)**2, which is
-16 instead of 36 for k = 3 and r = 2, and the upsampled feature map is never stored. A convolution of concatenated
-feature maps is the sum of convolutions of each.
+stride r, whose kernel is the full convolution of that kernel with an r x r kernel of ones. For odd k and zero padding,
+the result is also exact at the borders. The transposed convolution requires (k + r - 1)**2 multiplications per small
+pixel instead of (k * r)**2, which is 16 instead of 36 for k = 3 and r = 2, and the upsampled feature map is never
+stored. A convolution of concatenated feature maps is the sum of the convolutions of each feature map.
 """
 
 from collections.abc import Sequence
@@ -105,7 +105,7 @@ def sum_of_convolutions(
 
 
 def _convolution_of_part(convolution: layers.Conv2D, up: layers.UpSampling2D | None, *, use_bias: bool) -> keras.Layer:
-    """Create a layer that applies ``convolution`` to part of its channels after ``up``, without activation.
+    """Create a layer that applies ``convolution`` to some of its input channels after ``up``, without activation.
 
     A transposed convolution has the name of the upsampling layer that it replaces.
     """
@@ -127,7 +127,7 @@ def transposed_kernel(kernel: NDArray[np.floating], size: tuple[int, int]) -> ND
 
     Args:
         kernel: Kernel of the convolution, of shape (height, width, inputs, outputs).
-        size: Upsampling factors along rows and columns.
+        size: Upsampling factors of height and width.
 
     Returns:
         Array of shape (height + size[0] - 1, width + size[1] - 1, outputs, inputs).
