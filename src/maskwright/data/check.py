@@ -67,10 +67,12 @@ def check(
     Args:
         train: Paired and scanned training files.
         validation: Paired and scanned validation files, or None if validation pairs are split off from the training
-            files. mask_values: Label table; by default, `propose_mask_values` proposes one from the masks of both sets.
-            classes: Number or names of the classes, passed to `propose_mask_values`. ignore: Mask value to ignore,
-            passed to `propose_mask_values`. channels: Number of channels that all images must have or to which they can
-            be converted without loss; by default, any common number is accepted.
+            files.
+        mask_values: Label table; by default, `propose_mask_values` proposes one from the masks of both sets.
+        classes: Number or names of the classes, passed to `propose_mask_values`.
+        ignore: Mask value to ignore, passed to `propose_mask_values`.
+        channels: Number of channels that all images must have or to which they can be converted without loss; by
+            default, any common number is accepted.
 
     Raises:
         WrongArgument, WrongLabelTable: ``classes`` or ``ignore`` is invalid or combined with ``mask_values``.

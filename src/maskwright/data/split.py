@@ -42,8 +42,9 @@ def split(
     Args:
         names: Unique names to split.
         coverage: Fraction of each mask, 0 to 1, that is covered by classes other than background, by name; see
-            `mask_coverage`. fraction: Fraction of names for validation, above 0 and below 1, rounded to whole groups
-            with at least one group for each set.
+            `mask_coverage`.
+        fraction: Fraction of names for validation, above 0 and below 1, rounded to whole groups with at least one group
+            for each set.
         seed: Random seed of the draw.
         groups: Group of each name that must be in the same set as other names, such as those of identical images. Each
             remaining name forms a group of its own.

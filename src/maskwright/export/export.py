@@ -34,13 +34,13 @@ from maskwright.training.run import Run
 
 @dataclass(frozen=True)
 class Target:
-    """A format in which engines are written.
+    """A file format in which engines are written.
 
     Attributes:
         module: Name of the module in this package that exports networks; its `write(network, folder)` returns the name
             of the model file.
-        packages: Names of the packages whose versions are recorded.
-        install: Requirement with which pip installs the packages.
+        packages: Names of the packages whose versions are recorded in ``engine.json``.
+        install: Requirement specifier with which pip installs the packages.
         calibrated: Whether the module has `attempts(network, folder, patches)` instead, which yields increasingly
             accurate model files.
     """
@@ -77,32 +77,33 @@ def export_run(
     """Convert the run in ``run`` to an engine in ``out``, which `open_engine` and every command accept.
 
     The engine is loaded from disk and verified before the folder is put in place. On some validation images, its
-    predictions are compared with those of the network; on all of them, its score is compared with that of the run. If
-    they disagree, nothing is written.
+    predictions are compared with those of the network; on all validation images, its score is compared with that of the
+    run. If the differences are too large, nothing is written.
 
     Args:
         run: Folder of a complete run, trained on any backend. Its validation images are required.
         out: New or empty folder for the engine.
-        to: Runtime of the engine: ``openvino`` (the fastest on a CPU), ``onnx``, ``litert`` or ``saved_model``.
-        precision: Numeric precision: ``f32`` or, for OpenVINO only, ``bf16`` or ``int8``. Processors without bf16 use
-            f32. ``int8`` is calibrated on training images of the run. If a bound is exceeded, the layers with the
-            largest quantisation error are kept in bf16 or f32, up to half of the layers.
-        rewrite: Whether to rewrite the graph into an equivalent, cheaper one before the export.
+        to: Runtime for which the engine is written: ``openvino`` (the fastest on a CPU), ``onnx``, ``litert`` or
+            ``saved_model``.
+        precision: Numeric precision of the engine: ``f32`` or, for OpenVINO only, ``bf16`` or ``int8``. On processors
+            without bf16, f32 is used. ``int8`` is calibrated on training images of the run. If the differences exceed a
+            bound, the layers with the largest quantisation errors, at most half of all layers, remain in bf16 or f32.
+        rewrite: Whether to replace the graph with an equivalent one of lower computational cost before the export.
         overwrite: Whether to replace an existing engine.
         progress: Function called after each image with the number of finished images and the total; for int8, the count
-            restarts with each attempt.
+            restarts at each attempt.
 
     Returns:
         Contents of ``engine.json``, including the results of the verification.
 
     Raises:
-        NotARun, UnscoredRun: ``run`` is not a complete run, or its network was converted and has no scores.
+        NotARun, UnscoredRun: ``run`` is not a complete run, or it was converted and has no scores.
         OutputExists, OutputNotEmpty, OutputHoldsOtherFiles: ``out`` contains files or an engine that may not be
             replaced.
         UnknownChoice: The runtime or the precision is unknown.
         NeedsTensorFlow: Keras runs on a backend other than TensorFlow.
         MissingPackage: A package that writes the engine is not installed.
-        EngineDisagrees: The engine exceeds a bound of `BOUNDS`.
+        EngineDisagrees: A difference between the engine and the network exceeds a bound in `BOUNDS`.
         InputError: The network, a validation pair or a calibration image cannot be read.
     """
     source, out = _scored(run), Path(out)
@@ -155,7 +156,7 @@ def export_run(
 
 
 def _scored(folder: str | Path) -> Run:
-    """Return the run in ``folder`` after checking that it has scores and validation pairs."""
+    """Return the run in ``folder``; an error is raised if it has no scores or no validation pairs."""
     run = Run(Path(folder))
     if not (run.bundle.is_file() and run.network.is_file()):
         run = Run.open(folder)
