@@ -1,4 +1,4 @@
-"""Convert images between gray and RGB if no information is lost."""
+"""Convert images between gray and RGB without loss of information."""
 
 from pathlib import Path
 from typing import Final

@@ -70,7 +70,7 @@ def scaled_size(bundle: Bundle, size: tuple[int, ...]) -> tuple[int, int]:
 
 
 def padded_size(bundle: Bundle, size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (height, width) of the network input for an image of (height, width) pixels predicted in one call."""
+    """Return the (height, width) of the network input for an image of (height, width) pixels processed in one call."""
     height, width = (round_up(side, bundle.multiple) for side in scaled_size(bundle, size))
     return height, width
 

@@ -85,8 +85,7 @@ class SegmentReader:
 
 
 def _overlapping(part: slice, length: int) -> Iterator[tuple[int, slice, slice]]:
-    """Yield the index, the slice in the part and the slice in the segment of each segment that overlaps a part of an
-    axis.
+    """Yield (index, slice of the part, slice of the segment) for each segment that overlaps a part of an axis.
 
     >>> for overlap in _overlapping(slice(3, 9), 4):
     ...     print(overlap)

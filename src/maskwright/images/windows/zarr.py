@@ -26,9 +26,12 @@ def open_zarr(folder: Path) -> FileSource:
 
     Raises:
         NotAnImage: The folder is not a Zarr array or group, or it is a group without metadata that identify the image
-        array. UnsupportedCodec: The array has a codec that is not allowed. WrongAxes, UnsupportedPixels: The axes or
-        the data type are not those of an image. ImageTooLarge: A side or the number of channels exceeds a limit, or a
-        chunk is too large for memory. DamagedImage: The metadata cannot be read. MissingPackage: zarr is not installed.
+            array.
+        UnsupportedCodec: The array has a codec that is not allowed.
+        WrongAxes, UnsupportedPixels: The axes or the data type are not those of an image.
+        ImageTooLarge: A side or the number of channels exceeds a limit, or a chunk is too large for memory.
+        DamagedImage: The metadata cannot be read.
+        MissingPackage: zarr is not installed.
     """
     with decoding(folder):
         import_zarr(folder)

@@ -63,7 +63,7 @@ class EngineRecord(JsonRecord):
     format: Literal[1] = 1
     runtime: Runtime
     precision: EnginePrecision
-    """Numeric precision; layers excluded from int8 use bf16, and processors without bf16 use f32 instead."""
+    """Numeric precision; layers excluded from int8 use bf16, and f32 replaces bf16 on processors without it."""
     model: str = Field(pattern=r"^\w+(\.\w+)?$")
     """Name of the file or folder next to the record that the runtime opens."""
     weights: str = Field(pattern=r"^[0-9a-f]{64}$")

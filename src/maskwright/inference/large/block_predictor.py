@@ -57,7 +57,7 @@ class LocalBlockPredictor:
         return self._predict(block, self.windows.read(*block.window))
 
     def predict_blocks(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, BlockResult]]:
-        """Yield each block with its result in order, reading ahead meanwhile; for errors, see `predict_block`."""
+        """Yield each block with its result, in order, and read the next one ahead; for errors, see `predict_block`."""
         for block, window in self.windows.read_ahead(blocks):
             yield block, self._predict(block, window)
 

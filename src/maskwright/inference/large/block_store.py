@@ -71,7 +71,7 @@ class BlockStore:
         return None
 
     def tiles(self) -> Iterator[Values]:
-        """Yield the tiles (h, w, bands) of the result, row by row; those at its lower and right edges may be smaller."""
+        """Yield tiles (h, w, bands) of the result row by row; tiles at the lower and right edges may be smaller."""
         down, across = self._layout.result_tiles()
         for row, column in product(range(down), range(across)):
             yield self._tile(row * self._layout.result_tile, column * self._layout.result_tile)

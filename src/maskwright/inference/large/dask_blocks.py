@@ -75,7 +75,7 @@ class DaskBlocks:
         return len(self._worker_threads())
 
     def peak_memory(self) -> int | None:
-        """Return the largest peak memory, in bytes, among the workers that have returned blocks."""
+        """Return the largest peak memory, in bytes, of the workers that have returned blocks."""
         return self._peak
 
     def predict_blocks(self, blocks: Sequence[ImageBlock]) -> Iterator[tuple[ImageBlock, BlockResult]]:

@@ -16,8 +16,7 @@ class BeingPredicted(InputError):
 
 @contextmanager
 def result_lock(out: Path, *, report: Callable[[str], None] = lambda line: None) -> Iterator[None]:
-    """Lock the result ``out`` during the ``with`` block; if the file system does not support locks, report this and
-    continue without a lock.
+    """Lock the result ``out`` during the ``with`` block; if the file system has no locks, report that instead.
 
     Raises:
         BeingPredicted: Another process holds the lock.

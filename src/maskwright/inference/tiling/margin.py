@@ -121,7 +121,7 @@ def _classes(predictor: WindowPredictor, axis: int, along: slice, across: slice)
 
 
 def _textured_strips(predictor: WindowPredictor, axis: int, *, at_end: bool) -> Strips:
-    """Choose strips with the most texture at their cut, among random positions drawn with a fixed seed."""
+    """Choose strips with the most texture at their cut, from random positions drawn with a fixed seed."""
     source, bundle = predictor.source, predictor.engine.bundle
     size = (source.width, source.height) if axis else (source.height, source.width)
     lengths = *size, bundle.tile // 2, 3 * bundle.tile // 4, bundle.tile // 4

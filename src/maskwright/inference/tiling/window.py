@@ -52,8 +52,7 @@ class Window(NamedTuple):
 
 
 def read_window(source: WindowSource, bundle: Bundle, *, rows: slice, columns: slice, file: str | Path) -> Window:
-    """Read a window, which may extend beyond the image's lower and right borders by less than the multiple of the
-    network.
+    """Read a window, which may exceed the lower and right image borders by less than the multiple of the network.
 
     If the image has an alpha channel and the network does not accept one, pixels with an alpha of 0 are invalid.
 
