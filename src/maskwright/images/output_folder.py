@@ -65,5 +65,5 @@ def visible_names(folder: Path, *, kind: str) -> list[str]:
 
 
 def some_names(names: list[str]) -> str:
-    """Return the first few names for an error message."""
+    """Return the first few of ``names`` as text for an error message."""
     return ", ".join(names[:_MAX_NAMES])

@@ -43,7 +43,7 @@ _SCALES: Final[Mapping[TtaTransform, float]] = MappingProxyType({"smaller": 0.8,
 
 @final
 class AugmentedEngine:
-    """An engine that averages the probabilities of each original image and of its copies under ``transforms``."""
+    """An engine that averages the probabilities of each image and of its copies transformed by ``transforms``."""
 
     def __init__(self, engine: Engine, transforms: Sequence[TtaTransform]) -> None:
         self.engine = engine

@@ -71,7 +71,7 @@ def open_source(path: str | Path) -> Source:
 
     Raises:
         ImageFault: The image is missing, its header is invalid, or its pixels are unsupported.
-        ImageTooLarge: The image can only be read as a whole and is too large for that.
+        ImageTooLarge: The image can only be read as a whole, for which it is too large.
     """
     file = Path(path)
     if os.path.isdir(file):  # noqa: PTH112  Path.is_dir raises for invalid names

@@ -62,7 +62,7 @@ def connect(
         report: Function called with each message (str) for the user.
 
     Raises:
-        MissingPackage: The extra ``cluster`` is not installed.
+        MissingPackage: The packages of the extra ``cluster`` are not installed.
         NoScheduler: No scheduler answers at the address, or the address is invalid.
     """
     distributed = _import_distributed()
@@ -89,7 +89,7 @@ def start_workers(
     In a script, call this function under ``if __name__ == "__main__":``, as the ``multiprocessing`` module requires.
 
     Raises:
-        MissingPackage: The extra ``cluster`` is not installed.
+        MissingPackage: The packages of the extra ``cluster`` are not installed.
         WrongArgument: ``workers`` is less than 1.
     """
     if workers < 1:

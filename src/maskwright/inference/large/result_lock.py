@@ -16,7 +16,7 @@ class BeingPredicted(InputError):
 
 @contextmanager
 def result_lock(out: Path, *, report: Callable[[str], None] = lambda line: None) -> Iterator[None]:
-    """Lock the result ``out`` during the ``with`` block; if the file system has no locks, report that instead.
+    """Lock the result ``out`` during the ``with`` block; if the file system does not support locks, report it.
 
     Raises:
         BeingPredicted: Another process holds the lock.
