@@ -124,7 +124,7 @@ class Bundle(JsonRecord):
         return add_coord_channels(normalised, self.coord_channels, rows[:, None], columns)
 
     def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Return the label indices (..., h, w) of probabilities (..., h, w, outputs), the first label in case of a tie."""
+        """Return the label indices (..., h, w) of probabilities (..., h, w, outputs); a tie yields the first label."""
         if self.activation == "sigmoid":
             return (probabilities[..., 0] > self.threshold).astype(np.uint8)
         return probabilities.argmax(axis=-1).astype(np.uint8)
