@@ -73,7 +73,7 @@ def Unet(
         {decoder_use_batchnorm}
         {attention}
         hypercolumn: Whether the head receives the bilinearly upsampled feature maps of all decoder blocks instead of
-            only the last one.
+            only that of the last block.
         deep_supervision: Whether to add a training output for each decoder block except the last.
         classification_head: Whether to add a training output ``"presence"`` of shape (n, 1): the probability that the
             image contains any foreground.

@@ -26,11 +26,11 @@ def binary_cross_entropy(
     """Compute the cross entropy of independent channels as a scalar; the Keras class is `BinaryCELoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
         from_logits: Whether ``y_pred`` contains logits.
         class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
     """
     pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore)
@@ -55,11 +55,11 @@ def categorical_cross_entropy(
     """Compute the cross entropy of mutually exclusive classes as a scalar; the Keras class is `CategoricalCELoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Softmax probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted softmax probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
         from_logits: Whether ``y_pred`` contains logits.
         class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
-        class_indexes: Indices of at least two channels to include; all channels by default.
+        class_indexes: Indices of at least two channels to include; by default, all channels are included.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
 
     Raises:
@@ -86,7 +86,7 @@ class BinaryCELoss(FunctionLoss):
     Args:
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
         class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.
 
@@ -128,7 +128,7 @@ class CategoricalCELoss(FunctionLoss):
 
     Args:
         class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
-        class_indexes: Indices of at least two channels to include; all channels by default.
+        class_indexes: Indices of at least two channels to include; by default, all channels are included.
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.

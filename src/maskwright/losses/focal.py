@@ -28,13 +28,13 @@ def binary_focal(
     """Compute the focal loss of independent channels as a scalar; the Keras class is `BinaryFocalLoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
         alpha: Weight of the pixels of the class; all other pixels have the weight 1 - alpha.
         gamma: Focusing exponent, at least 0; with 0, the loss is weighted cross entropy.
         from_logits: Whether ``y_pred`` contains logits.
         class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
     """
     pixels = read_pixels(y_true, y_pred, class_indexes=class_indexes, ignore=ignore)
@@ -65,14 +65,14 @@ def categorical_focal(
     """Compute the focal loss of mutually exclusive classes as a scalar; the Keras class is `CategoricalFocalLoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Softmax probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true. The softmax includes
-            all channels.
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted softmax probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true. The softmax
+            includes all channels.
         alpha: Factor by which the loss is multiplied, at least 0.
         gamma: Focusing exponent, at least 0; with 0, the loss is cross entropy.
         from_logits: Whether ``y_pred`` contains logits.
         class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
-        class_indexes: Indices of at least two channels to include; all channels by default.
+        class_indexes: Indices of at least two channels to include; by default, all channels are included.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
 
     Raises:
@@ -107,7 +107,7 @@ class BinaryFocalLoss(FunctionLoss):
         gamma: Focusing exponent, at least 0; with 0, the loss is weighted cross entropy.
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
         class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.
 
@@ -154,7 +154,7 @@ class CategoricalFocalLoss(FunctionLoss):
         gamma: Focusing exponent, at least 0; with 0, the loss is cross entropy.
         from_logits: Whether ``y_pred`` contains logits instead of probabilities. Logits are numerically more stable.
         class_weights: Weight of each selected class, by which its costs are multiplied; all weights are 1 by default.
-        class_indexes: Indices of at least two channels to include; all channels by default.
+        class_indexes: Indices of at least two channels to include; by default, all channels are included.
         ignore: Label id of the pixels to exclude, which have no cost and no gradient.
         name: Name of the loss.
 

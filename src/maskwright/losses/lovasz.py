@@ -32,11 +32,11 @@ def lovasz_hinge(
     """Compute the Lovász hinge loss as a scalar; the Keras class is `LovaszHingeLoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted sigmoid probabilities of shape (n, h, w, c), or logits if ``from_logits`` is true.
         from_logits: Whether ``y_pred`` contains logits.
         class_weights: Weight of each selected class, by which its loss is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the losses of the images instead of treating the batch as one large image.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
     """
@@ -62,10 +62,10 @@ def lovasz_softmax(
     """Compute the Lovász softmax loss as a scalar; the Keras class is `LovaszSoftmaxLoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Probabilities of shape (n, h, w, c).
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted probabilities of shape (n, h, w, c).
         class_weights: Weight of each selected class, by which its loss is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the losses of the images instead of treating the batch as one large image.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
     """
@@ -121,7 +121,7 @@ class LovaszHingeLoss(FunctionLoss):
     Args:
         from_logits: Whether ``y_pred`` contains logits instead of probabilities.
         class_weights: Weight of each selected class, by which its loss is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the losses of the images instead of treating the batch as one large image.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
         name: Name of the loss.
@@ -166,7 +166,7 @@ class LovaszSoftmaxLoss(FunctionLoss):
 
     Args:
         class_weights: Weight of each selected class, by which its loss is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the losses of the images instead of treating the batch as one large image.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
         name: Name of the loss.

@@ -24,10 +24,10 @@ def mcc(
     """Compute 1 minus the Matthews correlation coefficient of soft counts as a scalar; the Keras class is `MCCLoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Probabilities of shape (n, h, w, c).
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted probabilities of shape (n, h, w, c).
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to each count.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -65,7 +65,7 @@ class MCCLoss(FunctionLoss):
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to each count.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.

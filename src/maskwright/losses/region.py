@@ -55,10 +55,10 @@ def jaccard(
     """Compute 1 minus the IoU of soft counts as a scalar; the Keras class is `JaccardLoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Probabilities of shape (n, h, w, c).
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted probabilities of shape (n, h, w, c).
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -92,11 +92,11 @@ def dice(
     """Compute 1 minus the F-score of soft counts as a scalar; the Keras class is `DiceLoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Probabilities of shape (n, h, w, c).
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted probabilities of shape (n, h, w, c).
         beta: Weight of recall relative to precision; with 1, the score is the Dice score.
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -126,7 +126,7 @@ class JaccardLoss(FunctionLoss):
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -172,7 +172,7 @@ class DiceLoss(FunctionLoss):
     Args:
         beta: Weight of recall relative to precision; with 1, the score is the Dice score.
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.

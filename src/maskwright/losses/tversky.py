@@ -30,12 +30,12 @@ def tversky(
     """Compute 1 minus the Tversky index of soft counts as a scalar; the Keras class is `TverskyLoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Probabilities of shape (n, h, w, c).
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted probabilities of shape (n, h, w, c).
         alpha: Weight of false positives.
         beta: Weight of false negatives.
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -71,13 +71,13 @@ def focal_tversky(
     """Compute (1 - Tversky index) ** (1 / gamma) of soft counts as a scalar; the Keras class is `FocalTverskyLoss`.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
-        y_pred: Probabilities of shape (n, h, w, c).
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
+        y_pred: Predicted probabilities of shape (n, h, w, c).
         alpha: Weight of false positives.
         beta: Weight of false negatives.
         gamma: Positive number whose inverse is the exponent.
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -113,7 +113,7 @@ class TverskyLoss(FunctionLoss):
         alpha: Weight of false positives.
         beta: Weight of false negatives.
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.
@@ -169,7 +169,7 @@ class FocalTverskyLoss(FunctionLoss):
         beta: Weight of false negatives.
         gamma: Positive number whose inverse is the exponent.
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
         ignore: Label id of the pixels to exclude, which have no effect and no gradient.

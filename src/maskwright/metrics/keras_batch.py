@@ -30,7 +30,7 @@ class BatchScore(MeanScoreMetric):
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -99,7 +99,7 @@ class IOUScore(BatchScore):
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -130,7 +130,7 @@ class FScore(BatchScore):
     Args:
         beta: Weight of recall relative to precision; with 1, the score is the Dice score.
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -188,7 +188,7 @@ class Precision(BatchScore):
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.
@@ -220,7 +220,7 @@ class Recall(BatchScore):
 
     Args:
         class_weights: Weight of each selected class, by which its score is multiplied; all weights are 1 by default.
-        class_indexes: Index or indices of the channels to include; all channels by default.
+        class_indexes: Index or indices of the channels to include; by default, all channels are included.
         threshold: Value above which a probability counts as 1 and otherwise as 0; by default, there is no threshold.
         per_image: Whether to average the scores of the images instead of scoring the batch as one large image.
         smooth: Number of pixels added to the numerator and denominator of each ratio.

@@ -20,7 +20,7 @@ def read_label_ids(y_true: Tensor, y_pred: Tensor, *, classes: int, ignore: int 
     """Convert the ground truth and the prediction of a batch to label ids.
 
     Args:
-        y_true: Label ids of shape (n, h, w) or (n, h, w, 1), or one-hot masks of shape (n, h, w, c).
+        y_true: Ground truth as label ids, (n, h, w) or (n, h, w, 1), or as one-hot masks, (n, h, w, c).
         y_pred: Probabilities of shape (n, h, w, c), where c is ``classes``, or 1 for a single class and its background.
         classes: Number of classes, including background.
         ignore: Label id of the ground truth pixels that are invalid. Pixels whose id is not a class are also invalid.

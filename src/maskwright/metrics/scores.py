@@ -173,7 +173,7 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
 
 
 def _class_counts(matrix: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]]:
-    """Return the true positives, truth pixels and predicted pixels of each class, each of shape (classes,)."""
+    """Return the numbers of true positive, ground truth and predicted pixels, each of shape (classes,)."""
     return matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
 
 

@@ -3,7 +3,7 @@
 Sources: Chen et al., "Encoder-Decoder with Atrous Separable Convolution for Semantic Image Segmentation", ECCV 2018;
 arguments and graph of segmentation_models_pytorch 0.6.0.
 
-With `torch_batch_norm`, the weights of that library's ``DeepLabV3Plus`` can be loaded. Its tensors are mapped
+With `torch_batch_norm`, the weights of that library's ``DeepLabV3Plus`` can be loaded. The tensors are mapped
 by one rule: a convolution ``{path}.0`` and its normalisation ``{path}.1`` become ``{path}_conv`` and ``{path}_bn``,
 with each ``.`` in the path replaced by ``_``. If the convolution is separable, ``{path}.0.0`` becomes
 ``{path}_depthwise`` and ``{path}.0.1`` becomes ``{path}_conv``. In addition:

@@ -24,7 +24,7 @@ encoder_weights: Pretrained weights of the encoder: the name of a data set, such
     "encoder_features": """\
 encoder_features: Encoder layers whose outputs are the skip connections, as names or indices from deep to shallow;
     ``"default"`` selects the standard layers of the encoder.""",
-    "decoder_filters": "decoder_filters: Numbers of filters of the decoder blocks, one per block.",
+    "decoder_filters": "decoder_filters: Numbers of filters of the decoder blocks, in a list with one entry per block.",
     "decoder_use_batchnorm": """\
 decoder_use_batchnorm: Whether to use batch normalisation in the decoder; without it, the decoder's convolutions
     have a bias.""",

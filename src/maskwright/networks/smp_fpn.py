@@ -1,7 +1,7 @@
 """FPN of segmentation_models_pytorch, with group normalisation and bilinear upsampling with aligned corners.
 
 Sources: Kirillov et al., "Panoptic Feature Pyramid Networks", CVPR 2019; arguments and graph of
-segmentation_models_pytorch 0.6.0, whose weights can be loaded. Its tensors are mapped as follows:
+segmentation_models_pytorch 0.6.0, whose weights can be loaded. Their tensors are mapped as follows:
 
 - ``decoder.p5`` and ``decoder.p{4, 3, 2}.skip_conv``: ``decoder_p5`` and ``decoder_p{4, 3, 2}_skip_conv``;
 - ``decoder.seg_blocks.{i}.block.{j}.block.0`` and ``.1``: ``decoder_seg_blocks_{i}_block_{j}_conv`` and ``_bn``;

@@ -3,7 +3,7 @@
 Sources: Chaurasia and Culurciello, "LinkNet: Exploiting Encoder Representations for Efficient Semantic
 Segmentation", VCIP 2017; graph of segmentation_models_pytorch 0.6.0.
 
-With `torch_batch_norm`, the weights of that library's ``Linknet`` can be loaded. Its tensors are mapped as follows:
+With `torch_batch_norm`, the weights of that library's ``Linknet`` can be loaded. The tensors are mapped as follows:
 
 - ``decoder.blocks.{stage}.block.{i}.0`` and ``.1``: ``decoder_stage{stage}{half}_conv`` and ``_bn``, where i = 0, 1, 2
   is half a, b, c; the convolution of half b is transposed and called ``_transpose``;

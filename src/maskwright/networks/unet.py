@@ -72,7 +72,7 @@ def build_unet(
         attention: ``"scse"`` adds channel and spatial attention (see `scse`) to every block, after the concatenation
             with the skip connection and at the end of the block; None adds no attention.
         hypercolumn: Whether the head receives the bilinearly upsampled feature maps of all decoder blocks instead of
-            only the last one.
+            only that of the last block.
         deep_supervision: Whether to add a full-size training output for each decoder block except the last:
             ``"mask_stage0"`` for the deepest block, and so on.
         classification_head: Whether to add a training output ``"presence"`` of shape (n, 1): the probability that the

@@ -3,8 +3,8 @@
 Sources: Zhou et al., "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", DLMIA 2018; arguments and
 graph of segmentation_models_pytorch 0.6.0.
 
-With `torch_batch_norm`, the weights of that library's ``UnetPlusPlus`` can be loaded. Its tensors are mapped by the
-same rule as those of its ``Unet``, with block ``x_0_1`` instead of block ``1``:
+With `torch_batch_norm`, the weights of that library's ``UnetPlusPlus`` can be loaded. The tensors are mapped by the
+same rule as those of ``Unet``, with block ``x_0_1`` instead of block ``1``:
 
 - ``decoder.blocks.x_{column}_{level}.conv1.0`` and ``.1``: ``decoder_x_{column}_{level}a_conv`` and ``_bn``,
   those of ``conv2``: ``decoder_x_{column}_{level}b_conv`` and ``_bn``;

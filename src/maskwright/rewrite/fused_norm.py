@@ -11,7 +11,7 @@ _MIN_FUSED_CHANNELS: Final = 8  # float32 values in a processor register; the op
 
 
 def fused_norm_replacements(network: keras.Model) -> dict[str, Replacement]:
-    """Return replacements of batch normalisation by `FusedBatchNormalization`, by layer name; empty without TensorFlow.
+    """Return replacements of batch normalisation by `FusedBatchNormalization`, by layer name; none without TensorFlow.
 
     The names and weights of the layers are unchanged. The shift of a layer that normalises the images themselves, as in
     the encoders of segmentation_models, is frozen because images are already normalised and because its gradient alone
