@@ -15,8 +15,9 @@ PLACEHOLDERS = re.compile(r"^ {4}\{\w+\}$")  # filled in when the module is impo
 def documented_functions():
     for file in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.FunctionDef) and "Args:\n" in (text := ast.get_docstring(node) or ""):
-                section = re.split(r"\n\n|\n(?=\S)", text.partition("Args:\n")[2])[0].splitlines()
+            text = ast.get_docstring(node) or "" if isinstance(node, ast.FunctionDef) else ""
+            if match := re.search(r"^Args:\n(.*?)(?:\n\n|\n(?=\S)|\Z)", text, re.MULTILINE | re.DOTALL):
+                section = match[1].splitlines()
                 if not any(PLACEHOLDERS.match(line) for line in section):
                     yield pytest.param(node, section, id=f"{file.relative_to(SOURCE)}:{node.name}")
 
