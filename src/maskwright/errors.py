@@ -1,4 +1,6 @@
-"""Errors in user input, each a class with fields and a message template; the command line prints the message."""
+"""Define errors in user input, each of which is a class with fields and a message template.
+
+The command line prints the message of an error."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -29,7 +31,7 @@ def _rebuild(cls: type[InputError], fields: Mapping[str, object]) -> InputError:
 
 
 class UnknownChoice(InputError):
-    """A name that is not among the allowed names."""
+    """A name that is not one of the allowed names."""
 
     text = "{argument}={given!r} is not known; expected one of {allowed}.{hint}"
 
@@ -66,14 +68,14 @@ def wrong_argument(argument: str, given: object, *, expected: str, hint: str = "
 
 
 def unknown_choice(argument: str, given: object, allowed: Collection[str]) -> UnknownChoice:
-    """Return an `UnknownChoice` error that suggests the closest allowed name."""
+    """Return an `UnknownChoice` error whose message suggests the closest allowed name."""
     close = get_close_matches(str(given), list(allowed), n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     return UnknownChoice(argument=argument, given=given, allowed=", ".join(allowed), hint=hint)
 
 
 def one_of(argument: str, given: str, table: Mapping[str, T]) -> T:
-    """Return the entry of ``table`` named ``given``.
+    """Return the entry of ``table`` with the name ``given``.
 
     Raises:
         UnknownChoice: ``table`` has no entry ``given``; the message lists all names and suggests the closest one.

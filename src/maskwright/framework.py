@@ -16,7 +16,7 @@ from maskwright.errors import wrong_argument
 _UNUSED_PACKAGES: Final = {
     "matplotlib": ("keras.src.visualization",),
     "sklearn": ("keras.src.wrappers",),
-    "jax": ("tensorflow.lite.python.util", "keras.src.callbacks"),  # Keras on JAX imports it before these modules
+    "jax": ("tensorflow.lite.python.util", "keras.src.callbacks"),  # Keras with JAX imports it before these modules
 }
 
 
@@ -81,13 +81,13 @@ def _unused_packages_hidden() -> Iterator[None]:
 
 
 def load_keras(*, optional_packages: bool = False) -> None:
-    """Import Keras and its backend; output of native code during the import is shown only if the import fails.
+    """Import Keras and its backend; output of native code is shown only if the import fails.
 
-    TensorFlow writes to the file descriptor before it reads any of its settings, so the descriptor itself is
-    redirected. Output of other threads to standard error during the import is therefore not shown either.
+    TensorFlow writes to the file descriptor of standard error before it reads any of its settings, so the descriptor
+    itself is redirected. Output of other threads to standard error during the import is therefore not shown either.
 
     Args:
-        optional_packages: Whether Keras imports its optional packages too, such as matplotlib and scikit-learn, which
+        optional_packages: Whether Keras also imports its optional packages, such as matplotlib and scikit-learn. This
             takes longer but may be required by user code.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Compare runs by their scores on the same images, the uncertainty of these scores, and costs, without Keras."""
+"""Compare runs by their scores on the same images, the uncertainty of the scores, and costs; Keras is not imported."""
 
 from maskwright.compare.comparison import Comparison, compare_runs
 

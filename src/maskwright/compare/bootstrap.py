@@ -1,4 +1,4 @@
-"""Compute bootstrap intervals of scores over images.
+"""Compute confidence intervals of scores by bootstrap resampling of images.
 
 A resample has as many images as the original set, drawn with replacement. All runs are scored on the same resamples, so
 that the difficulty of an image, which is common to all runs, cancels in their differences. See Efron and Tibshirani,
@@ -26,10 +26,10 @@ Floats = NDArray[np.float64]
 def mean_and_class_ious(pixels: NDArray[np.number], *, background: bool) -> Floats:
     """Return the mean IoU followed by the IoU of each class, (..., 1 + classes).
 
-    The IoU of an absent class is NaN, as defined in `maskwright.metrics`.
+    The IoU of a class that does not occur is NaN, as defined in `maskwright.metrics`.
 
     Args:
-        pixels: Numbers of true positive, true and predicted pixels of each class, (..., 3, classes).
+        pixels: Numbers of true positive, ground-truth and predicted pixels of each class, (..., 3, classes).
         background: Whether class 0 is the background, which is excluded from the mean.
 
     >>> mean_and_class_ious(np.array([[90, 5, 0], [92, 8, 0], [93, 7, 0]]), background=True).round(4)
@@ -43,10 +43,10 @@ def mean_and_class_ious(pixels: NDArray[np.number], *, background: bool) -> Floa
 def bootstrap(pixels: NDArray[np.integer], *, background: bool, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """Return the result of `mean_and_class_ious` for resampled image sets, (resamples, runs, 1 + classes).
 
-    A single image is not resampled, since the result would not vary, and the first axis then has length 0.
+    A single image is not resampled, since all resamples would be equal; the first axis of the result then has length 0.
 
     Args:
-        pixels: Numbers of true positive, true and predicted pixels of each run, image and class,
+        pixels: Numbers of true positive, ground-truth and predicted pixels for each run, image and class,
             (runs, images, 3, classes).
         background: Whether class 0 is the background, which is excluded from the mean.
         resamples: Number of resampled image sets.
@@ -70,10 +70,10 @@ def resampling_weights(images: int, *, resamples: int, seed: int) -> Iterator[Fl
 
 
 def interval(scores: Floats) -> tuple[float, float] | None:
-    """Return the 95 % percentile interval of resampled scores (resamples,).
+    """Return the 95 % percentile interval of the scores of all resamples, given as an array (resamples,).
 
-    A resample has no score for a class that is absent from all its images. Such resamples are left out; if no resample
-    has a score, None is returned.
+    A resample has no score for a class that is absent from all images of the resample. Such resamples are omitted; if
+    no resample has a score, None is returned.
 
     >>> interval(np.linspace(0, 1, 201))
     (0.025, 0.975)

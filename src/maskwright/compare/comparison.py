@@ -1,4 +1,4 @@
-"""Compare scores of two or more runs on the validation images they share, with intervals and differences."""
+"""Compare the scores of two or more runs on their shared validation images, with confidence intervals."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from maskwright.compare.errors import ClassesDiffer, MasksDiffer, NoSharedImages
 from maskwright.compare.runs import ScoredRun, read_run
 
 MIN_IMAGES: Final = 20
-"""Number of images below which percentile intervals are too narrow."""
+"""Smallest number of images for which percentile intervals are not too narrow."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score or a difference of scores, with its interval; a missing score or interval is None."""
+    """A score or a difference between scores, with its confidence interval; a missing score or interval is None."""
 
     value: float | None
     interval: tuple[float, float] | None
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval exists and does not contain zero."""
+        """Whether the confidence interval exists and does not contain zero."""
         return self.interval is not None and (self.interval[0] > 0 or self.interval[1] < 0)
 
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """Score of one run, and its difference from the score of the first run (None for the first run itself)."""
+    """Score of one run, and its difference from the score of the first run (None for the first run)."""
 
     run: str
     score: Estimate
@@ -48,38 +48,39 @@ class Measure:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, and their scores on the validation images that all runs share."""
+    """Runs and their scores on the validation images that all runs have in common."""
 
     runs: tuple[ScoredRun, ...]
     names: tuple[str, ...]
     """Display name of each run."""
     shared: tuple[str, ...]
-    """Names of the shared images, in the order of the first run."""
+    """Names of the validation images that all runs have in common, in the order of the first run."""
     measures: tuple[Measure, ...]
     """Mean IoU, followed by the IoU of each class."""
 
     def milliseconds(self, run: ScoredRun) -> float:
-        """Return the median prediction time of a shared image in ``run``, in milliseconds."""
+        """Return the median prediction time in ``run`` for one of the shared images, in milliseconds."""
         seconds = dict(zip(run.images, run.seconds, strict=True))
         return 1000 * float(np.median([seconds[name] for name in self.shared]))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on the validity of the scores and times, each of one or two sentences."""
+        """Notes on the validity of the scores and times, each of which has one or two sentences."""
         return tuple(_notes(self))
 
 
 def compare_runs(folders: Sequence[str | Path]) -> Comparison:
-    """Read runs, and compare the scores of each run with those of the first run on the validation images they share.
+    """Read runs, and compare the scores of each run with those of the first run on the shared validation images.
 
     Args:
         folders: Folders of two or more finished runs with the same classes.
 
     Raises:
         TooFewRuns: Fewer than two runs are given, or a run is given twice.
-        ClassesDiffer, NoSharedImages, MasksDiffer: The runs were scored on different classes, images or masks.
-        NotARun, UnfinishedRun, DamagedRunFile, WrongRecipe, UnreadableBundle: A run is unfinished or damaged, see
-            `read_run`.
+        ClassesDiffer, NoSharedImages, MasksDiffer: The runs have different classes, no shared validation images, or
+            different ground-truth masks of the same image.
+        NotARun, UnfinishedRun, DamagedRunFile, WrongRecipe, UnreadableBundle: A folder is not a
+            finished run or contains a damaged file, see `read_run`.
     """
     paths = [Path(folder) for folder in folders]
     if len({path.resolve() for path in paths}) < max(len(paths), 2):
@@ -106,7 +107,7 @@ def _pixels_of(run: ScoredRun, images: Sequence[str]) -> NDArray[np.int64]:
 
 
 def _check_masks(runs: Sequence[ScoredRun], shared: Sequence[str], pixels: NDArray[np.int64]) -> None:
-    """Check that masks of the same name have the same number of pixels of each class in all runs."""
+    """Check that the ground-truth mask of each image has the same number of pixels of each class in all runs."""
     truth = pixels[:, :, 1]
     differing = (truth != truth[0]).any(axis=2)  # (runs, images)
     for run, images in zip(runs, differing, strict=True):
@@ -145,7 +146,7 @@ def _estimate(value: float, resampled: NDArray[np.float64]) -> Estimate:
 
 
 def _display_names(folders: Sequence[Path]) -> tuple[str, ...]:
-    """Return the names of the folders if they are distinct, otherwise the paths."""
+    """Return the names of the folders if they are distinct, otherwise the paths of the folders."""
     short = tuple(folder.resolve().name for folder in folders)
     return short if len(set(short)) == len(short) else tuple(map(str, folders))
 

@@ -4,7 +4,7 @@ from maskwright.errors import InputError
 
 
 class TooFewRuns(InputError):
-    """Fewer than two runs, or one run given twice."""
+    """A comparison of fewer than two runs, or of a run with itself."""
 
     text = "cannot compare {found}; expected two or more different runs."
 
@@ -25,7 +25,7 @@ class ClassesDiffer(InputError):
 
 
 class NoSharedImages(InputError):
-    """Runs without a common validation image."""
+    """Runs that have no validation image in common."""
 
     text = (
         "{folders}: these runs have no validation image in common; expected the same validation set. "
@@ -34,7 +34,7 @@ class NoSharedImages(InputError):
 
 
 class MasksDiffer(InputError):
-    """A validation image whose masks differ between two runs."""
+    """A validation image whose ground-truth masks differ between two runs."""
 
     text = (
         "{folder}: the mask of validation image {name} differs in pixel counts from that in {first} "

@@ -18,7 +18,7 @@ _LINE_STYLES = [(colour, style) for style in ("-", "--", ":") for colour in _COL
 
 
 def write_page(comparison: Comparison, file: str | Path) -> None:
-    """Write the page of a comparison to an HTML file with embedded images, without scripts or external resources."""
+    """Write the page of a comparison to an HTML file with embedded images and without scripts or external resources."""
     write_text(file, render(comparison))
 
 
@@ -40,10 +40,10 @@ def render(comparison: Comparison) -> str:
 
 
 def validation_curves(comparison: Comparison) -> str | None:
-    """Plot the validation mean IoU of every run against minutes, and return the plot as a data URI.
+    """Plot the validation mean IoU of every run against the training time in minutes.
 
     Returns:
-        The data URI, or None if no run has a validation in its history.
+        The plot as a data URI, or None if the history of no run contains a validation.
     """
     curves = [(name, _validations(run.history)) for name, run in zip(comparison.names, comparison.runs, strict=True)]
     if not any(points for _, points in curves):
@@ -63,5 +63,5 @@ def validation_curves(comparison: Comparison) -> str | None:
 
 
 def _validations(history: Sequence[Epoch]) -> list[tuple[float, float]]:
-    """Return the time in minutes and the mean IoU of each validation."""
+    """Return the training time in minutes and the mean IoU at each validation."""
     return [(epoch.seconds / 60, epoch.val_mean_iou) for epoch in history if epoch.val_mean_iou is not None]

@@ -14,7 +14,7 @@ from maskwright.training.run_records import Epoch, RunFacts
 
 @dataclass(frozen=True)
 class ScoredRun:
-    """A finished run and the pixel counts of each of its validation images."""
+    """A finished run, with the pixel counts of each of its validation images."""
 
     folder: Path
     classes: tuple[str, ...]
@@ -22,14 +22,14 @@ class ScoredRun:
     """Whether the first class is the background."""
     images: tuple[str, ...]
     pixels: NDArray[np.int64]
-    """Numbers of true positive, true and predicted pixels of each image and class, (images, 3, classes)."""
+    """Numbers of true positive, ground-truth and predicted pixels for each image and class, (images, 3, classes)."""
     seconds: tuple[float, ...]
-    """Prediction time of each image, in seconds."""
+    """Prediction time for each image, in seconds."""
     history: tuple[Epoch, ...]
     facts: RunFacts
     recipe: Recipe
     file_bytes: int
-    """Size of the file of the saved network, in bytes."""
+    """Size of the file in which the network is saved, in bytes."""
 
 
 def read_run(folder: str | Path) -> ScoredRun:

@@ -20,7 +20,7 @@ def comparison_tables(comparison: Comparison) -> Group:
 def score_table(comparison: Comparison) -> Table:
     """Return a table of the mean IoU and the IoU of each class, with one row per run.
 
-    A difference is bold if its interval excludes zero.
+    A difference is printed in bold if its confidence interval excludes zero.
     """
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in ("IoU", "run"):

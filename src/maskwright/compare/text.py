@@ -1,4 +1,4 @@
-"""Text of a comparison that is used in both the terminal tables and the page."""
+"""Format the parts of a comparison that are shown both in the terminal and on the page."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -17,7 +17,7 @@ HOW_TO_READ: Final = (
 
 
 def format_interval(estimate: Estimate, *, signed: bool = False) -> str:
-    """Format an interval, with explicit signs if ``signed`` is true.
+    """Format a confidence interval, with explicit signs if ``signed`` is true.
 
     >>> format_interval(Estimate(0.51, (0.4861, 0.5329)))
     '[0.486, 0.533]'
@@ -30,7 +30,7 @@ def format_interval(estimate: Estimate, *, signed: bool = False) -> str:
 
 
 def difference(value: float | None) -> str:
-    """Format a difference with its sign; a difference that rounds to zero has no sign.
+    """Format a difference between scores with its sign; a difference that rounds to zero has no sign.
 
     >>> difference(0.0314), difference(-0.2), difference(-0.0001)
     ('+0.031', '−0.200', '0.000')
@@ -41,7 +41,7 @@ def difference(value: float | None) -> str:
 
 
 def costs(comparison: Comparison) -> Iterator[tuple[str, ...]]:
-    """Yield a table row for each run, with the name of the run and its costs in the order of `COSTS`."""
+    """Yield a table row for each run, which contains its name and its costs in the order of `COSTS`."""
     for name, run in zip(comparison.names, comparison.runs, strict=True):
         facts = run.facts
         yield (

@@ -1,1 +1,1 @@
-"""Conversion of whole checkpoints from other libraries, and of runs to other libraries."""
+"""Convert checkpoints of other libraries for use in this package, and runs for use in other libraries."""

@@ -1,4 +1,4 @@
-"""Conversion of checkpoints of segmentation_models and segmentation_models_pytorch, and of runs to PyTorch."""
+"""Convert checkpoints of segmentation_models and segmentation_models_pytorch, and convert runs to PyTorch."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _ACTIVATIONS: Final = ("sigmoid", "softmax")
 
 
 class NotConvertible(InputError):
-    """A source that does not contain a supported network."""
+    """A path that does not contain a supported network."""
 
     text = (
         "{source}: {found}; expected a run, a .keras file, a Keras 2 .h5 or .hdf5 file of segmentation_models, or a "
@@ -51,14 +51,14 @@ class OutputFileExists(OutputExists):
 
 
 class NotAConvertibleRun(InputError):
-    """A network that is not supported as a run."""
+    """A network that cannot be used as the network of a run."""
 
     text = "{source}: cannot be converted to a run: {found}."
 
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """Network from a file, with its preprocessing, if known, and messages for the user."""
+    """Network that was loaded from a file, its preprocessing, if known, and messages for the user."""
 
     network: keras.Model
     preprocessing: Preprocessing | None = None
@@ -67,7 +67,7 @@ class LoadedNetwork:
 
 @dataclass(frozen=True)
 class Converted:
-    """Path of the written file or folder, and messages for the user."""
+    """Path of the file or folder that was written, and messages for the user."""
 
     written: Path
     notes: tuple[str, ...] = ()
@@ -90,20 +90,20 @@ def convert(
         out: Path to write. With ``to="keras"``, a ``.keras`` file, or a folder for a run that `Segmenter.load` accepts.
             With ``to="smp"``, a ``.safetensors`` file, or a folder for ``smp.from_pretrained``.
         to: Format to write, ``"keras"`` or ``"smp"``.
-        mask_values: Label table of a run; by default, the values 0, 1, 2, ... in the order of the outputs.
+        mask_values: Label table of the run to write; by default, the outputs have the values 0, 1, 2, ... in order.
         overwrite: Whether to replace an existing file or run.
-        options: Arguments that are not stored in the file, as for `load_legacy` and `load_smp`, such as ``activation``.
-            For a run, also the ``mean`` and ``std`` of pixels in [0, 1], as one number or one per channel, which
-            replace those of the encoder.
+        options: Arguments of `load_legacy` or `load_smp` that are not stored in the file, such as ``activation``. For a
+            run, the ``mean`` and ``std`` of pixels in [0, 1], each one number or one number per channel, are also
+            accepted and replace those of the encoder.
 
     Raises:
         NotConvertible: ``source`` does not contain a supported network.
         OutputExists: ``out`` exists and ``overwrite`` is false.
-        OutputNotEmpty: ``out`` is a folder with other files, or a file although the result is a folder.
-        NotAConvertibleRun: ``out`` is a folder, and the preprocessing is unknown or the outputs are not supported in a
-            run.
+        OutputNotEmpty: ``out`` is a folder with other files, or it is a file although a folder would be written.
+        NotAConvertibleRun: ``out`` is a folder, and the preprocessing of the network is unknown or its outputs are not
+            supported in a run.
         WrongArgument: ``out`` has the suffix of another format, or an option for runs is used with another format.
-        InputError: The network cannot be read, or cannot be represented in the format.
+        InputError: The network cannot be read or cannot be represented in the format to write.
     """
     is_run = to == "keras" and out.suffix != ".keras"
     _check_out(out, to=to, is_run=is_run, overwrite=overwrite)
@@ -130,7 +130,7 @@ def convert(
 
 
 def mismatched_suffix(out: Path, *, to: Format) -> str | None:
-    """Return the suffix of files in the format ``to`` if ``out`` has the suffix of another format, else None.
+    """Return the suffix of files in the format ``to`` if ``out`` has the suffix of another format, otherwise None.
 
     >>> mismatched_suffix(Path("a.onnx"), to="keras"), mismatched_suffix(Path("folder"), to="keras")
     ('.keras', None)
@@ -235,7 +235,7 @@ def _write_run(
 
 
 def _per_channel(name: str, value: object, channels: int) -> tuple[float, ...]:
-    """Return one number per channel, given one number or as many numbers as there are channels."""
+    """Return one number per channel; ``value`` is a single number or contains one number per channel."""
     numbers = value if isinstance(value, list | tuple) else [value] * channels
     fits = len(numbers) == channels and all(
         isinstance(number, int | float) and not isinstance(number, bool) and (name == "mean" or number > 0)
@@ -255,7 +255,7 @@ def _describe_normalisation(normalisation: Normalisation) -> str:
 
 
 def _activation(network: keras.Model) -> str | None:
-    """Return the name of the final activation of the network."""
+    """Return the name of the output activation of the network."""
     return getattr(getattr(network.operations[-1], "activation", None), "__name__", None)
 
 

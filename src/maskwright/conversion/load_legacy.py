@@ -1,4 +1,4 @@
-"""Loading of networks of segmentation_models 1.0.1 (Keras 2) as networks of this package."""
+"""Load networks of segmentation_models 1.0.1 (Keras 2) as networks of this package."""
 
 import inspect
 import warnings
@@ -18,7 +18,7 @@ from maskwright.weights.segmentation_models.load import load_layers
 
 
 class MissingArguments(InputError):
-    """A weights file in which not all arguments of the network are stored."""
+    """A weights file that does not store all arguments of the network."""
 
     text = (
         "{file}: contains only weights and does not store {missing}. Set them, for instance {example} (command: --set)."
@@ -26,21 +26,24 @@ class MissingArguments(InputError):
 
 
 def load_legacy(file: LegacyPath, network: keras.Model | None = None, **overrides: Any) -> keras.Model:
-    """Load a network from a Keras 2 ``.h5`` file of segmentation_models 1.0.1, weights only or whole model.
+    """Load a network from a Keras 2 ``.h5`` file of segmentation_models 1.0.1.
+
+    The file may contain a whole model or only weights.
 
     The network predicts the same masks as in segmentation_models. Code that is stored in a whole model is not run;
     instead, the network is identified and rebuilt, and its weights are loaded. Lambda layers cannot be converted,
     except for those in the encoders of segmentation_models.
 
     Args:
-        file: Path of the file.
+        file: Path of the ``.h5`` file.
         network: Network to load the weights into. By default, a Unet, FPN, Linknet or PSPNet is identified and built.
-        **overrides: Arguments of the builder that the file does not store, or that replace stored ones. A file with
-            weights only requires ``activation``, and for a PSPNet also ``psp_pooling_type`` and ``downsample_factor``.
-            Other arguments: ``backbone_name``, ``encoder_features``, ``first_unit``, ``input_shape``.
+        **overrides: Arguments of the builder that are not stored in the file or that replace stored ones. A file
+            with weights only requires ``activation`` and, for a PSPNet, also ``psp_pooling_type`` and
+            ``downsample_factor``. The other arguments are ``backbone_name``, ``encoder_features``, ``first_unit`` and
+            ``input_shape``.
 
     Returns:
-        Network with the weights. Its input has the size stored in the file unless ``input_shape`` is given.
+        Network with the weights of the file. Its input has the size stored in the file unless ``input_shape`` is given.
 
     Warns:
         UserWarning: The file also contains an optimizer state, which is not loaded.
@@ -51,7 +54,7 @@ def load_legacy(file: LegacyPath, network: keras.Model | None = None, **override
         MissingArguments: The file contains only weights, and a required argument is not given.
         UnexpectedLayer, MissingLayers, DifferentConnections: The layers of a whole model or their connections differ
             from those of the rebuilt network.
-        UnknownChoice: An argument does not exist in the builder, or ``first_unit`` is unknown.
+        UnknownChoice: The builder has no argument of a given name, or ``first_unit`` is unknown.
         LayerMismatch, DifferentLayers, DuplicateLayerName: The weights do not match the network.
         WrongArgument: ``network`` and arguments of a builder are both given, or an argument has an invalid value.
 

@@ -1,1 +1,1 @@
-"""Export of runs to inference engines."""
+"""Export runs to inference engines."""

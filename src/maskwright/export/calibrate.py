@@ -1,4 +1,4 @@
-"""Patches of training images for the calibration of int8 engines."""
+"""Draw patches of training images for the calibration of int8 engines."""
 
 from collections.abc import Iterator, Sequence
 from math import ceil
@@ -13,15 +13,15 @@ from maskwright.inference.bundle import Bundle
 from maskwright.inference.predict_image import prepare_image
 
 MAX_PATCHES: Final = 300
-"""Largest number of calibration patches; with more patches, the value ranges do not change."""
+"""Largest number of calibration patches; more patches do not change the measured value ranges."""
 MAX_PIXELS: Final = 8_000_000
 """Largest total number of pixels in all patches, which limits the calibration time."""
 MAX_SIDE: Final = 256
-"""Largest side of a patch in pixels; small patches cover more images in the same time."""
+"""Largest side of a patch in pixels; with small patches, more images are covered in the same time."""
 
 
 def calibration_patches(pairs: Sequence[Pair], bundle: Bundle, *, seed: int = 0) -> Iterator[NDArray[np.float32]]:
-    """Yield prepared patches (1, h, w, c) that are drawn evenly from the images of ``pairs``.
+    """Yield preprocessed patches (1, h, w, c), which are drawn evenly from the images of ``pairs``.
 
     At least one patch is yielded, and at most `MAX_PATCHES` patches with at most `MAX_PIXELS` pixels in total.
 

@@ -1,4 +1,4 @@
-"""The quantisation error of each individual layer, measured for all layers in one pass over a few patches."""
+"""Measure the quantisation error of each layer, for all layers in one pass over a few patches."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from maskwright.inference.engines.openvino_runtime import core, openvino
 
-# Operations that only move values, for which NNCF quantises the inputs instead of the outputs.
+# Operations that only move values; NNCF quantises their inputs instead of their outputs.
 _MOVING_OPS: Final = {
     "Concat",
     "MaxPool",
@@ -24,19 +24,19 @@ _EPSILON: Final = 1e-12  # avoids a division by zero for an output that is zero 
 
 
 def quantisation_errors(model: Any, quantised: Any, patches: Sequence[NDArray[np.float32]]) -> dict[str, float]:
-    """Compute the error of the output of each layer in int8, relative to the power of the output.
+    """Compute the error in the output of each int8 layer, relative to the power of the output.
 
-    An error of 0 means that the output is exact; at 1, the error is as large as the output. Each layer is compared with
-    a copy that receives the same exact inputs and whose inputs and weights are quantised as chosen by NNCF. Errors of
+    An error of 0 means that the output is exact; an error of 1 is as large as the output. Each layer is compared with
+    a copy that receives the same exact inputs and whose inputs and weights are quantised as in ``quantised``. Errors of
     earlier layers are therefore not included.
 
     Args:
-        model: Model in float32, an `openvino.Model`.
-        quantised: The same model after quantisation by NNCF.
-        patches: Batches of prepared images, each (n, h, w, c).
+        model: Model in float32, as an `openvino.Model`.
+        quantised: The model after quantisation by NNCF, as an `openvino.Model`.
+        patches: Batches of preprocessed images, each (n, h, w, c).
 
     Returns:
-        Relative error of each layer that computes in int8, by the name of the layer.
+        Relative error of each layer that is computed in int8, by the name of the layer.
     """
     ops, exact, copies = openvino.opset14, model.clone(), {op.get_friendly_name(): op for op in model.clone().get_ops()}
     quantised_ops = {op.get_friendly_name(): op for op in quantised.get_ops()}

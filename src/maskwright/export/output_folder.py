@@ -1,4 +1,4 @@
-"""Checks of the folder to which an export writes."""
+"""Check the folder to which an engine is exported."""
 
 from pathlib import Path
 from typing import Final
@@ -14,22 +14,24 @@ _WRITTEN: Final = (
     *("model.xml", "model.bin", "model.onnx", "model.tflite"),
     *("saved_model/*.pb", "saved_model/variables/variables.*"),
 )
-"""Glob patterns of the files that exports write."""
+"""Glob patterns of the files that are written by an export."""
 
 
 class OutputHoldsOtherFiles(OutputNotEmpty):
-    """An output folder with files that no export wrote and that would be deleted if the folder were replaced."""
+    """An output folder with files that no export has written and that would be deleted if the folder were replaced."""
 
     text = "{folder}: contains {found}, which would be deleted; expected only {kind}. Move them, or name a new folder."
 
 
 def check_engine_folder(folder: Path, *, overwrite: bool) -> None:
-    """Check that an export may write to ``folder`` after restoring an engine that a killed export left incomplete.
+    """Check that an engine may be written to ``folder``.
+
+    If an earlier export was killed while it replaced an engine in ``folder``, that engine is restored first.
 
     Raises:
         OutputExists: The folder contains an engine, and ``overwrite`` is false.
-        OutputHoldsOtherFiles: The folder also contains other files, including hidden files.
-        OutputNotEmpty: The folder contains other files and no engine, or is a file.
+        OutputHoldsOtherFiles: The folder contains an engine and other files, including hidden files.
+        OutputNotEmpty: The folder contains files but no engine, or ``folder`` is a file.
     """
     restore_former(folder, is_complete=is_exported)
     check_output_folder(folder, kind="an engine", is_kind=is_exported, overwrite=overwrite)

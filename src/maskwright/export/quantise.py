@@ -1,4 +1,4 @@
-"""Post-training quantisation to int8 by NNCF, with the most sensitive layers in higher precision if needed."""
+"""Quantise networks to int8 after training by NNCF, with the most sensitive layers in higher precision if needed."""
 
 import contextlib
 import io
@@ -37,15 +37,15 @@ nncf = _import_nncf()
 def attempts(
     network: keras.Model, folder: Path, patches: Sequence[NDArray[np.float32]]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Write ``network`` in int8 and, for each further item of the iterator, again with fewer layers in int8.
+    """Write ``network`` in int8, and rewrite it with fewer layers in int8 for each further item of the iterator.
 
     Args:
         network: Network to convert.
         folder: Output folder, in which each model replaces the previous one.
-        patches: Calibration images, each (1, h, w, c).
+        patches: Preprocessed patches for calibration, each (1, h, w, c).
 
     Yields:
-        Name of the model file, and names of the layers that are not in int8, most sensitive first.
+        Name of the model file, and names of the layers that remain in higher precision, most sensitive first.
     """
     model = to_openvino.convert(network)
     quantised = quantise(model, patches)

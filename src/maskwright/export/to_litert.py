@@ -1,4 +1,4 @@
-"""Export to LiteRT (formerly TensorFlow Lite) for batches and images of any size."""
+"""Export networks to LiteRT (formerly TensorFlow Lite) for batches and images of any size."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

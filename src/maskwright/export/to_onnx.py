@@ -1,4 +1,4 @@
-"""Export to ONNX for batches and images of any size."""
+"""Export networks to ONNX for batches and images of any size."""
 
 import logging
 from pathlib import Path
@@ -12,7 +12,7 @@ _OPSET = 18
 
 
 def write(network: keras.Model, folder: Path) -> str:
-    """Write ``model.onnx`` with channels-last images and probabilities and return its name.
+    """Write ``model.onnx``, with channels-last images and probabilities, and return the name of the file.
 
     Raises:
         NeedsTensorFlow: Keras runs on a backend other than TensorFlow.

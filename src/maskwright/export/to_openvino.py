@@ -1,4 +1,4 @@
-"""Export to OpenVINO for batches and images of any size."""
+"""Export networks to OpenVINO for batches and images of any size."""
 
 import errno
 import hashlib
@@ -19,11 +19,13 @@ from maskwright.inference.engines.openvino_runtime import core, openvino
 MODEL_FILE: Final = "model.xml"
 _MIN_FREE_BYTES: Final = 2**20  # with less free space, a failed write is attributed to a full disk
 _PROBE_SIDE: Final = 512
-"""Side in pixels of the image used to infer sizes; networks accept multiples of a power of two."""
+"""Side, in pixels, of the image with which sizes are inferred; networks accept multiples of a power of two."""
 
 
 def convert(network: keras.Model) -> Any:
-    """Convert ``network`` to an `openvino.Model` in float32 from (n, h, w, c) to (n, h, w, outputs), n, h and w free.
+    """Convert ``network`` to an `openvino.Model` in float32.
+
+    The model maps images (n, h, w, c) to probabilities (n, h, w, outputs), where n, h and w are variable.
 
     Convolutions are named after the Keras layers that own their weights.
 
@@ -38,7 +40,7 @@ def convert(network: keras.Model) -> Any:
 
 
 def save(model: Any, folder: Path) -> str:
-    """Write ``model.xml`` and ``model.bin``, replacing existing files, and return the name of the former.
+    """Write ``model.xml`` and ``model.bin``, replacing existing files, and return the name of the ``.xml`` file.
 
     An engine that was loaded from the same files is not affected, because its model is in memory.
 
@@ -65,9 +67,9 @@ def write(network: keras.Model, folder: Path) -> str:
 
 
 def _name_after_layers(model: Any, network: keras.Model) -> None:
-    """Name convolutions and matrix products after the Keras layers with the same weights, in any layout.
+    """Name each convolution and matrix product after the Keras layer with the same weights, in any layout.
 
-    A sum of two feature maps is named after the layer before it.
+    A sum of two feature maps is named after the layer that precedes it.
     """
     names = {_digest(layer.get_weights()[0]): layer.name for layer in network._flatten_layers() if layer.weights}
     used: set[str] = set()
@@ -89,7 +91,7 @@ def _sources(op: Any) -> list[Any]:
 
 
 def _upstream(op: Any, names: Collection[str]) -> Iterator[str]:
-    """Yield the operations in ``names`` that precede ``op`` along first inputs, nearest first."""
+    """Yield the operations in ``names`` that precede ``op`` on the path of first inputs, nearest first."""
     while op.get_input_size():
         op = op.input_value(0).get_node()
         if op.get_friendly_name() in names:
@@ -130,7 +132,7 @@ def _make_output_sizes_implicit(model: Any) -> None:
 
 
 def _sizes(model: Any) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Return the input and output (h, w) of each transposed convolution for one image size."""
+    """Return the input size and the output size (h, w) of each transposed convolution for one image size."""
     probe = model.clone()
     try:
         probe.reshape([1, _PROBE_SIDE, _PROBE_SIDE, probe.input(0).partial_shape[-1]])

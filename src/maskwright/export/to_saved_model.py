@@ -1,4 +1,4 @@
-"""Export to a TensorFlow SavedModel for batches and images of any size."""
+"""Export networks to a TensorFlow SavedModel for batches and images of any size."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from maskwright.export.trace import as_function, signature
 
 
 def write(network: keras.Model, folder: Path) -> str:
-    """Write ``saved_model/`` with the signature ``serving_default`` and return its name.
+    """Write the folder ``saved_model``, with the signature ``serving_default``, and return its name.
 
     Raises:
         NeedsTensorFlow: Keras runs on a backend other than TensorFlow.

@@ -1,4 +1,4 @@
-"""Trace a Keras network as a TensorFlow function with named tensors, the first step of every export."""
+"""Trace a Keras network as a TensorFlow function with named tensors, which is the first step of every export."""
 
 from typing import Any
 
@@ -19,14 +19,14 @@ class NeedsTensorFlow(InputError):
 
 
 def signature(network: keras.Model) -> Any:
-    """Return the `tf.TensorSpec` of a batch (n, h, w, c) with variable n, h and w."""
+    """Return the `tf.TensorSpec` of a batch of images (n, h, w, c) with variable n, h and w."""
     import tensorflow as tf
 
     return tf.TensorSpec((None, None, None, network.input_shape[-1]), tf.float32, name=IMAGES)
 
 
 def as_function(network: keras.Model) -> Any:
-    """Return a `tf.function` from ``images`` (n, h, w, c) to ``probabilities`` (n, h, w, outputs).
+    """Return a `tf.function` that maps ``images`` (n, h, w, c) to ``probabilities`` (n, h, w, outputs).
 
     Raises:
         NeedsTensorFlow: Keras runs on a backend other than TensorFlow.

@@ -1,4 +1,4 @@
-"""Verify an engine by comparing its predictions and scores with those of the original network."""
+"""Verify an engine by comparing its predictions and its score with those of the original network."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, final
@@ -18,10 +18,10 @@ from maskwright.training.evaluate import evaluate_pairs
 from maskwright.training.run import Run
 
 MAX_COMPARED_IMAGES: Final = 10
-"""Largest number of images that both the network and the engine predict; the engine predicts all validation images."""
+"""Largest number of validation images for which the predictions of the network and of the engine are compared."""
 
 # f32 engines differ only by rounding. bf16 has 8 significant bits: where two classes are about equally probable, either
-# may be chosen, and at class borders, a small change in the logits causes a large change in a probability.
+# class may be chosen, and at class borders, a small change in the logits causes a large change in a probability.
 BOUNDS: Final[Mapping[EnginePrecision, ExportBounds]] = {
     "f32": ExportBounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3),
     "bf16": ExportBounds(largest_difference=0.25, changed_pixels=1e-2, score=5e-3),
@@ -45,7 +45,7 @@ class EngineDisagrees(InputError):
 
 @final
 class ComparingEngine:
-    """An engine that returns the predictions of ``engine`` and counts their differences from ``reference``."""
+    """An engine that returns the predictions of ``engine`` and compares them with the predictions of ``reference``."""
 
     def __init__(self, reference: Engine, engine: Engine) -> None:
         self.reference = reference
@@ -73,11 +73,12 @@ def check_engine(
     bounds: ExportBounds,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExportChecks:
-    """Compare ``engine`` with ``reference`` on some validation images and with the score of the run on all of them.
+    """Compare ``engine`` with ``reference`` on some validation images, and its score with that of the run on all of
+    them.
 
     Args:
-        run: Run with the validation pairs and the score.
-        reference: Engine of the network of the run.
+        run: Run whose validation pairs and score are used.
+        reference: Engine that runs the original network of the run.
         engine: Exported engine to verify.
         bounds: Largest allowed differences, which are recorded in the result and checked by `exceeded_bounds`.
         progress: Function called after each image with the number of finished images and the total.
@@ -116,7 +117,7 @@ def check_engine(
 
 
 def exceeded_bounds(checks: ExportChecks) -> list[str]:
-    """Return a description of every exceeded bound; the list is empty if the engine agrees with its network.
+    """Return a description of every exceeded bound; the list is empty if no bound is exceeded.
 
     >>> bounds = ExportBounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3)
     >>> found = {"largest_difference": 0.2, "changed_pixels": 0.0, "run_mean_iou": 0.5, "engine_mean_iou": 0.5}

@@ -1,4 +1,4 @@
-"""Write the HTML report of a run, with scores, curves and overlays on one page, without importing Keras."""
+"""Write the HTML report of a run, a page with scores, curves and overlays, without importing Keras."""
 
 from maskwright.report.page import write_report
 

@@ -28,7 +28,7 @@ def count(value: int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Format a duration in its two largest units.
+    """Format a duration, given in seconds, in its two largest units.
 
     >>> duration(118), duration(None)
     ('1 min 58 s', '–')
@@ -46,7 +46,7 @@ def plural(number: int, noun: str) -> str:
 
 
 def rows(facts: Mapping[str, object]) -> Iterator[tuple[str, str]]:
-    """Yield table rows of a name and a formatted value; a nested mapping yields one row per entry.
+    """Yield table rows, each a name and a formatted value; a nested mapping yields one row per entry.
 
     >>> list(rows({"stopped_by": "schedule", "seconds": 61.2, "versions": {"keras": "3.15.1"}}))
     [('stopped by', 'schedule'), ('seconds', '61.2'), ('keras', '3.15.1')]

@@ -1,4 +1,4 @@
-"""Plot of a learning-rate range test."""
+"""Plot the result of a learning-rate range test."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def plot_lr_curve(curve: LrCurve, suggested: float | None, file: Path) -> None:
     axes.plot(curve.learning_rates, smoothed, color="#0072b2", label="moving average")
     if suggested is not None:
         axes.axvline(suggested, color="#d55e00", linestyle="--", label=f"suggested: {suggested:.2g}")
-    # The loss at divergence would compress the rest of the curve.
+    # If the loss at divergence were shown, the rest of the curve would be compressed.
     low, high = min(smoothed), max(smoothed[: len(smoothed) // 2] or smoothed)
     bottom, top = low - 0.1 * (high - low), high + 0.3 * (high - low)
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss", ylim=(bottom, top))

@@ -1,4 +1,4 @@
-"""Write the report of a run: one self-contained HTML page with scores, curves, and the best and worst images."""
+"""Write the report of a run, a self-contained HTML page with scores, curves, and the best and worst images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from maskwright.training.run_records import ImageScore
 
 @dataclass(frozen=True)
 class ConfusionCell:
-    """Number of pixels of one true class (the row) that were predicted as a given class (the column)."""
+    """Number of pixels of one ground-truth class (the row) that were predicted as a given class (the column)."""
 
     pixels: int
     fraction: float | None
-    """Fraction of the pixels in the row; None if the row has no pixels."""
+    """Fraction of the pixels of the row that are in this cell, 0 to 1; None if the row has no pixels."""
 
 
 def write_report(folder: str | Path) -> Path:
     """Write ``report.html`` to the folder of a run and return the path of the report.
 
-    The page is a single file with embedded images, without scripts or external resources. If a file of the run is
+    The page is a single file with embedded images and without scripts or external resources. If a file of the run is
     missing, the corresponding section is replaced by a sentence. The validation images and masks are read again from
     the paths in ``split.csv``. Keras is not imported.
 
@@ -44,7 +44,7 @@ def write_report(folder: str | Path) -> Path:
 
 
 def render(contents: RunContents) -> str:
-    """Return the report as HTML."""
+    """Return the report of a run as HTML."""
     run, scores = contents.run, contents.scores
     worst, best = _panels(contents)
     facts = contents.facts.model_dump(exclude_defaults=True) if contents.facts else {}
@@ -69,7 +69,7 @@ def render(contents: RunContents) -> str:
 
 
 def _curves(contents: RunContents) -> list[tuple[str, str]]:
-    """Return the caption and the image source (a data URI) of each curve with at least one point."""
+    """Return the caption and the image source (a data URI) of each curve that has at least one point."""
     history = contents.history or ()
     monitors_iou = contents.recipe.training.monitor == "mean_iou"
     curves = []
@@ -86,7 +86,7 @@ def _curves(contents: RunContents) -> list[tuple[str, str]]:
 
 
 def _confusion(contents: RunContents) -> list[tuple[str, list[ConfusionCell]]]:
-    """Return the name of each true class and the cells of its row in the confusion matrix."""
+    """Return the name of each ground-truth class and the cells of its row in the confusion matrix."""
     if contents.scores is None:
         return []
     scores = contents.scores.scores

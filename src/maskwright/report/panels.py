@@ -1,4 +1,4 @@
-"""Create the embedded images of a report, such as panels of the worst and best validation images."""
+"""Create the embedded images of a report, such as panels for the worst and best validation images."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -25,12 +25,12 @@ MAX_WORST: Final = 6
 MAX_BEST: Final = 3
 
 _MAX_SIDE_PIXELS: Final = 1960  # width of four tiles of 480 pixels and the gaps around them
-_WEBP_QUALITY: Final = 88  # on a scale from 0 to 100
+_WEBP_QUALITY: Final = 88  # quality of the WebP encoder, 0 to 100
 
 
 @dataclass(frozen=True)
 class ImagePanel:
-    """Panel of a validation image as an image source (a data URI), or the reason why it cannot be shown."""
+    """Panel for a validation image, as an image source (a data URI), or the reason why it cannot be shown."""
 
     score: ImageScore
     source: str | None
@@ -38,10 +38,10 @@ class ImagePanel:
 
 
 def worst_and_best(images: Sequence[ImageScore]) -> tuple[list[ImageScore], list[ImageScore]]:
-    """Return the images with the lowest mean IoU, worst first, and those with the highest, best first.
+    """Return the images with the lowest mean IoU, worst first, and those with the highest mean IoU, best first.
 
-    The lists have at most `MAX_WORST` and `MAX_BEST` images, and no image is in both. With fewer than nine images, a
-    third of them, but at least one of two, is in the list of the best images. Images without a score are omitted, and
+    The lists have at most `MAX_WORST` and `MAX_BEST` images, and no image is in both. With fewer than nine images, the
+    list of the best images contains a third of them, or one of two images. Images without a score are omitted, and
     images with equal scores are sorted by name.
     """
     scored = [(image.mean_iou, image.name, image) for image in images if image.mean_iou is not None]
@@ -54,7 +54,7 @@ def worst_and_best(images: Sequence[ImageScore]) -> tuple[list[ImageScore], list
 def image_panels(
     images: Sequence[ImageScore], *, run: Run, recipe: Recipe, bundle: Bundle, pairs: Sequence[Pair]
 ) -> list[ImagePanel]:
-    """Return a panel of image, truth, prediction and errors for each of ``images``.
+    """Return a panel with the image, the ground truth, the prediction and the errors for each of ``images``.
 
     Images and masks are read from the paths in ``split.csv``. If a file cannot be read, no error is raised, and the
     panel contains the reason.

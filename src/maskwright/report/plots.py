@@ -1,6 +1,6 @@
 """Plot training curves as SVG.
 
-Matplotlib figures are used directly, without pyplot, and the style is set only while a figure is drawn.
+Matplotlib figures are used directly, without pyplot, and the style of the report is set only while a figure is drawn.
 """
 
 from base64 import b64encode
@@ -28,7 +28,7 @@ _STYLE = {
     "lines.linewidth": 1.8,
     "lines.markersize": 3.5,
     "svg.fonttype": "none",  # text is stored as text, not as paths
-    "svg.hashsalt": "maskwright",  # equal curves produce equal bytes
+    "svg.hashsalt": "maskwright",  # with a fixed salt, equal curves produce equal SVG files
     "text.color": _INK,
     "xtick.color": _MUTED,
     "xtick.labelcolor": _INK,
@@ -49,12 +49,12 @@ def lr_curve(history: Sequence[Epoch]) -> str:
 
 
 def mean_iou_curve(history: Sequence[Epoch], *, mark_best: bool = True) -> str:
-    """Plot the validation mean IoU against the step, optionally mark the best, and return a data URI."""
+    """Plot the validation mean IoU against the step, mark the best if requested, and return the plot as a data URI."""
     return _curve([(epoch.step, epoch.val_mean_iou) for epoch in history], "validation mean IoU", mark_best=mark_best)
 
 
 def mean_precision_curve(history: Sequence[Epoch]) -> str:
-    """Plot the validation mean precision against the step, mark the best, and return a data URI."""
+    """Plot the validation mean precision against the step, mark the best value, and return the plot as a data URI."""
     points = [(epoch.step, epoch.val_mean_precision) for epoch in history]
     return _curve(points, "validation mean precision", mark_best=True)
 
@@ -95,7 +95,7 @@ def drawing(*, width: float = 4.4, height: float = 2.8) -> Iterator[tuple[Figure
 
 
 def svg_source(figure: Figure) -> str:
-    """Return a figure as a data URI of an SVG image; it must be called within `drawing` to apply the style."""
+    """Return a figure as a data URI of an SVG image; the style is applied only if this is called within `drawing`."""
     svg = BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None})
     return f"data:image/svg+xml;base64,{b64encode(svg.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""Load page templates with the common style and number formats."""
+"""Load page templates with the common style and the common number formats."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from maskwright.report import formatting
 def template(name: str, *, folder: Path | None = None) -> Template:
     """Load a page template, which may extend ``base.html.j2``.
 
-    Values are escaped as text, and an undefined name is an error.
+    Values are escaped as text, and an undefined name in the template is an error.
 
     Args:
         name: File name of the template.
@@ -19,7 +19,7 @@ def template(name: str, *, folder: Path | None = None) -> Template:
     here = Path(__file__).parent
     environment = Environment(
         loader=FileSystemLoader([here] if folder is None else [folder, here]),
-        autoescape=True,  # class and file names are untrusted
+        autoescape=True,  # names of classes and files are untrusted
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,1 +1,1 @@
-"""Data layout, recipe preset and submission file of the TGS salt identification challenge."""
+"""Data layout, recipe preset and submission file for the TGS salt identification challenge."""

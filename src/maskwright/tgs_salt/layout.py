@@ -2,8 +2,8 @@
 
 The layout consists of ``train/images/*.png``, ``train/masks/*.png``, ``train.csv`` with the columns ``id,rle_mask``,
 ``depths.csv`` with the columns ``id,z``, and ``test/images/*.png``. Either the masks or ``train.csv`` may be missing,
-and the depths and the test images are optional. In the original data set, images have 101 x 101 pixels and three equal
-channels. Empty masks are 8-bit PNG files, and other masks are 16-bit PNG files with the values 0 and 65535.
+and ``depths.csv`` and the test images are optional. In the original data set, images have 101 x 101 pixels and three
+equal channels. Empty masks are 8-bit PNG files, and other masks are 16-bit PNG files with the values 0 and 65535.
 """
 
 from collections import Counter
@@ -22,18 +22,18 @@ from maskwright.images.run_length import decode_runs, read_run_lengths
 from maskwright.images.write import write_mask
 
 SALT_VALUE = 255
-"""Value of salt in masks decoded from run-lengths."""
+"""Value of salt pixels in masks that are decoded from run-lengths."""
 
 
 class WrongLayout(InputError):
-    """A folder without the layout of the challenge, or with inconsistent files."""
+    """A folder that does not have the layout of the challenge or contains inconsistent files."""
 
     text = "{file}: found {found}; expected {expected}. {remedy}"
 
 
 @dataclass(frozen=True)
 class SaltData:
-    """Paths of a checked data set, the size (h, w) of its images in pixels, and warnings (one sentence each)."""
+    """Paths of the files of a checked data set, the size (h, w) of its images in pixels, and one-sentence warnings."""
 
     images: Path
     masks: Path
@@ -45,8 +45,9 @@ class SaltData:
 def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
     """Read and check the data set of the challenge.
 
-    Masks are read from the PNG files. If a PNG file is missing, the mask is decoded from its run-lengths, and all masks
-    are written to ``masks_into`` with the values 0 and 255. If no PNG file is missing, nothing is written.
+    Masks are read from the PNG files. If the PNG file of a mask is missing, the mask is decoded from its run-lengths,
+    and all masks are written to ``masks_into`` with the values 0 and 255. If no PNG file is missing, nothing is
+    written.
 
     Args:
         folder: Folder of the data set.
@@ -81,7 +82,7 @@ def read_salt(folder: str | Path, *, masks_into: Path) -> SaltData:
     decoded = {name: decode_runs(runs[name], size, source=f"{file}: {name}") for name in sorted(usable & runs.keys())}
     stored = {name: _mask(pngs[name], size) for name in sorted(usable & pngs.keys())}
     needs_decoding = bool(usable - pngs.keys())
-    # If the PNG files are used as they are, masks without an image are reported later, when files are paired.
+    # If the PNG files are used unchanged, masks without an image are reported later, when files are paired.
     reported_later = set() if needs_decoding else pngs.keys() - images.keys()
     differ = {name for name in stored.keys() & decoded.keys() if (stored[name] != decoded[name]).any()}
     masks = folder / "train/masks"
@@ -143,7 +144,7 @@ def _mask(file: Path, size: tuple[int, int]) -> NDArray[np.bool_]:
 
 
 def _write_masks(folder: Path, masks: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Write masks whose files are missing or different, so that the modification times of equal files are kept."""
+    """Write masks whose files are missing or different; equal files keep their modification times."""
     for name, mask in masks.items():
         file = folder / f"{name}.png"
         if not (file.is_file() and np.array_equal(read_mask(file) != 0, mask)):

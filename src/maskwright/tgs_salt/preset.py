@@ -11,25 +11,26 @@ Fields = Mapping[str, Mapping[str, Any]]
 
 
 class PresetFields(NamedTuple):
-    """Recipe fields by section, and warnings about the data."""
+    """Recipe fields, by section of the recipe, and warnings about the data."""
 
     fields: Fields
     warnings: tuple[str, ...]
 
 
 class Preset(NamedTuple):
-    """A function that reads a data set and returns recipe fields, and the default number of folds."""
+    """A function that reads a data set and returns recipe fields, with the default number of folds."""
 
     read: Callable[..., PresetFields]
     folds: int
 
 
 def tgs_salt(data: Path, *, masks_into: Path) -> PresetFields:
-    """Return recipe fields for the data set of the challenge, which follow the published winning solutions.
+    """Return recipe fields for the data set of the challenge; they follow the published winning solutions.
 
     The network is trained from scratch with scSE attention (Roy et al., 2018), hypercolumns and coordinate channels.
     The loss is the sum of binary cross-entropy and Dice loss, followed by the Lovász hinge (Berman et al., 2018) in the
-    last part of training. Weights are averaged at the end. The best network is selected by the score of the challenge.
+    last part of training. The weights are averaged at the end of training. The network with the best score, as defined
+    by the challenge, is selected.
 
     Args:
         data: Folder of the data set.
@@ -65,4 +66,4 @@ def tgs_salt(data: Path, *, masks_into: Path) -> PresetFields:
 
 
 PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({"tgs-salt": Preset(tgs_salt, folds=5)})
-"""Presets by the name accepted by ``--preset``."""
+"""Presets by name, as accepted by the option ``--preset``."""

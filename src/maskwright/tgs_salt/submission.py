@@ -23,7 +23,7 @@ class UnusableSubmission(InputError):
 
 @dataclass(frozen=True)
 class Submission:
-    """Number of written masks, number of empty masks among them, and errors of images that failed."""
+    """Number of written masks, number of those that are empty, and errors for images that could not be processed."""
 
     written: int
     empty: int
@@ -38,23 +38,24 @@ def write_submission(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Submission:
-    """Predict every image of a folder, and write a CSV file with one row ``id,rle_mask`` per image, sorted by id.
+    """Predict masks for all images in a folder, and write a CSV file with one row ``id,rle_mask`` per image, sorted by
+    id.
 
     Until the CSV file is complete, masks are stored in a hidden folder next to it, so that an interrupted call can be
-    resumed. An image that cannot be predicted has no row, and the error is added to ``failures`` of the result.
+    resumed. An image that cannot be processed has no row, and the error is added to ``failures`` of the result.
 
     Args:
-        job: Prediction job with the engine of a network of one class.
+        job: Prediction job with the engine of a network for a single class.
         images: Folder of images, searched with its subfolders. The id of an image is its file stem.
         out: CSV file to write.
-        overwrite: Whether to replace an existing CSV file, and stored masks of another network.
+        overwrite: Whether to replace an existing CSV file and stored masks that another network predicted.
         progress: Function called with the number of finished images and the total.
 
     Raises:
         UnusableSubmission: ``out`` exists or is not a .csv name, the network has several classes, or two images have
             the same file stem.
         MissingInputs, EmptyFolder: The folder is missing or contains no image.
-        OutputsExist: The stored masks of an interrupted call are from another network.
+        OutputsExist: The stored masks of an interrupted call were predicted by another network.
     """
     out, bundle = Path(out), job.engine.bundle
     if out.suffix.lower() != ".csv" or out.is_dir() or (out.exists() and not overwrite):
@@ -88,6 +89,6 @@ def write_submission(
     }
     write_run_lengths(out, sorted(masks.items()))
     failures = tuple(result.error for result in results if result.error is not None)
-    if not failures:  # the masks are kept after failures, so that the next call predicts only the failed images
+    if not failures:  # otherwise, the masks are kept, so that the next call processes only the images that failed
         shutil.rmtree(masks_folder)
     return Submission(len(masks), sum(not runs for runs in masks.values()), failures)

@@ -97,7 +97,7 @@ class HeldOutPredictions:
         mean += (probabilities - mean) / self._network_counts[index, variant]
 
     def mean(self, index: int, transforms: Sequence[TtaTransform] = ()) -> NDArray[np.float32]:
-        """Return the mean of the probabilities predicted without a transform and with each transform, (h, w, outputs)."""
+        """Return the mean of the probabilities (h, w, outputs) predicted without and with each transform."""
         stored = self._of_image(index)
         variants = [0, *(1 + self.transforms.index(transform) for transform in transforms)]
         return np.mean([np.asarray(stored[variant], np.float32) for variant in variants], axis=0)

@@ -1,4 +1,4 @@
-"""Weights from other sources: published files, checkpoints of Keras 2 and PyTorch, and other numbers of channels.
+"""Load published weights and checkpoints of Keras 2 and PyTorch, also for other numbers of input channels.
 
 Importing this package does not import Keras; its names are imported on first use.
 """

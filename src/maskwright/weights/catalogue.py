@@ -15,9 +15,9 @@ SHA256_DIGITS: Final = 64
 
 @dataclass(frozen=True)
 class PublishedFile:
-    """A file at ``base`` + ``name`` whose ``algorithm`` digest, in hexadecimal, starts with ``digest``.
+    """A file published at ``base`` + ``name``; its hexadecimal digest by ``algorithm`` starts with ``digest``.
 
-    ``digest`` is empty if the publisher does not state one; the first downloaded file is then the reference.
+    ``digest`` is empty if the publisher does not state one; later downloads are then compared with the first one.
 
     >>> file = PUBLISHED["resnet34", "imagenet", False]
     >>> file.name, file.algorithm, file.classes
@@ -40,7 +40,8 @@ _IMAGE_CLASSIFIERS: Final = "https://github.com/qubvel/classification_models/rel
 _KERAS: Final = "https://storage.googleapis.com/"
 _TORCHVISION: Final = "https://download.pytorch.org/models/"
 
-# Entries: model, data set and classes; the publisher's MD5 digests of the files with and without the classifier.
+# Entries: model, data set and number of classes; the MD5 digests, stated by the publisher, of the files with and
+# without the classifier.
 _LEGACY_ROWS: Final = (
     ("resnet18", "imagenet", 1000, "64da73012bb70e16c901316c201d9803", "318e3ac0cd98d51e917526c9f62f0b50"),
     ("resnet34", "imagenet", 1000, "2ac8277412f65e5d047f255bcbd10383", "8caaa0ad39d927cb8ba5385bf945d582"),
@@ -78,8 +79,8 @@ _TORCH_ROWS: Final = (
 )
 
 _KERNELS: Final = "weights_tf_dim_ordering_tf_kernels"
-# Entries by folder: model; its file without the classifier; the MD5 or SHA-256 digest stated in Keras, or "" if there
-# is none.
+# Entries by folder: model; its file without the classifier; the MD5 or SHA-256 digest stated in the source of Keras,
+# or "" if none is stated.
 _KERAS_ROWS: Final = {
     "tensorflow/keras-applications/vgg16/": (
         ("vgg16", f"vgg16_{_KERNELS}_notop.h5", "6d6bbae143d832006294945121d1f1fc"),

@@ -1,4 +1,4 @@
-"""Download published files once into the cache of Keras, with verified digests and without importing Keras."""
+"""Download each published file once into the cache of Keras, and verify its digest; Keras is not imported."""
 
 import hashlib
 import os
@@ -33,13 +33,13 @@ class UnreachableWeights(InputError):
 
 
 class WrongDigest(InputError):
-    """A download whose digest differs from the published one."""
+    """A downloaded file whose digest differs from the published digest."""
 
     text = "{address}: found the {algorithm} {found}; expected {expected}. The download was deleted; try again."
 
 
 class ChangedWeights(InputError):
-    """A file with the published digest that nevertheless differs from the file accepted earlier."""
+    """A file that has the published digest but differs from the file that was accepted earlier."""
 
     text = (
         "{path}: found the SHA-256 {found}; expected {expected}, which was accepted earlier (see {record}). "
@@ -48,7 +48,7 @@ class ChangedWeights(InputError):
 
 
 class CacheUnusable(InputError):
-    """A cache folder that cannot be read or written, or is full."""
+    """A cache folder that cannot be read or written, or whose disk is full."""
 
     text = "{path}: cannot be written: {reason}. Free space, or set KERAS_HOME to a writable folder."
 
@@ -67,23 +67,23 @@ def cache_folder() -> Path:
 
 
 def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, patience: Patience = Patience()) -> Path:
-    """Return the path of ``file`` in ``folder``, after downloading it if it is missing.
+    """Return the path of ``file`` in ``folder``; a missing file is downloaded first.
 
     An existing file with the published digest is used, even if another library downloaded it. The SHA-256 of the first
     accepted file is stored next to it, and a different file is refused later. An interrupted download is continued,
     even in another process. If several processes need the file, one downloads it while the others wait. On a file
-    system without locks, each process downloads the file, and another call does not continue an interrupted download. A
-    terminal shows a progress bar, except within `hidden_bars`.
+    system without locks, each process downloads the file, and an interrupted download is not continued by another call.
+    A progress bar is shown in a terminal, except within `hidden_bars`.
 
     Args:
-        file: Published file, an entry of `PUBLISHED`.
+        file: Published file, which must be an entry of `PUBLISHED`.
         folder: Folder to download to; by default, `cache_folder()`.
         patience: Time-outs and number of attempts of the download.
 
     Raises:
         UnreachableWeights: The server cannot be reached or does not have the file.
-        WrongDigest: The digest of the download differs from the published one.
-        ChangedWeights: The file has the published digest but differs from the one accepted earlier.
+        WrongDigest: The digest of the downloaded file differs from the published digest.
+        ChangedWeights: The file has the published digest but differs from the file that was accepted earlier.
         CacheUnusable: The folder cannot be read or written, or the disk is full.
         OversizedFile: The file is larger than 1 GiB.
         UnsafeAddress: The server redirects to an address that does not use https.
@@ -93,7 +93,7 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
         if not _is_published(target, file, target=target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with _bar(file.name) as progress, _partial_file(target) as part:
-                if not _is_published(target, file, target=target):  # another process may have downloaded it by now
+                if not _is_published(target, file, target=target):  # another process may have downloaded it meanwhile
                     _download(file, target, part, patience=patience, progress=progress)
     except OSError as error:
         raise CacheUnusable(path=target, reason=error.strerror or error) from error

@@ -1,4 +1,4 @@
-"""Load published encoder weights, or those in a file, for any number of input channels."""
+"""Load encoder weights that are published or stored in a file, for any number of input channels."""
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -31,7 +31,7 @@ READERS: Final[Mapping[str, Reader]] = {
 
 
 class UnpublishedFirstUnit(InputError):
-    """A request for published weights of a form of the network for which none are published."""
+    """A request for published weights of a network whose first unit has a form for which no weights are published."""
 
     text = (
         "{argument}={given!r}: the published weights of {name} need first_unit='projection'; "
@@ -44,12 +44,12 @@ def load_encoder_weights(
 ) -> None:
     """Load published weights, which are downloaded once, or a weights file into ``encoder``.
 
-    If the number of input channels of ``encoder`` is not three, the weights of its first layers are adapted, see
-    `adapt_kernel`.
+    If the number of input channels of ``encoder`` is not three, the weights of its first layers are adapted as
+    described in `adapt_kernel`.
 
     Args:
-        encoder: Network without a classifier.
-        name: Name of the encoder; None for a network that is not in the table of encoders.
+        encoder: Encoder network without a classifier, into which the weights are loaded.
+        name: Name of the encoder, or None if the network is not in the table of encoders.
         weights: Name of a data set with published weights, such as ``"imagenet"``, or path of a file: ``.weights.h5``
             from ``save_weights``, ``.h5`` or ``.hdf5`` from Keras 2, or, for an encoder whose name ends in ``_v1``, a
             PyTorch file with the tensor names of torchvision, see `read_tensors`.
@@ -73,7 +73,7 @@ def load_encoder_weights(
         try:
             _load_adapted(encoder, load)
         except InputError:
-            raise misfit from None  # the first error names the user's encoder instead of its clone
+            raise misfit from None  # the first error refers to the given encoder, not to its clone
 
 
 def load_published(
@@ -92,7 +92,7 @@ def load_published(
 
     Raises:
         UnknownChoice: ``name`` is unknown, or no weights for ``dataset`` are published.
-        UnpublishedFirstUnit: ``network`` was built with another first unit.
+        UnpublishedFirstUnit: ``network`` was built with a first unit for which no weights are published.
         InputError: The file cannot be downloaded (see `fetch`) or read, or does not match the network.
     """
     row = one_of("name", name, BACKBONES)

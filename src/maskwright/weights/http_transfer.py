@@ -1,4 +1,4 @@
-"""Download one URL to one file, continuing an interrupted transfer where it stopped."""
+"""Download a file from a URL; an interrupted transfer is continued where it stopped."""
 
 import http.client
 import ssl
@@ -16,7 +16,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from maskwright.errors import InputError
 
-MAX_BYTES: Final = 2**30  # more than twice the largest published file
+MAX_BYTES: Final = 2**30  # more than twice the size of the largest published file
 CHUNK_BYTES: Final = 2**18
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 429, 500, 502, 503, 504})  # statuses that justify another attempt
 
@@ -40,7 +40,7 @@ class Unreachable(Exception):
 
 
 class ConnectionLost(Unreachable):
-    """A connection that was closed early, so that another attempt may succeed."""
+    """A connection that was closed before the end of the transfer; another attempt may succeed."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Patience:
 
 
 def transfer(address: str, part: Path, *, patience: Patience, progress: Progress) -> None:
-    """Download the rest of the file at ``address`` to ``part``, or the whole file if it changed on the server.
+    """Download the rest of the file at ``address`` to ``part``, or the whole file if it was changed on the server.
 
     The transfer is continued only if the ETag or the modification date is unchanged. This value is stored next to
     ``part``, so that another process can continue the transfer. The caller must verify the content.
@@ -79,7 +79,7 @@ def transfer(address: str, part: Path, *, patience: Patience, progress: Progress
             discard(part)
             raise
         except ConnectionLost as lost:
-            # A server may fail at the same byte after every restart, so only new bytes count as progress.
+            # A connection may fail at the same byte after every restart, so only new bytes count as progress.
             idle = idle + 1 if _size(part) <= furthest else 0
             furthest = max(furthest, _size(part))
             if idle >= patience.attempts:

@@ -1,4 +1,4 @@
-"""Adapt weights for RGB images to another number of input channels.
+"""Adapt network weights for RGB images to another number of input channels.
 
 The rules are those of timm and segmentation_models_pytorch, which preserve the scale of the features.
 """
@@ -21,7 +21,7 @@ RGB: Final = 3
 
 
 class UnadaptableWeights(InputError):
-    """A weight that depends on the number of image channels but cannot be adapted by any rule."""
+    """A weight that depends on the number of image channels but to which no adaptation rule applies."""
 
     text = (
         "{network}: {weight} has shape {found} for RGB images and {expected} here. Only the kernel of a convolution "
@@ -32,9 +32,9 @@ class UnadaptableWeights(InputError):
 def adapt_kernel(kernel: Array, channels: int) -> Array:
     """Adapt a kernel (h, w, 3, filters) for RGB images to (h, w, channels, filters).
 
-    For one channel, the kernels of the three channels are added, so the output for a gray image equals that for three
-    copies of it. For more channels, the kernels are repeated in turn and scaled by 3 / ``channels``, which preserves
-    the magnitude of the sum.
+    For one channel, the kernels of the three channels are added, so the output for a gray image equals the output of
+    the original kernel for three copies of the image. For other numbers of channels, the kernels of the three channels
+    are repeated in turn and scaled by 3 / ``channels``, which preserves the magnitude of the sum.
 
     >>> adapt_kernel(np.array([1.0, 2.0, 4.0]).reshape(1, 1, 3, 1), 1).ravel()
     array([7.])
@@ -49,8 +49,8 @@ def adapt_kernel(kernel: Array, channels: int) -> Array:
 def adapt_statistics(values: Array, channels: int) -> Array:
     """Adapt the statistics (3,) of a normalisation of RGB images to (channels,).
 
-    For one channel, the statistics are averaged; for more channels, they are repeated in turn. They are not scaled
-    because they describe the values of single channels.
+    For one channel, the statistics are averaged; for other numbers of channels, they are repeated in turn. They are not
+    scaled because they describe the values of single channels.
 
     >>> adapt_statistics(np.array([1.0, 2.0, 6.0]), 1), adapt_statistics(np.array([1.0, 2.0, 6.0]), 4)
     (array([3.]), array([1., 2., 6., 1.]))
@@ -82,18 +82,18 @@ def clone_for_rgb(network: keras.Model) -> keras.Model:
 
 
 def _unbuilt(layer: keras.Layer) -> keras.Layer:
-    if isinstance(layer, keras.Sequential):  # its config stores the number of channels, as for the stem of ConvNeXt
+    if isinstance(layer, keras.Sequential):  # its config stores the number of channels, as in the stem of ConvNeXt
         return keras.Sequential([_unbuilt(inner) for inner in layer.layers], name=layer.name)
     return type(layer).from_config(layer.get_config())
 
 
 def copy_adapted(source: keras.Model, target: keras.Model) -> None:
-    """Copy the weights of ``source``, a network for RGB images, to ``target``, the same graph for other channels.
+    """Copy the weights of ``source``, a network for RGB images, to ``target``, the same network for other channels.
 
     Weights whose shapes differ are adapted, and all other weights are copied.
 
     Raises:
-        UnadaptableWeights: A shape differs in more than the input channels; ``target`` is then unchanged.
+        UnadaptableWeights: The shape of a weight differs in more than the input channels; ``target`` is then unchanged.
     """
     pairs = zip(_layers(source), _layers(target), strict=True)
     adapt = partial(_adapted, channels=image_channels(target), network=target.name)
@@ -137,7 +137,7 @@ def reverse_image_channels(network: keras.Model) -> None:
 
 
 def unit_statistics(pixels: Preprocessing, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and standard deviation of each channel in a preprocessing, for pixels in [0, 1] in RGB order.
+    """Return the mean and standard deviation of each channel used by a preprocessing, for RGB pixels in [0, 1].
 
     >>> unit_statistics(Preprocessing(channels="BGR", mean=(51.0, 102.0, 255.0), std=(255.0,)), 1)
     ((0.533...,), (1.0,))

@@ -17,13 +17,13 @@ class MissingWeights(InputError):
 
 
 class UnusableWeights(InputError):
-    """A weights file that cannot be read or belongs to another network."""
+    """A weights file that cannot be read or was saved for another network."""
 
     text = "{argument}={given!r}: expected weights written by save_weights for the network {network}."
 
 
 def load_weights(network: keras.Model, file: WeightsFile, *, argument: str) -> None:
-    """Load a file written by ``save_weights`` into ``network``; ``argument`` is the name of ``file`` in messages.
+    """Load a file written by ``save_weights`` into ``network``; ``argument`` names the file argument in error messages.
 
     The format stores only arrays, so an untrusted file cannot run code.
 

@@ -1,1 +1,1 @@
-"""Checkpoints of segmentation_models (Keras 2 .h5 files): reading, identification and transfer of weights."""
+"""Read checkpoints of segmentation_models (Keras 2 .h5 files), identify their networks and load their weights."""

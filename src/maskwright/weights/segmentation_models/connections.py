@@ -1,8 +1,8 @@
 """Check that the layers of a whole Keras 2 model are connected in the same way as those of the rebuilt network.
 
 Both graphs are split at the layers that occur in both, matched by name or by their weights. The input of such a layer
-is an expression, in which layers without a counterpart are applied to layers with one. The expression must be the same
-in both graphs. The channel slices used by the convolutions of a group are not compared.
+is described by an expression, in which layers without a counterpart are applied to layers with one. The expression must
+be the same in both graphs. The channel slices used by the convolutions of a group are not compared.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ COMMUTATIVE: Final = frozenset({"Add", "Multiply"})
 MAX_PRINTED_DEPTH: Final = 3  # maximum number of nested operations of an expression in an error message
 IMAGE: Final = "the image"
 OUTPUT: Final = "the output"
-SEVERAL_INPUTS: Final = "several inputs"  # head of the expression for a layer with several inputs
+SEVERAL_INPUTS: Final = "several inputs"  # first part of the expression for a layer with several inputs
 
 Expression = int  # index in the table of expressions
 
@@ -46,10 +46,10 @@ class DifferentConnections(InputError):
 def check_connections(network: keras.Model, description: Description, legacy: LegacyFile) -> None:
     """Check that the layers of a whole model are connected in the same way as those of ``network``.
 
-    The layers themselves must already be equal, see `check_layers`.
+    The layers themselves must already have been checked by `check_layers`.
 
     Raises:
-        DifferentConnections: The input of a layer or of the output differs.
+        DifferentConnections: The input of a layer, or the output of the model, differs.
         UnknownNetwork: The configuration of the file does not have the format of Keras.
     """
     config = (legacy.config or {})["config"]
@@ -99,7 +99,7 @@ class _ExpressionTable:
         return inputs[0] if len(inputs) == 1 else self.index(SEVERAL_INPUTS, inputs)
 
     def describe(self, expression: Expression, depth: int = MAX_PRINTED_DEPTH) -> str:
-        """Format an expression for an error message, with at most ``depth`` nested operations."""
+        """Format an expression for an error message, showing at most ``depth`` nested operations."""
         head, inputs = list(self._indices)[expression]
         if not inputs:
             return str(head)
@@ -108,7 +108,8 @@ class _ExpressionTable:
 
 
 def _compared(operations: Iterator[Operation], *, is_shared: bool) -> list[Operation]:
-    """Return the operations to compare, without layer names and without Lambda layers, which rebuilt networks lack.
+    """Return the operations to compare, without layer names and without Lambda layers, which rebuilt networks do not
+    have.
 
     A layer that is in both graphs is represented by its name, so only its activation is returned.
     """
@@ -142,9 +143,9 @@ def _inputs_in_network(
 def _inputs_in_file(
     config: Mapping[str, Any], counterparts: Mapping[str, str], table: _ExpressionTable, *, compare_padding: bool
 ) -> dict[str, Expression]:
-    """Return the input of each layer of the file with a counterpart, and of the output, by its name in the file.
+    """Return the input of each layer in the file that has a counterpart, and of the output, by name in the file.
 
-    In ``config``, every layer follows the layers that produce its inputs.
+    In ``config``, every layer follows the layers whose outputs are its inputs.
     """
     outputs: dict[str, Expression] = {}
     inputs_by_layer: dict[str, Expression] = {}

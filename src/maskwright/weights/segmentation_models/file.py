@@ -1,4 +1,4 @@
-"""Read the arrays of a Keras 2 .h5 file, weights only or whole model, without running code stored in it."""
+"""Read a Keras 2 .h5 file, which contains weights only or a whole model, without running code stored in it."""
 
 import json
 import math
@@ -20,8 +20,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 HDF5_SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 ZIP_SIGNATURE: Final = b"PK\x03\x04"
-MAX_BYTES: Final = 4 * 2**30  # maximum size of all weights; the largest supported network has 0.6 GiB
-MAX_TEXT_BYTES: Final = 64 * 2**20  # maximum size of one attribute
+MAX_BYTES: Final = 4 * 2**30  # maximum total size of the weights; those of the largest supported network have 0.6 GiB
+MAX_TEXT_BYTES: Final = 64 * 2**20  # maximum size of one HDF5 attribute
 EXPECTED_FORMAT: Final = "a Keras 2 .h5 file written by save_weights or save"
 
 
@@ -47,7 +47,7 @@ class UnsafeLegacyFile(InputError):
 
 
 class NestedNetwork(InputError):
-    """A layer that is itself a model of several layers."""
+    """A layer that is itself a model with several layers."""
 
     text = (
         "{argument}={file!r}: the layer {layer!r} is a nested model; expected a model without nested models. "
@@ -64,7 +64,8 @@ class LegacyFile:
         path: Path of the file.
         layers: Layers with weights, in the order of the file. Each layer maps the name of a weight (``kernel``,
             ``moving_mean``) to its array.
-        config: Configuration of a whole model as parsed JSON, from which no objects are created; None for weights only.
+        config: Configuration of a whole model as parsed JSON, from which no objects are created; None for a file with
+            weights only.
         has_optimizer: Whether the file contains an optimizer state, which is not read.
     """
 
@@ -75,7 +76,7 @@ class LegacyFile:
 
 
 def shapes_of(arrays: Arrays) -> dict[str, tuple[int, ...]]:
-    """Return the shapes of weights by name."""
+    """Return the shape of each weight by name."""
     return {name: array.shape for name, array in arrays.items()}
 
 
@@ -90,7 +91,7 @@ def read_legacy(file: LegacyPath, *, argument: str = "file") -> LegacyFile:
         NotLegacyFile: The file does not exist or has another format.
         DamagedLegacyFile: The file is truncated or inconsistent.
         UnsafeLegacyFile: The file contains links, objects or sizes that Keras 2 does not write.
-        NestedNetwork: A layer is itself a model of several layers.
+        NestedNetwork: A layer is itself a model with several layers.
     """
     path = Path(file)
     _check_format(path, argument=argument)
@@ -196,7 +197,7 @@ class _Reader:
         return group.attrs[name]
 
     def _names(self, group: h5py.Group, name: str, *, part: str) -> list[str]:
-        """Read a list of names, which Keras 2 splits into name0, name1, ... if it is too large for an HDF5 header."""
+        """Read a list of names, which Keras 2 splits into name0, name1, ... if it is larger than an HDF5 header."""
         pieces = [name] if name in group.attrs else [f"{name}{number}" for number in range(len(group.attrs))]
         stored = (self._text(group, piece, part=part) for piece in pieces if piece in group.attrs)
         return [_decoded(text) for texts in stored for text in np.ravel(texts)]

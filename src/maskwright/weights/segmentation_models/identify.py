@@ -1,4 +1,4 @@
-"""Identify the network in a Keras 2 file, with its architecture, its encoder and the arguments of its builder."""
+"""Identify the architecture, the encoder and the builder arguments of the network in a Keras 2 file."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,8 +31,8 @@ class Description:
         input_shape: Height, width and number of channels of the images; height and width are None if they are variable.
         classes: Number of output channels.
         activation: Name of the output activation; None if it is not stored in the file.
-        first_unit: Shortcut of the first unit of a pre-activation ResNet, ``"identity"`` or ``"projection"``; otherwise
-            None.
+        first_unit: Shortcut of the first unit of a pre-activation ResNet, ``"identity"`` or ``"projection"``; None for
+            other encoders.
         options: Arguments of the architecture that are stored in the file.
         not_stored: Names of arguments that affect predictions but are not stored in a file with weights only.
     """
@@ -51,9 +51,9 @@ class Description:
 def identify(file: LegacyPath, *, argument: str = "file") -> Description:
     """Identify the network in a Keras 2 ``.h5`` file.
 
-    Most arguments are inferred from the names and shapes of the layers. The others are stored in a whole model. In a
-    file with weights only, the activation and, for a PSPNet, the pooling type and the downsampling factor are not
-    stored; they are listed in ``not_stored``.
+    Most arguments are inferred from the names and shapes of the layers. The other arguments are stored in a whole
+    model. In a file with weights only, the activation and, for a PSPNet, the pooling type and the downsampling factor
+    are not stored; they are listed in ``not_stored``.
 
     Args:
         file: Path of the file.
@@ -72,7 +72,7 @@ def identify(file: LegacyPath, *, argument: str = "file") -> Description:
 
 
 def describe(legacy: LegacyFile) -> Description:
-    """Identify the network in a file that has already been read, see `identify`."""
+    """Identify the network in a file that has already been read, as described in `identify`."""
     try:
         return _describe(legacy)
     except InputError:
@@ -160,8 +160,8 @@ class Decoder(NamedTuple):
     """Names of the layers that identify a decoder, and functions that read its arguments.
 
     Attributes:
-        unique_layer: Name of a layer that no other decoder has.
-        head: Name of the final convolution; empty if it is the last automatically named convolution.
+        unique_layer: Name of a layer that exists in no other decoder.
+        head: Name of the final convolution; empty if the final convolution is the last automatically named one.
         shape_options: Function that infers arguments from the shapes of the layers.
         config_options: Function that reads arguments from the configuration of a whole model.
         not_stored: Names of the arguments that affect predictions and are stored only in the configuration.
@@ -175,7 +175,7 @@ class Decoder(NamedTuple):
 
 
 def _decoder_filters(layers: Layers, suffix: str) -> tuple[int, ...]:
-    """Return the filters of the last convolution, ``decoder_stage{i}{suffix}_conv``, of each decoder block."""
+    """Return the number of filters of ``decoder_stage{i}{suffix}_conv``, the last convolution of each decoder block."""
     stages = range(len(layers))
     names = (f"decoder_stage{stage}{suffix}_conv" for stage in stages)
     return tuple(layers[name]["kernel"][-1] for name in names if name in layers)
@@ -242,4 +242,4 @@ DECODERS: Final[Mapping[str, Decoder]] = {
     "linknet": Decoder("decoder_stage0c_conv", "", _linknet_options, _no_options),
     "unet": Decoder("decoder_stage0b_conv", "final_conv", _unet_options, _no_options),
 }
-"""Decoders by architecture; the first whose ``unique_layer`` is in a file is the decoder of the file."""
+"""Decoders by architecture; the decoder of a file is the first one whose ``unique_layer`` is in the file."""

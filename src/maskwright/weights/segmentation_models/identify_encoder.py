@@ -1,7 +1,7 @@
 """Identify the encoder of a Keras 2 file of segmentation_models by the names and shapes of its layers.
 
-A PSPNet contains the layers of its encoder only up to the feature map that it uses. Encoders that are equal up to this
-layer result in the same network, and the first of them is returned.
+A PSPNet contains the layers of its encoder only up to the feature map that it uses. For encoders that are equal up to
+this feature map, the networks are the same, and the first of these encoders is returned.
 """
 
 import re
@@ -18,11 +18,11 @@ Units = tuple[int, ...]  # number of units per stage
 
 @dataclass(frozen=True)
 class Member:
-    """Encoder in a family of encoders.
+    """Encoder that belongs to a family of encoders.
 
     Attributes:
         units: Number of units in each stage.
-        filters: Number of filters, by layer name, that distinguishes the encoder from others with the same units.
+        filters: Numbers of filters, by layer name, that distinguish the encoder from others with the same units.
     """
 
     units: Units = ()
@@ -40,11 +40,11 @@ class Member:
 
 @dataclass(frozen=True)
 class Family:
-    """Family of encoders.
+    """Family of encoders with the same layer names.
 
     Attributes:
-        unique_layer: Name of a layer that no other family has.
-        unit_pattern: Pattern of the name of a layer that each unit has once; its first group is the stage.
+        unique_layer: Name of a layer that exists in no other family.
+        unit_pattern: Pattern for the name of a layer that occurs once in each unit; its first group is the stage.
         members: Encoders of the family, by name.
         stem: Name of the first layer with weights, which determines the number of input channels.
     """
@@ -119,7 +119,7 @@ class IdentifiedEncoder:
 
 
 def identify_encoder(named: Layers, auto_named: Layers) -> IdentifiedEncoder | None:
-    """Return the encoder with these layers, or None if segmentation_models has none.
+    """Return the encoder with the given layers, or None if no encoder in segmentation_models has these layers.
 
     Args:
         named: Shapes of the weights of layers with given names, by their names in this package.

@@ -30,10 +30,11 @@ SETTINGS: Final[Mapping[str, Mapping[str, object]]] = {
     "ZeroPadding2D": {"padding": ((1, 1), (1, 1))},
 }
 INFERENCE_NO_OPS: Final = frozenset({"InputLayer", "Dropout", "FixedDropout", "SpatialDropout2D"})
-# Keras 3 pads in a separate layer of these encoders where segmentation_models pads in the convolution, or vice versa.
+# In these encoders, Keras 3 pads in a separate layer where segmentation_models pads in the convolution, or vice versa.
 BACKBONES_WITH_OTHER_PADDING: Final = ("mobilenet", "efficientnet")
 # Lambda layers of segmentation_models slice channels, add an axis before a gate, or compute the weighted sums of
-# InceptionResNetV2. They are identified by their arguments and, if the file names it, by the package that defines them.
+# InceptionResNetV2. They are identified by their arguments and by the package that defines them, if it is stated in the
+# file.
 LAMBDA_PACKAGES: Final = ("classification_models", "segmentation_models", "keras_applications")
 EXPAND_DIMS_SETTINGS: Final = (("channels_axis", 3),)  # arguments of the Lambda layer that adds an axis before a gate
 
@@ -57,10 +58,10 @@ class MissingLayers(InputError):
 
 
 class Operation(NamedTuple):
-    """Computation of a layer.
+    """Operation that is computed by a layer.
 
     Attributes:
-        layer: Name of the layer if it is in both the file and the network, else empty.
+        layer: Name of the layer if it is in both the file and the network, otherwise empty.
         kind: Class name of the layer.
         settings: Settings that affect predictions.
     """
@@ -76,7 +77,7 @@ class Operation(NamedTuple):
 def check_layers(network: keras.Model, description: Description, layer_configs: Collection[Mapping[str, Any]]) -> None:
     """Check that the layers of a whole model have the same types and settings as those of ``network``.
 
-    This check is needed because weights determine neither the layers without weights nor settings such as strides.
+    This check is needed because layers without weights, and settings such as strides, cannot be inferred from weights.
 
     Args:
         network: Network that was rebuilt from the description.
@@ -113,7 +114,7 @@ def check_layers(network: keras.Model, description: Description, layer_configs: 
 
     context = {"file": description.file, "architecture": description.architecture, "backbone": description.backbone}
     if unexpected := found - expected:
-        # Added layers are last in a file.
+        # Layers that were added to a network are the last layers in its file.
         layer, operation = next((name, item) for name, item in reversed(named_operations) if item in unexpected)
         raise UnexpectedLayer(**context, layer=layer, operation=operation)
     if missing := expected - found:
@@ -122,7 +123,7 @@ def check_layers(network: keras.Model, description: Description, layer_configs: 
 
 
 def shared_names(network: keras.Model, layer_configs: Collection[Mapping[str, Any]]) -> set[str]:
-    """Return the given names, as used in this package, of the layers in both the file and ``network``."""
+    """Return the names of the explicitly named layers that are in both the file and ``network``."""
     names = ((layer["config"]["name"], layer["class_name"]) for layer in layer_configs)
     given_names = {current_name(name) for name, kind in names if not _is_auto_name(name, kind)}
     return given_names & {layer.name for layer in network.layers}
@@ -143,7 +144,7 @@ def file_operations(
     """Yield the operations of a layer in the file, with the activation of a convolution as a separate operation.
 
     Args:
-        layer: Name of the layer to store in the operations.
+        layer: Name of the layer, which is stored in the operations.
         kind: Class name of the layer.
         settings: Configuration of the layer.
         compare_padding: Whether the operations include padding.

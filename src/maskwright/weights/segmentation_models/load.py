@@ -14,7 +14,7 @@ from maskwright.errors import InputError
 from maskwright.weights.segmentation_models.file import Arrays, LegacyFile, LegacyPath, Shapes, read_legacy, shapes_of
 from maskwright.weights.segmentation_models.names import current_name, parse_auto_name, rename_layers
 
-MAX_LISTED_LAYERS: Final = 5  # maximum number in one error message
+MAX_LISTED_LAYERS: Final = 5  # maximum number of layers named in one error message
 AUTO_NAMED_TYPES: Final[Mapping[str, type[keras.Layer]]] = {  # prefix of an automatic name -> type of the layer
     "batch_normalization": layers.BatchNormalization,
     "conv2d": layers.Conv2D,
@@ -27,7 +27,7 @@ Signature = tuple[str, frozenset[tuple[str, tuple[int, ...]]]]  # prefix of the 
 
 
 class LayerMismatch(InputError):
-    """A layer whose weights in the file differ in shape from those in the network."""
+    """A layer whose weights have other shapes in the file than in the network."""
 
     text = "{file}: layer {layer} has {found}; the network {network} expects {expected}."
 
@@ -65,17 +65,18 @@ def load_legacy_weights(network: keras.Model, file: LegacyPath, *, argument: str
 
 
 def load_layers(network: keras.Model, legacy: LegacyFile) -> None:
-    """Load the content of a file that has already been read into ``network``, see `load_legacy_weights`."""
+    """Load ``legacy``, the content of a file, into ``network`` as described in `load_legacy_weights`."""
     for variable, array in list(_assignments(network, legacy)):  # the list is computed before the first assignment
         variable.assign(array)
 
 
 def layers_in_creation_order(network: keras.Model) -> list[keras.Layer]:
-    """Return the layers of ``network`` that have weights, branch by branch, and each branch from the input onwards.
+    """Return the layers of ``network`` that have weights, branch by branch, from the input to the output of each
+    branch.
 
-    Where branches are merged, they are in the order of the inputs of the merge. Keras sorts layers by their distance
-    from the output, which mixes parallel branches. Among layers of equal shapes, the order returned here equals the
-    order of creation.
+    Branches are in the order in which they are inputs of the layer that merges them. Keras sorts layers by their
+    distance from the output, which mixes parallel branches. Among layers of equal shapes, the order returned here
+    equals the order of creation.
     """
     sources = {
         id(tensor): operation for operation in network.operations for tensor in keras.tree.flatten(operation.output)
@@ -95,7 +96,7 @@ def layers_in_creation_order(network: keras.Model) -> list[keras.Layer]:
 
 
 def match_auto_named_layers(network: keras.Model, legacy: LegacyFile) -> dict[str, tuple[str, ...]]:
-    """Return the names of the automatically named layers in the file by the name of their match in ``network``.
+    """Return the names of the automatically named layers in the file, by the name of the matching layer of ``network``.
 
     If several layers match one layer of ``network``, they are the slices of a grouped convolution. Layers of
     ``network`` without a match are omitted.
@@ -174,7 +175,9 @@ class _AutoNamedLayers:
             self._queues[prefix, frozenset(shapes_by_layer[name].items())].append(name)
 
     def pop_match(self, layer: keras.Layer) -> tuple[str, ...]:
-        """Remove and return the next match of ``layer``, or all slices of a grouped one; empty if there are too few."""
+        """Remove and return the next layer that matches ``layer``, or all slices if it is a grouped convolution.
+
+        The result is empty if there are too few matching layers."""
         groups = getattr(layer, "groups", 1)
         shapes = frozenset((name, (*shape[:-1], shape[-1] // groups)) for name, shape in _shapes(layer).items())
         prefix = next((prefix for prefix, kind in AUTO_NAMED_TYPES.items() if isinstance(layer, kind)), "")

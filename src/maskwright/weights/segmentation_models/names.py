@@ -10,7 +10,7 @@ import numpy as np
 from maskwright.errors import InputError
 from maskwright.weights.segmentation_models.file import Arrays
 
-# Keras numbers layers without a given name in the order of their creation: conv2d, conv2d_1, conv2d_2, ...
+# Keras numbers layers that were not named explicitly in the order of their creation: conv2d, conv2d_1, ...
 AUTO_NAME: Final = re.compile(r"(conv2d|conv2d_transpose|depthwise_conv2d|batch_normalization|dense)(?:_(\d+))?")
 
 # Decoder layers in the first releases of segmentation_models -> their names in later releases and in this package.
@@ -28,7 +28,7 @@ class DuplicateLayerName(InputError):
 
 
 def parse_auto_name(name: str) -> tuple[str, int] | None:
-    """Return the type and number of a layer that Keras named automatically, or None for a given name.
+    """Return the type and number in an automatic layer name of Keras, or None for any other name.
 
     >>> parse_auto_name("batch_normalization_12"), parse_auto_name("conv2d"), parse_auto_name("conv0")
     (('batch_normalization', 12), ('conv2d', 0), None)
@@ -52,10 +52,10 @@ def current_name(name: str) -> str:
 
 
 def rename_layers(layers: Mapping[str, Arrays], *, file: Path) -> dict[str, Arrays]:
-    """Return the layers of ``file`` by their names in this package, with redundant biases merged.
+    """Return the layers of ``file`` by their names in this package, with redundant biases removed.
 
     In the first releases of segmentation_models, decoder convolutions have a bias even before batch normalisation. The
-    bias is moved into the mean of the normalisation: (x + bias) - mean = x - (mean - bias).
+    bias is subtracted from the mean of the normalisation: (x + bias) - mean = x - (mean - bias).
 
     Raises:
         DuplicateLayerName: Two layers have the same name in this package.

@@ -1,1 +1,1 @@
-"""Reading and writing of checkpoints of segmentation_models_pytorch."""
+"""Read and write checkpoints of segmentation_models_pytorch."""

@@ -1,4 +1,4 @@
-"""Architectures that exist in both segmentation_models_pytorch (smp) and this package.
+"""Define the architectures that exist in both segmentation_models_pytorch (smp) and this package.
 
 Source: names and shapes of the tensors, and arguments of the classes, in segmentation_models_pytorch 0.6.0.
 """
@@ -21,22 +21,22 @@ from maskwright.networks.unetplusplus import build_unetplusplus
 
 Shapes = Mapping[str, tuple[int, ...]]  # shapes of tensors by name
 Options = Mapping[str, Any]  # arguments of smp's classes by name
-SupportedValues = Mapping[str, Sequence[object]]  # arguments of smp's classes -> supported values
+SupportedValues = Mapping[str, Sequence[object]]  # argument of smp's classes -> its supported values
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Class of smp, and the function that builds the same network in this package.
+    """Network class of smp, and the function that builds the same network in this package.
 
     Attributes:
-        unique_tensor: Name of a tensor that no other supported class has.
+        unique_tensor: Name of a tensor that exists in no other supported class.
         read_options: Function that infers arguments of smp's class from the shapes of tensors.
-        build: Function that builds the network.
+        build: Function that builds the network in this package.
         arguments: Mapping from the names of smp's arguments to those of the arguments of ``build``.
         supported: Supported values of smp's arguments, by name.
         skips: Names of the encoder layers whose outputs are the skip connections.
         output_stride: Output stride of the encoder.
-        unused_tensors: Function that returns the tensors that smp stores but does not use.
+        unused_tensors: Function that returns the shapes of the tensors that smp stores but does not use.
     """
 
     unique_tensor: str
@@ -69,7 +69,7 @@ def _unet_options(shapes: Shapes, *, block: str) -> Options:
 
 
 def _unused_unet_tensors(options: Options, *, block: str) -> Shapes:
-    """Return the tensors of the skip attention in the last block, which has no skip connection."""
+    """Return the shapes of the tensors of the skip attention in the last block, which has no skip connection."""
     if options["decoder_attention_type"] is None:
         return {}
     *_, width, _ = options["decoder_channels"]
@@ -168,4 +168,4 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
         },
     ),
 }
-"""Architectures by the name of smp's class."""
+"""Architectures by the name of their class in smp."""

@@ -12,7 +12,7 @@ from maskwright.networks.resnet_v1 import ResNet18V1, ResNet34V1, ResNet50V1, Re
 from maskwright.weights.smp.architectures import ARCHITECTURES, Options, Shapes, matched_numbers
 from maskwright.weights.torch.names import Source
 
-# Number of units per stage and whether they are bottlenecks -> name of the encoder in smp and its builder.
+# Number of units in each stage, and whether the units are bottlenecks -> name of the encoder in smp, and its builder.
 ENCODERS: Final[Mapping[tuple[tuple[int, ...], bool], tuple[str, Callable[..., keras.Model]]]] = {
     ((2, 2, 2, 2), False): ("resnet18", ResNet18V1),
     ((3, 4, 6, 3), False): ("resnet34", ResNet34V1),
@@ -30,7 +30,7 @@ class UnknownSmpNetwork(InputError):
 
 @dataclass(frozen=True)
 class SmpNetwork:
-    """Description of a network in smp, without its final activation."""
+    """Description of a network of smp, without its output activation."""
 
     architecture: str
     encoder: str
@@ -46,7 +46,7 @@ class SmpNetwork:
 
     @property
     def unused_tensors(self) -> Shapes:
-        """Tensors that smp stores but does not use."""
+        """Shapes of the tensors that smp stores but does not use, by name."""
         return ARCHITECTURES[self.architecture].unused_tensors(self.options)
 
     def build(self, activation: Activation) -> keras.Model:
@@ -63,8 +63,8 @@ def identify(shapes: Shapes, *, architecture: str | None = None, source: Source)
 
     Args:
         shapes: Shapes of the tensors by name.
-        architecture: Name of the architecture, a key of `ARCHITECTURES`; None infers it.
-        source: Fields ``argument`` and ``given`` of error messages.
+        architecture: Name of the architecture, a key of `ARCHITECTURES`; if None, it is inferred.
+        source: Values of the fields ``argument`` and ``given`` in error messages.
 
     Raises:
         UnknownChoice: ``architecture`` is unknown.

@@ -1,7 +1,7 @@
-"""Loading and saving of networks of segmentation_models_pytorch (smp) with equal outputs.
+"""Load and save networks of segmentation_models_pytorch (smp) whose outputs are equal in both packages.
 
-The networks expect RGB images in [0, 1] minus the mean (0.485, 0.456, 0.406), divided by the standard deviation (0.229,
-0.224, 0.225), with sides that are multiples of 32 pixels.
+The networks expect RGB images in [0, 1] from which the mean (0.485, 0.456, 0.406) is subtracted and which are then
+divided by the standard deviation (0.229, 0.224, 0.225). Their sides must be multiples of 32 pixels.
 """
 
 import json
@@ -43,13 +43,13 @@ def load_smp(
     described in this module, and its output is (n, height, width, classes) in float32.
 
     The interpolation, the atrous rates and the output stride are not stored in tensors, so smp's defaults are assumed.
-    If smp's ``config.json`` is next to ``model.safetensors``, it is read, and unsupported values are errors.
+    If smp's ``config.json`` is next to ``model.safetensors``, it is read, and unsupported values raise an error.
 
     Args:
         file: Path of a state dict, see `read_tensors`, or of a folder written by smp's ``save_pretrained``.
-        architecture: Name of smp's class; None infers it.
-        activation: Activation of the output: ``"sigmoid"``, ``"softmax"``, or ``"linear"`` for logits. None selects the
-            activation in ``config.json``, or else ``"sigmoid"`` for one class and ``"softmax"`` for several.
+        architecture: Name of the network class in smp; if None, it is inferred.
+        activation: Activation of the output: ``"sigmoid"``, ``"softmax"``, or ``"linear"`` for logits. By default, the
+            activation in ``config.json`` is used, or else ``"sigmoid"`` for one class and ``"softmax"`` for several.
         argument: Name of the argument ``file`` in error messages.
 
     Raises:
@@ -86,10 +86,11 @@ def save_smp(network: keras.Model, file: str | PathLike[str]) -> None:
         file: Path of the ``.safetensors`` file to write; an existing file is replaced.
 
     Raises:
-        NoCounterpart: A layer of the network does not exist in smp.
-        NotForSmp: A layer has another form in smp.
-        UnknownSmpNetwork: The encoder or one of its sizes does not exist in smp.
-        EpsilonTooSmall: A variance cannot compensate for the difference between two epsilons.
+        NoCounterpart: A layer of the network has no counterpart in smp.
+        NotForSmp: A layer computes a different function than its counterpart in smp.
+        UnknownSmpNetwork: The encoder, or a layer size of the encoder, does not exist in smp.
+        EpsilonTooSmall: The epsilon of a batch normalisation is so small that the variance cannot be adapted to the
+            epsilon of smp.
         WrongArgument: ``network`` is not a functional model, or ``file`` does not end in ``.safetensors``.
         MissingPackage: safetensors is not installed.
 
@@ -112,7 +113,7 @@ def save_smp(network: keras.Model, file: str | PathLike[str]) -> None:
 def save_smp_folder(network: keras.Model, folder: str | PathLike[str]) -> None:
     """Save ``network`` and its activation as a folder for ``smp.from_pretrained``.
 
-    See `save_smp` for arguments and errors. ``folder`` is created if it is missing.
+    For the arguments and errors, see `save_smp`. ``folder`` is created if it is missing.
     """
     tensors, config = _to_smp(network)
     _write(tensors, Path(folder, HUB_WEIGHTS))

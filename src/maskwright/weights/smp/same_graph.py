@@ -1,4 +1,4 @@
-"""Comparison of the graphs of two networks, to check that they compute the same function of the same weights."""
+"""Compare the graphs of two networks to check that they compute the same function of the same weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ IGNORED_SETTINGS: Final = frozenset(
     {"name", "trainable", "dtype", "momentum", "batch_shape", "seed", "activity_regularizer"}
 )
 IGNORED_SUFFIXES: Final = ("_initializer", "_regularizer", "_constraint")
-COMPENSATED_SETTINGS: Final = {"BatchNormalization": "epsilon"}  # the caller adapts the variance instead
+COMPENSATED_SETTINGS: Final = {"BatchNormalization": "epsilon"}  # compensated by the caller in the variance
 TRAINING_ONLY: Final = frozenset({"Dropout", "SpatialDropout2D"})
 
 
 @dataclass(frozen=True)
 class Node:
-    """A layer of a graph, whose ``settings`` include its inputs as indices of nodes."""
+    """A layer of a graph; its ``settings`` include its inputs, given as indices of nodes."""
 
     name: str
     kind: str
@@ -26,7 +26,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Difference:
-    """First layer that differs between two graphs, with its settings in both."""
+    """First layer that differs between two graphs, with its settings in both graphs."""
 
     layer: str
     found: str
@@ -34,7 +34,8 @@ class Difference:
 
 
 def first_difference(network: keras.Model, expected: keras.Model) -> Difference | None:
-    """Return the first layer of ``network`` that computes a different function than in ``expected``, or None.
+    """Return the first layer of ``network`` that computes another function than its counterpart in ``expected``, or
+    None.
 
     Both networks must be functional models. Names, image sizes, precision, weights, dropout and the epsilon of batch
     normalisation are not compared.

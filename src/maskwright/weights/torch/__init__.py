@@ -1,1 +1,1 @@
-"""Safe reading of PyTorch checkpoints, and the correspondence between their tensor names and layer names."""
+"""Read PyTorch checkpoints without running code, and map the names of their tensors to layer names."""

@@ -24,8 +24,8 @@ SUFFIXES: Final = (".safetensors", *PICKLED)
 SUFFIXES_IN_WORDS: Final = f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}"
 MAX_BYTES: Final = 4 * 2**30  # several times the size of the largest supported network
 PREFIXES: Final = ("module.", "model.", "_orig_mod.")  # prefixes added by DataParallel, Lightning and torch.compile
-PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # smp's Lightning example stores them with the network
-WRAPPERS: Final = ("state_dict", "model_state_dict", "model")  # keys under which training loops store the state dict
+PIXEL_STATISTICS: Final = frozenset({"mean", "std"})  # stored with the network in the Lightning example of smp
+WRAPPERS: Final = ("state_dict", "model_state_dict", "model")  # keys under which state dicts are often stored
 
 
 class MissingTorchFile(InputError):
@@ -47,7 +47,7 @@ class NoStateDict(InputError):
 
 
 class TorchFileTooLarge(InputError):
-    """A file that is larger than any network, or whose unpacked content is."""
+    """A file that is larger, or has larger unpacked content, than any supported network."""
 
     text = "{argument}={given!r}: found {found} bytes; expected at most {expected}."
 
@@ -56,8 +56,8 @@ def load_resnet_v1(network: keras.Model, file: TorchFile, *, argument: str = "fi
     """Load a checkpoint of torchvision or timm into a post-activation ResNet of the same depth.
 
     All tensors and all weights must match; otherwise, nothing is loaded. The classifier ``fc`` is skipped if
-    ``network`` has no classifier. The checkpoints expect RGB images in [0, 1] minus the mean (0.485, 0.456, 0.406),
-    divided by the standard deviation (0.229, 0.224, 0.225).
+    ``network`` has no classifier. The networks expect RGB images in [0, 1] from which the mean (0.485, 0.456, 0.406)
+    is subtracted and which are then divided by the standard deviation (0.229, 0.224, 0.225).
 
     Args:
         network: Post-activation ResNet, such as `ResNet18V1`.
@@ -90,7 +90,7 @@ def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
 
     Raises:
         MissingTorchFile: ``file`` is not an existing file with one of these suffixes.
-        MissingPackage: The package that reads the file is not installed, or is too old to be safe.
+        MissingPackage: The package that reads the file is not installed, or its version is too old to be safe.
         UnreadableTorchFile: The file is damaged, or its pickle contains more than tensors and plain containers.
         NoStateDict: The file contains something other than named dense float tensors.
         TorchFileTooLarge: The file or its unpacked content is larger than 4 GiB.

@@ -17,10 +17,10 @@ from maskwright.errors import InputError
 
 Rules = Mapping[str, str]  # pattern of a layer's full name -> name of its PyTorch module
 Tensors = Mapping[str, np.ndarray]
-Source = Mapping[str, object]  # the fields ``argument`` and ``given`` of an error message
+Source = Mapping[str, object]  # values of the fields ``argument`` and ``given`` of an error message
 
 TORCH_EPSILON: Final = 1e-5  # epsilon of batch normalisation in these PyTorch networks
-MAX_LISTED_PROBLEMS: Final = 6  # maximum number in one error message
+MAX_LISTED_PROBLEMS: Final = 6  # maximum number of problems listed in one error message
 
 RESNET_RULES: Final[Rules] = {
     r"(conv1|bn1|fc)": r"\1",
@@ -46,7 +46,7 @@ _LAYOUTS: Final[Mapping[type, Mapping[str, tuple[str, tuple[int, ...]]]]] = {
 
 
 class NoCounterpart(InputError):
-    """A layer with weights that does not exist in the PyTorch network."""
+    """A layer with weights that has no counterpart in the PyTorch network."""
 
     text = "network {network}: the layer {layer} ({kind}) has no counterpart in {family}."
 
@@ -68,7 +68,7 @@ class EpsilonTooSmall(InputError):
 
 @dataclass(frozen=True)
 class TensorMapping:
-    """A Keras weight and its PyTorch tensor, whose ``axes`` are listed in the order of Keras."""
+    """A Keras weight and its PyTorch tensor; ``axes`` are the axes of the tensor in the order of Keras."""
 
     tensor: str
     layer: keras.Layer
@@ -94,7 +94,7 @@ def tensor_mappings(network: keras.Model, rules: Rules, *, family: str) -> Itera
     """Yield the mapping of every weight of ``network``.
 
     Raises:
-        NoCounterpart: No rule matches a layer with weights, or ``family`` does not contain this type of layer.
+        NoCounterpart: No rule matches a layer with weights, or layers of this type do not exist in ``family``.
     """
     for layer in filter(lambda layer: layer.weights, network.layers):
         module, layout = module_of(layer.name, rules), _LAYOUTS.get(type(layer))
@@ -125,7 +125,7 @@ def load_tensors(network: keras.Model, tensors: Tensors, rules: Rules, *, source
         network: Network to load the tensors into.
         tensors: Tensors by name, in PyTorch's layout, without batch counters.
         rules: Rules that map layer names to module names.
-        source: Fields ``argument`` and ``given`` of error messages.
+        source: Values of the fields ``argument`` and ``given`` in error messages.
         family: Name of the PyTorch network in error messages.
 
     Raises:
@@ -163,7 +163,7 @@ def tensors_of(network: keras.Model, rules: Rules, *, family: str) -> Tensors:
 
 
 def _to_torch(mapping: TensorMapping, *, network: str) -> np.ndarray:
-    """Return the tensor of a weight, in which a variance compensates for the difference from the epsilon of PyTorch."""
+    """Return the PyTorch tensor of a weight; a variance is adapted to the epsilon of PyTorch."""
     tensor = mapping.to_torch()
     if mapping.variable.name != "moving_variance" or mapping.layer.epsilon == TORCH_EPSILON:
         return tensor
