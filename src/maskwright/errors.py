@@ -1,6 +1,7 @@
 """Define errors in user input, each of which is a class with fields and a message template.
 
-The command line prints the message of an error."""
+The command line prints the message of an error.
+"""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches

@@ -13,7 +13,7 @@ from maskwright.compare.errors import ClassesDiffer, MasksDiffer, NoSharedImages
 from maskwright.compare.runs import ScoredRun, read_run
 
 MIN_IMAGES: Final = 20
-"""Smallest number of images for which percentile intervals are not too narrow."""
+"""Number of images below which percentile intervals are too narrow to be reliable."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def compare_runs(folders: Sequence[str | Path]) -> Comparison:
         ClassesDiffer, NoSharedImages, MasksDiffer: The runs have different classes, no shared validation images, or
             different ground-truth masks of the same image.
         NotARun, UnfinishedRun, DamagedRunFile, WrongRecipe, UnreadableBundle: A folder is not a
-            finished run or contains a damaged file, see `read_run`.
+            finished run or contains a damaged file; see `read_run`.
     """
     paths = [Path(folder) for folder in folders]
     if len({path.resolve() for path in paths}) < max(len(paths), 2):

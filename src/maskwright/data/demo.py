@@ -156,8 +156,11 @@ def _draw_object(radiance: Radiance, inside: NDArray[np.bool_], colour: Radiance
 
 
 def _fibre(rng: np.random.Generator, size: tuple[int, ...]) -> tuple[Field, Field, Field]:
-    """Return three maps of a random fibre: a field that is positive inside it, and the positions along it (in pixels)
-    and across it (-1 to 1)."""
+    """Return three maps of a random fibre.
+
+    They contain a number that is positive inside the fibre, the position along the fibre in pixels, and the position
+    across it from -1 to 1.
+    """
     (down, right), (y, x) = _direction(rng), rng.uniform((0, 0), size)
     rows, columns = np.indices(size)
     along = (rows - y) * down + (columns - x) * right

@@ -27,12 +27,13 @@ class Fingerprint:
     """Properties of the training data that determine the plan.
 
     ``sizes`` contains the (height, width) of each image in pixels. ``mean`` and ``std`` are the mean and standard
-    deviation of the pixels in the unit scale, averaged over the channels. ``class_fractions`` contains the fraction of
-    the valid pixels that belong to each class, including background; the fractions sum to 1. ``object_width`` is the
-    median over the classes, without background, of the mean length of their horizontal runs in pixels. For a single
-    class, it is the smaller of its width and that of the background, since narrow gaps require as much resolution as
-    narrow objects. It is None if no class other than background occurs. ``vertically_asymmetric`` states whether the
-    class fractions in the upper and lower halves of the masks differ; it is None if this cannot be determined reliably.
+    deviation of the pixels after scaling to [0, 1], averaged over the channels. ``class_fractions`` contains the
+    fraction of the valid pixels that belong to each class, including background; the fractions sum to 1.
+    ``object_width`` is the median over the classes, without background, of the mean length of their horizontal runs in
+    pixels. For a single class, it is the smaller of its width and that of the background, since narrow gaps require as
+    much resolution as narrow objects. It is None if no class other than background occurs. ``vertically_asymmetric``
+    states whether the class fractions in the upper and lower halves of the masks differ; it is None if this cannot be
+    determined reliably.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -113,7 +114,8 @@ def _is_vertically_asymmetric(masks: Sequence[MaskFacts], mask_values: MaskValue
 def _upper_minus_lower(mask: MaskFacts, mask_values: MaskValues) -> NDArray[np.float64] | None:
     """Return the fraction of each label in the upper half of a mask minus that in the lower half.
 
-    The result is None if a half has no valid pixel."""
+    The result is None if a half has no valid pixel.
+    """
     names = [label.name for label in mask_values.labels]
     whole, upper_half = mask_values.count_classes(mask.values), mask_values.count_classes(mask.upper_half)
     upper = np.array([upper_half[name] for name in names], np.float64)

@@ -104,7 +104,8 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
     def class_of(self, value: Value) -> str | None:
         """Return the class name of a raw value, or None if the value is not in the table.
 
-        In a colour table, an integer denotes a shade of grey."""
+        In a colour table, an integer denotes a shade of grey.
+        """
         return self.classes_by_value.get(grey(value) if self._has_colours and isinstance(value, int) else value)
 
     def count_classes(self, counts: Mapping[Value, int]) -> Counter[str]:

@@ -233,7 +233,8 @@ def _window_size(size: tuple[int, ...], patch_size: tuple[float, float], zoom: f
 def _random_start(side: int, length: float, generator: np.random.Generator) -> float:
     """Return a random start of a window along a side.
 
-    The start is an integer if the length of the window is one, so that the window needs no interpolation."""
+    The start is an integer if the length of the window is an integer, so that no interpolation is needed.
+    """
     room = max(0.0, side - length)
     return float(generator.integers(int(room) + 1) if length.is_integer() else generator.uniform(0, room))
 

@@ -97,7 +97,8 @@ def sizes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
 def channels(pairs: Sequence[ScannedPair], *, expected: int | None = None) -> Iterator[Problem]:
     """Find images that cannot be converted without loss to ``expected`` channels.
 
-    By default, the number of channels of most images is expected."""
+    By default, the number of channels of most images is expected.
+    """
     images = readable_images(pairs)
     if expected is not None:
         yield from _unexpected_channels(images, expected)
@@ -129,7 +130,8 @@ def _unexpected_channels(images: Mapping[Path, ImageFacts], expected: int) -> It
 def dtypes(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
     """Find images of different data types.
 
-    A mixture of floats and integers is fatal; a mixture of 8 and 16 bits is a warning."""
+    A mixture of floats and integers is fatal; a mixture of 8 and 16 bits is a warning.
+    """
     images = readable_images(pairs)
     counts = Counter(image.dtype for image in images.values())
     if len(counts) > 1:

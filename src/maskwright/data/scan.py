@@ -23,7 +23,8 @@ from maskwright.images.read import read_image, read_mask_and_palette
 MAX_VALUES: Final = 1024
 """Largest number of values recorded for a mask.
 
-A mask with more values is likely a photograph, and its rarest values are omitted."""
+A mask with more values is likely a photograph, and its rarest values are omitted.
+"""
 _PRECHECKED_ROWS: Final = 8  # in nearly every colour image, this number of rows contains a pixel that is not grey
 
 
@@ -64,7 +65,8 @@ class MaskFacts:
 class ScannedPair:
     """A pair with the properties of both files.
 
-    The properties of an unreadable file are None, and its error is in ``failures``."""
+    The properties of an unreadable file are None, and its error is in ``failures``.
+    """
 
     pair: Pair
     image: ImageFacts | None

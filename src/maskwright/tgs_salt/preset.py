@@ -37,7 +37,7 @@ def tgs_salt(data: Path, *, masks_into: Path) -> PresetFields:
         masks_into: Folder outside the data set to which decoded masks are written.
 
     Raises:
-        InputError: The data set is incomplete, inconsistent or unreadable, see `read_salt`.
+        InputError: The data set is incomplete, inconsistent or unreadable; see `read_salt`.
     """
     data_set = read_salt(data, masks_into=masks_into)
     fields: dict[str, dict[str, Any]] = {

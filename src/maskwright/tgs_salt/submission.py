@@ -89,6 +89,6 @@ def write_submission(
     }
     write_run_lengths(out, sorted(masks.items()))
     failures = tuple(result.error for result in results if result.error is not None)
-    if not failures:  # otherwise, the masks are kept, so that the next call processes only the images that failed
+    if not failures:  # otherwise, the masks are kept, and the next call processes only the remaining images
         shutil.rmtree(masks_folder)
     return Submission(len(masks), sum(not runs for runs in masks.values()), failures)

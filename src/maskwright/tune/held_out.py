@@ -48,7 +48,7 @@ class HeldOutImage:
 
 @final
 class HeldOutPredictions:
-    """Predicted probabilities for held-out images, with each transform of the test-time augmentation and without any.
+    """Predicted probabilities for held-out images, without and with each transform of the test-time augmentation.
 
     If an image was held out for several networks, the mean of their probabilities is stored. The values are stored in
     a temporary file, which is deleted by `close` or at the end of the ``with`` block.

@@ -14,7 +14,7 @@ from maskwright.tune.search import ThresholdSearch, min_sizes_to_try, search_min
 MIN_GAIN: Final = 1e-4
 """Increase of the score above which an option is turned on."""
 _MIN_ZOOM_FOR_SCALES: Final = 0.25  # smallest zoom augmentation for which scaled images are tried
-_MIN_ROTATION_FOR_QUARTER_TURNS: Final = 90.0  # smallest rotation in degrees for which they are tried
+_MIN_ROTATION_FOR_QUARTER_TURNS: Final = 90.0  # smallest rotation, in degrees, to try them
 
 
 def transforms_to_try(recipe: Recipe) -> dict[str, tuple[TtaTransform, ...]]:

@@ -70,7 +70,7 @@ def search_thresholds(
             image.
         min_sizes: Minimum component sizes to try, in pixels.
         fill_holes: Whether to fill holes before small components are removed.
-        monitor: Score to compute: ``mean_iou``, the IoU over all pixels, or ``mean_precision``, see `salt_score`.
+        monitor: Score to compute: ``mean_iou``, the IoU over all pixels, or ``mean_precision``; see `salt_score`.
         thresholds: Thresholds to try, which must include 0.5.
     """
     true_positives, predicted, truths = [], [], []

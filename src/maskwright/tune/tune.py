@@ -73,7 +73,7 @@ def tune_ensemble(
     Args:
         networks: Networks, which may belong to different runs.
         out: Folder to which the ensemble is written.
-        seconds: Time limit, in seconds, for the predictions for held-out images, see `tune`.
+        seconds: Time limit, in seconds, for the predictions for held-out images; see `tune`.
         progress: Function called with the number of finished images and the total.
 
     Raises:

@@ -52,7 +52,7 @@ def load_encoder_weights(
         name: Name of the encoder, or None if the network is not in the table of encoders.
         weights: Name of a data set with published weights, such as ``"imagenet"``, or path of a file: ``.weights.h5``
             from ``save_weights``, ``.h5`` or ``.hdf5`` from Keras 2, or, for an encoder whose name ends in ``_v1``, a
-            PyTorch file with the tensor names of torchvision, see `read_tensors`.
+            PyTorch file with the tensor names of torchvision; see `read_tensors`.
         argument: Name of the argument ``weights`` in error messages.
 
     Raises:

@@ -177,7 +177,8 @@ class _AutoNamedLayers:
     def pop_match(self, layer: keras.Layer) -> tuple[str, ...]:
         """Remove and return the next layer that matches ``layer``, or all slices if it is a grouped convolution.
 
-        The result is empty if there are too few matching layers."""
+        The result is empty if there are too few matching layers.
+        """
         groups = getattr(layer, "groups", 1)
         shapes = frozenset((name, (*shape[:-1], shape[-1] // groups)) for name, shape in _shapes(layer).items())
         prefix = next((prefix for prefix, kind in AUTO_NAMED_TYPES.items() if isinstance(layer, kind)), "")

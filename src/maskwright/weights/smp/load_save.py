@@ -56,7 +56,7 @@ def load_smp(
         UnknownChoice: ``architecture`` or ``activation`` is unknown.
         UnknownSmpNetwork: The file does not contain a supported network.
         TensorMismatch: A tensor is missing, is unexpected or has another shape.
-        InputError: The file cannot be read, see `read_tensors`.
+        InputError: The file cannot be read; see `read_tensors`.
     """
     if activation is not None:
         one_of("activation", activation, ACTIVATIONS)

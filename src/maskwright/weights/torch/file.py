@@ -61,13 +61,13 @@ def load_resnet_v1(network: keras.Model, file: TorchFile, *, argument: str = "fi
 
     Args:
         network: Post-activation ResNet, such as `ResNet18V1`.
-        file: Path of the checkpoint, see `read_tensors`.
+        file: Path of the checkpoint; see `read_tensors`.
         argument: Name of the argument ``file`` in error messages.
 
     Raises:
         TensorMismatch: The names or shapes of the tensors differ from those of the network.
         NoCounterpart: ``network`` is not a post-activation ResNet.
-        InputError: The file cannot be read, see `read_tensors`.
+        InputError: The file cannot be read; see `read_tensors`.
     """
     tensors = read_tensors(file, argument=argument)
     if not any(layer.name == "fc" for layer in network.layers):
