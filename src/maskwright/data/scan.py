@@ -75,8 +75,7 @@ class ScannedPair:
 
 
 def scan(pairs: Sequence[Pair], *, progress: Callable[[int, int], None] | None = None) -> list[ScannedPair]:
-    """Read the image and the mask of every pair, with one thread per processor, and return results in the order of
-    ``pairs``.
+    """Read the image and the mask of every pair, with one thread per processor, and return results in the same order.
 
     Each thread has one image and one mask in memory. Unreadable files do not stop the scan; see `ScannedPair`.
 

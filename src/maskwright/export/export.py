@@ -41,8 +41,8 @@ class Target:
             of the model file.
         packages: Names of the packages whose versions are recorded in ``engine.json``.
         install: Requirement specifier with which pip installs the packages.
-        calibrated: Whether the module has `attempts(network, folder, patches)` instead, which yields increasingly
-            accurate model files.
+        calibrated: Whether the module has `attempts(network, folder, patches)` instead of `write`; it yields
+            increasingly accurate model files.
     """
 
     module: str

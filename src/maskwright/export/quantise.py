@@ -1,4 +1,4 @@
-"""Quantise networks to int8 after training by NNCF, with the most sensitive layers in higher precision if needed."""
+"""Quantise trained networks to int8 with NNCF, with the most sensitive layers in higher precision if needed."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ KEPT_FRACTIONS: Final = (1 / 16, 1 / 8, 1 / 4, 1 / 2)
 """Fractions of the int8 layers that are kept in higher precision in successive attempts."""
 _TELEMETRY: Final = "openvino_telemetry"
 _RANKING_PATCHES: Final = 8
-"""Number of patches on which the errors of the layers are measured."""
+"""Number of patches with which the quantisation errors of the layers are measured."""
 
 
 def _import_nncf() -> Any:

@@ -26,7 +26,6 @@ def convert(network: keras.Model) -> Any:
     """Convert ``network`` to an `openvino.Model` in float32.
 
     The model maps images (n, h, w, c) to probabilities (n, h, w, outputs), where n, h and w are variable.
-
     Convolutions are named after the Keras layers that own their weights.
 
     Raises:

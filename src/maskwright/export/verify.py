@@ -73,8 +73,10 @@ def check_engine(
     bounds: ExportBounds,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> ExportChecks:
-    """Compare ``engine`` with ``reference`` on some validation images, and its score with that of the run on all of
-    them.
+    """Compare an exported engine with the original network of a run.
+
+    The predictions of ``engine`` and ``reference`` are compared on some validation images, and the score of ``engine``
+    on all validation images is compared with that of the run.
 
     Args:
         run: Run whose validation pairs and score are used.

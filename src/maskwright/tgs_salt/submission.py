@@ -38,8 +38,9 @@ def write_submission(
     overwrite: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Submission:
-    """Predict masks for all images in a folder, and write a CSV file with one row ``id,rle_mask`` per image, sorted by
-    id.
+    """Predict masks for all images in a folder, and write them to a CSV file.
+
+    The file has one row ``id,rle_mask`` per image, and the rows are sorted by id.
 
     Until the CSV file is complete, masks are stored in a hidden folder next to it, so that an interrupted call can be
     resumed. An image that cannot be processed has no row, and the error is added to ``failures`` of the result.

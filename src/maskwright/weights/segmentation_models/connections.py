@@ -108,8 +108,9 @@ class _ExpressionTable:
 
 
 def _compared(operations: Iterator[Operation], *, is_shared: bool) -> list[Operation]:
-    """Return the operations to compare, without layer names and without Lambda layers, which rebuilt networks do not
-    have.
+    """Return the operations to compare, without the names of layers and without Lambda layers.
+
+    Lambda layers are omitted because rebuilt networks do not contain them.
 
     A layer that is in both graphs is represented by its name, so only its activation is returned.
     """

@@ -71,8 +71,9 @@ def load_layers(network: keras.Model, legacy: LegacyFile) -> None:
 
 
 def layers_in_creation_order(network: keras.Model) -> list[keras.Layer]:
-    """Return the layers of ``network`` that have weights, branch by branch, from the input to the output of each
-    branch.
+    """Return the layers of ``network`` that have weights, branch by branch.
+
+    The layers of each branch are in order from its input to its output.
 
     Branches are in the order in which they are inputs of the layer that merges them. Keras sorts layers by their
     distance from the output, which mixes parallel branches. Among layers of equal shapes, the order returned here

@@ -34,8 +34,7 @@ class Difference:
 
 
 def first_difference(network: keras.Model, expected: keras.Model) -> Difference | None:
-    """Return the first layer of ``network`` that computes another function than its counterpart in ``expected``, or
-    None.
+    """Return the first layer of ``network`` that computes another function than in ``expected``, or None.
 
     Both networks must be functional models. Names, image sizes, precision, weights, dropout and the epsilon of batch
     normalisation are not compared.
