@@ -195,8 +195,11 @@ def test_masks_and_overlays_do_not_depend_on_the_batch(tmp_path):
 )
 def test_results_of_another_network_or_setting_are_not_reused(images, tmp_path, other):
     predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
-    with pytest.raises(OutputsExist, match=r"out: contains results .*--overwrite"):
-        predict_files(other, [images], tmp_path / "out")
+    another_image = tmp_path / "another.png"
+    another_image.write_bytes(next(images.glob("*.png")).read_bytes())
+    for inputs in (images, another_image):  # also if no result has the same name
+        with pytest.raises(OutputsExist, match=r"out: contains results .*--overwrite"):
+            predict_files(other, [inputs], tmp_path / "out")
     assert not any(result.already_done for result in predict_files(other, [images], tmp_path / "out", overwrite=True))
 
 
@@ -255,7 +258,7 @@ def broken(path, values):
 
 def test_unknown_files_are_kept(images, tmp_path):
     paint(tmp_path / "out/a.png", 99)
-    with pytest.raises(OutputsExist, match=r"out: contains 1 files of these names"):
+    with pytest.raises(OutputsExist, match=r"out: contains 1 file with the name"):
         predict_files(PredictionJob(Brightness(), "x"), [images], tmp_path / "out")
     assert (read(tmp_path / "out/a.png") == 99).all()
 
@@ -294,7 +297,7 @@ def test_a_mask_and_an_overlay_never_share_a_file(images, tmp_path):
 def test_overlays_never_replace_images_or_unknown_files(images, tmp_path):
     job = PredictionJob(Brightness(), "x", output="probabilities", overlay=True)
     paint(tmp_path / "out/a.overlay.png", 99)
-    with pytest.raises(OutputsExist, match=r"out: contains 1 files of these names"):
+    with pytest.raises(OutputsExist, match=r"out: contains 1 file with the name"):
         predict_files(job, [images], tmp_path / "out")
     with pytest.raises(OutputIsInput, match=r"a\.png: .*input image"):
         predict_files(job, [images / "a.png", tmp_path / "out/a.overlay.png"], tmp_path / "out", overwrite=True)

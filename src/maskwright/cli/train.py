@@ -78,7 +78,7 @@ def train(
         typer.Option("--preset", help="Preset for a known data set, given by --data; trains five folds.", **NO_DEFAULT),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of the data set of --preset.", **NO_DEFAULT)
+        Path | None, typer.Option("--data", help="Folder that contains the data set for --preset.", **NO_DEFAULT)
     ] = None,
     seeds: Annotated[
         int | None,

@@ -204,8 +204,9 @@ def _claim(out: Path, job: PredictionJob, targets: Sequence[tuple[Path, Path]], 
     if earlier == key and (interrupted or not overwrite):
         return CompletedFiles.read_or_start(out, digest)
     existing = sum(result.exists() for _, target in targets for result in job.result_files(target))
-    if existing and not overwrite:
-        found = "results of another network or other settings" if earlier else f"{existing} files of these names"
+    if (existing or earlier) and not overwrite:
+        names = "1 file with the name" if existing == 1 else f"{existing} files with the names"
+        found = "results of another network or other settings" if earlier else f"{names} of these results"
         raise OutputsExist(folder=out, found=found)
     completed = CompletedFiles.start(out, digest)
     write_json(manifest, key)

@@ -12,7 +12,7 @@ EPSILON = 1e-7
 
 
 class SingleChannel(InputError):
-    """A loss over exclusive classes that is applied to a single channel, for which a prediction of 1 has no cost."""
+    """A loss for mutually exclusive classes on a single channel, where predicting 1 everywhere gives zero loss."""
 
     text = "{loss} needs at least two channels but got one; use {instead}."
 

@@ -123,8 +123,8 @@ def residual_stages(
 ) -> keras.KerasTensor:
     """Apply four stages of units ``stage{stage}_unit{number}_``, counted from 1, each with a ReLU after its addition.
 
-    All stages except the first, which follows a pooling layer, halve the sides. ``end`` is the template of the name of
-    a stage's last ReLU.
+    All stages except the first, which follows a pooling layer, halve the sides. ``end`` is the template for the name
+    of the last ReLU in a stage.
     """
     for stage, (filters, count) in enumerate(zip(STAGE_FILTERS, units, strict=True), start=1):
         for number in range(1, count + 1):

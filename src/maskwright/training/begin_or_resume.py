@@ -14,8 +14,6 @@ from maskwright.training.run import Run
 if TYPE_CHECKING:  # Keras is not imported before the settings are checked
     from maskwright.training.custom import CustomParts
 
-_EXISTING_RUN_OPTIONS = "add --resume to continue it, --overwrite to replace it"
-
 
 class NothingToResume(InputError):
     """A run that cannot be resumed because it does not exist, is complete or has not begun."""
@@ -47,12 +45,13 @@ def is_resumed(run: Run, recipe: Recipe, *, overwrite: bool = False) -> bool:
     is_same = not overwrite and run.began_with(recipe) and not run.is_complete
     if is_same and run.is_begun:
         return True
+    is_complete = run.is_complete
     check_output_folder(
         run.folder,
-        kind="a run",
+        kind="a complete run" if is_complete else "a run",
         is_kind=lambda folder: Run(folder).exists,
         overwrite=overwrite or is_same,
-        options=_EXISTING_RUN_OPTIONS,
+        options=("" if is_complete else "add --resume to continue it, or ") + "add --overwrite to replace it",
     )
     return False
 
