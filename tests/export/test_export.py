@@ -214,7 +214,7 @@ def test_engine_with_other_files_is_not_replaced(to, engines, tmp_path):
     for name in ("masks/0.png", "masks/bundle.json", "saved_model/notes/a.pb", "model.txt"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).write_text("mine")
-    text = r"engine: has masks/0\.png, masks/bundle\.json, model\.txt, saved_model/notes/a\.pb, which .* deleted"
+    text = r"engine: contains masks/0\.png, masks/bundle\.json, model\.txt, saved_model/notes/a\.pb, which .* deleted"
     with pytest.raises(OutputHoldsOtherFiles, match=text):
         check_engine_folder(folder, overwrite=True)
     assert (folder / "masks/0.png").read_text() == "mine"
@@ -223,7 +223,7 @@ def test_engine_with_other_files_is_not_replaced(to, engines, tmp_path):
 def test_hidden_files_are_not_deleted_by_an_export(tmp_path):
     (tmp_path / "engine").mkdir()
     (tmp_path / "engine/.notes").write_text("mine")
-    with pytest.raises(OutputHoldsOtherFiles, match=r"engine: has \.notes, which"):
+    with pytest.raises(OutputHoldsOtherFiles, match=r"engine: contains \.notes, which"):
         check_engine_folder(tmp_path / "engine", overwrite=True)
 
 

@@ -184,8 +184,8 @@ def test_a_bug_in_drawing_is_not_reported_as_a_missing_image(run, monkeypatch):
 def test_an_interrupted_training_is_reported(light, page):
     facts = json.loads((light / "run.json").read_text())
     (light / "run.json").write_text(json.dumps({**facts, "stopped_by": "interrupt"}))
-    assert "training was interrupted" in read(light).text
-    assert "training was interrupted" not in page.text
+    assert "Training was interrupted" in read(light).text
+    assert "Training was interrupted" not in page.text
 
 
 @pytest.mark.parametrize("file", ["scores.json", "history.csv", "split.csv", "run.json"])
