@@ -1,5 +1,5 @@
 # make demo   create the environment, install, draw a data set, train, evaluate, and write a report
-# make test   check format, lint and types, and run the test suite on all three backends and a subset on the lowest versions
+# make test   check format, lint and types; run the tests on three backends and, in part, on the lowest versions
 # make peers  regenerate the stored outputs of smp, and run the comparisons that need other libraries
 # make check  check format, lint and types
 

@@ -1,4 +1,4 @@
-"""Define errors in user input, each of which is a class with fields and a message template.
+"""Define errors in user input as classes with fields and a message template.
 
 The command line prints the message of an error.
 """

@@ -65,7 +65,7 @@ class Comparison:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Notes on the validity of the scores and times, each of which has one or two sentences."""
+        """Notes on the validity of the scores and times, one or two sentences each."""
         return tuple(_notes(self))
 
 

@@ -18,8 +18,7 @@ CELL_RADIUS: Final = (12.0, 18.0)
 FIBRE_RADIUS: Final = (3.8, 5.4)
 """Smallest and largest half width of a fibre, in pixels."""
 
-# The mixture of the two stains is random and independent of the class, so cells and fibres cannot be told apart by
-# colour.
+# The ratio of the two stains is random and independent of the class, so colour does not distinguish cells from fibres.
 _STAINS: Final = np.array([[0.05, 0.62, 0.70], [0.86, 0.22, 0.62]])
 _BRIGHTNESS: Final = (0.45, 0.8)  # radiance of the dimmest and the brightest object
 _MIN_SIDE: Final = 16  # pixels
@@ -117,7 +116,7 @@ def _check_sides(size: tuple[int, int], *, minimum: int) -> None:
 def _draw_cells(
     rng: np.random.Generator, radiance: Radiance, mask: NDArray[np.uint8]
 ) -> tuple[Radiance, NDArray[np.uint8]]:
-    """Add a cluster of cells, each of which touches an earlier one."""
+    """Add a cluster of cells; each cell touches one that was added before it."""
     size = mask.shape
     warp = [grid + 1.6 * _noise(rng, size, 14) for grid in np.indices(size)]
     radii = rng.uniform(*CELL_RADIUS, rng.integers(3, 8))
@@ -193,7 +192,7 @@ def _photograph(rng: np.random.Generator, radiance: Radiance) -> NDArray[np.uint
 
 
 def _haze(rng: np.random.Generator, size: tuple[int, int]) -> Radiance:
-    """Return a background coloured by two stains, each of which varies as independent smooth noise."""
+    """Return a background coloured by two stains whose amounts are independent smooth noise."""
     clouds = [0.5 * _noise(rng, size, 70) + 0.3 * _noise(rng, size, 25) + 0.15 * _noise(rng, size, 6) for _ in _STAINS]
     return np.clip(0.15 + 0.12 * np.stack(clouds, axis=-1), 0.02, None) @ _STAINS
 

@@ -234,7 +234,7 @@ def duplicates(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
     """Find images with identical pixels within one set."""
     copies = [files for files in _files_by_digest(pairs).values() if len(files) > 1]
     if copies:
-        message = f"{_count(copies, 'image')} with identical copies, all of which are used. Keep one file of each."
+        message = f"{_count(copies, 'image')} with identical copies. All copies are used; keep one file of each."
         yield Problem("duplicates", "warning", tuple(file for files in copies for file in files), message)
 
 
