@@ -23,7 +23,7 @@ import numpy as np
 
 from maskwright.networks import resnet_v1
 from maskwright.weights.smp.load_save import load_smp, save_smp, save_smp_folder
-from maskwright.weights.torch.file import load_resnet_v1
+from maskwright.weights.torch.encoders import load_torch_encoder
 
 PEER_SCRIPT = Path(__file__).parents[1] / "tests/peers/smp_peer.py"
 SIZES = [(64, 96), (160, 96)]
@@ -79,7 +79,7 @@ def load_network(folder: Path, case: dict[str, object], *, logits: bool) -> kera
     if case["library"] == "smp":
         return load_smp(folder / "theirs.safetensors", activation="linear" if logits else None)
     network = getattr(resnet_v1, f"ResNet{str(case['network']).removeprefix('resnet')}V1")(include_top=True)
-    load_resnet_v1(network, folder / "theirs.pth")
+    load_torch_encoder(network, folder / "theirs.pth")
     return keras.Model(network.input, network.get_layer("fc").output) if logits else network
 
 

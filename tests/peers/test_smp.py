@@ -13,7 +13,7 @@ import pytest
 
 from maskwright.networks.resnet_v1 import ResNet18V1
 from maskwright.weights.smp.load_save import load_smp, save_smp, save_smp_folder
-from maskwright.weights.torch.file import load_resnet_v1
+from maskwright.weights.torch.encoders import load_torch_encoder
 from tests.networks.randomise import infer
 
 PEER = os.environ.get("MASKWRIGHT_SMP_PYTHON")
@@ -83,7 +83,7 @@ def test_predictions_equal_those_of_smp_in_both_directions(name, theirs, ours):
 @pytest.mark.parametrize("suffix", ["pth", "safetensors"])
 def test_probabilities_of_a_classifier_equal_those_of_the_library(library, suffix, theirs):
     network = ResNet18V1(include_top=True)
-    load_resnet_v1(network, theirs / library / f"theirs.{suffix}")
+    load_torch_encoder(network, theirs / library / f"theirs.{suffix}")
     for images, logits in pairs(theirs / library, "exact"):
         expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
         np.testing.assert_allclose(infer(network, images), expected, atol=1e-5)

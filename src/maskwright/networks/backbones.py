@@ -10,7 +10,7 @@ import keras
 from keras import layers
 
 from maskwright.errors import one_of, wrong_argument
-from maskwright.networks import resnet, resnet_v1, resnext, senet
+from maskwright.networks import efficientnet_lite, resnet, resnet_v1, resnext, senet
 from maskwright.networks.argument_checks import ImageShape
 from maskwright.networks.blocks import Norm, batch_norm, torch_batch_norm
 from maskwright.networks.keras_applications import build_application
@@ -86,6 +86,10 @@ def _pre_activation(build: Build, parameters: int, *more_weights: str) -> Backbo
 def _torch(build: Build, parameters: int) -> Backbone:
     options = frozenset({"output_stride"})
     return Backbone(build, resnet_v1.RESNET_V1_SKIPS, IMAGENET, parameters, options=options, norm=torch_batch_norm)
+
+
+def _lite(build: Build, depth: float, parameters: int) -> Backbone:
+    return Backbone(build, efficientnet_lite.efficientnet_lite_skips(depth), MINUS_ONE_TO_ONE, parameters)
 
 
 def _of_keras(skips: tuple[str, ...], preprocessing: Preprocessing, **parameters: int) -> dict[str, Backbone]:
@@ -170,6 +174,11 @@ BACKBONES: Final = BackboneTable(
         "resnet50_v1": _torch(resnet_v1.ResNet50V1, 23_561_152),
         "resnet101_v1": _torch(resnet_v1.ResNet101V1, 42_605_504),
         "resnet152_v1": _torch(resnet_v1.ResNet152V1, 58_295_232),
+        "efficientnetlite0": _lite(efficientnet_lite.EfficientNetLite0, 1.0, 2_998_304),
+        "efficientnetlite1": _lite(efficientnet_lite.EfficientNetLite1, 1.1, 3_774_624),
+        "efficientnetlite2": _lite(efficientnet_lite.EfficientNetLite2, 1.2, 4_413_488),
+        "efficientnetlite3": _lite(efficientnet_lite.EfficientNetLite3, 1.4, 6_496_128),
+        "efficientnetlite4": _lite(efficientnet_lite.EfficientNetLite4, 1.8, 11_259_376),
     }
 )
 

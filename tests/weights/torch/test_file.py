@@ -12,12 +12,12 @@ from safetensors.numpy import save_file
 from maskwright.errors import MissingPackage
 from maskwright.networks.resnet_v1 import build_resnet_v1
 from maskwright.weights.torch import file as torch_file
+from maskwright.weights.torch.encoders import load_torch_encoder
 from maskwright.weights.torch.file import (
     MissingTorchFile,
     NoStateDict,
     TorchFileTooLarge,
     UnreadableTorchFile,
-    load_resnet_v1,
     read_tensors,
 )
 from maskwright.weights.torch.names import NoCounterpart, TensorMismatch
@@ -54,7 +54,7 @@ def torchvision_file(torchvision_resnet, tmp_path_factory):
 
 def test_loaded_resnet_has_the_features_of_torch(torchvision_resnet, torchvision_file, images):
     network = build_resnet_v1(units=UNITS, input_shape=(64, 96, 3))
-    load_resnet_v1(network, torchvision_file)
+    load_torch_encoder(network, torchvision_file)
     with torch.inference_mode():
         expected = torchvision_resnet.features(torch.from_numpy(images).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(infer(network, images), expected, atol=1e-4)
@@ -62,7 +62,7 @@ def test_loaded_resnet_has_the_features_of_torch(torchvision_resnet, torchvision
 
 def test_loaded_classifier_has_the_probabilities_of_torch(torchvision_resnet, images, tmp_path):
     network = build_resnet_v1(units=UNITS, include_top=True, classes=7, input_shape=(64, 96, 3))
-    load_resnet_v1(network, saved(tmp_path / "resnet.pth", torchvision_resnet.state_dict()))
+    load_torch_encoder(network, saved(tmp_path / "resnet.pth", torchvision_resnet.state_dict()))
     with torch.inference_mode():
         expected = torchvision_resnet(torch.from_numpy(images).permute(0, 3, 1, 2)).softmax(dim=1).numpy()
     np.testing.assert_allclose(infer(network, images), expected, atol=1e-5)
@@ -72,13 +72,13 @@ def test_missing_classifier_bias_is_an_error(torchvision_resnet, tmp_path):
     network = build_resnet_v1(units=UNITS, include_top=True, classes=7, input_shape=(64, 96, 3))
     state = {name: tensor for name, tensor in torchvision_resnet.state_dict().items() if name != "fc.bias"}
     with pytest.raises(TensorMismatch, match=r"^encoder_weights='.*r\.pth': .* resnet_v1: fc\.bias is missing\."):
-        load_resnet_v1(network, saved(tmp_path / "r.pth", state), argument="encoder_weights")
+        load_torch_encoder(network, saved(tmp_path / "r.pth", state), argument="encoder_weights")
 
 
 def test_unexpected_tensors_of_a_deeper_resnet_are_listed(torchvision_file):
     network = build_resnet_v1(units=(1, 1, 1, 1), input_shape=(64, 96, 3))
     with pytest.raises(TensorMismatch, match=r"layer2\.1\.bn1\.bias is unexpected; .* and 4 more\."):
-        load_resnet_v1(network, torchvision_file)
+        load_torch_encoder(network, torchvision_file)
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
@@ -258,4 +258,4 @@ def test_layer_without_counterpart_in_torchvision_is_an_error(torchvision_file):
     image = keras.Input((64, 96, 3))
     network = keras.Model(image, keras.layers.Conv2D(3, 3, name="stem")(image), name="other")
     with pytest.raises(NoCounterpart, match=r"^network other: the layer stem \(Conv2D\) .* torchvision's ResNet\.$"):
-        load_resnet_v1(network, torchvision_file)
+        load_torch_encoder(network, torchvision_file)

@@ -1,4 +1,4 @@
-"""Read tensors from PyTorch files without running code, and load ResNets of torchvision and timm.
+"""Read tensors from PyTorch files without running code.
 
 A ``.safetensors`` file contains only arrays. A ``.pth``, ``.pt``, ``.bin`` or ``.ckpt`` file is a pickle; it is read by
 torch with ``weights_only=True``, which allows only tensors and plain containers.
@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
 
-import keras
 import numpy as np
 
 from maskwright.errors import InputError, MissingPackage, missing_package
-from maskwright.weights.torch.names import RESNET_RULES, Source, Tensors, load_tensors
+from maskwright.weights.torch.names import Source, Tensors
 
 TorchFile = str | PathLike[str]
 Read = Callable[[Path, Source], Tensors]
@@ -52,30 +51,6 @@ class TorchFileTooLarge(InputError):
     text = "{argument}={given!r}: found {found} bytes; expected at most {expected}."
 
 
-def load_resnet_v1(network: keras.Model, file: TorchFile, *, argument: str = "file") -> None:
-    """Load a checkpoint of torchvision or timm into a post-activation ResNet of the same depth.
-
-    All tensors and all weights must match; otherwise, nothing is loaded. The classifier ``fc`` is skipped if
-    ``network`` has no classifier. The networks expect RGB images in [0, 1] from which the mean (0.485, 0.456, 0.406)
-    is subtracted and which are then divided by the standard deviation (0.229, 0.224, 0.225).
-
-    Args:
-        network: Post-activation ResNet, such as `ResNet18V1`.
-        file: Path of the checkpoint; see `read_tensors`.
-        argument: Name of the argument ``file`` in error messages.
-
-    Raises:
-        TensorMismatch: The names or shapes of the tensors differ from those of the network.
-        NoCounterpart: ``network`` is not a post-activation ResNet.
-        InputError: The file cannot be read; see `read_tensors`.
-    """
-    tensors = read_tensors(file, argument=argument)
-    if not any(layer.name == "fc" for layer in network.layers):
-        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
-    source = {"argument": argument, "given": fspath(file)}
-    load_tensors(network, tensors, RESNET_RULES, source=source, family="torchvision's ResNet")
-
-
 def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
     """Read the tensors of a state dict as float32 arrays by name, in the layout of PyTorch.
 
@@ -108,6 +83,15 @@ def read_tensors(file: TorchFile, *, argument: str = "file") -> Tensors:
         raise MissingTorchFile(**source)
     _check_size(path.stat().st_size, source)
     tensors = _without_prefixes(READERS[path.suffix](path, source))
+    return checked_weights(tensors, source)
+
+
+def checked_weights(tensors: Tensors, source: Source) -> Tensors:
+    """Return ``tensors`` without the batch counters ``num_batches_tracked``; all others must be of type float32.
+
+    Raises:
+        NoStateDict: A tensor has another type.
+    """
     weights = {name: tensor for name, tensor in tensors.items() if not name.endswith("num_batches_tracked")}
     for name, tensor in weights.items():
         if tensor.dtype != np.float32:

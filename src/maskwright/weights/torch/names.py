@@ -28,6 +28,11 @@ RESNET_RULES: Final[Rules] = {
     r"(layer\d)_(\d+)_downsample_(\d)": r"\1.\2.downsample.\3",
 }
 
+EFFICIENTNET_LITE_RULES: Final[Rules] = {
+    r"(conv_stem|bn1|conv_head|bn2|classifier)": r"\1",
+    r"blocks_(\d)_(\d+)_(conv_pw|conv_dw|conv_pwl|bn\d)": r"blocks.\1.\2.\3",
+}
+
 # Name of the tensor of each weight, and its axes in the order of Keras. A PyTorch kernel is (out, in, height, width).
 _BIAS: Final = {"bias": ("bias", (0,))}
 _AFFINE: Final = {"gamma": ("weight", (0,)), "beta": ("bias", (0,))}
