@@ -155,12 +155,9 @@ def _norm_relu6(x: keras.KerasTensor, *, norm: str, relu: str) -> keras.KerasTen
 
 
 def efficientnet_lite_skips(depth: float) -> tuple[str, ...]:
-    """Return the names of the last layers of the blocks at 1/16, 1/8, 1/4 and 1/2 of the image size, as timm taps
-    them."""
-    ends = [math.ceil(STAGES[number].blocks * depth) - 1 for number in (4, 2, 1)]
-    return tuple(f"blocks_{number}_{end}_add" for number, end in zip((4, 2, 1), ends, strict=True)) + (
-        "blocks_0_0_bn2",
-    )
+    """Return the names of the layers at 1/16, 1/8, 1/4 and 1/2 of the image size whose outputs timm returns, too."""
+    ends = {number: math.ceil(STAGES[number].blocks * depth) - 1 for number in (4, 2, 1)}
+    return (*(f"blocks_{number}_{end}_add" for number, end in ends.items()), "blocks_0_0_bn2")
 
 
 EfficientNetLite0 = variant(

@@ -249,8 +249,13 @@ def _result(function: object, arguments: object) -> Any:
         case _Name(text="collections OrderedDict"), ():
             return {}
         case _Name(text="torch._utils _rebuild_tensor_v2"), (_Storage() as storage, int(offset), shape, strides, *_):
-            if all(isinstance(sides, tuple) and all(type(n) is int for n in sides) for sides in (shape, strides)):
-                return _View(storage, offset, shape, strides)
+            return _View(storage, offset, _integers(shape), _integers(strides))
         case _Name(text="torch._utils _rebuild_parameter"), (_View() as view, *_):
             return view
     raise _Unsupported(f"a call of {function.text!r}" if isinstance(function, _Name) else "a damaged pickle")
+
+
+def _integers(values: object) -> tuple[int, ...]:
+    if isinstance(values, tuple) and all(type(value) is int for value in values):
+        return values
+    raise _Unsupported("a tensor with a damaged shape")
