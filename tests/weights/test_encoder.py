@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.networks import ResNet18, build_resnet
 from maskwright.weights import encoder as encoder_module
+from maskwright.weights import published as published_module
 from maskwright.weights.catalogue import PUBLISHED
 from maskwright.weights.download import UnreachableWeights, WrongDigest
 from maskwright.weights.encoder import UnpublishedFirstUnit, load_encoder_weights, load_published
@@ -59,7 +60,7 @@ def publish(tmp_path, monkeypatch):
     def publish(server, key):
         digest = hashlib.new(PUBLISHED[key].algorithm, server.content).hexdigest()
         row = replace(PUBLISHED[key], base=server.address, digest=digest)
-        monkeypatch.setattr(encoder_module, "PUBLISHED", {**encoder_module.PUBLISHED, key: row})
+        monkeypatch.setattr(published_module, "PUBLISHED", {**published_module.PUBLISHED, key: row})
 
     return publish
 
@@ -118,7 +119,9 @@ def test_features_equal_those_of_the_published_library(publish, tmp_path):
 
 def test_torchvision_file_is_downloaded_and_read(publish, rgb, tmp_path, monkeypatch):
     read = []
-    monkeypatch.setitem(encoder_module.READERS, ".pth", lambda *network, **named: read.append((*network, named)))
+    monkeypatch.setattr(
+        encoder_module, "load_published_torch_encoder", lambda *network, **named: read.append((*network, named))
+    )
     with serving(b"tensors") as server:
         publish(server, ("resnet50_v1", "imagenet", False))
         load_encoder_weights(rgb, "resnet50_v1", "imagenet", argument="given")
@@ -163,7 +166,7 @@ def test_published_weights_require_a_first_projection():
 
 def test_bottleneck_resnets_need_no_first_unit(publish, monkeypatch):
     network = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(2, 1, name="stage1_unit1_sc")])
-    monkeypatch.setattr(encoder_module, "fetch", lambda file: Path(file.name))
+    monkeypatch.setattr(published_module, "fetch", lambda file: Path(file.name))
     with pytest.raises(WrongArgument):  # raised after the check of the first unit, since the file does not exist
         load_published(network, "resnet50", "imagenet")
 

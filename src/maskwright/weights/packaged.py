@@ -1,11 +1,11 @@
 """Weight files that are installed as Python packages, so that no download is needed."""
 
-import hashlib
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from maskwright.errors import InputError
+from maskwright.weights.digests import sha256_of
 
 
 class WrongPackagedFile(InputError):
@@ -43,7 +43,7 @@ def installed_file(packaged: PackagedFile) -> Path | None:
     found = "no such file"
     for path in paths:
         if path.is_file():
-            found = hashlib.sha256(path.read_bytes()).hexdigest()
+            found = sha256_of(path)
             if found == packaged.sha256:
                 return path
     raise WrongPackagedFile(
