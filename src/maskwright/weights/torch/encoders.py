@@ -36,7 +36,11 @@ _OTHER_NAMES: Final[Mapping[str, str]] = {
     "_bn1": "bn2",
     "_fc": "classifier",
 }
-_BLOCK_TENSOR: Final = re.compile(r"_blocks\.(\d+)\._(expand_conv|depthwise_conv|project_conv|bn(\d))\.(\w+)")
+_MODULES: Final[Mapping[bool, Mapping[str, str]]] = {  # by whether the block has an expansion
+    False: {"depthwise_conv": "conv_dw", "project_conv": "conv_pw"},
+    True: {"expand_conv": "conv_pw", "depthwise_conv": "conv_dw", "project_conv": "conv_pwl"},
+}
+_BLOCK_TENSOR: Final = re.compile(r"_blocks\.(\d{1,3})\._(expand_conv|depthwise_conv|project_conv|bn(\d))\.(\w+)")
 
 
 def load_torch_encoder(network: keras.Model, file: TorchFile, *, argument: str = "file") -> None:
@@ -109,10 +113,5 @@ def _timm_name(name: str, tensors: Tensors, blocks: list[str]) -> str:
         return name
     number, module, norm, part = match.groups()
     has_expansion = f"_blocks.{number}._expand_conv.weight" in tensors
-    if norm is not None:
-        module = f"bn{int(norm) + has_expansion}"
-    elif has_expansion:
-        module = {"expand_conv": "conv_pw", "depthwise_conv": "conv_dw", "project_conv": "conv_pwl"}[module]
-    else:
-        module = {"depthwise_conv": "conv_dw", "project_conv": "conv_pw"}[module]
+    module = _MODULES[has_expansion].get(module, module) if norm is None else f"bn{int(norm) + has_expansion}"
     return f"{blocks[int(number)]}.{module}.{part}"

@@ -2,20 +2,21 @@
 
 A file of `torch.save` contains pickles, which are programs: `pickle.load` runs the functions that they name. Here, the
 instructions are decoded by `pickletools`, and only those are interpreted that a dict of tensors consists of. The names
-of the few allowed functions and storage types are compared as text; any other name or instruction is an error.
+of the few allowed functions and storage types are compared as text; any other name or instruction is an error. A
+damaged or hostile file is an error, too, and never takes more memory than a small multiple of its size.
 
 Both formats of torch are read: a zip archive (since torch 1.6), and the older sequence of pickles followed by the
-values of the storages.
+values of the storages. The pickles must have protocol 2, the default of `torch.save`.
 """
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any, Final, final
-from zipfile import ZIP_STORED, BadZipFile, ZipFile, is_zipfile
+from typing import Any, Final, TypeGuard, final
+from zipfile import ZIP_STORED, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,13 @@ from numpy.typing import NDArray
 from maskwright.errors import InputError
 
 MAX_BYTES: Final = 2**30  # no published file is larger
-MAX_INSTRUCTIONS: Final = 2**20  # a network with 300 tensors has about 10 000
+MAX_INSTRUCTIONS: Final = 2**18  # a network with 300 tensors has about 10 000
+MAX_MEMBERS: Final = 2**16  # of an archive; a network with 300 tensors has about 300
+MAX_AXES: Final = 8
+MAX_EXPANSION: Final = 4  # tensors may share values, and therefore be larger than the file
+MAX_SHOWN: Final = 80  # length of a text from the file in an error message
+ARCHIVE_MAGIC: Final = b"PK\x03\x04"
+MEMBER_MAGIC: Final = b"PK\x01\x02"  # start of each entry in the list of members at the end of an archive
 LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C  # first number in a file of the older format
 LEGACY_VERSION: Final = 1001
 
@@ -43,7 +50,7 @@ class UnreadableStateDict(InputError):
 
 
 class _Unsupported(Exception):
-    """Raised if a pickle contains something that a state dict does not contain."""
+    """Raised if a file contains something that a state dict does not contain."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,11 @@ class _Storage:
     dtype: str
     count: int
 
+    @property
+    def size(self) -> int:
+        """Number of bytes."""
+        return self.count * np.dtype(self.dtype).itemsize
+
 
 @dataclass(frozen=True)
 class _View:
@@ -71,73 +83,112 @@ class _View:
     shape: tuple[int, ...]
     strides: tuple[int, ...]
 
+    @property
+    def size(self) -> int:
+        """Number of bytes of a copy."""
+        return prod(self.shape) * np.dtype(self.storage.dtype).itemsize
+
+    @property
+    def is_within_storage(self) -> bool:
+        last = self.offset + sum((side - 1) * stride for side, stride in zip(self.shape, self.strides, strict=True))
+        return self.size == 0 or last < self.storage.count
+
+
+Views = Mapping[str, _View]
+Storages = Mapping[str, bytes]
+
 
 def read_state_dict(file: Path) -> dict[str, NDArray[np.generic]]:
     """Return the tensors of a state dict by name, in the layout of torch, with their own dtypes.
 
     Raises:
         UnreadableStateDict: The file is damaged, is larger than 1 GiB, or contains something other than a dict of
-            dense tensors of 16, 32 or 64 bits.
+            dense tensors: floats of 16, 32 or 64 bits, or integers of 32 or 64 bits.
         OSError: The file cannot be read.
     """
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        content = stream.read(min(size, MAX_BYTES) + 1)  # `read` reserves as many bytes as it is given
     try:
-        if (size := file.stat().st_size) > MAX_BYTES:
-            raise _Unsupported(f"{size} bytes")
-        content, storage_bytes = _read_archive(file) if is_zipfile(file) else _read_legacy(file)
-        if not isinstance(content, dict) or not content:
-            raise _Unsupported(f"a {type(content).__name__}" if content else "nothing")
-        if sum(8 * prod(view.shape) for view in content.values() if isinstance(view, _View)) > 2 * MAX_BYTES:
-            raise _Unsupported("tensors that are larger than the file")
-        return {name: _tensor(name, view, storage_bytes) for name, view in content.items()}
-    except (_Unsupported, ValueError, LookupError, BadZipFile, NotImplementedError) as error:
-        found = f"{error}" if isinstance(error, _Unsupported) else f"a damaged file ({error or type(error).__name__})"
-        raise UnreadableStateDict(file=file, found=found) from error
+        return _tensors(content)
+    except _Unsupported as error:
+        raise UnreadableStateDict(file=file, found=str(error)) from error
+    except Exception as error:  # a damaged file can raise any exception
+        raise UnreadableStateDict(file=file, found="a damaged file") from error
 
 
-def _read_archive(file: Path) -> tuple[Any, Callable[[str], bytes]]:
-    """Return the content of ``data.pkl`` in a zip archive, and a function that returns the bytes of a storage."""
-    with ZipFile(file) as archive:
-        members = {member.filename: member for member in archive.infolist()}
-        if any(member.compress_type != ZIP_STORED for member in members.values()):
+def _tensors(content: bytes) -> dict[str, NDArray[np.generic]]:
+    if len(content) > MAX_BYTES:
+        raise _Unsupported(f"more than {MAX_BYTES} bytes")
+    is_archive = content.startswith(ARCHIVE_MAGIC)
+    views, storages = (_read_archive if is_archive else _read_legacy)(BytesIO(content))
+    if sum(view.size for view in views.values()) > MAX_EXPANSION * len(content):
+        raise _Unsupported("tensors that are larger than the file")
+    return {name: _tensor(name, view, storages[view.storage.key]) for name, view in views.items()}
+
+
+def _read_archive(stream: BytesIO) -> tuple[Views, Storages]:
+    """Return the tensors described in ``data.pkl`` in a zip archive, and the bytes of their storages by key."""
+    if stream.getvalue().count(MEMBER_MAGIC) > MAX_MEMBERS:  # `ZipFile` takes ten times the size of a list of members
+        raise _Unsupported("an archive with too many members")
+    with ZipFile(stream) as archive:
+        members = archive.infolist()
+        if any(member.compress_type != ZIP_STORED for member in members):
             raise _Unsupported("a compressed archive")
-        if sum(member.file_size for member in members.values()) > MAX_BYTES:
+        if sum(member.file_size for member in members) > len(stream.getvalue()):
             raise _Unsupported("an archive whose members are larger than the file")
-        roots = [name.removesuffix("data.pkl") for name in members if name.endswith("/data.pkl")]
+        names = [member.filename for member in members]
+        roots = [name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl")]
         if len(roots) != 1:
             raise _Unsupported(f"{len(roots)} members data.pkl")
-        values = {name: archive.read(name) for name in members if name.startswith(f"{roots[0]}data/")}
-        return _interpret(BytesIO(archive.read(f"{roots[0]}data.pkl"))), lambda key: values[f"{roots[0]}data/{key}"]
+        (root,) = roots
+        if f"{root}byteorder" in names and archive.read(f"{root}byteorder") != b"little":
+            raise _Unsupported("another byte order")
+        views = _views(_interpret(BytesIO(archive.read(f"{root}data.pkl"))))
+        keys = {view.storage.key for view in views.values()}
+        return views, {key: archive.read(f"{root}data/{key}") for key in keys}
 
 
-def _read_legacy(file: Path) -> tuple[Any, Callable[[str], bytes]]:
-    """Return the content of a file of the older format, and a function that returns the bytes of a storage."""
-    stream = BytesIO(file.read_bytes())
+def _read_legacy(stream: BytesIO) -> tuple[Views, Storages]:
+    """Return the tensors described in a file of the older format, and the bytes of their storages by key."""
     if _interpret(stream) != LEGACY_MAGIC or _interpret(stream) != LEGACY_VERSION:
         raise _Unsupported("another format")
-    _interpret(stream)  # byte order and sizes of C types on the machine that wrote the file
-    content, keys = _interpret(stream), _interpret(stream)
-    storages = {view.storage.key: view.storage for view in content.values()} if isinstance(content, dict) else {}
+    machine = _interpret(stream)
+    if machine["little_endian"] is not True:
+        raise _Unsupported("another byte order")
+    views, keys = _views(_interpret(stream)), _interpret(stream)
+    storages = {view.storage.key: view.storage for view in views.values()}
     values = {}
     for key in keys:
-        size = np.dtype(storages[key].dtype).itemsize * storages[key].count
+        if not isinstance(key, str):  # hashing a tuple may take very long
+            raise _Unsupported("a storage whose key is not a text")
         if int.from_bytes(stream.read(8), "little") != storages[key].count:
-            raise _Unsupported(f"a storage {key} of another length")
-        values[key] = stream.read(size)
-    return content, values.__getitem__
+            raise _Unsupported("a storage of another length")
+        values[key] = stream.read(storages[key].size)
+    return views, values
 
 
-def _tensor(name: object, view: object, storage_bytes: Callable[[str], bytes]) -> NDArray[np.generic]:
-    if not isinstance(name, str) or not isinstance(view, _View):
-        raise _Unsupported(f"the entry {name!r}, which is not a tensor")
-    values = np.frombuffer(storage_bytes(view.storage.key), view.storage.dtype)
-    last = view.offset + sum((side - 1) * stride for side, stride in zip(view.shape, view.strides, strict=True))
-    are_valid = all(side >= 0 and stride >= 0 for side, stride in zip(view.shape, view.strides, strict=True))
-    if len(values) != view.storage.count or view.offset < 0 or not are_valid or last >= max(1, len(values)):
-        raise _Unsupported(f"the tensor {name!r}, which is not within its storage")
-    if not prod(view.shape):
-        return np.zeros(view.shape, values.dtype)
-    byte_strides = tuple(values.itemsize * stride for stride in view.strides)
-    return np.lib.stride_tricks.as_strided(values[view.offset :], view.shape, byte_strides, writeable=False).copy()
+def _views(content: object) -> Views:
+    if not isinstance(content, dict):
+        raise _Unsupported("something other than a dict")
+    if not content:
+        raise _Unsupported("nothing")
+    for name, view in content.items():
+        if not isinstance(view, _View):
+            raise _Unsupported(f"the entry {_shown(name)}, which is not a tensor")
+        if not view.is_within_storage:
+            raise _Unsupported(f"the tensor {_shown(name)}, which is not within its storage")
+    return content
+
+
+def _tensor(name: str, view: _View, content: bytes) -> NDArray[np.generic]:
+    if len(content) != view.storage.size:
+        raise _Unsupported(f"the tensor {_shown(name)}, whose storage has another length")
+    if view.size == 0:
+        return np.zeros(view.shape, view.storage.dtype)
+    values = np.frombuffer(content, view.storage.dtype)[view.offset :]
+    strides = tuple(values.itemsize * stride for stride in view.strides)
+    return np.lib.stride_tricks.as_strided(values, view.shape, strides, writeable=False).copy()
 
 
 def _interpret(stream: BytesIO) -> Any:
@@ -147,26 +198,28 @@ def _interpret(stream: BytesIO) -> Any:
         if count > MAX_INSTRUCTIONS:
             raise _Unsupported("too many instructions")
         machine.execute(instruction.name, argument)
-    return machine.stack[-1]
+    return machine.stack.pop()
 
 
 _CONSTANTS: Final[Mapping[str, Any]] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_LITERALS: Final = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE", "SHORT_BINUNICODE"})
-_TUPLE_LENGTHS: Final[Mapping[str, int]] = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
-_IGNORED: Final = frozenset({"PROTO", "FRAME", "STOP"})
+_LITERALS: Final = frozenset({"BININT", "BININT1", "BININT2", "LONG1", "BINUNICODE"})
+_IGNORED: Final = frozenset({"PROTO", "STOP"})
 
 
 @final
 class _Machine:
-    """Stack machine of the pickle instructions that a state dict consists of."""
+    """Stack machine of the pickle instructions that a state dict consists of.
+
+    Any other instruction raises `_Unsupported`, and a damaged sequence of instructions any exception.
+    """
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
-        self._marks: list[int] = []
+        self._outer: list[list[Any]] = []  # the stacks below each mark
         self._memo: dict[int, Any] = {}
 
     def execute(self, name: str, argument: Any) -> None:
-        """Execute the instruction ``name``; instructions that a state dict does not contain raise `_Unsupported`."""
+        """Execute the instruction ``name``."""
         stack = self.stack
         match name:
             case _ if name in _IGNORED:
@@ -180,82 +233,94 @@ class _Machine:
             case "EMPTY_LIST":
                 stack.append([])
             case "MARK":
-                self._marks.append(len(stack))
+                self._outer.append(stack)
+                self.stack = []
             case "BINPUT" | "LONG_BINPUT":
                 self._memo[argument] = stack[-1]
-            case "MEMOIZE":
-                self._memo[len(self._memo)] = stack[-1]
             case "BINGET" | "LONG_BINGET":
                 stack.append(self._memo[argument])
             case "TUPLE":
-                stack.append(tuple(self._pop_to_mark()))
-            case _ if name in _TUPLE_LENGTHS:
-                stack.append(tuple(self._pop(_TUPLE_LENGTHS[name])))
+                items = self._pop_mark()
+                self.stack.append(tuple(items))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                items = [stack.pop() for _ in range(int(name[-1]))]
+                stack.append(tuple(reversed(items)))
             case "APPEND":
-                (item,) = self._pop(1)
-                self._top(list).append(item)
+                item = stack.pop()
+                _top(list, stack).append(item)
             case "APPENDS":
-                items = self._pop_to_mark()
-                self._top(list).extend(items)
+                items = self._pop_mark()
+                _top(list, self.stack).extend(items)
             case "SETITEM":
-                key, value = self._pop(2)
-                self._top(dict)[key] = value
+                value, key = stack.pop(), stack.pop()
+                _set_items(_top(dict, stack), [key, value])
             case "SETITEMS":
-                items = self._pop_to_mark()
-                self._top(dict).update(zip(items[::2], items[1::2], strict=True))
+                items = self._pop_mark()
+                _set_items(_top(dict, self.stack), items)
             case "BUILD":  # the attribute `_metadata` of a state dict, which is not needed
-                self._pop(1)
-                self._top(dict)
+                stack.pop()
+                _top(dict, stack)
             case "GLOBAL":
                 stack.append(_Name(argument))
             case "BINPERSID":
-                stack.append(_storage(*self._pop(1)))
+                stack.append(_storage(stack.pop()))
             case "REDUCE":
-                function, arguments = self._pop(2)
+                arguments, function = stack.pop(), stack.pop()
                 stack.append(_result(function, arguments))
             case _:
                 raise _Unsupported(f"the pickle instruction {name}")
 
-    def _pop(self, count: int) -> list[Any]:
-        if len(self.stack) < count:
-            raise _Unsupported("a damaged pickle")
-        items = self.stack[-count:]
-        del self.stack[-count:]
+    def _pop_mark(self) -> list[Any]:
+        """Remove the topmost mark, and return the objects above it."""
+        items, self.stack = self.stack, self._outer.pop()
         return items
 
-    def _pop_to_mark(self) -> list[Any]:
-        return self._pop(len(self.stack) - self._marks.pop()) if self.stack[self._marks[-1] :] else self._drop_mark()
 
-    def _drop_mark(self) -> list[Any]:
-        self._marks.pop()
-        return []
+def _top(kind: type, stack: list[Any]) -> Any:
+    if type(stack[-1]) is not kind:
+        raise _Unsupported("a damaged pickle")
+    return stack[-1]
 
-    def _top(self, kind: type) -> Any:
-        if not self.stack or type(self.stack[-1]) is not kind:
-            raise _Unsupported("a damaged pickle")
-        return self.stack[-1]
+
+def _set_items(target: dict[str, Any], items: list[Any]) -> None:
+    """Set items, given as a sequence of keys and values; a key must be a text, since hashing a tuple may take long."""
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        if not isinstance(key, str):
+            raise _Unsupported("a dict with keys other than texts")
+        target[key] = value
 
 
 def _storage(reference: object) -> _Storage:
     match reference:
-        case ("storage", _Name(text=name), str(key), str(), int(count), *_) if name in _DTYPES and count >= 0:
+        # The last element exists in the older format only; it describes a view of another storage.
+        case ("storage", _Name(text=name), str(key), str(), count, *rest) if (
+            name in _DTYPES and _is_size(count) and rest in ([], [None])
+        ):
             return _Storage(key, _DTYPES[name], count)
-    raise _Unsupported(f"the reference {reference!r}, which is not a storage of floats or integers")
+    raise _Unsupported("a reference to something other than a storage of floats or integers")
 
 
 def _result(function: object, arguments: object) -> Any:
-    """Return what torch's function would return for a tensor, a parameter or an empty dict."""
+    """Return the value of torch's function for a tensor, a parameter or an empty dict."""
     match function, arguments:
         case _Name(text="collections OrderedDict"), ():
             return {}
-        case _Name(text="torch._utils _rebuild_tensor_v2"), (_Storage() as storage, int(offset), shape, strides, *_):
-            return _View(storage, offset, _integers(shape), _integers(strides))
+        case _Name(text="torch._utils _rebuild_tensor_v2"), (_Storage() as storage, offset, shape, strides, *_) if (
+            _is_size(offset) and _are_sizes(shape) and _are_sizes(strides) and len(shape) == len(strides)
+        ):
+            return _View(storage, offset, shape, strides)
         case _Name(text="torch._utils _rebuild_parameter"), (_View() as view, *_):
             return view
-    raise _Unsupported(f"a call of {function.text!r}" if isinstance(function, _Name) else "a damaged pickle")
+    raise _Unsupported(f"a call of {_shown(function.text)}" if isinstance(function, _Name) else "a damaged pickle")
 
 
-def _integers(values: object) -> tuple[int, ...]:
-    if isinstance(values, tuple) and all(type(value) is int for value in values):
-        return values
-    raise _Unsupported("a tensor with a damaged shape")
+def _is_size(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value <= MAX_BYTES
+
+
+def _are_sizes(values: object) -> TypeGuard[tuple[int, ...]]:
+    return type(values) is tuple and len(values) <= MAX_AXES and all(map(_is_size, values))
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}...")
