@@ -25,13 +25,14 @@ NEW = [
     *(f"efficientnetv2{size}" for size in ("b0", "b1", "b2", "b3", "s", "m", "l")),
     *(f"convnext{size}" for size in ("tiny", "small", "base", "large", "xlarge")),
     *(f"resnet{depth}_v1" for depth in (18, 34, 50, 101, 152)),
+    *(f"efficientnetlite{size}" for size in range(5)),
 ]
 
 # A small encoder of each family whose parameters are not counted by hand below, and variants with another structure.
 OTHERS = [
     *("vgg16", "vgg19", "densenet121", "mobilenet", "mobilenetv2", "mobilenetv3small"),
     *("mobilenetv3large", "efficientnetb0", "efficientnetv2b0", "convnexttiny", "resnext50", "seresnet50"),
-    "resnet18_v1",
+    *("resnet18_v1", "efficientnetlite0", "efficientnetlite1"),
 ]
 STRIDES = {"vgg16": (16, 8, 4, 2, 1), "vgg19": (16, 8, 4, 2, 1), "convnexttiny": (16, 8, 4)}
 

@@ -13,6 +13,14 @@ from maskwright.networks.backbones import (
 )
 from maskwright.networks.blocks import SkipSizeMismatch, batch_norm, torch_batch_norm
 from maskwright.networks.deeplabv3plus import build_deeplabv3plus
+from maskwright.networks.efficientnet_lite import (
+    EfficientNetLite0,
+    EfficientNetLite1,
+    EfficientNetLite2,
+    EfficientNetLite3,
+    EfficientNetLite4,
+    build_efficientnet_lite,
+)
 from maskwright.networks.fpn import build_fpn
 from maskwright.networks.linknet import build_linknet
 from maskwright.networks.pspnet import build_pspnet
@@ -42,6 +50,11 @@ from maskwright.networks.unetplusplus import build_unetplusplus
 __all__ = [
     "BACKBONES",
     "Backbone",
+    "EfficientNetLite0",
+    "EfficientNetLite1",
+    "EfficientNetLite2",
+    "EfficientNetLite3",
+    "EfficientNetLite4",
     "Encoder",
     "ResNet18",
     "ResNet18V1",
@@ -60,6 +73,7 @@ __all__ = [
     "batch_norm",
     "build_backbone",
     "build_deeplabv3plus",
+    "build_efficientnet_lite",
     "build_fpn",
     "build_linknet",
     "build_pspnet",
