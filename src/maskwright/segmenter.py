@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # these modules import Keras, which an exported engine does n
     import keras
 
     from maskwright.data.check import CheckReport
+    from maskwright.data.label_table import MaskKind
     from maskwright.data.mask_values import MaskValues
     from maskwright.inference.bundle import Bundle, OutputKind
     from maskwright.inference.engines.record import EnginePrecision, Runtime
@@ -67,6 +68,7 @@ class Segmenter:
         out: str | Path,
         val_images: str | Path | None = None,
         val_masks: str | Path | None = None,
+        mask_kind: MaskKind | None = None,
         classes: int | Sequence[str] | None = None,
         ignore: int | str | None = None,
         mask_values: Mapping[int | str, str] | None = None,
@@ -89,6 +91,9 @@ class Segmenter:
             out: Folder of the run, new or empty. An unfinished run with the same arguments is resumed.
             val_images: Folder of validation images. If absent, a fifth of the pairs is held out.
             val_masks: Folder of validation masks, paired with the validation images by file stem.
+            mask_kind: Meaning of the numbers in masks: ``"class_ids"``, one value per class, or ``"objects"``, in which
+                0 is background and every other value is an object; all objects are one class. If absent, the values are
+                class ids.
             classes: Number of classes, or class names in order of mask value. If absent, the classes are read from the
                 masks.
             ignore: Mask value of pixels that are excluded from the loss and the scores.
@@ -120,6 +125,7 @@ class Segmenter:
             masks=masks,
             val_images=val_images,
             val_masks=val_masks,
+            mask_kind=mask_kind,
             classes=classes,
             ignore=ignore,
             mask_values=mask_values,

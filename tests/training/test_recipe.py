@@ -50,6 +50,11 @@ def test_every_field_is_documented_in_the_yaml():
         ),
         ({"data": DATA, "training": {"lr_cycles": 51}}, r"training\.lr_cycles=51"),
         ({"data": DATA, "training": {"patch_size": [64, 65]}}, r"both sides must be multiples of 32"),
+        (
+            {"data": DATA | {"mask_kind": "objects", "mask_values": {0: "background", 255: "cell"}}},
+            r"data: mask_kind=objects cannot be combined with mask_values, .*leave out one of them",
+        ),
+        ({"data": DATA | {"mask_kind": "instances"}}, r"data\.mask_kind='instances': .*'class_ids' or 'objects'"),
         ({"data": DATA | {"val_images": "/v"}}, r"val_images and val_masks must be given together"),
     ],
 )

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -21,6 +21,15 @@ Masks = Annotated[
 ]
 ValImages = Annotated[Path | None, typer.Option("--val-images", help="Folder of validation images.", **NO_DEFAULT)]
 ValMasks = Annotated[Path | None, typer.Option("--val-masks", help="Folder of validation masks.", **NO_DEFAULT)]
+MaskKindOption = Annotated[
+    Literal["class_ids", "objects"] | None,
+    typer.Option(
+        "--mask-kind",
+        help="Meaning of mask values: one value per class (`class_ids`), or 0 for background and one value per object "
+        "(`objects`).",
+        **NO_DEFAULT,
+    ),
+]
 Classes = Annotated[
     str | None,
     typer.Option("--classes", help="Number of classes, or comma-separated names in order of mask value.", **NO_DEFAULT),
@@ -33,7 +42,8 @@ MaskValuesOption = Annotated[
     str | None,
     typer.Option(
         "--mask-values",
-        help='Meaning of each mask value or `#rrggbb` colour, such as "0=background,255=cell", or a YAML file.',
+        help='Meaning of each mask value or `#rrggbb` colour, such as "0=background,255=cell", or a YAML file. '
+        "The value `others` stands for all numbers that are not listed.",
         **NO_DEFAULT,
     ),
 ]

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maskwright.data import problems as rules
-from maskwright.data.mask_values import MAX_PROPOSED_VALUES, MaskValues
+from maskwright.data.mask_values import MAX_PROPOSED_VALUES, MaskValues, WrongMaskValues
+from maskwright.data.object_masks import OBJECT_MASKS_REMEDY, are_object_masks
 from maskwright.data.pairs import Pairing
 from maskwright.data.pixel_values import Value
 from maskwright.data.problems import Problem
@@ -68,7 +69,8 @@ def check(
         train: Paired and scanned training files.
         validation: Paired and scanned validation files, or None if validation pairs are split off from the training
             files.
-        mask_values: Label table; by default, `propose_mask_values` proposes one from the masks of both sets.
+        mask_values: Label table; by default, `propose_mask_values` proposes one from the masks of both sets. If it
+            contains ``others``, the sets must have been scanned with it.
         classes: Number or names of the classes, passed to `propose_mask_values`.
         ignore: Mask value to ignore, passed to `propose_mask_values`.
         channels: Number of channels that all images must have or to which they can be converted without loss; by
@@ -98,6 +100,8 @@ def check(
             mask_values = propose_mask_values(_total(pairs), classes=classes, ignore=ignore, palette=palette)
         except ImageFault as error:
             found.append(_no_table(error, pairs))
+        else:
+            found += rules.object_numbers(pairs, mask_values) if classes is None else ()
     if mask_values is not None:
         found += [*rules.unknown_values(pairs, mask_values), *rules.constant_masks(pairs, mask_values)]
         found += rules.unwritable_values(pairs, mask_values)
@@ -121,9 +125,17 @@ def _no_table(error: ImageFault, pairs: Sequence[ScannedPair]) -> Problem:
     """Convert an error raised by `propose_mask_values` to a problem that lists the masks that caused it.
 
     These are the masks that contain the values named in the error or that have too many values. If there are no such
-    masks, the problem lists all masks.
+    masks, the problem lists all masks. If the masks look like object masks, the problem states that and lists all.
     """
     masks = readable_masks(pairs)
+    if are_object_masks(masks.values()):
+        error = WrongMaskValues(
+            file="The masks",
+            found=f"{len(_total(pairs))} different values, which look like the numbers of objects",
+            expected="one value per class",
+            remedy=OBJECT_MASKS_REMEDY,
+        )
+        return Problem("mask values", "fatal", tuple(masks), str(error))
     values = error.fields.get("values")
     named = set(values) if isinstance(values, tuple) else set()
     with_named = tuple(file for file, mask in masks.items() if not named.isdisjoint(mask.values))

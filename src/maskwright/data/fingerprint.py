@@ -31,9 +31,9 @@ class Fingerprint:
     fraction of the valid pixels that belong to each class, including background; the fractions sum to 1.
     ``object_width`` is the median over the classes, without background, of the mean length of their horizontal runs in
     pixels. For a single class, it is the smaller of its width and that of the background, since narrow gaps require as
-    much resolution as narrow objects. It is None if no class other than background occurs. ``vertically_asymmetric``
-    states whether the class fractions in the upper and lower halves of the masks differ; it is None if this cannot be
-    determined reliably.
+    much resolution as narrow objects. In object masks, a run ends where a touching object begins, so the width is that
+    of single objects. It is None if no class other than background occurs. ``vertically_asymmetric`` states whether the
+    class fractions in the upper and lower halves of the masks differ; it is None if this cannot be determined reliably.
     """
 
     sizes: tuple[tuple[int, int], ...]

@@ -3,12 +3,15 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import yaml
 
-from maskwright.data.pixel_values import Value
+from maskwright.data.pixel_values import OTHERS, Value, is_colour
 from maskwright.errors import InputError
+
+MaskKind = Literal["class_ids", "objects"]
+"""Meaning of the numbers in masks: each is a class, or each except 0 is an object."""
 
 BACKGROUND_NAME: Final = "background"
 IGNORED_NAME: Final = "ignored"
@@ -49,16 +52,20 @@ def read_label_table(given: str | Path | Mapping[Any, object]) -> dict[Value, st
 def checked_label_table(table: Mapping[Any, object], *, source: str | Path = "mask values") -> dict[Value, str]:
     """Return a label table with normalised class names and with raw values as integers or lower-case ``#rrggbb``.
 
+    The key ``others`` stands for all numbers that the table does not list.
+
     Raises:
         WrongLabelTable: The label table is invalid (see `parse_mask_values`); the message names ``source``.
     """
     checked: dict[Value, str] = {}
     for key, name in table.items():
-        value = raw_value(key, source=source)
+        value = OTHERS if str(key).strip() == OTHERS else raw_value(key, source=source)
         if value in checked:
             raise _error(source, f"the value {value} twice", "each value once")
         checked[value] = _checked_name(name, source=source)
-    if len({type(value) for value in checked}) > 1:
+    if len({is_colour(value) for value in checked}) > 1:
+        if all(is_colour(value) or value == OTHERS for value in checked):
+            raise _error(source, f"{OTHERS!r} in a table of colours", f"{OTHERS!r} only in a table of numbers")
         raise _error(source, "both numbers and colours", "only numbers or only colours")
     labels = set(checked.values()) - {IGNORED_NAME}
     if not 2 <= len(labels) <= MAX_LABELS:

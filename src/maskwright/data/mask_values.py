@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 from shlex import quote
 from typing import Any, Final, Literal, Self
@@ -17,12 +18,14 @@ from maskwright.data.label_table import (
     read_label_table,
 )
 from maskwright.data.pixel_values import (
+    OTHERS,
     Value,
     as_colours,
     code,
     count_values,
     described_counts,
     grey,
+    is_colour,
     joined,
     packed,
     rgb,
@@ -45,9 +48,9 @@ class WrongMaskValues(ImageFault):
 class MaskValues(BaseModel, frozen=True, extra="forbid"):
     """A label table, which maps each raw mask value to a class name, to ``background`` or to ``ignored``.
 
-    Several values may share a class. The order of ``classes_by_value`` is the order of the labels, so it must be
-    preserved in storage. The constructor raises the errors of pydantic; for user input, use `parse_mask_values`, which
-    raises `InputError`.
+    Several values may share a class. The key ``others`` stands for all numbers that the table does not list. The order
+    of ``classes_by_value`` is the order of the labels, so it must be preserved in storage. The constructor raises the
+    errors of pydantic; for user input, use `parse_mask_values`, which raises `InputError`.
 
     >>> membrane = MaskValues(classes_by_value={0: "background", 255: "membrane", 128: "ignored"})
     >>> [label.name for label in membrane.labels], membrane.channels
@@ -57,7 +60,7 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
     """
 
     classes_by_value: dict[Value, str] = Field(
-        description='Class name, "background" or "ignored" of each raw value, a number or "#rrggbb".'
+        description='Class name, "background" or "ignored" of each raw value, a number, "#rrggbb" or "others".'
     )
     palette: dict[int, Colour] = Field(default={}, description="Colour of each value in palette masks.")
 
@@ -67,10 +70,13 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
         return checked_label_table(table)
 
     @property
-    def kind(self) -> Literal["ids", "0/255", "palette", "colours"]:
-        """Kind of values: ``colours``, ``palette`` (integers with colours), ``0/255`` (0 and one other) or ``ids``."""
+    def kind(self) -> Literal["ids", "0/255", "palette", "colours", "objects"]:
+        """Kind of values: ``colours``, ``palette`` (integers with colours), ``0/255`` (0 and one other), ``objects``
+        (all numbers that are not listed are one class) or ``ids``."""
         if self._has_colours:
             return "colours"
+        if OTHERS in self.classes_by_value:
+            return "ids" if self.classes_by_value[OTHERS] in (BACKGROUND_NAME, IGNORED_NAME) else "objects"
         if self.palette:
             return "palette"
         return "0/255" if len(self.classes_by_value) == 2 and 0 in self.classes_by_value else "ids"
@@ -79,12 +85,17 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
     def labels(self) -> tuple[Label, ...]:
         """Labels of the table: background, if there is one, and then the classes in the order of ``classes_by_value``.
 
-        The ``value`` of a label is the first raw value of the class, or its index for colour masks. Its ``colour`` is
-        the one used in the masks if those colours are distinguishable; otherwise, it is black for the background and
-        one of `distinct_colours` for a class.
+        The ``value`` of a label is the first raw value of the class, or its index for colour masks; for ``others``, it
+        is the smallest number, from 0, that the table does not list. Its ``colour`` is the one used in the masks if
+        those colours are distinguishable; otherwise, it is black for the background and one of `distinct_colours` for a
+        class.
         """
         first = first_value_by_class(self.classes_by_value)
-        numbers = [index if self._has_colours else code(value) for index, value in enumerate(first.values())]
+        others = next(number for number in count() if number not in self.classes_by_value)
+        numbers = [
+            index if self._has_colours else others if value == OTHERS else code(value)
+            for index, value in enumerate(first.values())
+        ]
         return tuple(
             Label(name=name, value=number, colour=colour, background=name == BACKGROUND_NAME)
             for name, number, colour in zip(first, numbers, self._label_colours(first), strict=True)
@@ -101,17 +112,27 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
         """The table on a single line in the format of `parse_mask_values`."""
         return ",".join(f"{value}={name}" for value, name in self.classes_by_value.items())
 
-    def class_of(self, value: Value) -> str | None:
-        """Return the class name of a raw value, or None if the value is not in the table.
+    def key_of(self, value: Value) -> Value | None:
+        """Return the key of the table that a raw value belongs to, or None if the value is not in the table.
 
         In a colour table, an integer denotes a shade of grey.
         """
-        return self.classes_by_value.get(grey(value) if self._has_colours and isinstance(value, int) else value)
+        value = grey(value) if self._has_colours and isinstance(value, int) else value
+        if value in self.classes_by_value:
+            return value
+        return OTHERS if OTHERS in self.classes_by_value and not is_colour(value) else None
+
+    def class_of(self, value: Value) -> str | None:
+        """Return the class name of a raw value, or None if the value is not in the table."""
+        key = self.key_of(value)
+        return None if key is None else self.classes_by_value[key]
 
     def count_classes(self, counts: Mapping[Value, int]) -> Counter[str]:
         """Sum the pixel counts of raw values by class name, omitting values that are not in the table.
 
         >>> MaskValues(classes_by_value={0: "background", 1: "cell", 2: "cell"}).count_classes({0: 5, 1: 2, 2: 1})
+        Counter({'background': 5, 'cell': 3})
+        >>> MaskValues(classes_by_value={0: "background", "others": "cell"}).count_classes({0: 5, 17: 2, 40_000: 1})
         Counter({'background': 5, 'cell': 3})
         """
         names = Counter[str]()
@@ -153,12 +174,12 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def _has_colours(self) -> bool:
-        return isinstance(next(iter(self.classes_by_value)), str)
+        return is_colour(next(iter(self.classes_by_value)))
 
     def _label_colours(self, first: Mapping[str, Value]) -> list[Colour]:
         values = list(first.values())
         if self._has_colours:
-            return [rgb(value) for value in values if isinstance(value, str)]
+            return [rgb(value) for value in values if is_colour(value)]
         in_palette = [self.palette[value] for value in values if isinstance(value, int) and value in self.palette]
         if len(in_palette) == len(first) and _are_distinguishable(in_palette):
             return in_palette
@@ -166,29 +187,37 @@ class MaskValues(BaseModel, frozen=True, extra="forbid"):
         return [*background, *distinct_colours(len(first) - len(background))]
 
     def _lookup(self, raw: np.ndarray) -> np.ndarray:
-        """Return the label indices of integers of any shape or colours (h, w, 3); unlisted values become `_UNKNOWN`."""
+        """Return the label indices of integers of any shape or colours (h, w, 3).
+
+        Values that are not listed get the index of ``others``, or `_UNKNOWN` if the table has no such entry.
+        """
         codes = packed(raw) if raw.ndim == 3 else raw.astype(np.int64) * 0x010101 if self._has_colours else raw
         names = first_value_by_class(self.classes_by_value)
         index_of = {name: index for index, name in enumerate(names)} | {IGNORED_NAME: IGNORED}
-        table = np.array(sorted((code(value), index_of[name]) for value, name in self.classes_by_value.items()))
+        listed = {code(value): index_of[name] for value, name in self.classes_by_value.items() if value != OTHERS}
+        others = index_of[self.classes_by_value[OTHERS]] if OTHERS in self.classes_by_value else _UNKNOWN
+        table = np.array(sorted(listed.items()))
         positions = np.searchsorted(table[:, 0], codes).clip(max=len(table) - 1)
-        return np.where(table[positions, 0] == codes, table[positions, 1], _UNKNOWN).astype(np.uint8)
+        return np.where(table[positions, 0] == codes, table[positions, 1], others).astype(np.uint8)
 
 
 def parse_mask_values(given: str | Path | Mapping[Any, object]) -> MaskValues:
     """Parse a label table given as comma-separated ``value=name`` pairs, as a YAML or JSON file or as a mapping.
 
-    A name is a class name, ``background`` or ``ignored``.
+    A name is a class name, ``background`` or ``ignored``. The value ``others`` stands for all numbers that the table
+    does not list.
 
     Raises:
-        WrongLabelTable: The file is missing or contains no table, a value is repeated or is neither an integer nor
-            ``#rrggbb``, numbers are mixed with colours, a name is empty, or the number of labels is not
+        WrongLabelTable: The file is missing or contains no table, a value is repeated or is neither an integer,
+            ``#rrggbb`` nor ``others``, numbers are mixed with colours, a name is empty, or the number of labels is not
             between 2 and 254.
 
     >>> parse_mask_values("0=background,255=membrane").classes_by_value
     {0: 'background', 255: 'membrane'}
     >>> parse_mask_values("#000000=background, #800000=building").kind
     'colours'
+    >>> parse_mask_values("0=background, others=nucleus").kind
+    'objects'
     """
     return MaskValues(classes_by_value=read_label_table(given))
 
@@ -207,6 +236,8 @@ def unknown_values_error(
 
 
 def _remedy(unknown: Mapping[Value, int], classes_by_value: Mapping[Value, str]) -> str:
+    if OTHERS in classes_by_value:
+        return "Save all masks as numbers in a single channel, not as colours."
     if len(unknown) > MAX_PROPOSED_VALUES:
         return (
             "JPEG compression and interpolation produce so many values: "

@@ -2,13 +2,24 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Final, TypeGuard
 
 import numpy as np
 
 from maskwright.images.labels import Colour
 
 Value = int | str
-"""A raw value of a mask: an integer or a colour written as ``#rrggbb``."""
+"""A raw value of a mask: an integer or a colour written as ``#rrggbb``.
+
+A label table and pixel counts can also contain `OTHERS`.
+"""
+OTHERS: Final = "others"
+"""Key for all numbers that a label table does not list, in the table itself and in pixel counts."""
+
+
+def is_colour(value: Value) -> TypeGuard[str]:
+    """Return whether a raw value is a colour."""
+    return isinstance(value, str) and value != OTHERS
 
 
 def packed(colours: np.ndarray) -> np.ndarray:

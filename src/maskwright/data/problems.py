@@ -8,8 +8,9 @@ from typing import Final, Literal
 
 from maskwright.data.label_table import first_value_by_class
 from maskwright.data.mask_values import MaskValues
+from maskwright.data.object_masks import OBJECT_MASKS_REMEDY, are_object_masks
 from maskwright.data.pairs import Pairing
-from maskwright.data.pixel_values import Value, joined
+from maskwright.data.pixel_values import Value, is_colour, joined
 from maskwright.data.scan import ImageFacts, ScannedPair, readable_images, readable_masks
 from maskwright.data.summary import common_channels
 from maskwright.images.labels import Colour
@@ -154,7 +155,7 @@ def mixed_masks(pairs: Sequence[ScannedPair]) -> Iterator[Problem]:
     """Find palette masks, whose values are read as numbers, in a data set that also contains RGB masks."""
     masks = readable_masks(pairs)
     palette = tuple(file for file, mask in masks.items() if mask.palette)
-    rgb = tuple(file for file, mask in masks.items() if any(isinstance(value, str) for value in mask.values))
+    rgb = tuple(file for file, mask in masks.items() if any(map(is_colour, mask.values)))
     if palette and rgb:
         message = (
             f"Both palette and RGB masks: found {_count(palette, 'palette mask')} and {_count(rgb, 'RGB mask')}, such "
@@ -188,11 +189,22 @@ def unknown_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Ite
         files += [file] * bool(found)
     if files:
         fields = mask_values.unknown_values_error(unknown, file=files[0]).fields
+        remedy = OBJECT_MASKS_REMEDY if are_object_masks(readable_masks(pairs).values()) else fields["remedy"]
         message = (
             f"{_count(files, 'mask')} with unknown values: found {fields['found']}; expected {fields['expected']}. "
-            f"{fields['remedy']}"
+            f"{remedy}"
         )
         yield Problem("mask values", "fatal", tuple(files), message)
+
+
+def object_numbers(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:
+    """Find masks that look like object masks although each of their values is treated as a class."""
+    if are_object_masks(readable_masks(pairs).values()):
+        message = (
+            f"The masks look like object masks, but each of the {len(mask_values.labels)} values is treated as a "
+            f"class. {OBJECT_MASKS_REMEDY}"
+        )
+        yield Problem("mask values", "warning", (), message)
 
 
 def unwritable_values(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ from maskwright.data.mask_values import (
     parse_mask_values,
     unknown_values_error,
 )
-from maskwright.data.pixel_values import Value, as_colours, code, described_counts
+from maskwright.data.pixel_values import OTHERS, Value, as_colours, code, described_counts
 from maskwright.errors import wrong_argument
 from maskwright.images.labels import Colour
 
@@ -26,8 +26,9 @@ _BLURRED_REMEDY: Final = (
 )
 _PHOTOGRAPH_REMEDY: Final = (
     "Check that these are masks and not photographs, saved as PNG and resized by nearest neighbour. "
-    "If they are, list the values in a YAML file and pass it with --mask-values."
+    "If they are, list the values in a YAML file and pass it with --mask-values{objects}."
 )
+_OBJECTS: Final = ", or, if every object has its own number, use --set data.mask_kind=objects"
 
 
 def propose_mask_values(
@@ -83,6 +84,36 @@ def propose_mask_values(
     if void is not None:
         table = {**table, void: IGNORED_NAME}
     return parse_mask_values(table).with_palette(palette or {})
+
+
+def object_mask_values(*, classes: int | Sequence[str] | None = None, ignore: Value | None = None) -> MaskValues:
+    """Return the label table of object masks, in which 0 is background and all other values are objects of one class.
+
+    Args:
+        classes: Name of the class, as the only entry of a sequence beside ``background``; by default, ``object``.
+        ignore: Raw value whose pixels are excluded from the loss and the scores.
+
+    Raises:
+        WrongArgument, WrongLabelTable: ``classes`` is not a single class, or ``ignore`` is not a number other than 0.
+
+    >>> object_mask_values(classes=["nucleus"], ignore=65535).text
+    '0=background,others=nucleus,65535=ignored'
+    """
+    names = _class_names(classes)
+    if isinstance(classes, int) or names is None:
+        names = ["object"] * (1 if names is None else len(names))
+    names = [name for name in names if name.strip().lower() != BACKGROUND_NAME]
+    if len(names) != 1 or names[0].strip().lower() == IGNORED_NAME:
+        expected = "1 or a single class name together with mask_kind=objects, which makes all objects one class"
+        raise wrong_argument("classes", classes, expected=expected)
+    table: dict[Value, str] = {0: BACKGROUND_NAME, OTHERS: names[0]}
+    if ignore is not None:
+        void = raw_value(ignore, source="--ignore")
+        if void == 0 or isinstance(void, str):
+            expected = "a number other than 0 together with mask_kind=objects, which makes 0 the background"
+            raise wrong_argument("ignore", ignore, expected=expected)
+        table[void] = IGNORED_NAME
+    return parse_mask_values(table)
 
 
 def _class_names(classes: int | Sequence[str] | None) -> list[str] | None:
@@ -170,6 +201,6 @@ def _too_many_error(counts: Mapping[Value, int], blurred: tuple[Value, ...]) -> 
         file="The masks",
         found=f"{len(counts)} different values{near}",
         expected="only 0 and 255" if blurred else f"at most {MAX_PROPOSED_VALUES}, one per class",
-        remedy=_BLURRED_REMEDY if blurred else _PHOTOGRAPH_REMEDY,
+        remedy=_BLURRED_REMEDY if blurred else _PHOTOGRAPH_REMEDY.format(objects=_OBJECTS if has_numbers else ""),
         values=blurred,
     )

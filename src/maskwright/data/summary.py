@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from maskwright.data.mask_values import MaskValues
-from maskwright.data.pixel_values import Value, as_colours
+from maskwright.data.pixel_values import Value
 from maskwright.data.scan import ImageFacts, ScannedPair, readable_images, readable_masks
 
 
@@ -60,13 +60,16 @@ def common_channels(images: Collection[ImageFacts]) -> int | None:
 
 
 def _balance(pairs: Sequence[ScannedPair], mask_values: MaskValues) -> tuple[ClassBalance, ...]:
-    pixels, masks = Counter[Value](), Counter[Value]()
+    pixels, masks, total = Counter[Value](), Counter[Value](), 0
     for mask in readable_masks(pairs).values():
-        counts = as_colours(mask.values) if mask_values.kind == "colours" else mask.values
+        counts = Counter[Value]()
+        for value, number in mask.values.items():
+            total += number
+            if (key := mask_values.key_of(value)) is not None:
+                counts[key] += number
         pixels.update(counts)
         masks.update(counts.keys())
-    total = pixels.total() or 1
     return tuple(
-        ClassBalance(value, name, pixels[value], pixels[value] / total, masks[value])
+        ClassBalance(value, name, pixels[value], pixels[value] / (total or 1), masks[value])
         for value, name in mask_values.classes_by_value.items()
     )

@@ -16,6 +16,7 @@ from maskwright.data.grouping import Groups, identical_groups, infer_groups
 from maskwright.data.mask_values import MaskValues, parse_mask_values
 from maskwright.data.pairs import Pair, pair_folders
 from maskwright.data.problems import with_file_names
+from maskwright.data.propose_mask_values import object_mask_values
 from maskwright.data.scan import ScannedPair, scan
 from maskwright.data.split import folds, mask_coverage, split
 from maskwright.data.strata import read_strata
@@ -83,14 +84,16 @@ def check_data(data: DataRecipe, *, progress: ScanProgress | None = None) -> Che
     Raises:
         InputError: The folders cannot be paired, or the table of mask values is invalid.
     """
-    train = _scan_folders(data.images, data.masks, data.mask_suffix, progress)
+    given, classes, ignore = None, data.classes, data.ignore
+    if data.mask_values is not None:
+        given = parse_mask_values(data.mask_values)
+    elif data.mask_kind == "objects":
+        given, classes, ignore = object_mask_values(classes=classes, ignore=ignore), None, None
+    train = _scan_folders(data.images, data.masks, data.mask_suffix, given, progress)
     validation = None
     if data.val_images is not None and data.val_masks is not None:
-        validation = _scan_folders(data.val_images, data.val_masks, data.mask_suffix, progress)
-    given = None if data.mask_values is None else parse_mask_values(data.mask_values)
-    report = check(
-        train, validation, mask_values=given, classes=data.classes, ignore=data.ignore, channels=data.channels
-    )
+        validation = _scan_folders(data.val_images, data.val_masks, data.mask_suffix, given, progress)
+    report = check(train, validation, mask_values=given, classes=classes, ignore=ignore, channels=data.channels)
     return report, train, validation
 
 
@@ -173,9 +176,11 @@ def new_images(run: Run, data: DataRecipe) -> list[Path]:
     return [pair.image for pairing in pairings for pair in pairing.pairs if pair.image not in known]
 
 
-def _scan_folders(images: Path, masks: Path, mask_suffix: str, progress: ScanProgress | None) -> ScannedSet:
+def _scan_folders(
+    images: Path, masks: Path, mask_suffix: str, mask_values: MaskValues | None, progress: ScanProgress | None
+) -> ScannedSet:
     pairing = pair_folders(images, masks, mask_suffix=mask_suffix)
-    return ScannedSet(pairing, scan(pairing.pairs, progress=progress))
+    return ScannedSet(pairing, scan(pairing.pairs, mask_values=mask_values, progress=progress))
 
 
 def _group(scanned: Sequence[ScannedPair], data: DataRecipe) -> Groups:

@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from maskwright.data.label_table import MaskKind
+from maskwright.data.pixel_values import OTHERS
 from maskwright.images.coord_channels import CoordChannel
 from maskwright.training.recipe_text import Duration, WrongRecipe, explain_errors, read_yaml, to_yaml
 
@@ -50,13 +52,16 @@ class DataRecipe(Section):
     """Folder of validation masks, paired with the validation images by file stem."""
     mask_suffix: str = ""
     """Suffix that mask file names have after the stem of the image's file name, such as `_mask`."""
+    mask_kind: MaskKind = "class_ids"
+    """Meaning of the numbers in masks: each value is a class (`class_ids`), or 0 is background and every other value is
+    an object, and all objects are one class (`objects`). `classes` then names this class."""
     classes: PositiveInt | tuple[str, ...] | None = None
     """Number of classes, or class names in order of mask value. If unset, the classes are read from the masks."""
     ignore: MaskValue | None = None
     """Mask value (or "#rrggbb") of pixels that are excluded from the loss and the scores."""
     mask_values: dict[MaskValue, str] | None = None
-    """Meaning of each mask value (or "#rrggbb"): a class name, `background` or `ignored`. Cannot be combined with
-    `classes` or `ignore`."""
+    """Meaning of each mask value (or "#rrggbb"): a class name, `background` or `ignored`. The value `others` stands for
+    all numbers that are not listed. Cannot be combined with `classes` or `ignore`."""
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Fraction of the pairs that is held out if there are no validation folders, stratified by mask coverage."""
     fold: tuple[PositiveInt, Annotated[int, Field(ge=2)]] | None = None
@@ -82,9 +87,15 @@ class DataRecipe(Section):
     """Coordinate channels added to each image (CoordConv): `row`, `column`, or `row_times_image`."""
 
     @model_validator(mode="after")
-    def _check_validation_data(self) -> "DataRecipe":
+    def _check_combinations(self) -> "DataRecipe":
         if (self.val_images is None) != (self.val_masks is None):
             raise ValueError("val_images and val_masks must be given together")
+        # The recipe of a run contains both fields, and its mask values contain `others`.
+        if self.mask_kind == "objects" and self.mask_values is not None and OTHERS not in self.mask_values:
+            raise ValueError(
+                "mask_kind=objects cannot be combined with mask_values, because both define the meaning of all values; "
+                "leave out one of them, and give the class name of the objects as classes"
+            )
         if self.fold is not None and (self.val_images is not None or self.fold[0] > self.fold[1]):
             raise ValueError("fold must be such as [1, 5] and cannot be combined with val_images")
         return self

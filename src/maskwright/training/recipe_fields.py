@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from maskwright.data.label_table import MaskKind
 from maskwright.training.recipe import Recipe
 from maskwright.training.recipe_text import WrongRecipe, field_paths, nested_section, parse_value, read_yaml
 
@@ -20,6 +21,7 @@ def recipe_fields(
     masks: str | Path | None = None,
     val_images: str | Path | None = None,
     val_masks: str | Path | None = None,
+    mask_kind: MaskKind | None = None,
     classes: int | Sequence[str] | None = None,
     ignore: int | str | None = None,
     mask_values: Mapping[int | str, str] | None = None,
@@ -41,6 +43,7 @@ def recipe_fields(
         masks: Folder of training masks.
         val_images: Folder of validation images.
         val_masks: Folder of validation masks.
+        mask_kind: Meaning of the numbers in masks: ``"class_ids"`` or ``"objects"``.
         classes: Number of classes, or class names in order of mask value.
         ignore: Mask value of pixels that are excluded from the loss and the scores.
         mask_values: Meaning of each mask value: a class name, ``background`` or ``ignored``.
@@ -62,6 +65,7 @@ def recipe_fields(
         "masks": masks,
         "val_images": val_images,
         "val_masks": val_masks,
+        "mask_kind": mask_kind,
         "classes": classes,
         "ignore": ignore,
         "mask_values": mask_values,
