@@ -3,6 +3,7 @@
 import keras
 
 from maskwright.networks.auxiliary_outputs import MASK
+from maskwright.rewrite.fast_depthwise import fast_depthwise_replacements
 from maskwright.rewrite.fused_norm import fused_norm_replacements
 from maskwright.rewrite.graph import Replacement, remove_layer, replace_layers
 from maskwright.rewrite.merge_padding import padding_replacements
@@ -11,13 +12,16 @@ from maskwright.rewrite.merge_padding import padding_replacements
 def rewrite_for_training(network: keras.Model) -> keras.Model:
     """Return a copy of ``network`` that is faster to train, with the same layer names and weights.
 
-    Zero padding is merged into the convolution after it, TensorFlow computes batch normalisation in one fused
-    operation, and the outputs of deep supervision are not upsampled. If nothing can be replaced, ``network`` itself is
-    returned.
+    Zero padding is merged into the convolution after it. TensorFlow computes batch normalisation in one fused
+    operation, and the gradients of depthwise convolutions in bfloat16 by faster operations. The outputs of deep
+    supervision are not upsampled. If nothing can be replaced, ``network`` itself is returned.
     """
     return replace_layers(
         network,
-        padding_replacements(network) | fused_norm_replacements(network) | native_resolution_replacements(network),
+        padding_replacements(network)
+        | fused_norm_replacements(network)
+        | fast_depthwise_replacements(network)
+        | native_resolution_replacements(network),
     )
 
 
