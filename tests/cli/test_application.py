@@ -13,7 +13,7 @@ from tests.weights.server import serving
 
 COMMANDS = (
     *("train", "find-lr", "evaluate", "compare", "tune", "ensemble", "submit", "predict", "check", "export"),
-    *("convert-weights", "backbones", "demo"),
+    *("convert-weights", "backbones", "fetch", "demo"),
 )
 DATA = ("--images", "images", "--masks", "masks")
 

