@@ -21,7 +21,7 @@ class Response:
         status: HTTP status.
         content: Replaces the content of the server.
         send: Number of bytes after which the connection is closed.
-        stall: Keep the connection open without sending more, instead of closing it.
+        stall: Keep the connection open without sending more, instead of closing it; for HEAD, without a status.
         pieces: Number of writes of the body.
         ranges: Whether Range headers are supported.
         etag: ETag header, or None for none.
@@ -72,6 +72,13 @@ def serving(content: bytes, *responses: Response) -> Iterator[Server]:
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_: object) -> None:
             """Do not log."""
+
+        def do_HEAD(self) -> None:
+            response = server.next_response(dict(self.headers))
+            if response.stall:
+                server.released.wait()
+            self.send_response(response.status)
+            self.end_headers()
 
         def do_GET(self) -> None:
             response = server.next_response(dict(self.headers))
