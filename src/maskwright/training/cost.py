@@ -32,7 +32,7 @@ class Cost:
 def estimate_cost(network: keras.Model, *, patch: tuple[int, int], batch_size: int, cache_bytes: int) -> Cost:
     """Estimate the cost of a training step of a network.
 
-    The time is the number of multiply-adds of all convolutions divided by the speed of a matrix product, which is
+    The time is the number of multiply-adds of all convolutions and dense layers divided by the speed of a matrix product, which is
     measured in the precision of the network. The memory is the sum of layer outputs, weights, optimizer variables and
     cached images.
 
@@ -44,9 +44,7 @@ def estimate_cost(network: keras.Model, *, patch: tuple[int, int], batch_size: i
     """
     compute = keras.dtype_policies.get(network.layers[1].dtype_policy).compute_dtype
     shapes = layer_shapes(network, (*patch, network.input_shape[-1]))
-    multiply_adds = batch_size * sum(
-        _multiply_adds(layer, *shapes[layer.name]) for layer in network.layers if layer.name in shapes
-    )
+    multiply_adds = batch_size * count_multiply_adds(network, (*patch, network.input_shape[-1]))
     outputs = batch_size * sum(math.prod(output[1:]) for _, output in shapes.values())
     value_bytes = 2 if compute == "bfloat16" else 4
     parameters = network.count_params()
@@ -58,12 +56,33 @@ def estimate_cost(network: keras.Model, *, patch: tuple[int, int], batch_size: i
     )
 
 
+def count_multiply_adds(network: keras.Model, image: tuple[int, int, int]) -> int:
+    """Return the number of multiply-adds of all convolutions and dense layers, also of nested models, for one image.
+
+    Args:
+        network: Functional or sequential model.
+        image: Height, width and number of channels of the image.
+
+    >>> image = keras.Input((None, None, 3))
+    >>> body = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(8, 3, padding="same")])
+    >>> network = keras.Model(image, keras.layers.Dense(2)(body(image)))
+    >>> count_multiply_adds(network, (4, 5, 3)) == 4 * 5 * (3 * 3 * 3 * 8 + 8 * 2)
+    True
+    """
+    functional = network._functional if isinstance(network, keras.Sequential) else network
+    shapes = layer_shapes(functional, image)
+    return sum(_multiply_adds(layer, *shapes[layer.name]) for layer in network.layers if layer.name in shapes)
+
+
 def _multiply_adds(layer: keras.layers.Layer, input_shape: Shape, output_shape: Shape) -> int:
-    """Return the number of multiply-adds of a convolution for one image, or 0 for any other layer."""
+    """Return the number of multiply-adds of a layer for one image; 0 for layers without a kernel."""
+    if isinstance(layer, keras.Model):
+        height, width, channels = input_shape[1:]
+        return count_multiply_adds(layer, (height, width, channels))
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return math.prod(input_shape[1:3]) * math.prod(layer.kernel.shape)
-    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-        return math.prod(output_shape[1:3]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
+        return math.prod(output_shape[1:-1]) * math.prod(layer.kernel.shape)
     return 0
 
 
