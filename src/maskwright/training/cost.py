@@ -32,9 +32,9 @@ class Cost:
 def estimate_cost(network: keras.Model, *, patch: tuple[int, int], batch_size: int, cache_bytes: int) -> Cost:
     """Estimate the cost of a training step of a network.
 
-    The time is the number of multiply-adds of all convolutions and dense layers divided by the speed of a matrix product, which is
-    measured in the precision of the network. The memory is the sum of layer outputs, weights, optimizer variables and
-    cached images.
+    The time is the number of multiply-adds of all convolutions and dense layers divided by the speed of a matrix
+    product, which is measured in the precision of the network. The memory is the sum of layer outputs, weights,
+    optimizer variables and cached images.
 
     Args:
         network: Network in training.
