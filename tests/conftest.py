@@ -1,12 +1,17 @@
 """Shared fixtures: a drawn data set, a short training run on it, and the command line."""
 
+import os
 import signal
 import sys
+import tempfile
 
 import pytest
 
+# Tests neither download weights nor find those that other programs downloaded; the processes they start inherit this.
+os.environ |= {"MASKWRIGHT_OFFLINE": "1", "KERAS_HOME": tempfile.mkdtemp(prefix="keras-")}
+
 SMALL_RECIPE = {
-    "network": {"backbone": "resnet18", "decoder_filters": [16, 16, 8, 8, 8]},
+    "network": {"backbone": "resnet18", "encoder_weights": "none", "decoder_filters": [16, 16, 8, 8, 8]},
     "training": {"batch_size": 4, "patch_size": [64, 64], "precision": "float32"},
 }
 

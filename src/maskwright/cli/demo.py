@@ -33,7 +33,11 @@ def demo(
         val_masks=data / "val/masks",
         mask_values={0: "background", 1: "cell", 2: "fibre"},
         time_budget=time_budget,
-        recipe={"augmentation": {"flip": "horizontal_and_vertical"}, "training": {"patch_size": (128, 128)}},
+        recipe={
+            "network": {"encoder_weights": "none"},
+            "augmentation": {"flip": "horizontal_and_vertical"},
+            "training": {"patch_size": (128, 128)},
+        },
     )
     recipe = Recipe.from_dict(fields)
     is_resumed(Run(run), recipe, overwrite=overwrite)  # raise errors about the output before the data is drawn

@@ -205,20 +205,25 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE
     from maskwright.segmenter import Segmenter
     from maskwright.training.duration import format_duration
-    from maskwright.training.folds_and_seeds import by_fold, by_seed, train_series, tuning_seconds
+    from maskwright.training.folds_and_seeds import Member, by_fold, by_seed, train_series, tuning_seconds
     from maskwright.training.plan import DEFAULT_SECONDS
     from maskwright.training.run import Run
 
     load_keras(optional_packages=python is not None)
     custom = load_python(python)
     from maskwright.training.custom import record_custom_parts
+    from maskwright.training.pretrained import with_weights_of_series
+
+    def members_of(series: "Recipe") -> list[Member]:
+        return by_fold(series, folds) if folds is not None else by_seed(series, seeds or 1)
 
     def train_member(member: "Recipe", folder: Path) -> None:
         with ConsoleReporter() as reporter:
             Segmenter.train_recipe(member, folder, custom=custom, reporter=reporter, started=time.monotonic())
 
     complete = record_custom_parts(recipe, custom)
-    members = by_fold(complete, folds) if folds is not None else by_seed(complete, seeds or 1)
+    complete = with_weights_of_series(complete, [Run(out / member.name) for member in members_of(complete)])
+    members = members_of(complete)
     budget, total = members[0].recipe.training.time_budget, complete.training.time_budget or DEFAULT_SECONDS
     if budget is not None:
         print_line(f"{len(members)} training runs of {format_duration(budget)}: {format_duration(total)} in total.")

@@ -49,7 +49,7 @@ def tgs_salt(data: Path, *, masks_into: Path) -> PresetFields:
             "coord_channels": ("row", "row_times_image"),
             "grouping": "duplicates",
         },
-        "network": {"backbone": "resnet34", "attention": "scse", "hypercolumn": True},
+        "network": {"backbone": "resnet34", "encoder_weights": "none", "attention": "scse", "hypercolumn": True},
         "augmentation": {"flip": "horizontal", "zoom": 0.25, "rotation": 0.0, "brightness": 0.1, "contrast": 0.1},
         "training": {
             "time_budget": "8h",

@@ -25,20 +25,24 @@ from maskwright.training.network import (
 )
 from maskwright.training.plan import patch_for
 from maskwright.training.prepare import DataCheck, Prepared, ScanProgress, check_data, prepare
-from maskwright.training.recipe import AugmentationRecipe, Recipe
+from maskwright.training.pretrained import with_encoder_weights
+from maskwright.training.recipe import NO_WEIGHTS, AugmentationRecipe, Recipe
 from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
 from maskwright.training.setup import Networks, ValidationSet
 
 
 def prepare_data(
-    recipe: Recipe, *, progress: ScanProgress | None = None, check: DataCheck = check_data
+    recipe: Recipe, *, progress: ScanProgress | None = None, check: DataCheck = check_data, download: bool = True
 ) -> tuple[Prepared, CheckReport]:
-    """Prepare the data, with the normalisation of the encoder if the recipe requests it.
+    """Choose the pretrained weights, and prepare the data, with the normalisation of the encoder if the recipe requests
+    it.
 
-    The arguments and the exceptions are the same as those of `prepare`.
+    The arguments and the exceptions are the same as those of `prepare` and `with_encoder_weights`.
     """
+    recipe, weights = with_encoder_weights(recipe, download=download)
     prepared, report = prepare(recipe, progress=progress, check=check)
+    prepared = replace(prepared, decisions=(weights, *prepared.decisions))
     if prepared.recipe.data.normalisation == "encoder":
         prepared = replace(prepared, bundle=with_encoder_normalisation(prepared.recipe.network, prepared.bundle))
     return prepared, report
@@ -60,7 +64,7 @@ def build_networks(prepared: Prepared, custom: CustomParts, *, pretrained: bool 
     """
     training, network, bundle = prepared.recipe.training, prepared.recipe.network, prepared.bundle
     if not pretrained:
-        network = network.model_copy(update={"encoder_weights": None})
+        network = network.model_copy(update={"encoder_weights": NO_WEIGHTS})
     keras.utils.set_random_seed(training.seed)
     precision = choose_precision(training.precision)
     if custom.network is not None:
@@ -71,9 +75,13 @@ def build_networks(prepared: Prepared, custom: CustomParts, *, pretrained: bool 
         built = build_network(network, bundle, precision=precision, training=True)
         build_inference_model = partial(build_network, network, bundle)
     rewritten = rewrite_for_training(built)
-    has_encoder_schedule = training.encoder_lr_multiplier < 1 or training.freeze_encoder_until > 0
-    encoder = encoder_layers(network, bundle) if has_encoder_schedule and custom.network is None else ()
-    compile_for_training(rewritten, training, bundle, encoder=encoder, loss=custom.loss_object())
+    # Names of layers are only searched for if the optimizer treats the encoder differently.
+    is_pretrained = prepared.recipe.network.pretrained is not None  # also if a checkpoint contains the weights
+    is_different = is_pretrained or training.encoder_lr_multiplier < 1 or training.freeze_encoder_until > 0
+    encoder = encoder_layers(network, bundle) if is_different and custom.network is None else ()
+    compile_for_training(
+        rewritten, training, bundle, encoder=encoder, pretrained=is_pretrained, loss=custom.loss_object()
+    )
     return Networks(
         training=rewritten,
         build_inference_model=build_inference_model,

@@ -16,7 +16,7 @@ from maskwright.errors import InputError
 from maskwright.inference.bundle import Bundle
 from maskwright.losses.base import SegmentationLoss
 from maskwright.losses.targets import Tensor
-from maskwright.training.recipe import CUSTOM_PART_FIELDS, Recipe
+from maskwright.training.recipe import CUSTOM_PART_FIELDS, NO_WEIGHTS, Recipe
 
 _DIGEST_DIGITS: Final = 12  # number of hexadecimal digits of a file's SHA-256 digest in the recipe
 _ENCODER_OPTIONS: Final = MappingProxyType(
@@ -146,7 +146,7 @@ def check_encoder_options(recipe: Recipe) -> None:
         given = getattr(recipe, section)
         for name in names:
             found = getattr(given, name)
-            if found != type(given).model_fields[name].default:
+            if found not in (type(given).model_fields[name].default, NO_WEIGHTS):
                 raise NoEncoder(field=f"{section}.{name}", found=found)
 
 

@@ -37,7 +37,7 @@ def explain(
     Raises:
         UnusableData: The data has a fatal problem.
     """
-    prepared, report = prepare_data(record_custom_parts(recipe, custom), progress=progress)
+    prepared, report = prepare_data(record_custom_parts(recipe, custom), progress=progress, download=False)
     networks = build_networks(prepared, custom, pretrained=False)
     patches = build_patches(prepared, custom)
     return plan_of(Run(Path(out)), prepared, networks, patches, report, warnings_file=None)

@@ -76,7 +76,7 @@ def build_network(
         if recipe.architecture == "deeplabv3plus" and "output_stride" in backbone.options:
             options["output_stride"] = _OUTPUT_STRIDE
         encoder = encoder_of(recipe.backbone, input_shape=(None, None, bundle.inputs), **options)
-        if training and recipe.encoder_weights is not None:
+        if training and recipe.pretrained is not None:
             _load_pretrained_weights(encoder.model, recipe)
         if training and recipe.encoder_freeze:
             freeze_encoder(encoder.model)
@@ -102,15 +102,24 @@ def encoder_layers(recipe: NetworkRecipe, bundle: Bundle) -> frozenset[str]:
 
 
 def _load_pretrained_weights(encoder: keras.Model, recipe: NetworkRecipe) -> None:
-    argument = "network.encoder_weights"
     if BACKBONES[recipe.backbone].preprocessing.channels == "RGB":
-        load_encoder_weights(encoder, recipe.backbone, recipe.encoder_weights or "", argument=argument)
+        _load_weights(encoder, recipe)
         return
     # For weights that were trained on BGR images, such as those of VGG, the kernels of the first layer are reversed.
     rgb_encoder = clone_for_rgb(encoder)
-    load_encoder_weights(rgb_encoder, recipe.backbone, recipe.encoder_weights or "", argument=argument)
+    _load_weights(rgb_encoder, recipe)
     reverse_image_channels(rgb_encoder)
     copy_adapted(rgb_encoder, encoder)
+
+
+def _load_weights(encoder: keras.Model, recipe: NetworkRecipe) -> None:
+    load_encoder_weights(
+        encoder,
+        recipe.backbone,
+        recipe.encoder_weights,
+        sha256=recipe.encoder_weights_sha256,
+        argument="network.encoder_weights",
+    )
 
 
 def with_encoder_normalisation(recipe: NetworkRecipe, bundle: Bundle) -> Bundle:
@@ -120,7 +129,7 @@ def with_encoder_normalisation(recipe: NetworkRecipe, bundle: Bundle) -> Bundle:
     If images do not have three channels, means and standard deviations are averaged or repeated, as are the weights of
     the first layer.
     """
-    if recipe.encoder_weights is None:
+    if recipe.pretrained is None:
         return bundle
     preprocessing = one_of("network.backbone", recipe.backbone, BACKBONES).preprocessing
     mean, std = unit_statistics(preprocessing, bundle.channels)
@@ -134,6 +143,7 @@ def compile_for_training(
     bundle: Bundle,
     *,
     encoder: Collection[str] = (),
+    pretrained: bool = False,
     loss: SegmentationLoss | None = None,
     optimizer: FusedAdamW | None = None,
 ) -> None:
@@ -144,6 +154,7 @@ def compile_for_training(
         recipe: Training section of the recipe.
         bundle: Bundle of the network, with the labels of the outputs.
         encoder: Names of the encoder layers, which have a separate learning rate.
+        pretrained: Whether the encoder has pretrained weights, which AdamW updates even if the optimizer is Muon.
         loss: Loss that replaces the loss of the recipe.
         optimizer: Existing optimizer to use instead of a new one.
 
@@ -159,7 +170,8 @@ def compile_for_training(
             "gradient_accumulation_steps": recipe.gradient_accumulation if recipe.gradient_accumulation > 1 else None,
         }
         if recipe.optimizer == "muon":
-            optimizer = Muon(recipe.learning_rate, adamw_variables=_adamw_variables(network), **options)
+            by_adamw = _adamw_variables(network, layers=encoder if pretrained else ())
+            optimizer = Muon(recipe.learning_rate, adamw_variables=by_adamw, **options)
         else:
             optimizer = FusedAdamW(recipe.learning_rate, **options)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
@@ -181,10 +193,11 @@ def compile_for_training(
         optimizer.build(network.trainable_variables)
 
 
-def _adamw_variables(network: keras.Model) -> list[str]:
-    """Return the paths of variables that AdamW updates instead of Muon: those of heads and grouped convolutions."""
-    grouped = [layer for layer in network.layers if getattr(layer, "groups", 1) > 1]
-    return [variable.path for layer in (*heads(network), *grouped) for variable in layer.weights]
+def _adamw_variables(network: keras.Model, *, layers: Collection[str]) -> list[str]:
+    """Return the paths of variables that AdamW updates instead of Muon: those of heads, of grouped convolutions and of
+    the given layers."""
+    others = [layer for layer in network.layers if getattr(layer, "groups", 1) > 1 or layer.name in layers]
+    return [variable.path for layer in (*heads(network), *others) for variable in layer.weights]
 
 
 def _class_weights(recipe: TrainingRecipe, bundle: Bundle) -> list[float] | None:

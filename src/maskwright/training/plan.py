@@ -21,6 +21,8 @@ GIVEN: Final = "given"
 DEFAULT_SECONDS: Final = 30 * 60.0
 
 _MAX_SHORT_SECONDS: Final = 60 * 60.0  # with longer training, the larger network scores higher
+PRETRAINED_BACKBONE: Final = "efficientnetlite0"
+"""Encoder that is chosen if pretrained weights are available."""
 _SMALL_BACKBONE: Final = "resnet18"
 _SMALL_DECODER: Final = (128, 96, 64, 32, 16)
 
@@ -88,8 +90,8 @@ def split_decision(recipe: Recipe, groups: Groups, held_out: Collection[str]) ->
 def choose_normalisation(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     """Choose the normalisation used in pretraining if there are pretrained weights, otherwise that of the training
     images."""
-    if recipe.network.encoder_weights is not None:
-        return "encoder", f"normalisation of the {recipe.network.encoder_weights} weights"
+    if recipe.network.pretrained is not None:
+        return "encoder", f"normalisation of the {recipe.network.pretrained} weights"
     return "dataset", f"mean {data.mean:.3g}, std {data.std:.3g} of {len(data.sizes)} training images"
 
 
@@ -193,11 +195,14 @@ def choose_class_weights(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, f
 
 
 def choose_backbone(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """Choose a small backbone for short training from scratch, so that more steps are completed."""
+    """Choose a small backbone for pretrained weights, and for short training from scratch, so that more steps are
+    completed."""
     del data
+    if recipe.network.pretrained is not None:
+        return PRETRAINED_BACKBONE, "smallest encoder with pretrained weights"
     if short := _short_training(recipe):
         return _SMALL_BACKBONE, f"{short}: favours small networks"
-    return recipe.network.backbone, "default with pretrained weights or a long run"
+    return recipe.network.backbone, "default for a long run from scratch"
 
 
 def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], str]:
@@ -213,9 +218,9 @@ def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], 
 
 
 def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
-    """Choose Muon for training from scratch; it has not been tested with pretrained weights."""
+    """Choose Muon for training from scratch; with pretrained weights, AdamW reaches a higher score in the same time."""
     del data
-    if recipe.network.encoder_weights is None and recipe.network.custom is None:
+    if recipe.network.pretrained is None and recipe.network.custom is None:
         return "muon", "learns more per step from scratch"
     return recipe.training.optimizer, "default for pretrained weights and custom networks"
 
@@ -233,7 +238,7 @@ def _short_training(recipe: Recipe) -> str | None:
     """Return a description of a training run from scratch with a short time budget, or None for any other training
     run."""
     seconds = recipe.training.time_budget
-    if recipe.network.encoder_weights is not None or seconds is None or seconds > _MAX_SHORT_SECONDS:
+    if recipe.network.pretrained is not None or seconds is None or seconds > _MAX_SHORT_SECONDS:
         return None
     return f"{format_duration(seconds)} from scratch"
 

@@ -27,6 +27,16 @@ def _numeric_mask_value(given: object) -> object:
     return int(given) if isinstance(given, str) and given.isdecimal() else given
 
 
+AUTO_WEIGHTS: Final = "auto"
+NO_WEIGHTS: Final = "none"
+
+
+def _weights(given: object) -> object:
+    """Convert null to `none`."""
+    return NO_WEIGHTS if given is None else given
+
+
+Weights = Annotated[str, BeforeValidator(_weights)]
 MaskValue = Annotated[int | str, BeforeValidator(_numeric_mask_value)]
 Folder = Annotated[Path, AfterValidator(Path.absolute)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
@@ -123,9 +133,13 @@ class NetworkRecipe(Section):
     """Architecture of the decoder."""
     backbone: str = "resnet34"
     """Name of the encoder; `maskwright backbones` lists all names."""
-    encoder_weights: str | None = None
+    encoder_weights: Weights = AUTO_WEIGHTS
     """Pretrained encoder weights: `imagenet` or the name of other weights published for the backbone, which are
-    downloaded once, or the path of a file. If unset, the weights are initialised randomly."""
+    downloaded once, or the path of a file; `none` for random weights. `auto` selects `imagenet` if these weights are
+    installed, cached or can be downloaded, and `none` otherwise."""
+    encoder_weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the file of the pretrained encoder weights, which is recorded when training begins. If it is set,
+    another file is not accepted."""
     encoder_freeze: bool = False
     """Freeze all encoder layers except batch normalisation."""
     first_unit: Literal["projection", "identity"] = "projection"
@@ -151,6 +165,11 @@ class NetworkRecipe(Section):
     custom: str | None = None
     """Name of the Python function that builds the network. The name is recorded, and resuming the run requires the same
     function."""
+
+    @property
+    def pretrained(self) -> str | None:
+        """Name or file of the pretrained weights; None if the encoder is trained from scratch."""
+        return None if self.encoder_weights in (AUTO_WEIGHTS, NO_WEIGHTS) else self.encoder_weights
 
     @model_validator(mode="after")
     def _check_architecture_options(self) -> "NetworkRecipe":
