@@ -150,11 +150,13 @@ def test_progressive_resizing_is_given_by_null_or_its_end_not_by_its_scale(width
         (100, {"time_budget": 600}, 4, "10 min from scratch: "),
         (1, {"epochs": 9}, 3, "area of 3 patches"),
         (100, {"patch_size": (512, 512), "epochs": 9}, 2, "8 patches of 256 x 320"),
-        (100, {"patch_size": (1024, 1024)}, 2, "at least 2 patches"),
-        (100, {"patch_size": (64, 64), "epochs": 9}, 8, "about 4219 patches"),
+        (100, {"patch_size": (1024, 1024)}, 2, "2 to 16 patches"),
+        (100, {"patch_size": (128, 128), "epochs": 9}, 16, "8 patches of 256 x 320"),
+        (100, {"patch_size": (192, 192), "time_budget": 600}, 9, "4 patches of 256 x 320"),
+        (100, {"patch_size": (64, 64), "epochs": 9}, 16, "2 to 16 patches"),
     ],
 )
-def test_the_batch_size_is_reduced_for_large_or_few_patches(count, training, batch, reason):
+def test_the_batch_has_the_usual_area_unless_there_are_few_patches(count, training, batch, reason):
     value, text = planned("training.batch_size", data(sizes=((360, 480),) * count), training=training)
     assert value == batch
     assert reason in text

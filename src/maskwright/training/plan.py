@@ -23,6 +23,8 @@ DEFAULT_SECONDS: Final = 30 * 60.0
 _MAX_SHORT_SECONDS: Final = 60 * 60.0  # with longer training, the larger network scores higher
 PRETRAINED_BACKBONE: Final = "efficientnetlite0"
 """Encoder that is chosen if pretrained weights are available."""
+_SHORT_LR_FACTOR: Final = 2.0  # learning rate of short training from scratch, relative to the default
+_SHORT_PRETRAINED_LR_FACTOR: Final = 3.0
 _SMALL_BACKBONE: Final = "resnet18"
 _SMALL_DECODER: Final = (128, 96, 64, 32, 16)
 
@@ -33,6 +35,7 @@ _SMALL_PATCH_PIXELS: Final = 192 * 192
 _MAX_THIN_WIDTH: Final = 20  # pixels; narrower objects are lost when images are downscaled
 _MIN_WIDE_WIDTH: Final = 128  # pixels; for wider objects, a patch of the usual size shows too little context
 _MIN_BATCH: Final = 2
+_MAX_BATCH: Final = 16
 _RARE_FRACTION: Final = 0.001  # fraction of the pixels; about 65 pixels in a patch of 256 x 256
 _FOREGROUND_FRACTION: Final = 0.33  # fraction of the patches; the value is that of nnU-Net
 _MIN_WEIGHTED_CLASSES: Final = 3
@@ -146,10 +149,10 @@ def _is_thin(data: Fingerprint) -> bool:
 
 
 def choose_batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
-    """Choose the default batch size, half of it for short training, and less for large patches or small data sets.
+    """Choose the default batch size, or half of it for short training, for patches of the usual area.
 
-    As in nnU-Net, a large patch takes precedence over a large batch, and a batch contains at least two patches. The
-    batch size is a multiple of the number of devices.
+    A batch of other patches has about the same area, and 2 to 16 patches. As in nnU-Net, a large patch takes precedence
+    over a large batch. The batch size is a multiple of the number of devices.
     """
     batch, reason = _choose_batch_of_one_device(data, recipe)
     devices = recipe.training.devices
@@ -160,17 +163,17 @@ def choose_batch(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
 
 def _choose_batch_of_one_device(data: Fingerprint, recipe: Recipe) -> tuple[int, str]:
     short = _short_training(recipe)
-    most = recipe.training.batch_size // 2 if short else recipe.training.batch_size
+    usual = recipe.training.batch_size // 2 if short else recipe.training.batch_size
     area = math.prod(recipe.training.patch_size or patch_for(data.sizes))
-    by_area = max(_MIN_BATCH, min(most, round(most * _PATCH_PIXELS / area)))
+    by_area = max(_MIN_BATCH, min(_MAX_BATCH, round(usual * _PATCH_PIXELS / area)))
     patches = math.ceil(data.pixels / area)
     if patches < by_area:
         return max(_MIN_BATCH, patches), f"all training images have the area of {patches} patches"
-    if by_area < most:
-        return by_area, f"area of {most} patches of 256 x 320, at least {_MIN_BATCH} patches"
+    if by_area != usual:
+        return by_area, f"area of {usual} patches of 256 x 320, {_MIN_BATCH} to {_MAX_BATCH} patches"
     if short:
-        return most, f"{short}: favours small batches"
-    return most, f"training images: area of about {patches} patches"
+        return usual, f"{short}: favours small batches"
+    return usual, f"training images: area of about {patches} patches"
 
 
 def choose_loss(data: Fingerprint, recipe: Recipe) -> tuple[dict[str, float], str]:
@@ -226,21 +229,22 @@ def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
 
 
 def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
-    """Choose twice the default learning rate for short training from scratch."""
+    """Choose a multiple of the default learning rate for short training."""
     del data
     default = recipe.training.learning_rate
     if short := _short_training(recipe):
-        return 2 * default, f"{short}: twice the default"
+        factor = _SHORT_LR_FACTOR if recipe.network.pretrained is None else _SHORT_PRETRAINED_LR_FACTOR
+        return factor * default, f"{short}: {factor:g} times the default"
     return default, "default"
 
 
 def _short_training(recipe: Recipe) -> str | None:
-    """Return a description of a training run from scratch with a short time budget, or None for any other training
-    run."""
+    """Return a description of a training run with a short time budget, or None for any other training run."""
     seconds = recipe.training.time_budget
-    if recipe.network.pretrained is not None or seconds is None or seconds > _MAX_SHORT_SECONDS:
+    if seconds is None or seconds > _MAX_SHORT_SECONDS:
         return None
-    return f"{format_duration(seconds)} from scratch"
+    origin = "from scratch" if recipe.network.pretrained is None else "with pretrained weights"
+    return f"{format_duration(seconds)} {origin}"
 
 
 def choose_foreground_oversampling(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
