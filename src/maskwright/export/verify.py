@@ -22,8 +22,8 @@ MAX_COMPARED_IMAGES: Final = 10
 
 # f32 engines differ only by rounding. bf16 has 8 significant bits: where two classes are about equally probable, either
 # class may be chosen, and at class borders, a small change in the logits causes a large change in the probability of a
-# single pixel. In bf16 and int8, only the fraction of changed pixels and the score are therefore limited; the bound of 1
-# on a probability excludes values that are not probabilities, such as NaN.
+# single pixel. In bf16 and int8, only the fraction of changed pixels and the score are therefore limited; the bound of
+# 1 on a probability excludes values that are not probabilities, such as NaN.
 BOUNDS: Final[Mapping[EnginePrecision, ExportBounds]] = {
     "f32": ExportBounds(largest_difference=1e-3, changed_pixels=1e-4, score=1e-3),
     "bf16": ExportBounds(largest_difference=1.0, changed_pixels=1e-2, score=5e-3),
