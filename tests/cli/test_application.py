@@ -122,6 +122,7 @@ def test_quiet_hides_the_bar_of_a_download(quiet, pairs, tmp_path, monkeypatch, 
 
     monkeypatch.setenv("FORCE_COLOR", "1")  # Rich draws as on a terminal
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("MASKWRIGHT_OFFLINE", raising=False)
     monkeypatch.setattr("maskwright.training.prepare.check_data", download)
     with serving(b"weights") as server:
         code, _, err = maskwright_command(*quiet, "check", *folders(pairs))

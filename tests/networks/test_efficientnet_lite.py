@@ -16,6 +16,7 @@ from maskwright.networks import (
 )
 from maskwright.networks.efficientnet_lite import STAGES
 from tests.networks.randomise import randomise
+from tests.networks.timm_names import timm_state
 from tests.networks.tiny import layer_outputs, noise
 
 # Numbers of parameters, with a classifier of 1000 classes, stated by timm.
@@ -26,14 +27,6 @@ PARAMETERS = {
     EfficientNetLite3: 8_197_096,
     EfficientNetLite4: 13_006_568,
 }
-PARTS = {
-    "kernel": "weight",
-    "bias": "bias",
-    "gamma": "weight",
-    "beta": "bias",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-}
 
 
 def randomised(network: keras.Model) -> keras.Model:
@@ -42,25 +35,6 @@ def randomised(network: keras.Model) -> keras.Model:
         if isinstance(layer, keras.layers.DepthwiseConv2D):
             layer.kernel.assign(layer.kernel * layer.kernel.shape[2] ** 0.5)
     return network
-
-
-def timm_state(network: keras.Model) -> dict[str, np.ndarray]:
-    """Return the weights under the names of timm and in the layout of torch."""
-    state = {}
-    for layer in network.layers:
-        for weight in layer.weights:
-            values = keras.ops.convert_to_numpy(weight)
-            if values.ndim == 4:
-                axes = (2, 3, 0, 1) if isinstance(layer, keras.layers.DepthwiseConv2D) else (3, 2, 0, 1)
-                values = values.transpose(axes)
-            elif values.ndim == 2:
-                values = values.T
-            module = layer.name
-            if module.startswith("blocks_"):
-                _, stage, block, rest = module.split("_", 3)
-                module = f"blocks.{stage}.{block}.{rest}"
-            state[f"{module}.{PARTS[weight.name]}"] = values
-    return state
 
 
 @pytest.fixture(scope="module")

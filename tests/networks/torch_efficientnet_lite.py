@@ -29,10 +29,22 @@ class TimmEfficientNetLite:
     def __init__(self, state: Mapping[str, np.ndarray]) -> None:
         self.state = {name: torch.from_numpy(values.astype("float64")) for name, values in state.items()}
 
+    @staticmethod
+    def depthwise(x, kernel, stride):
+        """Convolve each channel with its own kernel; for float64, torch's function is slow."""
+        size = kernel.shape[-1]
+        height, width = ((side - size) // stride + 1 for side in x.shape[-2:])
+        shifts = [(row, column) for row in range(size) for column in range(size)]
+        return sum(
+            kernel[:, 0, row, column, None, None]
+            * x[:, :, row : row + stride * height : stride, column : column + stride * width : stride]
+            for row, column in shifts
+        )
+
     def conv_bn(self, x, conv, bn, *, stride=1, depthwise=False, act=True):
         kernel = self.state[f"{conv}.weight"]
         x = pad_same(x, kernel.shape[-1], stride)
-        x = nn.conv2d(x, kernel, stride=stride, groups=x.shape[1] if depthwise else 1)
+        x = self.depthwise(x, kernel, stride) if depthwise else nn.conv2d(x, kernel, stride=stride)
         statistics = (self.state[f"{bn}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
         x = nn.batch_norm(x, *statistics, eps=1e-3)
         return x.clamp(0, 6) if act else x

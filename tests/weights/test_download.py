@@ -31,7 +31,9 @@ MD5 = hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 
 
 @pytest.fixture(autouse=True)
-def no_proxy(monkeypatch):
+def downloads(monkeypatch):
+    """Allow downloads, from this machine without a proxy."""
+    monkeypatch.delenv("MASKWRIGHT_OFFLINE", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,22 +14,30 @@ import numpy as np
 import pytest
 from keras import layers
 from numpy.testing import assert_allclose, assert_array_equal
+from safetensors.numpy import save_file
 
 from maskwright.errors import UnknownChoice, WrongArgument
-from maskwright.networks import ResNet18, build_resnet
+from maskwright.networks import EfficientNetLite0, EfficientNetLite1, ResNet18, build_resnet
 from maskwright.weights import encoder as encoder_module
 from maskwright.weights import published as published_module
-from maskwright.weights.catalogue import PUBLISHED
+from maskwright.weights.catalogue import PACKAGED, PUBLISHED
 from maskwright.weights.download import UnreachableWeights, WrongDigest
 from maskwright.weights.encoder import UnpublishedFirstUnit, load_encoder_weights, load_published
 from maskwright.weights.input_channels import adapt_kernel
 from maskwright.weights.keras_file import UnusableWeights
+from maskwright.weights.packaged import installed_file
+from maskwright.weights.published import OtherWeights, find_local, published_file
 from maskwright.weights.segmentation_models.load import LayerMismatch
+from maskwright.weights.torch.encoders import load_published_torch_encoder
+from maskwright.weights.torch.names import TensorMismatch
+from maskwright.weights.torch.state_dict import read_state_dict
 from tests.networks.randomise import difference, infer, randomise
+from tests.networks.timm_names import efficientnet_pytorch_state, timm_state
 from tests.weights.keras2 import write_keras2
 from tests.weights.server import Response, serving
 
 ROW = ("resnet18", "imagenet", False)
+LITE1 = ("efficientnetlite1", "imagenet", False)
 
 
 def encoder(channels=3):
@@ -56,6 +65,7 @@ def publish(tmp_path, monkeypatch):
     """Return a function that redirects a catalogue entry to a server; the cache is an empty folder."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("MASKWRIGHT_OFFLINE", raising=False)
 
     def publish(server, key):
         digest = hashlib.new(PUBLISHED[key].algorithm, server.content).hexdigest()
@@ -251,3 +261,114 @@ def test_mismatch_states_the_channels_of_the_encoder(tmp_path):
 def test_error_lists_data_sets_and_file_suffixes(name, weights, message):
     with pytest.raises(WrongArgument, match=rf"^encoder_weights{message}|^encoder_weights='.*{message}"):
         load_encoder_weights(keras.Sequential(), name, weights)
+
+
+# EfficientNet-Lite: files of timm or efficientnet_pytorch, in a package, from a server or on the disk.
+
+CLASSIFIER = {
+    "conv_head.weight": (1280, 320, 1, 1),
+    **{f"bn2.{part}": (1280,) for part in ("weight", "bias", "running_mean", "running_var")},
+    "classifier.weight": (1000, 1280),
+    "classifier.bias": (1000,),
+}
+
+
+@pytest.fixture(scope="module")
+def lite1():
+    return randomise(EfficientNetLite1())
+
+
+@pytest.fixture(scope="module")
+def lite1_state(lite1):
+    """Return the tensors of a file of timm, with the classifier and the batch counters."""
+    counters = {f"{name}.num_batches_tracked": np.array(7) for name in ("bn1", "bn2", "blocks.0.0.bn1")}
+    classifier = {name: np.full(shape, 0.5, "float32") for name, shape in CLASSIFIER.items()}
+    return timm_state(lite1) | classifier | counters
+
+
+def save_torch(state, file, **options):
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch.save({name: torch.from_numpy(values) for name, values in state.items()}, file, **options)
+    return file
+
+
+def test_packaged_weights_need_neither_network_nor_torch(tmp_path, monkeypatch):
+    package = PACKAGED["efficientnetlite0", "imagenet"]
+    if (file := installed_file(package)) is None:
+        pytest.skip(f"{package.package} is not installed")
+
+    def connect(*_, **__):
+        raise AssertionError("connected to the network")
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    monkeypatch.setattr(socket, "getaddrinfo", connect)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "torch", None)  # its import is an error
+    network = EfficientNetLite0()
+    load_encoder_weights(network, "efficientnetlite0", "imagenet", sha256=package.sha256)
+    assert find_local("efficientnetlite0", "imagenet") == file
+    tensors = read_state_dict(file)
+    renamed = efficientnet_pytorch_state(timm_state(network))
+    assert len(renamed) == 240
+    for name, values in renamed.items():
+        assert_array_equal(values, tensors[name], err_msg=name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("channels", "zipped"), [(1, True), (3, False), (13, True)])
+def test_timm_file_is_downloaded_and_adapted(lite1, lite1_state, publish, tmp_path, monkeypatch, channels, zipped):
+    file = save_torch(lite1_state, tmp_path / "published.pth", _use_new_zipfile_serialization=zipped)
+    network = EfficientNetLite1(input_shape=(None, None, channels))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with serving(file.read_bytes()) as server:
+        publish(server, LITE1)
+        load_encoder_weights(network, "efficientnetlite1", "imagenet")
+        assert len(server.requests) == 1
+    stem, published_stem = (net.get_layer("conv_stem").kernel.numpy() for net in (network, lite1))
+    expected = published_stem if channels == 3 else adapt_kernel(published_stem, channels)
+    assert_allclose(stem, expected, rtol=1e-6)
+    for ours, theirs in zip(network.weights[1:], lite1.weights[1:], strict=True):
+        assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=ours.path)
+
+
+@pytest.mark.parametrize("rename", [dict, efficientnet_pytorch_state], ids=["timm", "efficientnet_pytorch"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_local_file_is_loaded_under_both_names(lite1, lite1_state, tmp_path, suffix, rename):
+    file = tmp_path / f"lite1{suffix}"
+    state = rename(lite1_state)
+    save_file(state, file) if suffix == ".safetensors" else save_torch(state, file)
+    network = EfficientNetLite1()
+    load_encoder_weights(network, "efficientnetlite1", file)
+    assert_equal_weights(network, lite1)
+
+
+def test_file_of_another_size_is_one_error_and_loads_nothing():
+    package = PACKAGED["efficientnetlite2", "imagenet"]
+    if (file := installed_file(package)) is None:
+        pytest.skip(f"{package.package} is not installed")
+    network = EfficientNetLite0()
+    before = network.get_layer("conv_stem").kernel.numpy()
+    with pytest.raises(
+        TensorMismatch,
+        match=rf"^file='{file}': does not fit the network efficientnetlite0: .*; and \d+ more\. Nothing was loaded\.$",
+    ):
+        load_published_torch_encoder(network, file)
+    assert_array_equal(network.get_layer("conv_stem").kernel.numpy(), before)
+
+
+def test_damaged_local_names_of_blocks_are_errors(lite1, lite1_state, tmp_path):
+    state = timm_state(lite1) | {f"_blocks.{'9' * 5_000}._bn0.weight": np.ones(1, "float32")}
+    save_file(state, tmp_path / "names.safetensors")
+    with pytest.raises(TensorMismatch, match=r"_blocks\.9+\._bn0\.weight is unexpected"):
+        load_encoder_weights(EfficientNetLite1(), "efficientnetlite1", tmp_path / "names.safetensors")
+
+
+def test_required_digest_excludes_a_packaged_file(publish, tmp_path):
+    package = PACKAGED["efficientnetlite0", "imagenet"]
+    with serving(b"other") as server:
+        publish(server, ("efficientnetlite0", "imagenet", False))
+        sha256 = hashlib.sha256(b"other").hexdigest()
+        assert published_file("efficientnetlite0", "imagenet", sha256=sha256).read_bytes() == b"other"
+        with pytest.raises(OtherWeights, match=rf"expected {'0' * 64}"):
+            published_file("efficientnetlite0", "imagenet", sha256="0" * 64)
+    assert package.sha256 != sha256
