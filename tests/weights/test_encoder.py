@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -356,10 +357,10 @@ def test_file_of_another_size_is_one_error_and_loads_nothing():
     assert_array_equal(network.get_layer("conv_stem").kernel.numpy(), before)
 
 
-def test_damaged_local_names_of_blocks_are_errors(lite1, lite1_state, tmp_path):
-    state = timm_state(lite1) | {f"_blocks.{'9' * 5_000}._bn0.weight": np.ones(1, "float32")}
-    save_file(state, tmp_path / "names.safetensors")
-    with pytest.raises(TensorMismatch, match=r"_blocks\.9+\._bn0\.weight is unexpected"):
+@pytest.mark.parametrize("name", [f"_blocks.{'9' * 5_000}._bn0.weight", "_blocks.99._bn0.weight", "_bn0.weight"])
+def test_additional_tensor_is_an_error(lite1, tmp_path, name):
+    save_file(timm_state(lite1) | {name: np.ones(32, "float32")}, tmp_path / "names.safetensors")
+    with pytest.raises(TensorMismatch, match=rf"{re.escape(name)} is unexpected"):
         load_encoder_weights(EfficientNetLite1(), "efficientnetlite1", tmp_path / "names.safetensors")
 
 

@@ -90,7 +90,8 @@ def with_timm_names(tensors: Tensors, network: keras.Model) -> Tensors:
     """Return the tensors of an EfficientNet-Lite under the names of timm.
 
     In efficientnet_pytorch, the blocks of all stages are numbered consecutively, and the normalisation layers of a
-    block from 0 or, without an expansion, from 1. Tensors with the names of timm are returned unchanged.
+    block from 0 or, without an expansion, from 1. Tensors with the names of timm are returned unchanged, as are tensors
+    of which two would have the same name.
 
     Args:
         tensors: Tensors by name, with the names of timm or efficientnet_pytorch.
@@ -101,7 +102,8 @@ def with_timm_names(tensors: Tensors, network: keras.Model) -> Tensors:
         for layer in network.layers
         if (match := re.fullmatch(r"(blocks_\d_\d+)_conv_dw", layer.name))
     ]
-    return {_timm_name(name, tensors, blocks): tensor for name, tensor in tensors.items()}
+    renamed = {_timm_name(name, tensors, blocks): tensor for name, tensor in tensors.items()}
+    return renamed if len(renamed) == len(tensors) else tensors
 
 
 def _timm_name(name: str, tensors: Tensors, blocks: list[str]) -> str:
