@@ -75,6 +75,7 @@ class Segmenter:
         mask_suffix: str | None = None,
         time_budget: str | float | None = None,
         epochs: int | None = None,
+        start_from: str | Path | None = None,
         recipe: Mapping[str, Mapping[str, object]] | None = None,
         augmentation: Callable[..., Any] | None = None,
         loss: Callable[[Any, Any], Any] | None = None,
@@ -102,6 +103,8 @@ class Segmenter:
             mask_suffix: Suffix that mask file names have after the stem of the image's file name, such as ``"_mask"``.
             time_budget: Time budget for the whole call, as a number of seconds or text such as ``"20m"``.
             epochs: Number of epochs, as an alternative to ``time_budget``.
+            start_from: Trained network from which training starts: the folder of a run, or a ``.keras``, ``.h5`` or
+                ``.safetensors`` file.
             recipe: Other fields of the recipe, by section, such as ``{"training": {"batch_size": 4}}``.
             augmentation: Function ``augmentation(image=..., mask=...)`` that replaces the augmentation of the recipe,
                 see `CallableAugmentation`.
@@ -132,6 +135,7 @@ class Segmenter:
             mask_suffix=mask_suffix,
             time_budget=time_budget,
             epochs=epochs,
+            start_from=start_from,
             recipe=recipe,
         )
         custom = CustomParts(augmentation=augmentation, loss=loss, network=network, callback=callback)

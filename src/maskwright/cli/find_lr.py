@@ -19,6 +19,7 @@ from maskwright.cli.options import (
     PythonFile,
     RecipeFile,
     Settings,
+    StartFrom,
     check_output_file,
     parse_classes,
     parse_mask_values,
@@ -39,6 +40,7 @@ def find_lr(
     ] = None,
     epochs: Epochs = None,
     steps: Annotated[int, typer.Option("--steps", min=20, help="Number of training steps.")] = 100,
+    start_from: StartFrom = None,
     recipe: RecipeFile = None,
     settings: Settings = None,
     python: PythonFile = None,
@@ -60,6 +62,7 @@ def find_lr(
         mask_suffix=mask_suffix,
         time_budget=time_budget,
         epochs=epochs,
+        start_from=start_from,
         recipe=recipe,
         settings=settings or (),
     )

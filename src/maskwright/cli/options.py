@@ -62,6 +62,14 @@ TuningTime = Annotated[
     ),
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Number of passes over the training data.", **NO_DEFAULT)]
+StartFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="Trained network from which training starts: a run, or a .keras, .h5 or .safetensors file.",
+        **NO_DEFAULT,
+    ),
+]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="YAML file with a recipe.", **NO_DEFAULT)]
 Settings = Annotated[
     list[str] | None,

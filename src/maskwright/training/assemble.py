@@ -24,25 +24,34 @@ from maskwright.training.network import (
     with_encoder_normalisation,
 )
 from maskwright.training.plan import patch_for
-from maskwright.training.prepare import DataCheck, Prepared, ScanProgress, check_data, prepare
+from maskwright.training.prepare import CheckedData, DataCheck, Prepared, ScanProgress, check_data, prepare
 from maskwright.training.pretrained import with_encoder_weights
-from maskwright.training.recipe import NO_WEIGHTS, AugmentationRecipe, Recipe
+from maskwright.training.recipe import NO_WEIGHTS, AugmentationRecipe, DataRecipe, Recipe
 from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
 from maskwright.training.setup import Networks, ValidationSet
+from maskwright.training.start_from import copy_weights, network_from, read_start, with_start
 
 
 def prepare_data(
     recipe: Recipe, *, progress: ScanProgress | None = None, check: DataCheck = check_data, download: bool = True
 ) -> tuple[Prepared, CheckReport]:
-    """Choose the pretrained weights, and prepare the data, with the normalisation of the encoder if the recipe requests
-    it.
+    """Choose the initial weights, and prepare the data, with the normalisation that belongs to the weights.
 
-    The arguments and the exceptions are the same as those of `prepare` and `with_encoder_weights`.
+    The arguments and the exceptions are the same as those of `prepare`, `read_start` and `with_encoder_weights`.
     """
+    given = recipe.data
+    recipe, start = read_start(recipe)
     recipe, weights = with_encoder_weights(recipe, download=download)
-    prepared, report = prepare(recipe, progress=progress, check=check)
+
+    def check_given(data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
+        del data  # the fields that `read_start` completes do not affect the check, which may already have begun
+        return check(given, progress=progress)
+
+    prepared, report = prepare(recipe, progress=progress, check=check_given)
     prepared = replace(prepared, decisions=(weights, *prepared.decisions))
+    if start is not None:
+        prepared = with_start(prepared, start)
     if prepared.recipe.data.normalisation == "encoder":
         prepared = replace(prepared, bundle=with_encoder_normalisation(prepared.recipe.network, prepared.bundle))
     return prepared, report
@@ -60,6 +69,7 @@ def build_networks(prepared: Prepared, custom: CustomParts, *, pretrained: bool 
     Raises:
         UnknownChoice: The recipe names a backbone, a decoder block or a loss that does not exist.
         WrongNetwork: The custom network does not fit the data.
+        UnsupportedNetwork: The network from which training starts differs from the one of the recipe.
         InputError: The pretrained weights of the encoder cannot be downloaded or read.
     """
     training, network, bundle = prepared.recipe.training, prepared.recipe.network, prepared.bundle
@@ -71,14 +81,23 @@ def build_networks(prepared: Prepared, custom: CustomParts, *, pretrained: bool 
         with dtype_policy(precision):
             built = custom.build_network(bundle)
         build_inference_model = partial(custom.build_network, bundle)
+    elif network.start_file is not None and prepared.start is not None:
+        # The head is initialised once, so both networks have the same weights.
+        start = replace(prepared.start, network=network_from(prepared.start, bundle), bundle=bundle)
+        built = network_from(start, bundle, precision=precision)
+        build_inference_model = partial(network_from, start, bundle)
     else:
         built = build_network(network, bundle, precision=precision, training=True)
+        if prepared.start is not None:
+            copy_weights(prepared.start, built, bundle)
         build_inference_model = partial(build_network, network, bundle)
     rewritten = rewrite_for_training(built)
     # Names of layers are only searched for if the optimizer treats the encoder differently.
-    is_pretrained = prepared.recipe.network.pretrained is not None  # also if a checkpoint contains the weights
+    given = prepared.recipe.network
+    is_pretrained = given.pretrained is not None or given.start_from is not None  # also if a checkpoint has the weights
     is_different = is_pretrained or training.encoder_lr_multiplier < 1 or training.freeze_encoder_until > 0
-    encoder = encoder_layers(network, bundle) if is_different and custom.network is None else ()
+    is_of_recipe = custom.network is None and network.start_file is None
+    encoder = encoder_layers(network, bundle) if is_different and is_of_recipe else ()
     compile_for_training(
         rewritten, training, bundle, encoder=encoder, pretrained=is_pretrained, loss=custom.loss_object()
     )

@@ -47,9 +47,9 @@ class WrongNetwork(InputError):
 
 
 class NoEncoder(InputError):
-    """An encoder option that was set in combination with a custom network."""
+    """An encoder option that was set in combination with a custom network, or with a network from a file."""
 
-    text = "{field}: found {found} with a custom network, which has no known encoder; leave it out."
+    text = "{field}: found {found} with a custom network or one from a file, whose encoder is unknown; leave it out."
 
 
 @dataclass(frozen=True)

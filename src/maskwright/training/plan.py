@@ -25,6 +25,8 @@ PRETRAINED_BACKBONE: Final = "efficientnetlite0"
 """Encoder that is chosen if pretrained weights are available."""
 _SHORT_LR_FACTOR: Final = 2.0  # learning rate of short training from scratch, relative to the default
 _SHORT_PRETRAINED_LR_FACTOR: Final = 3.0
+CONTINUED_LEARNING_RATE: Final = 3e-4
+"""Learning rate of training that starts from a trained network."""
 _SMALL_BACKBONE: Final = "resnet18"
 _SMALL_DECODER: Final = (128, 96, 64, 32, 16)
 
@@ -223,15 +225,18 @@ def choose_decoder(data: Fingerprint, recipe: Recipe) -> tuple[tuple[int, ...], 
 def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     """Choose Muon for training from scratch; with pretrained weights, AdamW reaches a higher score in the same time."""
     del data
-    if recipe.network.pretrained is None and recipe.network.custom is None:
+    network = recipe.network
+    if network.pretrained is None and network.custom is None and network.start_from is None:
         return "muon", "learns more per step from scratch"
-    return recipe.training.optimizer, "default for pretrained weights and custom networks"
+    return recipe.training.optimizer, "default for trained weights and custom networks"
 
 
 def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
     """Choose a multiple of the default learning rate for short training."""
     del data
     default = recipe.training.learning_rate
+    if recipe.network.start_from is not None:
+        return CONTINUED_LEARNING_RATE, "lower, because the network is already trained"
     if short := _short_training(recipe):
         factor = _SHORT_LR_FACTOR if recipe.network.pretrained is None else _SHORT_PRETRAINED_LR_FACTOR
         return factor * default, f"{short}: {factor:g} times the default"
@@ -243,7 +248,8 @@ def _short_training(recipe: Recipe) -> str | None:
     seconds = recipe.training.time_budget
     if seconds is None or seconds > _MAX_SHORT_SECONDS:
         return None
-    origin = "from scratch" if recipe.network.pretrained is None else "with pretrained weights"
+    is_from_scratch = recipe.network.pretrained is None and recipe.network.start_from is None
+    origin = "from scratch" if is_from_scratch else "with pretrained weights"
     return f"{format_duration(seconds)} {origin}"
 
 
@@ -318,8 +324,8 @@ _REPLACED_BY: Final[Mapping[str, tuple[str, ...]]] = {  # given fields that repl
     "training.time_budget": ("training.epochs",),
     "training.loss": ("training.custom_loss",),
     "training.class_weights": ("training.custom_loss",),
-    "network.backbone": ("network.custom",),
-    "network.decoder_filters": ("network.custom",),
+    "network.backbone": ("network.custom", "network.start_from"),
+    "network.decoder_filters": ("network.custom", "network.start_from"),
 }
 
 

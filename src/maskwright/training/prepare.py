@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from maskwright.training.plan import GIVEN, Decision, decisions_of_run, plan_rec
 from maskwright.training.recipe import DataRecipe, Recipe
 from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import Run
+
+if TYPE_CHECKING:  # imports Keras, which is not needed to check data
+    from maskwright.training.start_from import Start
 
 _MAX_NORMALISATION_IMAGES: Final = 200
 _MAX_READ_AHEAD_PIXELS: Final = 2**22  # while a larger image is processed, no other image is read
@@ -68,6 +71,8 @@ class Prepared:
     train_sizes: tuple[tuple[int, int], ...]
     validation_sizes: tuple[tuple[int, int], ...]
     decisions: tuple[Decision, ...]
+    start: "Start | None" = None
+    """Trained network from which training starts."""
 
     @property
     def cache_bytes(self) -> int:

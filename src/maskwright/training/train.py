@@ -10,13 +10,14 @@ from maskwright.data.check import CheckReport
 from maskwright.data.patches import Patches
 from maskwright.images.contact_sheet import contact_sheet
 from maskwright.images.overlay import to_display
-from maskwright.images.write import write_image
+from maskwright.images.write import atomic_path, write_image
 from maskwright.inference.bundle import Bundle
 from maskwright.training.assemble import build_networks, build_patches, plan_of, prepare_data, validation_set
 from maskwright.training.begin_or_resume import check_same_custom_parts, check_unfinished, is_resumed
 from maskwright.training.custom import NO_CUSTOM_PARTS, CustomParts, record_custom_parts
 from maskwright.training.data_warnings import write_data_warnings
 from maskwright.training.devices import BatchShard, distributed
+from maskwright.training.disk_full import write_or_raise
 from maskwright.training.final_check import check_saved_network, run_facts
 from maskwright.training.logs import logged
 from maskwright.training.prepare import DataCheck, Prepared, check_data, new_images, prepare_resumed
@@ -27,6 +28,7 @@ from maskwright.training.run_lock import run_lock
 from maskwright.training.run_records import write_facts
 from maskwright.training.schedule import Stopwatch
 from maskwright.training.setup import Networks, TrainingSetup
+from maskwright.training.start_from import check_start_is_kept, start_of_resumed
 from maskwright.training.time_budget import BudgetTooShort
 from maskwright.training.trainer import Trainer
 
@@ -71,12 +73,15 @@ def train(
         UnusableData: The data has a fatal problem.
         LossNotFinite: Training diverged, even at lower learning rates.
         BudgetTooShort: The time budget leaves no time to train.
+        NoNetwork, OtherNetwork, ContradictsStart, UnsupportedNetwork: Training cannot start from the network that
+            the recipe names.
         NoEncoder, FunctionMissing: The custom parts in ``custom`` do not fit the recipe.
         SavedIsNotTrained: The saved network's predictions differ from those of the trained network.
     """
     stopwatch = Stopwatch(time.monotonic() if started is None else started)
     reporter = reporter or SilentReporter()
     recipe = record_custom_parts(recipe, custom)
+    check_start_is_kept(recipe, Path(out))
     with distributed(recipe.training, Path(out)) as (folder, shard):
         run, session = Run(folder), _Session(custom, reporter, stopwatch, shard)
         if is_resumed(run, recipe, overwrite=overwrite):
@@ -119,6 +124,8 @@ def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, chec
         reasons = {decision.field: decision.reason for decision in prepared.decisions}
         run.begin(prepared.recipe.to_yaml(reasons=reasons), requested=recipe.to_yaml())
         write_data_warnings(run.data_warnings, report.warnings)
+        if prepared.recipe.network.start_file is not None:
+            _write_start_network(run, networks)
         run.write_split(train=prepared.train, validation=prepared.validation)
         prepared.bundle.write(run.folder)
         return _train(run, prepared, networks, session, report=report)
@@ -126,7 +133,7 @@ def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, chec
 
 def _resume(run: Run, session: _Session) -> Run:
     """Resume an unfinished run from its last checkpoint."""
-    prepared = prepare_resumed(run)
+    prepared = start_of_resumed(run, prepare_resumed(run))
     check_same_custom_parts(run.folder, prepared.recipe, session.custom)
     with run_lock(run.folder):
         # A checkpoint contains all weights, so the pretrained weights need not be available any more.
@@ -178,6 +185,17 @@ def _report_new_images(run: Run, recipe: Recipe, reporter: Reporter) -> None:
             f"Resuming without {images} added since the run began, such as {added[0]}. "
             "To use all images, start again with --overwrite."
         )
+
+
+def _write_start_network(run: Run, networks: Networks) -> None:
+    """Write the network before the first step, so that its file is not needed when the run is resumed."""
+
+    def write() -> None:
+        run.start_network.parent.mkdir(exist_ok=True)
+        with atomic_path(run.start_network) as temporary:
+            networks.build_inference_model().save(temporary)
+
+    write_or_raise(run.start_network, write)
 
 
 def _write_contact_sheet(file: Path, patches: Patches, bundle: Bundle) -> None:
