@@ -39,7 +39,7 @@ ALLOWED = {
         *("errors", "framework", "images", "data", "networks", "inference", "metrics", "training", "export"),
         *("conversion", "segmenter", "compare", "report", "tune", "tgs_salt", "weights"),
     },
-    "__init__": {"conversion", "errors", "losses", "metrics", "networks", "weights", "models", "segmenter"},
+    "__init__": {"errors", "losses", "metrics", "networks", "weights", "models", "training", "segmenter"},
 }
 
 

@@ -12,7 +12,6 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 if TYPE_CHECKING:
     from maskwright import losses, metrics, networks, weights
-    from maskwright.conversion.load_legacy import load_legacy
     from maskwright.errors import InputError
     from maskwright.models import FPN, DeepLabV3Plus, Linknet, PSPNet, Unet, UnetPlusPlus
     from maskwright.networks import (
@@ -30,11 +29,12 @@ if TYPE_CHECKING:
         get_preprocessing,
     )
     from maskwright.segmenter import Segmenter
+    from maskwright.training.load_legacy import load_legacy
 
 _HOMES = {
     "Segmenter": "maskwright.segmenter",
     "InputError": "maskwright.errors",
-    "load_legacy": "maskwright.conversion.load_legacy",
+    "load_legacy": "maskwright.training.load_legacy",
     **dict.fromkeys(("losses", "metrics", "networks", "weights"), "maskwright"),
     **dict.fromkeys(("Unet", "FPN", "Linknet", "PSPNet", "UnetPlusPlus", "DeepLabV3Plus"), "maskwright.models"),
     **dict.fromkeys(

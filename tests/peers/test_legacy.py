@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import pytest
 
-from maskwright.conversion.load_legacy import load_legacy
+from maskwright.training.load_legacy import load_legacy
 from maskwright.weights.segmentation_models.connections import DifferentConnections
 
 PEER_ENVIRONMENT = {

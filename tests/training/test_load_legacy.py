@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from maskwright.conversion.load_legacy import MissingArguments, load_legacy
 from maskwright.errors import UnknownChoice, WrongArgument
 from maskwright.models import FPN, Linknet, PSPNet, Unet
 from maskwright.networks.backbones import encoder_of
+from maskwright.training.load_legacy import MissingArguments, load_legacy
 from maskwright.weights.segmentation_models.connections import DifferentConnections
 from maskwright.weights.segmentation_models.identify import UnknownNetwork
 from maskwright.weights.segmentation_models.layers import MissingLayers, UnexpectedLayer

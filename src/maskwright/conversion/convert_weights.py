@@ -9,7 +9,6 @@ from typing import Any, Final, Literal
 
 import keras
 
-from maskwright.conversion.load_legacy import load_legacy
 from maskwright.data.mask_values import MaskValues, parse_mask_values
 from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
 from maskwright.images.normalise import Normalisation
@@ -20,6 +19,7 @@ from maskwright.inference.engines.engine import NETWORK_FILE, open_engine
 from maskwright.inference.engines.keras import KerasEngine, load_network
 from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.preprocessing import IMAGENET, Preprocessing
+from maskwright.training.load_legacy import load_legacy
 from maskwright.training.run import Run
 from maskwright.weights.input_channels import reverse_image_channels, unit_statistics
 from maskwright.weights.segmentation_models.identify import identify
