@@ -57,7 +57,7 @@ def test_given_validation_folders_are_used(videos):
 
 def test_the_prepared_recipe_is_complete(videos):
     training = prepare(recipe_of(videos))[0].recipe.training
-    assert (training.patch_size, training.batch_size, training.time_budget) == ((64, 64), 4, 1800.0)
+    assert (training.patch_size, training.batch_size, training.time_budget) == ((64, 64), 12, 1800.0)
 
 
 def test_a_resumed_run_keeps_its_stored_split(videos):

