@@ -47,7 +47,7 @@ class Bundle(JsonRecord):
     normalisation: Normalisation
     labels: tuple[Label, ...] = Field(
         min_length=1,
-        max_length=IGNORED,  # label indices are bytes, the largest of which marks ignored pixels
+        max_length=IGNORED,  # a label index is one byte, and 255 marks ignored pixels
         description="Class of each label index; the background, if any, comes first.",
     )
     activation: Literal["sigmoid", "softmax"]

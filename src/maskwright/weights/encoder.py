@@ -13,12 +13,9 @@ from maskwright.errors import InputError, one_of, unknown_choice, wrong_argument
 from maskwright.networks.backbones import BACKBONES
 from maskwright.networks.keras_applications import APPLICATIONS, published_encoder
 from maskwright.weights.catalogue import PUBLISHED
-from maskwright.weights.digests import sha256_of as sha256_of
 from maskwright.weights.input_channels import RGB, clone_for_rgb, copy_adapted, image_channels
 from maskwright.weights.keras_file import WeightsFile, load_weights
-from maskwright.weights.published import check_sha256
-from maskwright.weights.published import find_local as find_local
-from maskwright.weights.published import published_file as published_file
+from maskwright.weights.published import check_sha256, published_file
 from maskwright.weights.segmentation_models.load import load_legacy_weights
 from maskwright.weights.torch.encoders import load_published_torch_encoder, load_torch_encoder
 from maskwright.weights.torch.file import PICKLED, SUFFIXES

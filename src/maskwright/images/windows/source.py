@@ -35,7 +35,7 @@ class Source(Protocol):
     georeference: Georeference | None
     pixel_size: PixelSize | None
     block: tuple[int, int]
-    """Height and width, in pixels, of the tiles, strips or chunks of the file, each of which is decoded as a unit."""
+    """Height and width, in pixels, of a tile, strip or chunk of the file. Each is decoded as a whole."""
     windowed: bool
     """Whether windows can be read separately; otherwise, the whole image is read into memory."""
 

@@ -38,7 +38,7 @@ class Cluster:
     report: Callable[[str], None]
 
     def blocks(self, engine: Path, image: Path, key: ResultKey) -> DaskBlocks:
-        """Return a predictor that uses the workers, each of which checks that its files have the given ``key``."""
+        """Return a predictor that uses the workers. Each worker checks that its files have the given ``key``."""
         task = BlockTask(engine.resolve(), image.resolve(), key)
         return DaskBlocks(self.client, task, worker_timeout=self.worker_timeout, report=self.report)
 

@@ -90,8 +90,8 @@ def with_timm_names(tensors: Tensors, network: keras.Model) -> Tensors:
     """Return the tensors of an EfficientNet-Lite under the names of timm.
 
     In efficientnet_pytorch, the blocks of all stages are numbered consecutively, and the normalisation layers of a
-    block from 0 or, without an expansion, from 1. Tensors with the names of timm are returned unchanged, as are tensors
-    of which two would have the same name.
+    block from 0 or, without an expansion, from 1. Tensors with the names of timm are returned unchanged. All
+    tensors are also returned unchanged if two of them would get the same name.
 
     Args:
         tensors: Tensors by name, with the names of timm or efficientnet_pytorch.
