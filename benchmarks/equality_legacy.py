@@ -23,7 +23,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from maskwright.conversion.load_legacy import load_legacy
+from maskwright.training.load_legacy import load_legacy
 from maskwright.weights.segmentation_models.identify import identify
 
 WRITER = Path(__file__).parents[1] / "tests/peers/legacy_writer.py"
