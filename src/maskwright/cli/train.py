@@ -143,7 +143,7 @@ def train(
         return
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
     if explain:
-        _explain(complete, out, python, folds=folds)
+        _explain(complete, out, python, folds=folds, started=started)
     elif folds is not None or seeds is not None:
         _train_series(complete, out, python, folds=folds, seeds=seeds)
     else:
@@ -247,7 +247,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
             print_line(f"Predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
 
 
-def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None) -> None:
+def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None, started: float) -> None:
     """Print the plan of a training run, or of the first fold, without writing any files."""
     from maskwright.cli.reporter import print_plan
     from maskwright.framework import load_keras
@@ -260,7 +260,7 @@ def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | N
         print_line(f"The first of {folds} folds, which share the time:")
         recipe = by_fold(recipe, folds)[0].recipe
     with counter("Reading pairs") as count:
-        plan = explain(recipe, out, custom=load_python(python), progress=count)
+        plan = explain(recipe, out, custom=load_python(python), progress=count, started=started)
     print_plan(plan)
     print_line("Nothing was trained or written. Change a choice with --set, such as --set training.batch_size=4")
 

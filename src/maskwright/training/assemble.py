@@ -1,5 +1,6 @@
 """Build the networks and the patches for training from the prepared data and the recipe."""
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from maskwright.networks.auxiliary_outputs import mask_only
 from maskwright.rewrite.for_training import rewrite_for_training
 from maskwright.training.cost import estimate_cost
 from maskwright.training.custom import CustomParts
+from maskwright.training.forecast import forecast_steps
 from maskwright.training.network import (
     build_network,
     choose_precision,
@@ -31,6 +33,7 @@ from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
 from maskwright.training.setup import Networks, ValidationSet
 from maskwright.training.start_from import copy_weights, network_from, read_start, with_start
+from maskwright.training.step_rates import StepRates
 
 
 def prepare_data(
@@ -147,6 +150,8 @@ def plan_of(
     patches: Patches,
     report: CheckReport | None,
     *,
+    seconds: float,
+    rates: StepRates | None,
     warnings_file: Path | None,
 ) -> Plan:
     """Return the settings of a training run and its expected cost on this machine.
@@ -157,13 +162,23 @@ def plan_of(
         networks: Networks used in training.
         patches: Batches of training patches.
         report: Result of the data check; None for a resumed run.
+        seconds: Time since the run began, in seconds.
+        rates: Seconds that operations take on this machine; None if they are not known.
         warnings_file: File that lists the warnings of ``report``; None if no such file was written.
     """
     training = prepared.recipe.training
-    cost = estimate_cost(
-        networks.training, patch=patches.patch_size, batch_size=training.batch_size, cache_bytes=prepared.cache_bytes
-    )
-    steps = None if training.epochs is None else training.epochs * patches.steps_per_epoch
+    cost = estimate_cost(networks.training, training, patches, rates=rates, cache_bytes=prepared.cache_bytes)
+    if training.epochs is not None:
+        steps = training.epochs * patches.steps_per_epoch
+    elif cost.times is not None and training.time_budget is not None:
+        steps = forecast_steps(
+            cost.times,
+            seconds=training.time_budget - seconds,
+            validation_pixels=sum(map(math.prod, validation_set(prepared).sizes)),
+            is_float32=networks.precision == "float32",
+        )
+    else:
+        steps = None
     return Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run, warnings_file=warnings_file)
 
 

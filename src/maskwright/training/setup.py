@@ -11,6 +11,7 @@ from maskwright.data.pairs import Pair, evenly_spaced
 from maskwright.data.patches import Patches
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.load_predictor import Predictor
+from maskwright.training.cost import StepTimes
 from maskwright.training.devices import BatchShard
 from maskwright.training.evaluate import Evaluation, evaluate_pairs
 from maskwright.training.network import ComputePrecision
@@ -79,7 +80,8 @@ class ValidationSet:
 class TrainingSetup:
     """Networks, data and settings of a `Trainer`.
 
-    ``shard`` selects the part of each batch that is processed by this process.
+    ``shard`` selects the part of each batch that is processed by this process. ``step_times`` are the expected times of
+    training steps, or None if they are not known.
     """
 
     run: Run
@@ -91,3 +93,4 @@ class TrainingSetup:
     stopwatch: Stopwatch
     reporter: Reporter
     shard: BatchShard
+    step_times: StepTimes | None = None

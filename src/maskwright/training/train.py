@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -20,8 +21,10 @@ from maskwright.training.devices import BatchShard, distributed
 from maskwright.training.disk_full import write_or_raise
 from maskwright.training.final_check import check_saved_network, run_facts
 from maskwright.training.logs import logged
+from maskwright.training.memory import fit_memory
+from maskwright.training.network import ComputePrecision
 from maskwright.training.prepare import DataCheck, Prepared, check_data, new_images, prepare_resumed
-from maskwright.training.recipe import Recipe
+from maskwright.training.recipe import Recipe, TrainingRecipe
 from maskwright.training.reporter import Reporter, SilentReporter
 from maskwright.training.run import Run
 from maskwright.training.run_lock import run_lock
@@ -29,8 +32,11 @@ from maskwright.training.run_records import write_facts
 from maskwright.training.schedule import Stopwatch
 from maskwright.training.setup import Networks, TrainingSetup
 from maskwright.training.start_from import check_start_is_kept, start_of_resumed
+from maskwright.training.step_rates import StepRates, cached_rates, find_rates
 from maskwright.training.time_budget import BudgetTooShort
 from maskwright.training.trainer import Trainer
+
+_MIN_BUDGET_TO_MEASURE_SPEED: Final = 300.0  # seconds; measuring takes about ten seconds, once for each machine
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ def train(
         UnusableData: The data has a fatal problem.
         LossNotFinite: Training diverged, even at lower learning rates.
         BudgetTooShort: The time budget leaves no time to train.
+        NotEnoughMemory: Training needs more memory than the machine has.
         NoNetwork, OtherNetwork, ContradictsStart, UnsupportedNetwork: Training cannot start from the network that
             the recipe names.
         NoEncoder, FunctionMissing: The custom parts in ``custom`` do not fit the recipe.
@@ -118,6 +125,7 @@ def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, chec
     """Prepare the data, write the first files of a new run and train."""
     prepared, report = prepare_data(recipe, progress=session.reporter.reading, check=check)
     networks = build_networks(prepared, session.custom)
+    prepared = fit_memory(prepared, networks.training)
     with run_lock(run.folder):
         # Another process may have trained in the folder while the data was read; its unfinished run is replaced.
         is_resumed(run, recipe, overwrite=overwrite)
@@ -151,7 +159,17 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
     patches = build_patches(prepared, session.custom)
     _write_contact_sheet(run.contact_sheet, patches, prepared.bundle)
     warnings_file = run.data_warnings if run.data_warnings.is_file() else None
-    reporter.plan(plan_of(run, prepared, networks, patches, report, warnings_file=warnings_file))
+    plan = plan_of(
+        run,
+        prepared,
+        networks,
+        patches,
+        report,
+        seconds=session.stopwatch.seconds(),
+        rates=_speed(networks.precision, recipe.training),
+        warnings_file=warnings_file,
+    )
+    reporter.plan(plan)
     setup = TrainingSetup(
         run=run,
         recipe=recipe.training,
@@ -162,6 +180,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         stopwatch=session.stopwatch,
         reporter=reporter,
         shard=session.shard,
+        step_times=plan.cost.times,
     )
     trainer = Trainer(setup)
     trainer.resume()
@@ -175,6 +194,12 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
     reporter.verified(scores)
     write_facts(run.facts, run_facts(setup, outcome, scores))
     return run
+
+
+def _speed(precision: ComputePrecision, training: TrainingRecipe) -> StepRates | None:
+    """Return the speed of this machine, which is measured only if the time budget is long; None if it is not known."""
+    is_long = (training.time_budget or 0.0) >= _MIN_BUDGET_TO_MEASURE_SPEED
+    return find_rates(precision) if is_long else cached_rates(precision)
 
 
 def _report_new_images(run: Run, recipe: Recipe, reporter: Reporter) -> None:
