@@ -5,7 +5,7 @@ import yaml
 
 from maskwright.data.fingerprint import Fingerprint
 from maskwright.data.grouping import Groups
-from maskwright.training.plan import DEFAULT_SECONDS, GIVEN, RULES, decisions_of_run, plan_recipe, split_decision
+from maskwright.training.plan import DEFAULT_SECONDS, GIVEN, RULES, Facts, decisions_of_run, plan_recipe, split_decision
 from maskwright.training.recipe import ProgressiveResize, Recipe
 
 
@@ -18,7 +18,7 @@ def data(**changed):
         "object_width": 30.0,
         "vertically_asymmetric": True,
     }
-    return Fingerprint(**usual | changed)
+    return Facts(Fingerprint(**usual | changed))
 
 
 def recipe(**sections):

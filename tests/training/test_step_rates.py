@@ -8,9 +8,10 @@ import pytest
 
 from maskwright import models
 from maskwright.training import step_rates
+from maskwright.training.count_work import step_work
 from maskwright.training.muon import Muon
-from maskwright.training.step_rates import StepRates, cached_rates, find_rates, fit_rates, forget_rates, rates_file
-from maskwright.training.step_work import StepWork, step_work
+from maskwright.training.step_rates import cached_rates, find_rates, fit_rates, forget_rates, rates_file
+from maskwright.training.step_work import StepRates, StepWork
 
 RATES = StepRates(**dict.fromkeys(StepWork._fields, 1e-9), tracing=0.01)
 

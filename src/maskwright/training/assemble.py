@@ -14,6 +14,7 @@ from maskwright.framework import no_gc
 from maskwright.inference.predict_image import padded_size
 from maskwright.networks.auxiliary_outputs import mask_only
 from maskwright.rewrite.for_training import rewrite_for_training
+from maskwright.training.candidates import REFERENCE_RATES
 from maskwright.training.cost import estimate_cost
 from maskwright.training.custom import CustomParts
 from maskwright.training.forecast import forecast_steps
@@ -33,26 +34,35 @@ from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
 from maskwright.training.setup import Networks, ValidationSet
 from maskwright.training.start_from import copy_weights, network_from, read_start, with_start
-from maskwright.training.step_rates import StepRates
+from maskwright.training.step_work import StepRates
 
 
 def prepare_data(
-    recipe: Recipe, *, progress: ScanProgress | None = None, check: DataCheck = check_data, download: bool = True
+    recipe: Recipe,
+    *,
+    rates: StepRates | None = None,
+    progress: ScanProgress | None = None,
+    check: DataCheck = check_data,
+    download: bool = True,
 ) -> tuple[Prepared, CheckReport]:
     """Choose the initial weights, and prepare the data, with the normalisation that belongs to the weights.
 
-    The arguments and the exceptions are the same as those of `prepare`, `read_start` and `with_encoder_weights`.
+    If the rates of this machine are not known, the plan is that for a computer with two cores. The other arguments and
+    the exceptions are the same as those of `prepare`, `read_start` and `with_encoder_weights`.
     """
     given = recipe.data
     recipe, start = read_start(recipe)
-    recipe, weights = with_encoder_weights(recipe, download=download)
+    rates = REFERENCE_RATES if rates is None else rates
+    chosen = with_encoder_weights(recipe, rates=rates, download=download)
 
     def check_given(data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
         del data  # the fields that `read_start` completes do not affect the check, which may already have begun
         return check(given, progress=progress)
 
-    prepared, report = prepare(recipe, progress=progress, check=check_given)
-    prepared = replace(prepared, decisions=(weights, *prepared.decisions))
+    prepared, report = prepare(
+        chosen.recipe, progress=progress, check=check_given, rates=rates, pretrained_backbone=chosen.backbone
+    )
+    prepared = replace(prepared, decisions=(chosen.decision, *prepared.decisions))
     if start is not None:
         prepared = with_start(prepared, start)
     if prepared.recipe.data.normalisation == "encoder":

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import keras
 
 from maskwright.data.patches import Patches
+from maskwright.training.count_work import step_work
 from maskwright.training.memory import memory_bytes
 from maskwright.training.progressive_resize import patch_size
 from maskwright.training.recipe import TrainingRecipe
-from maskwright.training.step_rates import StepRates
-from maskwright.training.step_work import StepWork, step_work
+from maskwright.training.step_work import StepRates, StepWork
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from maskwright.training.assemble import build_networks, build_patches, plan_of,
 from maskwright.training.custom import NO_CUSTOM_PARTS, CustomParts, record_custom_parts
 from maskwright.training.find_lr import DEFAULT_STEPS, LrCurve, lr_range_test
 from maskwright.training.memory import fit_memory
-from maskwright.training.network import training_targets
+from maskwright.training.network import choose_precision, training_targets
 from maskwright.training.prepare import ScanProgress
 from maskwright.training.progressive_resize import patch_size
 from maskwright.training.recipe import Recipe
 from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
 from maskwright.training.schedule import Stopwatch
-from maskwright.training.step_rates import find_rates
+from maskwright.training.step_rates import cached_rates, find_rates
 from maskwright.training.train_step import make_train_step
 
 
@@ -46,13 +46,15 @@ def explain(
         UnusableData: The data has a fatal problem.
         NotEnoughMemory: Training needs more memory than the machine has.
     """
-    stopwatch = Stopwatch(time.monotonic() if started is None else started)
-    prepared, report = prepare_data(record_custom_parts(recipe, custom), progress=progress, download=False)
+    before = time.monotonic()
+    rates = find_rates(choose_precision(recipe.training.precision))
+    measuring = time.monotonic() - before  # in a training run, the speed is then known
+    stopwatch = Stopwatch((before if started is None else started) + measuring)
+    prepared, report = prepare_data(record_custom_parts(recipe, custom), rates=rates, progress=progress, download=False)
     networks = build_networks(prepared, custom, pretrained=False)
     prepared = fit_memory(prepared, networks.training)
     patches = build_patches(prepared, custom)
     seconds = stopwatch.seconds()
-    rates = find_rates(networks.precision)
     return plan_of(
         Run(Path(out)), prepared, networks, patches, report, seconds=seconds, rates=rates, warnings_file=None
     )
@@ -78,7 +80,8 @@ def find_lr(
     Raises:
         UnusableData: The data has a fatal problem.
     """
-    prepared, _ = prepare_data(record_custom_parts(recipe, custom), progress=reading)
+    rates = cached_rates(choose_precision(recipe.training.precision))
+    prepared, _ = prepare_data(record_custom_parts(recipe, custom), rates=rates, progress=reading)
     network = build_networks(prepared, custom).training
     patches, training = build_patches(prepared, custom), prepared.recipe.training
     train_step = make_train_step(network)

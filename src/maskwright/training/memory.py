@@ -6,9 +6,9 @@ from typing import Final
 import keras
 
 from maskwright.errors import InputError
+from maskwright.training.count_work import step_work
 from maskwright.training.plan import GIVEN, Decision
 from maskwright.training.prepare import Prepared, machine_memory
-from maskwright.training.step_work import step_work
 
 _COPIES_OF_WEIGHTS: Final = 4  # float32 weights, gradients and at most two optimizer variables per weight
 _FRAMEWORK_BYTES: Final = 1.0e9

@@ -14,20 +14,20 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import keras
 import numpy as np
-from pydantic import Field
 from scipy.optimize import nnls
 
 from maskwright.inference.cache_folder import cache_folder
-from maskwright.inference.json_record import JsonRecord, UnreadableRecord
+from maskwright.inference.json_record import UnreadableRecord
 from maskwright.rewrite.for_training import rewrite_for_training
+from maskwright.training.count_work import step_work
 from maskwright.training.muon import Muon
 from maskwright.training.network import ComputePrecision, dtype_policy
 from maskwright.training.optimizer import FusedAdamW
-from maskwright.training.step_work import StepWork, step_work
+from maskwright.training.step_work import StepRates, StepWork
 from maskwright.training.train_step import TrainStep, make_train_step
 
 _ROUNDS: Final = 2
@@ -35,31 +35,7 @@ _MIN_REPETITIONS: Final = 4
 _MIN_SECONDS: Final = 0.15  # for all repetitions of one network in one round
 _MAX_REPETITIONS: Final = 30
 
-Rate = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Layers = Callable[[keras.KerasTensor], keras.KerasTensor]
-
-
-class StepRates(JsonRecord):
-    """Seconds that one operation of each kind takes, see `StepWork`, and that tracing one layer takes."""
-
-    layers: Rate
-    parameters: Rate
-    convolution: Rate
-    pointwise: Rate
-    depthwise: Rate
-    convolved: Rate
-    values: Rate
-    orthogonalised: Rate
-    tracing: Rate
-
-    @property
-    def of_work(self) -> StepWork:
-        """Seconds that one operation of each kind takes."""
-        return StepWork(**self.model_dump(exclude={"tracing"}))
-
-    def step_seconds(self, work: StepWork) -> float:
-        """Return the time of a training step, in seconds."""
-        return work.seconds(self.of_work)
 
 
 def rates_file(precision: ComputePrecision) -> Path:

@@ -22,9 +22,10 @@ from maskwright.training.disk_full import write_or_raise
 from maskwright.training.final_check import check_saved_network, run_facts
 from maskwright.training.logs import logged
 from maskwright.training.memory import fit_memory
-from maskwright.training.network import ComputePrecision
+from maskwright.training.network import choose_precision
+from maskwright.training.plan import planned_seconds
 from maskwright.training.prepare import DataCheck, Prepared, check_data, new_images, prepare_resumed
-from maskwright.training.recipe import Recipe, TrainingRecipe
+from maskwright.training.recipe import Recipe
 from maskwright.training.reporter import Reporter, SilentReporter
 from maskwright.training.run import Run
 from maskwright.training.run_lock import run_lock
@@ -32,7 +33,8 @@ from maskwright.training.run_records import write_facts
 from maskwright.training.schedule import Stopwatch
 from maskwright.training.setup import Networks, TrainingSetup
 from maskwright.training.start_from import check_start_is_kept, start_of_resumed
-from maskwright.training.step_rates import StepRates, cached_rates, find_rates
+from maskwright.training.step_rates import cached_rates, find_rates
+from maskwright.training.step_work import StepRates
 from maskwright.training.time_budget import BudgetTooShort
 from maskwright.training.trainer import Trainer
 
@@ -123,7 +125,7 @@ def resume(
 
 def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, check: DataCheck) -> Run:
     """Prepare the data, write the first files of a new run and train."""
-    prepared, report = prepare_data(recipe, progress=session.reporter.reading, check=check)
+    prepared, report = prepare_data(recipe, rates=_speed(recipe), progress=session.reporter.reading, check=check)
     networks = build_networks(prepared, session.custom)
     prepared = fit_memory(prepared, networks.training)
     with run_lock(run.folder):
@@ -166,7 +168,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         patches,
         report,
         seconds=session.stopwatch.seconds(),
-        rates=_speed(networks.precision, recipe.training),
+        rates=cached_rates(networks.precision),
         warnings_file=warnings_file,
     )
     reporter.plan(plan)
@@ -196,9 +198,10 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
     return run
 
 
-def _speed(precision: ComputePrecision, training: TrainingRecipe) -> StepRates | None:
+def _speed(recipe: Recipe) -> StepRates | None:
     """Return the speed of this machine, which is measured only if the time budget is long; None if it is not known."""
-    is_long = (training.time_budget or 0.0) >= _MIN_BUDGET_TO_MEASURE_SPEED
+    precision, seconds = choose_precision(recipe.training.precision), planned_seconds(recipe)
+    is_long = seconds is not None and seconds >= _MIN_BUDGET_TO_MEASURE_SPEED
     return find_rates(precision) if is_long else cached_rates(precision)
 
 
