@@ -9,7 +9,7 @@ from maskwright.networks.backbones import BACKBONES
 from maskwright.training.plan import GIVEN, PRETRAINED_BACKBONE, Decision
 from maskwright.training.recipe import AUTO_WEIGHTS, NO_WEIGHTS, Recipe
 from maskwright.training.run import Run
-from maskwright.training.start_from import digest_of_start
+from maskwright.training.start_file import digest_of_start
 from maskwright.weights.catalogue import PUBLISHED
 from maskwright.weights.digests import sha256_of
 from maskwright.weights.download import is_offline
