@@ -146,8 +146,8 @@ def test_progressive_resizing_is_given_by_null_or_its_end_not_by_its_scale(width
 @pytest.mark.parametrize(
     ("count", "training", "batch", "reason"),
     [
-        (100, {"time_budget": 7200}, 8, "about 211 patches"),
-        (100, {"time_budget": 600}, 4, "10 min from scratch: "),
+        (100, {"time_budget": 14400}, 8, "area of about 211 patches"),
+        (100, {"time_budget": 600}, 4, "about 4,500 patches in 10 min: "),
         (1, {"epochs": 9}, 3, "area of 3 patches"),
         (100, {"patch_size": (512, 512), "epochs": 9}, 2, "8 patches of 256 x 320"),
         (100, {"patch_size": (1024, 1024)}, 2, "2 to 16 patches"),

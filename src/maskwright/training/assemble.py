@@ -14,6 +14,7 @@ from maskwright.framework import no_gc
 from maskwright.inference.predict_image import padded_size
 from maskwright.networks.auxiliary_outputs import mask_only
 from maskwright.rewrite.for_training import rewrite_for_training
+from maskwright.training.adapt_network import copy_weights, network_from
 from maskwright.training.candidates import REFERENCE_RATES
 from maskwright.training.cost import estimate_cost
 from maskwright.training.custom import CustomParts
@@ -33,7 +34,7 @@ from maskwright.training.recipe import NO_WEIGHTS, AugmentationRecipe, DataRecip
 from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
 from maskwright.training.setup import Networks, ValidationSet
-from maskwright.training.start_from import copy_weights, network_from, read_start, with_start
+from maskwright.training.start_from import read_start, with_start
 from maskwright.training.step_work import StepRates
 
 
@@ -56,8 +57,8 @@ def prepare_data(
     chosen = with_encoder_weights(recipe, rates=rates, download=download)
 
     def check_given(data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
-        del data  # the fields that `read_start` completes do not affect the check, which may already have begun
-        return check(given, progress=progress)
+        # Of the fields that `read_start` completes, only the channels affect the check, which may already have begun.
+        return check(given.model_copy(update={"channels": data.channels}), progress=progress)
 
     prepared, report = prepare(
         chosen.recipe, progress=progress, check=check_given, rates=rates, pretrained_backbone=chosen.backbone

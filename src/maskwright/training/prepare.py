@@ -34,7 +34,7 @@ from maskwright.training.run import Run
 from maskwright.training.step_work import StepRates
 
 if TYPE_CHECKING:  # imports Keras, which is not needed to check data
-    from maskwright.training.start_from import Start
+    from maskwright.training.start_network import Start
 
 _MAX_NORMALISATION_IMAGES: Final = 200
 _MAX_READ_AHEAD_PIXELS: Final = 2**22  # while a larger image is processed, no other image is read

@@ -11,7 +11,7 @@ from maskwright.training.candidates import PRETRAINED, REFERENCE_RATES, candidat
 from maskwright.training.plan import GIVEN, Decision, planned_seconds
 from maskwright.training.recipe import AUTO_WEIGHTS, NO_WEIGHTS, Recipe
 from maskwright.training.run import Run
-from maskwright.training.start_from import digest_of_start
+from maskwright.training.start_file import digest_of_start
 from maskwright.training.step_work import StepRates
 from maskwright.weights.catalogue import PUBLISHED
 from maskwright.weights.digests import sha256_of

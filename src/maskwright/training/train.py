@@ -32,7 +32,8 @@ from maskwright.training.run_lock import run_lock
 from maskwright.training.run_records import write_facts
 from maskwright.training.schedule import Stopwatch
 from maskwright.training.setup import Networks, TrainingSetup
-from maskwright.training.start_from import check_start_is_kept, start_of_resumed
+from maskwright.training.start_file import check_start_is_kept
+from maskwright.training.start_from import start_of_resumed
 from maskwright.training.step_rates import cached_rates, find_rates
 from maskwright.training.step_work import StepRates
 from maskwright.training.time_budget import BudgetTooShort
@@ -82,8 +83,8 @@ def train(
         LossNotFinite: Training diverged, even at lower learning rates.
         BudgetTooShort: The time budget leaves no time to train.
         NotEnoughMemory: Training needs more memory than the machine has.
-        NoNetwork, OtherNetwork, ContradictsStart, UnsupportedNetwork: Training cannot start from the network that
-            the recipe names.
+        NoNetwork, OtherNetwork, ContradictsStart, UnsupportedNetwork, WrongRenaming: Training cannot start from the
+            network that the recipe names.
         NoEncoder, FunctionMissing: The custom parts in ``custom`` do not fit the recipe.
         SavedIsNotTrained: The saved network's predictions differ from those of the trained network.
     """

@@ -3,6 +3,7 @@
 from pathlib import Path
 from threading import Lock
 from typing import final
+from zipfile import is_zipfile
 
 import keras
 import numpy as np
@@ -41,6 +42,10 @@ def load_network(file: Path) -> keras.Model:
     Raises:
         UnreadableNetwork: The file is damaged or contains code.
     """
+    if file.suffix != ".keras":
+        raise UnreadableNetwork(file=file, found="its name does not end in .keras")
+    if file.is_file() and not is_zipfile(file):  # Keras would report that there is no such file
+        raise UnreadableNetwork(file=file, found="it is no zip archive, or is truncated")
     try:
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many classes of errors for damaged files
