@@ -94,6 +94,14 @@ PythonFile = Annotated[
     ),
 ]
 Run = Annotated[Path, typer.Argument(help="Folder of a run, an engine or an ensemble.", show_default=False)]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Device for prediction, such as cpu, gpu or gpu:1; chosen by the runtime by default.",
+        **NO_DEFAULT,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="List all files that a warning concerns.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]

@@ -21,13 +21,12 @@ from maskwright.training.custom import CustomParts
 from maskwright.training.forecast import forecast_steps
 from maskwright.training.network import (
     build_network,
-    choose_precision,
     compile_for_training,
-    dtype_policy,
     encoder_layers,
     with_encoder_normalisation,
 )
 from maskwright.training.plan import patch_for
+from maskwright.training.precision import choose_precision, dtype_policy
 from maskwright.training.prepare import CheckedData, DataCheck, Prepared, ScanProgress, check_data, prepare
 from maskwright.training.pretrained import with_encoder_weights
 from maskwright.training.recipe import NO_WEIGHTS, AugmentationRecipe, DataRecipe, Recipe

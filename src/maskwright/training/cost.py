@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import keras
 
 from maskwright.data.patches import Patches
+from maskwright.inference.device import CPU
+from maskwright.inference.framework_devices import current_device
 from maskwright.training.count_work import step_work
 from maskwright.training.memory import memory_bytes
 from maskwright.training.progressive_resize import patch_size
@@ -86,20 +88,28 @@ def _step_times(
     small = patch_size(0.0, patch=patches.patch_size, resize=resize)
     height, width = patches.patch_size
     pixels = patches.batch_size * height * width
+    work_of_small = step_work(network, patch=small, batch_size=patches.batch_size)
     constant = rates.step_seconds(StepWork(full.layers, full.parameters, orthogonalised=full.orthogonalised))
     return StepTimes(
-        reduced=rates.step_seconds(step_work(network, patch=small, batch_size=patches.batch_size))
-        + _batch_seconds(patches, small),
-        full=rates.step_seconds(full) + _batch_seconds(patches, patches.patch_size),
+        reduced=_with_patches(rates.step_seconds(work_of_small), _batch_seconds(patches, small)),
+        full=_with_patches(rates.step_seconds(full), _batch_seconds(patches, patches.patch_size)),
         tracing=rates.tracing * full.layers,
         pixel=(rates.step_seconds(full) - constant) / pixels,
         reduced_fraction=0.0 if resize is None else resize.until,
     )
 
 
+def _with_patches(step: float, batch: float) -> float:
+    """Return the time of a step and of preparing a batch on one core, in seconds.
+
+    An accelerator computes the step while the processor prepares the next batch. Otherwise, both need the processor.
+    """
+    return step + batch / (os.cpu_count() or 1) if current_device() == CPU else max(step, batch)
+
+
 def _batch_seconds(patches: Patches, size: tuple[int, int]) -> float:
-    """Return the time by which preparing a batch on one core delays a step that uses all cores, in seconds."""
+    """Return the time that preparing a batch takes on one core, in seconds."""
     patches.batch(0, size)  # reads the images
     start = time.perf_counter()
     patches.batch(0, size)
-    return (time.perf_counter() - start) / (os.cpu_count() or 1)
+    return time.perf_counter() - start

@@ -10,7 +10,8 @@ from maskwright.training.assemble import build_networks, build_patches, plan_of,
 from maskwright.training.custom import NO_CUSTOM_PARTS, CustomParts, record_custom_parts
 from maskwright.training.find_lr import DEFAULT_STEPS, LrCurve, lr_range_test
 from maskwright.training.memory import fit_memory
-from maskwright.training.network import choose_precision, training_targets
+from maskwright.training.network import training_targets
+from maskwright.training.precision import choose_precision
 from maskwright.training.prepare import ScanProgress
 from maskwright.training.progressive_resize import patch_size
 from maskwright.training.recipe import Recipe

@@ -5,7 +5,7 @@ from typing import Final, final
 import numpy as np
 
 from maskwright.training.cost import StepTimes
-from maskwright.training.network import ComputePrecision
+from maskwright.training.precision import ComputePrecision
 from maskwright.training.schedule import Stopwatch
 from maskwright.training.step_rates import forget_rates
 from maskwright.training.time_budget import steps_seconds

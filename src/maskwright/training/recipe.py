@@ -305,7 +305,7 @@ class TrainingRecipe(Section):
     """Number of batches without augmentation from which batch normalisation statistics are computed before each
     validation."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
-    """Number format used in training. `auto` selects bfloat16 if the processor supports it in hardware."""
+    """Number format used in training. `auto` selects bfloat16 if the CPU or GPU that computes supports it."""
     devices: PositiveInt = 1
     """Total number of devices of all processes over which each batch is distributed; values above 1 require JAX."""
     log: tuple[Literal["tensorboard", "mlflow"], ...] = ()

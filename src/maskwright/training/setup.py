@@ -14,7 +14,7 @@ from maskwright.inference.load_predictor import Predictor
 from maskwright.training.cost import StepTimes
 from maskwright.training.devices import BatchShard
 from maskwright.training.evaluate import Evaluation, evaluate_pairs
-from maskwright.training.network import ComputePrecision
+from maskwright.training.precision import ComputePrecision
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.reporter import Reporter
 from maskwright.training.run import Run

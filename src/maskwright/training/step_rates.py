@@ -21,12 +21,14 @@ import numpy as np
 from scipy.optimize import nnls
 
 from maskwright.inference.cache_folder import cache_folder
+from maskwright.inference.device import CPU
+from maskwright.inference.framework_devices import current_device
 from maskwright.inference.json_record import UnreadableRecord
 from maskwright.rewrite.for_training import rewrite_for_training
 from maskwright.training.count_work import step_work
 from maskwright.training.muon import Muon
-from maskwright.training.network import ComputePrecision, dtype_policy
 from maskwright.training.optimizer import FusedAdamW
+from maskwright.training.precision import ComputePrecision, dtype_policy
 from maskwright.training.step_work import StepRates, StepWork
 from maskwright.training.train_step import TrainStep, make_train_step
 
@@ -173,10 +175,9 @@ _PACKAGES: Final = {"tensorflow": "keras"}  # the package of TensorFlow has seve
 
 
 def _device() -> str:
-    """Return the name of the processor, or of the accelerator that computes."""
-    devices = [name for name in keras.distribution.list_devices() if not name.lower().startswith("cpu")]
-    if devices:
-        return devices[0]
+    """Return the name of the processor, or of this machine and its accelerator if an accelerator computes."""
+    if (device := current_device()) != CPU:
+        return f"{platform.node()}-{device}"
     if platform.system() == "Linux":
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         if found := re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE):

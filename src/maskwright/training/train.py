@@ -22,8 +22,8 @@ from maskwright.training.disk_full import write_or_raise
 from maskwright.training.final_check import check_saved_network, run_facts
 from maskwright.training.logs import logged
 from maskwright.training.memory import fit_memory
-from maskwright.training.network import choose_precision
 from maskwright.training.plan import planned_seconds
+from maskwright.training.precision import choose_precision
 from maskwright.training.prepare import DataCheck, Prepared, check_data, new_images, prepare_resumed
 from maskwright.training.recipe import Recipe
 from maskwright.training.reporter import Reporter, SilentReporter

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.cache_folder import cache_folder
+from maskwright.inference.device import Device, check_is_cpu
 from maskwright.inference.engines.openvino_runtime import core
 from maskwright.inference.engines.record import EnginePrecision, EngineRecord, UnreadableEngine, check_channels
 
@@ -52,12 +53,16 @@ class OpenVinoEngine:
         return OpenVinoEngine(self._compile, self.bundle, _SEVERAL)
 
 
-def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> OpenVinoEngine:
+def open_exported(
+    folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None, device: Device | None = None
+) -> OpenVinoEngine:
     """Open an exported OpenVINO engine: compile its model or load it from the cache of compiled models.
 
     Raises:
         UnreadableEngine: The model is missing, is damaged or does not match the bundle.
+        MissingDevice: The device is not the CPU.
     """
+    check_is_cpu(device, runtime="OpenVINO")
     file = folder / record.model
     try:
         model = core().read_model(file)
