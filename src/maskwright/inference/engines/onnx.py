@@ -67,6 +67,8 @@ def _open_on_gpu(file: Path, options: onnxruntime.SessionOptions, device: Device
     provider = next((name for name in _GPU_PROVIDERS if name in installed), None)
     if device.kind != "gpu" or provider is None:
         found = f"this installation of ONNX Runtime has only the execution providers {', '.join(installed)}"
+        if provider is not None:
+            raise missing_device(device, [CPU, Device("gpu")], found=found, remedy="")
         remedy = "For an NVIDIA GPU: pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'."
         raise missing_device(device, [CPU], found=found, remedy=remedy)
     if provider == _CUDA_PROVIDER:
