@@ -250,3 +250,14 @@ def test_the_split_is_described_in_groups_and_images():
     decision = split_decision(recipe(data={"validation_fraction": 0.5}), alone, ["a"])
     assert decision.value == "1 of 2 images"
     assert decision.reason == "given; grouped by identical pixels"
+
+
+def test_a_pretrained_encoder_is_trained_at_a_lower_rate():
+    field, short = "training.encoder_lr_multiplier", {"time_budget": 600}
+    imagenet = {"encoder_weights": "imagenet"}
+    assert planned(field, network=imagenet, training=short) == (
+        0.3,
+        "learning rate of 0.0009 for the pretrained encoder",
+    )
+    assert planned(field, network=imagenet, training=short | {"learning_rate": 5e-4})[0] == 1.0
+    assert planned(field, training=short)[0] == 1.0

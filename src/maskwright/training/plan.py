@@ -32,6 +32,7 @@ DEFAULT_SECONDS: Final = 30 * 60.0
 _FEW_PATCHES: Final = 36_000  # with more patches of the usual size, large batches score higher
 _SHORT_LR_FACTOR: Final = 2.0  # learning rate of short training from scratch, relative to the default
 _SHORT_PRETRAINED_LR_FACTOR: Final = 3.0
+_PRETRAINED_ENCODER_RATE: Final = 1e-3
 CONTINUED_LEARNING_RATE: Final = 3e-4
 """Learning rate of training that starts from a trained network."""
 _MIN_PATCH_SIDE: Final = 64  # pixels
@@ -285,6 +286,16 @@ def choose_learning_rate(facts: Facts, recipe: Recipe) -> tuple[float, str]:
     return default, "default"
 
 
+def choose_encoder_lr_multiplier(facts: Facts, recipe: Recipe) -> tuple[float, str]:
+    """Choose a learning rate of at most 0.001 for a pretrained encoder, whose features otherwise transfer less well."""
+    del facts
+    rate = recipe.training.learning_rate
+    if recipe.network.pretrained is None or rate <= _PRETRAINED_ENCODER_RATE:
+        return recipe.training.encoder_lr_multiplier, "same learning rate for all layers"
+    multiplier = float(f"{_PRETRAINED_ENCODER_RATE / rate:.1g}")
+    return multiplier, f"learning rate of {multiplier * rate:.1g} for the pretrained encoder"
+
+
 def _few_patches(facts: Facts, recipe: Recipe) -> str | None:
     """Return a description of a training run that learns from few patches, or None for any other training run."""
     patches = _affordable_patches(facts, recipe)
@@ -368,6 +379,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "training.batch_size": choose_batch,
     "training.optimizer": choose_optimizer,
     "training.learning_rate": choose_learning_rate,
+    "training.encoder_lr_multiplier": choose_encoder_lr_multiplier,
     "training.loss": choose_loss,
     "training.class_weights": choose_class_weights,
     "training.foreground_oversampling": choose_foreground_oversampling,
