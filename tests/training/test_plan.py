@@ -252,12 +252,17 @@ def test_the_split_is_described_in_groups_and_images():
     assert decision.reason == "given; grouped by identical pixels"
 
 
-def test_a_pretrained_encoder_is_trained_at_a_lower_rate():
-    field, short = "training.encoder_lr_multiplier", {"time_budget": 600}
-    imagenet = {"encoder_weights": "imagenet"}
-    assert planned(field, network=imagenet, training=short) == (
-        0.3,
-        "learning rate of 0.0009 for the pretrained encoder",
-    )
-    assert planned(field, network=imagenet, training=short | {"learning_rate": 5e-4})[0] == 1.0
-    assert planned(field, training=short)[0] == 1.0
+@pytest.mark.parametrize(
+    ("seconds", "rate", "multiplier"), [(120, 3e-3, 0.3), (300, 2e-3, 0.5), (600, 1e-3, 1.0), (7200, 1e-3, 1.0)]
+)
+def test_a_short_training_gets_a_higher_rate_but_not_for_a_pretrained_encoder(seconds, rate, multiplier):
+    sections = {"network": {"encoder_weights": "imagenet"}, "training": {"time_budget": seconds}}
+    assert planned("training.learning_rate", **sections)[0] == rate
+    assert planned("training.encoder_lr_multiplier", **sections)[0] == multiplier
+
+
+def test_a_given_rate_determines_the_rate_of_the_encoder():
+    field, imagenet = "training.encoder_lr_multiplier", {"encoder_weights": "imagenet"}
+    assert planned(field, network=imagenet, training={"learning_rate": 1e-2})[0] == 0.1
+    assert planned(field, network=imagenet, training={"learning_rate": 5e-4})[0] == 1.0
+    assert planned(field, training={"learning_rate": 1e-2})[0] == 1.0

@@ -31,7 +31,8 @@ DEFAULT_SECONDS: Final = 30 * 60.0
 
 _FEW_PATCHES: Final = 36_000  # with more patches of the usual size, large batches score higher
 _SHORT_LR_FACTOR: Final = 2.0  # learning rate of short training from scratch, relative to the default
-_SHORT_PRETRAINED_LR_FACTOR: Final = 3.0
+_MAX_PRETRAINED_LR_FACTOR: Final = 3.0
+_DEFAULT_RATE_PATCHES: Final = 6_000  # number of patches from which a pretrained network is trained at the default rate
 _PRETRAINED_ENCODER_RATE: Final = 1e-3
 CONTINUED_LEARNING_RATE: Final = 3e-4
 """Learning rate of training that starts from a trained network."""
@@ -276,14 +277,22 @@ def choose_optimizer(facts: Facts, recipe: Recipe) -> tuple[str, str]:
 
 
 def choose_learning_rate(facts: Facts, recipe: Recipe) -> tuple[float, str]:
-    """Choose a multiple of the default learning rate for short training."""
+    """Choose a higher learning rate for short training.
+
+    With pretrained weights, it is inversely proportional to the number of patches, between 1 and 3 times the default.
+    """
     default = recipe.training.learning_rate
     if recipe.network.start_from is not None:
         return CONTINUED_LEARNING_RATE, "lower, because the network is already trained"
-    if short := _few_patches(facts, recipe):
-        factor = _SHORT_LR_FACTOR if recipe.network.pretrained is None else _SHORT_PRETRAINED_LR_FACTOR
-        return factor * default, f"{short}: {factor:g} times the default"
-    return default, "default"
+    patches, described = _affordable_patches(facts, recipe), _described_work(facts, recipe)
+    if recipe.network.pretrained is not None:
+        factor = 1.0 if patches is None else min(_MAX_PRETRAINED_LR_FACTOR, _DEFAULT_RATE_PATCHES / patches)
+    else:
+        factor = _SHORT_LR_FACTOR if _few_patches(facts, recipe) else 1.0
+    factor = float(f"{factor:.1g}")
+    if factor <= 1:
+        return default, f"{described}: default" if described else "default"
+    return factor * default, f"{described}: {factor:g} times the default"
 
 
 def choose_encoder_lr_multiplier(facts: Facts, recipe: Recipe) -> tuple[float, str]:
