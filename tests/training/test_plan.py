@@ -266,3 +266,16 @@ def test_a_given_rate_determines_the_rate_of_the_encoder():
     assert planned(field, network=imagenet, training={"learning_rate": 1e-2})[0] == 0.1
     assert planned(field, network=imagenet, training={"learning_rate": 5e-4})[0] == 1.0
     assert planned(field, training={"learning_rate": 1e-2})[0] == 1.0
+
+
+def test_empty_masks_change_the_monitored_score_and_the_sampling():
+    one_class = {"background": 0.9, "salt": 0.1}
+    some, many = (data(class_fractions=one_class, empty_fraction=fraction) for fraction in (0.33, 0.9))
+    several_classes = data(empty_fraction=0.33)
+    assert planned("training.monitor", some) == (
+        "mean_precision",
+        "33 % of the masks are empty, which mean IoU ignores",
+    )
+    assert planned("training.monitor", several_classes)[0] == planned("training.monitor")[0] == "mean_iou"
+    assert planned("training.foreground_oversampling", some)[0] == 0.0
+    assert planned("training.foreground_oversampling", many) == (0.33, "90 % of the masks are empty")

@@ -47,6 +47,8 @@ _MAX_BATCH_BY_TIME: Final = 64
 _MAX_CONSTANT_RATIO: Final = 0.5  # of the time of a step that does not depend on the batch to the time that does
 _MIN_STEPS: Final = 2000
 _RARE_FRACTION: Final = 0.001  # fraction of the pixels; about 65 pixels in a patch of 256 x 256
+_SOME_EMPTY: Final = 0.1  # fraction of the masks
+_MANY_EMPTY: Final = 0.6  # fraction of the masks
 _FOREGROUND_FRACTION: Final = 0.33  # fraction of the patches; the value is that of nnU-Net
 _MIN_WEIGHTED_CLASSES: Final = 3
 _USUAL_MIN_STD: Final = 0.1  # fraction of the value range
@@ -333,10 +335,20 @@ def _candidate(recipe: Recipe) -> Candidate:
     return next((candidate for candidate in candidates if candidate.backbone == network.backbone), candidates[0])
 
 
+def choose_monitor(facts: Facts, recipe: Recipe) -> tuple[str, str]:
+    """Choose the mean precision for one class if masks are empty, because pooled scores do not depend on them much."""
+    empty, is_one_class = facts.data.empty_fraction, len(facts.data.class_fractions) <= 2
+    if is_one_class and empty > _SOME_EMPTY:
+        return "mean_precision", f"{_percent(empty)} of the masks are empty, which mean IoU ignores"
+    return recipe.training.monitor, "default"
+
+
 def choose_foreground_oversampling(facts: Facts, recipe: Recipe) -> tuple[float, str]:
-    """Choose to oversample one third of the patches, as in nnU-Net, if random patches seldom contain the rarest
-    class."""
+    """Choose to oversample one third of the patches, as in nnU-Net, if most masks are empty or random patches seldom
+    contain the rarest class."""
     name, fraction = facts.data.rarest_class
+    if facts.data.empty_fraction > _MANY_EMPTY:
+        return _FOREGROUND_FRACTION, f"{_percent(facts.data.empty_fraction)} of the masks are empty"
     patch = recipe.training.patch_size or patch_for(facts.data.sizes)
     height, width = facts.data.median_size
     if patch[0] >= height and patch[1] >= width:
@@ -392,6 +404,7 @@ RULES: Final[Mapping[str, Rule]] = {
     "training.loss": choose_loss,
     "training.class_weights": choose_class_weights,
     "training.foreground_oversampling": choose_foreground_oversampling,
+    "training.monitor": choose_monitor,
     "augmentation.flip": choose_flip,
     "augmentation.rotation": choose_rotation,
     "augmentation.brightness": choose_brightness,

@@ -262,7 +262,7 @@ class TrainingRecipe(Section):
     patches have their full size throughout the run."""
     foreground_oversampling: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of the patches that are placed to contain a random pixel of a class other than the image's most frequent
-    class. All other patches are placed at random."""
+    class; for such a patch, images with one class only are skipped. All other patches are placed at random."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """Optimizer: `adamw`, or `muon`, which orthogonalises the updates of large convolution kernels and uses AdamW for
     all other weights."""
