@@ -31,10 +31,12 @@ def score_by_masks(images, *, threshold, area, fill, monitor):
     if monitor == "mean_precision":
         return salt_score(truths, masks)
     true_positives = sum((truth & mask).sum() for truth, mask in zip(truths, masks, strict=True))
+    if monitor == "dice":
+        return 2 * true_positives / sum(truth.sum() + mask.sum() for truth, mask in zip(truths, masks, strict=True))
     return true_positives / sum((truth | mask).sum() for truth, mask in zip(truths, masks, strict=True))
 
 
-@pytest.mark.parametrize("monitor", ["mean_iou", "mean_precision"])
+@pytest.mark.parametrize("monitor", ["mean_iou", "dice", "mean_precision"])
 @pytest.mark.parametrize("fill", [False, True])
 def test_scores_equal_those_of_predicted_masks(images, monitor, fill):
     found = search_thresholds(images, min_sizes=(0, 3, 40), fill_holes=fill, monitor=monitor)

@@ -15,6 +15,7 @@ from maskwright.images.labels import IGNORED
 from maskwright.images.read import read_mask
 from maskwright.inference.load_predictor import Predictor
 from maskwright.inference.pipeline import FailedImage, NumberedFile, Prediction, predictions
+from maskwright.metrics.monitor import Monitor
 from maskwright.metrics.salt import salt_score_from_counts
 from maskwright.metrics.scores import Scores, confusion_matrix
 from maskwright.training.run_records import ClassPixels, ImageScore, RunScores
@@ -48,6 +49,12 @@ class Evaluation:
             return None
         true_positives, truth, predicted = np.array([image.pixels.rows() for image in self.images])[..., 1].T
         return float(salt_score_from_counts(true_positives, truth, predicted).mean())
+
+    def score(self, monitor: Monitor) -> float | None:
+        """Return the score named ``monitor``, in [0, 1], or None if it is undefined."""
+        if monitor == "mean_precision":
+            return self.mean_precision
+        return self.scores.mean_iou if monitor == "mean_iou" else self.scores.mean_dice
 
     def record(self) -> RunScores:
         """Return the evaluation as the content of ``scores.json``."""

@@ -140,6 +140,7 @@ class Epoch(BaseModel):
     """Mean training loss of the epoch; None if no step was completed since the previous row."""
     val_mean_iou: Fraction | None
     val_pixel_accuracy: Fraction | None
+    val_dice: Fraction | None = None
     val_mean_precision: Fraction | None = None
 
 

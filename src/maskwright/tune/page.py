@@ -1,20 +1,14 @@
 """Write the report of tuning as one self-contained HTML page."""
 
 from pathlib import Path
-from typing import Final
 
 from maskwright.images.write import write_text
 from maskwright.inference.ensemble import TUNING_PAGE
+from maskwright.metrics.monitor import SCORE_NAMES
 from maskwright.report.plots import drawing, svg_source
 from maskwright.report.templates import template
 from maskwright.tune.result import TuningResult
-from maskwright.tune.search import Monitor, ThresholdSearch
-
-SCORE_NAMES: Final[dict[Monitor, str]] = {
-    "mean_iou": "mean IoU",
-    "mean_precision": "mean precision at IoU 0.5 to 0.95",
-}
-"""Display name of each monitored score."""
+from maskwright.tune.search import ThresholdSearch
 
 
 def write_page(result: TuningResult, folder: Path) -> Path:

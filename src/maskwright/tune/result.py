@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from maskwright.inference.bundle import Bundle
+from maskwright.metrics.monitor import Monitor
 from maskwright.tune.held_out import NetworkOfRun
-from maskwright.tune.search import Monitor, ThresholdSearch
+from maskwright.tune.search import ThresholdSearch
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from maskwright.images.components import cleaned
 from maskwright.images.labels import IGNORED
 from maskwright.inference.bundle import Bundle, TtaTransform
+from maskwright.metrics.monitor import Monitor
 from maskwright.metrics.scores import Scores, confusion_matrix
 from maskwright.tune.held_out import HeldOutPredictions
-from maskwright.tune.search import Monitor, score_counts
+from maskwright.tune.search import score_counts
 
 Mask = NDArray[np.uint8]
 """Mask of label indices, (h, w)."""
@@ -42,7 +43,8 @@ class MaskScorer:
             true_positives, truth, predicted = counts[:, 1, 1], counts[:, 1].sum(axis=1), counts[:, :, 1].sum(axis=1)
             return float(score_counts(true_positives, truth, predicted, monitor=self.monitor))
         names = [label.name for label in self.bundle.labels]
-        return Scores.from_confusion(np.sum(matrices, axis=0), names, background=self.bundle.background).mean_iou or 0.0
+        scores = Scores.from_confusion(np.sum(matrices, axis=0), names, background=self.bundle.background)
+        return (scores.mean_iou if self.monitor == "mean_iou" else scores.mean_dice) or 0.0
 
     def score_transforms(self, transforms: Sequence[TtaTransform], *, fill_holes: bool = False) -> float:
         """Return the score of the masks of all stored images, with test-time augmentation by ``transforms``."""
