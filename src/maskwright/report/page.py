@@ -54,6 +54,8 @@ def render(contents: RunContents) -> str:
         scores=scores.scores if scores else None,
         mean_precision=scores.mean_precision if scores else None,
         images=_worst_first(scores.images) if scores else [],
+        tuning=contents.tuning,
+        score_names=SCORE_NAMES,
         labels=contents.bundle.labels if contents.bundle else (),
         bundle=contents.bundle,
         data=contents.recipe.data,

@@ -91,27 +91,22 @@ def search_thresholds(
     return ThresholdSearch(tuple(thresholds), tuple(min_sizes), scores)
 
 
-def search_min_size(
+def score_min_sizes(
     images: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], *, label: int, min_sizes: Sequence[int]
-) -> tuple[int, float, float]:
-    """Find the minimum component size that maximises the IoU of one of several classes.
+) -> NDArray[np.float64]:
+    """Compute the IoU of one of several classes for each minimum component size, shape (sizes,).
 
     Args:
         images: Ground-truth and predicted label indices of each image, (h, w) each.
         label: Label index of the class.
-        min_sizes: Minimum component sizes to try, in pixels. The first size must be 0.
-
-    Returns:
-        The best size in pixels, the IoU with this size, and the IoU without a minimum size.
+        min_sizes: Minimum component sizes to try, in pixels.
     """
     counts, truth_pixels = [], 0
     for truth, prediction in images:
         counts.append(_count_pixels(prediction == label, truth, min_sizes=min_sizes, fill_holes=False, label=label))
         truth_pixels += int((truth == label).sum())
     true_positives, predicted = np.sum(counts, axis=0)
-    ious = np.nan_to_num(iou_from_counts(true_positives, truth_pixels, predicted))
-    best = int(ious.round(6).argmax())
-    return min_sizes[best], float(ious[best]), float(ious[0])
+    return np.nan_to_num(iou_from_counts(true_positives, truth_pixels, predicted))
 
 
 def score_counts(
