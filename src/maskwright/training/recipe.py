@@ -285,6 +285,9 @@ class TrainingRecipe(Section):
     monitor: Monitor = "mean_iou"
     """Validation score that selects the best network and that is maximised by tuning: mean IoU, mean Dice coefficient
     (`dice`), or the TGS salt challenge's score for one class (`mean_precision`)."""
+    tune: bool = True
+    """Tune the threshold, test-time augmentation, hole filling and minimum component sizes on the validation images at
+    the end of the run."""
     custom_loss: str | None = None
     """Name of the Python function that replaces the loss. The name is recorded, and resuming the run requires the same
     function."""

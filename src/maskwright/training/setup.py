@@ -79,7 +79,8 @@ class ValidationSet:
 class TrainingSetup:
     """Networks, data and settings of a `Trainer`.
 
-    ``shard`` selects the part of each batch that is processed by this process.
+    ``shard`` selects the part of each batch that is processed by this process. ``tuning_passes`` is the cost of the
+    additional predictions for tuning, see `maskwright.training.tuner.Tuner.passes`.
     """
 
     run: Run
@@ -91,3 +92,4 @@ class TrainingSetup:
     stopwatch: Stopwatch
     reporter: Reporter
     shard: BatchShard
+    tuning_passes: float | None = None

@@ -23,7 +23,7 @@ class Tuner(Protocol):
             images: Number of validation images.
 
         Returns:
-            The cost, or None if the recipe turns tuning off or there are too few images.
+            The cost, or None if there are too few images for tuning.
         """
         ...
 
