@@ -22,7 +22,7 @@ def tune(
 ) -> None:
     """Tune test-time augmentation, threshold, hole filling and minimum component size on held-out images.
 
-    The result is used by `predict` and `evaluate`.
+    Training ends with the same tuning, unless the recipe turns it off. The result is used by `predict` and `evaluate`.
     """
     from maskwright.framework import load_keras
 

@@ -86,11 +86,14 @@ def evaluate_pairs(
 ) -> Evaluation:
     """Predict masks for all images in batches, and compare them with the ground truth.
 
-    The other arguments and the result are described in `evaluate_masks`.
+    Pairs that cannot be scored are listed as failures.
 
     Args:
         engine: Predictor to evaluate.
         pairs: Pairs of an image and a mask to score.
+        mask_values: Meaning of the mask values.
+        on_pair: Function called with each pair and its predicted label indices (h, w), or None if the pair could not be
+            scored.
     """
     files = [NumberedFile(number, pair.image) for number, pair in enumerate(pairs)]
     with closing(predict_masks(engine, files)) as masks:
