@@ -34,7 +34,7 @@ ALLOWED = {
     "tgs_salt": {"errors", "images", "data", "inference", "training"},
     "conversion": {"errors", "images", "data", "networks", "weights", "models", "inference", "training"},
     "export": {"errors", "framework", "images", "data", "rewrite", "inference", "training"},
-    "segmenter": {"errors", "images", "inference", "data", "training", "report", "export"},
+    "segmenter": {"errors", "images", "inference", "data", "training", "report", "tune", "export"},
     "cli": {
         *("errors", "framework", "images", "data", "networks", "inference", "metrics", "training", "export"),
         *("conversion", "segmenter", "compare", "report", "tune", "tgs_salt", "weights"),

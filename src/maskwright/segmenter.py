@@ -157,20 +157,21 @@ class Segmenter:
         started: float | None = None,
         check: DataCheck | None = None,
     ) -> Segmenter:
-        """Train with ``recipe`` and write the report; if ``recipe`` is None, resume the run in ``out``.
+        """Train with ``recipe``, tune and write the report; if ``recipe`` is None, resume the run in ``out``.
 
         The other arguments and the exceptions are the same as those of `maskwright.training.train.train`.
         """
         from maskwright.training.custom import NO_CUSTOM_PARTS
         from maskwright.training.prepare import check_data
         from maskwright.training.train import resume, train
+        from maskwright.tune.after_training import TuningAfterTraining
 
         for package in _REPORT_PACKAGES:
             if find_spec(package) is None:
                 raise ModuleNotFoundError(f"No module named {package!r}", name=package)
         custom = custom or NO_CUSTOM_PARTS
         if recipe is None:
-            run = resume(out, custom=custom, reporter=reporter, started=started)
+            run = resume(out, custom=custom, reporter=reporter, started=started, tuner=TuningAfterTraining())
         else:
             run = train(
                 recipe,
@@ -180,6 +181,7 @@ class Segmenter:
                 reporter=reporter,
                 started=started,
                 check=check or check_data,
+                tuner=TuningAfterTraining(),
             )
         from maskwright.report.page import write_report
 

@@ -102,6 +102,14 @@ def test_background_is_scored_but_excluded_from_the_mean():
     assert scores.classes[0].iou == 90 / 95
 
 
+def test_mean_dice_excludes_the_background_and_absent_classes():
+    confusion = np.array([[50, 0, 0, 2], [4, 6, 0, 0], [0, 0, 0, 0], [0, 1, 0, 7]])
+    names = ["background", "a", "absent", "b"]
+    expected = (2 * 6 / (10 + 7) + 2 * 7 / (8 + 9)) / 2
+    assert Scores.from_confusion(confusion, names, background=True).mean_dice == pytest.approx(expected)
+    assert Scores.from_confusion(np.zeros((2, 2), int), ["a", "b"]).mean_dice is None
+
+
 def test_absent_background_is_not_listed_as_absent():
     scores = Scores.from_confusion(
         np.array([[0, 0, 0], [0, 4, 0], [0, 0, 0]]), ["ground", "cell", "gap"], background=True

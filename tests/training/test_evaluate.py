@@ -36,5 +36,8 @@ def test_the_evaluation_has_the_pixel_counts_of_each_image_and_class(tmp_path, m
     assert second.pixels == ClassPixels(true_positives=(24, 0), truth=(32, 0), predicted=(24, 8))
     assert (first.seconds, second.seconds) == (0.25, 0.25)
     assert [score.iou for score in evaluation.scores.classes] == pytest.approx([32 / 48, 13 / 29])  # of the sums
+    assert evaluation.score("mean_iou") == pytest.approx(13 / 29)
+    assert evaluation.score("dice") == pytest.approx(2 * 13 / (13 + 29))
+    assert evaluation.score("mean_precision") == evaluation.mean_precision
     record = evaluation.record()
     assert (record.scores, record.images) == (evaluation.scores, evaluation.images)

@@ -8,9 +8,11 @@ from maskwright.training.time_budget import BudgetTooShort, TimeBudget
 from tests.training.rig import Clock
 
 
-def time_budget(clock, pixels, budget=1000.0, earlier_sessions=0.0):
+def time_budget(clock, pixels, budget=1000.0, earlier_sessions=0.0, tuning_passes=None):
     stopwatch = Stopwatch(0.0, earlier_sessions=earlier_sessions, now=clock)
-    return TimeBudget(stopwatch, budget=budget, steps=0, pixels=pixels, batch_size=4, is_float32=True)
+    return TimeBudget(
+        stopwatch, budget=budget, steps=0, pixels=pixels, batch_size=4, is_float32=True, tuning_passes=tuning_passes
+    )
 
 
 def validate(budget, clock, pixels, *, compiling=0):
@@ -86,3 +88,35 @@ def test_a_short_budget_is_answered_with_a_longer_one():
     clock.seconds = 25.0
     error = time_budget(clock, [100], budget=40.0).too_short(State())
     assert error.fields["minimum"] == "50 s"
+
+
+@pytest.mark.parametrize(
+    ("tuning_passes", "expected"),
+    [
+        (None, 0.0),  # the network is not tuned
+        (2.0, 2.0 * 1.1 * 4.0 + 400 * 1e-6),  # two more predictions of all images, and the search for a threshold
+        (99.0, 0.05 * 1000.0),  # at most a twentieth of the time budget
+    ],
+)
+def test_time_for_tuning_is_reserved_up_to_a_twentieth_of_the_budget(tuning_passes, expected):
+    clock = Clock()
+    budget = time_budget(clock, [100] * 4, tuning_passes=tuning_passes)
+    clock.seconds = 4.0
+    budget.after_validation(started=0.0, image_seconds=[1.0] * 4)
+    state = State(best=0.5, validation_images=4)
+    schedule = budget.start_session(state)
+    for _ in range(5):
+        clock.seconds += 1.0
+        budget.after_step(schedule, state, work=100)
+    assert schedule.reserve == pytest.approx(15 + 4.0 + 1.1 * 4.0 + expected)
+    assert budget.tuning_deadline(state) == 1000.0 - 8.0
+
+
+def test_a_run_that_was_killed_after_its_last_step_has_the_reserved_time_for_tuning():
+    clock = Clock()
+    budget = time_budget(clock, [100] * 4, earlier_sessions=980.0, tuning_passes=2.0)
+    clock.seconds = 40.0
+    state = State(step=9, reserved_seconds=70.0)
+    budget.start_session(state)
+    assert budget.tuning_deadline(state) == 1020.0 + 70.0 - 8.0
+    assert time_budget(clock, [100], budget=None).tuning_deadline(state) is None

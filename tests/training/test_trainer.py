@@ -241,6 +241,14 @@ def test_infinite_weights_after_the_last_step_of_an_epoch_are_not_saved(tmp_path
 def test_training_stops_after_patience_validations_without_gain(tmp_path):
     outcome = Rig(tmp_path, epochs=9, scores=(0.4, 0.5, 0.5, 0.3), patience=2).fit()
     assert (outcome.stopped_by, outcome.state.step) == ("patience", 16)
+
+
+def test_a_monitored_dice_coefficient_is_recorded_and_stops_training(tmp_path):
+    rig = Rig(tmp_path, epochs=9, scores=(0.4, 0.5, 0.5, 0.3), patience=2, monitor="dice")
+    outcome = rig.fit()
+    assert [row["val_dice"] for row in rig.rows] == pytest.approx([2 * iou / (1 + iou) for iou in (0.4, 0.5, 0.5, 0.3)])
+    assert outcome.state.best == pytest.approx(1 / 1.5)
+    assert (outcome.stopped_by, outcome.state.step) == ("patience", 16)
     assert (tmp_path / "checkpoints/last.keras").is_file()
 
 

@@ -4,7 +4,7 @@ from scipy import ndimage
 
 from maskwright.images.components import cleaned
 from maskwright.metrics.salt import salt_score
-from maskwright.tune.search import THRESHOLDS, ThresholdSearch, min_sizes_to_try, search_min_size, search_thresholds
+from maskwright.tune.search import THRESHOLDS, ThresholdSearch, min_sizes_to_try, score_min_sizes, search_thresholds
 
 
 @pytest.fixture
@@ -31,10 +31,12 @@ def score_by_masks(images, *, threshold, area, fill, monitor):
     if monitor == "mean_precision":
         return salt_score(truths, masks)
     true_positives = sum((truth & mask).sum() for truth, mask in zip(truths, masks, strict=True))
+    if monitor == "dice":
+        return 2 * true_positives / sum(truth.sum() + mask.sum() for truth, mask in zip(truths, masks, strict=True))
     return true_positives / sum((truth | mask).sum() for truth, mask in zip(truths, masks, strict=True))
 
 
-@pytest.mark.parametrize("monitor", ["mean_iou", "mean_precision"])
+@pytest.mark.parametrize("monitor", ["mean_iou", "dice", "mean_precision"])
 @pytest.mark.parametrize("fill", [False, True])
 def test_scores_equal_those_of_predicted_masks(images, monitor, fill):
     found = search_thresholds(images, min_sizes=(0, 3, 40), fill_holes=fill, monitor=monitor)
@@ -74,6 +76,5 @@ def test_min_size_removes_specks_only():
     truth[5:15, 5:15], truth[20:24, 20:24] = 2, 2
     prediction = truth.copy()
     prediction[30, 30], prediction[1, 1:4] = 2, 2
-    area, best, before = search_min_size([(truth, prediction)], label=2, min_sizes=(0, 2, 5, 20))
-    assert (area, best) == (5, 1.0)
-    assert before == pytest.approx(116 / 120)
+    ious = score_min_sizes([(truth, prediction)], label=2, min_sizes=(0, 2, 5, 20))
+    assert ious == pytest.approx([116 / 120, 116 / 119, 1.0, 100 / 116])

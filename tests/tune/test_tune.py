@@ -5,6 +5,7 @@ import re
 import shutil
 import weakref
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -28,6 +29,7 @@ from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
 from maskwright.tune import held_out
 from maskwright.tune.compare_networks import compare_networks
+from maskwright.tune.halves import HalfScores
 from maskwright.tune.held_out import (
     HeldOutImage,
     HeldOutPredictions,
@@ -41,30 +43,38 @@ from maskwright.tune.options import common_transforms, transforms_to_try
 from maskwright.tune.tune import NothingToTune, tune, tune_ensemble
 from tests.inference.fake_engines import Brightness
 
+PAIR = Pair("a", Path("a.png"), Path("a-mask.png"))
+
 
 @pytest.fixture
 def run(trained, tmp_path):
-    shutil.copytree(trained.folder, tmp_path / "run")
-    return Run(tmp_path / "run")
+    """The trained run, with two training images that are held out as well, and few transforms to try."""
+    run = Run(tmp_path / "run")
+    shutil.copytree(trained.folder, run.folder)
+    split = run.read_split()
+    run.write_split(train=split["train"][2:], validation=split["validation"] + split["train"][:2])
+    run.recipe.write_text(run.read_recipe().changed("augmentation", zoom=0.0).to_yaml())
+    return run
 
 
 def test_tuned_run_predicts_and_scores_with_the_tuned_bundle(run):
-    before = run.read_scores().scores.mean_iou
     result = tune(run.folder)
     stored = json.loads((run.folder / "tuning.json").read_text())
     names = [option["name"] for option in stored["options"]]
     assert names[0] == "as trained"
-    assert stored["options"][0]["score"] == pytest.approx(before, abs=1e-6)
+    assert (stored["selection_images"], stored["check_images"]) == (2, 2)
     assert [name for name in names if " alone, minimum component size " in name], "each class has an option of its own"
     for option in stored["options"][1:]:
-        assert option["on"] == (option["gain"] > 1e-4)
+        assert option["on"] == (option["gain"] > 1e-4 and option["check_gain"] > 1e-4)
     bundle = Bundle.read(run.folder)
     assert (list(bundle.tta), bundle.fill_holes) == (stored["tta"], stored["fill_holes"])
-    assert run.read_scores().scores.mean_iou == pytest.approx(result.score, abs=1e-6)
+    assert stored["check_score"] == result.scores.check
     predictor, pairs = load_predictor(run.folder), run.read_split()["validation"]
     values = json.loads((run.folder / "scores.json").read_text())["scores"]["mean_iou"]
     again = evaluate_pairs(predictor, pairs, mask_values=parse_mask_values(run.read_recipe().data.mask_values))
     assert again.scores.mean_iou == pytest.approx(values)
+    report = run.report.read_text()
+    assert all(f"{stored[half]:.4f}" in report for half in ("score", "check_score"))
     assert all((run.validation / f"{pair.name}.png").is_file() for pair in pairs)
     assert run.report.is_file()
 
@@ -106,23 +116,25 @@ def test_ensemble_is_kept_only_if_its_mean_gains(run, tmp_path):
     networks = networks_of_runs([run.folder, other.folder])
     result = tune_ensemble(networks, tmp_path / "both")
     options = scores_of(result)
-    alone = [mean_of([run]), mean_of([other])]
-    assert options["best single network"].score == pytest.approx(max(alone), abs=1e-6)
-    mean = mean_of([run, other])
-    assert options["mean of the networks"].score == pytest.approx(mean, abs=1e-6)
+    alone = [[mean_of([one], half=half) for one in (run, other)] for half in (0, 1)]
+    best = int(np.argmax(alone[0]))
+    single, mean = options["best single network"], options["mean of the networks"]
+    assert (single.score, single.check_score) == pytest.approx((alone[0][best], alone[1][best]), abs=1e-6)
+    expected = [mean_of([run, other], half=half) for half in (0, 1)]
+    assert (mean.score, mean.check_score) == pytest.approx(expected, abs=1e-6)
     kept = [path.name for path in load_predictor(tmp_path / "both").members]
-    gains = mean > max(alone) + 1e-4
-    assert options["mean of the networks"].on == gains
-    assert kept == (["run", "other"] if gains else [["run", "other"][int(np.argmax(alone))]])
+    gains = all(expected[half] > alone[half][best] + 1e-4 for half in (0, 1))
+    assert mean.on == gains
+    assert kept == (["run", "other"] if gains else [["run", "other"][best]])
     assert json.loads((tmp_path / "both/tuning.json").read_text())["networks"] == len(kept)
 
 
-def mean_of(runs):
-    """Mean IoU of the averaged networks on the validation images of the first run, computed independently."""
+def mean_of(runs, *, half):
+    """Mean IoU of the averaged networks on a half of the first run's validation images, computed independently."""
     engines = [open_engine(run.folder) for run in runs]
     plain, values = engines[0].bundle, parse_mask_values(runs[0].read_recipe().data.mask_values)
     total = 0
-    for pair in runs[0].read_split()["validation"]:
+    for pair in sorted(runs[0].read_split()["validation"], key=lambda pair: pair.name)[half::2]:
         image = read_image(pair.image)
         probabilities = np.mean([predict_probabilities(engine, image) for engine in engines], axis=0)
         truth = values.encode(read_mask(pair.mask), file=pair.mask)
@@ -139,12 +151,11 @@ def test_partly_shared_images_compare_the_first_network_with_the_mean(run, tmp_p
     kept = split["validation"][:1]
     other.write_split(train=split["train"] + split["validation"][1:], validation=kept)
     result = tune_ensemble(networks_of_runs([run.folder, other.folder]), tmp_path / "both")
-    plain = mean_of([run])
+    plain = mean_of([run], half=0)
     options = scores_of(result)
     assert options["each image by the first network it was held out for"].score == pytest.approx(plain, abs=1e-6)
-    assert options["mean of the networks"].gain == pytest.approx(
-        options["mean of the networks"].score - plain, abs=1e-6
-    )
+    mean = options["mean of the networks"]
+    assert (mean.gain, mean.score) == pytest.approx((mean.score - plain, plain + mean.gain), abs=1e-6)
     assert len(result.networks) == (2 if options["mean of the networks"].on else 1)
     assert result.held_out_images == len(split["validation"])
 
@@ -190,7 +201,7 @@ def test_run_without_validation_images_is_an_error(run):
 
 def test_without_time_one_batch_per_network_is_predicted(run, monkeypatch):
     monkeypatch.setattr(held_out, "BATCH_SIZE", 1)
-    images, validated = held_out_images([NetworkOfRun(run.folder, run)], variants=1)
+    images, validated = held_out_images([NetworkOfRun(run.folder, run)], variants=1, folder=run.folder)
     assert len(images) > 1
     with HeldOutPredictions(images, (), 3, folder=run.folder) as predictions:
         indices = [
@@ -203,15 +214,15 @@ def test_without_time_one_batch_per_network_is_predicted(run, monkeypatch):
 
 
 def test_storage_bound_limits_the_number_of_images(run, monkeypatch):
-    every = held_out_images([NetworkOfRun(run.folder, run)], variants=1)[0]
+    every = held_out_images([NetworkOfRun(run.folder, run)], variants=1, folder=run.folder)[0]
     pixels = every[0].truth.size * 3
     monkeypatch.setattr(held_out, "_MAX_STORED_VALUES", pixels * (len(every) - 1))
-    assert len(held_out_images([NetworkOfRun(run.folder, run)], variants=1)[0]) == len(every) - 1
+    assert len(held_out_images([NetworkOfRun(run.folder, run)], variants=1, folder=run.folder)[0]) == len(every) - 1
 
 
 def test_predictions_of_networks_are_averaged_by_transform(tmp_path):
     truths = [np.zeros((4, 5), np.uint8), np.zeros((6, 2), np.uint8)]
-    images = [HeldOutImage("a", truths[0], 0), HeldOutImage("b", truths[1], 20)]
+    images = [HeldOutImage(PAIR, truths[0], 0), HeldOutImage(PAIR, truths[1], 20)]
     rng = np.random.default_rng(0)
     with HeldOutPredictions(images, ("mirrored", "smaller"), 2, folder=tmp_path) as predictions:
         probabilities = [rng.random((3, *truth.shape, 2)).astype(np.float32) for truth in truths * 2]
@@ -268,7 +279,7 @@ def test_ensemble_command_prints_the_gain_of_the_mean(run, tmp_path, maskwright_
     command = ["ensemble", run.folder, run.folder, "--time-budget", "5m", "--out", tmp_path / "both"]
     code, output, err = maskwright_command(*command)
     assert code == 0, err
-    assert re.search(r"mean of the networks +0\.\d{4} +[+-]0\.0000 +off", output)
+    assert re.search(r"mean of the networks +(0\.\d{4} +[+-]0\.0000 +){2}off", output)
     assert "(networks: 1)" in output
     assert (tmp_path / "both/tuning.html").is_file()
     code, _, err = maskwright_command(*command)
@@ -314,7 +325,7 @@ def test_one_network_is_in_memory_at_a_time(run, monkeypatch):
         return engine
 
     monkeypatch.setattr(held_out, "open_engine", opened)
-    images, validated = held_out_images([NetworkOfRun(run.folder, run)] * 3, variants=2)
+    images, validated = held_out_images([NetworkOfRun(run.folder, run)] * 3, variants=2, folder=run.folder)
     gray = {index: gray_pair(run.folder, index, images) for index in range(len(images))}
     validated = [replace(network, pairs=gray) for network in validated]
     with HeldOutPredictions(images, ("mirrored",), 1, folder=run.folder) as predictions:
@@ -343,7 +354,7 @@ def test_only_common_transforms_are_tried():
 
 
 class Scored:
-    """A scorer whose masks are numbers: the score of a mask is the number itself."""
+    """A scorer whose masks are numbers: the score of a mask is the number itself, on both halves."""
 
     def __init__(self, mean, max_networks_per_image=2):
         self.mean = mean
@@ -351,7 +362,7 @@ class Scored:
 
     def score(self, predictions):
         masks = [mask for _, mask in predictions]
-        return sum(masks) / len(masks)
+        return HalfScores(sum(masks) / len(masks), sum(masks) / len(masks))
 
     def mask(self, index):
         return self.mean[index]
@@ -363,7 +374,7 @@ class Scored:
 @pytest.mark.parametrize(
     ("masks", "mean", "max_networks_per_image", "same_images", "expected"),
     [
-        ([{0: 0.5}], {0: 0.5}, 1, True, ([0.5], [True], [0])),
+        ([{0: 0.5}], {0: 0.5}, 1, True, ([], [], [0])),
         ([{0: 0.5}, {1: 0.7}], {0: 0.5, 1: 0.7}, 1, False, ([0.6, None], [True, True], [0, 1])),
         ([{0: 0.5}, {0: 0.7}], {0: 0.8}, 2, True, ([0.7, 0.8], [True, True], [0, 1])),
         ([{0: 0.5}, {0: 0.7}], {0: 0.6}, 2, True, ([0.7, 0.6], [True, False], [1])),

@@ -58,7 +58,7 @@ TimeBudget = Annotated[
 TuningTime = Annotated[
     str | None,
     typer.Option(
-        "--time-budget", help="Time limit, such as 5m; if short, only some held-out images are used.", **NO_DEFAULT
+        "--time-budget", help="Time limit, such as 5m; if short, fewer options or images are used.", **NO_DEFAULT
     ),
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Number of passes over the training data.", **NO_DEFAULT)]

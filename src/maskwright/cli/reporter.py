@@ -56,6 +56,8 @@ class ConsoleReporter:
         if (mean_iou := row["val_mean_iou"]) is not None:
             self._last_score = f", mean IoU {mean_iou:.3f}"
             line += f"  validation mean IoU {mean_iou:.4f}"
+        if (dice := row.get("val_dice")) is not None:
+            line += f", mean Dice {dice:.4f}"
         if (precision := row.get("val_mean_precision")) is not None:
             line += f", mean precision {precision:.4f}"
         self._display.print_line(line)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from maskwright.data.pixel_values import joined
+from maskwright.metrics.monitor import SCORE_NAMES
 from maskwright.training.duration import format_duration
 
 if TYPE_CHECKING:
@@ -46,18 +47,25 @@ def series_table(summary: SeriesSummary, *, folds: bool) -> Table:
 
 
 def tuning_table(result: TuningResult) -> Table:
-    """Return a table of all options that were tried, with their scores, their gains and whether they are enabled."""
-    subset = f" of {result.held_out_images}" if result.used_images < result.held_out_images else ""
-    table = _table(f"Tuned on {result.used_images}{subset} held-out images")
+    """Return a table of all options that were tried, with their scores and gains on both halves of the images."""
+    selection, check = result.half_sizes
+    title = f"{SCORE_NAMES[result.monitor]} on {selection} + {check} of {result.held_out_images} held-out images"
+    table = _table(title)
     table.add_column("option")
-    table.add_column("mean IoU" if result.monitor == "mean_iou" else "mean precision", justify="right")
-    table.add_column("gain", justify="right")
+    for half in ("selection", "check"):
+        table.add_column(f"{half} half", justify="right")
+        table.add_column("gain", justify="right")
     table.add_column("")
     for option in result.options:
-        gain = "" if option.gain is None else f"{option.gain:+.4f}"
-        table.add_row(escape(option.name), _score(option.score), gain, "on" if option.on else "off")
-    table.add_section()
-    table.add_row("all options that are on", _score(result.score), "", "")
+        gains = ["" if gain is None else f"{gain:+.4f}" for gain in (option.gain, option.check_gain)]
+        scores = [_score(score) for score in (option.score, option.check_score)]
+        on = "on" if option.on else "off"
+        table.add_row(escape(option.name), scores[0], gains[0], scores[1], gains[1], on)
+    if result.scores is not None:
+        table.add_section()
+        table.add_row(
+            "all options that are on", _score(result.scores.selection), "", _score(result.scores.check), "", ""
+        )
     return table
 
 

@@ -212,7 +212,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     from maskwright.cli.tables import series_table
     from maskwright.cli.tune import tune_folder
     from maskwright.framework import load_keras
-    from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE
+    from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE, write_ensemble
     from maskwright.segmenter import Segmenter
     from maskwright.training.duration import format_duration
     from maskwright.training.folds_and_seeds import Member, by_fold, by_seed, train_series, tuning_seconds
@@ -242,6 +242,10 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
         print_table(series_table(summary, folds=folds is not None))
         print_line(f"summary: {out / 'summary.json'}")
         if folds is None:
+            return
+        if not complete.training.tune:
+            write_ensemble(out, [out / member.name for member in members])
+            print_line(f"Predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
             return
         results = [out / TUNING_FILE, out / TUNING_PAGE]
         newest = max(Run(out / member.name).facts.stat().st_mtime for member in members)

@@ -22,7 +22,7 @@ def tune(
 ) -> None:
     """Tune test-time augmentation, threshold, hole filling and minimum component size on held-out images.
 
-    The result is used by `predict` and `evaluate`.
+    Training ends with the same tuning, unless the recipe turns it off. The result is used by `predict` and `evaluate`.
     """
     from maskwright.framework import load_keras
 
@@ -42,9 +42,12 @@ def tune_folder(folder: Path, *, seconds: float | None = None) -> None:
 
 
 def print_tuning(result: "TuningResult", folder: Path) -> None:
-    """Print the result of tuning, and write an HTML page about it into ``folder``."""
+    """Print the result of tuning the run or the ensemble in ``folder``."""
     from maskwright.cli.tables import tuning_table
-    from maskwright.tune.page import write_page
+    from maskwright.inference.ensemble import TUNING_PAGE
 
-    print_table(tuning_table(result))
-    print_line(f"tuning:  {write_page(result, folder)}")
+    if result.options:
+        print_table(tuning_table(result))
+    for line in result.summary():
+        print_line(line)
+    print_line(f"tuning:  {folder / TUNING_PAGE}")

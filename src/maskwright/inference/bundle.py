@@ -146,6 +146,10 @@ class Bundle(JsonRecord):
         smallest = np.result_type(np.min_scalar_type(table.min()), np.min_scalar_type(table.max()))
         return table.astype(smallest).take(indices)
 
+    def untuned(self) -> "Bundle":
+        """Return a copy with the values that the bundle had before tuning."""
+        return self.model_copy(update={"tta": (), "min_component_sizes": (), "fill_holes": False, "threshold": 0.5})
+
     def write(self, folder: Path) -> None:
         """Write ``folder/bundle.json``."""
         self.write_file(folder / BUNDLE_FILE)

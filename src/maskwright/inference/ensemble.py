@@ -74,6 +74,12 @@ class Ensemble:
             gc.collect()  # Keras networks contain reference cycles
 
 
+def remove_tuning_files(folder: Path) -> None:
+    """Remove the results of an earlier tuning from the folder of a run or an ensemble, if there are any."""
+    for name in (TUNING_FILE, TUNING_PAGE):
+        (folder / name).unlink(missing_ok=True)
+
+
 def is_ensemble(folder: str | Path) -> bool:
     """Return whether a folder contains the record of an ensemble."""
     return Path(folder, ENSEMBLE_FILE).is_file()
@@ -156,8 +162,7 @@ def write_ensemble(folder: Path, members: Sequence[Path], bundle: Bundle | None 
     record = EnsembleRecord(members=tuple(Path(os.path.relpath(member, folder)).as_posix() for member in members))
     bundle = bundle or bundles[0]
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (TUNING_FILE, TUNING_PAGE):  # files of an earlier ensemble
-        (folder / name).unlink(missing_ok=True)
+    remove_tuning_files(folder)
     bundle.write(folder)
     record.write_file(folder / ENSEMBLE_FILE)  # last, because it marks the folder as an ensemble
     return Ensemble(bundle, tuple(members))

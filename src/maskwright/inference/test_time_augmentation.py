@@ -69,6 +69,11 @@ def with_test_time_augmentation(engine: Engine, transforms: Sequence[TtaTransfor
     return AugmentedEngine(engine, transforms) if transforms else engine
 
 
+def relative_cost(transform: TtaTransform) -> float:
+    """Return the cost of predicting a transformed image relative to the image itself: the ratio of their areas."""
+    return _SCALES.get(transform, 1.0) ** 2
+
+
 def predict_transformed(engine: Engine, images: NDArray[np.float32], transform: TtaTransform) -> NDArray[np.float32]:
     """Predict the probabilities of transformed images and undo the transform.
 

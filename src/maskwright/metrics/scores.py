@@ -124,6 +124,19 @@ class Scores(BaseModel, frozen=True, extra="forbid"):
     """Whether the first class is the background."""
     confusion: tuple[tuple[int, ...], ...]
 
+    @property
+    def mean_dice(self) -> float | None:
+        """Mean Dice coefficient (F-score) of the present classes, excluding the background if there is one.
+
+        The coefficient of a class is computed from its pixel counts over all images: twice the true positives, divided
+        by the sum of the ground truth and the predicted pixels (Dice, 1945). It is None if no class is present.
+
+        >>> Scores.from_confusion([[90, 2], [3, 5]], ["background", "cell"], background=True).mean_dice
+        0.666...
+        """
+        f_scores = [np.nan if line.f_score is None else line.f_score for line in self.classes[self.background :]]
+        return _none_if_nan(mean_over_present(f_scores))
+
     @classmethod
     def from_confusion(
         cls, confusion: NDArray[np.integer], names: Sequence[str], *, background: bool = False

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from maskwright.images.write import write_text
+from maskwright.metrics.monitor import SCORE_NAMES
 from maskwright.report import formatting
 from maskwright.report.panels import ImagePanel, file_source, image_panels, worst_and_best
-from maskwright.report.plots import loss_curve, lr_curve, mean_iou_curve, mean_precision_curve
+from maskwright.report.plots import loss_curve, lr_curve, score_curve
 from maskwright.report.templates import template
 from maskwright.training.run_contents import RunContents, read_run_contents
 from maskwright.training.run_records import ImageScore
@@ -53,6 +54,8 @@ def render(contents: RunContents) -> str:
         scores=scores.scores if scores else None,
         mean_precision=scores.mean_precision if scores else None,
         images=_worst_first(scores.images) if scores else [],
+        tuning=contents.tuning,
+        score_names=SCORE_NAMES,
         labels=contents.bundle.labels if contents.bundle else (),
         bundle=contents.bundle,
         data=contents.recipe.data,
@@ -71,15 +74,16 @@ def render(contents: RunContents) -> str:
 def _curves(contents: RunContents) -> list[tuple[str, str]]:
     """Return the caption and the image source (a data URI) of each curve that has at least one point."""
     history = contents.history or ()
-    monitors_iou = contents.recipe.training.monitor == "mean_iou"
+    monitor = contents.recipe.training.monitor
     curves = []
     if any(epoch.loss is not None for epoch in history):
         curves.append(("Mean training loss of each epoch", loss_curve(history)))
     if any(epoch.val_mean_iou is not None for epoch in history):
         saved = "; the network with the best score is saved"
-        curves.append((f"Validation mean IoU{saved * monitors_iou}", mean_iou_curve(history, mark_best=monitors_iou)))
-        if not monitors_iou:
-            curves.append((f"Validation mean precision over IoU 0.5 to 0.95{saved}", mean_precision_curve(history)))
+        for name in dict.fromkeys(("mean_iou", monitor)):
+            is_monitored = name == monitor
+            caption = f"Validation {SCORE_NAMES[name]}{saved * is_monitored}"
+            curves.append((caption, score_curve(history, name, mark_best=is_monitored)))
     if history:
         curves.append(("Learning rate at the end of each epoch", lr_curve(history)))
     return curves

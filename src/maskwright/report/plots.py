@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from maskwright.metrics.monitor import SCORE_NAMES, Monitor
 from maskwright.report.formatting import count, score
 from maskwright.training.run_records import Epoch
 
@@ -48,15 +49,10 @@ def lr_curve(history: Sequence[Epoch]) -> str:
     return _curve([(epoch.step, epoch.learning_rate) for epoch in history], "learning rate")
 
 
-def mean_iou_curve(history: Sequence[Epoch], *, mark_best: bool = True) -> str:
-    """Plot the validation mean IoU against the step, mark the best if requested, and return the plot as a data URI."""
-    return _curve([(epoch.step, epoch.val_mean_iou) for epoch in history], "validation mean IoU", mark_best=mark_best)
-
-
-def mean_precision_curve(history: Sequence[Epoch]) -> str:
-    """Plot the validation mean precision against the step, mark the best value, and return the plot as a data URI."""
-    points = [(epoch.step, epoch.val_mean_precision) for epoch in history]
-    return _curve(points, "validation mean precision", mark_best=True)
+def score_curve(history: Sequence[Epoch], monitor: Monitor, *, mark_best: bool) -> str:
+    """Plot a validation score against the step, mark the best if requested, and return the plot as a data URI."""
+    points = [(epoch.step, getattr(epoch, f"val_{monitor}")) for epoch in history]
+    return _curve(points, f"validation {SCORE_NAMES[monitor]}", mark_best=mark_best)
 
 
 def _curve(points: Sequence[tuple[int, float | None]], label: str, *, mark_best: bool = False) -> str:

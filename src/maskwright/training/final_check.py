@@ -1,4 +1,4 @@
-"""Verify that predictions of the saved network equal those of the trained network, and score the saved network."""
+"""Verify that predictions of the saved network equal those of the trained network, then tune and score it."""
 
 import os
 import platform
@@ -18,6 +18,7 @@ from maskwright.training.run_records import RunFacts
 from maskwright.training.score_run import score_run
 from maskwright.training.setup import TrainingSetup
 from maskwright.training.trainer import Outcome
+from maskwright.training.tuner import Tuner
 from maskwright.training.validation import sampled
 
 # Two float32 evaluations of one network agree up to rounding errors; a larger difference indicates another network.
@@ -33,14 +34,15 @@ class SavedIsNotTrained(InputError):
     )
 
 
-def check_saved_network(setup: TrainingSetup, outcome: Outcome) -> Scores:
-    """Open the saved network as any later command does, and return its scores on all validation images.
+def check_saved_network(setup: TrainingSetup, outcome: Outcome, *, tuner: Tuner | None = None) -> Scores:
+    """Open the saved network as any later command does, tune it, and return its scores on all validation images.
 
-    The predicted validation masks and the file ``scores.json`` are written to the run.
+    The predicted validation masks and the file ``scores.json`` are written to the run. An interrupted run is not tuned.
 
     Args:
         setup: Setup of the training run.
         outcome: Outcome of training, which contains some probabilities predicted by the trained network.
+        tuner: Object that tunes the saved network. If absent, nothing is tuned.
 
     Raises:
         SavedIsNotTrained: The saved network's predictions differ from those of the trained network.
@@ -52,7 +54,12 @@ def check_saved_network(setup: TrainingSetup, outcome: Outcome) -> Scores:
         difference = float(np.abs(np.subtract(sample, outcome.state.best_sample)).max())
         if not difference <= _MAX_DIFFERENCE:
             raise SavedIsNotTrained(run=run.folder, difference=difference)
-        return score_run(run, engine, progress=setup.reporter.validating)
+        reporter = setup.reporter
+        if tuner is None or outcome.stopped_by == "interrupt":
+            return score_run(run, engine, progress=reporter.validating)
+        deadline, stopwatch = outcome.tuning_deadline, setup.stopwatch
+        seconds_left = None if deadline is None else lambda: deadline - stopwatch.seconds()
+        return tuner.tune(run, engine, seconds_left=seconds_left, progress=reporter.validating, report=reporter.report)
 
 
 def run_facts(setup: TrainingSetup, outcome: Outcome, scores: Scores) -> RunFacts:

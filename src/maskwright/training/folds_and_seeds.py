@@ -76,6 +76,8 @@ class SeriesSummary:
 def by_fold(recipe: Recipe, number: int) -> list[Member]:
     """Return one training run per fold; each holds out its fold for validation, and all share the time budget.
 
+    The networks are not tuned one by one: their ensemble is tuned, if the recipe tunes.
+
     Args:
         recipe: Recipe of all training runs.
         number: Number of folds.
@@ -84,7 +86,7 @@ def by_fold(recipe: Recipe, number: int) -> list[Member]:
         BudgetForTooMany: The time budget is too short for ``number`` training runs.
         WrongRecipe: The recipe has validation folders.
     """
-    shared = _with_shared_time(recipe, number, tuning=True)
+    shared = _with_shared_time(recipe, number, tuning=recipe.training.tune).changed("training", tune=False)
     return [
         Member(f"fold{fold}", _validated(shared.changed("data", fold=(fold, number)))) for fold in range(1, number + 1)
     ]

@@ -167,10 +167,12 @@ def prepare(
 def prepare_resumed(run: Run) -> Prepared:
     """Read the prepared data and recipe of an interrupted run from its files, without decoding any image.
 
+    Tuned values, which a killed session may have written, are not used.
+
     Raises:
         InputError: A file of the run or an image in its split is missing or damaged.
     """
-    recipe, bundle, sides = run.read_recipe(), Bundle.read(run.folder), run.read_split()
+    recipe, bundle, sides = run.read_recipe(), run.read_bundle().untuned(), run.read_split()
     train, validation = tuple(sides["train"]), tuple(sides["validation"])
     train_sizes, validation_sizes = (tuple(image_size(pair.image) for pair in side) for side in (train, validation))
     values = parse_mask_values(recipe.data.mask_values or {})

@@ -20,6 +20,7 @@ from pydantic import (
 from maskwright.data.label_table import MaskKind
 from maskwright.data.pixel_values import OTHERS
 from maskwright.images.coord_channels import CoordChannel
+from maskwright.metrics.monitor import Monitor
 from maskwright.training.recipe_text import Duration, WrongRecipe, explain_errors, read_yaml, to_yaml
 
 
@@ -294,8 +295,12 @@ class TrainingRecipe(Section):
     weight_averaging: Fraction = 0.0
     """Last fraction of the run, over which the weights are averaged (SWA). The averaged network is validated and
     saved."""
-    monitor: Literal["mean_iou", "mean_precision"] = "mean_iou"
-    """Validation score that selects the best network: mean IoU, or the TGS salt challenge's score for one class."""
+    monitor: Monitor = "mean_iou"
+    """Validation score that selects the best network and that is maximised by tuning: mean IoU, mean Dice coefficient
+    (`dice`), or the TGS salt challenge's score for one class (`mean_precision`)."""
+    tune: bool = True
+    """Tune the threshold, test-time augmentation, hole filling and minimum component sizes on the validation images at
+    the end of the run."""
     custom_loss: str | None = None
     """Name of the Python function that replaces the loss. The name is recorded, and resuming the run requires the same
     function."""

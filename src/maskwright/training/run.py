@@ -11,11 +11,12 @@ from maskwright.data.pairs import Pair
 from maskwright.images.write import write_text
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
 from maskwright.inference.engines.engine import NETWORK_FILE, NotARun
-from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE
+from maskwright.inference.ensemble import TUNING_FILE, remove_tuning_files
 from maskwright.training import run_records
 from maskwright.training.recipe import Recipe
 from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run_records import DamagedRunFile, Epoch, RunFacts, RunScores
+from maskwright.training.tuning_record import TuningRecord
 
 RECIPE_FILE: Final = "recipe.yaml"
 SNAPSHOTS_FOLDER: Final = "snapshots"
@@ -112,6 +113,11 @@ class Run:
     def scores(self) -> Path:
         """Path of the scores of the best network on the validation pairs."""
         return self.folder / "scores.json"
+
+    @property
+    def tuning(self) -> Path:
+        """Path of the result of tuning, which exists only if the run was tuned."""
+        return self.folder / TUNING_FILE
 
     @property
     def facts(self) -> Path:
@@ -219,9 +225,9 @@ class Run:
         hidden = (self.requested, self.mlflow_id)
         # The split is removed early, because without it the run cannot be resumed.
         texts = (self.split, self.data_warnings, self.history, self.contact_sheet, self.scores, self.facts, self.report)
-        tuning = (self.folder / TUNING_FILE, self.folder / TUNING_PAGE)
+        remove_tuning_files(self.folder)
         checkpoints = (self.checkpoint, self.previous_checkpoint, self.start_network, self.last_network)
-        for path in (*hidden, *texts, *tuning, *checkpoints, self.network, self.bundle):
+        for path in (*hidden, *texts, *checkpoints, self.network, self.bundle):
             path.unlink(missing_ok=True)
 
     def read_recipe(self) -> Recipe:
@@ -247,6 +253,10 @@ class Run:
     def read_scores(self) -> RunScores:
         """Read the scores over all validation pairs and the scores of each image."""
         return run_records.read_scores(self.scores)
+
+    def read_tuning(self) -> TuningRecord:
+        """Read the result of tuning."""
+        return run_records.read_tuning(self.tuning)
 
     def read_facts(self) -> RunFacts:
         """Read the record of package versions, machine, training time and number of steps."""

@@ -10,6 +10,7 @@ from maskwright.inference.bundle import Bundle
 from maskwright.training.recipe import Recipe
 from maskwright.training.run import Run
 from maskwright.training.run_records import DamagedRunFile, Epoch, RunFacts, RunScores
+from maskwright.training.tuning_record import TuningRecord
 
 T = TypeVar("T")
 
@@ -28,6 +29,7 @@ class RunContents:
     history: tuple[Epoch, ...] | None
     scores: RunScores | None
     facts: RunFacts | None
+    tuning: TuningRecord | None
 
 
 def read_run_contents(folder: str | Path) -> RunContents:
@@ -49,6 +51,7 @@ def read_run_contents(folder: str | Path) -> RunContents:
         history=_read_if_present(run.history, run.read_history),
         scores=_read_if_present(run.scores, run.read_scores),
         facts=_read_if_present(run.facts, run.read_facts),
+        tuning=_read_if_present(run.tuning, run.read_tuning),
     )
 
 

@@ -1,4 +1,4 @@
-"""Typed records for the files of a run: ``scores.json``, ``run.json``, ``history.csv`` and ``split.csv``.
+"""Typed records for ``scores.json``, ``run.json``, ``history.csv`` and ``split.csv``, and access to ``tuning.json``.
 
 Each file is written and read with the same model of this module. Files are treated as untrusted input: their size is
 limited, and every value is validated. This module does not import Keras.
@@ -17,6 +17,7 @@ from maskwright.data.pairs import Pair
 from maskwright.errors import InputError
 from maskwright.images.write import write_json, write_text
 from maskwright.metrics.scores import Scores
+from maskwright.training.tuning_record import TuningRecord
 
 Record = TypeVar("Record", bound=BaseModel)
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -140,6 +141,7 @@ class Epoch(BaseModel):
     """Mean training loss of the epoch; None if no step was completed since the previous row."""
     val_mean_iou: Fraction | None
     val_pixel_accuracy: Fraction | None
+    val_dice: Fraction | None = None
     val_mean_precision: Fraction | None = None
 
 
@@ -171,6 +173,21 @@ def read_facts(file: Path) -> RunFacts:
         OSError: The file is missing or cannot be read.
     """
     return _read_json(RunFacts, file, most=MAX_FACTS_BYTES, expected="run facts as written by train")
+
+
+def write_tuning(file: Path, tuning: TuningRecord) -> None:
+    """Write ``tuning.json`` atomically."""
+    write_json(file, tuning.model_dump(mode="json"))
+
+
+def read_tuning(file: Path) -> TuningRecord:
+    """Read ``tuning.json``.
+
+    Raises:
+        DamagedRunFile: The file is damaged.
+        OSError: The file is missing or cannot be read.
+    """
+    return _read_json(TuningRecord, file, most=MAX_FACTS_BYTES, expected="a result of tuning as written by tune")
 
 
 def write_history(file: Path, rows: Sequence[Mapping[str, object]]) -> None:

@@ -81,7 +81,8 @@ class TrainingSetup:
     """Networks, data and settings of a `Trainer`.
 
     ``shard`` selects the part of each batch that is processed by this process. ``step_times`` are the expected times of
-    training steps, or None if they are not known.
+    training steps, or None if they are not known. ``tuning_passes`` is the cost of the additional predictions for
+    tuning, see `maskwright.training.tuner.Tuner.passes`.
     """
 
     run: Run
@@ -94,3 +95,4 @@ class TrainingSetup:
     reporter: Reporter
     shard: BatchShard
     step_times: StepTimes | None = None
+    tuning_passes: float | None = None

@@ -1,4 +1,4 @@
-"""Divide the time of a run between training steps, intermediate validations and the final check."""
+"""Divide the time of a run between training steps, intermediate validations, the final check and tuning."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -19,6 +19,9 @@ _FORWARD_PASS_FRACTION: Final = 0.4  # estimated time of prediction relative to 
 _MIN_MEASURED_STEPS: Final = 3  # minimum number of steps for an estimate of the time of later steps
 _EXPENSIVE_CHECK_FRACTION: Final = 0.2  # fraction of the time budget above which the final check is measured early
 _CLOSING_SECONDS: Final = 15.0  # time for saving, loading and writing the report after the last validation
+_WRITING_SECONDS: Final = 8.0  # part of this time that is needed after the final check and tuning
+_MAX_TUNING_FRACTION: Final = 0.05  # maximum time reserved for tuning, as a fraction of the time budget
+_TUNING_SECONDS_PER_PIXEL: Final = 1e-6  # time to try thresholds, hole filling and minimum component sizes
 # Time of the final check, which is traced again in float32, relative to a validation in bfloat16 and in float32.
 _CHECK_FACTOR_MIXED: Final = 2.0
 _CHECK_FACTOR_FLOAT32: Final = 1.1
@@ -66,6 +69,8 @@ class TimeBudget:
         pixels: Number of pixels of each validation image after resizing and padding.
         batch_size: Number of patches in a training step.
         is_float32: Whether validations use float32, as the final check does.
+        tuning_passes: Cost of the additional predictions for tuning, as a multiple of predicting all images once; None
+            if the network is not tuned.
     """
 
     def __init__(
@@ -77,6 +82,7 @@ class TimeBudget:
         pixels: Sequence[int],
         batch_size: int,
         is_float32: bool,
+        tuning_passes: float | None = None,
     ) -> None:
         self.budget = budget
         self.steps = steps
@@ -85,6 +91,7 @@ class TimeBudget:
         self._pixels = pixels
         self._validation_work = _FORWARD_PASS_FRACTION * sum(pixels) / batch_size
         self._is_float32 = is_float32
+        self._tuning_passes = tuning_passes
         self._work = self._measured_steps = 0
         self._full_validation_seconds: float | None = None
         self._intermediate_seconds: float | None = None
@@ -102,7 +109,7 @@ class TimeBudget:
         return StepSchedule(self.steps, self._stopwatch, first=state.step)
 
     def after_step(self, schedule: Schedule, state: State, *, work: int) -> None:
-        """Update the time reserved for the last validation and the final check.
+        """Update the time reserved for the last validation, the final check and tuning.
 
         Args:
             schedule: Schedule of this session.
@@ -122,8 +129,22 @@ class TimeBudget:
             if self._measured_steps < _MIN_MEASURED_STEPS or self.needs_measurement(schedule):
                 return
             self.check_feasible(state)
-            seconds = _CLOSING_SECONDS + self._intermediate_cost(state) + self._check_cost()
+            check, tuning = self._check_cost(), self._tuning_cost(self.budget or 0.0)
+            seconds = _CLOSING_SECONDS + self._intermediate_cost(state) + check + tuning
             schedule.reserve = state.reserved_seconds = seconds
+
+    def tuning_deadline(self, state: State) -> float | None:
+        """Return the time on the stopwatch, in seconds, at which tuning must end; None without a time budget.
+
+        A session that takes no step, because an earlier session was killed after the last step, has the time that was
+        reserved for the end of the run.
+        """
+        if self.budget is None:
+            return None
+        end = self.budget
+        if self._measured_from is None:
+            end = max(end, self._stopwatch.seconds() + max(_CLOSING_SECONDS, state.reserved_seconds))
+        return end - _WRITING_SECONDS
 
     def check_feasible(self, state: State) -> None:
         """Check that the final check can be completed within the time budget.
@@ -215,6 +236,13 @@ class TimeBudget:
         """Return the expected cost of the final check in seconds, which is estimated from that of a validation on all
         images."""
         return final_check_seconds(self._full_validation_cost(), is_float32=self._is_float32)
+
+    def _tuning_cost(self, budget: float) -> float:
+        """Return the time in seconds that is reserved for tuning: the expected time, or less if it is too long."""
+        if self._tuning_passes is None:
+            return 0.0
+        cost = self._tuning_passes * self._check_cost() + _TUNING_SECONDS_PER_PIXEL * sum(self._pixels)
+        return min(_MAX_TUNING_FRACTION * budget, cost)
 
     def _full_validation_cost(self) -> float:
         """Return the cost of a validation on all images in seconds, measured or estimated from the steps so far."""

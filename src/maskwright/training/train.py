@@ -1,4 +1,4 @@
-"""Train a network from a recipe: prepare the data, run the training loop, and check the saved network."""
+"""Train a network from a recipe: prepare the data, run the training loop, and check and tune the saved network."""
 
 import time
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from maskwright.images.contact_sheet import contact_sheet
 from maskwright.images.overlay import to_display
 from maskwright.images.write import atomic_path, write_image
 from maskwright.inference.bundle import Bundle
+from maskwright.inference.ensemble import remove_tuning_files
 from maskwright.training.assemble import build_networks, build_patches, plan_of, prepare_data, validation_set
 from maskwright.training.begin_or_resume import check_same_custom_parts, check_unfinished, is_resumed
 from maskwright.training.custom import NO_CUSTOM_PARTS, CustomParts, record_custom_parts
@@ -38,18 +39,20 @@ from maskwright.training.step_rates import cached_rates, find_rates
 from maskwright.training.step_work import StepRates
 from maskwright.training.time_budget import BudgetTooShort
 from maskwright.training.trainer import Trainer
+from maskwright.training.tuner import Tuner
 
 _MIN_BUDGET_TO_MEASURE_SPEED: Final = 300.0  # seconds; measuring takes about ten seconds, once for each machine
 
 
 @dataclass(frozen=True)
 class _Session:
-    """Custom parts, reporter, stopwatch and shard of each batch of one process that takes part in training."""
+    """Custom parts, reporter, stopwatch, tuner and shard of each batch of one process that takes part in training."""
 
     custom: CustomParts
     reporter: Reporter
     stopwatch: Stopwatch
     shard: BatchShard
+    tuner: Tuner | None
 
 
 def train(
@@ -61,6 +64,7 @@ def train(
     reporter: Reporter | None = None,
     started: float | None = None,
     check: DataCheck = check_data,
+    tuner: Tuner | None = None,
 ) -> Run:
     """Train with ``recipe`` and write the run to the folder ``out``.
 
@@ -75,6 +79,8 @@ def train(
         started: Time at which the time budget starts, on the clock of `time.monotonic`. If absent, it starts with the
             call.
         check: Function that reads and checks the data.
+        tuner: Object that tunes the saved network, such as `maskwright.tune.after_training.TuningAfterTraining`. If
+            absent, the network is not tuned.
 
     Raises:
         OutputExists, OutputNotEmpty, RunInUse: ``out`` contains another run or other files, or is used by another
@@ -93,7 +99,7 @@ def train(
     recipe = record_custom_parts(recipe, custom)
     check_start_is_kept(recipe, Path(out))
     with distributed(recipe.training, Path(out)) as (folder, shard):
-        run, session = Run(folder), _Session(custom, reporter, stopwatch, shard)
+        run, session = Run(folder), _Session(custom, reporter, stopwatch, shard, tuner)
         if is_resumed(run, recipe, overwrite=overwrite):
             _report_new_images(run, recipe, reporter)
             return _resume(run, session)
@@ -106,6 +112,7 @@ def resume(
     custom: CustomParts = NO_CUSTOM_PARTS,
     reporter: Reporter | None = None,
     started: float | None = None,
+    tuner: Tuner | None = None,
 ) -> Run:
     """Resume the run in ``out`` from its last checkpoint, with the recipe of the run. The other arguments are described
     in `train`.
@@ -121,7 +128,7 @@ def resume(
     run = Run(Path(out))
     check_unfinished(run)
     with distributed(run.read_recipe().training, run.folder) as (folder, shard):
-        return _resume(Run(folder), _Session(custom, reporter or SilentReporter(), stopwatch, shard))
+        return _resume(Run(folder), _Session(custom, reporter or SilentReporter(), stopwatch, shard, tuner))
 
 
 def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, check: DataCheck) -> Run:
@@ -149,6 +156,8 @@ def _resume(run: Run, session: _Session) -> Run:
     with run_lock(run.folder):
         # A checkpoint contains all weights, so the pretrained weights need not be available any more.
         networks = build_networks(prepared, session.custom, pretrained=not run.has_checkpoint)
+        remove_tuning_files(run.folder)
+        prepared.bundle.write(run.folder)
         return _train(run, prepared, networks, session, report=None)
 
 
@@ -173,6 +182,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         warnings_file=warnings_file,
     )
     reporter.plan(plan)
+    tuner = session.tuner if recipe.training.tune else None
     setup = TrainingSetup(
         run=run,
         recipe=recipe.training,
@@ -184,6 +194,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         reporter=reporter,
         shard=session.shard,
         step_times=plan.cost.times,
+        tuning_passes=None if tuner is None else tuner.passes(recipe, len(prepared.validation)),
     )
     trainer = Trainer(setup)
     trainer.resume()
@@ -193,7 +204,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         except BudgetTooShort:
             run.discard()
             raise
-    scores = check_saved_network(setup, outcome)
+    scores = check_saved_network(setup, outcome, tuner=tuner)
     reporter.verified(scores)
     write_facts(run.facts, run_facts(setup, outcome, scores))
     return run

@@ -43,6 +43,8 @@ class Outcome:
 
     state: State
     stopped_by: StopReason
+    tuning_deadline: float | None
+    """Time on the stopwatch, in seconds, at which tuning must end; None if there is no limit."""
 
 
 @final
@@ -77,6 +79,7 @@ class Trainer:
             pixels=[math.prod(size) for size in setup.validation_set.sizes],
             batch_size=self.patches.batch_size,
             is_float32=setup.networks.precision == "float32",
+            tuning_passes=setup.tuning_passes,
         )
         self._forecast = ForecastCorrection(
             setup.step_times,
@@ -135,7 +138,7 @@ class Trainer:
                 self._save_for_resume()
             else:
                 self._finish()
-        return Outcome(self.state, stopped_by)
+        return Outcome(self.state, stopped_by, self._budget.tuning_deadline(self.state))
 
     def _run_training(self, stop_requested: Callable[[], bool]) -> StopReason:
         """Take training steps until there is a reason to stop, and return the reason.

@@ -64,8 +64,7 @@ class Validation:
             images: Number of evenly spaced validation images to use.
         """
         evaluation = self._validation_set.evaluate(engine, images, progress=self._progress)
-        monitors_iou = self._recipe.monitor == "mean_iou"
-        return (evaluation.scores.mean_iou if monitors_iou else evaluation.mean_precision) or 0.0, evaluation
+        return evaluation.score(self._recipe.monitor) or 0.0, evaluation
 
     def inference_model(self) -> keras.Model:
         """Return the inference model with the current weights and the statistics of the last validation."""
@@ -83,8 +82,11 @@ class Validation:
         """Return the scores of an evaluation as columns of the history; without an evaluation, all values are None."""
         bundle = self._training_engine.bundle
         scores = evaluation.scores if evaluation else None
-        overall = (scores.mean_iou, scores.pixel_accuracy) if scores else (None, None)
-        columns = dict(zip(("val_mean_iou", "val_pixel_accuracy"), overall, strict=True))
+        columns = {
+            "val_mean_iou": scores.mean_iou if scores else None,
+            "val_dice": scores.mean_dice if scores else None,
+            "val_pixel_accuracy": scores.pixel_accuracy if scores else None,
+        }
         if bundle.activation == "sigmoid":
             columns["val_mean_precision"] = evaluation.mean_precision if evaluation else None
         by_class = {line.name: line.iou for line in scores.classes} if scores else {}

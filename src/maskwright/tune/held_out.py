@@ -3,6 +3,7 @@
 import gc
 import math
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,11 +22,13 @@ from maskwright.images.read import image_size, read_mask
 from maskwright.inference.bundle import TtaTransform
 from maskwright.inference.engines.engine import Engine, open_engine
 from maskwright.inference.ensemble import network_folders
-from maskwright.inference.pipeline import BATCH_SIZE, FailedImage, NumberedFile, predictions
+from maskwright.inference.pipeline import BATCH_SIZE, FailedImage, NumberedFile, Prediction, predictions
 from maskwright.inference.test_time_augmentation import predict_transformed
+from maskwright.training.evaluate import check_sizes
 from maskwright.training.run import Run
 
 _MAX_STORED_VALUES: Final = 2**29  # maximum number of float32 probabilities on disk, which take 2 GiB
+_MAX_DISK_FRACTION: Final = 0.5  # maximum fraction of the free disk space that they take
 
 
 class NothingHeldOut(InputError):
@@ -39,9 +42,9 @@ class NothingHeldOut(InputError):
 
 @dataclass(frozen=True)
 class HeldOutImage:
-    """A held-out image, its ground-truth label indices (h, w), and the offset of its stored probabilities."""
+    """A held-out pair, its ground-truth label indices (h, w), and the offset of its stored probabilities."""
 
-    name: str
+    pair: Pair
     truth: NDArray[np.uint8]
     offset: int
 
@@ -91,7 +94,12 @@ class HeldOutPredictions:
             index: Index of the image.
             variant: 0 for the image without a transform, otherwise 1 plus the index of the transform.
             probabilities: Predicted probabilities for the image, (h, w, outputs).
+
+        Raises:
+            SizesDiffer: The image and its mask have different sizes.
         """
+        image = self.images[index]
+        check_sizes(image.pair, image=probabilities.shape, mask=image.truth.shape)
         self._network_counts[index, variant] += 1
         mean = self._of_image(index)[variant]
         mean += (probabilities - mean) / self._network_counts[index, variant]
@@ -162,7 +170,7 @@ class ValidatedNetwork:
 
 
 def held_out_images(
-    networks: Sequence[NetworkOfRun], *, variants: int
+    networks: Sequence[NetworkOfRun], *, variants: int, folder: Path
 ) -> tuple[list[HeldOutImage], list[ValidatedNetwork]]:
     """Collect the distinct validation images of all networks, and the validation pairs of each network.
 
@@ -171,6 +179,7 @@ def held_out_images(
     Args:
         networks: Networks and the runs in which they were trained.
         variants: Number of predictions that are stored for each image: 1 plus the number of transforms.
+        folder: Existing folder on the disk on which the probabilities are stored.
 
     Raises:
         NothingHeldOut: No network has a validation image.
@@ -183,14 +192,15 @@ def held_out_images(
     first_run = networks[0].run
     pixels = sum(math.prod(image_size(pair.mask)) for pair in pair_of_file.values())
     values = pixels * first_run.read_bundle().outputs * variants
-    limit = max(1, min(len(pair_of_file), len(pair_of_file) * _MAX_STORED_VALUES // values))
-    files = evenly_spaced(list(pair_of_file), limit)
+    most = min(_MAX_STORED_VALUES, int(_MAX_DISK_FRACTION * shutil.disk_usage(folder).free / 4))
+    limit = max(1, min(len(pair_of_file), len(pair_of_file) * most // values))
+    files = evenly_spaced(list(pair_of_file), limit)  # at least one, which is too few to be tuned on
     mask_values = parse_mask_values(first_run.read_recipe().data.mask_values or {})
     images: list[HeldOutImage] = []
     offset = 0
     for file in files:
         pair = pair_of_file[file]
-        images.append(HeldOutImage(pair.name, mask_values.encode(read_mask(pair.mask), file=pair.mask), offset))
+        images.append(HeldOutImage(pair, mask_values.encode(read_mask(pair.mask), file=pair.mask), offset))
         offset += images[-1].truth.size
     index_of_file = {file: index for index, file in enumerate(files)}
     return images, [
@@ -206,7 +216,7 @@ def predict_held_out(
     networks: Sequence[ValidatedNetwork],
     predicted: HeldOutPredictions,
     *,
-    seconds: float | None = None,
+    seconds: float = math.inf,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, int, NDArray[np.float32]]]:
     """Predict masks for the validation images of each network, with one network at a time in memory.
@@ -215,7 +225,7 @@ def predict_held_out(
         networks: Networks and their validation pairs.
         predicted: Storage to which the probabilities are added.
         seconds: Time limit in seconds, shared equally among the networks. Each network processes as many images as
-            possible within its share, in random order, and at least one batch. If None, all images are processed.
+            possible within its share, in random order, and at least one batch.
         progress: Function called with the number of finished images and the total.
 
     Yields:
@@ -227,7 +237,7 @@ def predict_held_out(
     total, done, start = sum(len(network.pairs) for network in networks), 0, time.monotonic()
     order = np.random.default_rng(0).permutation(len(predicted.images)).tolist()  # all networks use the same order
     for number, network in enumerate(networks):
-        deadline = math.inf if seconds is None else start + seconds * (number + 1) / len(networks)
+        deadline = start + seconds * (number + 1) / len(networks)
         indices = [index for index in order if index in network.pairs]
         for index, probabilities in _predict_network(network, indices, predicted, deadline=deadline):
             yield number, index, probabilities
@@ -245,20 +255,21 @@ def _predict_network(
         The index of each image and the probabilities (h, w, outputs) predicted for it without a transform.
     """
     engine = open_engine(network.folder)
-    variants: list[Engine] = [engine, *(_TransformedEngine(engine, transform) for transform in predicted.transforms)]
+    variants: list[Engine] = [engine, *(TransformedEngine(engine, transform) for transform in predicted.transforms)]
     for start in range(0, len(indices), BATCH_SIZE):
         if start and time.monotonic() > deadline:
             break
         files = {index: network.pairs[index].image for index in indices[start : start + BATCH_SIZE]}
         for variant, variant_engine in enumerate(variants):
-            for index, probabilities in _probabilities(variant_engine, files):
-                predicted.add(index, variant, probabilities)
+            for prediction in predict_probabilities(variant_engine, files):
+                index = prediction.source.number
+                predicted.add(index, variant, prediction.values)
                 if variant == 0:
-                    yield index, probabilities
+                    yield index, prediction.values
 
 
 @final
-class _TransformedEngine:
+class TransformedEngine:
     """An engine that applies a single transform of the test-time augmentation."""
 
     def __init__(self, engine: Engine, transform: TtaTransform) -> None:
@@ -266,13 +277,18 @@ class _TransformedEngine:
         self._engine, self._transform = engine, transform
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probabilities (n, h, w, outputs) of prepared images (n, h, w, inputs)."""
         return predict_transformed(self._engine, images, self._transform)
 
 
-def _probabilities(engine: Engine, files: Mapping[int, Path]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the index of each image and the probabilities (h, w, outputs) predicted for it."""
+def predict_probabilities(engine: Engine, files: Mapping[int, Path]) -> Iterator[Prediction]:
+    """Yield the probabilities (h, w, outputs) predicted for each image file, in any order; its number is its key.
+
+    Raises:
+        InputError: An image cannot be read.
+    """
     with closing(predictions(engine, [NumberedFile(*item) for item in files.items()], probabilities=True)) as results:
         for result in results:
             if isinstance(result, FailedImage):
                 raise result.error
-            yield result.source.number, result.values
+            yield result

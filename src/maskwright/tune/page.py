@@ -1,27 +1,24 @@
-"""Write the report of tuning as one self-contained HTML page."""
+"""Write the result of tuning as a JSON file and as one self-contained HTML page."""
 
 from pathlib import Path
-from typing import Final
 
 from maskwright.images.write import write_text
-from maskwright.inference.ensemble import TUNING_PAGE
+from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE
+from maskwright.metrics.monitor import SCORE_NAMES
 from maskwright.report.plots import drawing, svg_source
 from maskwright.report.templates import template
+from maskwright.training.run_records import write_tuning as write_record
 from maskwright.tune.result import TuningResult
-from maskwright.tune.search import Monitor, ThresholdSearch
-
-SCORE_NAMES: Final[dict[Monitor, str]] = {
-    "mean_iou": "mean IoU",
-    "mean_precision": "mean precision at IoU 0.5 to 0.95",
-}
-"""Display name of each monitored score."""
+from maskwright.tune.search import ThresholdSearch
 
 
-def write_page(result: TuningResult, folder: Path) -> Path:
-    """Write ``tuning.html`` to ``folder``; images are embedded, and there are no scripts or external resources."""
-    file = folder / TUNING_PAGE
-    write_text(file, render(result, title=folder.resolve().name))
-    return file
+def write_tuning(result: TuningResult, folder: Path) -> None:
+    """Write ``tuning.json`` and ``tuning.html`` to the folder of a run or an ensemble.
+
+    The page has embedded images, and no scripts or external resources.
+    """
+    write_text(folder / TUNING_PAGE, render(result, title=folder.resolve().name))
+    write_record(folder / TUNING_FILE, result.record())
 
 
 def render(result: TuningResult, *, title: str) -> str:
@@ -29,7 +26,8 @@ def render(result: TuningResult, *, title: str) -> str:
     score_name = SCORE_NAMES[result.monitor]
     return template("tuning.html.j2", folder=Path(__file__).parent).render(
         title=title,
-        result=result,
+        tuning=result.record(),
+        search=result.search,
         score_name=score_name,
         curve=None if result.search is None else threshold_curve(result.search, score_name),
     )

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.images.components import cleaned, components
 from maskwright.images.labels import IGNORED
+from maskwright.metrics.monitor import Monitor
 from maskwright.metrics.salt import salt_score_from_counts
 from maskwright.metrics.scores import iou_from_counts
-
-Monitor = Literal["mean_iou", "mean_precision"]
 
 THRESHOLDS: Final = tuple(round(0.05 * step, 2) for step in range(2, 19))
 """Thresholds tried for a sigmoid output, from 0.1 to 0.9."""
@@ -70,7 +69,8 @@ def search_thresholds(
             image.
         min_sizes: Minimum component sizes to try, in pixels.
         fill_holes: Whether to fill holes before small components are removed.
-        monitor: Score to compute: ``mean_iou``, the IoU over all pixels, or ``mean_precision``; see `salt_score`.
+        monitor: Score to compute: ``mean_iou`` or ``dice``, the IoU or the Dice coefficient over all pixels, or
+            ``mean_precision``; see `salt_score`.
         thresholds: Thresholds to try, which must include 0.5.
     """
     true_positives, predicted, truths = [], [], []
@@ -91,27 +91,22 @@ def search_thresholds(
     return ThresholdSearch(tuple(thresholds), tuple(min_sizes), scores)
 
 
-def search_min_size(
+def score_min_sizes(
     images: Iterable[tuple[NDArray[np.uint8], NDArray[np.uint8]]], *, label: int, min_sizes: Sequence[int]
-) -> tuple[int, float, float]:
-    """Find the minimum component size that maximises the IoU of one of several classes.
+) -> NDArray[np.float64]:
+    """Compute the IoU of one of several classes for each minimum component size, shape (sizes,).
 
     Args:
         images: Ground-truth and predicted label indices of each image, (h, w) each.
         label: Label index of the class.
-        min_sizes: Minimum component sizes to try, in pixels. The first size must be 0.
-
-    Returns:
-        The best size in pixels, the IoU with this size, and the IoU without a minimum size.
+        min_sizes: Minimum component sizes to try, in pixels.
     """
     counts, truth_pixels = [], 0
     for truth, prediction in images:
         counts.append(_count_pixels(prediction == label, truth, min_sizes=min_sizes, fill_holes=False, label=label))
         truth_pixels += int((truth == label).sum())
     true_positives, predicted = np.sum(counts, axis=0)
-    ious = np.nan_to_num(iou_from_counts(true_positives, truth_pixels, predicted))
-    best = int(ious.round(6).argmax())
-    return min_sizes[best], float(ious[best]), float(ious[0])
+    return np.nan_to_num(iou_from_counts(true_positives, truth_pixels, predicted))
 
 
 def score_counts(
@@ -122,7 +117,8 @@ def score_counts(
         truth = np.broadcast_to(truth, true_positives.shape)
         return salt_score_from_counts(true_positives, truth, predicted).mean(axis=-1)
     ious = iou_from_counts(true_positives.sum(axis=-1), truth.sum(axis=-1), predicted.sum(axis=-1))
-    return np.nan_to_num(ious)
+    scores = ious if monitor == "mean_iou" else 2 * ious / (1 + ious)  # the Dice coefficient of the same counts
+    return np.nan_to_num(scores)
 
 
 def _count_pixels(

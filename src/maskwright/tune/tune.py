@@ -1,26 +1,28 @@
 """Tune test-time augmentation, threshold, hole filling and minimum component size on held-out images."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
+from typing import Final
 
 from maskwright.errors import InputError
-from maskwright.images.write import write_json
-from maskwright.inference.bundle import Bundle
-from maskwright.inference.ensemble import TUNING_FILE, TUNING_PAGE, check_compatible, write_ensemble
-from maskwright.inference.load_predictor import load_predictor
+from maskwright.inference.engines.engine import open_engine
+from maskwright.inference.ensemble import check_compatible, write_ensemble
 from maskwright.report.page import write_report
 from maskwright.training.run import Run
-from maskwright.training.score_run import score_run
+from maskwright.training.tuning_record import TriedOption
 from maskwright.tune.compare_networks import compare_networks
+from maskwright.tune.halves import MIN_IMAGES, frame_groups
 from maskwright.tune.held_out import HeldOutPredictions, NetworkOfRun, held_out_images, predict_held_out
 from maskwright.tune.options import common_transforms, tune_options
-from maskwright.tune.result import TriedOption, TuningResult
+from maskwright.tune.page import write_tuning
+from maskwright.tune.result import TuningResult
 from maskwright.tune.scoring import Mask, MaskScorer
+from maskwright.tune.time_limit import TimeLimit
+from maskwright.tune.tune_run import Progress, tune_run
 
-Progress = Callable[[int, int], None]
+_PREDICTION_FRACTION: Final = 0.8  # maximum fraction of the time that is used for predictions
 
 
 def _no_progress(done: int, total: int) -> None:
@@ -36,15 +38,15 @@ class NothingToTune(InputError):
 def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress = _no_progress) -> TuningResult:
     """Tune the run in ``folder``, or combine the runs in ``folder`` into an ensemble and tune the ensemble.
 
-    Masks of each image are predicted only by the networks for which it was held out. An option that does not raise the
-    score is turned off. For a single run, the tuned values are stored in the run's bundle, and the scores, validation
-    masks and report are updated. For a folder of runs, an ensemble with a separate bundle is created. All scores are
-    written to ``tuning.json``.
+    Masks of each image are predicted only by the networks for which it was held out. Values are chosen on one half of
+    the images, and an option that does not raise the scores of both halves is turned off. For a single run, the tuned
+    values are stored in the run's bundle, and the scores, validation masks and report are updated. For a folder of
+    runs, an ensemble with a separate bundle is created. All scores are written to ``tuning.json`` and ``tuning.html``.
 
     Args:
         folder: Folder of a finished run, or folder of several finished runs.
-        seconds: Time limit, in seconds, for the predictions for held-out images. If it is too short for all images,
-            only some of the images are used. If None, there is no limit.
+        seconds: Time limit in seconds. If it is too short, options are left out, or only some of the images are used.
+            All images are predicted once by a single run in any case. If None, there is no limit.
         progress: Function called with the number of finished images and the total.
 
     Raises:
@@ -53,15 +55,13 @@ def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress
         InputError: An image or a mask cannot be read.
     """
     folder = Path(folder)
-    networks = [NetworkOfRun(run.folder, run) for run in _finished_runs(folder)]
-    if networks[0].folder != folder:
-        return tune_ensemble(networks, folder, seconds=seconds, progress=progress)
-    result = _tune_networks(networks, folder, seconds=seconds, progress=progress)
-    for name in (TUNING_FILE, TUNING_PAGE):
-        (folder / name).unlink(missing_ok=True)  # both files describe the bundle before tuning
-    result.bundle.write(folder)
-    _update_scores(networks[0].run)
-    write_json(folder / TUNING_FILE, result.to_json())
+    runs = _finished_runs(folder)
+    if runs[0].folder != folder:
+        return tune_ensemble(
+            [NetworkOfRun(run.folder, run) for run in runs], folder, seconds=seconds, progress=progress
+        )
+    result, _ = tune_run(runs[0], open_engine(folder), limit=TimeLimit.of(seconds), progress=progress)
+    write_report(folder)
     return result
 
 
@@ -73,7 +73,8 @@ def tune_ensemble(
     Args:
         networks: Networks, which may belong to different runs.
         out: Folder to which the ensemble is written.
-        seconds: Time limit, in seconds, for the predictions for held-out images; see `tune`.
+        seconds: Time limit, in seconds. If it is too short for all images, each network predicts as many as possible,
+            and at least one batch. If None, there is no limit.
         progress: Function called with the number of finished images and the total.
 
     Raises:
@@ -81,9 +82,9 @@ def tune_ensemble(
     """
     check_compatible(out, [network.folder for network in networks])
     disk = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.is_dir())
-    result = _tune_networks(networks, disk, seconds=seconds, progress=progress)
+    result = _tune_networks(networks, disk, limit=TimeLimit.of(seconds), progress=progress)
     write_ensemble(out, [network.folder for network in result.networks], result.bundle)
-    write_json(out / TUNING_FILE, result.to_json())
+    write_tuning(result, out)
     return result
 
 
@@ -91,7 +92,7 @@ def _tune_networks(
     networks: Sequence[NetworkOfRun],
     disk: Path,
     *,
-    seconds: float | None,
+    limit: TimeLimit,
     progress: Progress,
     tried: Sequence[TriedOption] = (),
 ) -> TuningResult:
@@ -100,36 +101,34 @@ def _tune_networks(
     Args:
         networks: Networks whose predictions are to be averaged.
         disk: Existing folder on the disk on which the predictions are stored.
-        seconds: Time limit, in seconds, for the predictions for held-out images.
+        limit: Time limit.
         progress: Function called with the number of finished images and the total.
         tried: Options that were tried earlier and by which these networks were chosen.
     """
-    start, first_run = time.monotonic(), networks[0].run
-    bundle = _untuned(first_run.read_bundle())
-    transforms_by_option = common_transforms([network.run.read_recipe() for network in networks])
+    runs = [network.run for network in networks]
+    bundle = runs[0].read_bundle().untuned()
+    result = TuningResult.untuned(bundle, networks)
+    transforms_by_option = common_transforms([run.read_recipe() for run in runs])
     transforms = tuple(dict.fromkeys(chain.from_iterable(transforms_by_option.values())))
-    images, validated = held_out_images(networks, variants=1 + len(transforms))
+    images, validated = held_out_images(networks, variants=1 + len(transforms), folder=disk)
+    if len(images) < MIN_IMAGES:
+        return result.without_tuning(len(images))
     are_shared = sum(len(network.pairs) for network in validated) > len(images)
     # If images were held out for several networks, some networks may be left out. The others then predict again.
-    seconds_now = seconds / 2 if seconds and are_shared else seconds
+    fraction = _PREDICTION_FRACTION / 2 if are_shared else _PREDICTION_FRACTION
     with HeldOutPredictions(images, transforms, bundle.outputs, folder=disk) as predicted:
-        scorer = MaskScorer(predicted, bundle, first_run.read_recipe().training.monitor)
         masks: list[dict[int, Mask]] = [{} for _ in networks]
-        for number, index, plain in predict_held_out(validated, predicted, seconds=seconds_now, progress=progress):
+        seconds = fraction * limit.left()
+        for number, index, plain in predict_held_out(validated, predicted, seconds=seconds, progress=progress):
             masks[number][index] = bundle.decide(plain)
+        scorer = MaskScorer(predicted, bundle, result.monitor, groups=frame_groups(runs))
         same_images = all(network.pairs.keys() == validated[0].pairs.keys() for network in validated)
         options, kept = compare_networks(scorer, masks, same_images=same_images)
-        tried = [*tried, *options]
+        result = replace(result, options=(*tried, *options))
         if len(kept) == len(networks):
-            result = tune_options(scorer, transforms_by_option, tried)
-            return replace(result, held_out_images=_count_held_out(networks), networks=tuple(networks))
-    seconds_left = None if seconds is None else max(0.0, seconds - (time.monotonic() - start))
+            return tune_options(scorer, result, transforms_by_option, limit=limit)
     fewer = [networks[number] for number in kept]
-    return _tune_networks(fewer, disk, seconds=seconds_left, progress=progress, tried=tried)
-
-
-def _count_held_out(networks: Sequence[NetworkOfRun]) -> int:
-    return len({pair.image for network in networks for pair in network.run.read_split()["validation"]})
+    return _tune_networks(fewer, disk, limit=limit, progress=progress, tried=result.options)
 
 
 def _finished_runs(folder: Path) -> list[Run]:
@@ -144,14 +143,3 @@ def _finished_runs(folder: Path) -> list[Run]:
     if unfinished := [run.folder.name for run in runs if not run.is_complete]:
         raise NothingToTune(folder=folder, found=f"unfinished runs: {', '.join(unfinished[:5])}")
     return runs
-
-
-def _untuned(bundle: Bundle) -> Bundle:
-    """Return a copy of the bundle with the values that it had after training, before any tuning."""
-    return bundle.model_copy(update={"tta": (), "min_component_sizes": (), "fill_holes": False, "threshold": 0.5})
-
-
-def _update_scores(run: Run) -> None:
-    """Update the scores, validation masks and report of a run with the settings of the tuned bundle."""
-    score_run(run, load_predictor(run.folder))
-    write_report(run.folder)
