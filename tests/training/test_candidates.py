@@ -9,7 +9,8 @@ from maskwright.training import pretrained
 from maskwright.training.candidates import FROM_SCRATCH, PRETRAINED, REFERENCE_RATES, candidates_by_work
 from maskwright.training.count_work import step_work
 from maskwright.training.muon import Muon
-from maskwright.training.plan import Facts, plan_recipe
+from maskwright.training.plan import plan_recipe
+from maskwright.training.planning_rules import Facts
 from maskwright.training.pretrained import with_encoder_weights
 from maskwright.training.recipe import Recipe
 from maskwright.training.step_work import StepRates

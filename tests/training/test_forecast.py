@@ -17,8 +17,8 @@ def forgotten(monkeypatch):
     return calls
 
 
-def forecast(times=TIMES, seconds=320.0, pixels=0):
-    return forecast_steps(times, seconds=seconds, validation_pixels=pixels, is_float32=False)
+def forecast(times=TIMES, seconds=320.0, pixels=0, passes=None):
+    return forecast_steps(times, seconds=seconds, validation_pixels=pixels, is_float32=False, tuning_passes=passes)
 
 
 def correction(now, **changes):
@@ -43,6 +43,10 @@ def test_more_validation_pixels_leave_fewer_steps():
     assert forecast(pixels=10_000_000) < forecast(pixels=1_000_000) < forecast()
 
 
+def test_tuning_leaves_fewer_steps():
+    assert forecast(pixels=1_000_000, passes=3.0) < forecast(pixels=1_000_000)
+
+
 def test_a_short_budget_leaves_no_step():
     assert forecast(seconds=10.0) == 0
 
@@ -50,7 +54,9 @@ def test_a_short_budget_leaves_no_step():
 def test_the_forecast_is_corrected_once_by_measured_steps(forgotten):
     now = [0.0]
     [message] = messages_of(correction(now), now, step_seconds=0.11)
-    left = forecast_steps(TIMES.scaled(1.1), seconds=600 - 21 * 0.11, validation_pixels=0, is_float32=True)
+    left = forecast_steps(
+        TIMES.scaled(1.1), seconds=600 - 21 * 0.11, validation_pixels=0, is_float32=True, tuning_passes=None
+    )
     assert message == f"A step takes 0.11 s (0.10 s expected): about {21 + left} steps in total."
     assert forgotten == []
 

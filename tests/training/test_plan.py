@@ -5,7 +5,8 @@ import yaml
 
 from maskwright.data.fingerprint import Fingerprint
 from maskwright.data.grouping import Groups
-from maskwright.training.plan import DEFAULT_SECONDS, GIVEN, RULES, Facts, decisions_of_run, plan_recipe, split_decision
+from maskwright.training.plan import GIVEN, decisions_of_run, plan_recipe, split_decision
+from maskwright.training.planning_rules import DEFAULT_SECONDS, RULES, Facts
 from maskwright.training.recipe import ProgressiveResize, Recipe
 
 

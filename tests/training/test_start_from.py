@@ -14,7 +14,7 @@ from maskwright.training.assemble import build_networks, prepare_data
 from maskwright.training.custom import NO_CUSTOM_PARTS, NoEncoder
 from maskwright.training.folds_and_seeds import by_fold
 from maskwright.training.match_classes import WrongRenaming
-from maskwright.training.plan import CONTINUED_LEARNING_RATE
+from maskwright.training.planning_rules import CONTINUED_LEARNING_RATE
 from maskwright.training.prepare import UnusableData, check_data, prepare_resumed
 from maskwright.training.pretrained import with_weights_of_series
 from maskwright.training.recipe import Recipe

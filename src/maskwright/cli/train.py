@@ -216,7 +216,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     from maskwright.segmenter import Segmenter
     from maskwright.training.duration import format_duration
     from maskwright.training.folds_and_seeds import Member, by_fold, by_seed, train_series, tuning_seconds
-    from maskwright.training.plan import DEFAULT_SECONDS
+    from maskwright.training.planning_rules import DEFAULT_SECONDS
     from maskwright.training.run import Run
 
     load_keras(optional_packages=python is not None)
@@ -264,12 +264,15 @@ def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | N
 
     load_keras(optional_packages=python is not None)
     from maskwright.training.dry_run import explain
+    from maskwright.tune.after_training import TuningAfterTraining
 
     if folds is not None:
         print_line(f"The first of {folds} folds, which share the time:")
         recipe = by_fold(recipe, folds)[0].recipe
     with counter("Reading pairs") as count:
-        plan = explain(recipe, out, custom=load_python(python), progress=count, started=started)
+        plan = explain(
+            recipe, out, custom=load_python(python), progress=count, started=started, tuner=TuningAfterTraining()
+        )
     print_plan(plan)
     print_line("Nothing was trained or written. Change a choice with --set, such as --set training.batch_size=4")
 

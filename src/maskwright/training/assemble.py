@@ -25,7 +25,7 @@ from maskwright.training.network import (
     encoder_layers,
     with_encoder_normalisation,
 )
-from maskwright.training.plan import patch_for
+from maskwright.training.planning_rules import patch_for
 from maskwright.training.precision import choose_precision, dtype_policy
 from maskwright.training.prepare import CheckedData, DataCheck, Prepared, ScanProgress, check_data, prepare
 from maskwright.training.pretrained import with_encoder_weights
@@ -162,6 +162,7 @@ def plan_of(
     *,
     seconds: float,
     rates: StepRates | None,
+    tuning_passes: float | None,
     warnings_file: Path | None,
 ) -> Plan:
     """Return the settings of a training run and its expected cost on this machine.
@@ -174,6 +175,7 @@ def plan_of(
         report: Result of the data check; None for a resumed run.
         seconds: Time since the run began, in seconds.
         rates: Seconds that operations take on this machine; None if they are not known.
+        tuning_passes: Cost of the additional predictions for tuning; None without tuning.
         warnings_file: File that lists the warnings of ``report``; None if no such file was written.
     """
     training = prepared.recipe.training
@@ -186,6 +188,7 @@ def plan_of(
             seconds=training.time_budget - seconds,
             validation_pixels=sum(map(math.prod, validation_set(prepared).sizes)),
             is_float32=networks.precision == "float32",
+            tuning_passes=tuning_passes,
         )
     else:
         steps = None

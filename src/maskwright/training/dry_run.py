@@ -20,6 +20,7 @@ from maskwright.training.run import Run
 from maskwright.training.schedule import Stopwatch
 from maskwright.training.step_rates import cached_rates, find_rates
 from maskwright.training.train_step import make_train_step
+from maskwright.training.tuner import Tuner, tuning_passes
 
 
 def explain(
@@ -29,6 +30,7 @@ def explain(
     custom: CustomParts = NO_CUSTOM_PARTS,
     progress: ScanProgress | None = None,
     started: float | None = None,
+    tuner: Tuner | None = None,
 ) -> Plan:
     """Return the plan of a training run: its settings, the reasons for them, and its expected cost.
 
@@ -42,6 +44,7 @@ def explain(
         progress: Function called with the number of pairs read and the total.
         started: Time at which the time budget starts, on the clock of `time.monotonic`. If absent, it starts with the
             call.
+        tuner: Object that would tune the saved network; its time is part of the plan.
 
     Raises:
         UnusableData: The data has a fatal problem.
@@ -55,9 +58,16 @@ def explain(
     networks = build_networks(prepared, custom, pretrained=False)
     prepared = fit_memory(prepared, networks.training)
     patches = build_patches(prepared, custom)
-    seconds = stopwatch.seconds()
     return plan_of(
-        Run(Path(out)), prepared, networks, patches, report, seconds=seconds, rates=rates, warnings_file=None
+        Run(Path(out)),
+        prepared,
+        networks,
+        patches,
+        report,
+        seconds=stopwatch.seconds(),
+        rates=rates,
+        tuning_passes=tuning_passes(tuner, prepared.recipe, len(prepared.validation)),
+        warnings_file=None,
     )
 
 

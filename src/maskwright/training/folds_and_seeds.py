@@ -15,7 +15,7 @@ from maskwright.images.write import write_json
 from maskwright.inference.bundle import BUNDLE_FILE
 from maskwright.inference.ensemble import ENSEMBLE_FILE, TUNING_FILE, TUNING_PAGE
 from maskwright.metrics.scores import Scores
-from maskwright.training.plan import DEFAULT_SECONDS
+from maskwright.training.planning_rules import DEFAULT_SECONDS
 from maskwright.training.recipe import Recipe
 from maskwright.training.recipe_text import MIN_TIME_BUDGET
 from maskwright.training.run import Run

@@ -15,7 +15,9 @@ _LAST_MEASURED: Final = 20  # steps
 _ACCEPTED_RATIO: Final = 1.5  # of a measured time to the expected time, in either direction
 
 
-def forecast_steps(times: StepTimes, *, seconds: float, validation_pixels: int, is_float32: bool) -> int:
+def forecast_steps(
+    times: StepTimes, *, seconds: float, validation_pixels: int, is_float32: bool, tuning_passes: float | None
+) -> int:
     """Forecast the number of steps of a run with a time budget.
 
     Args:
@@ -23,9 +25,14 @@ def forecast_steps(times: StepTimes, *, seconds: float, validation_pixels: int, 
         seconds: Part of the time budget that is left when training begins, in seconds.
         validation_pixels: Number of pixels of all validation images.
         is_float32: Whether the network is trained in float32.
+        tuning_passes: Cost of the additional predictions for tuning; None without tuning.
     """
     left = steps_seconds(
-        seconds - times.tracing, validation_work=times.pixel * validation_pixels, is_float32=is_float32
+        seconds - times.tracing,
+        pixel_seconds=times.pixel,
+        pixels=validation_pixels,
+        is_float32=is_float32,
+        tuning_passes=tuning_passes,
     )
     return int(left / times.mean)
 
@@ -40,6 +47,7 @@ class ForecastCorrection:
         stopwatch: Stopwatch that measures the time of the run.
         validation_pixels: Number of pixels of all validation images.
         precision: Precision of the network in training.
+        tuning_passes: Cost of the additional predictions for tuning; None without tuning.
     """
 
     def __init__(
@@ -50,9 +58,11 @@ class ForecastCorrection:
         stopwatch: Stopwatch,
         validation_pixels: int,
         precision: ComputePrecision,
+        tuning_passes: float | None = None,
     ) -> None:
         self._times, self._budget, self._stopwatch = times, budget, stopwatch
         self._validation_pixels, self._precision = validation_pixels, precision
+        self._tuning_passes = tuning_passes
         self._ended: list[float] = []
 
     def after_step(self, step: int, *, is_reduced: bool) -> str | None:
@@ -80,5 +90,6 @@ class ForecastCorrection:
             seconds=self._budget - self._stopwatch.seconds(),
             validation_pixels=self._validation_pixels,
             is_float32=self._precision == "float32",
+            tuning_passes=self._tuning_passes,
         )
         return f"A step takes {measured:.2f} s ({expected:.2f} s expected): about {step + left} steps in total."

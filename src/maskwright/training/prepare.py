@@ -27,7 +27,8 @@ from maskwright.images.read import image_size, read_image
 from maskwright.inference.bounded_pool import BoundedPool
 from maskwright.inference.bundle import Bundle
 from maskwright.training.candidates import REFERENCE_RATES
-from maskwright.training.plan import GIVEN, Decision, Facts, decisions_of_run, plan_recipe, split_decision
+from maskwright.training.plan import GIVEN, Decision, decisions_of_run, plan_recipe, split_decision
+from maskwright.training.planning_rules import Facts
 from maskwright.training.recipe import DataRecipe, Recipe
 from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import Run

@@ -34,19 +34,37 @@ def final_check_seconds(validation: float, *, is_float32: bool) -> float:
     return (_CHECK_FACTOR_FLOAT32 if is_float32 else _CHECK_FACTOR_MIXED) * validation
 
 
-def steps_seconds(seconds: float, *, validation_work: float, is_float32: bool) -> float:
+def tuning_seconds(check: float, *, passes: float | None, pixels: int, budget: float) -> float:
+    """Return the time reserved for tuning in seconds: the expected time, or less if it is too long.
+
+    Args:
+        check: Time of the final check, in seconds.
+        passes: Cost of the additional predictions as a multiple of predicting all images once; None without tuning.
+        pixels: Number of pixels of all validation images.
+        budget: Time budget, in seconds.
+    """
+    if passes is None:
+        return 0.0
+    return min(_MAX_TUNING_FRACTION * budget, passes * check + _TUNING_SECONDS_PER_PIXEL * pixels)
+
+
+def steps_seconds(
+    seconds: float, *, pixel_seconds: float, pixels: int, is_float32: bool, tuning_passes: float | None
+) -> float:
     """Return how much of a time budget is expected to be left for training steps, in seconds.
 
     Args:
         seconds: Part of the time budget that is left when training begins.
-        validation_work: Time that training steps would take on as many pixels as all validation images have, in
-            seconds.
+        pixel_seconds: Time that a training step takes for each pixel, in seconds.
+        pixels: Number of pixels of all validation images.
         is_float32: Whether validations use float32, as the final check does.
+        tuning_passes: Cost of the additional predictions for tuning; None without tuning.
     """
-    validation = _READING_FACTOR * _FORWARD_PASS_FRACTION * validation_work
+    validation = _READING_FACTOR * _FORWARD_PASS_FRACTION * pixel_seconds * pixels
+    check = final_check_seconds(validation, is_float32=is_float32)
+    tuning = tuning_seconds(check, passes=tuning_passes, pixels=pixels, budget=seconds)
     intermediate = min(validation, _ONE_VALIDATION_FRACTION * seconds)
-    closing = _CLOSING_SECONDS + intermediate + final_check_seconds(validation, is_float32=is_float32)
-    return max(0.0, seconds - closing) / (1 + VALIDATION_FRACTION)
+    return max(0.0, seconds - _CLOSING_SECONDS - intermediate - check - tuning) / (1 + VALIDATION_FRACTION)
 
 
 class BudgetTooShort(InputError):
@@ -239,10 +257,7 @@ class TimeBudget:
 
     def _tuning_cost(self, budget: float) -> float:
         """Return the time in seconds that is reserved for tuning: the expected time, or less if it is too long."""
-        if self._tuning_passes is None:
-            return 0.0
-        cost = self._tuning_passes * self._check_cost() + _TUNING_SECONDS_PER_PIXEL * sum(self._pixels)
-        return min(_MAX_TUNING_FRACTION * budget, cost)
+        return tuning_seconds(self._check_cost(), passes=self._tuning_passes, pixels=sum(self._pixels), budget=budget)
 
     def _full_validation_cost(self) -> float:
         """Return the cost of a validation on all images in seconds, measured or estimated from the steps so far."""

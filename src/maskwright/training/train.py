@@ -39,7 +39,7 @@ from maskwright.training.step_rates import cached_rates, find_rates
 from maskwright.training.step_work import StepRates
 from maskwright.training.time_budget import BudgetTooShort
 from maskwright.training.trainer import Trainer
-from maskwright.training.tuner import Tuner
+from maskwright.training.tuner import Tuner, tuning_passes
 
 _MIN_BUDGET_TO_MEASURE_SPEED: Final = 300.0  # seconds; measuring takes about ten seconds, once for each machine
 
@@ -171,6 +171,8 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
     patches = build_patches(prepared, session.custom)
     _write_contact_sheet(run.contact_sheet, patches, prepared.bundle)
     warnings_file = run.data_warnings if run.data_warnings.is_file() else None
+    tuner = session.tuner if recipe.training.tune else None
+    passes = tuning_passes(tuner, recipe, len(prepared.validation))
     plan = plan_of(
         run,
         prepared,
@@ -179,10 +181,10 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         report,
         seconds=session.stopwatch.seconds(),
         rates=cached_rates(networks.precision),
+        tuning_passes=passes,
         warnings_file=warnings_file,
     )
     reporter.plan(plan)
-    tuner = session.tuner if recipe.training.tune else None
     setup = TrainingSetup(
         run=run,
         recipe=recipe.training,
@@ -194,7 +196,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         reporter=reporter,
         shard=session.shard,
         step_times=plan.cost.times,
-        tuning_passes=None if tuner is None else tuner.passes(recipe, len(prepared.validation)),
+        tuning_passes=passes,
     )
     trainer = Trainer(setup)
     trainer.resume()

@@ -87,6 +87,7 @@ class Trainer:
             stopwatch=self.stopwatch,
             validation_pixels=sum(map(math.prod, setup.validation_set.sizes)),
             precision=setup.networks.precision,
+            tuning_passes=setup.tuning_passes,
         )
         self._checkpoint_time = self.stopwatch.seconds()
 

@@ -49,3 +49,8 @@ class Tuner(Protocol):
             The scores of the tuned network on all validation images.
         """
         ...
+
+
+def tuning_passes(tuner: Tuner | None, recipe: Recipe, images: int) -> float | None:
+    """Return the cost of the additional predictions for tuning, see `Tuner.passes`; None without tuning."""
+    return tuner.passes(recipe, images) if tuner is not None and recipe.training.tune else None
