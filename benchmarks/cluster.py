@@ -38,7 +38,7 @@ WARM_UP_BLOCKS = 4  # per worker
 
 
 def predict_to_disk(predictor: BlockPredictor, layout: Layout, encoding: Ids) -> tuple[float, str]:
-    """Return the seconds for all blocks, and a digest of the result."""
+    """Return the seconds for all blocks, and a digest of the blocks."""
     with tempfile.TemporaryDirectory() as folder:
         store, started = BlockStore(Path(folder), layout, encoding), time.perf_counter()
         for block, result in predictor.predict_blocks(layout.blocks()):

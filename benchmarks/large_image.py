@@ -112,7 +112,7 @@ def measure_seams(engine: Engine, file: Path) -> None:
 
 
 def predict_mask(predictor: LocalBlockPredictor, layout: Layout) -> np.ndarray:
-    mask = np.empty(layout.size, predictor.encoding.dtype)
+    mask = np.empty(layout.size, predictor.encoding.block_dtype)
     for block, result in predictor.predict_blocks(layout.blocks()):
         mask[block.kept] = result.values[..., 0]
     return mask

@@ -1,12 +1,12 @@
 """Measure the score that programs reach in a given number of minutes on a CPU. `docs/minutes.md` contains the rules.
 
     python benchmarks/minutes.py --data DATA --work WORK --entrant NAME="COMMAND" [--entrant ...]
-        [--sets camvid,membrane,nuclei,vessels] [--minutes 5,20] [--seeds 0]
+        [--sets camvid,membrane,nuclei,vessels,salt] [--minutes 5,20] [--seeds 0]
         [--rows docs/minutes.jsonl] [--table docs/minutes.md] [--plot minutes.webp]
 
-DATA contains the folders ``camvid``, ``membrane``, ``nuclei`` and ``vessels``. WORK receives the prepared sets and, for
-each run, the output and the log; it may be deleted afterwards. COMMAND is run once for each set, budget and seed,
-without a shell, after these placeholders have been replaced:
+DATA contains the folders ``camvid``, ``membrane``, ``nuclei``, ``vessels`` and ``salt``. WORK receives the prepared
+sets and, for each run, the output and the log; it may be deleted afterwards. COMMAND is run once for each set, budget
+and seed, without a shell, after these placeholders have been replaced:
 
     {folder}   folder of the set: train/images, train/masks, test/images, set.json, and for some sets val
     {train}    {folder}/train
@@ -60,6 +60,8 @@ class ImageSet:
     class_ids: Callable[[np.ndarray], np.ndarray]
     ignored: int | None = None
     gray: bool = False
+    score: str = "mean_iou"
+    """Field of the rows that the table and the plot show."""
 
     def read_mask(self, file: Path) -> np.ndarray:
         return self.class_ids(np.asarray(Image.open(file))).astype(np.uint8)
@@ -97,11 +99,17 @@ def vessel_parts(data: Path) -> dict[str, Files]:
     return hold_out(files, lambda index: index >= len(files) - 8)
 
 
+def salt_parts(data: Path) -> dict[str, Files]:
+    parts = {part: sorted((data / part / "images").iterdir()) for part in ("train", "test")}
+    return {part: [(image, data / part / "masks" / image.name) for image in images] for part, images in parts.items()}
+
+
 SETS = {
     "camvid": ImageSet(tuple(CAMVID_CLASSES.split(",")), camvid_parts, lambda pixels: pixels, ignored=11),
     "membrane": ImageSet(("background", "membrane"), membrane_parts, lambda pixels: pixels == 0, gray=True),
     "nuclei": ImageSet(("background", "nucleus"), nuclei_parts, lambda pixels: pixels > 0),
     "vessels": ImageSet(("background", "vessel"), vessel_parts, lambda pixels: pixels > 0),
+    "salt": ImageSet(("background", "salt"), salt_parts, lambda pixels: pixels > 0, gray=True, score="mean_precision"),
 }
 
 
@@ -281,11 +289,12 @@ def table_of(rows: list[dict]) -> str:
     def average(runs: list[dict], field: str, digits: int) -> str:
         return f"{mean(row[field] for row in runs):.{digits}f}"
 
-    scores = table(lambda runs: f"{average(runs, 'mean_iou', 3)} ({len(runs)})")
+    scores = table(lambda runs: f"{average(runs, SETS[runs[0]['set']].score, 3)} ({len(runs)})")
     seconds = table(lambda runs: f"{average(runs, 'training_seconds', 0)} / {average(runs, 'seconds', 0)}")
     failed = sum("failed" in row for row in rows)
     lines = (
-        "Mean IoU on the test images, by set and minutes of training (in parentheses: number of seeds):",
+        "Score on the test images, by set and minutes of training (in parentheses: number of seeds). It is the mean "
+        "IoU, and for `salt` the mean precision:",
         scores,
         "Seconds from the start of the command to the end of training / to the end of the command:",
         seconds,
@@ -324,7 +333,7 @@ def draw_plot(rows: list[dict], file: Path) -> None:
         for number, (entrant, *machine) in enumerate(entrants):
             style = {"color": colours[number % len(colours)], "marker": "os^D"[number // len(colours) % 4]}
             of_entrant = [row for row in rows if key(row)[0] == name and key(row)[2] == entrant]
-            points = [(row["minutes"], row["mean_iou"]) for row in of_entrant if key(row)[4:] == tuple(machine)]
+            points = [(row["minutes"], row[SETS[name].score]) for row in of_entrant if key(row)[4:] == tuple(machine)]
             budgets = sorted({minutes for minutes, _ in points})
             means = [mean(score for minutes, score in points if minutes == budget) for budget in budgets]
             label = entrant if one_machine else f"{entrant} ({machine[0]}, {machine[1]} cores)"
@@ -334,6 +343,7 @@ def draw_plot(rows: list[dict], file: Path) -> None:
         budgets = sorted({row["minutes"] for row in rows if row["set"] == name})
         classes = len(SETS[name].scored)
         label = f"mean IoU of {classes} classes" if classes > 1 else f"IoU of class {SETS[name].classes[1]}"
+        label = "mean precision" if SETS[name].score == "mean_precision" else label
         axes.set(title=name, xlabel="training budget in minutes", ylabel=label, xlim=(0, 1.08 * budgets[-1]))
         axes.set_xticks(budgets, [f"{budget:g}" for budget in budgets])
         axes.grid(alpha=0.25)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import wrong_argument
 from maskwright.images.read import read_image
+from maskwright.inference.device import parse_device
 from maskwright.inference.engines.record import EngineRecord, is_exported
 from maskwright.inference.ensemble import Ensemble, EnsembleByWindows, is_ensemble, read_ensemble
 from maskwright.inference.load_predictor import Predictor, load_predictor, predictor_digest
@@ -49,15 +50,17 @@ class Segmenter:
 
     Args:
         folder: Folder of a run, an ensemble or an exported engine.
+        device: Device for prediction; see `load`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, device: str | None = None) -> None:
         self.folder = folder
+        self._device = None if device is None else parse_device(device)
 
     @cached_property
     def engine(self) -> Predictor:
         """Inference engine opened from the folder."""
-        return load_predictor(self.folder)
+        return load_predictor(self.folder, device=self._device)
 
     @classmethod
     def train(
@@ -227,14 +230,22 @@ class Segmenter:
         return check_data(recipe.data)[0]
 
     @classmethod
-    def load(cls, folder: str | Path) -> Segmenter:
+    def load(cls, folder: str | Path, *, device: str | None = None) -> Segmenter:
         """Open a run, an ensemble or an exported engine; an exported engine does not need Keras.
 
+        Args:
+            folder: Folder of a run, an ensemble or an exported engine.
+            device: Device for prediction, such as ``"cpu"``, ``"gpu"`` or ``"gpu:1"``. If absent, Keras and TensorFlow
+                choose the device, and other runtimes use the CPU.
+
         Raises:
+            WrongArgument: ``device`` is not the name of a device.
+            MissingDevice: The framework or the runtime cannot compute on the device. The members of an ensemble are
+                opened, and raise this error, during prediction.
             NotARun, UnreadableBundle, UnreadableNetwork, UnreadableEngine: The folder contains no usable network.
             MissingPackage: The framework or runtime of the network is not installed.
         """
-        segmenter = cls(Path(folder))
+        segmenter = cls(Path(folder), device=device)
         segmenter.engine  # noqa: B018 - errors are raised here
         return segmenter
 
@@ -319,7 +330,7 @@ class Segmenter:
         outlines = None if polygons is None else Path(polygons)
         digest = predictor_digest(self.folder)
         job = LargePredictionJob(self.engine, digest, Path(image), output=output, margin=margin, polygons=outlines)
-        distribute = None if cluster is None else partial(cluster.blocks, self.folder, job.image)
+        distribute = None if cluster is None else partial(cluster.blocks, self.folder, job.image, device=self._device)
         return predict_large(job, out, overwrite=overwrite, distribute=distribute, progress=progress, report=report)
 
     def evaluate(

@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import pytest
+
 from tests.cli.pairs import folders
 
 
@@ -37,3 +39,11 @@ def test_files_without_a_partner_are_a_warning(trained, drawn, tmp_path, maskwri
     assert warnings[0].startswith("warning: 4 files ")
     assert warnings[0].count("unpaired") == 3
     assert "--verbose prints all 4 files" in warnings[0]
+
+
+@pytest.mark.parametrize(("device", "text"), [("gpu one", "device='gpu one': "), ("gpu:9", "device gpu:9: ")])
+def test_a_device_that_does_not_exist_is_one_error(device, text, trained, drawn, maskwright_command):
+    code, _, err = maskwright_command("evaluate", trained.folder, *folders(drawn / "new"), "--device", device)
+    assert code == 1
+    assert err.startswith(f"error: {text}")
+    assert err.count("\n") == 1

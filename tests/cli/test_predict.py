@@ -43,6 +43,24 @@ def test_a_damaged_network_is_an_error(trained, drawn, tmp_path, maskwright_comm
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize("out", ["out", "out.tif"])
+def test_a_missing_device_is_one_error(out, trained, drawn, tmp_path, maskwright_command):
+    command = ["predict", trained.folder, drawn / "new/images/000.png", "--out", tmp_path / out, "--device", "gpu:9"]
+    code, _, err = maskwright_command(*command)
+    assert code == 1
+    assert err.startswith("error: device gpu:9: ")
+    assert "expected cpu" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / out).exists()
+
+
+def test_the_cpu_can_be_requested(trained, drawn, tmp_path, maskwright_command):
+    command = ["predict", trained.folder, drawn / "new/images/000.png", "--device", "cpu", "--out", tmp_path / "out"]
+    assert maskwright_command(*command)[0] == 0
+    expected = trained.predict(drawn / "new/images/000.png")
+    assert (np.asarray(Image.open(tmp_path / "out/000.png")) == expected).all()
+
+
 def test_a_full_disk_is_one_error(trained, drawn, tmp_path, maskwright_command, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device", str(tmp_path / "out/000.png"))

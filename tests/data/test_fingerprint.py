@@ -29,6 +29,13 @@ def test_class_fractions_exclude_ignored_pixels(tmp_path):
     assert (found.mean, found.std) == (pytest.approx(0.3), pytest.approx(0.2))
 
 
+def test_masks_of_background_alone_are_empty(tmp_path):
+    empty, cell, ignored = (np.full((4, 4), value, np.uint8) for value in (0, 9, 200))
+    half_ignored = np.concatenate([empty, ignored])
+    assert of_masks(tmp_path, [empty, cell, ignored, half_ignored]).empty_fraction == 0.5
+    assert of_masks(tmp_path, [cell]).empty_fraction == 0.0
+
+
 def test_sizes(tmp_path):
     found = of_masks(tmp_path, [np.eye(4, 6), np.eye(8, 6), np.eye(5, 3)])
     assert found.sizes == ((4, 6), (8, 6), (5, 3))

@@ -113,6 +113,16 @@ def test_foreground_is_oversampled_in_images_smaller_than_a_patch(tmp_path, size
     assert (masks == 1).any(axis=(1, 2)).all()
 
 
+def test_images_without_foreground_are_skipped_for_oversampled_patches(tmp_path):
+    sizes = [(40, 40)] * 8
+    rare, oversampled = (make(tmp_path, sizes, batch_size=100, foreground_oversampling=part) for part in (0.0, 0.5))
+    for number in range(1, 8):  # all masks except the first one are empty
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(tmp_path / f"{number}_mask.png")
+    shown = [(patches.batch(0)[1] == 1).any(axis=(1, 2)).mean() for patches in (rare, oversampled)]
+    assert shown[0] < 0.2
+    assert shown[1] == pytest.approx(0.5 + 0.5 / 8, abs=0.15)
+
+
 def test_oversampling_does_not_change_images_of_one_class(tmp_path):
     oversampled, plain = make(tmp_path, [(64, 64)], foreground_oversampling=1.0), make(tmp_path, [(64, 64)])
     Image.fromarray(np.full((64, 64), 9, np.uint8)).save(tmp_path / "0_mask.png")

@@ -3,13 +3,14 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import keras
 import numpy as np
 import pytest
 
 from maskwright.errors import MissingPackage, UnknownChoice
-from maskwright.export import to_openvino
+from maskwright.export import export, to_openvino
 from maskwright.export.export import export_run
 from maskwright.export.output_folder import OutputHoldsOtherFiles, check_engine_folder
 from maskwright.export.trace import NeedsTensorFlow
@@ -333,3 +334,15 @@ def test_missing_package_is_named(run, tmp_path, monkeypatch):
         MissingPackage, match=r"Exporting to onnx requires tf2onnx.* \(.*tf2onnx.*\).*pip install 'maskwright\[onnx\]'"
     ):
         export_run(run, tmp_path / "engine", to="onnx")
+
+
+def test_onnx_runtime_for_gpus_is_accepted_and_recorded(monkeypatch):
+    def version(package):
+        if package == "onnxruntime":
+            raise PackageNotFoundError(package)
+        return f"version of {package}"
+
+    monkeypatch.setattr(export, "version", version)
+    versions = export._versions(export.TARGETS["onnx"]["f32"])
+    assert versions["onnxruntime"] == "version of onnxruntime-gpu"
+    assert versions["onnx"] == "version of onnx"

@@ -78,6 +78,23 @@ def test_an_image_of_one_label_is_unchanged(labels):
     np.testing.assert_array_equal(cleaned(labels, fill_holes=True, min_component_sizes=(0, 12)), labels)
 
 
+def test_ignored_pixels_are_outside_the_image():
+    labels = np.ones((5, 14), np.uint8)
+    labels[1:4, 1:4] = labels[1:4, 9:12] = 0
+    labels[2, 2] = labels[:, 6:8] = 255  # inside a hole, and between two components
+    result = cleaned(labels, min_component_sizes=(0, 30), fill_holes=True)
+    assert not result[:, :6][labels[:, :6] != 255].any()  # 21 pixels around a hole that is not filled
+    assert (result[:, 8:] == 1).all()  # 30 pixels
+    np.testing.assert_array_equal(result == 255, labels == 255)
+
+
+@pytest.mark.parametrize("around", [0, 255])
+def test_background_without_a_class_around_it_stays_background(around):
+    labels = np.full((5, 5), around, np.uint8)
+    labels[2, 2] = 0
+    np.testing.assert_array_equal(cleaned(labels, fill_holes=True), labels)
+
+
 def test_a_hole_takes_the_class_around_it():
     labels = np.zeros((9, 20), np.uint8)
     labels[1:8, 1:8], labels[3:5, 3:5] = 3, 0

@@ -11,6 +11,7 @@ from maskwright.images.output_folder import OutputExists, OutputNotEmpty
 from maskwright.inference import ensemble as module
 from maskwright.inference import pipeline
 from maskwright.inference.bundle import UnreadableBundle
+from maskwright.inference.device import Device
 from maskwright.inference.ensemble import Ensemble, WrongEnsemble, check_ensemble_folder, read_ensemble, write_ensemble
 from maskwright.inference.load_predictor import load_predictor
 from maskwright.inference.pipeline import FailedImage, NumberedFile, predictions
@@ -38,9 +39,9 @@ def members(tmp_path, monkeypatch):
         (tmp_path / name / "model.keras").touch()
         bundle().write(tmp_path / name)
 
-    def open_engine(folder):
+    def open_engine(folder, *, device):
         assert not alive, "two networks in memory"
-        opened.append(folder.name)
+        opened.append(folder.name if device is None else f"{folder.name} on {device}")
         engine = Shade(factors[folder.name])
         engine.itself = engine  # a reference cycle, as in Keras networks
         alive.add(engine)
@@ -90,6 +91,14 @@ def test_each_network_is_opened_once_per_portion_of_files(members, tmp_path, mon
     assert opened == ["a", "b"] * 3
     for one in given:
         np.testing.assert_allclose(one.values, one.image / 255 * 0.375, atol=1e-6)
+
+
+def test_all_members_compute_on_the_requested_device(members, tmp_path):
+    folders, opened = members
+    write_ensemble(tmp_path / "both", folders)
+    ensemble = load_predictor(tmp_path / "both", device=Device("gpu", 1))
+    predict_probabilities(ensemble, np.zeros((8, 8, 1), np.uint8))
+    assert opened == ["a on gpu:1", "b on gpu:1"]
 
 
 def test_an_unreadable_image_fails_once_and_alone(members, tmp_path):

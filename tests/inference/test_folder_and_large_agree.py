@@ -95,6 +95,16 @@ def test_an_image_in_several_blocks(run, tmp_path, name, size, margin, tta):
     assert blocks > 1
 
 
+@pytest.mark.parametrize("size", [(100, 120), (256, 256), (531, 300)])
+def test_holes_and_small_components_are_the_same(tmp_path, size):
+    image = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    engine = Box(radius=2, tile=128, fill_holes=True, min_component_sizes=(0, 40))
+    of_folder, of_large, _ = both_masks(engine, image, tmp_path)
+    np.testing.assert_array_equal(of_folder, of_large)
+    plain = folder_mask(Box(radius=2, tile=128), tmp_path / "a.png", tmp_path / "plain")
+    assert (of_folder != plain).mean() > 0.01
+
+
 @pytest.mark.parametrize(
     ("size", "margin"),
     [((100, 120), None), ((64, 256), 0), ((256, 256), None), ((256, 256), 0), ((250, 300), 32), ((531, 300), None)],

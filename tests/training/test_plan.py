@@ -5,7 +5,7 @@ import yaml
 
 from maskwright.data.fingerprint import Fingerprint
 from maskwright.data.grouping import Groups
-from maskwright.training.plan import DEFAULT_SECONDS, GIVEN, RULES, decisions_of_run, plan_recipe, split_decision
+from maskwright.training.plan import DEFAULT_SECONDS, GIVEN, RULES, Facts, decisions_of_run, plan_recipe, split_decision
 from maskwright.training.recipe import ProgressiveResize, Recipe
 
 
@@ -18,7 +18,7 @@ def data(**changed):
         "object_width": 30.0,
         "vertically_asymmetric": True,
     }
-    return Fingerprint(**usual | changed)
+    return Facts(Fingerprint(**usual | changed))
 
 
 def recipe(**sections):
@@ -146,8 +146,8 @@ def test_progressive_resizing_is_given_by_null_or_its_end_not_by_its_scale(width
 @pytest.mark.parametrize(
     ("count", "training", "batch", "reason"),
     [
-        (100, {"time_budget": 7200}, 8, "about 211 patches"),
-        (100, {"time_budget": 600}, 4, "10 min from scratch: "),
+        (100, {"time_budget": 14400}, 8, "area of about 211 patches"),
+        (100, {"time_budget": 600}, 4, "about 4,500 patches in 10 min: "),
         (1, {"epochs": 9}, 3, "area of 3 patches"),
         (100, {"patch_size": (512, 512), "epochs": 9}, 2, "8 patches of 256 x 320"),
         (100, {"patch_size": (1024, 1024)}, 2, "2 to 16 patches"),
@@ -250,3 +250,32 @@ def test_the_split_is_described_in_groups_and_images():
     decision = split_decision(recipe(data={"validation_fraction": 0.5}), alone, ["a"])
     assert decision.value == "1 of 2 images"
     assert decision.reason == "given; grouped by identical pixels"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate", "multiplier"), [(120, 3e-3, 0.3), (300, 2e-3, 0.5), (600, 1e-3, 1.0), (7200, 1e-3, 1.0)]
+)
+def test_a_short_training_gets_a_higher_rate_but_not_for_a_pretrained_encoder(seconds, rate, multiplier):
+    sections = {"network": {"encoder_weights": "imagenet"}, "training": {"time_budget": seconds}}
+    assert planned("training.learning_rate", **sections)[0] == rate
+    assert planned("training.encoder_lr_multiplier", **sections)[0] == multiplier
+
+
+def test_a_given_rate_determines_the_rate_of_the_encoder():
+    field, imagenet = "training.encoder_lr_multiplier", {"encoder_weights": "imagenet"}
+    assert planned(field, network=imagenet, training={"learning_rate": 1e-2})[0] == 0.1
+    assert planned(field, network=imagenet, training={"learning_rate": 5e-4})[0] == 1.0
+    assert planned(field, training={"learning_rate": 1e-2})[0] == 1.0
+
+
+def test_empty_masks_change_the_monitored_score_and_the_sampling():
+    one_class = {"background": 0.9, "salt": 0.1}
+    some, many = (data(class_fractions=one_class, empty_fraction=fraction) for fraction in (0.33, 0.9))
+    several_classes = data(empty_fraction=0.33)
+    assert planned("training.monitor", some) == (
+        "mean_precision",
+        "33 % of the masks are empty, which mean IoU ignores",
+    )
+    assert planned("training.monitor", several_classes)[0] == planned("training.monitor")[0] == "mean_iou"
+    assert planned("training.foreground_oversampling", some)[0] == 0.0
+    assert planned("training.foreground_oversampling", many) == (0.33, "90 % of the masks are empty")

@@ -40,7 +40,8 @@ def machine(monkeypatch, tmp_path):
 
 
 def chosen(given, **options):
-    complete, decision = with_encoder_weights(given, **options)
+    result = with_encoder_weights(given, **options)
+    complete, decision = result.recipe, result.decision
     assert decision.field == "network.encoder_weights"
     assert decision.value == complete.network.encoder_weights
     return complete.network.encoder_weights, complete.network.encoder_weights_sha256, decision.reason

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from maskwright.cli.console import counter, exit_if_failed, load_framework_for, print_line, print_table
-from maskwright.cli.options import NO_DEFAULT, Images, Masks, MaskSuffix, Run
+from maskwright.cli.options import NO_DEFAULT, Device, Images, Masks, MaskSuffix, Run
 
 
 def evaluate(
@@ -14,6 +14,7 @@ def evaluate(
     images: Images,
     masks: Masks,
     mask_suffix: MaskSuffix = None,
+    device: Device = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Also write the scores to this JSON file.", **NO_DEFAULT)
     ] = None,
@@ -25,7 +26,7 @@ def evaluate(
     from maskwright.training.run_records import write_scores
 
     load_framework_for(run)
-    segmenter = Segmenter.load(run)
+    segmenter = Segmenter.load(run, device=device)
     with counter("Evaluating") as count:
         evaluation = segmenter.evaluate(images, masks, mask_suffix=mask_suffix, progress=count)
     print_table(score_table(evaluation.scores, title=f"{len(evaluation.images)} images of {images}"))

@@ -18,11 +18,13 @@ from maskwright.cli.options import (
     Overwrite,
     PythonFile,
     RecipeFile,
+    RenamedClasses,
     Settings,
     StartFrom,
     check_output_file,
     parse_classes,
     parse_mask_values,
+    parse_renamed_classes,
 )
 
 
@@ -41,6 +43,7 @@ def find_lr(
     epochs: Epochs = None,
     steps: Annotated[int, typer.Option("--steps", min=20, help="Number of training steps.")] = 100,
     start_from: StartFrom = None,
+    renamed_classes: RenamedClasses = None,
     recipe: RecipeFile = None,
     settings: Settings = None,
     python: PythonFile = None,
@@ -63,6 +66,7 @@ def find_lr(
         time_budget=time_budget,
         epochs=epochs,
         start_from=start_from,
+        renamed_classes=parse_renamed_classes(renamed_classes),
         recipe=recipe,
         settings=settings or (),
     )

@@ -1,7 +1,7 @@
 """Options that are shared by several commands, and checks of options and outputs."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from pathlib import Path
@@ -70,6 +70,14 @@ StartFrom = Annotated[
         **NO_DEFAULT,
     ),
 ]
+RenamedClasses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rename-class",
+        help="New name of a class of the network of --from as OLD=NEW, so that it is kept; repeatable.",
+        **NO_DEFAULT,
+    ),
+]
 RecipeFile = Annotated[Path | None, typer.Option("--recipe", help="YAML file with a recipe.", **NO_DEFAULT)]
 Settings = Annotated[
     list[str] | None,
@@ -86,6 +94,14 @@ PythonFile = Annotated[
     ),
 ]
 Run = Annotated[Path, typer.Argument(help="Folder of a run, an engine or an ensemble.", show_default=False)]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="Device for prediction, such as cpu, gpu or gpu:1; chosen by the runtime by default.",
+        **NO_DEFAULT,
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")]
 Verbose = Annotated[bool, typer.Option("--verbose", help="List all files that a warning concerns.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print errors only.")]
@@ -136,6 +152,28 @@ def parse_mask_values(mask_values: str | None) -> dict[int | str, str] | None:
     from maskwright.data.mask_values import parse_mask_values as parse
 
     return dict(parse(mask_values).classes_by_value)
+
+
+def parse_renamed_classes(renamings: Sequence[str] | None) -> dict[str, str] | None:
+    """Convert the values of ``--rename-class`` to a mapping from the old name of each class to its new name.
+
+    Raises:
+        UnusableOption: A value is not of the form ``OLD=NEW``, or a class has two new names.
+
+    >>> parse_renamed_classes(["cell=nucleus", "fibre = thread"])
+    {'cell': 'nucleus', 'fibre': 'thread'}
+    """
+    if not renamings:
+        return None
+    renamed: dict[str, str] = {}
+    for renaming in renamings:
+        old, _, new = (part.strip() for part in renaming.partition("="))
+        if not (old and new):
+            raise UnusableOption(option="--rename-class", problem=f"{renaming} is not a renaming", expected="OLD=NEW")
+        if renamed.setdefault(old, new) != new:
+            problem = f"gives {old} the names {renamed[old]} and {new}"
+            raise UnusableOption(option="--rename-class", problem=problem, expected="one new name for each class")
+    return renamed
 
 
 def parse_time_budget(duration: str | None) -> float | None:

@@ -16,7 +16,7 @@ from maskwright.cli.console import (
     print_error,
     print_line,
 )
-from maskwright.cli.options import NO_DEFAULT, Overwrite, Run, UnusableOption
+from maskwright.cli.options import NO_DEFAULT, Device, Overwrite, Run, UnusableOption
 
 if TYPE_CHECKING:
     from maskwright.inference.large.dask_cluster import Cluster
@@ -57,6 +57,7 @@ def predict(
     dask: Annotated[
         str | None, typer.Option("--dask", help="For a large image, address of a Dask scheduler.", **NO_DEFAULT)
     ] = None,
+    device: Device = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Predict a mask for every image. After an interruption, run the same command again to continue.
@@ -69,7 +70,7 @@ def predict(
     if out.suffix.lower() in _RASTER_SUFFIXES:
         _check_large_options(out, inputs, overlay=overlay, workers=workers, dask=dask)
         load_framework_for(run)
-        segmenter = Segmenter.load(run)
+        segmenter = Segmenter.load(run, device=device)
         with interruptible(), _cluster(workers, dask) as cluster, counter("Predicting windows") as count:
             result = segmenter.predict_large(
                 inputs[0],
@@ -87,7 +88,7 @@ def predict(
     large = {"--polygons": polygons, "--workers": workers, "--dask": dask}
     _check_folder_options(out, large)
     load_framework_for(run)
-    segmenter = Segmenter.load(run)
+    segmenter = Segmenter.load(run, device=device)
     with interruptible(), counter("Predicting") as count:
         results = segmenter.predict_files(
             inputs,

@@ -73,22 +73,15 @@ def plan_table(plan: Plan) -> Table:
     """Return a table of properties of the data and the network, and the expected time and memory of training."""
     from maskwright.training.prepare import machine_memory
 
-    prepared, training = plan.prepared, plan.prepared.recipe.training
+    prepared = plan.prepared
     bundle, cost = prepared.bundle, plan.cost
-    if training.time_budget is not None:
-        steps = int(training.time_budget / cost.step_seconds)
-        budget = format_duration(training.time_budget)
-        duration = f"{budget}, about {steps} steps of {cost.step_seconds:.2f} s"
-    else:
-        seconds = (plan.steps or 0) * cost.step_seconds
-        duration = f"about {format_duration(seconds)}: {plan.steps} steps of {cost.step_seconds:.2f} s, and validation"
     rows = [
         ("images", f"{len(prepared.train)} for training, {len(prepared.validation)} for validation"),
         ("size", f"{_sizes(prepared.train_sizes)} pixels (height x width)"),
         ("pixels", f"{bundle.channels} channel{'s' * (bundle.channels > 1)}, {', '.join(bundle.pixels)}"),
         ("masks", _describe_masks(plan)),
         ("network", _network(plan)),
-        ("time", duration),
+        ("time", _describe_time(plan)),
         ("memory", f"about {cost.memory_bytes / 1e9:.1f} GB of {machine_memory() / 1e9:.1f} GB"),
         ("run", str(plan.run.folder)),
     ]
@@ -221,6 +214,19 @@ def _describe_masks(plan: Plan) -> str:
     values = plan.prepared.mask_values
     names = [f"{value} = {name}" for value, name in values.classes_by_value.items()]
     return f"{values.kind}: {joined(names, limit=MAX_LISTED_CLASSES)}"
+
+
+def _describe_time(plan: Plan) -> str:
+    budget, times = plan.prepared.recipe.training.time_budget, plan.cost.times
+    steps = "" if plan.steps is None else f"{plan.steps} steps"
+    if times is not None:
+        change = "" if times.reduced == times.full else f", then {times.full:.2f} s"
+        steps += f" of {times.reduced:.2f} s{change}"
+    if budget is not None:
+        return f"{format_duration(budget)}, about {steps}" if steps else format_duration(budget)
+    if times is None or plan.steps is None:
+        return f"{steps}, and validation"
+    return f"about {format_duration(plan.steps * times.mean)}: {steps}, and validation"
 
 
 def _network(plan: Plan) -> str:

@@ -22,6 +22,7 @@ from maskwright.cli.options import (
     Overwrite,
     PythonFile,
     RecipeFile,
+    RenamedClasses,
     Settings,
     StartFrom,
     TimeBudget,
@@ -30,6 +31,7 @@ from maskwright.cli.options import (
     ValMasks,
     parse_classes,
     parse_mask_values,
+    parse_renamed_classes,
 )
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ def train(
     time_budget: TimeBudget = None,
     epochs: Epochs = None,
     start_from: StartFrom = None,
+    renamed_classes: RenamedClasses = None,
     recipe: RecipeFile = None,
     settings: Settings = None,
     python: PythonFile = None,
@@ -133,6 +136,7 @@ def train(
         time_budget=time_budget,
         epochs=epochs,
         start_from=start_from,
+        renamed_classes=parse_renamed_classes(renamed_classes),
         preset=None if preset is None or data is None else _preset_fields(preset, data, out, explain=explain),
         recipe=recipe,
         settings=settings or (),
@@ -143,7 +147,7 @@ def train(
         return
     complete = Recipe.from_dict(fields, source=str(recipe or "options"))
     if explain:
-        _explain(complete, out, python, folds=folds)
+        _explain(complete, out, python, folds=folds, started=started)
     elif folds is not None or seeds is not None:
         _train_series(complete, out, python, folds=folds, seeds=seeds)
     else:
@@ -177,10 +181,11 @@ def train_run(
     from maskwright.segmenter import Segmenter
     from maskwright.training.prefetch_check import prefetch_check
     from maskwright.training.run import Run
+    from maskwright.training.start_file import with_channels_of_start
 
     # The data is checked while Keras is imported, unless a Python file of the user may change how files are read.
     is_late = recipe is None or (Run(out).is_begun and not overwrite) or python is not None
-    with nullcontext() if recipe is None or is_late else prefetch_check(recipe.data) as check:
+    with nullcontext() if recipe is None or is_late else prefetch_check(with_channels_of_start(recipe).data) as check:
         load_keras(optional_packages=python is not None)
         custom = load_python(python)
         with ConsoleReporter() as reporter:
@@ -251,7 +256,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
             print_line(f"Predict with the ensemble: maskwright predict {out} IMAGES --out MASKS")
 
 
-def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None) -> None:
+def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None, started: float) -> None:
     """Print the plan of a training run, or of the first fold, without writing any files."""
     from maskwright.cli.reporter import print_plan
     from maskwright.framework import load_keras
@@ -264,7 +269,7 @@ def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | N
         print_line(f"The first of {folds} folds, which share the time:")
         recipe = by_fold(recipe, folds)[0].recipe
     with counter("Reading pairs") as count:
-        plan = explain(recipe, out, custom=load_python(python), progress=count)
+        plan = explain(recipe, out, custom=load_python(python), progress=count, started=started)
     print_plan(plan)
     print_line("Nothing was trained or written. Change a choice with --set, such as --set training.batch_size=4")
 

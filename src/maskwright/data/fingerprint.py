@@ -34,6 +34,7 @@ class Fingerprint:
     much resolution as narrow objects. In object masks, a run ends where a touching object begins, so the width is that
     of single objects. It is None if no class other than background occurs. ``vertically_asymmetric`` states whether the
     class fractions in the upper and lower halves of the masks differ; it is None if this cannot be determined reliably.
+    ``empty_fraction`` is the fraction of the masks that contain no class except the background, from 0 to 1.
     """
 
     sizes: tuple[tuple[int, int], ...]
@@ -42,6 +43,7 @@ class Fingerprint:
     class_fractions: Mapping[str, float]
     object_width: float | None
     vertically_asymmetric: bool | None
+    empty_fraction: float = 0.0
 
     def at_scale(self, scale: float) -> "Fingerprint":
         """Return the fingerprint of the images resized by ``scale``."""
@@ -86,7 +88,13 @@ def fingerprint(pairs: Sequence[ScannedPair], *, mask_values: MaskValues, normal
         class_fractions={name: number / valid for name, number in pixels.items()},
         object_width=float(np.median(widths)) if widths else None,
         vertically_asymmetric=_is_vertically_asymmetric(masks, mask_values),
+        empty_fraction=float(np.mean([_is_empty(mask, mask_values) for mask in masks])) if masks else 0.0,
     )
+
+
+def _is_empty(mask: MaskFacts, mask_values: MaskValues) -> bool:
+    counts = _total(mask_values, [mask.values])
+    return bool(counts[BACKGROUND_NAME]) and counts.total() == counts[BACKGROUND_NAME]
 
 
 def _total(mask_values: MaskValues, counts: Sequence[Mapping[int | str, int]]) -> Counter[str]:

@@ -21,6 +21,7 @@ from maskwright.images.read import read_image, read_mask
 PREFETCHED_BATCHES: Final = 3
 """Number of training batches that are prepared in advance."""
 _MAX_STEPS_PER_EPOCH: Final = 250
+_MAX_IMAGES_WITHOUT_FOREGROUND: Final = 20  # images that are drawn for one patch until one contains a second class
 
 Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -74,7 +75,8 @@ class Patches:
         scale: Factor by which images are resized; a patch covers ``patch_size / scale`` image pixels.
         coord_channels: Coordinate channels to append to the normalised images.
         foreground_oversampling: Fraction of the patches, 0 to 1, that are placed on a random pixel of a random class
-            other than the most common class of the image, if there is such a class. Classes are drawn uniformly.
+            other than the most common class of the image. Classes are drawn uniformly. If an image has one class only,
+            another image is drawn, up to 20 times.
             nnU-Net uses 1/3 (Isensee et al. 2021).
     """
 
@@ -187,13 +189,19 @@ class Patches:
         order = np.random.default_rng((self.seed, 0, epoch)).permutation(self._draws)
         image, labels = self.reader[int(order[position])]
         generator = np.random.default_rng((self.seed, 1, index))
-        window_size = _window_size(labels.shape, self._covered_size, geometry.draw_zoom(generator))
+        zoom = geometry.draw_zoom(generator)
+        window_size = _window_size(labels.shape, self._covered_size, zoom)
         step, corner = index // self.batch_size, None
         missed = next((labels for first, labels in reversed(self._missed) if first <= step), frozenset())
         if missed and generator.random() < self._missed_fraction:
             corner = _corner_with_class(labels, window_size, generator, classes=missed)
         elif self.foreground_oversampling and generator.random() < self.foreground_oversampling:
-            corner = _corner_with_class(labels, window_size, generator)
+            for _ in range(_MAX_IMAGES_WITHOUT_FOREGROUND):
+                corner = _corner_with_class(labels, window_size, generator)
+                if corner is not None:
+                    break
+                image, labels = self.reader[int(generator.choice(self._draws))]
+                window_size = _window_size(labels.shape, self._covered_size, zoom)
         top, left = corner or [
             _random_start(side, length, generator) for side, length in zip(labels.shape, window_size, strict=True)
         ]

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
@@ -176,5 +176,15 @@ def _require_agreement(run: Run, record: EngineRecord, checks: ExportChecks) -> 
 def _versions(target: Target) -> dict[str, str]:
     import tensorflow as tf
 
-    packages = {name: version(name) for name in ("maskwright", *target.packages)}
+    packages = {name: _version(name) for name in ("maskwright", *target.packages)}
     return packages | {"keras": keras.__version__, "tensorflow": tf.__version__, "python": platform.python_version()}
+
+
+def _version(package: str) -> str:
+    """Return the version of a package or, for ONNX Runtime, of the package that also supports GPUs."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        if package != "onnxruntime":
+            raise
+        return version("onnxruntime-gpu")

@@ -46,6 +46,27 @@ def locked(
         os.close(descriptor)
 
 
+def is_locked(file: Path) -> bool:
+    """Return whether a process holds the lock on ``file``, which need not exist and may be read-only.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder, locked(Path(folder, ".lock"), busy=None):
+    ...     is_locked(Path(folder, ".lock")), is_locked(Path(folder, "other.lock"))
+    (True, False)
+    """
+    try:
+        descriptor = os.open(file, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        _lock(descriptor, shared=True)
+    except OSError as error:
+        return error.errno in _HELD_ERRNOS
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _acquire(file: Path, busy: InputError | None, unsupported: Callable[[str], None]) -> int:
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT)
@@ -71,11 +92,12 @@ def _acquire(file: Path, busy: InputError | None, unsupported: Callable[[str], N
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(descriptor: int) -> None:
+    def _lock(descriptor: int, *, shared: bool = False) -> None:
+        del shared  # Windows has only exclusive locks
         msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
 
 else:
     import fcntl
 
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(descriptor: int, *, shared: bool = False) -> None:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)

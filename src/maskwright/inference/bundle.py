@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from maskwright.errors import InputError
 from maskwright.images.channels import to_channels
-from maskwright.images.components import cleaned
+from maskwright.images.components import clean_up_steps, cleaned
 from maskwright.images.coord_channels import CoordChannel, add_coord_channels, extra_channels, ramp
 from maskwright.images.labels import IGNORED, Label
 from maskwright.images.normalise import Normalisation
@@ -91,6 +91,11 @@ class Bundle(JsonRecord):
         return self.channels + extra_channels(self.coord_channels, self.channels)
 
     @property
+    def cleans(self) -> bool:
+        """Whether holes are filled or small components removed in masks."""
+        return bool(clean_up_steps(min_component_sizes=self.min_component_sizes, fill_holes=self.fill_holes))
+
+    @property
     def background(self) -> bool:
         """Whether label 0 is the background, which is listed in scores but excluded from the mean score."""
         return self.labels[0].background
@@ -131,7 +136,7 @@ class Bundle(JsonRecord):
 
     def finish(self, indices: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Fill holes and remove small components in the label indices (h, w) of a whole image, as configured."""
-        if not (self.fill_holes or self.min_component_sizes):
+        if not self.cleans:
             return indices
         return cleaned(indices, min_component_sizes=self.min_component_sizes, fill_holes=self.fill_holes)
 

@@ -12,6 +12,7 @@ from pydantic import Field
 from maskwright.errors import InputError
 from maskwright.images.output_folder import check_output_folder
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
+from maskwright.inference.device import Device
 from maskwright.inference.engines.engine import NETWORK_FILE, Engine, open_engine
 from maskwright.inference.engines.record import is_exported
 from maskwright.inference.json_record import JsonRecord
@@ -60,6 +61,8 @@ class Ensemble:
 
     bundle: Bundle
     members: tuple[Path, ...]
+    device: Device | None = None
+    """Device on which all networks compute; if absent, each framework or runtime chooses the device."""
 
     def each(self, use: Callable[[Engine], T]) -> Iterator[T]:
         """Yield the result of ``use`` for each network in turn, with the ensemble's test-time augmentation.
@@ -67,7 +70,7 @@ class Ensemble:
         Each network is released before the next is opened, so ``use`` must not keep a reference to it.
         """
         for folder in self.members:
-            yield use(with_test_time_augmentation(open_engine(folder), self.bundle.tta))
+            yield use(with_test_time_augmentation(open_engine(folder, device=self.device), self.bundle.tta))
             gc.collect()  # Keras networks contain reference cycles
 
 

@@ -1,5 +1,6 @@
 """Build the networks and the patches for training from the prepared data and the recipe."""
 
+import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,43 +14,55 @@ from maskwright.framework import no_gc
 from maskwright.inference.predict_image import padded_size
 from maskwright.networks.auxiliary_outputs import mask_only
 from maskwright.rewrite.for_training import rewrite_for_training
+from maskwright.training.adapt_network import copy_weights, network_from
+from maskwright.training.candidates import REFERENCE_RATES
 from maskwright.training.cost import estimate_cost
 from maskwright.training.custom import CustomParts
+from maskwright.training.forecast import forecast_steps
 from maskwright.training.network import (
     build_network,
-    choose_precision,
     compile_for_training,
-    dtype_policy,
     encoder_layers,
     with_encoder_normalisation,
 )
 from maskwright.training.plan import patch_for
+from maskwright.training.precision import choose_precision, dtype_policy
 from maskwright.training.prepare import CheckedData, DataCheck, Prepared, ScanProgress, check_data, prepare
 from maskwright.training.pretrained import with_encoder_weights
 from maskwright.training.recipe import NO_WEIGHTS, AugmentationRecipe, DataRecipe, Recipe
 from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
 from maskwright.training.setup import Networks, ValidationSet
-from maskwright.training.start_from import copy_weights, network_from, read_start, with_start
+from maskwright.training.start_from import read_start, with_start
+from maskwright.training.step_work import StepRates
 
 
 def prepare_data(
-    recipe: Recipe, *, progress: ScanProgress | None = None, check: DataCheck = check_data, download: bool = True
+    recipe: Recipe,
+    *,
+    rates: StepRates | None = None,
+    progress: ScanProgress | None = None,
+    check: DataCheck = check_data,
+    download: bool = True,
 ) -> tuple[Prepared, CheckReport]:
     """Choose the initial weights, and prepare the data, with the normalisation that belongs to the weights.
 
-    The arguments and the exceptions are the same as those of `prepare`, `read_start` and `with_encoder_weights`.
+    If the rates of this machine are not known, the plan is that for a computer with two cores. The other arguments and
+    the exceptions are the same as those of `prepare`, `read_start` and `with_encoder_weights`.
     """
     given = recipe.data
     recipe, start = read_start(recipe)
-    recipe, weights = with_encoder_weights(recipe, download=download)
+    rates = REFERENCE_RATES if rates is None else rates
+    chosen = with_encoder_weights(recipe, rates=rates, download=download)
 
     def check_given(data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
-        del data  # the fields that `read_start` completes do not affect the check, which may already have begun
-        return check(given, progress=progress)
+        # Of the fields that `read_start` completes, only the channels affect the check, which may already have begun.
+        return check(given.model_copy(update={"channels": data.channels}), progress=progress)
 
-    prepared, report = prepare(recipe, progress=progress, check=check_given)
-    prepared = replace(prepared, decisions=(weights, *prepared.decisions))
+    prepared, report = prepare(
+        chosen.recipe, progress=progress, check=check_given, rates=rates, pretrained_backbone=chosen.backbone
+    )
+    prepared = replace(prepared, decisions=(chosen.decision, *prepared.decisions))
     if start is not None:
         prepared = with_start(prepared, start)
     if prepared.recipe.data.normalisation == "encoder":
@@ -147,6 +160,8 @@ def plan_of(
     patches: Patches,
     report: CheckReport | None,
     *,
+    seconds: float,
+    rates: StepRates | None,
     warnings_file: Path | None,
 ) -> Plan:
     """Return the settings of a training run and its expected cost on this machine.
@@ -157,13 +172,23 @@ def plan_of(
         networks: Networks used in training.
         patches: Batches of training patches.
         report: Result of the data check; None for a resumed run.
+        seconds: Time since the run began, in seconds.
+        rates: Seconds that operations take on this machine; None if they are not known.
         warnings_file: File that lists the warnings of ``report``; None if no such file was written.
     """
     training = prepared.recipe.training
-    cost = estimate_cost(
-        networks.training, patch=patches.patch_size, batch_size=training.batch_size, cache_bytes=prepared.cache_bytes
-    )
-    steps = None if training.epochs is None else training.epochs * patches.steps_per_epoch
+    cost = estimate_cost(networks.training, training, patches, rates=rates, cache_bytes=prepared.cache_bytes)
+    if training.epochs is not None:
+        steps = training.epochs * patches.steps_per_epoch
+    elif cost.times is not None and training.time_budget is not None:
+        steps = forecast_steps(
+            cost.times,
+            seconds=training.time_budget - seconds,
+            validation_pixels=sum(map(math.prod, validation_set(prepared).sizes)),
+            is_float32=networks.precision == "float32",
+        )
+    else:
+        steps = None
     return Plan(prepared, report, cost, precision=networks.precision, steps=steps, run=run, warnings_file=warnings_file)
 
 

@@ -1,97 +1,115 @@
 """Estimate the time and the memory needed for training on this machine before training starts."""
 
-import math
+import os
 import time
 from dataclasses import dataclass
-from typing import Final
 
 import keras
-import numpy as np
 
-from maskwright.rewrite.graph import Shape, layer_shapes
+from maskwright.data.patches import Patches
+from maskwright.inference.device import CPU
+from maskwright.inference.framework_devices import current_device
+from maskwright.training.count_work import step_work
+from maskwright.training.memory import memory_bytes
+from maskwright.training.progressive_resize import patch_size
+from maskwright.training.recipe import TrainingRecipe
+from maskwright.training.step_work import StepRates, StepWork
 
-_BENCHMARK_SIDE: Final = 1536
-_STEP_EFFICIENCY: Final = 0.6  # speed of a training step relative to that of a large matrix product
-_FORWARD_AND_BACKWARD: Final = 3  # relative to the forward pass; the backward pass takes twice as long
-_COPIES_OF_WEIGHTS: Final = 4  # float32 weights, gradients and at most two optimizer variables per weight
-_FRAMEWORK_BYTES: Final = 1.0e9
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Estimated seconds of training steps on this machine."""
+
+    reduced: float
+    """Seconds of a step with the smaller patches of progressive resizing, or with full patches if there are none."""
+    full: float
+    """Seconds of a step with patches of the full size."""
+    tracing: float
+    """Seconds by which the first step takes longer."""
+    pixel: float
+    """Seconds that a step takes for each pixel of its batch, in addition to the time that all steps take."""
+    reduced_fraction: float
+    """Fraction of the time of the run in which patches are smaller."""
+
+    @property
+    def mean(self) -> float:
+        """Mean seconds of all steps of a run."""
+        fraction = self.reduced_fraction
+        return 1 / (fraction / self.reduced + (1 - fraction) / self.full)
+
+    def scaled(self, ratio: float) -> "StepTimes":
+        """Return the times of steps that take ``ratio`` times as long; tracing is complete."""
+        return StepTimes(ratio * self.reduced, ratio * self.full, 0.0, ratio * self.pixel, self.reduced_fraction)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimated time and memory of a training step, and number of parameters of the network."""
+    """Estimated time and memory of training steps, and number of parameters of the network."""
 
     parameters: int
     multiply_adds: int
     """Number of multiply-add operations in the forward pass of a batch."""
-    step_seconds: float
     memory_bytes: float
     """Peak memory of the whole process, in bytes."""
+    times: StepTimes | None
+    """Times of training steps; None if the speed of this machine has not been measured."""
 
 
-def estimate_cost(network: keras.Model, *, patch: tuple[int, int], batch_size: int, cache_bytes: int) -> Cost:
+def estimate_cost(
+    network: keras.Model, training: TrainingRecipe, patches: Patches, *, rates: StepRates | None, cache_bytes: int
+) -> Cost:
     """Estimate the cost of a training step of a network.
 
-    The time is the number of multiply-adds of all convolutions and dense layers divided by the speed of a matrix
-    product, which is measured in the precision of the network. The memory is the sum of layer outputs, weights,
-    optimizer variables and cached images.
+    The time is the sum over all kinds of operations, see `StepWork`, and the time for preparing the patches, one batch
+    of which is prepared.
 
     Args:
-        network: Network in training.
-        patch: Height and width of the training patches, in pixels.
-        batch_size: Number of patches per batch.
+        network: Compiled network in training.
+        training: Training section of the recipe.
+        patches: Batches of training patches.
+        rates: Seconds that operations take on this machine; None if they are not known.
         cache_bytes: Size of the cache of images, in bytes.
     """
-    compute = keras.dtype_policies.get(network.layers[1].dtype_policy).compute_dtype
-    shapes = layer_shapes(network, (*patch, network.input_shape[-1]))
-    multiply_adds = batch_size * count_multiply_adds(network, (*patch, network.input_shape[-1]))
-    outputs = batch_size * sum(math.prod(output[1:]) for _, output in shapes.values())
-    value_bytes = 2 if compute == "bfloat16" else 4
-    parameters = network.count_params()
+    full = step_work(network, patch=patches.patch_size, batch_size=patches.batch_size)
     return Cost(
-        parameters=parameters,
-        multiply_adds=multiply_adds,
-        step_seconds=_FORWARD_AND_BACKWARD * multiply_adds / (_STEP_EFFICIENCY * _measure_speed(compute)),
-        memory_bytes=outputs * value_bytes + parameters * 4 * _COPIES_OF_WEIGHTS + cache_bytes + _FRAMEWORK_BYTES,
+        parameters=network.count_params(),
+        multiply_adds=round(full.multiply_adds),
+        memory_bytes=memory_bytes(
+            network, patch=patches.patch_size, batch_size=patches.batch_size, cache_bytes=cache_bytes
+        ),
+        times=None if rates is None else _step_times(network, full, training, patches, rates),
     )
 
 
-def count_multiply_adds(network: keras.Model, image: tuple[int, int, int]) -> int:
-    """Return the number of multiply-adds of all convolutions and dense layers, also of nested models, for one image.
+def _step_times(
+    network: keras.Model, full: StepWork, training: TrainingRecipe, patches: Patches, rates: StepRates
+) -> StepTimes:
+    resize = training.progressive_resize
+    small = patch_size(0.0, patch=patches.patch_size, resize=resize)
+    height, width = patches.patch_size
+    pixels = patches.batch_size * height * width
+    work_of_small = step_work(network, patch=small, batch_size=patches.batch_size)
+    constant = rates.step_seconds(StepWork(full.layers, full.parameters, orthogonalised=full.orthogonalised))
+    return StepTimes(
+        reduced=_with_patches(rates.step_seconds(work_of_small), _batch_seconds(patches, small)),
+        full=_with_patches(rates.step_seconds(full), _batch_seconds(patches, patches.patch_size)),
+        tracing=rates.tracing * full.layers,
+        pixel=(rates.step_seconds(full) - constant) / pixels,
+        reduced_fraction=0.0 if resize is None else resize.until,
+    )
 
-    Args:
-        network: Functional or sequential model.
-        image: Height, width and number of channels of the image.
 
-    >>> image = keras.Input((None, None, 3))
-    >>> body = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(8, 3, padding="same")])
-    >>> network = keras.Model(image, keras.layers.Dense(2)(body(image)))
-    >>> count_multiply_adds(network, (4, 5, 3)) == 4 * 5 * (3 * 3 * 3 * 8 + 8 * 2)
-    True
+def _with_patches(step: float, batch: float) -> float:
+    """Return the time of a step and of preparing a batch on one core, in seconds.
+
+    An accelerator computes the step while the processor prepares the next batch. Otherwise, both need the processor.
     """
-    functional = network._functional if isinstance(network, keras.Sequential) else network
-    shapes = layer_shapes(functional, image)
-    return sum(_multiply_adds(layer, *shapes[layer.name]) for layer in network.layers if layer.name in shapes)
+    return step + batch / (os.cpu_count() or 1) if current_device() == CPU else max(step, batch)
 
 
-def _multiply_adds(layer: keras.layers.Layer, input_shape: Shape, output_shape: Shape) -> int:
-    """Return the number of multiply-adds of a layer for one image; 0 for layers without a kernel."""
-    if isinstance(layer, keras.Model):
-        height, width, channels = input_shape[1:]
-        return count_multiply_adds(layer, (height, width, channels))
-    if isinstance(layer, keras.layers.Conv2DTranspose):
-        return math.prod(input_shape[1:3]) * math.prod(layer.kernel.shape)
-    if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D | keras.layers.Dense):
-        return math.prod(output_shape[1:-1]) * math.prod(layer.kernel.shape)
-    return 0
-
-
-def _measure_speed(dtype: str) -> float:
-    """Return the best of three measurements of the multiply-adds per second of a large matrix product."""
-    matrix = keras.ops.cast(np.random.default_rng(0).random((_BENCHMARK_SIDE, _BENCHMARK_SIDE), np.float32), dtype)
-    seconds = []
-    for _ in range(4):
-        start = time.perf_counter()
-        keras.ops.convert_to_numpy(keras.ops.cast(keras.ops.matmul(matrix, matrix)[0, 0], "float32"))
-        seconds.append(time.perf_counter() - start)
-    return _BENCHMARK_SIDE**3 / min(seconds[1:])
+def _batch_seconds(patches: Patches, size: tuple[int, int]) -> float:
+    """Return the time that preparing a batch takes on one core, in seconds."""
+    patches.batch(0, size)  # reads the images
+    start = time.perf_counter()
+    patches.batch(0, size)
+    return time.perf_counter() - start

@@ -1,5 +1,6 @@
 """Inspect a training run without starting it: return its plan, or measure the loss at increasing learning rates."""
 
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -8,12 +9,16 @@ from typing import Any
 from maskwright.training.assemble import build_networks, build_patches, plan_of, prepare_data
 from maskwright.training.custom import NO_CUSTOM_PARTS, CustomParts, record_custom_parts
 from maskwright.training.find_lr import DEFAULT_STEPS, LrCurve, lr_range_test
+from maskwright.training.memory import fit_memory
 from maskwright.training.network import training_targets
+from maskwright.training.precision import choose_precision
 from maskwright.training.prepare import ScanProgress
 from maskwright.training.progressive_resize import patch_size
 from maskwright.training.recipe import Recipe
 from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
+from maskwright.training.schedule import Stopwatch
+from maskwright.training.step_rates import cached_rates, find_rates
 from maskwright.training.train_step import make_train_step
 
 
@@ -23,24 +28,37 @@ def explain(
     *,
     custom: CustomParts = NO_CUSTOM_PARTS,
     progress: ScanProgress | None = None,
+    started: float | None = None,
 ) -> Plan:
     """Return the plan of a training run: its settings, the reasons for them, and its expected cost.
 
-    Nothing is written or downloaded.
+    Nothing is downloaded, and nothing is written except the speed of this machine, which is measured once and stored in
+    the user's cache folder.
 
     Args:
         recipe: Settings for training.
         out: Folder of the run, which is named in the plan but not read.
         custom: Functions that replace parts of the recipe.
         progress: Function called with the number of pairs read and the total.
+        started: Time at which the time budget starts, on the clock of `time.monotonic`. If absent, it starts with the
+            call.
 
     Raises:
         UnusableData: The data has a fatal problem.
+        NotEnoughMemory: Training needs more memory than the machine has.
     """
-    prepared, report = prepare_data(record_custom_parts(recipe, custom), progress=progress, download=False)
+    before = time.monotonic()
+    rates = find_rates(choose_precision(recipe.training.precision))
+    measuring = time.monotonic() - before  # in a training run, the speed is then known
+    stopwatch = Stopwatch((before if started is None else started) + measuring)
+    prepared, report = prepare_data(record_custom_parts(recipe, custom), rates=rates, progress=progress, download=False)
     networks = build_networks(prepared, custom, pretrained=False)
+    prepared = fit_memory(prepared, networks.training)
     patches = build_patches(prepared, custom)
-    return plan_of(Run(Path(out)), prepared, networks, patches, report, warnings_file=None)
+    seconds = stopwatch.seconds()
+    return plan_of(
+        Run(Path(out)), prepared, networks, patches, report, seconds=seconds, rates=rates, warnings_file=None
+    )
 
 
 def find_lr(
@@ -63,7 +81,8 @@ def find_lr(
     Raises:
         UnusableData: The data has a fatal problem.
     """
-    prepared, _ = prepare_data(record_custom_parts(recipe, custom), progress=reading)
+    rates = cached_rates(choose_precision(recipe.training.precision))
+    prepared, _ = prepare_data(record_custom_parts(recipe, custom), rates=rates, progress=reading)
     network = build_networks(prepared, custom).training
     patches, training = build_patches(prepared, custom), prepared.recipe.training
     train_step = make_train_step(network)

@@ -162,7 +162,7 @@ class Muon(FusedAdamW):
         keras.optimizers.Optimizer.build(self, variables)
         self._momentums = self.add_optimizer_variables(variables, "momentum")
         self._velocities = [
-            None if self._is_orthogonalised(variable) else self.add_variable_from_reference(variable, "velocity")
+            None if self.is_orthogonalised(variable) else self.add_variable_from_reference(variable, "velocity")
             for variable in variables
         ]
 
@@ -181,7 +181,7 @@ class Muon(FusedAdamW):
         decayed = variable if decay_factor is None else variable * decay_factor
         self.assign(variable, decayed - ops.reshape(step, shape))
 
-    def _is_orthogonalised(self, variable: Any) -> bool:
+    def is_orthogonalised(self, variable: Any) -> bool:
         """Return whether a variable is a large convolution kernel that is not in `adamw_variables`."""
         shape = variable.shape
         is_large = len(shape) == 4 and min(math.prod(shape[:-1]), shape[-1]) >= _MIN_SIDE

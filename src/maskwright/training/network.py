@@ -1,11 +1,8 @@
 """Build and compile the networks of a recipe: the training network and the inference model."""
 
-import contextlib
-import platform
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from functools import partial
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import keras
 import numpy as np
@@ -24,11 +21,10 @@ from maskwright.networks.backbones import BACKBONES, encoder_of, freeze_encoder
 from maskwright.rewrite.graph import heads
 from maskwright.training.muon import Muon
 from maskwright.training.optimizer import FusedAdamW
+from maskwright.training.precision import ComputePrecision, dtype_policy
 from maskwright.training.recipe import ARCHITECTURE_OPTIONS, NetworkRecipe, TrainingRecipe
 from maskwright.weights.encoder import load_encoder_weights
 from maskwright.weights.input_channels import clone_for_rgb, copy_adapted, reverse_image_channels, unit_statistics
-
-ComputePrecision = Literal["float32", "mixed_bfloat16"]
 
 _AUXILIARY_OUTPUTS: Final = frozenset({"deep_supervision", "classification_head"})  # used in training only
 _OUTPUT_STRIDE: Final = 16  # for DeepLabV3+ with an encoder that supports dilation
@@ -247,31 +243,3 @@ def training_targets(network: keras.Model, masks: NDArray[np.generic]) -> Any:
     present = np.where(valid.any(axis=(1, 2)), (valid & (masks != 0)).any(axis=(1, 2)), IGNORED)
     present = present[:, None].astype(np.float32)
     return {name: present if name == PRESENCE else masks for name in network.output}
-
-
-def choose_precision(requested: Literal["auto", "float32", "mixed_bfloat16"]) -> ComputePrecision:
-    """Return the computation precision; ``"auto"`` selects bfloat16 if it is faster on the processor and the
-    backend."""
-    if requested != "auto":
-        return requested
-    is_faster = keras.backend.backend() in ("tensorflow", "torch") and _has_bfloat16()
-    return "mixed_bfloat16" if is_faster else "float32"
-
-
-def _has_bfloat16() -> bool:
-    """Return whether the processor has bfloat16 instructions, which are detected on Linux only."""
-    if platform.system() != "Linux":
-        return False
-    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    return "avx512_bf16" in flags or "amx_bf16" in flags
-
-
-@contextlib.contextmanager
-def dtype_policy(name: str) -> Iterator[None]:
-    """Set the global dtype policy of Keras within the context."""
-    previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(previous)

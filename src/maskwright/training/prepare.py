@@ -26,13 +26,15 @@ from maskwright.images.normalise import Normalisation
 from maskwright.images.read import image_size, read_image
 from maskwright.inference.bounded_pool import BoundedPool
 from maskwright.inference.bundle import Bundle
-from maskwright.training.plan import GIVEN, Decision, decisions_of_run, plan_recipe, split_decision
+from maskwright.training.candidates import REFERENCE_RATES
+from maskwright.training.plan import GIVEN, Decision, Facts, decisions_of_run, plan_recipe, split_decision
 from maskwright.training.recipe import DataRecipe, Recipe
 from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import Run
+from maskwright.training.step_work import StepRates
 
 if TYPE_CHECKING:  # imports Keras, which is not needed to check data
-    from maskwright.training.start_from import Start
+    from maskwright.training.start_network import Start
 
 _MAX_NORMALISATION_IMAGES: Final = 200
 _MAX_READ_AHEAD_PIXELS: Final = 2**22  # while a larger image is processed, no other image is read
@@ -103,7 +105,12 @@ def check_data(data: DataRecipe, *, progress: ScanProgress | None = None) -> Che
 
 
 def prepare(
-    recipe: Recipe, *, progress: ScanProgress | None = None, check: DataCheck = check_data
+    recipe: Recipe,
+    *,
+    progress: ScanProgress | None = None,
+    check: DataCheck = check_data,
+    rates: StepRates = REFERENCE_RATES,
+    pretrained_backbone: str | None = None,
 ) -> tuple[Prepared, CheckReport]:
     """Read and check the data, split it, and choose values for the unset fields of the recipe.
 
@@ -111,6 +118,8 @@ def prepare(
         recipe: Recipe as given by the user.
         progress: Function called with the number of pairs read and the total number of pairs.
         check: Function that reads and checks the data.
+        rates: Seconds that operations of a training step take on this machine.
+        pretrained_backbone: Encoder whose pretrained weights were chosen, if the recipe does not name it.
 
     Raises:
         UnusableData: The data has fatal problems; the message lists all of them.
@@ -148,7 +157,7 @@ def prepare(
     # The table of mask values already includes the values of the fields classes and ignore.
     complete = recipe.changed("data", mask_values=dict(values.classes_by_value), classes=None, ignore=None)
     found = fingerprint(sides[0], mask_values=values, normalisation=bundle.normalisation)
-    complete, decisions = plan_recipe(complete, found.at_scale(bundle.scale))
+    complete, decisions = plan_recipe(complete, Facts(found.at_scale(bundle.scale), rates, pretrained_backbone))
     decisions = split_choice, *decisions
     return Prepared(
         complete, bundle, values, train_pairs, validation_pairs, train_sizes, validation_sizes, decisions

@@ -1,15 +1,18 @@
 """Choose the pretrained weights of the encoder, and record which file is used."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from maskwright.errors import InputError, one_of
 from maskwright.networks.backbones import BACKBONES
-from maskwright.training.plan import GIVEN, PRETRAINED_BACKBONE, Decision
+from maskwright.training.candidates import PRETRAINED, REFERENCE_RATES, candidates_by_work
+from maskwright.training.plan import GIVEN, Decision, planned_seconds
 from maskwright.training.recipe import AUTO_WEIGHTS, NO_WEIGHTS, Recipe
 from maskwright.training.run import Run
-from maskwright.training.start_from import digest_of_start
+from maskwright.training.start_file import digest_of_start
+from maskwright.training.step_work import StepRates
 from maskwright.weights.catalogue import PUBLISHED
 from maskwright.weights.digests import sha256_of
 from maskwright.weights.download import is_offline
@@ -22,18 +25,29 @@ _ALREADY_TRAINED: Final = "the network is already trained"
 _REMEDY: Final = "provide them by pip install 'maskwright[pretrained]' or maskwright fetch {name}"
 
 
-def with_encoder_weights(recipe: Recipe, *, download: bool = True) -> tuple[Recipe, Decision]:
+@dataclass(frozen=True)
+class ChosenWeights:
+    """Recipe with the chosen encoder weights, in which ``encoder_weights`` is the name of a data set, a file or
+    ``none``."""
+
+    recipe: Recipe
+    decision: Decision
+    backbone: str | None = None
+    """Encoder of the weights if the recipe does not name one and weights were found; None otherwise."""
+
+
+def with_encoder_weights(recipe: Recipe, *, rates: StepRates = REFERENCE_RATES, download: bool = True) -> ChosenWeights:
     """Replace ``encoder_weights: auto`` by weights that are at hand, and record the SHA-256 of the weights file.
 
     With ``auto``, published weights are taken from an installed package or from the cache, or else are downloaded if
-    the server responds within ten seconds; otherwise, the encoder is trained from scratch.
+    the server responds within ten seconds; otherwise, the encoder is trained from scratch. If the recipe names no
+    encoder, the largest one that learns from enough patches in the time budget and whose weights are on this machine
+    is chosen.
 
     Args:
         recipe: Recipe as given by the user.
+        rates: Seconds that operations of a training step take on this machine.
         download: Whether to download missing weights. If false, they are named without a SHA-256.
-
-    Returns:
-        The recipe, in which ``encoder_weights`` is the name of a data set, a file or ``none``, and the decision.
 
     Raises:
         UnknownChoice: The recipe names a backbone that does not exist.
@@ -41,23 +55,38 @@ def with_encoder_weights(recipe: Recipe, *, download: bool = True) -> tuple[Reci
     """
     network = recipe.network
     if network.start_from is not None:
-        return recipe.changed("network", encoder_weights=NO_WEIGHTS), Decision(FIELD, NO_WEIGHTS, _ALREADY_TRAINED)
-    if network.custom is not None or network.encoder_weights == NO_WEIGHTS:
-        reason = GIVEN if network.custom is None else "a custom network has no known encoder"
-        return recipe.changed("network", encoder_weights=NO_WEIGHTS), Decision(FIELD, NO_WEIGHTS, reason)
-    name = network.backbone if "backbone" in network.model_fields_set else PRETRAINED_BACKBONE
+        return _without_weights(recipe, _ALREADY_TRAINED)
+    if network.custom is not None:
+        return _without_weights(recipe, "a custom network has no known encoder")
+    if network.encoder_weights == NO_WEIGHTS:
+        return _without_weights(recipe, GIVEN)
+    is_given = "backbone" in network.model_fields_set
+    name = network.backbone if is_given else _preferred_backbone(recipe, rates)
     row = one_of("network.backbone", name, BACKBONES)
+    chosen_backbone = None if is_given else name
     if network.encoder_weights != AUTO_WEIGHTS:
         file = _given_file(name, network.encoder_weights, network.encoder_weights_sha256, download=download)
-        return _recorded(recipe, network.encoder_weights, file), Decision(FIELD, network.encoder_weights, GIVEN)
+        decision = Decision(FIELD, network.encoder_weights, GIVEN)
+        return ChosenWeights(_recorded(recipe, network.encoder_weights, file), decision, chosen_backbone)
     if _DATASET not in row.weights or network.first_unit != "projection":
-        reason = f"none are published for {name} with first_unit={network.first_unit}"
-        return _recorded(recipe, NO_WEIGHTS, None), Decision(FIELD, NO_WEIGHTS, reason)
+        return _without_weights(recipe, f"none are published for {name} with first_unit={network.first_unit}")
     found, failure = _find(name, download=download)
-    if failure is None:
-        state = "to be downloaded" if found is None else "available"
-        return _recorded(recipe, _DATASET, found), Decision(FIELD, _DATASET, f"{state}; `none` trains from scratch")
-    return _recorded(recipe, NO_WEIGHTS, None), Decision(FIELD, NO_WEIGHTS, f"{failure}; {_REMEDY.format(name=name)}")
+    if failure is not None:
+        return _without_weights(recipe, f"{failure}; {_REMEDY.format(name=name)}")
+    state = "to be downloaded" if found is None else "available"
+    decision = Decision(FIELD, _DATASET, f"{state}; `none` trains from scratch")
+    return ChosenWeights(_recorded(recipe, _DATASET, found), decision, chosen_backbone)
+
+
+def _without_weights(recipe: Recipe, reason: str) -> ChosenWeights:
+    return ChosenWeights(_recorded(recipe, NO_WEIGHTS, None), Decision(FIELD, NO_WEIGHTS, reason))
+
+
+def _preferred_backbone(recipe: Recipe, rates: StepRates) -> str:
+    """Return the largest suitable encoder whose weights are on this machine, or else the largest suitable one."""
+    candidates = candidates_by_work(PRETRAINED, rates, seconds=planned_seconds(recipe))
+    names = [candidate.backbone for candidate in candidates]
+    return next((name for name in names if find_local(name, _DATASET) is not None), names[0])
 
 
 def with_weights_of_series(recipe: Recipe, runs: Sequence[Run], *, download: bool = True) -> Recipe:
@@ -77,7 +106,7 @@ def with_weights_of_series(recipe: Recipe, runs: Sequence[Run], *, download: boo
     if recipe.network.encoder_weights != AUTO_WEIGHTS or recipe.network.custom is not None:
         return recipe
     if begun is None:
-        return with_encoder_weights(recipe, download=download)[0]
+        return with_encoder_weights(recipe, download=download).recipe
     return recipe.changed(
         "network", encoder_weights=begun.encoder_weights, encoder_weights_sha256=begun.encoder_weights_sha256
     )

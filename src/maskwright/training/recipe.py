@@ -1,5 +1,6 @@
 """The recipe: every setting of a training run, as one validated, frozen record and one YAML file."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -148,6 +149,9 @@ class NetworkRecipe(Section):
     start_from_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     """SHA-256 of the file of this network, which is recorded when training begins. If it is set, another file is not
     accepted."""
+    renamed_classes: dict[str, str] | None = None
+    """New names of classes of this network by their old names, such as {cell: nucleus}, so that their output channels
+    are kept. The background is kept under any name."""
     encoder_freeze: bool = False
     """Freeze all encoder layers except batch normalisation."""
     first_unit: Literal["projection", "identity"] = "projection"
@@ -184,6 +188,15 @@ class NetworkRecipe(Section):
         """File of the network whose graph is used instead of the architecture; None if there is no such file."""
         is_file = self.start_from is not None and self.start_from.suffix.lower() in START_SUFFIXES
         return self.start_from if is_file else None
+
+    @model_validator(mode="after")
+    def _check_renamed_classes(self) -> "NetworkRecipe":
+        if self.renamed_classes and self.start_from is None:
+            raise ValueError("renamed_classes requires start_from (--from), the network that has the old names")
+        for new, number in Counter((self.renamed_classes or {}).values()).items():
+            if number > 1:
+                raise ValueError(f"renamed_classes gives {number} classes the name {new}; expected different names")
+        return self
 
     @model_validator(mode="after")
     def _check_architecture_options(self) -> "NetworkRecipe":
@@ -250,7 +263,7 @@ class TrainingRecipe(Section):
     patches have their full size throughout the run."""
     foreground_oversampling: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Fraction of the patches that are placed to contain a random pixel of a class other than the image's most frequent
-    class. All other patches are placed at random."""
+    class; for such a patch, images with one class only are skipped. All other patches are placed at random."""
     optimizer: Literal["adamw", "muon"] = "adamw"
     """Optimizer: `adamw`, or `muon`, which orthogonalises the updates of large convolution kernels and uses AdamW for
     all other weights."""
@@ -297,7 +310,7 @@ class TrainingRecipe(Section):
     """Number of batches without augmentation from which batch normalisation statistics are computed before each
     validation."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
-    """Number format used in training. `auto` selects bfloat16 if the processor supports it in hardware."""
+    """Number format used in training. `auto` selects bfloat16 if the CPU or GPU that computes supports it."""
     devices: PositiveInt = 1
     """Total number of devices of all processes over which each batch is distributed; values above 1 require JAX."""
     log: tuple[Literal["tensorboard", "mlflow"], ...] = ()

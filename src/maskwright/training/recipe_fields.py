@@ -29,6 +29,7 @@ def recipe_fields(
     time_budget: str | float | None = None,
     epochs: int | None = None,
     start_from: str | Path | None = None,
+    renamed_classes: Mapping[str, str] | None = None,
     preset: Fields | None = None,
     recipe: Path | Fields | None = None,
     settings: Iterable[str] = (),
@@ -52,6 +53,7 @@ def recipe_fields(
         time_budget: Time budget in seconds, or as text such as ``"20m"``; replaces ``epochs`` of an earlier source.
         epochs: Number of epochs; replaces ``time_budget`` of an earlier source.
         start_from: Run or file of the trained network from which training starts.
+        renamed_classes: New names of classes of this network, by their old names.
         preset: Nested fields of a preset.
         recipe: Path of a YAML file with a recipe, or nested fields.
         settings: Settings such as ``"training.batch_size=4"``.
@@ -74,7 +76,7 @@ def recipe_fields(
         "mask_suffix": mask_suffix,
     }
     training = {"time_budget": time_budget, "epochs": epochs}
-    network = {"start_from": start_from}
+    network = {"start_from": start_from, "renamed_classes": renamed_classes}
     sections = {"data": _given(data), "network": _given(network), "training": _given(training)}
     arguments = {name: given for name, given in sections.items() if given}
     file_fields = read_yaml(recipe) if isinstance(recipe, Path) else recipe

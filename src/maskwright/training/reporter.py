@@ -22,7 +22,7 @@ class Plan:
     cost: Cost
     precision: str
     steps: int | None
-    """Number of training steps; None with a time budget."""
+    """Number of training steps, which is expected with a time budget and otherwise fixed; None if it is not known."""
     run: Run
     warnings_file: Path | None = None
     """Path of the file that lists all warnings of ``report`` and the files they concern; None if there is no such

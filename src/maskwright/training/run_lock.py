@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from maskwright.errors import InputError
-from maskwright.images.file_lock import locked
+from maskwright.images.file_lock import is_locked, locked
+
+_LOCK_FILE: Final = ".lock"
 
 
 class RunInUse(InputError):
@@ -26,5 +29,15 @@ def run_lock(folder: Path) -> Iterator[None]:
     Raises:
         RunInUse: Another process has locked the folder.
     """
-    with locked(folder / ".lock", busy=RunInUse(folder=folder)):
+    with locked(folder / _LOCK_FILE, busy=RunInUse(folder=folder)):
         yield
+
+
+def check_not_in_use(folder: Path) -> None:
+    """Check that no other process is training in a folder.
+
+    Raises:
+        RunInUse: Another process has locked the folder.
+    """
+    if is_locked(folder / _LOCK_FILE):
+        raise RunInUse(folder=folder)

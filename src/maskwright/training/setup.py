@@ -11,9 +11,10 @@ from maskwright.data.pairs import Pair, evenly_spaced
 from maskwright.data.patches import Patches
 from maskwright.inference.bundle import Bundle
 from maskwright.inference.load_predictor import Predictor
+from maskwright.training.cost import StepTimes
 from maskwright.training.devices import BatchShard
 from maskwright.training.evaluate import Evaluation, evaluate_pairs
-from maskwright.training.network import ComputePrecision
+from maskwright.training.precision import ComputePrecision
 from maskwright.training.recipe import TrainingRecipe
 from maskwright.training.reporter import Reporter
 from maskwright.training.run import Run
@@ -79,8 +80,9 @@ class ValidationSet:
 class TrainingSetup:
     """Networks, data and settings of a `Trainer`.
 
-    ``shard`` selects the part of each batch that is processed by this process. ``tuning_passes`` is the cost of the
-    additional predictions for tuning, see `maskwright.training.tuner.Tuner.passes`.
+    ``shard`` selects the part of each batch that is processed by this process. ``step_times`` are the expected times
+    of training steps, or None if they are not known. ``tuning_passes`` is the cost of the additional predictions for
+    tuning, see `maskwright.training.tuner.Tuner.passes`.
     """
 
     run: Run
@@ -92,4 +94,5 @@ class TrainingSetup:
     stopwatch: Stopwatch
     reporter: Reporter
     shard: BatchShard
+    step_times: StepTimes | None = None
     tuning_passes: float | None = None

@@ -10,7 +10,8 @@ from maskwright.inference.pipeline import BATCH_SIZE
 from maskwright.training.schedule import Schedule, StepSchedule, Stopwatch, TimeSchedule
 from maskwright.training.state import State
 
-_VALIDATION_FRACTION: Final = 0.05  # maximum cost of a validation, as a fraction of the time since the last one
+VALIDATION_FRACTION: Final = 0.05
+"""Maximum cost of a validation, as a fraction of the time since the last one."""
 _ONE_VALIDATION_FRACTION: Final = 0.01  # maximum cost of an intermediate validation, as a fraction of the time budget
 _MIN_VALIDATION_IMAGES: Final = 4 * BATCH_SIZE
 _READING_FACTOR: Final = 1.15  # time of a validation, including reading and counting, relative to prediction alone
@@ -26,6 +27,26 @@ _CHECK_FACTOR_MIXED: Final = 2.0
 _CHECK_FACTOR_FLOAT32: Final = 1.1
 
 _MIN_INCREASE: Final = 1.25  # minimum ratio of the suggested time budget to the given one, which was too short
+
+
+def final_check_seconds(validation: float, *, is_float32: bool) -> float:
+    """Return the expected time of the final check in seconds, given that of a validation on all images."""
+    return (_CHECK_FACTOR_FLOAT32 if is_float32 else _CHECK_FACTOR_MIXED) * validation
+
+
+def steps_seconds(seconds: float, *, validation_work: float, is_float32: bool) -> float:
+    """Return how much of a time budget is expected to be left for training steps, in seconds.
+
+    Args:
+        seconds: Part of the time budget that is left when training begins.
+        validation_work: Time that training steps would take on as many pixels as all validation images have, in
+            seconds.
+        is_float32: Whether validations use float32, as the final check does.
+    """
+    validation = _READING_FACTOR * _FORWARD_PASS_FRACTION * validation_work
+    intermediate = min(validation, _ONE_VALIDATION_FRACTION * seconds)
+    closing = _CLOSING_SECONDS + intermediate + final_check_seconds(validation, is_float32=is_float32)
+    return max(0.0, seconds - closing) / (1 + VALIDATION_FRACTION)
 
 
 class BudgetTooShort(InputError):
@@ -69,7 +90,7 @@ class TimeBudget:
         self._stopwatch = stopwatch
         self._pixels = pixels
         self._validation_work = _FORWARD_PASS_FRACTION * sum(pixels) / batch_size
-        self._check_factor = _CHECK_FACTOR_FLOAT32 if is_float32 else _CHECK_FACTOR_MIXED
+        self._is_float32 = is_float32
         self._tuning_passes = tuning_passes
         self._work = self._measured_steps = 0
         self._full_validation_seconds: float | None = None
@@ -190,7 +211,7 @@ class TimeBudget:
             return False
         elapsed = self._stopwatch.seconds() - self._last_validation_ended
         cost = self._intermediate_cost(state)
-        return cost <= _VALIDATION_FRACTION * elapsed and cost < schedule.seconds_left(state.step)
+        return cost <= VALIDATION_FRACTION * elapsed and cost < schedule.seconds_left(state.step)
 
     def needs_measurement(self, schedule: Schedule) -> bool:
         """Return whether the network should be validated before the end of the epoch to measure the cost.
@@ -214,7 +235,7 @@ class TimeBudget:
     def _check_cost(self) -> float:
         """Return the expected cost of the final check in seconds, which is estimated from that of a validation on all
         images."""
-        return self._check_factor * self._full_validation_cost()
+        return final_check_seconds(self._full_validation_cost(), is_float32=self._is_float32)
 
     def _tuning_cost(self, budget: float) -> float:
         """Return the time in seconds that is reserved for tuning: the expected time, or less if it is too long."""

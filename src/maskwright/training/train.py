@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from maskwright.training.devices import BatchShard, distributed
 from maskwright.training.disk_full import write_or_raise
 from maskwright.training.final_check import check_saved_network, run_facts
 from maskwright.training.logs import logged
+from maskwright.training.memory import fit_memory
+from maskwright.training.plan import planned_seconds
+from maskwright.training.precision import choose_precision
 from maskwright.training.prepare import DataCheck, Prepared, check_data, new_images, prepare_resumed
 from maskwright.training.recipe import Recipe
 from maskwright.training.reporter import Reporter, SilentReporter
@@ -29,10 +33,15 @@ from maskwright.training.run_lock import run_lock
 from maskwright.training.run_records import write_facts
 from maskwright.training.schedule import Stopwatch
 from maskwright.training.setup import Networks, TrainingSetup
-from maskwright.training.start_from import check_start_is_kept, start_of_resumed
+from maskwright.training.start_file import check_start_is_kept
+from maskwright.training.start_from import start_of_resumed
+from maskwright.training.step_rates import cached_rates, find_rates
+from maskwright.training.step_work import StepRates
 from maskwright.training.time_budget import BudgetTooShort
 from maskwright.training.trainer import Trainer
 from maskwright.training.tuner import Tuner
+
+_MIN_BUDGET_TO_MEASURE_SPEED: Final = 300.0  # seconds; measuring takes about ten seconds, once for each machine
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,9 @@ def train(
         UnusableData: The data has a fatal problem.
         LossNotFinite: Training diverged, even at lower learning rates.
         BudgetTooShort: The time budget leaves no time to train.
-        NoNetwork, OtherNetwork, ContradictsStart, UnsupportedNetwork: Training cannot start from the network that
-            the recipe names.
+        NotEnoughMemory: Training needs more memory than the machine has.
+        NoNetwork, OtherNetwork, ContradictsStart, UnsupportedNetwork, WrongRenaming: Training cannot start from the
+            network that the recipe names.
         NoEncoder, FunctionMissing: The custom parts in ``custom`` do not fit the recipe.
         SavedIsNotTrained: The saved network's predictions differ from those of the trained network.
     """
@@ -123,8 +133,9 @@ def resume(
 
 def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, check: DataCheck) -> Run:
     """Prepare the data, write the first files of a new run and train."""
-    prepared, report = prepare_data(recipe, progress=session.reporter.reading, check=check)
+    prepared, report = prepare_data(recipe, rates=_speed(recipe), progress=session.reporter.reading, check=check)
     networks = build_networks(prepared, session.custom)
+    prepared = fit_memory(prepared, networks.training)
     with run_lock(run.folder):
         # Another process may have trained in the folder while the data was read; its unfinished run is replaced.
         is_resumed(run, recipe, overwrite=overwrite)
@@ -160,7 +171,17 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
     patches = build_patches(prepared, session.custom)
     _write_contact_sheet(run.contact_sheet, patches, prepared.bundle)
     warnings_file = run.data_warnings if run.data_warnings.is_file() else None
-    reporter.plan(plan_of(run, prepared, networks, patches, report, warnings_file=warnings_file))
+    plan = plan_of(
+        run,
+        prepared,
+        networks,
+        patches,
+        report,
+        seconds=session.stopwatch.seconds(),
+        rates=cached_rates(networks.precision),
+        warnings_file=warnings_file,
+    )
+    reporter.plan(plan)
     tuner = session.tuner if recipe.training.tune else None
     setup = TrainingSetup(
         run=run,
@@ -172,6 +193,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         stopwatch=session.stopwatch,
         reporter=reporter,
         shard=session.shard,
+        step_times=plan.cost.times,
         tuning_passes=None if tuner is None else tuner.passes(recipe, len(prepared.validation)),
     )
     trainer = Trainer(setup)
@@ -186,6 +208,13 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
     reporter.verified(scores)
     write_facts(run.facts, run_facts(setup, outcome, scores))
     return run
+
+
+def _speed(recipe: Recipe) -> StepRates | None:
+    """Return the speed of this machine, which is measured only if the time budget is long; None if it is not known."""
+    precision, seconds = choose_precision(recipe.training.precision), planned_seconds(recipe)
+    is_long = seconds is not None and seconds >= _MIN_BUDGET_TO_MEASURE_SPEED
+    return find_rates(precision) if is_long else cached_rates(precision)
 
 
 def _report_new_images(run: Run, recipe: Recipe, reporter: Reporter) -> None:

@@ -14,6 +14,7 @@ from maskwright.training.checkpoint import Checkpoints, RestoredCheckpoint, is_f
 from maskwright.training.devices import on_one_device
 from maskwright.training.disk_full import WriteFile, WriteOrWarn, write_or_raise
 from maskwright.training.evaluate import Evaluation
+from maskwright.training.forecast import ForecastCorrection
 from maskwright.training.lr_schedule import cycles_ended, learning_rate
 from maskwright.training.missed_class_sampling import MissedClassSampling
 from maskwright.training.nan_recovery import LossNotFinite, NotFinite, recovered_state
@@ -79,6 +80,13 @@ class Trainer:
             batch_size=self.patches.batch_size,
             is_float32=setup.networks.precision == "float32",
             tuning_passes=setup.tuning_passes,
+        )
+        self._forecast = ForecastCorrection(
+            setup.step_times,
+            budget=self.recipe.time_budget,
+            stopwatch=self.stopwatch,
+            validation_pixels=sum(map(math.prod, setup.validation_set.sizes)),
+            precision=setup.networks.precision,
         )
         self._checkpoint_time = self.stopwatch.seconds()
 
@@ -216,7 +224,10 @@ class Trainer:
         self.state.losses.append(loss)
         if progress >= 1 - self.recipe.weight_averaging and self.state.step % AVERAGING_INTERVAL == 0:
             self.average.add()
-        self._budget.after_step(schedule, self.state, work=math.prod(batch[1].shape[1:3]))
+        size = batch[1].shape[1:3]
+        self._budget.after_step(schedule, self.state, work=math.prod(size))
+        if line := self._forecast.after_step(self.state.step, is_reduced=size != self.patches.patch_size):
+            self.reporter.report(line)
         step, progress = self.state.step, schedule.progress(self.state.step)
         self.reporter.step(Progress(step=step, fraction=progress, seconds_left=schedule.seconds_left(step), loss=loss))
         return progress

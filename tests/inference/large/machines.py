@@ -14,8 +14,11 @@ from tests.inference.fake_engines import bundle
 ops = openvino.opset14
 
 
-def write_engine(folder, *, bias=-19.0):
-    """Write the folder of an engine: a sigmoid of sums of 9 x 9 gray pixels, about half of them above the threshold."""
+def write_engine(folder, *, bias=-19.0, **changes):
+    """Write the folder of an engine: a sigmoid of sums of 9 x 9 gray pixels, about half of them above the threshold.
+
+    ``changes`` are fields of its bundle.
+    """
     folder.mkdir()
     images = ops.parameter(openvino.PartialShape([-1, -1, -1, 1]), np.float32, name="images")
     planes = ops.transpose(images, ops.constant(np.int64([0, 3, 1, 2])))
@@ -28,7 +31,7 @@ def write_engine(folder, *, bias=-19.0):
     weights = model_digest(folder, "model.xml")
     facts = {"runtime": "openvino", "precision": "f32", "model": "model.xml", "weights": weights, "rewritten": False}
     EngineRecord(**facts, mask_values={}, mask_suffix="", versions={}).write(folder)
-    bundle().write(folder)
+    bundle(**changes).write(folder)
     return folder
 
 

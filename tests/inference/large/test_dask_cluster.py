@@ -12,11 +12,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tifffile
 
 from maskwright.errors import MissingPackage, WrongArgument
 from maskwright.images.errors import WrongChannels
 from maskwright.inference.engines.engine import open_engine, weights_digest
 from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
+from maskwright.inference.predict_image import predict_indices
 
 pytest.importorskip("distributed", reason="needs the extra cluster")
 pytest.importorskip("openvino", reason="needs an engine that several processes open")
@@ -173,6 +175,19 @@ def test_the_threads_of_a_worker_share_its_engine(job, engine, expected, out, sh
         predict(job, out, cluster, engine, report=lines.append)
     assert written(out) == expected
     assert re.search(r"about 0:00:\d\d and 0\.[1-9] GB of memory\.$", lines[1])
+
+
+def test_holes_and_small_components_are_removed_across_blocks(image, job, expected, out, shared, tmp_path):
+    engine = write_engine(tmp_path / "engine", fill_holes=True, min_component_sizes=(0, 60))
+    cleaned = job_of(engine, image)
+    with connect(shared.address) as cluster:
+        predict(cleaned, out, cluster, engine)
+    predict_large(cleaned, tmp_path / "mask.tif")
+    assert written(out) == written(tmp_path / "mask.tif")
+    pixels = np.load(image)[..., None]
+    values = cleaned.engine.bundle.values(predict_indices(cleaned.engine, pixels, margin=32))
+    np.testing.assert_array_equal(tifffile.imread(out), values)
+    assert written(out)[0] != expected[0]
 
 
 def test_a_worker_without_the_image_is_named(job, engine, out, shared, tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import traceback
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -90,27 +91,43 @@ def test_killed_several_times_the_result_is_byte_identical(tmp_path, image):
 def test_ended_at_any_step_on_disk_the_result_is_byte_identical(tmp_path, late, name, package, overwrite):
     if package:
         pytest.importorskip(package)
+    check_steps(tmp_path, name, late=late, overwrite=overwrite)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is ended between two steps of its own")
+def test_ended_at_any_step_of_the_clean_up_the_result_is_byte_identical(tmp_path):
+    check_steps(tmp_path, "cleaned.tif", late=False, overwrite=False)
+
+
+def check_steps(folder, name, *, late, overwrite):
     # A new process has no threads of the libraries that other tests use, which a fork does not continue.
-    command = [sys.executable, "-c", STEPS, tmp_path, name, str(late), str(overwrite)]
+    command = [sys.executable, "-c", STEPS, folder, name, str(late), str(overwrite)]
     ran = subprocess.run(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
 
 
 def ended_at_each_step(folder, name, *, late, overwrite):
     np.save(folder / "a.npy", noise(300, 100))
-    steps = Path.replace, Path.rename, Path.unlink, Path.rmdir
+    steps = [(Path, "replace"), (Path, "rename"), (Path, "unlink"), (Path, "rmdir")]
     outlined = name == "outlined.tif"
+    cleaned = {"fill_holes": True, "min_component_sizes": (0, 30)} if name == "cleaned.tif" else {}
+    if cleaned:
+        steps.append((zipfile.ZipFile, "read"))  # each pass over the finished blocks
 
     def job(folder, margin=32):
         outlines = folder / "p.geojson" if outlined else None
         return LargePredictionJob(
-            Box(radius=margin, tile=160), "weights", folder.parent / "a.npy", margin=margin, polygons=outlines
+            Box(radius=margin, tile=160, **cleaned),
+            "weights",
+            folder.parent / "a.npy",
+            margin=margin,
+            polygons=outlines,
         )
 
     whole, older = folder / "whole", folder / "older"
     predict_large(job(whole), whole / name)
     predict_large(job(older, margin=64), older / name)
-    for step in range(1, 40):
+    for step in range(1, 60):
         begun = folder / str(step)
         if overwrite:
             shutil.copytree(older, begun)
@@ -136,6 +153,7 @@ def ended_at_each_step(folder, name, *, late, overwrite):
         assert not (begun / f"{name}.parts").exists()
         if code == 0:
             break
+    assert code == 0
     assert step > 8  # claim, two blocks, result, record, and their removal
 
 
@@ -144,8 +162,8 @@ def contents(result):
     return {path.relative_to(result): path.read_bytes() for path in files}
 
 
-def end_at(count, functions, *, late):
-    """End this process without cleanup before or after the given number of calls of the functions."""
+def end_at(count, methods, *, late):
+    """End this process without cleanup before or after the given number of calls of the methods."""
     calls = []
 
     def counted(function):
@@ -161,8 +179,8 @@ def end_at(count, functions, *, late):
 
         return call
 
-    for function in functions:
-        setattr(Path, function.__name__, counted(function))
+    for owner, name in methods:
+        setattr(owner, name, counted(getattr(owner, name)))
 
 
 def test_a_second_process_fails_while_the_first_runs(tmp_path, image):

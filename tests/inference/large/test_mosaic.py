@@ -92,6 +92,6 @@ def test_another_layout_gives_the_same_classes(engine, mosaic, predicted):
         windows = WindowPredictor(network, source, mosaic)
         predictor = LocalBlockPredictor(windows, Ids(network.bundle))
         for block, part in predictor.predict_blocks(smaller.blocks()):
-            other[block.kept] = part.values[..., 0]
+            other[block.kept] = network.bundle.values(part.values[..., 0])
     assert len(smaller.blocks()) > len(layout.blocks()) > 1
     assert (mask != other).mean() < 1e-4

@@ -8,13 +8,16 @@ import pytest
 import tifffile
 
 from maskwright.errors import UnknownChoice, WrongArgument
+from maskwright.images.components import cleaned
 from maskwright.images.errors import WrongChannels
+from maskwright.images.labels import IGNORED
 from maskwright.inference.errors import ImageChanged
 from maskwright.inference.large.encoding import Ids
 from maskwright.inference.large.journal import OtherJob, UnknownResult
 from maskwright.inference.large.predict_large import LargePredictionJob, predict_large
 from maskwright.inference.large.result_lock import BeingPredicted, result_lock
 from maskwright.inference.predict_image import predict_indices, predict_probabilities
+from maskwright.inference.tiling.layout import lay_out
 from tests.inference.box_engine import Box, mask_of, noise
 from tests.inference.fake_engines import BACKGROUND, CELL, bundle
 
@@ -47,15 +50,43 @@ def test_an_image_of_one_window_gives_the_indices_of_predict_image(tmp_path, out
     assert (result.written, result.pixels, result.seam_fraction) == (out, image.size, None)
 
 
-@pytest.mark.parametrize(("size", "blocks"), [((200, 250), 1), ((700, 500), 3)])
-def test_holes_and_small_components_are_removed_from_one_block_only(tmp_path, out, size, blocks):
-    engine, image = Box(radius=1, tile=256, fill_holes=True, min_component_sizes=(0, 30)), noise(*size)
+CLEANED = {"fill_holes": True, "min_component_sizes": (0, 30)}
+
+
+@pytest.mark.parametrize(("size", "blocks"), [((150, 190), 1), ((700, 100), 4), ((500, 480), 9)])
+def test_holes_and_small_components_are_those_of_the_whole_image(tmp_path, out, size, blocks):
+    engine, image = Box(radius=2, tile=160, **CLEANED), noise(*size)
     result, lines = reported(job(saved(tmp_path / "a.npy", image), engine, margin=32), out)
-    finished = engine.bundle.values(predict_indices(engine, image[..., None], margin=32))
-    plain = mask_of(image, 1)
-    assert (finished != plain).any()
-    np.testing.assert_array_equal(tifffile.imread(out), finished if blocks == 1 else plain)
-    assert any("components" in line for line in lines) == (blocks > 1) == (result.seam_fraction is not None)
+    mask = tifffile.imread(out)
+    np.testing.assert_array_equal(mask, engine.bundle.values(predict_indices(engine, image[..., None], margin=32)))
+    assert (mask != mask_of(image, 2)).mean() > 0.01
+    assert any(line.startswith("Clean-up: ") for line in lines) == (blocks > 1)
+    assert result.seam_fraction == (0 if blocks > 1 else None)  # the borders are compared before the clean-up
+
+
+@pytest.mark.parametrize("tile", [160, 1024])
+def test_nodata_is_outside_the_image_for_holes_and_components(tmp_path, out, tile):
+    image = np.maximum(noise(400, 400), 1)
+    image[:, 170:174] = image[250, :] = image[noise(400, 400, seed=1) < 2] = 0
+    file = write_tiff(tmp_path / "a.tif", image, extratags=[(42113, "s", 0, "0", True)])
+
+    def predicted(name, **changes):
+        predict_large(job(file, Box(radius=2, tile=tile, **changes), margin=32), out.with_name(name))
+        mask = tifffile.imread(out.with_name(name))
+        return np.select([mask == 254, mask == 255], [IGNORED, 1], 0).astype(np.uint8)
+
+    plain = predicted("plain.tif")
+    expected = cleaned(plain, min_component_sizes=(0, 30), fill_holes=True)
+    assert (expected != plain).any()
+    np.testing.assert_array_equal(predicted("cleaned.tif", **CLEANED), expected)
+
+
+def test_probabilities_are_not_cleaned(tmp_path, out):
+    image = noise(500, 100)
+    engine = Box(tile=160, **CLEANED)
+    _, lines = reported(job(saved(tmp_path / "a.npy", image), engine, output="probabilities", margin=32), out)
+    np.testing.assert_array_equal(tifffile.imread(out), predict_probabilities(engine, image[..., None])[..., 0])
+    assert not any("Clean-up" in line for line in lines)
 
 
 @pytest.mark.parametrize("size", [(700, 900), (90, 1500), (1511, 100)])
@@ -101,8 +132,11 @@ def test_probabilities_are_those_of_one_call(tmp_path, out):
 def test_a_zarr_array_holds_the_same_ids(tmp_path, out):
     zarr = pytest.importorskip("zarr")
     image = noise(1300, 300)
-    predict_large(job(saved(tmp_path / "a.npy", image), Box(tile=256), margin=32), out.with_suffix(".zarr"))
-    np.testing.assert_array_equal(zarr.open_array(out.with_suffix(".zarr"), mode="r")[:], mask_of(image, 5))
+    engine = Box(tile=256, **CLEANED)
+    predict_large(job(saved(tmp_path / "a.npy", image), engine, margin=32), out.with_suffix(".zarr"))
+    expected = engine.bundle.values(predict_indices(engine, image[..., None], margin=32))
+    assert (expected != mask_of(image, 5)).any()
+    np.testing.assert_array_equal(zarr.open_array(out.with_suffix(".zarr"), mode="r")[:], expected)
 
 
 @pytest.mark.parametrize(("output", "missing"), [("ids", 254), ("probabilities", np.nan)])
@@ -146,6 +180,17 @@ def test_nodata_is_the_highest_value_up_to_255_without_a_class():
     assert of([255, 254]) == (253, np.uint8)
     assert of([1000]) == (255, np.uint16)
     assert of(range(2, 256)) == (1, np.uint8)
+
+
+def test_blocks_of_label_indices_become_mask_values():
+    labels = [BACKGROUND, *(CELL.model_copy(update={"value": value}) for value in (1000, 7))]
+    encoding = Ids(bundle(labels=labels, activation="softmax"))
+    block = encoding.encode(np.float32([[[0.5, 0.2, 0.3], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [1, 0, 0]]]))
+    block[0, 3] = encoding.block_nodata
+    layout = lay_out(1, 4, multiple=32, margin=0, tile=32)
+    (tile,) = encoding.finish(lambda: iter([block]), layout)
+    np.testing.assert_array_equal(tile[..., 0], [[0, 1000, 7, 255]])
+    assert (block.dtype, tile.dtype) == (np.uint8, np.uint16)
 
 
 def test_an_unreadable_tile_is_reported_and_the_rest_is_predicted(tmp_path, out):
@@ -339,6 +384,19 @@ def test_a_full_disk_leaves_the_finished_blocks(tmp_path, out, monkeypatch):
     assert len(list(parts.glob("*.zip"))) == len(list(parts.iterdir())) - 1 >= 2  # besides the claim
     predict_large(job(image, margin=32), out)
     np.testing.assert_array_equal(tifffile.imread(out), mask_of(np.load(image), 5))
+
+
+def test_polygons_are_the_outlines_of_the_cleaned_mask(tmp_path, out):
+    pytest.importorskip("rasterio")
+    image = np.zeros((500, 100), np.uint8)
+    image[100:400, 20:80] = 255
+    image[140:380, 30:70] = 0  # a hole, and a small component in another block, both across a border
+    image[478:482, 40:44] = 255
+    outlines = tmp_path / "p.geojson"
+    predict_large(job(saved(tmp_path / "a.npy", image), Box(radius=0, tile=160, **CLEANED), polygons=outlines), out)
+    (cell,) = json.loads(outlines.read_text())["features"]
+    (corners,) = cell["geometry"]["coordinates"]  # without a hole
+    assert {tuple(corner) for corner in corners} == {(20, 100), (20, 400), (80, 400), (80, 100)}
 
 
 def test_polygons_are_written_and_restored_if_they_are_missing(tmp_path, out):

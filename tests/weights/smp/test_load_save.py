@@ -236,6 +236,8 @@ def test_network_is_identified_by_shapes():
         (without("segmentation_head.0.weight"), r"segmentation_head\.0\.weight is not the kernel"),
         (UNET | {"encoder.conv1.weight": (64,)}, r"encoder\.conv1\.weight is not the kernel"),
         (without("decoder.blocks.4.conv1.0.weight"), "encoder_depth is 4, not 5;"),
+        (without("decoder.blocks.1.conv2.0.weight"), "a kernel is missing or has no channels;"),
+        (UNET | {"segmentation_head.0.weight": (0, 16, 3, 3)}, "a kernel is missing or has no channels;"),
     ],
 )
 def test_shapes_of_an_unsupported_network_are_an_error(shapes, found):

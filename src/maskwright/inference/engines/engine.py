@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from maskwright.errors import InputError, missing_package
 from maskwright.inference.bundle import BUNDLE_FILE, Bundle
+from maskwright.inference.device import Device
 from maskwright.inference.engines.record import EngineRecord, Runtime, UnreadableEngine, is_exported, model_digest
 
 NETWORK_FILE: Final = "model.keras"
@@ -59,19 +60,22 @@ class NotARun(InputError):
     text = "{folder}: not a run: {found}; expected a folder written by `maskwright train --out`, with {expected}."
 
 
-def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
+def open_engine(folder: str | Path, *, threads: int | None = None, device: Device | None = None) -> Engine:
     """Open the engine of a run, which requires Keras, or of an export, which requires only its runtime.
 
     Args:
         folder: Folder of the run or the export.
         threads: Maximum number of threads of an OpenVINO, ONNX Runtime or LiteRT engine, all processors by default;
             other engines ignore it.
+        device: Device that computes. If absent, the framework of a run or SavedModel chooses the device, and other
+            engines use the CPU.
 
     Raises:
         NotARun: The folder does not exist, or it contains no bundle or no network.
         UnreadableBundle: The bundle is damaged.
         UnreadableEngine, UnreadableNetwork: The network is damaged or does not match the bundle.
         MissingPackage: Keras or the runtime of the export is not installed.
+        MissingDevice: The framework or the runtime cannot compute on the device.
     """
     folder = Path(folder)
     exported = is_exported(folder)
@@ -84,7 +88,7 @@ def open_engine(folder: str | Path, *, threads: int | None = None) -> Engine:
         if not (folder / name).is_file():
             raise NotARun(folder=folder, found=f"{name} is missing", expected=expected)
     bundle = Bundle.read(folder)
-    return _open_exported(folder, bundle, threads) if exported else _open_run(folder, bundle)
+    return _open_exported(folder, bundle, threads, device) if exported else _open_run(folder, bundle, device)
 
 
 def needs_framework(folder: str | Path) -> bool:
@@ -103,16 +107,16 @@ def weights_digest(folder: Path) -> str:
     return hashlib.sha256((folder / NETWORK_FILE).read_bytes()).hexdigest()
 
 
-def _open_run(folder: Path, bundle: Bundle) -> Engine:
+def _open_run(folder: Path, bundle: Bundle, device: Device | None) -> Engine:
     try:
         from maskwright.inference.engines.keras import load_keras_engine
     except ImportError as error:
         purpose, install = f"Opening {folder / NETWORK_FILE}", "maskwright[tensorflow]"
         raise missing_package(purpose, "Keras and a backend", install=install, reason=error) from None
-    return load_keras_engine(folder / NETWORK_FILE, bundle)
+    return load_keras_engine(folder / NETWORK_FILE, bundle, device=device)
 
 
-def _open_exported(folder: Path, bundle: Bundle, threads: int | None) -> Engine:
+def _open_exported(folder: Path, bundle: Bundle, threads: int | None, device: Device | None) -> Engine:
     record = EngineRecord.read(folder)
     if model_digest(folder, record.model) != record.weights:
         raise UnreadableEngine(file=folder / record.model, found="its SHA-256 differs from that of the export")
@@ -121,4 +125,4 @@ def _open_exported(folder: Path, bundle: Bundle, threads: int | None) -> Engine:
         runtime = import_module(f"maskwright.inference.engines.{module}")
     except ImportError as error:
         raise missing_package(f"Engine {folder}", package, install=install, reason=error) from None
-    return runtime.open_exported(folder, record, bundle, threads=threads)
+    return runtime.open_exported(folder, record, bundle, threads=threads, device=device)

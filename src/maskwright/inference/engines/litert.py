@@ -9,6 +9,7 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
+from maskwright.inference.device import Device, check_is_cpu
 from maskwright.inference.engines.record import EngineRecord, UnreadableEngine, check_channels
 from maskwright.inference.usable_cpus import usable_cpus
 
@@ -37,12 +38,16 @@ class LiteRTEngine:
             return self._interpreter.get_tensor(self._output)
 
 
-def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> LiteRTEngine:
+def open_exported(
+    folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None, device: Device | None = None
+) -> LiteRTEngine:
     """Open an exported LiteRT engine.
 
     Raises:
         UnreadableEngine: The model is missing, is damaged or does not match the bundle.
+        MissingDevice: The device is not the CPU.
     """
+    check_is_cpu(device, runtime="LiteRT")
     file = folder / record.model
     try:
         interpreter = Interpreter(model_path=str(file), num_threads=threads or usable_cpus())

@@ -1,8 +1,6 @@
 """An engine for OpenVINO, the fastest runtime on a CPU, which needs no training framework."""
 
 import contextlib
-import os
-import platform
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from maskwright.inference.bundle import Bundle
+from maskwright.inference.cache_folder import cache_folder
+from maskwright.inference.device import Device, check_is_cpu
 from maskwright.inference.engines.openvino_runtime import core
 from maskwright.inference.engines.record import EnginePrecision, EngineRecord, UnreadableEngine, check_channels
 
@@ -53,12 +53,16 @@ class OpenVinoEngine:
         return OpenVinoEngine(self._compile, self.bundle, _SEVERAL)
 
 
-def open_exported(folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None) -> OpenVinoEngine:
+def open_exported(
+    folder: Path, record: EngineRecord, bundle: Bundle, *, threads: int | None = None, device: Device | None = None
+) -> OpenVinoEngine:
     """Open an exported OpenVINO engine: compile its model or load it from the cache of compiled models.
 
     Raises:
         UnreadableEngine: The model is missing, is damaged or does not match the bundle.
+        MissingDevice: The device is not the CPU.
     """
+    check_is_cpu(device, runtime="OpenVINO")
     file = folder / record.model
     try:
         model = core().read_model(file)
@@ -91,18 +95,9 @@ def _channels(port: Any) -> int | None:
 
 def _cache(weights: str) -> dict[str, str]:
     """Return the option that sets the cache folder of the compiled network, or no option if it is not writable."""
-    folder = _cache_root() / "maskwright" / "openvino" / weights[:16]
+    folder = cache_folder() / "openvino" / weights[:16]
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return {"CACHE_DIR": str(folder)}
     return {}
-
-
-def _cache_root() -> Path:
-    """Return the user's cache folder on this system."""
-    if folder := os.environ.get("XDG_CACHE_HOME"):
-        return Path(folder)
-    if platform.system() == "Windows":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData/Local")
-    return Path.home() / ("Library/Caches" if platform.system() == "Darwin" else ".cache")

@@ -17,9 +17,9 @@ class BlockResult(NamedTuple):
     """The prediction for one block."""
 
     values: Values
-    """Pixels kept from the prediction, (h, w, bands), encoded as in the result."""
+    """Pixels kept from the prediction, (h, w, bands), encoded as in blocks."""
     failures: tuple[WindowFailure, ...] = ()
-    """Parts of the window that could not be read; their pixels have the nodata value of the encoding."""
+    """Parts of the window that could not be read; their pixels have the nodata value of blocks."""
 
 
 class BlockPredictor(Protocol):
@@ -68,12 +68,9 @@ class LocalBlockPredictor:
     def _predict(self, block: ImageBlock, window: Window) -> BlockResult:
         valid = window.valid[block.kept_in_window]
         if not valid.any():
-            values = np.full((*block.shape, self.encoding.bands), self.encoding.nodata, self.encoding.dtype)
+            values = np.full((*block.shape, self.encoding.bands), self.encoding.block_nodata, self.encoding.block_dtype)
             return BlockResult(values, window.failures)
-        source = self.windows.source
-        is_whole_image = block.shape == (source.height, source.width)
-        probabilities = self.windows.probabilities(window)[block.kept_in_window]
-        values = self.encoding.encode(probabilities, is_whole_image=is_whole_image)
+        values = self.encoding.encode(self.windows.probabilities(window)[block.kept_in_window])
         if not valid.all():
-            values = np.where(valid[..., None], values, self.encoding.dtype.type(self.encoding.nodata))
+            values = np.where(valid[..., None], values, self.encoding.block_dtype.type(self.encoding.block_nodata))
         return BlockResult(values, window.failures)

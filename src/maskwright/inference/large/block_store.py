@@ -71,13 +71,13 @@ class BlockStore:
         return None
 
     def tiles(self) -> Iterator[Values]:
-        """Yield tiles (h, w, bands) of the result row by row; tiles at the lower and right edges may be smaller."""
+        """Yield the blocks as tiles (h, w, bands), row by row; tiles at the lower and right edges may be smaller."""
         down, across = self._layout.result_tiles()
         for row, column in product(range(down), range(across)):
             yield self._tile(row * self._layout.result_tile, column * self._layout.result_tile)
 
     def read(self, rows: slice, columns: slice) -> Values:
-        """Read a part of the result, (h, w, bands)."""
+        """Read a part of the blocks, (h, w, bands), which may extend over several blocks."""
         side = self._layout.result_tile
         top, left = rows.start - rows.start % side, columns.start - columns.start % side
         tiles = [
@@ -88,7 +88,7 @@ class BlockStore:
 
     def _sizes(self, block: ImageBlock) -> dict[str, int]:
         """Return the size in bytes of each tile of a block, keyed by its name in the archive."""
-        pixel = self._encoding.bands * self._encoding.dtype.itemsize
+        pixel = self._encoding.bands * self._encoding.block_dtype.itemsize
         return {
             _tile_name(block, top, left): pixel * rows * columns
             for (top, rows), (left, columns) in product(*(self._cut(length) for length in block.shape))
@@ -108,7 +108,7 @@ class BlockStore:
             content = archive.read(f"{row}-{column}")
         side = self._layout.result_tile
         shape = (min(side, end - start) for end, start in zip(self._layout.size, (row, column), strict=True))
-        return np.frombuffer(content, self._encoding.dtype).reshape(*shape, self._encoding.bands)
+        return np.frombuffer(content, self._encoding.block_dtype).reshape(*shape, self._encoding.bands)
 
     def _file(self, row: int, column: int) -> Path:
         return self._folder / f"{row}-{column}{_SUFFIX}"

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Final, final
 
 from maskwright.errors import InputError, MissingPackage, missing_package, wrong_argument
+from maskwright.inference.device import Device
 from maskwright.inference.large.dask_blocks import DaskBlocks
 from maskwright.inference.large.dask_worker import BlockTask, dask_setup
 from maskwright.inference.large.journal import ResultKey
@@ -37,9 +38,10 @@ class Cluster:
     worker_timeout: float
     report: Callable[[str], None]
 
-    def blocks(self, engine: Path, image: Path, key: ResultKey) -> DaskBlocks:
-        """Return a predictor that uses the workers. Each worker checks that its files have the given ``key``."""
-        task = BlockTask(engine.resolve(), image.resolve(), key)
+    def blocks(self, engine: Path, image: Path, key: ResultKey, *, device: Device | None = None) -> DaskBlocks:
+        """Return a predictor that uses the workers. Each worker checks that its files have the given ``key``, and
+        computes on its ``device``; see `open_engine`."""
+        task = BlockTask(engine.resolve(), image.resolve(), key, device)
         return DaskBlocks(self.client, task, worker_timeout=self.worker_timeout, report=self.report)
 
 

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, final
 
 from maskwright.errors import InputError
 from maskwright.images.windows.source import open_source
+from maskwright.inference.device import Device
 from maskwright.inference.engines.engine import open_engine, weights_digest
 from maskwright.inference.large.block_predictor import BlockResult, LocalBlockPredictor
 from maskwright.inference.large.cost import peak_memory
@@ -24,7 +25,7 @@ from maskwright.inference.test_time_augmentation import with_test_time_augmentat
 from maskwright.inference.tiling.layout import ImageBlock
 from maskwright.inference.tiling.window_predictor import WindowPredictor
 
-_PACKAGES: Final = ("maskwright", "openvino", "onnxruntime", "tensorflow")
+_PACKAGES: Final = ("maskwright", "openvino", "onnxruntime", "onnxruntime-gpu", "tensorflow")
 _OPENING: Final = Lock()  # the threads of a worker share one engine
 
 
@@ -47,6 +48,8 @@ class BlockTask(NamedTuple):
     image: Path
     key: ResultKey
     """Key of the values that determine the result; the files of the worker must have the same key."""
+    device: Device | None = None
+    """Device of the worker that computes; see `open_engine`."""
 
 
 class WorkerResult(NamedTuple):
@@ -122,7 +125,7 @@ def package_versions() -> dict[str, str]:
 @lru_cache(maxsize=2)  # two commands that share the workers do not open their engines again for each block
 def _open_predictor(task: BlockTask, *, threads: int, name: str) -> LocalBlockPredictor:
     try:
-        plain = open_engine(task.engine, threads=threads)
+        plain = open_engine(task.engine, threads=threads, device=task.device)
         engine = with_test_time_augmentation(plain, plain.bundle.tta)
         source = open_source(task.image)
         weights = weights_digest(task.engine)

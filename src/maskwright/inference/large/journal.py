@@ -42,7 +42,7 @@ class ForeignFolder(InputError):
 class ResultKey(JsonRecord):
     """Values that together determine a result."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     engine: str
     """Digest of the network weights."""
     bundle: str

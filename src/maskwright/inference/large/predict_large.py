@@ -89,7 +89,9 @@ def predict_large(
     Memory is bounded by the size of a window. Finished blocks are stored in ``OUT.parts/``; after an interruption, the
     same call resumes the job, and its result is identical byte for byte to that of an uninterrupted call. ``OUT.json``
     records how the result was made. Classes are those of `maskwright.inference.predict_image.predict_indices`, which
-    uses the same windows, except that holes and small components are kept in an image of several blocks.
+    uses the same windows. Holes are filled and small components removed across blocks, after all blocks are finished;
+    for the memory this takes, see `maskwright.images.windows.cleaned_tiles.cleaned_tiles`. Nodata pixels count as
+    outside the image.
 
     Args:
         job: Image and settings of the prediction.
@@ -173,6 +175,8 @@ def _predict(
     if _image_state(job.image) != claim.key.image:
         journal.discard()
         raise ImageChanged(file=job.image)
+    if encoding.cleans and len(layout.blocks()) > 1:
+        report("Clean-up: filling holes and removing small components across windows, as configured.")
     written = journal.unfinished_path()
     write_result(written, store, layout=layout, encoding=encoding, source=source, name=journal.out.stem)
     record = CompletionRecord(
@@ -216,8 +220,6 @@ def _choose_layout(job: LargePredictionJob, windows: WindowPredictor, report: Ca
         widest = job.margin is None and layout.margin >= max_margin(bundle)
         remark = " (the largest possible; the receptive field of the network may be larger)" if widest else ""
         report(f"Margin: {layout.margin} pixels, {source}{remark}.")
-        if bundle.fill_holes or bundle.min_component_sizes:
-            report("Holes and small components are kept, since windows do not show whole components.")
     return layout
 
 

@@ -48,7 +48,7 @@ def report_lost_georeference(out: Path, source: Source, report: Callable[[str], 
 def write_result(
     path: Path, store: BlockStore, *, layout: Layout, encoding: Encoding, source: Source, name: str
 ) -> None:
-    """Assemble a result from its blocks, with the georeference or pixel size of the image.
+    """Assemble a result from its blocks and clean it, with the georeference or pixel size of the image.
 
     ``name`` is stored as the title if the format supports titles.
 
@@ -58,12 +58,13 @@ def write_result(
     """
     options: dict[str, Any] = {"bands": encoding.bands, "dtype": encoding.dtype, "tile": layout.result_tile}
     options["height"], options["width"] = layout.size
+    tiles = encoding.finish(store.tiles, layout)
     if writes_zarr(path):
         from maskwright.images.windows.write_zarr import write_zarr
 
         options |= {"pixel_size": source.pixel_size, "fill_value": encoding.nodata, "name": name}
-        write_zarr(path, store.tiles(), **options)
+        write_zarr(path, tiles, **options)
     else:
         from maskwright.images.windows.write_tiff import write_tiff
 
-        write_tiff(path, store.tiles(), **options, georeference=source.georeference, nodata=encoding.nodata)
+        write_tiff(path, tiles, **options, georeference=source.georeference, nodata=encoding.nodata)

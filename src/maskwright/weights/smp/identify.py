@@ -85,7 +85,16 @@ def identify(shapes: Shapes, *, architecture: str | None = None, source: Source)
             raise UnknownSmpNetwork(**source, found=f"{kernel} is not the kernel of a convolution")
     options = ARCHITECTURES[found].read_options(shapes)
     check_options(found, options, source=source)
-    return SmpNetwork(found, encoder[0], channels=shapes[stem][1], classes=shapes[head][0], options=options)
+    channels, classes = shapes[stem][1], shapes[head][0]
+    if 0 in _sizes({**options, "channels": channels, "classes": classes}):
+        raise UnknownSmpNetwork(**source, found="a kernel is missing or has no channels")
+    return SmpNetwork(found, encoder[0], channels=channels, classes=classes, options=options)
+
+
+def _sizes(options: Options) -> list[int]:
+    """Return all integers, which are numbers of channels, in the values of ``options`` and in lists in these values."""
+    values = [value for given in options.values() for value in (given if isinstance(given, list) else [given])]
+    return [value for value in values if isinstance(value, int) and not isinstance(value, bool)]
 
 
 def check_options(architecture: str, options: Options, *, source: Source) -> None:
