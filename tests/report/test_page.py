@@ -181,6 +181,24 @@ def test_a_bug_in_drawing_is_not_reported_as_a_missing_image(run, monkeypatch):
         write_report(run)
 
 
+def test_tuning_has_the_scores_of_both_halves(light, page):
+    tried = {"score": 0.5125, "gain": None, "check_score": 0.4875, "check_gain": None, "on": True}
+    flips = {"score": 0.5625, "gain": 0.05, "check_score": 0.4775, "check_gain": -0.01, "on": False}
+    tuning = {
+        **{"held_out_images": 11, "selection_images": 6, "check_images": 5, "networks": 1, "monitor": "dice"},
+        **{"score": 0.5125, "check_score": 0.4875, "notes": ["A note."], "tta": [], "fill_holes": False},
+        **{"threshold": None, "min_component_sizes": None, "search": None},
+        "options": [{"name": "as trained", **tried}, {"name": HOSTILE, **flips}],
+    }
+    (light / "tuning.json").write_text(json.dumps(tuning))
+    text = read(light).text
+    assert "chosen on 6 images (selection half) and checked on 5 other images (check half)" in text
+    assert f"{HOSTILE} 0.5625 +0.0500 0.4775 -0.0100 off" in text
+    assert "mean Dice coefficient of both halves" in text
+    assert "A note." in text
+    assert "check half" not in page.text
+
+
 def test_an_interrupted_training_is_reported(light, page):
     facts = json.loads((light / "run.json").read_text())
     (light / "run.json").write_text(json.dumps({**facts, "stopped_by": "interrupt"}))
@@ -188,7 +206,7 @@ def test_an_interrupted_training_is_reported(light, page):
     assert "Training was interrupted" not in page.text
 
 
-@pytest.mark.parametrize("file", ["scores.json", "history.csv", "split.csv", "run.json"])
+@pytest.mark.parametrize("file", ["scores.json", "history.csv", "split.csv", "run.json", "tuning.json"])
 def test_a_damaged_file_is_an_error_and_keeps_the_old_page(light, file):
     before = write_report(light).read_bytes()
     (light / file).write_text("{}\n{}\n")
