@@ -86,9 +86,9 @@ def make_engine(network: keras.Model, precision: str, folder: Path, patches: np.
 
 
 @contextmanager
-def start_peer(python: str) -> Iterator[subprocess.Popen]:
+def start_peer(python: str, encoder: str = "resnet34") -> Iterator[subprocess.Popen]:
     """Start the peer's process. The first line of its output describes its environment."""
-    command = [python, str(Path(__file__).with_name("smp_server.py"))]
+    command = [python, str(Path(__file__).with_name("smp_server.py")), encoder]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
         yield process
         process.stdin.close()
@@ -162,7 +162,7 @@ def main() -> None:
             def time_round(
                 images: np.ndarray = images, calls: int = calls, variants=variants, used=used
             ) -> dict[str, float]:
-                case = f"{len(images)} {images.shape[1]} {calls}"
+                case = f"{len(images)} {images.shape[1]}x{images.shape[2]} {calls}"
                 times = {variant: time_peer(peer, f"{variant} {case}") for variant in variants}
                 return times | {name: time_engine(engine, images, calls=calls) for name, engine in used.items()}
 

@@ -1,9 +1,13 @@
-"""Time predictions of segmentation_models_pytorch for `inference.py`, in an environment of its own.
+"""Time predictions of segmentation_models_pytorch for `inference.py` and `score_and_speed.py`.
+
+    PYTHON benchmarks/smp_server.py [resnet34|lite0]
+
+It runs in an environment of its own:
 
     pip install torch==2.14.1 torchvision==0.29.1 segmentation-models-pytorch==0.6.0
 
-The first output line describes the environment. For each input line ``VARIANT BATCH SIDE CALLS``, the script predicts
-CALLS batches and writes the number of seconds.
+The first output line describes the environment. For each input line ``VARIANT BATCH HEIGHTxWIDTH CALLS``, the script
+predicts CALLS batches and writes the number of seconds. The weights are random.
 """
 
 import sys
@@ -25,19 +29,20 @@ VARIANTS = {
 def main() -> None:
     torch.manual_seed(0)
     threads = torch.get_num_threads()
-    networks = {last: smp.Unet("resnet34", encoder_weights=None, classes=1).eval() for last in (False, True)}
+    encoder = {"lite0": "tu-tf_efficientnet_lite0"}.get(name := (sys.argv[1:] or ["resnet34"])[0], name)
+    networks = {last: smp.Unet(encoder, encoder_weights=None, classes=1).eval() for last in (False, True)}
     networks[True].to(memory_format=torch.channels_last)
     print(f"smp {smp.__version__}, torch {torch.__version__}, {threads} threads", flush=True)
     batches = {}
     with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for line in sys.stdin:
-            variant, batch, side, calls = line.rsplit(maxsplit=3)
+            variant, batch, size, calls = line.rsplit(maxsplit=3)
             channels_last, bf16, parallel = VARIANTS[variant]
-            if (channels_last, batch, side) not in batches:
+            if (channels_last, batch, size) not in batches:
                 layout = torch.channels_last if channels_last else torch.contiguous_format
-                images = torch.rand(int(batch), 3, int(side), int(side)).to(memory_format=layout)
-                batches[channels_last, batch, side] = images
-            images, network = batches[channels_last, batch, side], networks[channels_last]
+                images = torch.rand(int(batch), 3, *map(int, size.split("x"))).to(memory_format=layout)
+                batches[channels_last, batch, size] = images
+            images, network = batches[channels_last, batch, size], networks[channels_last]
 
             def predict(
                 _: int, images: torch.Tensor = images, network: torch.nn.Module = network, bf16: bool = bf16

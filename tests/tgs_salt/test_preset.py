@@ -66,12 +66,13 @@ def test_each_image_is_held_out_once_with_a_mask_of_its_size(trained_preset):
 def test_tuning_is_out_of_fold_and_stored_in_the_bundle(trained_preset):
     folder, masks, output = trained_preset
     tuning = json.loads((folder / "run/tuning.json").read_text())
-    assert (tuning["used_images"], tuning["networks"], tuning["monitor"]) == (len(masks), 2, "mean_precision")
+    assert (tuning["held_out_images"], tuning["networks"], tuning["monitor"]) == (len(masks), 2, "mean_precision")
+    assert tuning["selection_images"] + tuning["check_images"] == len(masks)
     options = {option["name"]: option for option in tuning["options"]}
     assert {"each image by one network", "flips", "scales", "fill holes"} <= options.keys()
     assert options["mean of all networks"]["gain"] is None  # each image was held out for one network only
     for option in tuning["options"][2:]:
-        assert option["on"] == (option["gain"] > 1e-4)
+        assert option["on"] == (min(option["gain"], option["check_gain"]) > 1e-4)
     bundle = Bundle.read(folder / "run")
     assert list(bundle.tta) == tuning["tta"]
     assert bundle.threshold == tuning["threshold"]
