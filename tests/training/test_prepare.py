@@ -6,10 +6,14 @@ from PIL import Image
 
 from maskwright.errors import InputError
 from maskwright.training.dry_run import explain
-from maskwright.training.prepare import prepare, prepare_resumed
+from maskwright.training.prepare import check_data, prepare, prepare_resumed
 from maskwright.training.recipe import Recipe
 from maskwright.training.recipe_text import WrongRecipe
 from maskwright.training.run import Run
+
+
+def prepare_checked(recipe):
+    return prepare(recipe, check_data(recipe.data))
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def sources(pairs):
 
 
 def test_no_video_is_on_both_sides_of_the_split(videos):
-    prepared, _ = prepare(recipe_of(videos))
+    prepared, _ = prepare_checked(recipe_of(videos))
     assert sources(prepared.train).isdisjoint(sources(prepared.validation))
     assert len(prepared.validation) == 6
     assert prepared.decisions[0].value == "2 of 10 groups, 6 of 30 images"
@@ -44,24 +48,24 @@ def test_no_video_is_on_both_sides_of_the_split(videos):
 
 
 def test_grouping_by_file_names_can_be_turned_off(videos):
-    prepared, _ = prepare(recipe_of(videos, grouping="duplicates"))
+    prepared, _ = prepare_checked(recipe_of(videos, grouping="duplicates"))
     assert sources(prepared.train) & sources(prepared.validation)
     assert prepared.decisions[0].value == "6 of 30 images"
 
 
 def test_given_validation_folders_are_used(videos):
-    prepared, _ = prepare(recipe_of(videos, val_images=videos / "images", val_masks=videos / "masks"))
+    prepared, _ = prepare_checked(recipe_of(videos, val_images=videos / "images", val_masks=videos / "masks"))
     assert (len(prepared.train), len(prepared.validation)) == (30, 30)
     assert (prepared.decisions[0].field, prepared.decisions[0].reason) == ("data.val_images", "given")
 
 
 def test_the_prepared_recipe_is_complete(videos):
-    training = prepare(recipe_of(videos))[0].recipe.training
+    training = prepare_checked(recipe_of(videos))[0].recipe.training
     assert (training.patch_size, training.batch_size, training.time_budget) == ((64, 64), 12, 1800.0)
 
 
 def test_a_resumed_run_keeps_its_stored_split(videos):
-    prepared, _ = prepare(recipe_of(videos))
+    prepared, _ = prepare_checked(recipe_of(videos))
     run = Run(videos / "run")
     run.begin()
     run.recipe.write_text(prepared.recipe.to_yaml())
@@ -81,7 +85,7 @@ def test_equal_channels_are_reduced_to_the_requested_one(tmp_path):
         pixels = np.random.default_rng(number).integers(0, 256, (40, 48), np.uint8)
         Image.fromarray(np.stack([pixels] * 3, axis=-1)).save(tmp_path / f"images/{number}.png")
         Image.fromarray((pixels > 99 + number).astype(np.uint8)).save(tmp_path / f"masks/{number}.png")
-    prepared, _ = prepare(recipe_of(tmp_path, channels=1, scale=2.0, coord_channels=("row", "row_times_image")))
+    prepared, _ = prepare_checked(recipe_of(tmp_path, channels=1, scale=2.0, coord_channels=("row", "row_times_image")))
     bundle = prepared.bundle
     assert (bundle.channels, bundle.inputs, bundle.scale) == (1, 3, 2.0)
     assert len(bundle.normalisation.mean) == 1
@@ -91,7 +95,7 @@ def test_equal_channels_are_reduced_to_the_requested_one(tmp_path):
 def test_the_validation_set_has_every_stratum(videos):
     lines = "".join(f"video{video}_frame{frame:05},{frame}\n" for video in range(10) for frame in range(3))
     (videos / "strata.csv").write_text("id,frame\n" + lines)
-    prepared, _ = prepare(
+    prepared, _ = prepare_checked(
         recipe_of(videos, grouping="duplicates", strata=videos / "strata.csv", validation_fraction=0.5)
     )
     frames = [int(pair.name[-1]) for pair in prepared.validation]
@@ -106,7 +110,7 @@ def test_monitoring_mean_precision_of_two_classes_is_an_error(videos):
         }
     )
     with pytest.raises(WrongRecipe, match=r"training\.monitor: mean_precision .* 2 classes"):
-        prepare(recipe)
+        prepare_checked(recipe)
 
 
 def test_a_plan_does_not_name_the_warnings_file_of_an_existing_run(videos, tmp_path):

@@ -114,11 +114,24 @@ def test_unknown_backbone_is_an_error(machine):
 
 def test_all_runs_of_a_series_start_from_the_weights_of_the_first(machine, tmp_path):
     runs = [Run(tmp_path / "fold1"), Run(tmp_path / "fold2")]
-    first = with_weights_of_series(recipe(), runs)
+    first = with_weights_of_series(recipe(), runs, member=recipe())
     assert (first.network.encoder_weights, first.network.encoder_weights_sha256) == ("imagenet", DIGEST)
     runs[0].folder.mkdir()
     runs[0].requested.parent.mkdir(exist_ok=True)
     runs[0].requested.write_text(first.to_yaml())
     machine.reachable = False
-    assert with_weights_of_series(recipe(), runs) == first
-    assert with_weights_of_series(recipe(encoder_weights="none"), runs).network.encoder_weights == "none"
+    assert with_weights_of_series(recipe(), runs, member=recipe()) == first
+    given = recipe(encoder_weights="none")
+    assert with_weights_of_series(given, runs, member=given).network.encoder_weights == "none"
+
+
+def test_the_encoder_of_a_series_is_chosen_for_the_time_of_one_run(machine):
+    """All runs name the encoder, so that each loads the recorded file, however fast the machine is then."""
+    series, member = (
+        Recipe.from_dict({"data": {"images": "i", "masks": "m"}, "training": {"time_budget": hours * 3600}})
+        for hours in (100, 1)
+    )
+    complete = with_weights_of_series(series, [], member=member)
+    assert complete.network.backbone == "efficientnetlite0"
+    assert with_weights_of_series(series, [], member=series).network.backbone == "efficientnetlite4"
+    assert with_encoder_weights(complete).backbone is None

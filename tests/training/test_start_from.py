@@ -164,14 +164,14 @@ def test_renamed_classes_require_a_network_and_different_names():
 def test_all_runs_of_a_series_start_from_the_same_file(runs, tmp_path):
     folder = runs["three"].file.parent
     members = [Run(tmp_path / "fold1"), Run(tmp_path / "fold2")]
-    recipe = with_weights_of_series(recipe_of(folder), members)
+    recipe = with_weights_of_series(recipe_of(folder), members, member=recipe_of(folder))
     assert recipe.network.start_from_sha256 == read_start(recipe_of(folder))[0].network.start_from_sha256
     for number, member in enumerate(by_fold(recipe.changed("training", epochs=1), 2), start=1):
         complete, _ = read_start(member.recipe)
         assert (complete.data.fold, complete.data.scale, complete.network.backbone) == ((number, 2), 0.5, "resnet18")
         assert complete.network.start_from_sha256 == recipe.network.start_from_sha256
     members[0].begin("", requested=recipe.to_yaml())
-    assert with_weights_of_series(recipe_of(folder), members) == recipe
+    assert with_weights_of_series(recipe_of(folder), members, member=recipe_of(folder)) == recipe
 
 
 def test_settings_that_contradict_the_network_are_errors(runs, files):

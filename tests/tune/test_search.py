@@ -50,7 +50,7 @@ def test_best_pair_has_the_greatest_score(images):
     found = search_thresholds(images, min_sizes=(0, 3, 40), fill_holes=False, monitor="mean_precision")
     threshold, area, best = found.best
     assert best == pytest.approx(found.scores.max(), abs=1e-6)
-    assert best > found.untuned
+    assert best > found.scores[found.thresholds.index(0.5), 0]
     assert threshold < 0.5
     assert area > 0
 
@@ -63,7 +63,8 @@ def test_ties_prefer_threshold_one_half_and_size_zero():
 def test_ignored_pixels_are_not_scored():
     truth = np.array([[1, 1, 255, 255, 0]], np.uint8)
     prediction = np.array([[0.9, 0.9, 0.9, 0.9, 0.1]], np.float32)
-    assert search_thresholds([(truth, prediction)], min_sizes=(0,), fill_holes=False, monitor="mean_iou").untuned == 1
+    found = search_thresholds([(truth, prediction)], min_sizes=(0,), fill_holes=False, monitor="mean_iou")
+    assert found.scores[found.thresholds.index(0.5), 0] == 1
 
 
 def test_tried_sizes_are_small_relative_to_the_images():

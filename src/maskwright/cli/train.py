@@ -223,6 +223,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
     custom = load_python(python)
     from maskwright.training.custom import record_custom_parts
     from maskwright.training.pretrained import with_weights_of_series
+    from maskwright.training.train import speed_of_machine
 
     def members_of(series: "Recipe") -> list[Member]:
         return by_fold(series, folds) if folds is not None else by_seed(series, seeds or 1)
@@ -232,7 +233,13 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
             Segmenter.train_recipe(member, folder, custom=custom, reporter=reporter, started=time.monotonic())
 
     complete = record_custom_parts(recipe, custom)
-    complete = with_weights_of_series(complete, [Run(out / member.name) for member in members_of(complete)])
+    planned = members_of(complete)
+    complete = with_weights_of_series(
+        complete,
+        [Run(out / member.name) for member in planned],
+        member=planned[0].recipe,
+        rates=speed_of_machine(planned[0].recipe),
+    )
     members = members_of(complete)
     budget, total = members[0].recipe.training.time_budget, complete.training.time_budget or DEFAULT_SECONDS
     if budget is not None:
@@ -274,7 +281,7 @@ def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | N
             recipe, out, custom=load_python(python), progress=count, started=started, tuner=TuningAfterTraining()
         )
     print_plan(plan)
-    print_line("Nothing was trained or written. Change a choice with --set, such as --set training.batch_size=4")
+    print_line("Nothing was trained. Change a choice with --set, such as --set training.batch_size=4")
 
 
 def _preset_folds(name: str) -> int:

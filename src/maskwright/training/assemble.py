@@ -1,6 +1,7 @@
 """Build the networks and the patches for training from the prepared data and the recipe."""
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,9 +28,9 @@ from maskwright.training.network import (
 )
 from maskwright.training.planning_rules import patch_for
 from maskwright.training.precision import choose_precision, dtype_policy
-from maskwright.training.prepare import CheckedData, DataCheck, Prepared, ScanProgress, check_data, prepare
+from maskwright.training.prepare import DataCheck, Prepared, ScanProgress, check_data, prepare
 from maskwright.training.pretrained import with_encoder_weights
-from maskwright.training.recipe import NO_WEIGHTS, AugmentationRecipe, DataRecipe, Recipe
+from maskwright.training.recipe import NO_WEIGHTS, AugmentationRecipe, Recipe
 from maskwright.training.reporter import Plan
 from maskwright.training.run import Run
 from maskwright.training.setup import Networks, ValidationSet
@@ -40,28 +41,24 @@ from maskwright.training.step_work import StepRates
 def prepare_data(
     recipe: Recipe,
     *,
-    rates: StepRates | None = None,
+    rates: Callable[[], StepRates | None] = lambda: None,
     progress: ScanProgress | None = None,
     check: DataCheck = check_data,
     download: bool = True,
 ) -> tuple[Prepared, CheckReport]:
     """Choose the initial weights, and prepare the data, with the normalisation that belongs to the weights.
 
-    If the rates of this machine are not known, the plan is that for a computer with two cores. The other arguments and
-    the exceptions are the same as those of `prepare`, `read_start` and `with_encoder_weights`.
+    ``rates`` is a function that returns the speed of this machine. It is called after the data has been read, so that
+    reading does not disturb a measurement. If it returns None, the plan is that for a computer with two cores. The
+    other arguments and the exceptions are the same as those of `prepare`, `read_start` and `with_encoder_weights`.
     """
     given = recipe.data
     recipe, start = read_start(recipe)
-    rates = REFERENCE_RATES if rates is None else rates
-    chosen = with_encoder_weights(recipe, rates=rates, download=download)
-
-    def check_given(data: DataRecipe, *, progress: ScanProgress | None = None) -> CheckedData:
-        # Of the fields that `read_start` completes, only the channels affect the check, which may already have begun.
-        return check(given.model_copy(update={"channels": data.channels}), progress=progress)
-
-    prepared, report = prepare(
-        chosen.recipe, progress=progress, check=check_given, rates=rates, pretrained_backbone=chosen.backbone
-    )
+    # Of the fields that `read_start` completes, only the channels affect the check, which may already have begun.
+    checked = check(given.model_copy(update={"channels": recipe.data.channels}), progress=progress)
+    speed = rates() or REFERENCE_RATES
+    chosen = with_encoder_weights(recipe, rates=speed, download=download)
+    prepared, report = prepare(chosen.recipe, checked, rates=speed, pretrained_backbone=chosen.backbone)
     prepared = replace(prepared, decisions=(chosen.decision, *prepared.decisions))
     if start is not None:
         prepared = with_start(prepared, start)

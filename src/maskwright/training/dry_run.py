@@ -8,6 +8,7 @@ from typing import Any
 
 from maskwright.training.assemble import build_networks, build_patches, plan_of, prepare_data
 from maskwright.training.custom import NO_CUSTOM_PARTS, CustomParts, record_custom_parts
+from maskwright.training.devices import on_one_device
 from maskwright.training.find_lr import DEFAULT_STEPS, LrCurve, lr_range_test
 from maskwright.training.memory import fit_memory
 from maskwright.training.network import training_targets
@@ -50,11 +51,14 @@ def explain(
         UnusableData: The data has a fatal problem.
         NotEnoughMemory: Training needs more memory than the machine has.
     """
-    before = time.monotonic()
-    rates = find_rates(choose_precision(recipe.training.precision))
-    measuring = time.monotonic() - before  # in a training run, the speed is then known
+    with on_one_device():
+        before = time.monotonic()
+        rates = find_rates(choose_precision(recipe.training.precision))
+        measuring = time.monotonic() - before  # in a training run, the speed is then known
     stopwatch = Stopwatch((before if started is None else started) + measuring)
-    prepared, report = prepare_data(record_custom_parts(recipe, custom), rates=rates, progress=progress, download=False)
+    prepared, report = prepare_data(
+        record_custom_parts(recipe, custom), rates=lambda: rates, progress=progress, download=False
+    )
     networks = build_networks(prepared, custom, pretrained=False)
     prepared = fit_memory(prepared, networks.training)
     patches = build_patches(prepared, custom)
@@ -91,9 +95,13 @@ def find_lr(
     Raises:
         UnusableData: The data has a fatal problem.
     """
-    rates = cached_rates(choose_precision(recipe.training.precision))
-    prepared, _ = prepare_data(record_custom_parts(recipe, custom), rates=rates, progress=reading)
+    prepared, _ = prepare_data(
+        record_custom_parts(recipe, custom),
+        rates=lambda: cached_rates(choose_precision(recipe.training.precision)),
+        progress=reading,
+    )
     network = build_networks(prepared, custom).training
+    prepared = fit_memory(prepared, network)
     patches, training = build_patches(prepared, custom), prepared.recipe.training
     train_step = make_train_step(network)
     network.optimizer.encoder_lr_multiplier.assign(training.encoder_lr_multiplier)

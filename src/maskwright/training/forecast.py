@@ -48,6 +48,7 @@ class ForecastCorrection:
         validation_pixels: Number of pixels of all validation images.
         precision: Precision of the network in training.
         tuning_passes: Cost of the additional predictions for tuning; None without tuning.
+        is_custom: Whether parts of the training are functions of the user, whose work is not counted.
     """
 
     def __init__(
@@ -59,17 +60,18 @@ class ForecastCorrection:
         validation_pixels: int,
         precision: ComputePrecision,
         tuning_passes: float | None = None,
+        is_custom: bool = False,
     ) -> None:
         self._times, self._budget, self._stopwatch = times, budget, stopwatch
         self._validation_pixels, self._precision = validation_pixels, precision
-        self._tuning_passes = tuning_passes
+        self._tuning_passes, self._is_custom = tuning_passes, is_custom
         self._ended: list[float] = []
 
     def after_step(self, step: int, *, is_reduced: bool) -> str | None:
         """Record the end of a step, and return a message with the corrected forecast once enough steps were measured.
 
         If the machine is much faster or slower than expected, its stored speed is deleted, so that the speed is
-        measured again for the next run.
+        measured again for the next run, unless parts of the training are custom.
 
         Args:
             step: Number of steps that were taken in the run.
@@ -83,7 +85,7 @@ class ForecastCorrection:
         measured = float(np.median(np.diff(self._ended[_FIRST_MEASURED:])))
         expected = self._times.reduced if is_reduced else self._times.full
         ratio = measured / expected
-        if not 1 / _ACCEPTED_RATIO < ratio < _ACCEPTED_RATIO:
+        if not (self._is_custom or 1 / _ACCEPTED_RATIO < ratio < _ACCEPTED_RATIO):
             forget_rates(self._precision)
         left = forecast_steps(
             self._times.scaled(ratio),

@@ -278,8 +278,8 @@ def _candidate(recipe: Recipe) -> Candidate:
     """Return the candidate with the encoder of the recipe, or else the smallest one of its kind."""
     network = recipe.network
     is_from_scratch = network.pretrained is None and network.start_from is None
-    candidates = FROM_SCRATCH if is_from_scratch else PRETRAINED
-    return next((candidate for candidate in candidates if candidate.backbone == network.backbone), candidates[0])
+    kind, other = (FROM_SCRATCH, PRETRAINED) if is_from_scratch else (PRETRAINED, FROM_SCRATCH)
+    return next((candidate for candidate in (*kind, *other) if candidate.backbone == network.backbone), kind[0])
 
 
 def choose_monitor(facts: Facts, recipe: Recipe) -> tuple[str, str]:

@@ -107,27 +107,24 @@ def check_data(data: DataRecipe, *, progress: ScanProgress | None = None) -> Che
 
 def prepare(
     recipe: Recipe,
+    checked: CheckedData,
     *,
-    progress: ScanProgress | None = None,
-    check: DataCheck = check_data,
     rates: StepRates = REFERENCE_RATES,
     pretrained_backbone: str | None = None,
 ) -> tuple[Prepared, CheckReport]:
-    """Read and check the data, split it, and choose values for the unset fields of the recipe.
+    """Split the data, and choose values for the unset fields of the recipe.
 
     Args:
         recipe: Recipe as given by the user.
-        progress: Function called with the number of pairs read and the total number of pairs.
-        check: Function that reads and checks the data.
+        checked: Result of `check_data`.
         rates: Seconds that operations of a training step take on this machine.
         pretrained_backbone: Encoder whose pretrained weights were chosen, if the recipe does not name it.
 
     Raises:
         UnusableData: The data has fatal problems; the message lists all of them.
         WrongRecipe: ``training.monitor`` is not supported for the classes of the data.
-        InputError: The folders cannot be paired, or the table of mask values is invalid.
     """
-    report, train, validation = check(recipe.data, progress=progress)
+    report, train, validation = checked
     if report.fatal or report.mask_values is None or report.train.channels is None:
         raise UnusableData(
             problems="\n".join(f"- {with_file_names(problem.message, problem.files)}" for problem in report.fatal)

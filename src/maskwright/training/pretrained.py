@@ -89,11 +89,14 @@ def _preferred_backbone(recipe: Recipe, rates: StepRates) -> str:
     return next((name for name in names if find_local(name, _DATASET) is not None), names[0])
 
 
-def with_weights_of_series(recipe: Recipe, runs: Sequence[Run], *, download: bool = True) -> Recipe:
-    """Replace ``encoder_weights: auto`` by the same weights for all ``runs`` of a series.
+def with_weights_of_series(
+    recipe: Recipe, runs: Sequence[Run], *, member: Recipe, rates: StepRates | None = None, download: bool = True
+) -> Recipe:
+    """Replace ``encoder_weights: auto`` by the same encoder and weights for all ``runs`` of a series.
 
-    They are those of the first run that has begun, or else those that `with_encoder_weights` returns. If training
-    starts from a trained network, the SHA-256 of its file is recorded instead.
+    They are those of the first run that has begun, or else those that `with_encoder_weights` returns for ``member``,
+    the recipe of one run with its share of the time budget. If training starts from a trained network, the SHA-256 of
+    its file is recorded instead.
 
     Raises:
         UnknownChoice, InputError: Raised under the same conditions as in `with_encoder_weights`.
@@ -106,7 +109,12 @@ def with_weights_of_series(recipe: Recipe, runs: Sequence[Run], *, download: boo
     if recipe.network.encoder_weights != AUTO_WEIGHTS or recipe.network.custom is not None:
         return recipe
     if begun is None:
-        return with_encoder_weights(recipe, download=download).recipe
+        chosen = with_encoder_weights(member, rates=rates or REFERENCE_RATES, download=download)
+        begun = chosen.recipe.network
+        if chosen.backbone is not None:
+            recipe = recipe.changed("network", backbone=chosen.backbone)
+    elif "backbone" in begun.model_fields_set:
+        recipe = recipe.changed("network", backbone=begun.backbone)
     return recipe.changed(
         "network", encoder_weights=begun.encoder_weights, encoder_weights_sha256=begun.encoder_weights_sha256
     )

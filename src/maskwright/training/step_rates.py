@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import keras
@@ -80,7 +81,7 @@ def measure_rates(precision: ComputePrecision) -> StepRates:
         steps.append(partial(_step_seconds, make_train_step(network), (batch, side, side, channels)))
         tracing.append(steps[-1]() / len(network.layers))  # the first step includes tracing
     # Other programs disturb one round of measurements at most times, but seldom both.
-    seconds = np.min([[_shortest(step) for step in steps] for _ in range(_ROUNDS)], axis=0)
+    seconds = np.min([[_usual(step) for step in steps] for _ in range(_ROUNDS)], axis=0)
     return StepRates(**fit_rates(works, seconds.tolist())._asdict(), tracing=float(np.median(tracing)))
 
 
@@ -106,12 +107,12 @@ def _step_seconds(step: TrainStep, shape: tuple[int, int, int, int]) -> float:
     return time.perf_counter() - start
 
 
-def _shortest(step: Callable[[], float]) -> float:
-    """Return the shortest time of several repetitions of a training step, in seconds."""
+def _usual(step: Callable[[], float]) -> float:
+    """Return the median time of several repetitions of a training step, in seconds."""
     seconds: list[float] = []
     while len(seconds) < _MIN_REPETITIONS or (sum(seconds) < _MIN_SECONDS and len(seconds) < _MAX_REPETITIONS):
         seconds.append(step())
-    return min(seconds)
+    return median(seconds)
 
 
 def _probe(channels: int, layers: Layers, optimizer: type[FusedAdamW], precision: ComputePrecision) -> keras.Model:

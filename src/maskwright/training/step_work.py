@@ -55,7 +55,7 @@ class StepRates(JsonRecord):
     convolved: Rate
     values: Rate
     orthogonalised: Rate
-    tracing: Rate
+    tracing: Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
     @property
     def of_work(self) -> StepWork:

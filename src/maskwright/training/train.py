@@ -18,7 +18,7 @@ from maskwright.training.assemble import build_networks, build_patches, plan_of,
 from maskwright.training.begin_or_resume import check_same_custom_parts, check_unfinished, is_resumed
 from maskwright.training.custom import NO_CUSTOM_PARTS, CustomParts, record_custom_parts
 from maskwright.training.data_warnings import write_data_warnings
-from maskwright.training.devices import BatchShard, distributed
+from maskwright.training.devices import BatchShard, distributed, on_one_device
 from maskwright.training.disk_full import write_or_raise
 from maskwright.training.final_check import check_saved_network, run_facts
 from maskwright.training.logs import logged
@@ -133,7 +133,9 @@ def resume(
 
 def _begin(run: Run, recipe: Recipe, session: _Session, *, overwrite: bool, check: DataCheck) -> Run:
     """Prepare the data, write the first files of a new run and train."""
-    prepared, report = prepare_data(recipe, rates=_speed(recipe), progress=session.reporter.reading, check=check)
+    prepared, report = prepare_data(
+        recipe, rates=lambda: speed_of_machine(recipe), progress=session.reporter.reading, check=check
+    )
     networks = build_networks(prepared, session.custom)
     prepared = fit_memory(prepared, networks.training)
     with run_lock(run.folder):
@@ -180,7 +182,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         patches,
         report,
         seconds=session.stopwatch.seconds(),
-        rates=cached_rates(networks.precision),
+        rates=None if run.has_checkpoint else cached_rates(networks.precision),  # a resumed run is not forecast
         tuning_passes=passes,
         warnings_file=warnings_file,
     )
@@ -197,6 +199,7 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
         shard=session.shard,
         step_times=plan.cost.times,
         tuning_passes=passes,
+        is_custom=any(prepared.recipe.custom_parts.values()),
     )
     trainer = Trainer(setup)
     trainer.resume()
@@ -212,11 +215,12 @@ def _train(run: Run, prepared: Prepared, networks: Networks, session: _Session, 
     return run
 
 
-def _speed(recipe: Recipe) -> StepRates | None:
+def speed_of_machine(recipe: Recipe) -> StepRates | None:
     """Return the speed of this machine, which is measured only if the time budget is long; None if it is not known."""
     precision, seconds = choose_precision(recipe.training.precision), planned_seconds(recipe)
     is_long = seconds is not None and seconds >= _MIN_BUDGET_TO_MEASURE_SPEED
-    return find_rates(precision) if is_long else cached_rates(precision)
+    with on_one_device():
+        return find_rates(precision) if is_long else cached_rates(precision)
 
 
 def _report_new_images(run: Run, recipe: Recipe, reporter: Reporter) -> None:

@@ -88,6 +88,7 @@ class Trainer:
             validation_pixels=sum(map(math.prod, setup.validation_set.sizes)),
             precision=setup.networks.precision,
             tuning_passes=setup.tuning_passes,
+            is_custom=setup.is_custom,
         )
         self._checkpoint_time = self.stopwatch.seconds()
 

@@ -170,7 +170,7 @@ class ValidatedNetwork:
 
 
 def held_out_images(
-    networks: Sequence[NetworkOfRun], *, variants: int, folder: Path
+    networks: Sequence[NetworkOfRun], *, variants: int, folder: Path, fewest: int = 1
 ) -> tuple[list[HeldOutImage], list[ValidatedNetwork]]:
     """Collect the distinct validation images of all networks, and the validation pairs of each network.
 
@@ -180,6 +180,7 @@ def held_out_images(
         networks: Networks and the runs in which they were trained.
         variants: Number of predictions that are stored for each image: 1 plus the number of transforms.
         folder: Existing folder on the disk on which the probabilities are stored.
+        fewest: Smallest number of images to return; if fewer can be stored, none is returned.
 
     Raises:
         NothingHeldOut: No network has a validation image.
@@ -194,7 +195,7 @@ def held_out_images(
     values = pixels * first_run.read_bundle().outputs * variants
     most = min(_MAX_STORED_VALUES, int(_MAX_DISK_FRACTION * shutil.disk_usage(folder).free / 4))
     limit = max(1, min(len(pair_of_file), len(pair_of_file) * most // values))
-    files = evenly_spaced(list(pair_of_file), limit)  # at least one, which is too few to be tuned on
+    files = evenly_spaced(list(pair_of_file), limit) if limit >= fewest else []
     mask_values = parse_mask_values(first_run.read_recipe().data.mask_values or {})
     images: list[HeldOutImage] = []
     offset = 0

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from maskwright.images.components import cleaned
 from maskwright.inference.bundle import Bundle, TtaTransform
+from maskwright.inference.test_time_augmentation import relative_cost
 from maskwright.training.recipe import Recipe
 from maskwright.training.tuning_record import TriedOption
 from maskwright.tune.halves import HalfScores
@@ -18,6 +19,7 @@ from maskwright.tune.scoring import Mask, MaskScorer
 from maskwright.tune.search import ThresholdSearch, min_sizes_to_try, score_min_sizes, search_thresholds
 from maskwright.tune.time_limit import TimeLimit
 
+_GAIN_PER_PREDICTION: Final = 1e-3  # least gain, on each half, for which an image is predicted once more
 MIN_GAIN: Final = 1e-4
 """Increase of the score, on each half of the held-out images, above which an option is turned on."""
 # Costs relative to scoring the masks of all images once, by which options are left out if the time is limited.
@@ -135,7 +137,8 @@ class _Tuning:
             self._note_skipped(name)
             return
         combined = tuple(dict.fromkeys((*self.transforms, *transforms)))
-        if self._try(name, self.scorer.score_transforms(combined)):
+        predictions = sum(map(relative_cost, combined)) - sum(map(relative_cost, self.transforms))
+        if self._try(name, self.scorer.score_transforms(combined), min_gain=_GAIN_PER_PREDICTION * predictions):
             self.transforms = combined
 
     def try_hole_filling(self) -> None:
@@ -248,9 +251,9 @@ class _Tuning:
     def _note_skipped(self, name: str) -> None:
         self.notes.append(f"{name}: not tried, to keep the time budget.")
 
-    def _try(self, name: str, scores: HalfScores, *, possible: bool = True) -> bool:
+    def _try(self, name: str, scores: HalfScores, *, possible: bool = True, min_gain: float = MIN_GAIN) -> bool:
         """Record an option, update the scores if it raises both of them, and return whether it does."""
-        is_on = possible and scores.over(self.scores).both_above(MIN_GAIN)
+        is_on = possible and scores.over(self.scores).both_above(min_gain)
         self.tried.append(tried_option(name, scores, self.scores, on=is_on))
         if is_on:
             self.scores = scores

@@ -29,11 +29,6 @@ class ThresholdSearch:
     scores: NDArray[np.float64]
 
     @property
-    def untuned(self) -> float:
-        """Score at a threshold of 0.5 without a minimum component size."""
-        return float(self.scores[self.thresholds.index(_DEFAULT_THRESHOLD), 0])
-
-    @property
     def best(self) -> tuple[float, int, float]:
         """Best threshold and minimum component size, with their score.
 

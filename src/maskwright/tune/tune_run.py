@@ -60,7 +60,7 @@ def tune_run(run: Run, engine: Engine, *, limit: TimeLimit, progress: Progress) 
     transforms_by_option = transforms_to_try(recipe)
     transforms = tuple(dict.fromkeys(chain.from_iterable(transforms_by_option.values())))
     networks = [NetworkOfRun(run.folder, run)]
-    images, _ = held_out_images(networks, variants=1 + len(transforms), folder=run.folder)
+    images, _ = held_out_images(networks, variants=1 + len(transforms), folder=run.folder, fewest=MIN_IMAGES)
     result = TuningResult.untuned(engine.bundle, networks)
     with HeldOutPredictions(images, transforms, engine.bundle.outputs, folder=run.folder) as predicted:
         passes = _Passes(run, engine, predicted, limit, progress)
@@ -71,7 +71,9 @@ def tune_run(run: Run, engine: Engine, *, limit: TimeLimit, progress: Progress) 
             result = result.noted("Nothing was tuned, to keep the time budget.")
         else:
             scorer = MaskScorer(predicted, engine.bundle, recipe.training.monitor, groups=frame_groups([run]))
-            result = tune_options(scorer, result, transforms_by_option, predict=passes.predict_transforms, limit=limit)
+            result = tune_options(
+                scorer, result, transforms_by_option, predict=passes.predict_transforms, limit=passes.limit_of_search()
+            )
         remove_tuning_files(run.folder)  # both files describe the bundle before this tuning
         result.bundle.write(run.folder)
         engine.bundle = result.bundle
@@ -104,7 +106,11 @@ class _Passes:
     @property
     def rest_seconds(self) -> float:
         """Estimated time to predict the images that are not stored, without a transform."""
-        return self.pass_seconds * len(self._rest) / len(self.predicted.images)
+        return self.pass_seconds * len(self._rest) / max(1, len(self.predicted.images))
+
+    def limit_of_search(self) -> TimeLimit:
+        """Return the time limit less the time to predict the images that are not stored, with all transforms so far."""
+        return TimeLimit(lambda: self.limit.left() - self.rest_seconds * (1 + sum(map(relative_cost, self._done))))
 
     def predict_plain(self) -> None:
         """Predict all stored images without a transform."""
@@ -118,8 +124,8 @@ class _Passes:
         The images that are not stored will be predicted with the same transforms.
         """
         new = [transform for transform in transforms if transform not in self._done]
-        cost = (self.pass_seconds + self.rest_seconds) * sum(map(relative_cost, new)) + self.rest_seconds
-        if cost > _MAX_PASS_FRACTION * self.limit.left():
+        cost = (self.pass_seconds + self.rest_seconds) * sum(map(relative_cost, new))
+        if cost > _MAX_PASS_FRACTION * self.limit_of_search().left():
             return False
         for transform in new:
             variant = 1 + self.predicted.transforms.index(transform)
