@@ -1,12 +1,12 @@
-"""Draw seismic images of 101 x 101 pixels with masks of salt, of which a third are empty, like those of a contest.
+"""Draw synthetic seismic images of 101 x 101 pixels with masks of salt, a third of which are empty.
 
     python benchmarks/draw_salt.py FOLDER [--train 800] [--test 300] [--seed 0]
 
-It writes the PNG files ``train/images``, ``train/masks``, ``test/images`` and ``test/masks``; a mask has 0 or 255. As
-in the contest "TGS Salt Identification Challenge", the images are gray crops of a section, about a third of the masks
-are empty, and some contain only a few pixels at the border of the crop. An image shows reflecting layers, which are
-bent and shifted by a fault; salt has a weak, disordered texture. Some empty images have a similar zone of weak
-amplitudes with ordered layers, so the amplitude alone does not tell salt from other rock.
+It writes PNG files to ``train/images``, ``train/masks``, ``test/images`` and ``test/masks``; masks contain 0 and 255.
+As in Kaggle's TGS salt identification challenge, the images are gray crops of a section, about a third of the masks are
+empty, and some contain only a few pixels at the border of the crop. An image shows reflecting layers, which are bent
+and shifted by a fault; salt has a weak, disordered texture. Some empty images have a similar zone of weak amplitudes
+with ordered layers, so the amplitude alone does not distinguish salt from other rock.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def layers(rng: np.random.Generator, rows: np.ndarray, columns: np.ndarray) -> n
 
 
 def zone(rng: np.random.Generator, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return the signed distance (h, w), in about pixels, to the border of a body; it is positive inside."""
+    """Return the approximate signed distance (h, w) to the border of a body, in pixels; it is positive inside."""
     centre = rng.uniform(-25, SIDE + 25, 2)
     angle = np.arctan2(rows - centre[0], columns - centre[1])
     radius = rng.uniform(18, 75)

@@ -293,7 +293,7 @@ def table_of(rows: list[dict]) -> str:
     seconds = table(lambda runs: f"{average(runs, 'training_seconds', 0)} / {average(runs, 'seconds', 0)}")
     failed = sum("failed" in row for row in rows)
     lines = (
-        "Score on the test images, by set and minutes of training (in parentheses: number of seeds). It is the mean "
+        "Score on the test images, by set and minutes of training (in parentheses: number of seeds). It is the mean\n"
         "IoU, and for `salt` the mean precision:",
         scores,
         "Seconds from the start of the command to the end of training / to the end of the command:",

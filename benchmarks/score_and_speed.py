@@ -1,16 +1,16 @@
-"""Plot the score of a trained run against the images a second of its engines, beside segmentation_models_pytorch (smp).
+"""Plot score against speed of the engines of a run and of networks of segmentation_models_pytorch (smp).
 
     python benchmarks/score_and_speed.py RUN --images IMAGES --masks MASKS --peer-python PYTHON
         --peer-score lite0=0.57 --peer-score resnet34=0.46 [--rounds 5] [--rows FILE.json] [--plot FILE.webp]
 
 RUN is the folder of a run. It is exported to OpenVINO engines in float32, bfloat16 and int8, as by `export`, and each
-engine is scored on the images and masks. An export that is refused is reported and left out. PYTHON is the interpreter
-of the environment that `smp_server.py` describes; the scores of its networks are those of `minutes.py` and are given by
-``--peer-score``, because random weights suffice to time them.
+engine is scored on the images and masks. An export whose verification fails is reported and left out. PYTHON is the
+interpreter of the environment that `smp_server.py` describes. The networks of smp are timed with random weights; their
+scores are those of `minutes.py` and are given by ``--peer-score``.
 
-Each round times all variants one after the other on batches of the size of the images, padded to multiples of 32:
-parallel calls for the engines, as the prediction of a folder makes them, and for smp the variant (channels_last,
-bfloat16, calls in threads) that is the fastest before the first round. The table contains medians over the rounds.
+Each round times all variants one after the other on batches of images, padded to multiples of 32 pixels. Engines are
+timed with parallel calls, as in the prediction of a folder. For smp, the variant (channels_last, bfloat16, calls in
+threads) that is the fastest before the first round is timed. The table contains medians over the rounds.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def export_engines(run: Path, folder: Path) -> dict[str, Path]:
         try:
             Segmenter.load(run).export(folder / precision, precision=precision)
         except InputError as error:
-            print(f"{precision} was refused: {error}", flush=True)
+            print(f"the export in {precision} failed: {error}", flush=True)
         else:
             engines[precision] = folder / precision
     return engines
@@ -72,7 +72,7 @@ def draw_plot(rows: list[dict], file: Path) -> None:
         for row in points:
             place = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center", "fontsize": 9}
             axes.annotate(row["name"], (row["images_per_second"], row["score"]), **place)
-    axes.set(xlabel="images a second", ylabel="mean IoU on the test images", xscale="log")
+    axes.set(xlabel="images per second", ylabel="mean IoU on the test images", xscale="log")
     axes.margins(0.18)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

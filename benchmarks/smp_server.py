@@ -2,7 +2,7 @@
 
     PYTHON benchmarks/smp_server.py [resnet34|lite0]
 
-It runs in an environment of its own:
+It runs in a separate environment:
 
     pip install torch==2.14.1 torchvision==0.29.1 segmentation-models-pytorch==0.6.0
 

@@ -1,4 +1,4 @@
-"""Entrant of `minutes.py`: a U-Net of segmentation_models_pytorch, in an environment of its own.
+"""Entrant of `minutes.py`: a U-Net of segmentation_models_pytorch, in a separate environment.
 
     PYTHON benchmarks/entrants/smp_unet.py {folder} {out} {seconds} {seed} --encoder lite0
 
@@ -8,9 +8,10 @@
 PYTHON is the interpreter of that environment. ``lite0`` is EfficientNet-Lite0 with the ImageNet weights of the second
 package; ``resnet34`` is trained from scratch. The training is tuned for a CPU: channels_last and bfloat16, images
 decoded once, AdamW with warmup and a cosine schedule over the elapsed time, and augmentation by random crops, flips,
-brightness and contrast. CamVid is trained with class-weighted cross entropy, the sets of one class with binary cross
-entropy plus Dice, and quarter turns; small images, in batches of 16 without turns. The budget starts with the first
-training step, without the start of the program and the reading of the images, which favours this entrant.
+brightness and contrast. On CamVid, the loss is class-weighted cross-entropy. On sets of one class, the loss is binary
+cross-entropy plus Dice, and crops are also rotated by quarter turns. Images smaller than 160 pixels are not rotated and
+are trained in batches of 16. The budget starts with the first training step, after the start of the program and the
+reading of the images, which favours this entrant.
 """
 
 import argparse

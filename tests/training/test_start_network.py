@@ -50,7 +50,7 @@ def test_paths_without_a_usable_network_are_errors(runs, tmp_path):
     (tmp_path / "notes.txt").write_text("text")
     error(NoNetwork, "not a supported file", tmp_path / "notes.txt")
     (tmp_path / "damaged.keras").write_bytes((three / "model.keras").read_bytes()[:-100])
-    error(UnreadableNetwork, r"damaged.keras.* \(it is no zip archive, or is truncated\)", tmp_path / "damaged.keras")
+    error(UnreadableNetwork, r"damaged.* \(it is not a zip archive, or it is truncated\)", tmp_path / "damaged.keras")
     (tmp_path / "upper.KERAS").touch()
     error(UnreadableNetwork, r"its name does not end in \.keras", tmp_path / "upper.KERAS")
     (tmp_path / "damaged.h5").write_text("text")

@@ -58,7 +58,9 @@ TimeBudget = Annotated[
 TuningTime = Annotated[
     str | None,
     typer.Option(
-        "--time-budget", help="Time limit, such as 5m; if short, fewer options or images are used.", **NO_DEFAULT
+        "--time-budget",
+        help="Time limit, such as 5m; if it is short, fewer options are tried or fewer images used.",
+        **NO_DEFAULT,
     ),
 ]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Number of passes over the training data.", **NO_DEFAULT)]
@@ -74,7 +76,7 @@ RenamedClasses = Annotated[
     list[str] | None,
     typer.Option(
         "--rename-class",
-        help="New name of a class of the network of --from as OLD=NEW, so that it is kept; repeatable.",
+        help="OLD=NEW: new name of a class of the --from network, whose output channel is kept; repeatable.",
         **NO_DEFAULT,
     ),
 ]

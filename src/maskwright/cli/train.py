@@ -264,7 +264,7 @@ def _train_series(recipe: "Recipe", out: Path, python: Path | None, *, folds: in
 
 
 def _explain(recipe: "Recipe", out: Path, python: Path | None, *, folds: int | None, started: float) -> None:
-    """Print the plan of a training run, or of the first fold, without writing any files."""
+    """Print the plan of a training run, or of the first fold, without training."""
     from maskwright.cli.reporter import print_plan
     from maskwright.framework import load_keras
     from maskwright.training.folds_and_seeds import by_fold

@@ -21,7 +21,7 @@ from maskwright.images.read import read_image, read_mask
 PREFETCHED_BATCHES: Final = 3
 """Number of training batches that are prepared in advance."""
 _MAX_STEPS_PER_EPOCH: Final = 250
-_MAX_IMAGES_WITHOUT_FOREGROUND: Final = 20  # images that are drawn for one patch until one contains a second class
+_MAX_IMAGES_WITHOUT_FOREGROUND: Final = 20  # maximum number of images with one class only that are drawn for one patch
 
 Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
@@ -76,8 +76,7 @@ class Patches:
         coord_channels: Coordinate channels to append to the normalised images.
         foreground_oversampling: Fraction of the patches, 0 to 1, that are placed on a random pixel of a random class
             other than the most common class of the image. Classes are drawn uniformly. If an image has one class only,
-            another image is drawn, up to 20 times.
-            nnU-Net uses 1/3 (Isensee et al. 2021).
+            another image is drawn, up to 20 times. nnU-Net uses a fraction of 1/3 (Isensee et al. 2021).
     """
 
     def __init__(

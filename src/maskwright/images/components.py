@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from maskwright.images.labels import IGNORED
 
 UNKNOWN: Final = -1
-"""Label of a pixel in the frame of a tile that is not known yet; it is in no component and surrounds none."""
+"""Label of a pixel in the frame of a tile that is not known yet; it belongs to no component and surrounds none."""
 
 _BACKGROUND: Final = 0
 
@@ -27,7 +27,7 @@ class CleanUpStep(Protocol):
     """A step of the clean-up of a mask, which gives all pixels of a component the same new label."""
 
     merges: tuple[np.ufunc, ...]
-    """Function for each measure that merges its numbers for the parts of one component."""
+    """For each measure, the function that merges its numbers for the parts of one component."""
 
     def find(self, framed: NDArray[np.int16]) -> FoundComponents:
         """Find the components of labels (h + 2, w + 2) with a frame of one pixel.

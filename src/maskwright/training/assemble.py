@@ -49,8 +49,8 @@ def prepare_data(
     """Choose the initial weights, and prepare the data, with the normalisation that belongs to the weights.
 
     ``rates`` is a function that returns the speed of this machine. It is called after the data has been read, so that
-    reading does not disturb a measurement. If it returns None, the plan is that for a computer with two cores. The
-    other arguments and the exceptions are the same as those of `prepare`, `read_start` and `with_encoder_weights`.
+    reading does not disturb a measurement. If it returns None, the plan is the same as for a computer with two cores.
+    The other arguments and the exceptions are those of `prepare`, `read_start` and `with_encoder_weights`.
     """
     given = recipe.data
     recipe, start = read_start(recipe)

@@ -1,4 +1,4 @@
-"""Networks among which the plan chooses by how many patches each can learn from in the time budget."""
+"""Networks from which the plan chooses by the number of patches that each learns from in the time budget."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Final
 from maskwright.training.step_work import StepRates, StepWork
 
 PATCH_PIXELS: Final = 256 * 320
-"""Number of pixels of the usual patch, whose work is counted below."""
+"""Number of pixels of the patch for which the work of each candidate is counted."""
 
 REFERENCE_RATES: Final = StepRates(
     layers=1.4e-4,

@@ -25,7 +25,7 @@ class StepTimes:
     full: float
     """Seconds of a step with patches of the full size."""
     tracing: float
-    """Seconds by which the first step takes longer."""
+    """Additional seconds of the first step."""
     pixel: float
     """Seconds that a step takes for each pixel of its batch, in addition to the time that all steps take."""
     reduced_fraction: float
@@ -38,7 +38,7 @@ class StepTimes:
         return 1 / (fraction / self.reduced + (1 - fraction) / self.full)
 
     def scaled(self, ratio: float) -> "StepTimes":
-        """Return the times of steps that take ``ratio`` times as long; tracing is complete."""
+        """Return the times of steps that take ``ratio`` times as long, after the first step."""
         return StepTimes(ratio * self.reduced, ratio * self.full, 0.0, ratio * self.pixel, self.reduced_fraction)
 
 
@@ -60,8 +60,8 @@ def estimate_cost(
 ) -> Cost:
     """Estimate the cost of a training step of a network.
 
-    The time is the sum over all kinds of operations, see `StepWork`, and the time for preparing the patches, one batch
-    of which is prepared.
+    The time is the sum over all kinds of operations (see `StepWork`) plus the time for preparing the patches, which is
+    measured on one batch.
 
     Args:
         network: Compiled network in training.

@@ -39,7 +39,7 @@ def step_work(network: keras.Model, *, patch: tuple[int, int], batch_size: int) 
 
 
 def forward_work(network: keras.Model, image: tuple[int, int, int]) -> StepWork:
-    """Count the operations of all layers, also of nested models, for one image (h, w, c)."""
+    """Count the operations of all layers, including those of nested models, for one image (h, w, c)."""
     functional = network._functional if isinstance(network, keras.Sequential) else network
     shapes = layer_shapes(functional, image)
     total = StepWork()

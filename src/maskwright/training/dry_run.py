@@ -94,6 +94,7 @@ def find_lr(
 
     Raises:
         UnusableData: The data has a fatal problem.
+        NotEnoughMemory: Training needs more memory than the machine has.
     """
     prepared, _ = prepare_data(
         record_custom_parts(recipe, custom),

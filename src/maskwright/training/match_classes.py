@@ -68,7 +68,7 @@ def check_new_names(renamed: Mapping[str, str], bundle: Bundle, *, source: Path)
 
 
 def head_array(trained: Array, fresh: Array, trained_bundle: Bundle | None, bundle: Bundle) -> Array:
-    """Return a weight of a head for the classes of ``bundle``; the last axis of a weight are the output channels.
+    """Return a weight of a head, whose last axis contains the output channels, for the classes of ``bundle``.
 
     A sigmoid of the logit z equals a softmax of the logits 0 of the background and z of the class, so conversions
     between one and two channels are exact.

@@ -27,7 +27,7 @@ from maskwright.training.step_work import StepRates
 
 DEFAULT_SECONDS: Final = 30 * 60.0
 
-_FEW_PATCHES: Final = 36_000  # with more patches of the usual size, large batches score higher
+_FEW_PATCHES: Final = 36_000  # with more patches of the usual size, larger batches result in higher scores
 _SHORT_LR_FACTOR: Final = 2.0  # learning rate of short training from scratch, relative to the default
 _MAX_PRETRAINED_LR_FACTOR: Final = 3.0
 _DEFAULT_RATE_PATCHES: Final = 6_000  # number of patches from which a pretrained network is trained at the default rate
@@ -93,9 +93,8 @@ def choose_patch(facts: Facts, recipe: Recipe) -> tuple[tuple[int, int], str]:
 def patch_for(sizes: Sequence[tuple[int, int]], *, area: int = PATCH_PIXELS) -> tuple[int, int]:
     """Return the (height, width) of a patch of about ``area`` pixels with the aspect ratio of the median size.
 
-    If an image of the median size has a smaller area, the patch has the median size.
-
-    Both sides are rounded to multiples of 32 and are at least 64 pixels long.
+    If an image of the median size has a smaller area, the patch has the median size. Both sides are rounded to
+    multiples of 32 and are at least 64 pixels long.
 
     >>> patch_for([(360, 480)] * 3), patch_for([(101, 101)])
     ((256, 320), (128, 128))
@@ -283,10 +282,10 @@ def _candidate(recipe: Recipe) -> Candidate:
 
 
 def choose_monitor(facts: Facts, recipe: Recipe) -> tuple[str, str]:
-    """Choose the mean precision for one class if masks are empty, because pooled scores do not depend on them much."""
+    """Choose the mean precision for one class if masks are empty, because pooled scores hardly depend on them."""
     empty, is_one_class = facts.data.empty_fraction, len(facts.data.class_fractions) <= 2
     if is_one_class and empty > _SOME_EMPTY:
-        return "mean_precision", f"{_percent(empty)} of the masks are empty, which mean IoU ignores"
+        return "mean_precision", f"{_percent(empty)} of the masks are empty; mean IoU hardly depends on them"
     return recipe.training.monitor, "default"
 
 

@@ -37,7 +37,7 @@ class ChosenWeights:
 
 
 def with_encoder_weights(recipe: Recipe, *, rates: StepRates = REFERENCE_RATES, download: bool = True) -> ChosenWeights:
-    """Replace ``encoder_weights: auto`` by weights that are at hand, and record the SHA-256 of the weights file.
+    """Replace ``encoder_weights: auto`` by available weights, and record the SHA-256 of the weights file.
 
     With ``auto``, published weights are taken from an installed package or from the cache, or else are downloaded if
     the server responds within ten seconds; otherwise, the encoder is trained from scratch. If the recipe names no

@@ -150,8 +150,8 @@ class NetworkRecipe(Section):
     """SHA-256 of the file of this network, which is recorded when training begins. If it is set, another file is not
     accepted."""
     renamed_classes: dict[str, str] | None = None
-    """New names of classes of this network by their old names, such as {cell: nucleus}, so that their output channels
-    are kept. The background is kept under any name."""
+    """New name of each renamed class of this network, by its old name, such as {cell: nucleus}. The output channels of
+    these classes are kept. The background is kept under any name."""
     encoder_freeze: bool = False
     """Freeze all encoder layers except batch normalisation."""
     first_unit: Literal["projection", "identity"] = "projection"
@@ -310,7 +310,7 @@ class TrainingRecipe(Section):
     """Number of batches without augmentation from which batch normalisation statistics are computed before each
     validation."""
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
-    """Number format used in training. `auto` selects bfloat16 if the CPU or GPU that computes supports it."""
+    """Number format used in training. `auto` selects bfloat16 if it is faster on the CPU or GPU that computes."""
     devices: PositiveInt = 1
     """Total number of devices of all processes over which each batch is distributed; values above 1 require JAX."""
     log: tuple[Literal["tensorboard", "mlflow"], ...] = ()

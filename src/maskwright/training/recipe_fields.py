@@ -53,7 +53,7 @@ def recipe_fields(
         time_budget: Time budget in seconds, or as text such as ``"20m"``; replaces ``epochs`` of an earlier source.
         epochs: Number of epochs; replaces ``time_budget`` of an earlier source.
         start_from: Run or file of the trained network from which training starts.
-        renamed_classes: New names of classes of this network, by their old names.
+        renamed_classes: New name of each renamed class of this network, by its old name.
         preset: Nested fields of a preset.
         recipe: Path of a YAML file with a recipe, or nested fields.
         settings: Settings such as ``"training.batch_size=4"``.

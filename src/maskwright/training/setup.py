@@ -82,7 +82,7 @@ class TrainingSetup:
 
     ``shard`` selects the part of each batch that is processed by this process. ``step_times`` are the expected times of
     training steps, or None if they are not known. ``tuning_passes`` is the cost of the additional predictions for
-    tuning, see `maskwright.training.tuner.Tuner.passes`. ``is_custom`` states whether parts of the training are custom.
+    tuning; see `maskwright.training.tuner.Tuner.passes`. ``is_custom`` states whether parts of the training are custom.
     """
 
     run: Run

@@ -49,7 +49,7 @@ def rates_file(precision: ComputePrecision) -> Path:
 
 
 def cached_rates(precision: ComputePrecision) -> StepRates | None:
-    """Return the rates that were measured earlier, or None if there are none that can be read."""
+    """Return the rates that were measured earlier; None if there are none, or if they cannot be read."""
     with contextlib.suppress(UnreadableRecord):
         return StepRates.read_file(rates_file(precision))
     return None
@@ -80,7 +80,7 @@ def measure_rates(precision: ComputePrecision) -> StepRates:
         works.append(step_work(network, patch=(side, side), batch_size=batch))
         steps.append(partial(_step_seconds, make_train_step(network), (batch, side, side, channels)))
         tracing.append(steps[-1]() / len(network.layers))  # the first step includes tracing
-    # Other programs disturb one round of measurements at most times, but seldom both.
+    # Other programs may disturb one of the rounds, but seldom both.
     seconds = np.min([[_usual(step) for step in steps] for _ in range(_ROUNDS)], axis=0)
     return StepRates(**fit_rates(works, seconds.tolist())._asdict(), tracing=float(np.median(tracing)))
 

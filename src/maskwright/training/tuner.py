@@ -1,4 +1,4 @@
-"""Interface of the function that tunes a saved network at the end of training."""
+"""Interface of the object that tunes a saved network at the end of training."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -10,9 +10,9 @@ from maskwright.training.run import Run
 
 
 class Tuner(Protocol):
-    """Chooses how the probabilities of a network are converted to masks; implemented by `maskwright.tune`.
+    """Object that chooses how the probabilities of a network are converted to masks; implemented by `maskwright.tune`.
 
-    The part `maskwright.tune` imports this part, so its object is passed to `maskwright.training.train.train`.
+    `maskwright.tune` imports `maskwright.training`, so the object is passed to `maskwright.training.train.train`.
     """
 
     def passes(self, recipe: Recipe, images: int) -> float | None:

@@ -16,7 +16,7 @@ from maskwright.tune.tune_run import tune_run
 
 @final
 class TuningAfterTraining:
-    """Tunes the saved network of a run at the end of training; see `maskwright.training.tuner.Tuner`."""
+    """Tuning of the saved network of a run at the end of training; see `maskwright.training.tuner.Tuner`."""
 
     def passes(self, recipe: Recipe, images: int) -> float | None:
         """Return the cost of the additional predictions, as a multiple of predicting all ``images`` images once.

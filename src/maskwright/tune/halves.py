@@ -61,7 +61,7 @@ def split_into_halves(names: Mapping[int, str], groups: Mapping[str, str]) -> Ha
 
 
 def frame_groups(runs: Sequence[Run]) -> dict[str, str]:
-    """Return the source of each image of the runs, by the name of the image, as far as file names indicate sources.
+    """Return the source of each image of the runs, by the name of the image, if file names indicate sources.
 
     Without such names, or if the recipe of the first run groups only identical images, the result is empty.
     """

@@ -180,7 +180,7 @@ def held_out_images(
         networks: Networks and the runs in which they were trained.
         variants: Number of predictions that are stored for each image: 1 plus the number of transforms.
         folder: Existing folder on the disk on which the probabilities are stored.
-        fewest: Smallest number of images to return; if fewer can be stored, none is returned.
+        fewest: Minimum number of images to return. If fewer can be stored, none is returned.
 
     Raises:
         NothingHeldOut: No network has a validation image.

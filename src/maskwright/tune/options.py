@@ -19,7 +19,7 @@ from maskwright.tune.scoring import Mask, MaskScorer
 from maskwright.tune.search import ThresholdSearch, min_sizes_to_try, score_min_sizes, search_thresholds
 from maskwright.tune.time_limit import TimeLimit
 
-_GAIN_PER_PREDICTION: Final = 1e-3  # least gain, on each half, for which an image is predicted once more
+_GAIN_PER_PREDICTION: Final = 1e-3  # minimum gain, on each half, for each additional prediction of an image
 MIN_GAIN: Final = 1e-4
 """Increase of the score, on each half of the held-out images, above which an option is turned on."""
 # Costs relative to scoring the masks of all images once, by which options are left out if the time is limited.
@@ -88,8 +88,8 @@ def tune_options(
 ) -> TuningResult:
     """Tune test-time augmentation, hole filling, the threshold and the minimum component sizes.
 
-    The values of each option are chosen on the selection half, and the option is turned on if it raises the score of
-    both halves.
+    The values of each option are chosen on the selection half, and the option is turned on if it increases the scores
+    of both halves. Test-time augmentation needs a larger increase, because it makes prediction slower.
 
     Args:
         scorer: Scorer of predicted masks of the held-out images.
@@ -252,7 +252,7 @@ class _Tuning:
         self.notes.append(f"{name}: not tried, to keep the time budget.")
 
     def _try(self, name: str, scores: HalfScores, *, possible: bool = True, min_gain: float = MIN_GAIN) -> bool:
-        """Record an option, update the scores if it raises both of them, and return whether it does."""
+        """Record an option, update the scores if it increases both of them, and return whether it does."""
         is_on = possible and scores.over(self.scores).both_above(min_gain)
         self.tried.append(tried_option(name, scores, self.scores, on=is_on))
         if is_on:

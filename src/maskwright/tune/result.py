@@ -96,7 +96,7 @@ class TuningResult:
         # The first option is the network itself; an option of one class alone is part of a later option.
         chosen = [option for option in self.options[1:] if option.on and option.is_monitored]
         if not chosen:
-            return [f"{used}no option improves the {score_name} of both.", *self.notes]
+            return [f"{used}no option improves the {score_name} of both sufficiently.", *self.notes]
         names = ", ".join(
             option.name if option.check_gain is None else f"{option.name} ({option.check_gain:+.4f})"
             for option in chosen

@@ -39,9 +39,10 @@ def tune(folder: str | Path, *, seconds: float | None = None, progress: Progress
     """Tune the run in ``folder``, or combine the runs in ``folder`` into an ensemble and tune the ensemble.
 
     Masks of each image are predicted only by the networks for which it was held out. Values are chosen on one half of
-    the images, and an option that does not raise the scores of both halves is turned off. For a single run, the tuned
-    values are stored in the run's bundle, and the scores, validation masks and report are updated. For a folder of
-    runs, an ensemble with a separate bundle is created. All scores are written to ``tuning.json`` and ``tuning.html``.
+    the images, and an option that does not increase the scores of both halves is turned off. For a single run, the
+    tuned values are stored in the run's bundle, and the scores, validation masks and report are updated. For a folder
+    of runs, an ensemble with a separate bundle is created. All scores are written to ``tuning.json`` and
+    ``tuning.html``.
 
     Args:
         folder: Folder of a finished run, or folder of several finished runs.
@@ -96,7 +97,7 @@ def _tune_networks(
     progress: Progress,
     tried: Sequence[TriedOption] = (),
 ) -> TuningResult:
-    """Tune the mean of the predictions of all networks, or of fewer networks if their mean scores equally well.
+    """Tune the mean of the predictions of all networks, or of fewer networks if more do not improve the score.
 
     Args:
         networks: Networks whose predictions are to be averaged.

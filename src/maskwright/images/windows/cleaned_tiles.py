@@ -25,9 +25,9 @@ def cleaned_tiles(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the tiles of `maskwright.images.components.cleaned` of the whole image, without storing the whole image.
 
-    Each of the two steps, filling holes and removing small components, needs one pass over the tiles, and writing needs
-    another. A pass stores a few tiles, two rows of pixels, and about 70 bytes for each component that crosses a border
-    between two tiles, in each of the two tiles.
+    Each of the two steps, filling holes and removing small components, needs one pass over the tiles, and yielding the
+    result needs another. A pass stores a few tiles, two rows of pixels, and about 140 bytes for each component that
+    crosses a border between two tiles (70 bytes for each of the two tiles).
 
     Args:
         tiles: Function that starts a pass over the tiles of label indices; every pass must yield the same tiles.

@@ -49,7 +49,7 @@ def load_network(file: Path) -> keras.Model:
     if file.suffix != ".keras":
         raise UnreadableNetwork(file=file, found="its name does not end in .keras")
     if file.is_file() and not is_zipfile(file):  # Keras would report that there is no such file
-        raise UnreadableNetwork(file=file, found="it is no zip archive, or is truncated")
+        raise UnreadableNetwork(file=file, found="it is not a zip archive, or it is truncated")
     try:
         return keras.saving.load_model(file, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many classes of errors for damaged files

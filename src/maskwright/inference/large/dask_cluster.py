@@ -39,8 +39,10 @@ class Cluster:
     report: Callable[[str], None]
 
     def blocks(self, engine: Path, image: Path, key: ResultKey, *, device: Device | None = None) -> DaskBlocks:
-        """Return a predictor that uses the workers. Each worker checks that its files have the given ``key``, and
-        computes on its ``device``; see `open_engine`."""
+        """Return a predictor that uses the workers.
+
+        Each worker checks that its files have the given ``key``, and computes on its ``device``; see `open_engine`.
+        """
         task = BlockTask(engine.resolve(), image.resolve(), key, device)
         return DaskBlocks(self.client, task, worker_timeout=self.worker_timeout, report=self.report)
 

@@ -36,7 +36,7 @@ class Encoding(Protocol):
         ...
 
     def finish(self, tiles: Callable[[], Iterator[Values]], layout: Layout) -> Iterator[Values]:
-        """Yield the result tiles (h, w, bands) given a function that starts a pass over those of the blocks."""
+        """Yield the tiles of the result, (h, w, bands), given a function that starts a pass over the blocks."""
         ...
 
 

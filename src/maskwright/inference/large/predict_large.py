@@ -90,7 +90,7 @@ def predict_large(
     same call resumes the job, and its result is identical byte for byte to that of an uninterrupted call. ``OUT.json``
     records how the result was made. Classes are those of `maskwright.inference.predict_image.predict_indices`, which
     uses the same windows. Holes are filled and small components removed across blocks, after all blocks are finished;
-    for the memory this takes, see `maskwright.images.windows.cleaned_tiles.cleaned_tiles`. Nodata pixels count as
+    for the required memory, see `maskwright.images.windows.cleaned_tiles.cleaned_tiles`. Nodata pixels count as
     outside the image.
 
     Args:
@@ -176,7 +176,7 @@ def _predict(
         journal.discard()
         raise ImageChanged(file=job.image)
     if encoding.cleans and len(layout.blocks()) > 1:
-        report("Clean-up: filling holes and removing small components across windows, as configured.")
+        report("Clean-up: filling holes and removing small components across windows, as specified in the bundle.")
     written = journal.unfinished_path()
     write_result(written, store, layout=layout, encoding=encoding, source=source, name=journal.out.stem)
     record = CompletionRecord(
