@@ -280,3 +280,10 @@ def test_empty_masks_change_the_monitored_score_and_the_sampling():
     assert planned("training.monitor", several_classes)[0] == planned("training.monitor")[0] == "mean_iou"
     assert planned("training.foreground_oversampling", some)[0] == 0.0
     assert planned("training.foreground_oversampling", many) == (0.33, "90 % of the masks are empty")
+
+
+def test_images_of_different_sizes_are_trained_in_larger_batches():
+    similar, different = (data(sizes=((256, 320),) * 50 + (size,) * 50) for size in ((300, 400), (1040, 1388)))
+    short = {"time_budget": 300}
+    assert planned("training.batch_size", similar, training=short)[0] == 4
+    assert planned("training.batch_size", different, training=short)[0] == 8

@@ -42,6 +42,7 @@ _MIN_WIDE_WIDTH: Final = 128  # pixels; for wider objects, a patch of the usual 
 _MIN_BATCH: Final = 2
 _MAX_BATCH: Final = 16
 _MAX_BATCH_BY_TIME: Final = 64
+_MAX_AREA_RATIO: Final = 2.0  # of the largest image to the smallest, above which small batches score lower
 _MAX_CONSTANT_RATIO: Final = 0.5  # of the time of a step that does not depend on the batch to the time that does
 _MIN_STEPS: Final = 2000
 _RARE_FRACTION: Final = 0.001  # fraction of the pixels; about 65 pixels in a patch of 256 x 256
@@ -141,6 +142,12 @@ def choose_batch(facts: Facts, recipe: Recipe) -> tuple[int, str]:
     return batch, reason
 
 
+def _has_different_sizes(data: Fingerprint) -> bool:
+    """Return whether the images seem to come from different sources, between which the statistics of batches vary."""
+    areas = [height * width for height, width in data.sizes]
+    return max(areas) > _MAX_AREA_RATIO * min(areas)
+
+
 def _batch_by_time(facts: Facts, recipe: Recipe, batch: int, area: int) -> int:
     """Double the batch while much of the time of a step does not depend on the batch and enough steps can be taken."""
     seconds, candidate = recipe.training.time_budget, _candidate(recipe)
@@ -158,7 +165,7 @@ def _batch_by_time(facts: Facts, recipe: Recipe, batch: int, area: int) -> int:
 
 
 def _choose_batch_by_area(facts: Facts, recipe: Recipe) -> tuple[int, str]:
-    short = _few_patches(facts, recipe)
+    short = None if _has_different_sizes(facts.data) else _few_patches(facts, recipe)
     usual = recipe.training.batch_size // 2 if short else recipe.training.batch_size
     area = math.prod(recipe.training.patch_size or patch_for(facts.data.sizes))
     by_area = max(_MIN_BATCH, min(_MAX_BATCH, round(usual * PATCH_PIXELS / area)))
