@@ -66,7 +66,8 @@ def tune_run(run: Run, engine: Engine, *, limit: TimeLimit, progress: Progress) 
         passes = _Passes(run, engine, predicted, limit, progress)
         passes.predict_plain()
         if len(images) < MIN_IMAGES:
-            result = result.without_tuning(len(images))
+            number = len(run.read_split()["validation"])
+            result = result.without_tuning(number if number < MIN_IMAGES else len(images))
         elif not limit.allows(passes.rest_seconds):
             result = result.noted("Nothing was tuned, to keep the time budget.")
         else:
