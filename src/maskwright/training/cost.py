@@ -47,8 +47,6 @@ class Cost:
     """Estimated time and memory of training steps, and number of parameters of the network."""
 
     parameters: int
-    multiply_adds: int
-    """Number of multiply-add operations in the forward pass of a batch."""
     memory_bytes: float
     """Peak memory of the whole process, in bytes."""
     times: StepTimes | None
@@ -73,7 +71,6 @@ def estimate_cost(
     full = step_work(network, patch=patches.patch_size, batch_size=patches.batch_size)
     return Cost(
         parameters=network.count_params(),
-        multiply_adds=round(full.multiply_adds),
         memory_bytes=memory_bytes(
             network, patch=patches.patch_size, batch_size=patches.batch_size, cache_bytes=cache_bytes
         ),

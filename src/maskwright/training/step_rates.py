@@ -19,7 +19,6 @@ from typing import Final
 
 import keras
 import numpy as np
-from scipy.optimize import nnls
 
 from maskwright.inference.cache_folder import cache_folder
 from maskwright.inference.device import CPU
@@ -93,6 +92,8 @@ def fit_rates(works: list[StepWork], seconds: list[float]) -> StepWork:
     >>> round(fitted.layers, 6), round(fitted.values, 6), fitted.depthwise
     (0.0001, 1e-05, 0.0)
     """
+    from scipy.optimize import nnls  # only needed if the speed has not been stored yet
+
     relative = np.array(works, float) / np.array(seconds)[:, None]
     scale = np.maximum(relative.max(axis=0), np.finfo(float).tiny)
     fitted, _ = nnls(relative / scale, np.ones(len(works)))

@@ -29,11 +29,6 @@ class StepWork(NamedTuple):
     orthogonalised: float = 0.0
     """Multiply-adds of the optimizer Muon."""
 
-    @property
-    def multiply_adds(self) -> float:
-        """Multiply-adds of the forward pass."""
-        return self.convolution + self.pointwise + self.depthwise
-
     def __add__(self, other: object) -> "StepWork":
         if not isinstance(other, StepWork):
             return NotImplemented

@@ -86,7 +86,7 @@ def tune_run(run: Run, engine: Engine, *, limit: TimeLimit, progress: Progress) 
 
 @dataclass
 class _Passes:
-    """Passes over the stored validation images of a run, in each of which all of them are predicted."""
+    """Predict all stored validation images of a run, once without a transform and once with each transform."""
 
     run: Run
     engine: Engine
